@@ -1,0 +1,219 @@
+package b24pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"golang.org/x/oauth2"
+)
+
+// Auth says who calls: Webhook or OAuth. It prints without its secrets.
+type Auth interface {
+	fmt.Formatter
+	slog.LogValuer
+
+	// endpoint checks what the Auth was made of.
+	endpoint() (endpoint, error)
+	// token returns the token to call with, nil where a call needs none.
+	token(ctx context.Context) (*oauth2.Token, error)
+	// refused is told that the portal refused a token as expired. It returns
+	// another one, or nil if it has none.
+	refused(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error)
+}
+
+// An endpoint is where calls go.
+type endpoint struct {
+	base    *url.URL // ends with a slash; the method's name follows
+	portal  string   // scheme://host
+	secrets redactor
+}
+
+// TokenRefresher is a TokenSource that can also be told that the portal refused
+// a token (401 expired_token). The call is then repeated once with what Refresh
+// returns.
+type TokenRefresher interface {
+	oauth2.TokenSource
+
+	// Refresh returns a token other than the refused one. It may be called by
+	// several goroutines with the same refused token; it should refresh once and
+	// give the new token to all. Later calls of Token must return the new token
+	// too.
+	Refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Token, error)
+}
+
+// Webhook calls as the owner of an inbound webhook. url is the webhook's address
+// as the portal shows it, https://portal.bitrix24.com/rest/USER/CODE/, and is a
+// secret. New checks it: https is required, http is taken for a loopback host
+// only.
+func Webhook(url string) Auth { return &webhookAuth{url: func() string { return url }} }
+
+// OAuth calls as an application, for the user its tokens were given for. portal
+// is the portal's address, https://portal.bitrix24.com, or its bare host name.
+// http is refused: a token goes to the portal's https address and nowhere else.
+//
+// ts.Token is asked before each call; wrap it with oauth2.ReuseTokenSource if it
+// is slow. It takes no context: a call that is cancelled while Token runs returns
+// at once and leaves Token to finish on its own. If ts is a TokenRefresher, a
+// call refused with 401 expired_token is repeated once with a new token.
+func OAuth(portal string, ts oauth2.TokenSource) Auth {
+	return &oauthAuth{portal: func() string { return portal }, source: func() oauth2.TokenSource { return ts }}
+}
+
+// The two kinds keep all in functions: where they stand in an unexported field,
+// fmt does not call Format but prints their fields, a function as an address.
+
+type webhookAuth struct{ url func() string }
+
+var (
+	userForm = regexp.MustCompile(`^[0-9]+$`)
+	hookForm = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+)
+
+func (a *webhookAuth) endpoint() (endpoint, error) {
+	u, err := parseAddress(a.url())
+	if err != nil {
+		return endpoint{}, fmt.Errorf("b24pull: webhook: %w; want https://PORTAL/rest/USER/CODE/", err)
+	}
+	path := strings.Split(strings.TrimSuffix(u.EscapedPath(), "/"), "/")
+	switch {
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		return endpoint{}, errors.New("b24pull: webhook: https is required (http for a loopback host only): the address is a secret")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return endpoint{}, errors.New("b24pull: webhook: https is required; want https://PORTAL/rest/USER/CODE/")
+	case len(path) != 4 || path[0] != "" || path[1] != "rest" || !userForm.MatchString(path[2]) || !hookForm.MatchString(path[3]):
+		return endpoint{}, errors.New("b24pull: webhook: the path is not /rest/USER/CODE/; take the address as the portal shows it, without a method")
+	}
+	u.Path = "/rest/" + path[2] + "/" + path[3] + "/"
+	return endpoint{base: u, portal: u.Scheme + "://" + u.Host, secrets: redactor(nil).with(path[3])}, nil
+}
+
+func (a *webhookAuth) token(context.Context) (*oauth2.Token, error) { return nil, nil }
+
+func (a *webhookAuth) refused(context.Context, *oauth2.Token) (*oauth2.Token, error) {
+	return nil, nil
+}
+
+// String names the kind and the portal.
+func (a *webhookAuth) String() string { return describeAuth("Webhook", a) }
+
+// Format writes String for every verb.
+func (a *webhookAuth) Format(f fmt.State, verb rune) { writeRedacted(f, verb, a.String()) }
+
+// LogValue is String for log/slog.
+func (a *webhookAuth) LogValue() slog.Value { return slog.StringValue(a.String()) }
+
+// MarshalText is String for encoding/json.
+func (a *webhookAuth) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+type oauthAuth struct {
+	portal func() string
+	source func() oauth2.TokenSource
+}
+
+func (a *oauthAuth) endpoint() (endpoint, error) {
+	if a.source() == nil {
+		return endpoint{}, errors.New("b24pull: oauth: the token source is nil")
+	}
+	address := a.portal()
+	if !strings.Contains(address, "://") {
+		address = "https://" + address
+	}
+	u, err := parseAddress(address)
+	if err != nil {
+		return endpoint{}, fmt.Errorf("b24pull: oauth: %w; want https://PORTAL", err)
+	}
+	switch path := strings.TrimSuffix(u.EscapedPath(), "/"); {
+	case u.Scheme != "https":
+		return endpoint{}, errors.New("b24pull: oauth: https is required: a token goes to the portal's https address only")
+	case path != "" && path != "/rest":
+		return endpoint{}, errors.New("b24pull: oauth: the portal's address has a path; want https://PORTAL")
+	}
+	u.Path = "/rest/"
+	return endpoint{base: u, portal: "https://" + u.Host}, nil
+}
+
+func (a *oauthAuth) token(ctx context.Context) (*oauth2.Token, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	type answer struct {
+		token *oauth2.Token
+		err   error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		token, err := a.source().Token()
+		got <- answer{token, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case r := <-got:
+		return r.token, checkToken(r.token, r.err)
+	}
+}
+
+func (a *oauthAuth) refused(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error) {
+	refresher, ok := a.source().(TokenRefresher)
+	if !ok {
+		return nil, nil
+	}
+	next, err := refresher.Refresh(ctx, token)
+	return next, checkToken(next, err)
+}
+
+func checkToken(token *oauth2.Token, err error) error {
+	if err == nil && (token == nil || token.AccessToken == "") {
+		return errors.New("the token source returned an empty token and no error")
+	}
+	return err
+}
+
+// String names the kind and the portal.
+func (a *oauthAuth) String() string { return describeAuth("OAuth", a) }
+
+// Format writes String for every verb.
+func (a *oauthAuth) Format(f fmt.State, verb rune) { writeRedacted(f, verb, a.String()) }
+
+// LogValue is String for log/slog.
+func (a *oauthAuth) LogValue() slog.Value { return slog.StringValue(a.String()) }
+
+// MarshalText is String for encoding/json.
+func (a *oauthAuth) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// describeAuth prints no part of an address that New would refuse: it may be a
+// secret in a wrong place.
+func describeAuth(kind string, a Auth) string {
+	e, err := a.endpoint()
+	if err != nil {
+		return "b24pull." + kind + "(invalid)"
+	}
+	return "b24pull." + kind + "(" + e.portal + ")"
+}
+
+// parseAddress parses an absolute URL of a host and a path, nothing else. Its
+// errors do not repeat the address.
+func parseAddress(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil:
+		return nil, errors.New("the address is not a URL")
+	case u.Scheme == "" || u.Opaque != "" || u.Hostname() == "":
+		return nil, errors.New("the address has no scheme or no host")
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, errors.New("the address has a user, a query or a fragment")
+	}
+	u.Host, u.RawPath = strings.ToLower(u.Host), ""
+	return u, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

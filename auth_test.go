@@ -1,0 +1,233 @@
+package b24pull
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/oauth2"
+)
+
+// A refresher goes through a list of tokens.
+type refresher struct {
+	mu        sync.Mutex
+	tokens    []string
+	refreshed int
+	err       error
+}
+
+func (r *refresher) Token() (*oauth2.Token, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return &oauth2.Token{AccessToken: r.tokens[0], RefreshToken: "refresh-" + r.tokens[0]}, nil
+}
+
+func (r *refresher) Refresh(_ context.Context, refused *oauth2.Token) (*oauth2.Token, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		return nil, r.err
+	}
+	if refused.AccessToken == r.tokens[0] && len(r.tokens) > 1 {
+		r.tokens = r.tokens[1:]
+		r.refreshed++
+	}
+	return &oauth2.Token{AccessToken: r.tokens[0]}, nil
+}
+
+type sourceFunc func() (*oauth2.Token, error)
+
+func (f sourceFunc) Token() (*oauth2.Token, error) { return f() }
+
+func TestWebhookAddress(t *testing.T) {
+	good := map[string]string{
+		"https://portal.example/rest/1/hookcode/":      "https://portal.example",
+		"https://portal.example/rest/1/hookcode":       "https://portal.example",
+		"https://Portal.Example:8443/rest/12/hookCODE": "https://portal.example:8443",
+		"http://127.0.0.1:80/rest/1/hookcode/":         "http://127.0.0.1:80",
+		"http://localhost/rest/1/hookcode/":            "http://localhost",
+		"http://[::1]/rest/1/hookcode/":                "http://[::1]",
+	}
+	for address, portal := range good {
+		if c, err := New(Webhook(address)); err != nil || c.Portal() != portal {
+			t.Errorf("%s: got %v, %v", address, c, err)
+		}
+	}
+	bad := []string{
+		"", "hookcode", "portal.example/rest/1/hookcode/", "//portal.example/rest/1/hookcode/",
+		"http://portal.example/rest/1/hookcode/", "http://127.0.0.1.example/rest/1/hookcode/", "ftp://portal.example/rest/1/hookcode/",
+		"https:///rest/1/hookcode/", "https://:443/rest/1/hookcode/", "https:hookcode", "https://portal.example:x/rest/1/hookcode/",
+		"https://portal.example/", "https://portal.example/rest/hookcode/", "https://portal.example/rest/x/hookcode/",
+		"https://portal.example/rest/1/hookcode/profile.json", "https://portal.example/rest/1/hookcode//",
+		"https://portal.example/rest/1/hookcode%2F..", "https://portal.example/rest/1/../hookcode/", "https://portal.example/rest/1//",
+		"https://portal.example/rest/1/hookcode/?", "https://portal.example/rest/1/hookcode/?a=b", "https://portal.example/rest/1/hookcode/#a",
+		"https://user:hookcode@portal.example/rest/1/hookcode/", "https://portal.example/rest/1/hookcode/\n", "https://portal.example/rest/1/hook code/",
+		"https://portal.example/rest/1/hookcode%zz/",
+	}
+	for _, address := range bad {
+		c, err := New(Webhook(address))
+		if err == nil || c != nil {
+			t.Errorf("%q was taken", address)
+			continue
+		}
+		if text := err.Error() + Webhook(address).(*webhookAuth).String(); strings.Contains(text, "hookcode") || strings.Contains(text, "hook code") {
+			t.Errorf("%q: the error tells the code: %v", address, err)
+		}
+		if !strings.Contains(err.Error(), "b24pull: webhook: ") {
+			t.Errorf("%q: got %v", address, err)
+		}
+	}
+}
+
+func TestOAuthAddress(t *testing.T) {
+	good := map[string]string{
+		"https://portal.example":       "https://portal.example",
+		"https://portal.example/":      "https://portal.example",
+		"https://portal.example/rest/": "https://portal.example",
+		"portal.example":               "https://portal.example",
+		"Portal.example:8443":          "https://portal.example:8443",
+		"127.0.0.1:8443":               "https://127.0.0.1:8443",
+	}
+	for address, portal := range good {
+		c, err := New(OAuth(address, static("t")))
+		if err != nil || c.Portal() != portal || c.base.String() != portal+"/rest/" {
+			t.Errorf("%s: got %v, %v", address, c, err)
+		}
+	}
+	bad := []string{
+		"", "https://", "http://portal.example", "http://127.0.0.1", "http://localhost", "ws://portal.example", "HTTP://portal.example",
+		"https://portal.example/rest/1/hookcode/", "https://portal.example/?auth=hookcode", "https://hookcode@portal.example", "hookcode@portal.example",
+		"https://portal.example/#hookcode", "https://portal.example/%68ookcode",
+	}
+	for _, address := range bad {
+		c, err := New(OAuth(address, static("t")))
+		if err == nil || c != nil {
+			t.Errorf("%q was taken", address)
+			continue
+		}
+		if strings.Contains(err.Error(), "hookcode") {
+			t.Errorf("%q: the error repeats the address: %v", address, err)
+		}
+	}
+	if _, err := New(OAuth("portal.example", nil)); err == nil {
+		t.Error("a nil token source was taken")
+	}
+}
+
+// tokenPortal takes one token and answers any other as given.
+func tokenPortal(t *testing.T, good string, status int, refusal string) (*httptest.Server, *[]string) {
+	var mu sync.Mutex
+	var seen []string
+	return portal(t, func(w http.ResponseWriter, r *http.Request) {
+		var body struct{ Auth string }
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		seen = append(seen, body.Auth)
+		mu.Unlock()
+		if body.Auth != good {
+			reply(status, refusal)(w, r)
+			return
+		}
+		reply(200, `{"result":`+minimalConfig+`}`)(w, r)
+	}), &seen
+}
+
+func TestRefusedToken(t *testing.T) {
+	const expired = `{"error":"expired_token","error_description":"The access token provided has expired."}`
+	broken := errors.New("refresh is broken")
+	tests := []struct {
+		name    string
+		source  oauth2.TokenSource
+		status  int
+		refusal string
+		want    error
+		seen    []string
+	}{
+		{"good at once", &refresher{tokens: []string{"good"}}, 401, expired, nil, []string{"good"}},
+		{"refreshed once", &refresher{tokens: []string{"old", "good"}}, 401, expired, nil, []string{"old", "good"}},
+		{"refreshed once, error in HTTP 200", &refresher{tokens: []string{"old", "good"}}, 200, expired, nil, []string{"old", "good"}},
+		{"the new one is refused as well", &refresher{tokens: []string{"old", "older", "good"}}, 401, expired, ErrExpiredToken, []string{"old", "older"}},
+		{"the same one again", &refresher{tokens: []string{"old"}}, 401, expired, ErrExpiredToken, []string{"old"}},
+		{"no refresher", static("old"), 401, expired, ErrExpiredToken, []string{"old"}},
+		{"refresh fails", &refresher{tokens: []string{"old"}, err: broken}, 401, expired, broken, []string{"old"}},
+		{"another error", &refresher{tokens: []string{"old", "good"}}, 401, `{"error":"NO_AUTH_FOUND"}`, ErrNoAuth, []string{"old"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			srv, seen := tokenPortal(t, "good", tt.status, tt.refusal)
+			cfg, err := oauthClient(t, srv, tt.source).GetApplicationConfig(context.Background(), true)
+			if !errors.Is(err, tt.want) || (cfg == nil) != (tt.want != nil) {
+				t.Errorf("got %v, %v; want %v", cfg, err, tt.want)
+			}
+			if !slices.Equal(*seen, tt.seen) {
+				t.Errorf("tokens sent: %q, want %q", *seen, tt.seen)
+			}
+		})
+	}
+}
+
+func TestTokenErrors(t *testing.T) {
+	own := errors.New("nobody has logged in")
+	tests := []struct {
+		name   string
+		source sourceFunc
+		is     error
+		want   string
+	}{
+		{"error of the source's own", func() (*oauth2.Token, error) { return nil, own }, own, "b24pull: no access token: nobody has logged in"},
+		{"nil token", func() (*oauth2.Token, error) { return nil, nil }, nil, "b24pull: no access token: the token source returned an empty token and no error"},
+		{"empty token", func() (*oauth2.Token, error) { return &oauth2.Token{}, nil }, nil, "b24pull: no access token: the token source returned an empty token and no error"},
+		{"answer with a code", func() (*oauth2.Token, error) {
+			return nil, &oauth2.RetrieveError{Response: &http.Response{StatusCode: 400}, ErrorCode: "invalid_grant", Body: []byte("the body")}
+		}, ErrInvalidGrant, "b24pull: no access token: invalid_grant: the authorization server refused the code or refresh token (HTTP 400)"},
+		{"answer without a code", func() (*oauth2.Token, error) {
+			return nil, &oauth2.RetrieveError{Response: &http.Response{StatusCode: 502}, Body: []byte("the body")}
+		}, nil, "b24pull: no access token: the authorization server refused (HTTP 502)"},
+		{"wrapped answer", func() (*oauth2.Token, error) {
+			return nil, errors.Join(own, &oauth2.RetrieveError{ErrorCode: "PAYMENT_REQUIRED", Body: []byte("the body")})
+		}, ErrPaymentRequired, "b24pull: no access token: PAYMENT_REQUIRED: the subscription for the application or the portal's plan has ended"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := portal(t, func(http.ResponseWriter, *http.Request) { t.Error("the portal was called") })
+			_, err := oauthClient(t, srv, tt.source).GetApplicationConfig(context.Background(), true)
+			var typed *TokenError
+			var answer *oauth2.RetrieveError
+			if !errors.As(err, &typed) || err.Error() != tt.want {
+				t.Errorf("got  %v\nwant %v", err, tt.want)
+			}
+			if tt.is != nil && !errors.Is(err, tt.is) {
+				t.Errorf("%v is not %v", err, tt.is)
+			}
+			if errors.As(err, &answer) {
+				t.Error("the answer of the authorization server is within reach")
+			}
+		})
+	}
+}
+
+func TestTokenSourceThatHangs(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	release := make(chan struct{})
+	done := make(chan struct{})
+	source := sourceFunc(func() (*oauth2.Token, error) {
+		defer close(done)
+		cancel()
+		<-release
+		return nil, errors.New("too late")
+	})
+	srv := portal(t, func(http.ResponseWriter, *http.Request) { t.Error("the portal was called") })
+	if _, err := oauthClient(t, srv, source).GetApplicationConfig(ctx, true); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	close(release)
+	<-done
+}

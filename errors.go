@@ -1,0 +1,204 @@
+package b24pull
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"golang.org/x/oauth2"
+)
+
+// Errors that a portal or an authorization server answers, to be used with
+// errors.Is: an *APIError or a *TokenError is one of them when it has its code.
+// The codes are those of the public REST documentation: the pages of
+// pull.application.config.get, pull.config.get and pull.application.event.add,
+// of the system-wide errors, and of OAuth.
+var (
+	ErrServerNotConfigured = newCode("SERVER_ERROR", "the portal has no push server configured", "turn on Push & Pull in the portal's settings")
+	ErrWrongAuthType       = newCode("WRONG_AUTH_TYPE", "the method does not take this kind of authorization", "")
+	ErrUserID              = newCode("USER_ID_ACCESS_ERROR", "the application may not send to this user", "name users who may use the application")
+	ErrModuleID            = newCode("MODULE_ID_ERROR", "the module's name is not acceptable", "use lower case letters, digits, dots and underscores")
+	ErrCommand             = newCode("COMMAND_ERROR", "the command's name is not acceptable", "use letters, digits and _ : | . -")
+	ErrParams              = newCode("PARAMS_ERROR", "the parameters of the command are not acceptable", "pass an object")
+	ErrAccess              = newCode("ACCESS_ERROR", "the method may not be called this way", "")
+	ErrInvalidFormat       = newCode("INVALID_FORMAT", "a parameter has a wrong format", "")
+	ErrExpiredToken        = newCode("expired_token", "the access token has expired", "get a new one with the refresh token")
+	ErrNoAuth              = newCode("NO_AUTH_FOUND", "the portal does not know the token or webhook", "make a new one")
+	ErrInsufficientScope   = newCode("insufficient_scope", "the scope is missing", "give the application or webhook the scope of the method: pull, or pull_channel")
+	ErrInvalidCredentials  = newCode("INVALID_CREDENTIALS", "the user of the token or webhook may not do this", "")
+	ErrAccessDenied        = newCode("ACCESS_DENIED", "the portal's plan or settings do not allow REST", "")
+	ErrUserAccess          = newCode("user_access_error", "the user has no access to the application", "give it to the user in the application's settings")
+	ErrQueryLimit          = newCode("QUERY_LIMIT_EXCEEDED", "too many calls in a short time", "call again later, not more often than twice a second")
+	ErrOperationTimeLimit  = newCode("OPERATION_TIME_LIMIT", "the method has used up its time", "call again in ten minutes")
+	ErrOverload            = newCode("OVERLOAD_LIMIT", "REST is blocked on this portal for overload", "call again later, or ask the portal's support")
+	ErrInternal            = newCode("INTERNAL_SERVER_ERROR", "the portal failed", "call again later")
+	ErrUnexpectedAnswer    = newCode("ERROR_UNEXPECTED_ANSWER", "the portal failed", "call again later")
+	ErrPortalDeleted       = newCode("PORTAL_DELETED", "the portal has been deleted", "")
+	ErrInvalidRequest      = newCode("INVALID_REQUEST", "the request is not acceptable", "")
+
+	ErrInvalidClient   = newCode("invalid_client", "the authorization server does not know the application", "check client_id and client_secret")
+	ErrInvalidGrant    = newCode("invalid_grant", "the authorization server refused the code or refresh token", "have a user authorize the application again")
+	ErrInvalidScope    = newCode("invalid_scope", "the authorization server refused the scope", "")
+	ErrPaymentRequired = newCode("PAYMENT_REQUIRED", "the subscription for the application or the portal's plan has ended", "")
+)
+
+// ErrInvalidConfig is the error, by errors.Is, of an answer or a saved config
+// that cannot be used: something in it has an unexpected type or value, or it has
+// no server, no channel or no address.
+var ErrInvalidConfig = errors.New("b24pull: invalid config")
+
+// codes is the one table from code to sentinel; newCode fills it.
+var codes = map[string]*codeError{}
+
+// A codeError is a sentinel: what the code means, and what to do.
+type codeError struct{ code, meaning, advice string }
+
+func newCode(code, meaning, advice string) error {
+	e := &codeError{code: code, meaning: meaning, advice: advice}
+	codes[strings.ToLower(code)] = e
+	return e
+}
+
+func (e *codeError) Error() string { return "b24pull: " + e.code + ": " + e.meaning }
+
+// matches tells whether target is the sentinel of code. Codes are compared
+// without regard to case: the documentation writes the same ones both ways.
+func matches(code string, target error) bool {
+	e, ok := target.(*codeError)
+	return ok && code != "" && e == codes[strings.ToLower(code)]
+}
+
+// APIError is the portal's refusal of a call, or an answer that is none: no JSON,
+// a redirect, too long.
+type APIError struct {
+	// Status is the HTTP status. An error can come with 200.
+	Status int
+	// Code is the portal's error code, "" if the answer had none. Use errors.Is
+	// with a sentinel like ErrExpiredToken to compare it.
+	Code string
+	// Description is the portal's text for a human, shortened and without
+	// secrets; where Code is empty it says what was wrong with the answer.
+	Description string
+	// Method is the REST method called, like pull.config.get.
+	Method string
+}
+
+// Error names the method, the code, the description, the HTTP status and, where
+// it is known, the way out.
+func (e *APIError) Error() string {
+	var b strings.Builder
+	b.WriteString("b24pull: " + e.Method)
+	for _, part := range []string{e.Code, e.Description} {
+		if part != "" {
+			b.WriteString(": " + part)
+		}
+	}
+	if e.Code == "" && e.Description == "" {
+		b.WriteString(": the call was refused")
+	}
+	fmt.Fprintf(&b, " (HTTP %d)", e.Status)
+	if advice := e.advice(); advice != "" {
+		b.WriteString("; " + advice)
+	}
+	return b.String()
+}
+
+// Is tells whether target is the sentinel of the error's code.
+func (e *APIError) Is(target error) bool { return matches(e.Code, target) }
+
+func (e *APIError) advice() string {
+	sentinel := codes[strings.ToLower(e.Code)]
+	switch {
+	case sentinel == nil:
+		return ""
+	case sentinel == ErrWrongAuthType && e.Method == methodApplicationConfig:
+		return "today's portals give the application's config to an application only: use OAuth, " +
+			"or the channels of the webhook's user through GetConfig (realtime.PortalConfig)"
+	case sentinel == ErrWrongAuthType && e.Method == methodConfig:
+		return "the portal gives a user's config to a webhook only: use Webhook, " +
+			"or the application's channels through GetApplicationConfig"
+	}
+	return sentinel.advice
+}
+
+// TokenError says that there was no access token to call with: the TokenSource
+// or TokenRefresher failed. An *oauth2.RetrieveError is not within reach of
+// errors.As, since it holds the authorization server's whole answer.
+type TokenError struct {
+	// Code is the authorization server's error code, like invalid_grant; "" if the
+	// failure was of another kind. Use errors.Is to compare it.
+	Code string
+	// Status is the HTTP status of the authorization server's answer, 0 if there
+	// was none.
+	Status int
+
+	cause error
+}
+
+// Error names the code and status, or the cause.
+func (e *TokenError) Error() string {
+	text := "b24pull: no access token"
+	switch {
+	case e.Code != "":
+		text += ": " + e.Code
+		if sentinel := codes[strings.ToLower(e.Code)]; sentinel != nil {
+			text += ": " + sentinel.meaning
+		}
+	case e.cause != nil:
+		return text + ": " + e.cause.Error()
+	default:
+		text += ": the authorization server refused"
+	}
+	if e.Status != 0 {
+		text += fmt.Sprintf(" (HTTP %d)", e.Status)
+	}
+	return text
+}
+
+// Is tells whether target is the sentinel of the error's code.
+func (e *TokenError) Is(target error) bool { return matches(e.Code, target) }
+
+// Unwrap returns the cause, without secrets; nil where Code says it all.
+func (e *TokenError) Unwrap() error { return e.cause }
+
+// tokenError wraps what a TokenSource returned.
+func (r redactor) tokenError(err error) error {
+	clean := r.scrub(err)
+	if e, ok := clean.(*TokenError); ok {
+		return e
+	}
+	outer := &TokenError{cause: clean}
+	var inner *TokenError
+	if errors.As(clean, &inner) {
+		outer.Code, outer.Status = inner.Code, inner.Status
+	}
+	return outer
+}
+
+// retrieveError keeps of an authorization server's answer its code and status.
+func (r redactor) retrieveError(e *oauth2.RetrieveError) *TokenError {
+	clean := &TokenError{Code: r.code(e.ErrorCode)}
+	if e.Response != nil {
+		clean.Status = e.Response.StatusCode
+	}
+	return clean
+}
+
+// codeForm is what an error code looks like. What looks otherwise is not taken
+// for one.
+var codeForm = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
+
+// code returns s if it is an error code and tells no secret.
+func (r redactor) code(s string) string {
+	if !codeForm.MatchString(s) || r.text(s) != s {
+		return ""
+	}
+	return s
+}
+
+// redirected tells whether status is a redirect or another 3xx.
+func redirected(status int) bool {
+	return status >= http.StatusMultipleChoices && status < http.StatusBadRequest
+}

@@ -1,0 +1,93 @@
+package b24pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// documented are the codes of the documentation and their sentinels.
+var documented = map[string]error{
+	"SERVER_ERROR": ErrServerNotConfigured, "WRONG_AUTH_TYPE": ErrWrongAuthType, "USER_ID_ACCESS_ERROR": ErrUserID,
+	"MODULE_ID_ERROR": ErrModuleID, "COMMAND_ERROR": ErrCommand, "PARAMS_ERROR": ErrParams, "ACCESS_ERROR": ErrAccess,
+	"INVALID_FORMAT": ErrInvalidFormat, "expired_token": ErrExpiredToken, "NO_AUTH_FOUND": ErrNoAuth,
+	"insufficient_scope": ErrInsufficientScope, "INVALID_CREDENTIALS": ErrInvalidCredentials, "ACCESS_DENIED": ErrAccessDenied,
+	"user_access_error": ErrUserAccess, "QUERY_LIMIT_EXCEEDED": ErrQueryLimit, "OPERATION_TIME_LIMIT": ErrOperationTimeLimit,
+	"OVERLOAD_LIMIT": ErrOverload, "INTERNAL_SERVER_ERROR": ErrInternal, "ERROR_UNEXPECTED_ANSWER": ErrUnexpectedAnswer,
+	"PORTAL_DELETED": ErrPortalDeleted, "INVALID_REQUEST": ErrInvalidRequest, "invalid_client": ErrInvalidClient,
+	"invalid_grant": ErrInvalidGrant, "invalid_scope": ErrInvalidScope, "PAYMENT_REQUIRED": ErrPaymentRequired,
+}
+
+func TestSentinels(t *testing.T) {
+	if len(documented) != len(codes) {
+		t.Errorf("%d codes are tested, %d are known", len(documented), len(codes))
+	}
+	for code, want := range documented {
+		for _, written := range []string{code, strings.ToLower(code), strings.ToUpper(code)} {
+			refused := fmt.Errorf("around: %w", &APIError{Status: 400, Code: written, Method: methodConfig})
+			token := fmt.Errorf("around: %w", &TokenError{Code: written})
+			for other, sentinel := range documented {
+				if got := errors.Is(refused, sentinel); got != (other == code) {
+					t.Errorf("APIError %s is %v: %t", written, sentinel, got)
+				}
+				if got := errors.Is(token, sentinel); got != (other == code) {
+					t.Errorf("TokenError %s is %v: %t", written, sentinel, got)
+				}
+			}
+		}
+		if !strings.HasPrefix(want.Error(), "b24pull: "+code+": ") {
+			t.Errorf("%s: text %q", code, want)
+		}
+	}
+	if errors.Is(&APIError{}, ErrNoAuth) || errors.Is(&APIError{Code: "NEW"}, ErrNoAuth) || errors.Is(&APIError{Code: "NEW"}, errors.New("NEW")) {
+		t.Error("an error without a known code is a sentinel")
+	}
+}
+
+func TestSentinelsOverTheWire(t *testing.T) {
+	for code, want := range documented {
+		srv := portal(t, reply(400, fmt.Sprintf(`{"error":%q,"error_description":"why"}`, code)))
+		_, err := webhookClient(t, srv).GetConfig(context.Background(), true)
+		var refused *APIError
+		if !errors.As(err, &refused) || !errors.Is(err, want) {
+			t.Errorf("%s: got %v", code, err)
+			continue
+		}
+		if (*refused != APIError{Status: 400, Code: code, Description: "why", Method: "pull.config.get"}) {
+			t.Errorf("%s: got %#v", code, *refused)
+		}
+	}
+}
+
+func TestWrongAuthTypeNamesTheWayOut(t *testing.T) {
+	tests := []struct{ method, want string }{
+		{methodApplicationConfig, "realtime.PortalConfig"},
+		{methodConfig, "use Webhook"},
+	}
+	for _, tt := range tests {
+		err := &APIError{Status: 403, Code: "WRONG_AUTH_TYPE", Method: tt.method}
+		if !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v", tt.method, err)
+		}
+	}
+}
+
+func TestErrorText(t *testing.T) {
+	tests := []struct {
+		err  error
+		want string
+	}{
+		{&APIError{Status: 500, Code: "PORTAL_DELETED", Description: "Gone", Method: "pull.config.get"}, "b24pull: pull.config.get: PORTAL_DELETED: Gone (HTTP 500)"},
+		{&APIError{Status: 400, Code: "NEW", Method: "pull.config.get"}, "b24pull: pull.config.get: NEW (HTTP 400)"},
+		{&APIError{Status: 400, Method: "pull.config.get"}, "b24pull: pull.config.get: the call was refused (HTTP 400)"},
+		{&TokenError{}, "b24pull: no access token: the authorization server refused"},
+		{&TokenError{Code: "brand_new", Status: 400}, "b24pull: no access token: brand_new (HTTP 400)"},
+	}
+	for _, tt := range tests {
+		if got := tt.err.Error(); got != tt.want {
+			t.Errorf("got  %s\nwant %s", got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package b24pull
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+)
+
+const (
+	methodApplicationConfig = "pull.application.config.get"
+	methodConfig            = "pull.config.get"
+	methodApplicationEvent  = "pull.application.event.add"
+)
+
+// GetApplicationConfig returns the push server and the channels of the
+// application (method pull.application.config.get, scope pull). With cache the
+// portal may answer with channels it has given before; without, it looks
+// anew.
+//
+// Errors: an *APIError, like ErrServerNotConfigured, or ErrWrongAuthType over a
+// webhook; a *TokenError; ErrInvalidConfig; or the network's.
+func (c *Client) GetApplicationConfig(ctx context.Context, cache bool) (*Config, error) {
+	return c.config(ctx, methodApplicationConfig, cache)
+}
+
+// GetConfig returns the push server and the channels of the user behind a webhook
+// (method pull.config.get, scope pull_channel). Over OAuth the portal answers
+// ErrWrongAuthType. cache and errors are those of GetApplicationConfig.
+func (c *Client) GetConfig(ctx context.Context, cache bool) (*Config, error) {
+	return c.config(ctx, methodConfig, cache)
+}
+
+func (c *Client) config(ctx context.Context, method string, cache bool) (*Config, error) {
+	cfg := new(Config)
+	if err := c.call(ctx, method, map[string]any{"CACHE": yesNo(cache)}, cfg); err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "Y"
+	}
+	return "N"
+}
+
+// ApplicationEvent is a message that an application sends to itself: to all who
+// listen to its channels, or to some users.
+type ApplicationEvent struct {
+	// Command names the event; letters, digits and _ : | . -
+	Command string
+	// Params is the event's data. It must marshal to a JSON object; nil is an
+	// empty one.
+	Params any
+	// Module is the module_id of the message; lower case letters, digits, dots and
+	// underscores. The portal takes "" for "application".
+	Module string
+	// UserIDs are the receivers. nil sends to everybody on the application's shared
+	// channel; a list that is empty but not nil is an error, so that a list that
+	// was filtered down to nobody does not reach everybody.
+	UserIDs []int64
+}
+
+var (
+	commandForm = regexp.MustCompile(`^[A-Za-z0-9_:|.-]+$`)
+	moduleForm  = regexp.MustCompile(`^[a-z0-9._]+$`)
+)
+
+// AddApplicationEvent sends an event to the application's own channels (method
+// pull.application.event.add, scope pull, OAuth only). It is not repeated on a
+// network error, since the portal may have sent the event.
+//
+// Errors: ErrCommand, ErrModuleID, ErrParams and ErrUserID for an event that is
+// not acceptable, without a call where that can be told; and those of
+// GetApplicationConfig.
+func (c *Client) AddApplicationEvent(ctx context.Context, e ApplicationEvent) error {
+	params, err := e.parameters()
+	if err != nil {
+		return fmt.Errorf("b24pull: %s: %w", methodApplicationEvent, err)
+	}
+	return c.call(ctx, methodApplicationEvent, params, accepted{})
+}
+
+func (e ApplicationEvent) parameters() (map[string]any, error) {
+	if !commandForm.MatchString(e.Command) {
+		return nil, fmt.Errorf("command %q: want letters, digits and _ : | . - (%w)", e.Command, ErrCommand)
+	}
+	params := map[string]any{"COMMAND": e.Command, "PARAMS": json.RawMessage("{}")}
+	if e.Params != nil {
+		data, err := json.Marshal(e.Params)
+		if err != nil {
+			return nil, fmt.Errorf("params: %w", err)
+		}
+		if kind := kindOf(data); kind != kindObject {
+			return nil, fmt.Errorf("params: want what marshals to an object, got %s (%w)", kind, ErrParams)
+		}
+		params["PARAMS"] = json.RawMessage(data)
+	}
+	if e.Module != "" {
+		if !moduleForm.MatchString(e.Module) {
+			return nil, fmt.Errorf("module %q: want lower case letters, digits, dots and underscores (%w)", e.Module, ErrModuleID)
+		}
+		params["MODULE_ID"] = e.Module
+	}
+	if e.UserIDs == nil {
+		return params, nil
+	}
+	if len(e.UserIDs) == 0 {
+		return nil, fmt.Errorf("the list of users is empty: nil sends to everybody (%w)", ErrUserID)
+	}
+	for _, id := range e.UserIDs {
+		if id <= 0 {
+			return nil, fmt.Errorf("user %d: want a positive id (%w)", id, ErrUserID)
+		}
+	}
+	params["USER_ID"] = e.UserIDs
+	return params, nil
+}
+
+// accepted is the result of a method that answers true.
+type accepted struct{}
+
+func (accepted) UnmarshalJSON(data []byte) error {
+	if !bytes.Equal(bytes.TrimSpace(data), []byte("true")) {
+		return fmt.Errorf("b24pull: %s: want the result true, got %s", methodApplicationEvent, kindOf(data))
+	}
+	return nil
+}

@@ -1,0 +1,327 @@
+package b24pull
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// Every secret of these tests holds the mark.
+const (
+	mark         = "s3cr3t"
+	hookCode     = mark + "hookcode"
+	accessToken  = mark + "/access+token"
+	refreshToken = mark + "refresh"
+	clientSecret = mark + "clientsecret"
+)
+
+const markedConfig = `{
+	"server": {"version": 5, "mode": "shared", "websocket_enabled": true,
+		"websocket_secure": "wss://` + mark + `:` + mark + `@rt.example/subws/?key=` + mark + `#` + mark + `",
+		"websocket": "%zz` + mark + `",
+		"long_polling_secure": "https://rt.example/sub/?key=` + mark + `", "publish_secure": "https://rt.example/?` + mark + `"},
+	"channels": {
+		"shared": {"id": "` + mark + `1", "public_id": "` + mark + `2", "end": "2026-03-31T17:05:18+02:00"},
+		"private": {"id": "` + mark + `3", "public_id": "` + mark + `4"}},
+	"jwt": "` + mark + `5", "exp": 1775052318, "future": "` + mark + `6",
+	"publicChannels": {"577": {"public_id": "` + mark + `7", "signature": "` + mark + `8"}}}`
+
+// leak returns the way of printing v that tells a secret, "" if none does.
+func leak(v any) string {
+	forms := map[string]string{}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%t", "%20v", "%.30s", "%o"} {
+		forms[verb] = fmt.Sprintf(verb, v)
+	}
+	var text, js bytes.Buffer
+	slog.New(slog.NewTextHandler(&text, nil)).Info("m", "v", v, slog.Group("g", "v", v))
+	slog.New(slog.NewJSONHandler(&js, nil)).Info("m", "v", v, slog.Group("g", "v", v))
+	marshalled, _ := json.Marshal(v)
+	forms["slog text"], forms["slog json"], forms["json"] = text.String(), js.String(), string(marshalled)
+	numbers := strings.Trim(fmt.Sprint([]byte(mark)), "[]")
+	for name, form := range forms {
+		for _, secret := range []string{mark, hex.EncodeToString([]byte(mark)), numbers} {
+			if strings.Contains(strings.ToLower(form), secret) {
+				return name + ": " + form
+			}
+		}
+	}
+	return ""
+}
+
+// checkError looks at an error and at all within reach of it.
+func checkError(t *testing.T, err error) {
+	t.Helper()
+	if err == nil {
+		t.Error("no error")
+		return
+	}
+	var address *url.Error
+	var answer *oauth2.RetrieveError
+	if errors.As(err, &address) || errors.As(err, &answer) {
+		t.Errorf("a *url.Error or an *oauth2.RetrieveError is within reach of %v", err)
+	}
+	var walk func(error)
+	walk = func(err error) {
+		if form := leak(err); form != "" {
+			t.Errorf("%T tells a secret by %s", err, form)
+		}
+		switch e := err.(type) {
+		case interface{ Unwrap() error }:
+			if inner := e.Unwrap(); inner != nil {
+				walk(inner)
+			}
+		case interface{ Unwrap() []error }:
+			for _, inner := range e.Unwrap() {
+				walk(inner)
+			}
+		}
+	}
+	walk(err)
+}
+
+func TestLeakFinds(t *testing.T) {
+	for _, v := range []any{mark + "x", []byte(mark), struct{ A string }{mark}, errors.New("a " + mark), json.RawMessage(`"` + mark + `"`)} {
+		if leak(v) == "" {
+			t.Errorf("%T: nothing found", v)
+		}
+	}
+}
+
+func TestValuesTellNoSecret(t *testing.T) {
+	srv := portal(t, reply(200, `{"result":`+markedConfig+`}`))
+	cfg, err := webhookClient(t, srv).GetConfig(context.Background(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook := Webhook("https://portal.example/rest/1/" + hookCode + "/")
+	app := OAuth("https://portal.example", static(accessToken))
+	hookClient, appClient := mustNew(t, hook), mustNew(t, app)
+	type keeper struct {
+		client *Client
+		auth   Auth
+	}
+	values := map[string]any{
+		"Webhook": hook, "invalid Webhook": Webhook(hookCode), "OAuth": app, "invalid OAuth": OAuth("https://x/?"+mark, static(accessToken)),
+		"*Client of a webhook": hookClient, "Client of a webhook": *hookClient, "*Client of OAuth": appClient, "Client of OAuth": *appClient,
+		"*Config": cfg, "Config": *cfg, "[]Config": []Config{*cfg}, "map of Config": map[string]Config{"a": *cfg}, "struct of Config": struct{ C Config }{*cfg},
+		"Server": cfg.Server, "*Server": &cfg.Server, "Channels": cfg.Channels, "Channel": *cfg.Channels.Private, "*Channel": cfg.Channels.Shared,
+		"PublicChannels": cfg.PublicChannels, "PublicChannel": cfg.PublicChannels[577],
+		"Secret": cfg.JWT, "*Secret": &cfg.JWT, "[]Secret": []Secret{cfg.JWT},
+		"unexported fields": keeper{hookClient, hook}, "*unexported fields": &keeper{appClient, app},
+		"slog.Value": slog.AnyValue(hookClient), "zero Client": Client{}, "zero Config": Config{},
+	}
+	for name, v := range values {
+		if form := leak(v); form != "" {
+			t.Errorf("%s tells a secret by %s", name, form)
+		}
+	}
+	inside := struct{ config *Config }{cfg}
+	for _, verb := range []string{"%v", "%+v", "%#v"} {
+		if form := fmt.Sprintf(verb, inside); strings.Contains(form, mark) {
+			t.Errorf("a *Config in an unexported field tells a secret by %s: %s", verb, form)
+		}
+	}
+	if got := fmt.Sprint(hookClient); got != "b24pull.Client(b24pull.Webhook(https://portal.example))" {
+		t.Errorf("a client prints as %s", got)
+	}
+	want := "b24pull.Config(server version 5 shared wss://[redacted]@rt.example/subws/?[redacted] https://rt.example/sub/?[redacted], " +
+		"channels private, shared until 2026-03-31T15:05:18Z, jwt [redacted], public channels 1, expires 2026-04-01T14:05:18Z)"
+	if got := fmt.Sprintf("%+v", cfg); got != want {
+		t.Errorf("a config prints as\n%s, want\n%s", got, want)
+	}
+}
+
+func TestSecretForms(t *testing.T) {
+	tests := []struct{ format, full, empty string }{
+		{"%v", "[redacted]", ""}, {"%s", "[redacted]", ""}, {"%d", "[redacted]", ""}, {"%x", "[redacted]", ""},
+		{"%q", `"[redacted]"`, `""`}, {"%#v", `b24pull.Secret("[redacted]")`, `b24pull.Secret("")`},
+	}
+	for _, tt := range tests {
+		if got := fmt.Sprintf(tt.format, Secret(mark)); got != tt.full {
+			t.Errorf("%s: got %s", tt.format, got)
+		}
+		if got := fmt.Sprintf(tt.format, Secret("")); got != tt.empty {
+			t.Errorf("%s of an empty secret: got %s", tt.format, got)
+		}
+	}
+	var s Secret
+	if err := json.Unmarshal([]byte(`"`+mark+`"`), &s); err != nil || string(s) != mark {
+		t.Errorf("unmarshalled %v", err)
+	}
+}
+
+// roundTrip is a transport of a user's own.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A loudError tells the address in its text and its fields.
+type loudError struct {
+	Address string
+	inner   error
+}
+
+func (e *loudError) Error() string { return "calling " + e.Address }
+func (e *loudError) Unwrap() error { return e.inner }
+
+func TestErrorsTellNoSecret(t *testing.T) {
+	echo := func(status int, kind, format string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			var body struct{ Auth string }
+			json.NewDecoder(r.Body).Decode(&body)
+			w.Header().Set("Content-Type", kind)
+			w.WriteHeader(status)
+			fmt.Fprintf(w, format, r.URL.Path+" "+body.Auth+" "+url.QueryEscape(body.Auth))
+		}
+	}
+	redirect := func(location string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header()["Location"] = []string{location}
+			w.WriteHeader(302)
+		}
+	}
+	raw := func(text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err == nil {
+				io.WriteString(conn, text)
+				conn.Close()
+			}
+		}
+	}
+	withSecret := func(answer func(http.ResponseWriter, string)) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) { answer(w, secretOf(r)) }
+	}
+	tests := map[string]http.HandlerFunc{
+		"HTML that echoes":         echo(502, "text/html", "<html>%s"),
+		"bad JSON that echoes":     echo(200, "application/json", `{"result": %s}`),
+		"content type that echoes": withSecret(func(w http.ResponseWriter, secret string) { w.Header().Set("Content-Type", "text/"+secret) }),
+		"description that echoes":  echo(400, "application/json", `{"error":"NEW","error_description":"%s"}`),
+		"code that echoes":         echo(400, "application/json", `{"error":"%s"}`),
+		"code that is a secret": withSecret(func(w http.ResponseWriter, secret string) {
+			fmt.Fprintf(w, `{"error":"%s","error_description":"%s%[1]s"}`, secret, strings.Repeat("x", 295))
+		}),
+		"error object that echoes":  echo(400, "application/json", `{"error":{"a":"%s"},"error_description":["%[1]s"]}`),
+		"expired":                   echo(401, "application/json", `{"error":"expired_token","error_description":"%s"}`),
+		"redirect":                  redirect("https://new.example/rest/1/" + hookCode + "/?auth=" + mark),
+		"redirect, unparsable":      redirect("http://[" + hookCode + "%zz"),
+		"redirect, control":         redirect(":" + hookCode + "\x01"),
+		"malformed answer":          raw("/rest/1/" + hookCode + "/ x y\r\n\r\n"),
+		"malformed header":          raw("HTTP/1.1 200 OK\r\n" + hookCode + "\r\n\r\n"),
+		"malformed length":          raw("HTTP/1.1 200 OK\r\nContent-Length: " + hookCode + "\r\n\r\n"),
+		"malformed encoding":        raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: " + hookCode + "\r\n\r\n"),
+		"malformed status":          raw("HTTP/1.1 " + hookCode + "\r\n\r\n"),
+		"malformed version":         raw(hookCode + " 200 OK\r\n\r\n"),
+		"cut answer":                raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"),
+		"no answer":                 raw(""),
+		"config with wrong types":   reply(200, `{"result":{"server":"`+mark+`"}}`),
+		"config with a bad time":    reply(200, strings.Replace(`{"result":`+markedConfig+`}`, "1775052318", `"`+mark+`"`, 1)),
+		"config with a bad boolean": reply(200, strings.Replace(`{"result":`+markedConfig+`}`, "true", `"`+mark+`"`, 1)),
+		"config with a bad user":    reply(200, strings.Replace(`{"result":`+markedConfig+`}`, `"577"`, `"`+mark+`"`, 1)),
+	}
+	for name, handler := range tests {
+		t.Run(name, func(t *testing.T) {
+			srv := portal(t, handler)
+			checkBoth(t, srv.URL, srv.Client())
+		})
+	}
+}
+
+// secretOf returns the secret of a call: the token, or else the webhook's code.
+func secretOf(r *http.Request) string {
+	var body struct{ Auth string }
+	if json.NewDecoder(r.Body).Decode(&body); body.Auth != "" {
+		return body.Auth
+	}
+	return hookCode
+}
+
+// checkBoth calls with both kinds of authorization.
+func checkBoth(t *testing.T, address string, hc *http.Client, opts ...Option) {
+	t.Helper()
+	opts = append(opts, WithHTTPClient(hc))
+	_, err := mustNew(t, Webhook(address+"/rest/1/"+hookCode+"/"), opts...).GetConfig(context.Background(), true)
+	checkError(t, err)
+	tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: accessToken, RefreshToken: refreshToken})
+	_, err = mustNew(t, OAuth(address, tokens), opts...).GetApplicationConfig(context.Background(), true)
+	checkError(t, err)
+}
+
+func TestTransportErrorsTellNoSecret(t *testing.T) {
+	t.Run("refused connection", func(t *testing.T) {
+		srv := httptest.NewTLSServer(http.NotFoundHandler())
+		srv.Close()
+		checkBoth(t, srv.URL, srv.Client())
+		_, err := webhookClient(t, srv).GetConfig(context.Background(), true)
+		var op *net.OpError
+		if !errors.As(err, &op) || op.Op != "dial" {
+			t.Errorf("the network's error is out of reach of %v", err)
+		}
+	})
+	t.Run("TLS", func(t *testing.T) {
+		checkBoth(t, portal(t, http.NotFound).URL, &http.Client{Transport: &http.Transport{}})
+	})
+	t.Run("timeout", func(t *testing.T) {
+		srv := portal(t, func(_ http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+		})
+		checkBoth(t, srv.URL, srv.Client(), WithTimeout(20*time.Millisecond))
+		own := srv.Client()
+		own.Timeout = 20 * time.Millisecond
+		checkBoth(t, srv.URL, own)
+	})
+	t.Run("transport that tells the address", func(t *testing.T) {
+		wrong := errors.New("wrong")
+		for i, inner := range []func(secret string) error{
+			func(string) error { return nil },
+			func(string) error { return wrong },
+			func(secret string) error { return &url.Error{Op: "Get", URL: secret, Err: wrong} },
+			func(secret string) error { return errors.Join(wrong, errors.New(secret)) },
+		} {
+			hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				secret := secretOf(r)
+				return nil, &loudError{r.URL.String() + secret, inner(secret)}
+			})}
+			checkBoth(t, "https://portal.example", hc)
+			_, err := mustNew(t, Webhook("https://portal.example/rest/1/"+hookCode), WithHTTPClient(hc)).GetConfig(context.Background(), true)
+			if i > 0 && !errors.Is(err, wrong) {
+				t.Errorf("the cause is out of reach of %v", err)
+			}
+		}
+	})
+}
+
+func TestTokenErrorsTellNoSecret(t *testing.T) {
+	answer := &oauth2.RetrieveError{Response: &http.Response{StatusCode: 400}, Body: []byte(clientSecret), ErrorCode: mark + " is no code", ErrorDescription: clientSecret}
+	address := &url.Error{Op: "Get", URL: "https://oauth.example/?client_secret=" + clientSecret, Err: io.ErrUnexpectedEOF}
+	for name, failure := range map[string]error{
+		"answer": answer, "wrapped answer": fmt.Errorf("getting a token: %w", answer), "joined": errors.Join(io.EOF, answer, address),
+		"address": address, "wrapped address": fmt.Errorf("getting: %w", fmt.Errorf("a token: %w", address)), "empty address": &url.Error{URL: clientSecret},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := portal(t, reply(401, `{"error":"expired_token"}`))
+			_, err := oauthClient(t, srv, sourceFunc(func() (*oauth2.Token, error) { return nil, failure })).GetApplicationConfig(context.Background(), true)
+			checkError(t, err)
+			_, err = oauthClient(t, srv, &refresher{tokens: []string{accessToken}, err: failure}).GetApplicationConfig(context.Background(), true)
+			checkError(t, err)
+			if strings.Contains(name, "address") && name != "empty address" && !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("the cause is out of reach of %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,315 @@
+package b24pull
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is what pull.application.config.get and pull.config.get answer: the
+// push server, and the channels to listen to. Times are in UTC, and zero where the
+// answer has none. What the answer does not have stays zero.
+//
+// A Config prints and marshals without its secrets; Raw has what to save.
+type Config struct {
+	// Server is the push server.
+	Server Server
+	// API are the revisions of the push client that the portal expects.
+	API API
+	// Channels are the channels to subscribe to.
+	Channels Channels
+	// ClientID names the portal to a push server that serves many (mode "shared",
+	// the cloud's); "" with a server of its own. It may stand beside server or in
+	// it.
+	ClientID string
+	// JWT replaces the channel ids in an address, from server version 5 on.
+	JWT Secret
+	// Expires is when the config must be fetched anew (exp).
+	Expires time.Time
+	// PublicChannels are the channels to publish to, by user id. Servers older
+	// than version 4 have none.
+	PublicChannels map[int64]PublicChannel
+	// ServerTime is the portal's clock when it answered, for the clock's shift.
+	ServerTime time.Time
+
+	raw *json.RawMessage // a pointer: fmt prints an address where it cannot call Format
+}
+
+// Server is the push server of a portal. Addresses are as they came: they may be
+// unencrypted although an encrypted twin exists, may lack a trailing slash, and may
+// have a query.
+type Server struct {
+	// Version is the server's generation, 1 to 5 or later; it decides the
+	// protocol.
+	Version int
+	// Enabled tells whether the portal uses the server (server_enabled).
+	Enabled bool
+	// Mode is "personal" for a server of the portal's own and "shared" for the
+	// cloud's.
+	Mode string
+	// Hostname is the portal's name, as the server knows it.
+	Hostname string
+	// LongPolling and LongPollingSecure are the http and https addresses for long
+	// polling (long_polling, long_polling_secure; also spelt long_pooling by
+	// portals).
+	LongPolling, LongPollingSecure string
+	// WebSocketEnabled tells whether websockets may be used.
+	WebSocketEnabled bool
+	// WebSocket and WebSocketSecure are the ws and wss addresses.
+	WebSocket, WebSocketSecure string
+	// PublishEnabled tells whether clients may publish.
+	PublishEnabled bool
+	// Publish and PublishSecure are the http and https addresses for publishing.
+	Publish, PublishSecure string
+	// ConfigTimestamp is when the server's settings last changed
+	// (config_timestamp).
+	ConfigTimestamp time.Time
+}
+
+// API are revisions of the push client.
+type API struct {
+	// RevisionWeb is the revision of web clients (revision_web).
+	RevisionWeb int
+	// RevisionMobile is the revision of mobile clients (revision_mobile).
+	RevisionMobile int
+}
+
+// Channels are the channels of a config; nil where there is none.
+type Channels struct {
+	// Shared is the channel of all users.
+	Shared *Channel
+	// Private is the channel of the user, or of the application for the user.
+	Private *Channel
+}
+
+// Channel is a channel to subscribe to. It lives for about 12 hours.
+type Channel struct {
+	// ID subscribes to the channel: opaque, to be passed on as it came.
+	ID Secret
+	// PublicID is what others publish to; "" where there is none.
+	PublicID Secret
+	// Start and End bound the channel's life.
+	Start, End time.Time
+	// Type is "private" or "shared", in an application also its client id.
+	Type string
+}
+
+// PublicChannel is another user's channel, to publish to.
+type PublicChannel struct {
+	// UserID is the user whose channel it is.
+	UserID int64
+	// PublicID names the channel.
+	PublicID Secret
+	// Signature is the server's signature of PublicID.
+	Signature Secret
+	// Start and End bound the channel's life.
+	Start, End time.Time
+}
+
+// Raw returns a copy of the result object as it came, nil if the Config was not
+// decoded. It has the fields not known here, can be saved and loaded again with
+// UnmarshalJSON, and holds secrets.
+func (c *Config) Raw() json.RawMessage {
+	if c == nil || c.raw == nil {
+		return nil
+	}
+	return slices.Clone(*c.raw)
+}
+
+// String describes the config without secrets.
+func (c Config) String() string {
+	parts := []string{c.Server.String(), "channels " + c.Channels.String()}
+	if c.JWT != "" {
+		parts = append(parts, "jwt "+mask)
+	}
+	if len(c.PublicChannels) > 0 {
+		parts = append(parts, fmt.Sprintf("public channels %d", len(c.PublicChannels)))
+	}
+	if !c.Expires.IsZero() {
+		parts = append(parts, "expires "+c.Expires.Format(time.RFC3339))
+	}
+	return "b24pull.Config(" + strings.Join(parts, ", ") + ")"
+}
+
+// Format writes String for every verb.
+func (c Config) Format(f fmt.State, verb rune) { writeRedacted(f, verb, c.String()) }
+
+// LogValue is String for log/slog.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// String names the channels there are and their ends.
+func (c Channels) String() string {
+	var parts []string
+	for _, ch := range []struct {
+		name string
+		*Channel
+	}{{"private", c.Private}, {"shared", c.Shared}} {
+		if ch.Channel != nil {
+			if !ch.End.IsZero() {
+				ch.name += " until " + ch.End.Format(time.RFC3339)
+			}
+			parts = append(parts, ch.name)
+		}
+	}
+	return cmp.Or(strings.Join(parts, ", "), "none")
+}
+
+// Format writes String for every verb.
+func (c Channels) Format(f fmt.State, verb rune) { writeRedacted(f, verb, c.String()) }
+
+// String describes the server; addresses without their queries.
+func (s Server) String() string {
+	text := fmt.Sprintf("server version %d", s.Version)
+	if s.Mode != "" {
+		text += " " + s.Mode
+	}
+	for _, address := range []string{cmp.Or(s.WebSocketSecure, s.WebSocket), cmp.Or(s.LongPollingSecure, s.LongPolling)} {
+		if address != "" {
+			text += " " + redactURL(address)
+		}
+	}
+	return text
+}
+
+// Format writes String for every verb: an address can hold a secret in its query.
+func (s Server) Format(f fmt.State, verb rune) { writeRedacted(f, verb, s.String()) }
+
+// LogValue is String for log/slog.
+func (s Server) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalJSON writes the server with the queries of its addresses redacted.
+func (s Server) MarshalJSON() ([]byte, error) {
+	type plain Server
+	for _, address := range s.addresses() {
+		*address = redactURL(*address)
+	}
+	return json.Marshal(plain(s))
+}
+
+func (s *Server) addresses() []*string {
+	return []*string{&s.LongPolling, &s.LongPollingSecure, &s.WebSocket, &s.WebSocketSecure, &s.Publish, &s.PublishSecure}
+}
+
+// UnmarshalJSON decodes a config from the result of pull.application.config.get or
+// pull.config.get, from a whole answer with such a result, or from what Raw
+// returned. It takes what portals are known to send: [] for an empty object,
+// booleans as "Y", 1 or "1", integers as strings, times as RFC 3339 or Unix
+// seconds. Anything else is an error that is ErrInvalidConfig and names the place,
+// and so is a config that cannot be used: without a server, a channel or an
+// address. c is changed only without an error.
+func (c *Config) UnmarshalJSON(data []byte) error {
+	if !json.Valid(data) {
+		return &configError{"config", "want JSON, got what is none"}
+	}
+	root := node{"config", data}
+	if kindOf(data) == kindNull {
+		return root.want("an object")
+	}
+	var err error
+	o := root.object(&err)
+	if o.fields["server"] == nil && kindOf(o.fields["result"]) == kindObject {
+		root.raw = o.fields["result"]
+		o = root.object(&err)
+	}
+	decoded := decodeConfig(o)
+	if err == nil {
+		err = decoded.check(o)
+	}
+	if err != nil {
+		return err
+	}
+	raw := json.RawMessage(slices.Clone(root.raw))
+	decoded.raw = &raw
+	*c = decoded
+	return nil
+}
+
+func decodeConfig(o object) Config {
+	server, api, channels := o.object("server"), o.object("api"), o.object("channels")
+	return Config{
+		Server:   decodeServer(server),
+		API:      API{RevisionWeb: api.small("revision_web"), RevisionMobile: api.small("revision_mobile")},
+		Channels: Channels{Shared: decodeChannel(channels.object("shared")), Private: decodeChannel(channels.object("private"))},
+		ClientID: cmp.Or(o.textOrNumber("clientId"), server.textOrNumber("clientId")),
+		JWT:      Secret(o.text("jwt")),
+		Expires:  o.moment("exp"), PublicChannels: decodePublicChannels(o),
+		ServerTime: o.moment("serverTime"),
+	}
+}
+
+func decodeServer(o object) Server {
+	return Server{
+		Version:           o.small("version"),
+		Enabled:           o.flag("server_enabled"),
+		Mode:              o.text("mode"),
+		Hostname:          o.text("hostname"),
+		LongPolling:       o.text("long_polling", "long_pooling"),
+		LongPollingSecure: o.text("long_polling_secure", "long_pooling_secure"),
+		WebSocketEnabled:  o.flag("websocket_enabled"),
+		WebSocket:         o.text("websocket"),
+		WebSocketSecure:   o.text("websocket_secure"),
+		PublishEnabled:    o.flag("publish_enabled"),
+		Publish:           o.text("publish"),
+		PublishSecure:     o.text("publish_secure"),
+		ConfigTimestamp:   o.moment("config_timestamp"),
+	}
+}
+
+func decodeChannel(o object) *Channel {
+	if len(o.fields) == 0 {
+		return nil
+	}
+	return &Channel{
+		ID: Secret(o.text("id")), PublicID: Secret(o.text("public_id")),
+		Start: o.moment("start"), End: o.moment("end"), Type: o.text("type"),
+	}
+}
+
+// decodePublicChannels also takes the false of servers older than version 4.
+func decodePublicChannels(o object) map[int64]PublicChannel {
+	if n := o.at("publicChannels"); string(n.raw) == "false" {
+		return nil
+	}
+	list := o.object("publicChannels")
+	if len(list.fields) == 0 {
+		return nil
+	}
+	channels := make(map[int64]PublicChannel, len(list.fields))
+	for _, key := range slices.Sorted(maps.Keys(list.fields)) {
+		id, err := strconv.ParseInt(key, 10, 64)
+		if err != nil {
+			list.fail(&configError{list.path, "a key is not a user id"})
+			continue
+		}
+		ch := list.object(key)
+		channels[id] = PublicChannel{
+			UserID: cmp.Or(ch.number("user_id"), id), PublicID: Secret(ch.text("public_id")), Signature: Secret(ch.text("signature")),
+			Start: ch.moment("start"), End: ch.moment("end"),
+		}
+	}
+	return channels
+}
+
+// check tells whether the config can be used.
+func (c *Config) check(o object) error {
+	s := &c.Server
+	switch {
+	case len(o.object("server").fields) == 0:
+		return &configError{"config.server", "missing"}
+	case !c.Channels.usable() && c.JWT == "":
+		return &configError{"config.channels", "neither a shared nor a private channel with an id, and no jwt"}
+	case s.WebSocket == "" && s.WebSocketSecure == "" && s.LongPolling == "" && s.LongPollingSecure == "":
+		return &configError{"config.server", "no address, neither for websockets nor for long polling"}
+	}
+	return nil
+}
+
+func (c Channels) usable() bool {
+	return c.Shared != nil && c.Shared.ID != "" || c.Private != nil && c.Private.ID != ""
+}

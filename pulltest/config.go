@@ -1,0 +1,215 @@
+package pulltest
+
+import (
+	"crypto/md5"
+	"encoding/hex"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	channelLife = 43205 * time.Second
+	configLife  = 24 * time.Hour
+	atomTime    = "2006-01-02T15:04:05-07:00"
+
+	revisionWeb    = 19
+	revisionMobile = 3
+
+	webhookUser = 1 // who stands behind the webhook and the access token
+	otherUser   = 2 // a colleague, known by a public channel
+)
+
+// portalZone is where the portal's clock hangs: its times carry this offset.
+var portalZone = time.FixedZone("", 2*60*60)
+
+// Owners of channels: an application and the portal itself have channels of
+// their own, one shared and one for each user.
+const (
+	ofApplication = "application"
+	ofPortal      = "portal"
+)
+
+// portalChannel is a channel as the portal keeps it.
+type portalChannel struct {
+	channelID
+	start, end time.Time
+}
+
+// configBook makes the channels and writes the config that names them.
+type configBook struct {
+	push    string
+	signer  signer
+	seed    string
+	started time.Time
+
+	mu       sync.Mutex
+	channels map[string]*portalChannel
+	made     map[string]int
+}
+
+func newConfigBook(push string, s signer, seed string) *configBook {
+	b := &configBook{
+		push:     push,
+		signer:   s,
+		seed:     seed,
+		started:  time.Now(),
+		channels: make(map[string]*portalChannel),
+		made:     make(map[string]int),
+	}
+	for _, owner := range []string{ofApplication, ofPortal} {
+		b.shared(owner)
+		b.private(owner, webhookUser)
+		b.private(owner, otherUser)
+	}
+	return b
+}
+
+func (b *configBook) shared(owner string) portalChannel {
+	return b.channel(owner+" shared", false)
+}
+
+func (b *configBook) private(owner string, user int) portalChannel {
+	return b.channel(owner+" private "+strconv.Itoa(user), true)
+}
+
+// channel returns the living channel of that name; a new one replaces it when
+// its time is over.
+func (b *configBook) channel(name string, public bool) portalChannel {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now().Truncate(time.Second)
+	c := b.channels[name]
+	if c == nil || !now.Before(c.end) {
+		c = &portalChannel{start: now, end: now.Add(channelLife)}
+		base := b.base(name)
+		c.channelID.private = md5hex(base)
+		if public {
+			c.public = md5hex(base + "public")
+		}
+		b.channels[name] = c
+	}
+	return *c
+}
+
+// base is what the ids of a new channel are derived from: with a seed the same
+// in every run, the seed itself for the application's first private channel.
+func (b *configBook) base(name string) string {
+	n := b.made[name]
+	b.made[name]++
+	switch {
+	case b.seed == "":
+		return randomID()
+	case n == 0 && name == ofApplication+" private "+strconv.Itoa(webhookUser):
+		return b.seed
+	}
+	return b.seed + " " + name + " " + strconv.Itoa(n)
+}
+
+func md5hex(text string) string {
+	sum := md5.Sum([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+type configResult struct {
+	Server         configServer                   `json:"server"`
+	API            configAPI                      `json:"api"`
+	Channels       map[string]configChannel       `json:"channels"`
+	Exp            int64                          `json:"exp"`
+	PublicChannels map[string]configPublicChannel `json:"publicChannels"`
+}
+
+type configServer struct {
+	Version           int    `json:"version"`
+	ServerEnabled     bool   `json:"server_enabled"`
+	Mode              string `json:"mode"`
+	Hostname          string `json:"hostname"`
+	LongPolling       string `json:"long_polling"`
+	LongPoolingSecure string `json:"long_pooling_secure"` // the typo is the portals'
+	WebSocketEnabled  bool   `json:"websocket_enabled"`
+	WebSocket         string `json:"websocket"`
+	WebSocketSecure   string `json:"websocket_secure"`
+	PublishEnabled    bool   `json:"publish_enabled"`
+	Publish           string `json:"publish"`
+	PublishSecure     string `json:"publish_secure"`
+	ConfigTimestamp   int64  `json:"config_timestamp"`
+}
+
+type configAPI struct {
+	RevisionWeb    int `json:"revision_web"`
+	RevisionMobile int `json:"revision_mobile"`
+}
+
+type configChannel struct {
+	ID       string `json:"id"`
+	PublicID string `json:"public_id,omitempty"`
+	Start    string `json:"start"`
+	End      string `json:"end"`
+	Type     string `json:"type"`
+}
+
+type configPublicChannel struct {
+	UserID    int    `json:"user_id"`
+	PublicID  string `json:"public_id"`
+	Signature string `json:"signature"`
+	Start     string `json:"start"`
+	End       string `json:"end"`
+}
+
+// config is the result of pull.application.config.get or, for the portal's own
+// channels, of pull.config.get.
+func (b *configBook) config(owner, hostname string) configResult {
+	sub, publish := b.push+"/sub/", b.push+"/rest/"
+	socket := "wss" + sub[len("https"):]
+	return configResult{
+		Server: configServer{
+			Version:           4,
+			ServerEnabled:     true,
+			Mode:              "personal",
+			Hostname:          hostname,
+			LongPolling:       sub,
+			LongPoolingSecure: sub,
+			WebSocketEnabled:  true,
+			WebSocket:         socket,
+			WebSocketSecure:   socket,
+			PublishEnabled:    true,
+			Publish:           publish,
+			PublishSecure:     publish,
+			ConfigTimestamp:   b.started.Unix(),
+		},
+		API: configAPI{revisionWeb, revisionMobile},
+		Channels: map[string]configChannel{
+			"shared":  b.describe(b.shared(owner), "shared"),
+			"private": b.describe(b.private(owner, webhookUser), "private"),
+		},
+		Exp: time.Now().Add(configLife).Unix(),
+		PublicChannels: map[string]configPublicChannel{
+			strconv.Itoa(webhookUser): b.publicChannel(owner, webhookUser),
+			strconv.Itoa(otherUser):   b.publicChannel(owner, otherUser),
+		},
+	}
+}
+
+func (b *configBook) describe(c portalChannel, kind string) configChannel {
+	d := configChannel{
+		ID:    b.signer.channel(c.channelID),
+		Start: c.start.In(portalZone).Format(atomTime),
+		End:   c.end.In(portalZone).Format(atomTime),
+		Type:  kind,
+	}
+	if c.public != "" {
+		d.PublicID = c.public + "." + b.signer.public(c.public)
+	}
+	return d
+}
+
+func (b *configBook) publicChannel(owner string, user int) configPublicChannel {
+	c := b.private(owner, user)
+	return configPublicChannel{
+		UserID:    user,
+		PublicID:  c.public,
+		Signature: b.signer.public(c.public),
+		Start:     c.start.In(portalZone).Format(atomTime),
+		End:       c.end.In(portalZone).Format(atomTime),
+	}
+}

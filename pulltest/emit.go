@@ -1,0 +1,102 @@
+package pulltest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Target says to which channels a [Message] goes.
+type Target int
+
+const (
+	Private     Target = iota // the application's private channel of user 1
+	Shared                    // the application's shared channel
+	Both                      // the private id and the public id of Private: it arrives twice, with one mid
+	UserPrivate               // the private channel of user 1 that pull.config.get names
+	UserShared                // the shared channel that pull.config.get names
+)
+
+// defaultExpiry is what a portal's own events get: 86,400 s.
+const defaultExpiry = 24 * time.Hour
+
+// Message is what [Portal.Emit] publishes.
+type Message struct {
+	Module  string // module_id; "application" if empty
+	Command string
+	Params  any           // marshalled to JSON; nil is PHP's empty array, []
+	Expiry  time.Duration // how long it is kept, in whole seconds, at most 24 h; 0 is 24 h, negative: not kept
+	Body    string        // if set, the body as it is, instead of Module, Command and Params
+	To      Target
+}
+
+// Emit publishes a message as the portal itself does, with the extra object of
+// a portal's events, and returns its mid. The message is stored and handed to
+// the open connections when Emit returns. It panics if Params cannot be marshalled.
+func (p *Portal) Emit(m Message) (mid string) {
+	body := m.Body
+	if body == "" {
+		params := m.Params
+		if params == nil {
+			params = []any{}
+		}
+		data, err := p.eventBody(m.Module, m.Command, params)
+		if err != nil {
+			panic(fmt.Sprintf("pulltest: the params of %q are no JSON: %v", m.Command, err))
+		}
+		body = data
+	}
+	expiry := m.Expiry
+	if expiry == 0 {
+		expiry = defaultExpiry
+	}
+	return p.push.hub.publish(p.receivers(m.To), body, expiry.Truncate(time.Second), backend.sender())
+}
+
+func (p *Portal) receivers(to Target) []channelKey {
+	b := p.config
+	switch to {
+	case Shared:
+		return b.shared(ofApplication).keys()
+	case Both:
+		return b.private(ofApplication, webhookUser).keys()
+	case UserPrivate:
+		return b.private(ofPortal, webhookUser).keys()[:1]
+	case UserShared:
+		return b.shared(ofPortal).keys()
+	}
+	return b.private(ofApplication, webhookUser).keys()[:1]
+}
+
+type eventExtra struct {
+	ServerTime     string  `json:"server_time"`
+	ServerTimeUnix float64 `json:"server_time_unix"`
+	ServerName     string  `json:"server_name"`
+	RevisionWeb    int     `json:"revision_web"`
+	RevisionMobile int     `json:"revision_mobile"`
+}
+
+// eventBody is the JSON of a portal's event.
+func (p *Portal) eventBody(module, command string, params any) (string, error) {
+	if module == "" {
+		module = "application"
+	}
+	now := time.Now()
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(struct {
+		Module  string     `json:"module_id"`
+		Command string     `json:"command"`
+		Params  any        `json:"params"`
+		Extra   eventExtra `json:"extra"`
+	}{module, command, params, eventExtra{
+		ServerTime:     now.In(portalZone).Format(atomTime),
+		ServerTimeUnix: float64(now.UnixMicro()) / 1e6,
+		ServerName:     p.hostname(),
+		RevisionWeb:    revisionWeb,
+		RevisionMobile: revisionMobile,
+	}})
+	return string(bytes.TrimRight(b.Bytes(), "\n")), err
+}

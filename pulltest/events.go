@@ -1,0 +1,106 @@
+package pulltest
+
+import (
+	"encoding/json"
+	"regexp"
+	"strconv"
+)
+
+var (
+	commandPattern = regexp.MustCompile(`^[A-Za-z0-9_:|.-]+$`)
+	modulePattern  = regexp.MustCompile(`^[a-z0-9._]+$`)
+)
+
+// addEvent is pull.application.event.add.
+func (p *Portal) addEvent(call restCall) (any, *restError) {
+	if call.webhook {
+		return nil, errEventAuth
+	}
+	command, _ := call.params["COMMAND"].(string)
+	if !commandPattern.MatchString(command) {
+		return nil, errCommand
+	}
+	module := "application"
+	if given, ok := call.params["MODULE_ID"]; ok {
+		if module, _ = given.(string); !modulePattern.MatchString(module) {
+			return nil, errModule
+		}
+	}
+	params, err := eventParams(call.params["PARAMS"])
+	if err != nil {
+		return nil, err
+	}
+	receivers, err := p.eventReceivers(call.params["USER_ID"])
+	if err != nil {
+		return nil, err
+	}
+	body, failed := p.eventBody(module, command, params)
+	if failed != nil {
+		return nil, errParams
+	}
+	p.push.hub.publish(receivers, body, defaultExpiry, backend.sender())
+	return true, nil
+}
+
+// eventParams takes an object or an array; PHP knows no difference.
+func eventParams(value any) (any, *restError) {
+	switch v := value.(type) {
+	case nil:
+		return []any{}, nil
+	case map[string]any, []any:
+		return phpArray(v), nil
+	}
+	return nil, errParams
+}
+
+// phpArray makes every empty object an empty array, as PHP does on the way.
+func phpArray(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		if len(v) == 0 {
+			return []any{}
+		}
+		for name := range v {
+			v[name] = phpArray(v[name])
+		}
+	case []any:
+		for i := range v {
+			v[i] = phpArray(v[i])
+		}
+	}
+	return value
+}
+
+// eventReceivers are the private channels of the users, or the shared channel
+// if none is given.
+func (p *Portal) eventReceivers(value any) ([]channelKey, *restError) {
+	users, ok := value.([]any)
+	switch {
+	case value == nil:
+		return p.receivers(Shared), nil
+	case !ok:
+		users = []any{value}
+	}
+	var keys []channelKey
+	for _, u := range users {
+		user, ok := integer(u)
+		if !ok || user != webhookUser && user != otherUser {
+			return nil, errUser
+		}
+		keys = append(keys, p.config.private(ofApplication, user).keys()[0])
+	}
+	return keys, nil
+}
+
+// integer takes a number or a decimal string, as PHP does.
+func integer(value any) (int, bool) {
+	switch v := value.(type) {
+	case json.Number:
+		n, err := strconv.Atoi(v.String())
+		return n, err == nil
+	case string:
+		n, err := strconv.Atoi(v)
+		return n, err == nil
+	}
+	return 0, false
+}

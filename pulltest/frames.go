@@ -1,0 +1,126 @@
+package pulltest
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+const (
+	textStart = "#!NGINXNMS!#"
+	textEnd   = "#!NGINXNME!#"
+)
+
+// Sender types of the push server's protobuf messages.
+const (
+	senderClient  = 1
+	senderBackend = 2
+)
+
+// sender says who published a message; id is the raw public id of a client.
+type sender struct {
+	kind int
+	id   []byte
+}
+
+// message is one published message as the push server knows it.
+type message struct {
+	mid     string // 26 digits
+	seq     uint64
+	body    string
+	expiry  time.Duration
+	created time.Time
+	encoded []byte // as protobuf OutgoingMessage
+}
+
+func newMessage(epoch int64, seq uint64, body string, expiry time.Duration, now time.Time, from sender) *message {
+	m := &message{
+		mid:     fmt.Sprintf("%010d%016d", epoch, seq),
+		seq:     seq,
+		body:    body,
+		expiry:  expiry,
+		created: now,
+	}
+	m.encoded = m.encode(from)
+	return m
+}
+
+func (m *message) expired(now time.Time) bool {
+	return now.Sub(m.created) >= m.expiry
+}
+
+// encode writes every field, also an expiry of 0, as the real server does.
+func (m *message) encode(from sender) []byte {
+	id, err := hex.DecodeString(m.mid)
+	if err != nil {
+		panic("pulltest: a mid is not decimal: " + m.mid)
+	}
+	b := appendBytes(nil, 1, id)
+	b = appendBytes(b, 2, []byte(m.body))
+	b = appendVarint(b, 3, uint64(m.expiry/time.Second))
+	b = protowire.AppendTag(b, 4, protowire.Fixed32Type)
+	b = binary.LittleEndian.AppendUint32(b, uint32(m.created.Unix()))
+	s := appendVarint(nil, 1, uint64(from.kind))
+	if from.id != nil {
+		s = appendBytes(s, 2, from.id)
+	}
+	return appendBytes(b, 5, s)
+}
+
+// binaryFrame is a ResponseBatch with one OutgoingMessagesResponse.
+func binaryFrame(messages []*message) []byte {
+	var list []byte
+	for _, m := range messages {
+		list = appendBytes(list, 1, m.encoded)
+	}
+	return response(1, list)
+}
+
+// textFrame is the framing of versions 1 to 3. The server stamps tag and time
+// when it sends, not when the message was published.
+func textFrame(messages []*message, now time.Time) []byte {
+	tag := strconv.Itoa(now.Nanosecond() / int(time.Millisecond))
+	date := now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")
+	var b strings.Builder
+	for _, m := range messages {
+		fmt.Fprintf(&b, `%s{"id":%d,"mid":"%s","channel":"-","tag":"%s","time":"%s","text":%s}%s`,
+			textStart, m.seq, m.mid, tag, date, m.body, textEnd)
+	}
+	return []byte(b.String())
+}
+
+// statsFrame is a ResponseBatch with one ChannelStatsResponse.
+func statsFrame(asked []receiver, online []bool) []byte {
+	var list []byte
+	for i, r := range asked {
+		c := appendBytes(nil, 1, r.id)
+		c = appendVarint(c, 2, protowire.EncodeBool(r.private))
+		c = appendVarint(c, 3, protowire.EncodeBool(online[i]))
+		list = appendBytes(list, 1, c)
+	}
+	return response(2, list)
+}
+
+// jsonFrame is a ResponseBatch with one JsonResponse.
+func jsonFrame(text []byte) []byte {
+	return response(4, appendBytes(nil, 1, text))
+}
+
+func response(field protowire.Number, content []byte) []byte {
+	return appendBytes(nil, 1, appendBytes(nil, field, content))
+}
+
+func appendBytes(b []byte, field protowire.Number, value []byte) []byte {
+	b = protowire.AppendTag(b, field, protowire.BytesType)
+	return protowire.AppendBytes(b, value)
+}
+
+func appendVarint(b []byte, field protowire.Number, value uint64) []byte {
+	b = protowire.AppendTag(b, field, protowire.VarintType)
+	return protowire.AppendVarint(b, value)
+}

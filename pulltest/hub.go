@@ -1,0 +1,245 @@
+package pulltest
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// maxExpiry is the longest a push server keeps a message.
+	maxExpiry = 24 * time.Hour
+	// historyLife is how long the index of a channel lives from its first message.
+	historyLife = 24 * time.Hour
+	// maxConnections a channel with a public id holds.
+	maxConnections = 100
+)
+
+// subscriber is a websocket or a hanging poll. The hub calls it under its
+// lock, so it must not block.
+type subscriber interface {
+	deliver(m *message)
+	evict()
+}
+
+// hub is the state of one push server process and its storage: who listens
+// to what, what is kept, which message id comes next.
+type hub struct {
+	gather time.Duration
+
+	mu      sync.Mutex
+	closed  bool
+	epoch   int64 // Unix second of the first publish
+	seq     uint64
+	kept    map[channelKey]*history
+	subs    map[channelKey][]subscriber
+	sockets map[*socket]struct{}
+	polls   map[*poll]struct{}
+	doomed  []func() // run as soon as the lock is released: they cut connections
+	stats   Stats
+}
+
+func newHub(gather time.Duration) *hub {
+	return &hub{
+		gather:  gather,
+		kept:    make(map[channelKey]*history),
+		subs:    make(map[channelKey][]subscriber),
+		sockets: make(map[*socket]struct{}),
+		polls:   make(map[*poll]struct{}),
+	}
+}
+
+// count changes the counters.
+func (h *hub) count(f func(*Stats)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f(&h.stats)
+}
+
+// unlock releases the lock and then cuts what was doomed under it.
+func (h *hub) unlock() {
+	doomed := h.doomed
+	h.doomed = nil
+	h.mu.Unlock()
+	for _, cut := range doomed {
+		cut()
+	}
+}
+
+// publish gives the message its id, stores it if it is to be kept, and only
+// then sends it to everyone registered for one of the receivers.
+func (h *hub) publish(receivers []channelKey, body string, expiry time.Duration, from sender) string {
+	h.mu.Lock()
+	defer h.unlock()
+	now := time.Now()
+	if h.epoch == 0 {
+		h.epoch = now.Unix()
+	}
+	h.seq++
+	m := newMessage(h.epoch, h.seq, body, min(max(expiry, 0), maxExpiry), now, from)
+	h.stats.Published++
+	if m.expiry > 0 {
+		h.stats.Stored++
+		for _, key := range receivers {
+			h.store(key, m, now)
+		}
+	}
+	for _, key := range receivers {
+		for _, s := range slices.Clone(h.subs[key]) {
+			s.deliver(m)
+		}
+	}
+	return m.mid
+}
+
+// register makes s hear the channels from now on. A channel with a public id
+// that is full throws out its oldest connection.
+func (h *hub) register(s subscriber, channels []channelID) {
+	for _, c := range channels {
+		if c.public == "" {
+			continue
+		}
+		key := channelKey{c.private, true}
+		for len(h.subs[key]) >= maxConnections {
+			oldest := h.subs[key][0]
+			h.unregister(oldest)
+			oldest.evict()
+		}
+	}
+	for _, c := range channels {
+		for _, key := range c.keys() {
+			if !slices.Contains(h.subs[key], s) {
+				h.subs[key] = append(h.subs[key], s)
+			}
+		}
+	}
+}
+
+func (h *hub) unregister(s subscriber) {
+	for key, list := range h.subs {
+		i := slices.Index(list, s)
+		switch {
+		case i < 0:
+		case len(list) == 1:
+			delete(h.subs, key)
+		default:
+			h.subs[key] = slices.Delete(list, i, i+1)
+		}
+	}
+}
+
+// history is the index of one channel, in mid order.
+type history struct {
+	born     time.Time
+	messages []*message
+	purgeAt  int
+}
+
+func (h *hub) index(key channelKey, now time.Time) *history {
+	i := h.kept[key]
+	if i != nil && now.Sub(i.born) >= historyLife {
+		delete(h.kept, key)
+		return nil
+	}
+	return i
+}
+
+func (h *hub) store(key channelKey, m *message, now time.Time) {
+	i := h.index(key, now)
+	if i == nil {
+		i = &history{born: now, purgeAt: 1024}
+		h.kept[key] = i
+	}
+	if n := len(i.messages); n > 0 && i.messages[n-1] == m {
+		return
+	}
+	i.messages = append(i.messages, m)
+	if len(i.messages) >= i.purgeAt {
+		i.messages = slices.DeleteFunc(i.messages, func(m *message) bool { return m.expired(now) })
+		i.purgeAt = max(1024, 2*len(i.messages))
+	}
+}
+
+// after returns what the channels keep with a greater mid, in mid order. A
+// message kept for two of the channels is returned twice.
+func (h *hub) after(mid string, channels []channelID) []*message {
+	now := time.Now()
+	var found []*message
+	for _, c := range channels {
+		for _, key := range c.keys() {
+			i := h.index(key, now)
+			if i == nil {
+				continue
+			}
+			from, _ := slices.BinarySearchFunc(i.messages, mid, func(m *message, mid string) int {
+				if m.mid <= mid {
+					return -1
+				}
+				return 1
+			})
+			for _, m := range i.messages[from:] {
+				if !m.expired(now) {
+					found = append(found, m)
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(found, func(a, b *message) int { return strings.Compare(a.mid, b.mid) })
+	return found
+}
+
+// newest returns the mid of the newest message of the channels, or "" if there
+// is none or it has expired.
+func (h *hub) newest(channels []channelID) string {
+	now := time.Now()
+	var last *message
+	for _, c := range channels {
+		for _, key := range c.keys() {
+			if i := h.index(key, now); i != nil && len(i.messages) > 0 {
+				if m := i.messages[len(i.messages)-1]; last == nil || m.mid > last.mid {
+					last = m
+				}
+			}
+		}
+	}
+	if last == nil || last.expired(now) {
+		return ""
+	}
+	return last.mid
+}
+
+// online counts the connections registered for an id.
+func (h *hub) online(key channelKey) int {
+	return len(h.subs[key])
+}
+
+// close cuts everything and lets nobody in any more.
+func (h *hub) close() {
+	h.mu.Lock()
+	defer h.unlock()
+	h.closed = true
+	h.cutSockets()
+	h.cutPolls()
+}
+
+func (h *hub) cutSockets() int {
+	n := len(h.sockets)
+	for c := range h.sockets {
+		c.leave()
+		h.doomed = append(h.doomed, c.raw.abort)
+	}
+	clear(h.sockets)
+	return n
+}
+
+func (h *hub) cutPolls() int {
+	n := len(h.polls)
+	for p := range h.polls {
+		p.done = true
+		h.unregister(p)
+		h.doomed = append(h.doomed, p.raw.abort)
+	}
+	clear(h.polls)
+	return n
+}

@@ -1,0 +1,95 @@
+package pulltest
+
+import (
+	"net/http"
+	"time"
+)
+
+// Option changes how a [Portal] is made.
+type Option func(*options)
+
+type options struct {
+	network       *Network
+	key           string
+	seed          string
+	pingInterval  time.Duration
+	gather        time.Duration
+	handover      time.Duration
+	hold          time.Duration
+	webhookConfig bool
+	middleware    func(http.Handler) http.Handler
+}
+
+func newOptions(opts []Option) *options {
+	o := &options{
+		key:          "pulltest-secret-key",
+		pingInterval: 120 * time.Second,
+		gather:       400 * time.Millisecond,
+		handover:     2 * time.Millisecond,
+		hold:         40 * time.Second,
+	}
+	for _, opt := range opts {
+		opt(o)
+	}
+	return o
+}
+
+// WithNetwork makes the portal listen on a network in memory, as
+// https://portal.example, instead of a loopback port. Further portals on the
+// same network are portal2.example, portal3.example and so on.
+func WithNetwork(n *Network) Option {
+	return func(o *options) { o.network = n }
+}
+
+// WithPingInterval sets how often the push server pings its websockets; the
+// default is 120 s. With 0 only [Portal.Ping] does; a bubble in which all is
+// blocked for good then ends with a report of the deadlock, where the timer
+// would keep virtual time running.
+func WithPingInterval(d time.Duration) Option {
+	return func(o *options) { o.pingInterval = d }
+}
+
+// WithGather sets how long the push server gathers messages for a websocket
+// after a frame it sent at once; the default is 400 ms. With 0 each message is
+// a frame of its own.
+func WithGather(d time.Duration) Option {
+	return func(o *options) { o.gather = d }
+}
+
+// WithHandover sets the time between the history read and the registration of
+// a subscriber that sent a mid; the default is 2 ms. What is published in
+// between is kept but not sent to it.
+func WithHandover(d time.Duration) Option {
+	return func(o *options) { o.handover = d }
+}
+
+// WithLongPollHold sets how long a long poll hangs; the default is 40 s.
+func WithLongPollHold(d time.Duration) Option {
+	return func(o *options) { o.hold = d }
+}
+
+// WithWebhookConfig answers pull.application.config.get to an incoming webhook
+// too. By default the answer is WRONG_AUTH_TYPE, as from today's portals.
+func WithWebhookConfig() Option {
+	return func(o *options) { o.webhookConfig = true }
+}
+
+// WithKey sets the signature key the portal shares with its push server.
+func WithKey(key string) Option {
+	return func(o *options) { o.key = key }
+}
+
+// WithChannels makes the channel ids the same in every run. The application's
+// private channel has the private id md5(seed) and the public id md5(seed +
+// "public"). By default all ids are random.
+func WithChannels(seed string) Option {
+	return func(o *options) { o.seed = seed }
+}
+
+// WithHandler puts a handler of the test in front of everything the portal
+// serves, REST and push server, to inject faults: it may answer itself, wait,
+// or hijack the connection instead of calling next. A handler that waits must
+// give up when the request's context is done, or Close does not return.
+func WithHandler(middleware func(next http.Handler) http.Handler) Option {
+	return func(o *options) { o.middleware = middleware }
+}

@@ -1,0 +1,262 @@
+package pulltest
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/tls"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// pushPath is where the push server lives below the portal's URL.
+const pushPath = "/push"
+
+// Portal is a Bitrix24 portal: its REST methods for the pull API and one push
+// server of version 4, over https and wss. All methods can be called
+// concurrently.
+type Portal struct {
+	opts     *options
+	url      string
+	push     *pushServer
+	config   *configBook
+	auth     *auth
+	client   *http.Client
+	server   *http.Server
+	listener *serverListener
+
+	open   sync.WaitGroup // connections that net/http serves, and handlers
+	served chan struct{}
+	quit   chan struct{}
+	once   sync.Once
+}
+
+// NewPortal starts a portal. It panics if it cannot listen. Close it when done.
+func NewPortal(opts ...Option) *Portal {
+	o := newOptions(opts)
+	p := &Portal{
+		opts:   o,
+		push:   newPushServer(o),
+		auth:   newAuth(),
+		served: make(chan struct{}),
+		quit:   make(chan struct{}),
+	}
+	inner, host := listen(o.network)
+	cert, roots, err := newCertificate(host)
+	if err != nil {
+		inner.Close()
+		panic(fmt.Sprintf("pulltest: cannot make a certificate: %v", err))
+	}
+	p.listener = &serverListener{Listener: inner, conns: make(map[*serverConn]struct{})}
+	p.url = "https://" + host
+	p.client = newClient(o.network, &tls.Config{RootCAs: roots})
+	p.config = newConfigBook(p.url+pushPath, p.push.signer, o.seed)
+	p.server = &http.Server{
+		Handler:     p.handler(),
+		ConnContext: withRawConn,
+		ConnState:   p.track,
+		ErrorLog:    log.New(panicsOnly{}, "", log.LstdFlags),
+		Protocols:   http1(),
+	}
+	go p.serve(tls.NewListener(p.listener, &tls.Config{
+		Certificates: []tls.Certificate{cert},
+		NextProtos:   []string{"http/1.1"},
+	}))
+	p.open.Add(1)
+	go p.pingLoop()
+	return p
+}
+
+func listen(n *Network) (l net.Listener, host string) {
+	var err error
+	if n == nil {
+		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			panic(fmt.Sprintf("pulltest: cannot listen on a loopback port: %v", err))
+		}
+		return l, l.Addr().String()
+	}
+	host = "portal.example"
+	for i := 2; ; i++ {
+		if l, err = n.Listen(host + ":443"); err == nil {
+			return l, host
+		}
+		host = fmt.Sprintf("portal%d.example", i)
+	}
+}
+
+// panicsOnly keeps quiet about connections that were cut, which is what
+// portals are for, but not about a handler that panics.
+type panicsOnly struct{}
+
+func (panicsOnly) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("panic serving")) {
+		return os.Stderr.Write(line)
+	}
+	return len(line), nil
+}
+
+func http1() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	return p
+}
+
+func newClient(n *Network, config *tls.Config) *http.Client {
+	dial := new(net.Dialer).DialContext
+	if n != nil {
+		dial = n.DialContext
+	}
+	return &http.Client{Transport: &http.Transport{
+		DialContext:     dial,
+		TLSClientConfig: config,
+		Protocols:       http1(),
+	}}
+}
+
+// handler counts the running requests, hijacked ones too, so that Close can
+// wait for them.
+func (p *Portal) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/rest/", http.HandlerFunc(p.serveREST))
+	mux.Handle(pushPath+"/", http.StripPrefix(pushPath, p.push))
+	var h http.Handler = mux
+	if p.opts.middleware != nil {
+		h = p.opts.middleware(h)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.open.Add(1)
+		defer p.open.Done()
+		h.ServeHTTP(w, r)
+	})
+}
+
+func (p *Portal) track(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		p.open.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		p.open.Done()
+	}
+}
+
+func (p *Portal) serve(l net.Listener) {
+	defer close(p.served)
+	p.server.Serve(l)
+}
+
+// Close cuts every connection, stops the portal and waits until nothing of it
+// runs any more. The idle connections of [Portal.HTTPClient] are closed too.
+func (p *Portal) Close() {
+	p.once.Do(func() {
+		close(p.quit)
+		p.push.hub.close()
+		p.listener.abortAll()
+		p.server.Close()
+	})
+	<-p.served
+	p.open.Wait()
+	p.client.CloseIdleConnections()
+}
+
+// URL is the portal's address: https, no trailing slash.
+func (p *Portal) URL() string { return p.url }
+
+// PushURL is the base of the push server's paths, no trailing slash. Below it
+// are /sub/ for subscribers, /rest/ for clients that publish, /pub/ for the
+// portal and /server-stat.
+func (p *Portal) PushURL() string { return p.url + pushPath }
+
+// Webhook is the URL of an incoming webhook of user 1, to which method names
+// are appended.
+func (p *Portal) Webhook() string {
+	return fmt.Sprintf("%s/rest/%d/%s/", p.url, webhookUser, p.auth.webhook)
+}
+
+// AccessToken is an OAuth access token of the application, good until ExpireToken.
+func (p *Portal) AccessToken() string {
+	p.auth.mu.Lock()
+	defer p.auth.mu.Unlock()
+	return p.auth.token
+}
+
+// ExpireToken ends the life of the present access token, which is answered 401
+// expired_token from now on, and returns a new one.
+func (p *Portal) ExpireToken() string { return p.auth.renew() }
+
+// HTTPClient returns a client that trusts the portal's certificate and reaches
+// it over its Network, if it has one. It speaks HTTP/1.1 only and sets no
+// timeout. Its Transport is an *http.Transport, whose DialContext and
+// TLSClientConfig serve a websocket dialer as well. It is the same client each time.
+func (p *Portal) HTTPClient() *http.Client { return p.client }
+
+// Cut resets every open connection of subscribers, websockets and long polls,
+// without a close frame, and returns how many. What was under way is lost.
+func (p *Portal) Cut() int { return p.CutWebSockets() + p.CutPolls() }
+
+// CutWebSockets is [Portal.Cut] for websockets only.
+func (p *Portal) CutWebSockets() int {
+	h := p.push.hub
+	h.mu.Lock()
+	defer h.unlock()
+	return h.cutSockets()
+}
+
+// CutPolls is [Portal.Cut] for long polls only.
+func (p *Portal) CutPolls() int {
+	h := p.push.hub
+	h.mu.Lock()
+	defer h.unlock()
+	return h.cutPolls()
+}
+
+// CloseWebSockets sends every websocket a close frame and returns how many.
+// What the push server had gathered for them is not sent.
+func (p *Portal) CloseWebSockets(code int, reason string) int {
+	h := p.push.hub
+	h.mu.Lock()
+	defer h.unlock()
+	n := 0
+	for c := range h.sockets {
+		if !c.closing {
+			c.shut(code, reason)
+			n++
+		}
+	}
+	return n
+}
+
+// Ping pings every websocket, as the push server's timer does: what was being
+// gathered for it is dropped, nothing is sent to it until its pong arrives,
+// and one that still owes a pong is dropped without a close frame.
+func (p *Portal) Ping() {
+	h := p.push.hub
+	h.mu.Lock()
+	defer h.unlock()
+	for c := range h.sockets {
+		c.ping()
+	}
+}
+
+func (p *Portal) pingLoop() {
+	defer p.open.Done()
+	if p.opts.pingInterval <= 0 {
+		return
+	}
+	ticker := time.NewTicker(p.opts.pingInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			p.Ping()
+		case <-p.quit:
+			return
+		}
+	}
+}
+
+func randomID() string { return strings.ToLower(rand.Text()) }

@@ -1,0 +1,172 @@
+package pulltest
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Bounds of one request.
+const (
+	maxMessages  = 100
+	maxReceivers = 100
+	idLength     = 16
+)
+
+// pushError is a refusal of the push server: the code and the reason of a
+// websocket's close frame, or the body of an HTTP 400.
+type pushError struct {
+	code   int
+	reason string
+}
+
+func (e *pushError) Error() string { return fmt.Sprintf("%d: %s", e.code, e.reason) }
+
+func (e *pushError) status() int {
+	if e == errTooManyConnections {
+		return http.StatusTooManyRequests
+	}
+	return http.StatusBadRequest
+}
+
+var (
+	errWrongChannel       = &pushError{4010, "Wrong Channel Id."}
+	errPublicRequired     = &pushError{4012, "Public Channel Id is Required."}
+	errWrongData          = &pushError{4013, "Wrong Request Data."}
+	errNotAllowed         = &pushError{4014, "Command is not allowed."}
+	errTooManyMessages    = &pushError{4016, "Request exceeded the maximum number of messages."}
+	errNoChannels         = &pushError{4017, "No channels found."}
+	errTooManyChannels    = &pushError{4018, "Request exceeded the maximum number of channels."}
+	errInvalidChannel     = &pushError{4019, "Channel has an invalid id."}
+	errPrivateChannel     = &pushError{4020, "Private channel is not allowed."}
+	errInvalidSignature   = &pushError{4021, "Channel has an invalid signature."}
+	errTooManyConnections = &pushError{4029, "Too many connections"}
+)
+
+// publisher is who sends a RequestBatch.
+type publisher struct {
+	trusted  bool
+	publicID string // of a client; "" if it has none
+}
+
+var backend = publisher{trusted: true}
+
+func clientOf(channels []channelID) publisher {
+	for _, c := range channels {
+		if c.public != "" {
+			return publisher{publicID: c.public}
+		}
+	}
+	return publisher{}
+}
+
+func (p publisher) sender() sender {
+	if p.trusted {
+		return sender{kind: senderBackend}
+	}
+	id, _ := hex.DecodeString(p.publicID)
+	return sender{kind: senderClient, id: id}
+}
+
+// call is a checked request: run executes it, and answers says whether it
+// returns a frame for whoever asked.
+type call struct {
+	run     func() []byte
+	answers bool
+}
+
+// prepare checks the first request of a batch, the only one that is executed.
+func (s *pushServer) prepare(data []byte, from publisher) (call, *pushError) {
+	batch, err := decodeBatch(data)
+	if err != nil || len(batch) == 0 {
+		return call{}, errWrongData
+	}
+	r := batch[0]
+	switch {
+	case r.kind == incomingMessages:
+		publish := func() []byte { s.publishAll(r.messages, from); return nil }
+		return call{run: publish}, s.checkMessages(r.messages, from)
+	case r.kind == channelStats:
+		presence := func() []byte { return s.presence(r.channels) }
+		return call{presence, true}, s.checkReceivers(r.channels, from)
+	case r.kind == serverStats && from.trusted:
+		return call{func() []byte { return jsonFrame(s.serverStats()) }, true}, nil
+	}
+	return call{}, errNotAllowed
+}
+
+func (s *pushServer) checkMessages(messages []incoming, from publisher) *pushError {
+	if !from.trusted && from.publicID == "" {
+		return errPublicRequired
+	}
+	if len(messages) > maxMessages {
+		return errTooManyMessages
+	}
+	for _, m := range messages {
+		if err := s.checkReceivers(m.receivers, from); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *pushServer) checkReceivers(receivers []receiver, from publisher) *pushError {
+	switch n := len(receivers); {
+	case n == 0:
+		return errNoChannels
+	case n > maxReceivers:
+		return errTooManyChannels
+	}
+	for _, r := range receivers {
+		switch {
+		case len(r.id) != idLength:
+			return errInvalidChannel
+		case from.trusted:
+		case r.private:
+			return errPrivateChannel
+		case !s.signer.valid("public:"+hex.EncodeToString(r.id), hex.EncodeToString(r.signature)):
+			return errInvalidSignature
+		}
+	}
+	return nil
+}
+
+func (s *pushServer) publishAll(messages []incoming, from publisher) {
+	for _, m := range messages {
+		keys := make([]channelKey, len(m.receivers))
+		for i, r := range m.receivers {
+			keys[i] = r.key()
+		}
+		s.hub.publish(keys, m.body, m.expiry, from.sender())
+	}
+}
+
+func (s *pushServer) presence(channels []receiver) []byte {
+	online := make([]bool, len(channels))
+	s.hub.mu.Lock()
+	for i, c := range channels {
+		online[i] = s.hub.online(c.key()) > 0
+	}
+	s.hub.mu.Unlock()
+	return statsFrame(channels, online)
+}
+
+// serverStats is one JSON object a process.
+func (s *pushServer) serverStats() []byte {
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	data, err := json.Marshal([]map[string]any{{
+		"id":         "pulltest",
+		"uptime":     int(time.Since(s.started).Seconds()),
+		"websockets": len(h.sockets),
+		"pollings":   len(h.polls),
+		"published":  h.stats.Published,
+	}})
+	if err != nil {
+		return []byte("[]")
+	}
+	return data
+}

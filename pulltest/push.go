@@ -1,0 +1,213 @@
+package pulltest
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+var midPattern = regexp.MustCompile(`^[0-9]{26}$`)
+
+// pushServer is the HTTP side of one push server process of version 4. Its
+// paths are relative to the push server's base URL:
+//
+//	sub          subscribers: websockets and long polls
+//	rest         clients publish, untrusted
+//	pub          the portal publishes, trusted
+//	server-stat  the portal asks for the state of the processes
+type pushServer struct {
+	hub     *hub
+	signer  signer
+	opts    *options
+	started time.Time
+}
+
+func newPushServer(o *options) *pushServer {
+	return &pushServer{
+		hub:     newHub(o.gather),
+		signer:  signer{key: []byte(o.key)},
+		opts:    o,
+		started: time.Now(),
+	}
+}
+
+func (s *pushServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	path := strings.Trim(r.URL.Path, "/")
+	switch {
+	case path == "sub" && r.Method == http.MethodOptions:
+		s.serveOptions(w)
+	case path == "sub" && r.Method == http.MethodGet:
+		s.serveSub(w, r)
+	case path == "rest" && r.Method == http.MethodPost:
+		s.serveRest(w, r)
+	case path == "pub" && r.Method == http.MethodPost:
+		s.servePub(w, r)
+	case path == "pub" && r.Method == http.MethodGet:
+		s.serveInfos(w, r)
+	case path == "server-stat" && r.Method == http.MethodGet:
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(s.serverStats())
+	default:
+		writeText(w, http.StatusNotFound, "Not Found")
+	}
+}
+
+func (s *pushServer) serveOptions(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET, OPTIONS")
+	h.Set("Access-Control-Allow-Headers", "If-Modified-Since, If-None-Match")
+	h.Set("Access-Control-Expose-Headers", "Last-Message-Id")
+	writeText(w, http.StatusOK, "")
+}
+
+func (s *pushServer) serveSub(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	upgrade := websocket.IsWebSocketUpgrade(r)
+	if upgrade && r.URL.Path != "/sub/" {
+		writeText(w, http.StatusBadRequest, "Bad Request")
+		return
+	}
+	channels, err := s.signer.parse(query.Get("CHANNEL_ID"), false)
+	if err != nil {
+		s.hub.count(func(st *Stats) { st.Refused++ })
+		if upgrade {
+			writeText(w, http.StatusBadRequest, errWrongChannel.reason)
+		} else {
+			writeText(w, http.StatusBadRequest, errWrongChannel.Error())
+		}
+		return
+	}
+	mid := query.Get("mid")
+	if !midPattern.MatchString(mid) {
+		mid = ""
+	}
+	if upgrade {
+		s.serveSocket(w, r, channels, mid)
+	} else {
+		s.servePoll(w, r, channels, mid)
+	}
+}
+
+// serveRest takes a RequestBatch of a client, whose channel is in CHANNEL_ID.
+func (s *pushServer) serveRest(w http.ResponseWriter, r *http.Request) {
+	body, ok := readBody(w, r)
+	if !ok {
+		return
+	}
+	param := r.URL.Query().Get("CHANNEL_ID")
+	if param == "" {
+		refuse(w, errPublicRequired)
+		return
+	}
+	channels, err := s.signer.parse(param, false)
+	if err != nil {
+		refuse(w, errWrongChannel)
+		return
+	}
+	client := clientOf(channels)
+	if client.publicID == "" {
+		refuse(w, errPublicRequired)
+		return
+	}
+	s.serveBatch(w, body, client)
+}
+
+// servePub takes what the portal publishes: a RequestBatch, or a body that is
+// the message itself, for the channels of CHANNEL_ID.
+func (s *pushServer) servePub(w http.ResponseWriter, r *http.Request) {
+	body, ok := readBody(w, r)
+	if !ok {
+		return
+	}
+	query := r.URL.Query()
+	if query.Get("binaryMode") == "true" {
+		s.serveBatch(w, body, backend)
+		return
+	}
+	accept(w)
+	channels, err := s.signer.parse(query.Get("CHANNEL_ID"), true)
+	if err != nil {
+		return
+	}
+	var keys []channelKey
+	for _, c := range channels {
+		keys = append(keys, channelKey{c.private, true})
+	}
+	seconds, _ := strconv.Atoi(r.Header.Get("Message-Expiry"))
+	expiry := time.Duration(min(seconds, int(maxExpiry/time.Second))) * time.Second
+	s.hub.publish(keys, string(body), expiry, backend.sender())
+}
+
+// serveBatch checks a batch, answers, and executes it only then: an accepted
+// message is stored after its publisher was told so.
+func (s *pushServer) serveBatch(w http.ResponseWriter, body []byte, from publisher) {
+	call, refused := s.prepare(body, from)
+	switch {
+	case refused != nil:
+		refuse(w, refused)
+	case call.answers:
+		w.Header().Set("Content-Type", "application/octet-stream")
+		w.Write(call.run())
+	default:
+		accept(w)
+		call.run()
+	}
+}
+
+// serveInfos names the channels of CHANNEL_ID that are online.
+func (s *pushServer) serveInfos(w http.ResponseWriter, r *http.Request) {
+	type info struct {
+		Channel     string `json:"channel"`
+		Subscribers int    `json:"subscribers"`
+	}
+	infos := []info{}
+	if channels, err := s.signer.parse(r.URL.Query().Get("CHANNEL_ID"), true); err == nil {
+		s.hub.mu.Lock()
+		for _, c := range channels {
+			if n := s.hub.online(channelKey{c.private, true}); n > 0 {
+				infos = append(infos, info{c.private, n})
+			}
+		}
+		s.hub.mu.Unlock()
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(map[string]any{"infos": infos})
+}
+
+// readBody answers 413 to a body that is too large and cuts the connection.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest+1))
+	switch {
+	case err != nil:
+		return nil, false
+	case len(body) > maxRequest:
+		w.Header().Set("Connection", "close")
+		writeText(w, http.StatusRequestEntityTooLarge, "")
+		return nil, false
+	}
+	return body, true
+}
+
+func refuse(w http.ResponseWriter, e *pushError) {
+	writeText(w, e.status(), e.Error())
+}
+
+// accept sends the whole answer, so that it comes before what is done next.
+func accept(w http.ResponseWriter) {
+	w.Header().Set("Content-Length", "0")
+	writeText(w, http.StatusOK, "")
+	http.NewResponseController(w).Flush()
+}
+
+func writeText(w http.ResponseWriter, status int, body string) {
+	w.Header().Set("Content-Type", "text/plain")
+	w.WriteHeader(status)
+	io.WriteString(w, body)
+}

@@ -1,0 +1,29 @@
+package pulltest
+
+// Stats counts what a portal did since it started.
+type Stats struct {
+	Configs       int // answered calls of pull.application.config.get and pull.config.get
+	WebSockets    int // websockets accepted
+	Polls         int // long polls with a valid channel id
+	PollsWithMid  int // of these, those with a valid mid
+	Connections   int // websockets and polls open now
+	Published     int // messages that got an id
+	Stored        int // of these, those kept for the history
+	Sent          int // messages sent, live or from the history, counted for each connection
+	Replayed      int // of these, those from the history
+	DroppedByPing int // messages not sent because a ping was under way
+	Pings         int // pings sent
+	PingTimeouts  int // websockets dropped because a pong was missing
+	Refused       int // websockets and polls refused for their channel id
+	Evicted       int // connections thrown out by a newer one (4029)
+}
+
+// Stats returns the counters as they are now.
+func (p *Portal) Stats() Stats {
+	h := p.push.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.stats
+	s.Connections = len(h.sockets) + len(h.polls)
+	return s
+}

@@ -1,0 +1,72 @@
+package realtime
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/b24pull/b24pull/realtime/internal/wire"
+)
+
+// protoCodec reads the protobuf frames of a version 4 server.
+type protoCodec struct {
+	reader *wire.Reader
+	names  names
+}
+
+func newProtoCodec() *protoCodec {
+	return &protoCodec{reader: wire.NewReader(maxMessageSize)}
+}
+
+func (c *protoCodec) decode(frame io.Reader, yield func(Message, error) bool) error {
+	c.reader.Reset(frame)
+	for {
+		buf, err := c.reader.Next()
+		if err == nil {
+			if !yield(c.message(buf)) {
+				return nil
+			}
+			continue
+		}
+		var tooLong *wire.TooLongError
+		switch {
+		case errors.As(err, &tooLong):
+			if !yield(Message{}, &DecodeError{Err: err}) {
+				return nil
+			}
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, wire.ErrMalformed):
+			return fmt.Errorf("%w: %w", errFrame, err)
+		default:
+			return err
+		}
+	}
+}
+
+// message decodes one message from a buffer that becomes the message's own.
+func (c *protoCodec) message(buf []byte) (Message, error) {
+	var out wire.OutgoingMessage
+	if err := out.Parse(buf); err != nil {
+		return Message{key: keyOf(nil, buf)}, &DecodeError{Err: err}
+	}
+	m := Message{
+		ID:   idString(out.ID),
+		key:  keyOf(out.ID, out.Body),
+		size: len(buf),
+	}
+	if out.Created != 0 {
+		m.Time = time.Unix(int64(out.Created), 0).UTC()
+	}
+	switch out.SenderType {
+	case wire.SenderClient:
+		m.Sender = Sender{Type: SenderClient, ID: idString(out.SenderID)}
+	case wire.SenderBackend:
+		m.Sender.Type = SenderBackend
+	}
+	if err := c.names.parseBody(&m, out.Body); err != nil {
+		return m, &DecodeError{ID: m.ID, Err: err}
+	}
+	return m, nil
+}

@@ -1,0 +1,193 @@
+package realtime
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// decodeAll decodes one frame.
+func decodeAll(frame io.Reader) (messages []Message, bad []error, err error) {
+	err = newProtoCodec().decode(frame, func(m Message, err error) bool {
+		if err != nil {
+			bad = append(bad, err)
+		} else {
+			messages = append(messages, m)
+		}
+		return true
+	})
+	return messages, bad, err
+}
+
+// summary is a message as the golden rows of TestRecordedFrames name it.
+func summary(m Message) string {
+	return fmt.Sprintf("%s %s %s %s %s %s", m.ID, m.Time.Format(time.RFC3339), m.Sender.Type, m.Module, m.Command, m.Params)
+}
+
+func TestRecordedFrames(t *testing.T) {
+	const (
+		one = `17954211000000000000053284 2026-11-23T08:15:44Z backend application one {"text":"первое ✓","empty":[]}`
+		two = `17954211000000000000053285 2026-11-23T08:15:44Z backend application two {"text":"second","empty":[]}`
+		// the same two again, two seconds later
+		three = `17954211000000000000053286 2026-11-23T08:15:46Z backend application one {"text":"первое ✓","empty":[]}`
+		four  = `17954211000000000000053287 2026-11-23T08:15:46Z backend application two {"text":"second","empty":[]}`
+		both  = `17954349440000000000000001 2026-11-23T11:55:44Z backend application tick {"text":"both"}`
+	)
+	tests := map[string][]string{
+		"ws_binary":           {one, two},
+		"ws_history_binary":   {one, two, three, four},
+		"poll_history_binary": {one, two, three, four},
+		"ws_both_receivers":   {both, both},
+		"poll_both_receivers": {both, both},
+		"poll_live_binary":    {`17954349440000000000000003 2026-11-23T11:55:47Z backend application tick {"text":"live"}`},
+		"ws_two_requests":     {`17954349440000000000000002 2026-11-23T11:55:45Z backend application tick {"text":"first"}`},
+		"ws_client_message":   {`17954211000000000000053288 2026-11-23T08:15:47Z client application hello {"text":"from alice","empty":[]}`},
+		"ws_channel_stats":    nil, // a batch without messages
+	}
+	for name, want := range tests {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, f := range loadRecording(t, name).Frames {
+				messages, bad, err := decodeAll(bytes.NewReader(f.bytes(t)))
+				if err != nil || len(bad) > 0 {
+					t.Errorf("error %v, undecodable %v", err, bad)
+				}
+				for _, m := range messages {
+					got = append(got, summary(m))
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	t.Run("the sender's public id", func(t *testing.T) {
+		messages, _, _ := decodeAll(bytes.NewReader(loadRecording(t, "ws_client_message").Frames[0].bytes(t)))
+		if want := "3d523b1f54acc1314542f48e1c770a6d"; messages[0].Sender.ID != want {
+			t.Errorf("sender %q, want %q", messages[0].Sender.ID, want)
+		}
+	})
+}
+
+// frameOf builds a ResponseBatch, a response for each group of encoded messages.
+func frameOf(groups ...[][]byte) []byte {
+	var batch []byte
+	for _, messages := range groups {
+		var out []byte
+		for _, m := range messages {
+			out = protowire.AppendTag(out, 1, protowire.BytesType)
+			out = protowire.AppendBytes(out, m)
+		}
+		response := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), out)
+		batch = protowire.AppendBytes(protowire.AppendTag(batch, 1, protowire.BytesType), response)
+	}
+	return batch
+}
+
+// encoded is an OutgoingMessage with a body.
+func encoded(t testing.TB, id, body string) []byte {
+	raw, err := hex.DecodeString(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), raw)
+	b = protowire.AppendString(protowire.AppendTag(b, 2, protowire.BytesType), body)
+	return protowire.AppendFixed32(protowire.AppendTag(b, 4, protowire.Fixed32Type), 1795421744)
+}
+
+const testID = "17954211000000000000000001"
+
+func TestDecodeSkipsTheUndecodable(t *testing.T) {
+	good := func(command string) []byte {
+		return encoded(t, testID, `{"module_id":"Application","command":"`+command+`"}`)
+	}
+	bad := map[string][]byte{
+		"no JSON":               encoded(t, testID, `{"module_id":`),
+		"empty body":            encoded(t, testID, ``),
+		"an array":              encoded(t, testID, `[]`),
+		"command is a number":   encoded(t, testID, `{"module_id":"m","command":5}`),
+		"module is null":        encoded(t, testID, `{"module_id":null,"command":"c"}`),
+		"garbled message":       {0x0a, 0x7f, 1},
+		"over the limit":        encoded(t, testID, `"`+strings.Repeat("x", maxMessageSize)+`"`),
+		"deep nesting, no JSON": encoded(t, testID, strings.Repeat("[", 20000)),
+	}
+	for name, message := range bad {
+		t.Run(name, func(t *testing.T) {
+			frame := frameOf([][]byte{good("before"), message, good("behind")}, [][]byte{good("next")})
+			messages, bad, err := decodeAll(iotest.OneByteReader(bytes.NewReader(frame)))
+			var commands []string
+			for _, m := range messages {
+				commands = append(commands, m.Module+" "+m.Command)
+			}
+			if diff := cmp.Diff([]string{"application before", "application behind", "application next"}, commands); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			var decodeErr *DecodeError
+			if err != nil || len(bad) != 1 || !errors.As(bad[0], &decodeErr) {
+				t.Errorf("error %v, undecodable %v", err, bad)
+			}
+		})
+	}
+}
+
+// TestDecodeBrokenFrame: a frame whose framing is broken is told from a connection that is.
+func TestDecodeBrokenFrame(t *testing.T) {
+	whole := frameOf([][]byte{encoded(t, testID, `{"module_id":"m","command":"c"}`)})
+	cut := errors.New("connection reset")
+	tests := []struct {
+		name  string
+		frame io.Reader
+		want  error
+	}{
+		{"cut short", bytes.NewReader(whole[:len(whole)-3]), errFrame},
+		{"within a tag", bytes.NewReader(append(bytes.Clone(whole), 0x80)), errFrame},
+		{"garbage", strings.NewReader("garbage"), errFrame},
+		{"longer than what encloses it", bytes.NewReader([]byte{0x0a, 0x02, 0x0a, 0x7f, 0, 0}), errFrame},
+		{"impossible length", bytes.NewReader([]byte{0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}), errFrame},
+		{"group", bytes.NewReader([]byte{0x0b, 0x0c}), errFrame},
+		{"connection lost", io.MultiReader(bytes.NewReader(whole[:len(whole)-3]), iotest.ErrReader(cut)), cut},
+		{"nothing", strings.NewReader(""), nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, _, err := decodeAll(tt.frame); !errors.Is(err, tt.want) || errors.Is(err, errFrame) != (tt.want == errFrame) {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestParseBody(t *testing.T) {
+	tests := []struct {
+		body                           string
+		module, command, params, extra string
+	}{
+		{`{"module_id":"crm","command":"a","params":{"x":[1,{"y":"}"}]},"extra":{"n":1}}`, "crm", "a", `{"x":[1,{"y":"}"}]}`, `{"n":1}`},
+		{" {\n\"command\" : \"a\\u0062\" ,\t\"module_id\" : \"CRM\" , \"params\" : [ ] } ", "crm", "ab", `[ ]`, ""},
+		{`{"module_id":"m","command":"c","params":null,"extra":null}`, "m", "c", "", ""},
+		{`{"module_id":"m","command":"c","params":"}\"{","more":true,"n":-1.5e3}`, "m", "c", `"}\"{"`, ""},
+		{`{"module_id":"m","command":"c","params":12}`, "m", "c", "12", ""},
+		{`{"module_\u0069d":"m","command":"c","params":false,"x":{"params":1}}`, "m", "c", "false", ""},
+		{`{"params":{"a":1},"params":{"a":2}}`, "", "", `{"a":2}`, ""},
+		{`{}`, "", "", "", ""},
+	}
+	for _, tt := range tests {
+		var n names
+		var m Message
+		if err := n.parseBody(&m, []byte(tt.body)); err != nil {
+			t.Errorf("%s: %v", tt.body, err)
+		}
+		if m.Module != tt.module || m.Command != tt.command || string(m.Params) != tt.params || string(m.Extra) != tt.extra {
+			t.Errorf("%s: %+v", tt.body, m)
+		}
+	}
+}

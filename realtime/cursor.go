@@ -1,0 +1,123 @@
+package realtime
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"strings"
+)
+
+// A Cursor is a position in a portal's stream of events: how far everything has been handled, and what was
+// handled beyond. It is opaque and can be stored as text; [Message.Cursor] gives one and [WithCursor] takes it.
+// The zero Cursor is no position.
+type Cursor struct {
+	pos  mid   // everything up to here has been handled
+	done []key // the message at pos, if there is one, and what was handled beyond, in order
+}
+
+// IsZero reports whether c is no position.
+func (c Cursor) IsZero() bool { return c.pos.isZero() && len(c.done) == 0 }
+
+// The text of a cursor is a version, a dot and the encoded position. Version 1 is a position by mid.
+const cursorV1 = "1."
+
+// MarshalText encodes c in a form that UnmarshalText of this and later versions reads. The zero Cursor is the
+// empty text.
+func (c Cursor) MarshalText() ([]byte, error) {
+	if c.IsZero() {
+		return nil, nil
+	}
+	var b []byte
+	b = binary.AppendUvarint(b, c.pos.epoch)
+	b = binary.AppendUvarint(b, c.pos.counter)
+	last := c.pos
+	for _, k := range c.done {
+		// mostly the same epoch: then the difference of the counters is all there is to say
+		b = binary.AppendUvarint(b, k.mid.epoch-last.epoch)
+		if k.mid.epoch == last.epoch {
+			b = binary.AppendUvarint(b, k.mid.counter-last.counter)
+		} else {
+			b = binary.AppendUvarint(b, k.mid.counter)
+		}
+		b = binary.LittleEndian.AppendUint32(b, k.sum)
+		last = k.mid
+	}
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	return append([]byte(cursorV1), base64.RawURLEncoding.EncodeToString(b)...), nil
+}
+
+// UnmarshalText decodes what MarshalText wrote. Text that is no cursor, or one of a later version, is an error
+// and leaves c as it was.
+func (c *Cursor) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*c = Cursor{}
+		return nil
+	}
+	version, encoded, _ := strings.Cut(string(text), ".")
+	if version+"." != cursorV1 {
+		return fmt.Errorf("realtime: cursor of unknown version %.8q: it was written by a newer release, or is no cursor", version)
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
+	if err != nil {
+		return errors.New("realtime: cursor is damaged: not base64")
+	}
+	decoded, err := decodeCursor(raw)
+	if err != nil {
+		return err
+	}
+	*c = decoded
+	return nil
+}
+
+func decodeCursor(raw []byte) (Cursor, error) {
+	damaged := errors.New("realtime: cursor is damaged: its checksum does not match")
+	if len(raw) < 4 {
+		return Cursor{}, damaged
+	}
+	raw, sum := raw[:len(raw)-4], binary.LittleEndian.Uint32(raw[len(raw)-4:])
+	if crc32.Checksum(raw, castagnoli) != sum {
+		return Cursor{}, damaged
+	}
+	damaged = errors.New("realtime: cursor is damaged: it holds an impossible position")
+	number := func() uint64 {
+		v, n := binary.Uvarint(raw)
+		if n <= 0 {
+			raw = nil
+			return 1 << 63
+		}
+		raw = raw[n:]
+		return v
+	}
+	valid := func(m mid) bool { return m.epoch < 1e10 && m.counter <= maxCounter }
+
+	c := Cursor{pos: mid{number(), number()}}
+	if !valid(c.pos) {
+		return Cursor{}, damaged
+	}
+	last := c.pos
+	for len(raw) > 0 {
+		next := mid{last.epoch, 0}
+		step := number()
+		next.epoch += step
+		next.counter = number()
+		if step == 0 {
+			next.counter += last.counter
+		}
+		if !valid(next) || len(raw) < 4 {
+			return Cursor{}, damaged
+		}
+		c.done = append(c.done, key{next, binary.LittleEndian.Uint32(raw)})
+		raw = raw[4:]
+		last = next
+	}
+	return c, nil
+}
+
+func (c Cursor) sorted() Cursor {
+	slices.SortFunc(c.done, func(a, b key) int { return cmp.Or(a.mid.compare(b.mid), cmp.Compare(a.sum, b.sum)) })
+	return c
+}

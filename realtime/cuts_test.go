@@ -1,0 +1,180 @@
+package realtime
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// numbered is what the numbered messages of these tests carry.
+type numbered struct {
+	N int `json:"n"`
+}
+
+// tally checks a stream of numbered messages.
+type tally struct {
+	mu         sync.Mutex
+	seen       map[int]int
+	last       int
+	outOfOrder int
+	replayed   int
+}
+
+func newTally() *tally { return &tally{seen: make(map[int]int), last: -1} }
+
+// add takes a message and returns how many different ones there are.
+func (a *tally) add(t testing.TB, m Message) int {
+	params, err := Decode[numbered](m)
+	if err != nil {
+		t.Error(err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.seen[params.N]++
+	if params.N < a.last {
+		a.outOfOrder++
+	}
+	a.last = params.N
+	if m.Replayed {
+		a.replayed++
+	}
+	return len(a.seen)
+}
+
+// count says what became of messages 0 to n-1.
+func (a *tally) count(n int) (lost, repeated, outOfOrder int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range n {
+		switch got := a.seen[i]; {
+		case got == 0:
+			lost++
+		case got > 1:
+			repeated++
+		}
+	}
+	return lost, repeated, a.outOfOrder
+}
+
+// client makes a REST client of the portal's application.
+func client(t testing.TB, p *pulltest.Portal) *b24pull.Client {
+	t.Helper()
+	c, err := b24pull.New(b24pull.OAuth(p.URL(), staticToken(p.AccessToken())), b24pull.WithHTTPClient(p.HTTPClient()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// soon reconnects without the delays that spare a real server.
+func soon(int) time.Duration { return 20 * time.Millisecond }
+
+// load is what a scenario publishes, 300 messages a second, and how often it cuts all connections.
+type load struct {
+	messages         int
+	minEvery, spread int // a cut every minEvery to minEvery+spread messages
+}
+
+func (l load) publishAndCut(p *pulltest.Portal) (cuts int) {
+	random := rand.New(rand.NewPCG(1, 2))
+	next := l.minEvery
+	for i := range l.messages {
+		if i == next {
+			next += l.minEvery + random.IntN(l.spread+1)
+			if p.Cut() > 0 {
+				cuts++
+			}
+		}
+		p.Emit(pulltest.Message{Command: "tick", Params: numbered{i}})
+		time.Sleep(time.Second / 300)
+	}
+	return cuts
+}
+
+// surviveCuts subscribes, publishes under cuts, and waits until all messages have come or a minute has passed
+// since the last was published.
+func surviveCuts(t *testing.T, load load, change func(*Subscription), opts ...pulltest.Option) (*tally, int) {
+	portal := pulltest.NewPortal(opts...)
+	defer portal.Close()
+	defer portal.HTTPClient().CloseIdleConnections()
+	sub, err := Subscribe(client(t, portal), WithBackoff(soon))
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(sub)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	got := newTally()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		err := sub.Run(ctx, HandlerFunc(func(_ context.Context, m Message) error {
+			if got.add(t, m) == load.messages {
+				sub.Close()
+			}
+			return nil
+		}))
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+	<-sub.Ready()
+	cuts := load.publishAndCut(portal)
+	timeout := time.AfterFunc(time.Minute, cancel)
+	wg.Wait()
+	timeout.Stop()
+	return got, cuts
+}
+
+// TestSurvivesCuts: 100 cuts while 300 messages a second are published, on virtual time and over real sockets;
+// every message arrives, once and in order.
+func TestSurvivesCuts(t *testing.T) {
+	check := func(t *testing.T, load load, opts ...pulltest.Option) {
+		got, cuts := surviveCuts(t, load, func(*Subscription) {}, opts...)
+		n := load.messages
+		lost, repeated, disordered := got.count(n)
+		t.Logf("lost %d, repeated %d, out of order %d of %d; cuts %d, found by reads %d", lost, repeated, disordered, n, cuts, got.replayed)
+		if lost+repeated+disordered > 0 {
+			t.Errorf("lost %d, repeated %d, out of order %d", lost, repeated, disordered)
+		}
+		if cuts < 100 {
+			t.Errorf("only %d cuts hit a connection", cuts)
+		}
+	}
+	t.Run("in memory", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			check(t, load{messages: 40_000, minEvery: 30, spread: 300}, pulltest.WithNetwork(pulltest.NewNetwork()))
+		})
+	})
+	t.Run("real sockets", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("takes half a minute")
+		}
+		t.Parallel()
+		check(t, load{messages: 10_000, minEvery: 45, spread: 90}, pulltest.WithGather(100*time.Millisecond))
+	})
+}
+
+// TestCutsLoseWithoutReads is the twin of TestSurvivesCuts without the reads: what arrives live alone has holes.
+func TestCutsLoseWithoutReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 4000
+		got, cuts := surviveCuts(t, load{messages: n, minEvery: 30, spread: 300}, func(s *Subscription) { s.poll = noReads{} }, pulltest.WithNetwork(pulltest.NewNetwork()))
+		lost, _, _ := got.count(n)
+		t.Logf("lost %d of %d in %d cuts", lost, n, cuts)
+		if lost == 0 {
+			t.Error("nothing was lost without reads: the cuts have tested nothing")
+		}
+	})
+}
+
+// noReads is a poll transport that never finds anything.
+type noReads struct{}
+
+func (noReads) open(context.Context, string, sink) (conn, error) { return nil, errSilent }

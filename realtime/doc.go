@@ -1,0 +1,47 @@
+// Package realtime receives the events of a Bitrix24 portal from its push server, and loses none that the server
+// keeps.
+//
+// A [Subscription] is made from a source of the connection data, usually a *b24pull.Client, and run once:
+//
+//	sub, err := realtime.Subscribe(client)
+//	for msg, err := range sub.Messages(ctx) {
+//		if err != nil {
+//			return err
+//		}
+//		order, err := realtime.Decode[OrderChanged](msg)
+//	}
+//
+// or with a handler for each module and command:
+//
+//	mux := realtime.NewMux()
+//	realtime.On(mux, "application", "order.changed", func(ctx context.Context, o OrderChanged, m realtime.Message) error { … })
+//	err = sub.Run(ctx, mux)
+//
+// It begins now: what was published before [Subscription.Ready] is not delivered. To be sure of an event, wait for
+// Ready and then have it sent. [WithCursor] begins behind a message that was handled earlier instead.
+//
+// # What arrives
+//
+// A push server keeps most messages for a while, the portal's own events for a day, and sends them as they come.
+// Live delivery has holes: between the history and the first live message of a connection, around each of the
+// server's pings, and where messages are stored in another order than they are sent. Therefore live messages are
+// taken for early delivery only, and the history for the truth. The subscription reads the history after every
+// connect, after every server ping and after many messages, always from below a cursor; and only such reads move
+// the cursor, never beyond what was settled when they began. So a kept message arrives whatever the holes are,
+// once in the life of a subscription, and what the server sent in order arrives in order. What a read has found is
+// marked Replayed; what comes behind its turn is marked Late.
+//
+// Messages that the portal sends without a time to live are not kept by the server and cannot be recovered. A
+// kept one can be lost only if it expires before the next read: while nobody is connected, or if the server could
+// not be read, for as long as it is kept.
+//
+// # Slow handlers
+//
+// Between the connection and the user stands a queue of 4,096 messages and 16 MiB. A push server cannot be told
+// to wait, so a full queue disconnects (StatePaused), and half an empty one connects again and reads what was
+// missed. Messages without a time to live that come meanwhile are lost.
+//
+// # Two processes
+//
+// Two subscriptions to the same channels, in one process or two, both receive everything.
+package realtime

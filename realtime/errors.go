@@ -1,0 +1,183 @@
+package realtime
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode"
+
+	"github.com/b24pull/b24pull"
+)
+
+var (
+	// ErrAlreadyRun is returned by a second Run or Messages: a subscription runs once.
+	ErrAlreadyRun = errors.New("realtime: the subscription has been run already; make a new one with Subscribe")
+
+	// ErrConfigExpired is returned where a config given with FromConfig is refused by the push server and there
+	// is nowhere to get another one from.
+	ErrConfigExpired = errors.New("realtime: the push server no longer takes this config; get a new one from the portal")
+
+	// ErrUnsupportedServer is returned for a push server this version of the package cannot talk to.
+	ErrUnsupportedServer = errors.New("realtime: push server not supported")
+)
+
+// errFrame marks a frame that cannot be read to its end because of what it holds.
+var errFrame = errors.New("frame cannot be decoded")
+
+// DecodeError is a message that arrived and could not be decoded. It is reported to the observer; the messages
+// around it are delivered.
+type DecodeError struct {
+	ID  string // of the message, empty if it could not be read
+	Err error
+}
+
+func (e *DecodeError) Error() string {
+	if e.ID == "" {
+		return "realtime: message cannot be decoded: " + e.Err.Error()
+	}
+	return fmt.Sprintf("realtime: message %s cannot be decoded: %v", e.ID, e.Err)
+}
+
+func (e *DecodeError) Unwrap() error { return e.Err }
+
+// HandlerError is the error of a handler, which stops Run. The message is not committed: it comes again to a
+// subscription that goes on from a cursor taken before it.
+type HandlerError struct {
+	Message Message
+	Err     error
+}
+
+func (e *HandlerError) Error() string {
+	return fmt.Sprintf("realtime: handler of %s %s: %v", e.Message.Module, e.Message.Command, e.Err)
+}
+
+func (e *HandlerError) Unwrap() error { return e.Err }
+
+// StatusError is an HTTP answer of the push server or of a proxy before it that refused a connection or a
+// read.
+type StatusError struct {
+	Status int    // HTTP status
+	Reason string // the server's own words, if it sent a short text
+}
+
+func (e *StatusError) Error() string {
+	text := fmt.Sprintf("realtime: the push server answered %d %s", e.Status, http.StatusText(e.Status))
+	if e.Reason != "" {
+		text += ": " + e.Reason
+	}
+	return text
+}
+
+// CloseError is a websocket closed by the push server.
+type CloseError struct {
+	Code   int    // close code: 1000 to 1015, or one of the push server's own, 4000 and above
+	Reason string // the server's own words
+}
+
+func (e *CloseError) Error() string {
+	text := fmt.Sprintf("realtime: the push server closed the connection with code %d", e.Code)
+	if e.Reason != "" {
+		text += ": " + e.Reason
+	}
+	return text
+}
+
+// linkError wraps what a link failed with, and says at what.
+func linkError(op string, err error) error {
+	return fmt.Errorf("realtime: %s: %w", op, withoutURL(err))
+}
+
+// withoutURL takes away the *url.Error that net/http wraps its errors in: its text holds the channel ids.
+func withoutURL(err error) error {
+	for {
+		var u *url.Error
+		if !errors.As(err, &u) {
+			return err
+		}
+		err = u.Err
+	}
+}
+
+// plainReason is a server's text made fit for an error: one line, capped, and nothing at all if it is markup.
+func plainReason(body []byte) string {
+	const limit = 120
+	text := strings.TrimSpace(string(body))
+	if strings.ContainsAny(text, "<{") {
+		return ""
+	}
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "") + "…"
+	}
+	return text
+}
+
+// A failure is what an error asks the subscription to do.
+type failure uint8
+
+const (
+	failPassing failure = iota // try again after a delay
+	failConfig                 // the channels or the server are not the right ones any more: fetch the config anew
+	failCrowded                // too many connections: a new one would throw out another; wait long
+	failFatal                  // trying again cannot help
+)
+
+// classify says what to do after err.
+func classify(err error) failure {
+	var status *StatusError
+	var closed *CloseError
+	switch {
+	case isFatal(err):
+		return failFatal
+	case errors.As(err, &closed):
+		return classifyClose(closed.Code)
+	case errors.As(err, &status) && status.Status == http.StatusBadRequest:
+		return failConfig
+	case errors.As(err, &status) && status.Status == http.StatusTooManyRequests:
+		return failCrowded
+	default:
+		return failPassing
+	}
+}
+
+func classifyClose(code int) failure {
+	switch code {
+	case 4010, 4012, 4017, 4018, 4019, 4021, 4036:
+		return failConfig
+	case 4029:
+		return failCrowded
+	default:
+		return failPassing
+	}
+}
+
+// fatal are the errors of a config source after which asking again gives the same answer.
+var fatal = []error{
+	ErrConfigExpired,
+	ErrUnsupportedServer,
+	b24pull.ErrWrongAuthType,
+	b24pull.ErrServerNotConfigured,
+	b24pull.ErrNoAuth,
+	b24pull.ErrInvalidCredentials,
+	b24pull.ErrInsufficientScope,
+	b24pull.ErrInvalidClient,
+	b24pull.ErrInvalidGrant,
+	b24pull.ErrPaymentRequired,
+	b24pull.ErrPortalDeleted,
+}
+
+func isFatal(err error) bool {
+	for _, f := range fatal {
+		if errors.Is(err, f) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,186 @@
+package wire
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// TooLongError is one message over the limit. The reader has passed it over: the next call goes on behind it.
+type TooLongError struct {
+	Size  int64 // bytes the message declared
+	Limit int   // bytes allowed
+}
+
+func (e *TooLongError) Error() string {
+	return fmt.Sprintf("message of %d bytes is over the limit of %d", e.Size, e.Limit)
+}
+
+// messagePath is the chain of length-delimited fields that leads from a ResponseBatch to a message:
+// ResponseBatch.responses, Response.outgoingMessages, OutgoingMessagesResponse.messages.
+var messagePath = [...]protowire.Number{1, 1, 1}
+
+// Reader reads the outgoing messages of one ResponseBatch from a stream, one at a time, holding no more than
+// one message in memory. Everything else in the batch is passed over.
+type Reader struct {
+	src   *bufio.Reader
+	limit int
+	pos   int64                   // bytes consumed
+	depth int                     // how far down messagePath we are
+	end   [len(messagePath)]int64 // where the enclosing field of each depth ends; end[0] is the stream's
+}
+
+// NewReader returns a reader that allows messages of limit bytes each.
+func NewReader(limit int) *Reader {
+	return &Reader{src: bufio.NewReaderSize(nil, 4096), limit: limit}
+}
+
+// Reset starts on a new batch.
+func (r *Reader) Reset(src io.Reader) {
+	r.src.Reset(src)
+	r.pos, r.depth = 0, 0
+	r.end[0] = math.MaxInt64
+}
+
+// Next returns the encoding of the next message in a buffer of its own. It returns io.EOF at the end of the
+// batch, a *TooLongError for a message that was passed over, ErrMalformed, or the stream's own error. A stream
+// that ends by accident must not return a bare io.EOF or io.ErrUnexpectedEOF.
+func (r *Reader) Next() ([]byte, error) {
+	for {
+		for r.depth > 0 && r.pos == r.end[r.depth] {
+			r.depth--
+		}
+		num, typ, err := r.tag()
+		if err != nil {
+			return nil, err
+		}
+		if typ != protowire.BytesType {
+			if err := r.skipScalar(typ); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		size, err := r.length()
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case num != messagePath[r.depth]:
+			if err := r.skip(size); err != nil {
+				return nil, err
+			}
+		case r.depth < len(messagePath)-1:
+			r.depth++
+			r.end[r.depth] = r.pos + size
+		default:
+			return r.message(size)
+		}
+	}
+}
+
+func (r *Reader) message(size int64) ([]byte, error) {
+	if size > int64(r.limit) {
+		if err := r.skip(size); err != nil {
+			return nil, err
+		}
+		return nil, &TooLongError{Size: size, Limit: r.limit}
+	}
+	buf := make([]byte, size)
+	if _, err := io.ReadFull(r.src, buf); err != nil {
+		return nil, cutShort(err)
+	}
+	r.pos += size
+	return buf, nil
+}
+
+// tag returns io.EOF only between the fields of the batch itself.
+func (r *Reader) tag() (protowire.Number, protowire.Type, error) {
+	start := r.pos
+	v, err := r.varint()
+	if err != nil {
+		if r.depth == 0 && r.pos == start && errors.Is(err, io.EOF) {
+			return 0, 0, io.EOF
+		}
+		return 0, 0, cutShort(err)
+	}
+	num, typ := protowire.DecodeTag(v)
+	if num < protowire.MinValidNumber {
+		return 0, 0, fmt.Errorf("%w: bad field tag", ErrMalformed)
+	}
+	return num, typ, nil
+}
+
+func (r *Reader) length() (int64, error) {
+	v, err := r.varint()
+	if err != nil {
+		return 0, cutShort(err)
+	}
+	if v > uint64(r.end[r.depth]-r.pos) {
+		return 0, fmt.Errorf("%w: a field is longer than what encloses it", ErrMalformed)
+	}
+	return int64(v), nil
+}
+
+func (r *Reader) skipScalar(typ protowire.Type) error {
+	switch typ {
+	case protowire.VarintType:
+		_, err := r.varint()
+		return cutShort(err)
+	case protowire.Fixed32Type:
+		return r.skip(4)
+	case protowire.Fixed64Type:
+		return r.skip(8)
+	default:
+		return fmt.Errorf("%w: unexpected wire type %d", ErrMalformed, typ)
+	}
+}
+
+func (r *Reader) skip(n int64) error {
+	if n > r.end[r.depth]-r.pos {
+		return fmt.Errorf("%w: a field is longer than what encloses it", ErrMalformed)
+	}
+	r.pos += n
+	for n > 0 {
+		step, err := r.src.Discard(int(min(n, math.MaxInt32)))
+		n -= int64(step)
+		if err != nil {
+			return cutShort(err)
+		}
+	}
+	return nil
+}
+
+func (r *Reader) varint() (uint64, error) {
+	var v uint64
+	for shift := 0; shift < 64; shift += 7 {
+		b, err := r.src.ReadByte()
+		if err != nil {
+			return 0, err
+		}
+		r.pos++
+		if r.pos > r.end[r.depth] {
+			return 0, fmt.Errorf("%w: a field runs over what encloses it", ErrMalformed)
+		}
+		if shift == 63 && b > 1 {
+			break
+		}
+		v |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			return v, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: varint is too long", ErrMalformed)
+}
+
+// cutShort names the end of the stream within a field for what it is. A stream that broke off has an error of
+// its own, which stays.
+func cutShort(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return fmt.Errorf("%w: a field is cut short", ErrMalformed)
+	}
+	return err
+}

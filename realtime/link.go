@@ -1,0 +1,181 @@
+package realtime
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/b24pull/b24pull"
+)
+
+// role is what a link is there for.
+type role uint8
+
+const (
+	roleLive role = iota // the live connection
+	roleRead             // a read of the history
+	roles
+)
+
+// link is the loop's side of one connection, from dialing to its end. The other side is a task that posts to
+// the inbox. A nil link is one that was never opened.
+type link struct {
+	generation uint64
+	up         bool // false once it has been given up: whatever it still posts is stale
+	sent       bool // the request is with the server
+	conn       conn // nil until opened
+	cancel     context.CancelFunc
+	tasks      *sync.WaitGroup
+}
+
+// inbound is what a task posts to the loop.
+type inbound struct {
+	kind       inboundKind
+	role       role
+	generation uint64
+	conn       conn            // inOpened
+	batch      *[]decoded      // inMessages
+	config     *b24pull.Config // inConfig
+	err        error
+}
+
+type inboundKind uint8
+
+const (
+	inConfig inboundKind = iota
+	inSent
+	inOpened
+	inMessages
+	inGarbled
+	inPing
+	inPong
+	inDown
+)
+
+// connect opens a link in a role, in place of the one before.
+func (l *loop) connect(r role, t transport, url string) {
+	var generation uint64 = 1
+	if before := l.links[r]; before != nil {
+		before.hangUp(closeNormal)
+		generation = before.generation + 1
+	}
+	ctx, cancel := context.WithCancel(l.ctx)
+	l.links[r] = &link{generation: generation, up: true, cancel: cancel, tasks: &l.tasks}
+	p := &poster{post: l.post, role: r, generation: generation}
+	l.tasks.Go(func() { serve(ctx, t, url, p) })
+}
+
+func (k *link) isUp() bool { return k != nil && k.up }
+
+// hangUp gives the link up. It does not wait for the connection to be closed.
+func (k *link) hangUp(code int) {
+	if !k.isUp() {
+		return
+	}
+	k.up = false
+	if k.conn == nil {
+		k.cancel()
+		return
+	}
+	k.tasks.Go(func() {
+		k.conn.close(code)
+		k.cancel()
+	})
+}
+
+// ping sends a ping. If that fails, reading fails as well, and tells.
+func (k *link) ping() {
+	if k.isUp() && k.conn != nil {
+		k.tasks.Go(func() { _ = k.conn.ping() })
+	}
+}
+
+// post hands something to the loop, if it still runs.
+func (l *loop) post(in inbound) {
+	select {
+	case l.inbox <- in:
+	case <-l.ctx.Done():
+	}
+}
+
+// serve is the task behind a link: it opens the connection and posts what comes, until it ends.
+func serve(ctx context.Context, t transport, url string, p *poster) {
+	c, err := t.open(ctx, url, p)
+	if err != nil {
+		p.tell(inDown, err)
+		return
+	}
+	defer c.close(closeNormal)
+	p.post(inbound{kind: inOpened, role: p.role, generation: p.generation, conn: c})
+	decoder := newProtoCodec()
+	for {
+		frame, err := c.next()
+		if err != nil {
+			p.tell(inDown, err)
+			return
+		}
+		switch err := p.frame(decoder, frame); {
+		case errors.Is(err, errFrame):
+			p.tell(inGarbled, err)
+		case err != nil:
+			p.tell(inDown, err)
+			return
+		}
+	}
+}
+
+// poster posts to the loop in the name of one link.
+type poster struct {
+	post       func(inbound)
+	role       role
+	generation uint64
+}
+
+func (p *poster) tell(kind inboundKind, err error) {
+	p.post(inbound{kind: kind, role: p.role, generation: p.generation, err: err})
+}
+
+func (p *poster) sent()   { p.tell(inSent, nil) }
+func (p *poster) pinged() { p.tell(inPing, nil) }
+func (p *poster) ponged() { p.tell(inPong, nil) }
+
+// decoded is a message as the codec yields it.
+type decoded struct {
+	message Message
+	err     error
+}
+
+// batchSize is how many messages go to the loop at once.
+const batchSize = 64
+
+var batches = sync.Pool{New: func() any { b := make([]decoded, 0, batchSize); return &b }}
+
+// recycle takes back a batch that has been gone through.
+func recycle(batch *[]decoded) {
+	clear(*batch)
+	*batch = (*batch)[:0]
+	batches.Put(batch)
+}
+
+// frame decodes one frame and posts its messages in batches.
+func (p *poster) frame(c codec, frame io.Reader) error {
+	batch := batches.Get().(*[]decoded)
+	flush := func() {
+		if len(*batch) == 0 {
+			recycle(batch)
+			return
+		}
+		p.post(inbound{kind: inMessages, role: p.role, generation: p.generation, batch: batch})
+	}
+	err := c.decode(frame, func(m Message, err error) bool {
+		*batch = append(*batch, decoded{m, err})
+		if len(*batch) == batchSize {
+			flush()
+			batch = batches.Get().(*[]decoded)
+		}
+		return true
+	})
+	flush()
+	return err
+}

@@ -1,0 +1,281 @@
+package realtime
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// at builds a status; each test row names only what matters to it.
+func at(state State, change ...func(*status)) status {
+	s := status{state: state}
+	switch state {
+	case StateConnecting, StateLive, StateWaiting, StatePaused:
+		s.configured = true
+	}
+	for _, c := range change {
+		c(&s)
+	}
+	return s
+}
+
+func anchoredStatus(s *status) { s.anchored, s.ready = true, true }
+func reading(s *status)        { s.read = readRunning }
+func readBroke(s *status)      { s.read = readWaiting }
+func owed(s *status)           { s.due = true }
+func noConfig(s *status)       { s.configured = false }
+func staleConfig(s *status)    { s.configured, s.stale = false, true }
+func pinged(n int) func(*status) {
+	return func(s *status) { s.pings = n }
+}
+func tried(n int) func(*status) {
+	return func(s *status) { s.attempt = n }
+}
+func readTried(n int) func(*status) {
+	return func(s *status) { s.readAttempt = n }
+}
+
+// TestDecide names every transition of a subscription's life.
+func TestDecide(t *testing.T) {
+	tests := []struct {
+		name    string
+		in      status
+		event   event
+		want    status
+		actions []action
+	}{
+		// configuring
+		{"start", at(StateIdle), event{kind: evStart}, at(StateConfiguring), []action{doFetch}},
+		{
+			"the first read runs beside the connect",
+			at(StateConfiguring), event{kind: evConfig},
+			at(StateConnecting, reading), []action{doDial, doRead},
+		},
+		{
+			"with a cursor there is no first read",
+			at(StateConfiguring, anchoredStatus), event{kind: evConfig},
+			at(StateConnecting, anchoredStatus), []action{doDial},
+		},
+		{
+			"a new config ends its staleness, and a read that goes on is not begun again",
+			at(StateConfiguring, staleConfig, anchoredStatus, reading), event{kind: evConfig},
+			at(StateConnecting, anchoredStatus, reading), []action{doDial},
+		},
+		{
+			"a config that comes while paused is kept",
+			at(StatePaused, noConfig, anchoredStatus), event{kind: evConfig},
+			at(StatePaused, anchoredStatus), nil,
+		},
+		{
+			"no config: wait",
+			at(StateConfiguring), event{kind: evConfigFailed},
+			at(StateWaiting, noConfig, tried(1)), []action{doWait},
+		},
+		{
+			"no config ever: over",
+			at(StateConfiguring), event{kind: evConfigFailed, failure: failFatal},
+			at(StateClosed), nil,
+		},
+
+		// connecting
+		{
+			"connected before the first read is done: not ready, and another read is due",
+			at(StateConnecting, reading), event{kind: evOpened},
+			at(StateLive, reading, owed), []action{doHold},
+		},
+		{
+			"connected after the first read: ready",
+			at(StateConnecting, func(s *status) { s.anchored = true }), event{kind: evOpened},
+			at(StateLive, anchoredStatus, reading), []action{doHold, doRead, doReady},
+		},
+		{
+			"connected again: a read",
+			at(StateConnecting, anchoredStatus, tried(2)), event{kind: evOpened},
+			at(StateLive, anchoredStatus, tried(2), reading), []action{doHold, doRead},
+		},
+		{
+			"connected again while a read goes on: another is due",
+			at(StateConnecting, anchoredStatus, reading), event{kind: evOpened},
+			at(StateLive, anchoredStatus, reading, owed), []action{doHold},
+		},
+		{
+			"connected again while a read is broken off: it goes on, and another is due",
+			at(StateConnecting, anchoredStatus, readBroke), event{kind: evOpened},
+			at(StateLive, anchoredStatus, readBroke, owed), []action{doHold},
+		},
+		{
+			"could not connect",
+			at(StateConnecting, tried(1)), event{kind: evLost},
+			at(StateWaiting, tried(2)), []action{doWait},
+		},
+		{
+			"refused for its channels: a new config first",
+			at(StateConnecting), event{kind: evLost, failure: failConfig},
+			at(StateWaiting, staleConfig, tried(1)), []action{doWait},
+		},
+		{
+			"refused for the crowd: wait long",
+			at(StateConnecting), event{kind: evLost, failure: failCrowded},
+			at(StateWaiting, tried(1)), []action{doWaitLong},
+		},
+
+		// waiting
+		{"try again", at(StateWaiting, tried(1)), event{kind: evRetry}, at(StateConnecting, tried(1)), []action{doDial}},
+		{
+			"try again, with a new config first",
+			at(StateWaiting, staleConfig), event{kind: evRetry},
+			at(StateConfiguring, staleConfig), []action{doFetch},
+		},
+
+		// live
+		{
+			"lost: a read goes on without the connection it was begun for",
+			at(StateLive, anchoredStatus, reading, owed, pinged(1)), event{kind: evLost},
+			at(StateWaiting, anchoredStatus, reading, owed, tried(1)), []action{doWait},
+		},
+		{"lasted", at(StateLive, tried(3)), event{kind: evProved}, at(StateLive), nil},
+		{
+			"server ping: hold, and ask with a ping of our own",
+			at(StateLive, anchoredStatus), event{kind: evPing},
+			at(StateLive, anchoredStatus, pinged(1)), []action{doHold, doPing},
+		},
+		{
+			"our pong: a read",
+			at(StateLive, anchoredStatus, pinged(1)), event{kind: evPong},
+			at(StateLive, anchoredStatus, reading), []action{doRead},
+		},
+		{
+			"the pong before the last: not yet",
+			at(StateLive, anchoredStatus, pinged(2)), event{kind: evPong},
+			at(StateLive, anchoredStatus, pinged(1)), nil,
+		},
+		{
+			"a pong during a read: another is due",
+			at(StateLive, anchoredStatus, reading, pinged(1)), event{kind: evPong},
+			at(StateLive, anchoredStatus, reading, owed), nil,
+		},
+		{"a pong nobody asked for", at(StateLive, anchoredStatus), event{kind: evPong}, at(StateLive, anchoredStatus), nil},
+		{
+			"no server ping for long: our own",
+			at(StateLive, anchoredStatus), event{kind: evQuiet},
+			at(StateLive, anchoredStatus, pinged(1)), []action{doPing},
+		},
+		{
+			"no pong: the connection is dropped",
+			at(StateLive, anchoredStatus, pinged(1)), event{kind: evStuck},
+			at(StateWaiting, anchoredStatus, tried(1)), []action{doDrop, doWait},
+		},
+		{
+			"many messages: a read, without holding",
+			at(StateLive, anchoredStatus), event{kind: evMany},
+			at(StateLive, anchoredStatus, reading), []action{doRead},
+		},
+		{
+			"a garbled frame: a read brings what was in it",
+			at(StateLive, anchoredStatus), event{kind: evGarbled},
+			at(StateLive, anchoredStatus, reading), []action{doRead},
+		},
+
+		// reads
+		{
+			"the first read is done while connected: ready",
+			at(StateLive, reading), event{kind: evReadEnded},
+			at(StateLive, anchoredStatus), []action{doReady},
+		},
+		{
+			"the first read is done and another is due",
+			at(StateLive, reading, owed), event{kind: evReadEnded},
+			at(StateLive, anchoredStatus, reading), []action{doRead, doReady},
+		},
+		{
+			"the first read is done before connected: not ready",
+			at(StateConnecting, reading), event{kind: evReadEnded},
+			at(StateConnecting, func(s *status) { s.anchored = true }), nil,
+		},
+		{
+			"a read is done after failures",
+			at(StateLive, anchoredStatus, reading, readTried(2)), event{kind: evReadEnded},
+			at(StateLive, anchoredStatus), nil,
+		},
+		{
+			"a read breaks off",
+			at(StateLive, anchoredStatus, reading), event{kind: evReadBroken},
+			at(StateLive, anchoredStatus, readBroke, readTried(1)), []action{doReadWait},
+		},
+		{
+			"a read breaks off without a connection: it is not given up",
+			at(StateWaiting, anchoredStatus, reading), event{kind: evReadBroken},
+			at(StateWaiting, anchoredStatus, readBroke, readTried(1)), []action{doReadWait},
+		},
+		{
+			"a read breaks off again and again: nobody waits for it any longer",
+			at(StateLive, anchoredStatus, reading, readTried(2)), event{kind: evReadBroken},
+			at(StateLive, anchoredStatus, readBroke, readTried(3)), []action{doReadWait, doRelease},
+		},
+		{
+			"a read is refused for its channels: a new config",
+			at(StateLive, anchoredStatus, reading), event{kind: evReadBroken, failure: failConfig},
+			at(StateWaiting, staleConfig, anchoredStatus, readBroke, readTried(1), tried(1)), []action{doReadWait, doHangUp, doWait},
+		},
+		{
+			"a broken read goes on",
+			at(StateLive, anchoredStatus, readBroke, readTried(1)), event{kind: evReadRetry},
+			at(StateLive, anchoredStatus, reading, readTried(1)), []action{doRead},
+		},
+
+		// the queue
+		{
+			"full: pause",
+			at(StateLive, anchoredStatus, pinged(1)), event{kind: evFull},
+			at(StatePaused, anchoredStatus), []action{doHangUp, doAbortRead},
+		},
+		{
+			"full during a read: it goes on later, and another is due",
+			at(StateLive, anchoredStatus, reading), event{kind: evFull},
+			at(StatePaused, anchoredStatus, owed), []action{doHangUp, doAbortRead},
+		},
+		{"full twice", at(StatePaused, anchoredStatus), event{kind: evFull}, at(StatePaused, anchoredStatus), nil},
+		{
+			"room: connect",
+			at(StatePaused, anchoredStatus, owed), event{kind: evRoom},
+			at(StateConnecting, anchoredStatus, owed), []action{doDial},
+		},
+		{
+			"room, but the config is gone",
+			at(StatePaused, anchoredStatus, staleConfig), event{kind: evRoom},
+			at(StateConfiguring, anchoredStatus, staleConfig), []action{doFetch},
+		},
+		{"room while not paused", at(StateLive, anchoredStatus), event{kind: evRoom}, at(StateLive, anchoredStatus), nil},
+		{"no read while paused", at(StatePaused, anchoredStatus, readBroke), event{kind: evReadRetry}, at(StatePaused, anchoredStatus, readBroke), nil},
+
+		// the end
+		{"stop", at(StateLive, anchoredStatus, reading), event{kind: evStop}, at(StateClosed, anchoredStatus, reading, func(s *status) { s.configured = true }), nil},
+		{"nothing after the end", at(StateClosed), event{kind: evConfig}, at(StateClosed), nil},
+	}
+	seen := map[eventKind]bool{}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, actions := decide(tt.in, tt.event)
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(status{})); diff != "" {
+				t.Errorf("status (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.actions, actions); diff != "" {
+				t.Errorf("actions (-want +got):\n%s", diff)
+			}
+		})
+		seen[tt.event.kind] = true
+	}
+	for k := evStart; k <= evStop; k++ {
+		if !seen[k] {
+			t.Errorf("event %d has no row", k)
+		}
+	}
+}
+
+func TestStateString(t *testing.T) {
+	for s := StateIdle; s <= StateClosed; s++ {
+		if s.String() == "" {
+			t.Errorf("state %d has no name", s)
+		}
+	}
+}

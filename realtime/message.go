@@ -1,0 +1,119 @@
+package realtime
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A Message is one event of the portal, as the push server delivered it.
+//
+// Params and Extra share memory with other parts of the message and must not be changed; Clone gives an
+// independent copy.
+type Message struct {
+	Module  string          // module_id in lower case: "application", "crm", "im", "pull"
+	Command string          // as the portal sent it
+	Params  json.RawMessage // nil if the server sent none; PHP writes an empty object as []
+	Extra   json.RawMessage // server_time, server_time_unix, server_name and the like; nil if none
+	Time    time.Time       // when the server took the message, to the second, UTC; zero if it sent none
+	Sender  Sender
+	Channel ChannelType
+	ID      string // the server's mid, 26 digits; empty where the server gives none
+
+	Replayed bool // found in the server's history, not received live
+	Late     bool // its turn has passed: a message with a greater ID came before it
+
+	key    key
+	size   int     // bytes of memory that this message pins
+	ledger *ledger // where it is accounted for; nil until delivered
+}
+
+// Clone returns a copy of m that shares no memory with it.
+func (m Message) Clone() Message {
+	m.Params = slices.Clone(m.Params)
+	m.Extra = slices.Clone(m.Extra)
+	return m
+}
+
+// Cursor returns the position of a reader that has handled m and everything that was handled before it.
+// Stored together with the effects of m, and given to [WithCursor], it makes a new subscription go on right
+// behind m. The Cursor of a message that was not delivered by a subscription is zero.
+func (m Message) Cursor() Cursor {
+	if m.ledger == nil {
+		return Cursor{}
+	}
+	return m.ledger.cursorAfter(m.key)
+}
+
+// Sender says who published a message. Only a backend's message is the portal's own word; a client's message
+// comes from another user's browser or application.
+type Sender struct {
+	Type SenderType
+	ID   string // public id of the sending client, hex; empty for the backend
+}
+
+// SenderType is the kind of a Sender.
+type SenderType uint8
+
+const (
+	SenderUnknown SenderType = iota // the server did not say
+	SenderClient                    // another client of the push server
+	SenderBackend                   // the portal
+)
+
+func (t SenderType) String() string {
+	switch t {
+	case SenderClient:
+		return "client"
+	case SenderBackend:
+		return "backend"
+	default:
+		return "unknown"
+	}
+}
+
+// ChannelType says through which channel a message came. Frames of server versions 3 to 5 do not tell.
+type ChannelType uint8
+
+const (
+	ChannelUnknown ChannelType = iota
+	ChannelPrivate             // of one user
+	ChannelShared              // of all users of the portal or application
+)
+
+func (t ChannelType) String() string {
+	switch t {
+	case ChannelPrivate:
+		return "private"
+	case ChannelShared:
+		return "shared"
+	default:
+		return "unknown"
+	}
+}
+
+// Decode decodes the params of m into a value of type T with encoding/json. Absent params, and the [] that
+// PHP writes for an empty object, decode to the zero T unless T can take them as they are. The error names
+// the module and command of the message.
+func Decode[T any](m Message) (T, error) {
+	var v T
+	if len(m.Params) == 0 {
+		return v, nil
+	}
+	err := json.Unmarshal(m.Params, &v)
+	if err == nil {
+		return v, nil
+	}
+	var zero T
+	if isEmptyArray(m.Params) {
+		return zero, nil
+	}
+	return zero, fmt.Errorf("realtime: params of %s %s: %w", m.Module, m.Command, err)
+}
+
+func isEmptyArray(raw json.RawMessage) bool {
+	raw = bytes.TrimSpace(raw)
+	return len(raw) >= 2 && raw[0] == '[' && len(bytes.TrimSpace(raw[1:len(raw)-1])) == 0
+}

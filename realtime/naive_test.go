@@ -1,0 +1,195 @@
+package realtime
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/dynamicpb"
+)
+
+// responseBatch is the server's schema, as a descriptor for the protobuf library: the second opinion on what a
+// frame holds.
+var responseBatch = func() protoreflect.MessageDescriptor {
+	type field = descriptorpb.FieldDescriptorProto
+	scalar := func(name string, number int32, kind descriptorpb.FieldDescriptorProto_Type) *field {
+		return &field{Name: &name, JsonName: &name, Number: &number, Type: &kind, Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum()}
+	}
+	message := func(name string, number int32, typ string) *field {
+		f := scalar(name, number, descriptorpb.FieldDescriptorProto_TYPE_MESSAGE)
+		f.TypeName = proto.String("." + typ)
+		return f
+	}
+	repeated := func(name string, number int32, typ string) *field {
+		f := message(name, number, typ)
+		f.Label = descriptorpb.FieldDescriptorProto_LABEL_REPEATED.Enum()
+		return f
+	}
+	const (
+		typeBytes   = descriptorpb.FieldDescriptorProto_TYPE_BYTES
+		typeString  = descriptorpb.FieldDescriptorProto_TYPE_STRING
+		typeUint32  = descriptorpb.FieldDescriptorProto_TYPE_UINT32
+		typeFixed32 = descriptorpb.FieldDescriptorProto_TYPE_FIXED32
+	)
+	file := &descriptorpb.FileDescriptorProto{
+		Name:   proto.String("push.proto"),
+		Syntax: proto.String("proto3"),
+		MessageType: []*descriptorpb.DescriptorProto{
+			{Name: proto.String("ResponseBatch"), Field: []*field{repeated("responses", 1, "Response")}},
+			{Name: proto.String("Response"), Field: []*field{message("outgoing_messages", 1, "OutgoingMessagesResponse")}},
+			{Name: proto.String("OutgoingMessagesResponse"), Field: []*field{repeated("messages", 1, "OutgoingMessage")}},
+			{Name: proto.String("OutgoingMessage"), Field: []*field{
+				scalar("id", 1, typeBytes), scalar("body", 2, typeString), scalar("expiry", 3, typeUint32),
+				scalar("created", 4, typeFixed32), message("sender", 5, "Sender"),
+			}},
+			{Name: proto.String("Sender"), Field: []*field{scalar("type", 1, typeUint32), scalar("id", 2, typeBytes)}},
+		},
+	}
+	d, err := protodesc.NewFile(file, nil)
+	if err != nil {
+		panic(err)
+	}
+	return d.Messages().ByName("ResponseBatch")
+}()
+
+// naiveMessage is what both decoders must agree upon.
+type naiveMessage struct {
+	ID, Module, Command, Params, Extra string
+	Time                               time.Time
+	Sender                             Sender
+}
+
+// naiveDecode reads a frame with the protobuf library and encoding/json, all at once. ok is false if the frame
+// is no valid protobuf.
+func naiveDecode(frame []byte) (messages []naiveMessage, undecodable int, ok bool) {
+	batch := dynamicpb.NewMessage(responseBatch)
+	if proto.Unmarshal(frame, batch) != nil {
+		return nil, 0, false
+	}
+	get := func(m protoreflect.Message, name protoreflect.Name) protoreflect.Value {
+		return m.Get(m.Descriptor().Fields().ByName(name))
+	}
+	responses := get(batch, "responses").List()
+	for i := range responses.Len() {
+		list := get(get(responses.Get(i).Message(), "outgoing_messages").Message(), "messages").List()
+		for j := range list.Len() {
+			out := list.Get(j).Message()
+			m := naiveMessage{ID: hex.EncodeToString(get(out, "id").Bytes())}
+			if created := get(out, "created").Uint(); created != 0 {
+				m.Time = time.Unix(int64(created), 0).UTC()
+			}
+			sender := get(out, "sender").Message()
+			switch get(sender, "type").Uint() {
+			case 1:
+				m.Sender = Sender{SenderClient, hex.EncodeToString(get(sender, "id").Bytes())}
+			case 2:
+				m.Sender = Sender{Type: SenderBackend}
+			}
+			if naiveBody(&m, get(out, "body").String()) {
+				messages = append(messages, m)
+			} else {
+				undecodable++
+			}
+		}
+	}
+	return messages, undecodable, true
+}
+
+func naiveBody(m *naiveMessage, body string) bool {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal([]byte(body), &fields) != nil || fields == nil {
+		return false
+	}
+	for name, target := range map[string]*string{"module_id": &m.Module, "command": &m.Command} {
+		if raw, ok := fields[name]; ok && (raw[0] != '"' || json.Unmarshal(raw, target) != nil) {
+			return false
+		}
+	}
+	m.Module = strings.ToLower(m.Module)
+	for name, target := range map[string]*string{"params": &m.Params, "extra": &m.Extra} {
+		if raw := fields[name]; string(raw) != "null" {
+			*target = string(raw)
+		}
+	}
+	return true
+}
+
+// FuzzProtoCodec compares the streaming decoder with the naive one.
+func FuzzProtoCodec(f *testing.F) {
+	for _, frame := range binaryFrames(f) {
+		f.Add(frame)
+	}
+	f.Add(frameOf([][]byte{encoded(f, testID, `{"module_id":"A","command":"\u00e4","params":[],"extra":{"a":[{}]}}`)}, nil))
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		got, bad, err := decodeAll(bytes.NewReader(frame))
+		want, undecodable, ok := naiveDecode(frame)
+		switch {
+		case err != nil && !errors.Is(err, errFrame):
+			t.Fatalf("error of a stream that has none: %v", err)
+		case !ok:
+			return // what can be read of a broken frame is delivered
+		case err != nil && strings.Contains(err.Error(), "wire type"):
+			return // groups, which the schema has not
+		case err != nil:
+			t.Fatalf("valid protobuf refused: %v", err)
+		case len(bad) != undecodable:
+			t.Errorf("%d undecodable messages, want %d: %v", len(bad), undecodable, bad)
+		}
+		var all []naiveMessage
+		for _, m := range got {
+			all = append(all, naiveMessage{m.ID, m.Module, m.Command, string(m.Params), string(m.Extra), m.Time, m.Sender})
+		}
+		if diff := cmp.Diff(want, all); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+// historyFrame is a frame of n messages as a busy portal sends them.
+func historyFrame(tb testing.TB, n int) []byte {
+	body := `{"module_id":"crm","command":"onCrmDealUpdate","params":{"id":4711,"fields":{"TITLE":"A deal of some length","STAGE_ID":"NEW","OPPORTUNITY":"1000.00","tags":[]}},` +
+		`"extra":{"server_time":"2026-11-23T08:00:00+00:00","server_time_unix":1795420800.123,"server_name":"lab","revision_web":19,"revision_mobile":3}}`
+	messages := make([][]byte, n)
+	for i := range messages {
+		messages[i] = encoded(tb, mid{1795421100, uint64(i + 1)}.String(), body)
+	}
+	return frameOf(messages)
+}
+
+// BenchmarkProtoCodec reads a frame of a thousand messages, beside what the protobuf library and encoding/json
+// need for the same: the ratio of the two is the figure to watch.
+func BenchmarkProtoCodec(b *testing.B) {
+	const n = 1000
+	frame := historyFrame(b, n)
+	b.Run("stream", func(b *testing.B) {
+		b.SetBytes(int64(len(frame)))
+		b.ReportAllocs()
+		c := newProtoCodec()
+		for b.Loop() {
+			got := 0
+			if err := c.decode(bytes.NewReader(frame), func(Message, error) bool { got++; return true }); err != nil || got != n {
+				b.Fatal(got, err)
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/message")
+	})
+	b.Run("naive", func(b *testing.B) {
+		b.SetBytes(int64(len(frame)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if got, _, ok := naiveDecode(frame); !ok || len(got) != n {
+				b.Fatal(len(got), ok)
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/message")
+	})
+}

@@ -1,0 +1,101 @@
+package realtime
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// An Option changes how a subscription works. Options are given to [Subscribe].
+type Option func(*options) error
+
+type options struct {
+	httpClient  *http.Client
+	dialer      *websocket.Dialer
+	logger      *slog.Logger
+	observer    func(Event)
+	backoff     func(attempt int) time.Duration
+	cursor      Cursor
+	maxMessages int
+	maxBytes    int
+}
+
+// Bounds of the queue between the connection and the user.
+const (
+	defaultMaxMessages = 4096
+	defaultMaxBytes    = 16 << 20
+)
+
+// WithHTTPClient sets the HTTP client for long polling; the websocket dialer follows its transport. The default
+// is the HTTP client of the source, if it has one, as a *b24pull.Client does.
+func WithHTTPClient(c *http.Client) Option {
+	return func(o *options) error {
+		if c == nil {
+			return errors.New("realtime: WithHTTPClient: the client is nil")
+		}
+		o.httpClient = c
+		return nil
+	}
+}
+
+// WithDialer sets the websocket dialer, in place of one made from the HTTP client's transport. It is needed
+// where that transport is no *http.Transport.
+func WithDialer(d *websocket.Dialer) Option {
+	return func(o *options) error {
+		if d == nil {
+			return errors.New("realtime: WithDialer: the dialer is nil")
+		}
+		o.dialer = d
+		return nil
+	}
+}
+
+// WithLogger has the subscription log its state changes and whatever could not be decoded. The default is not
+// to log. No secret is ever logged.
+func WithLogger(l *slog.Logger) Option {
+	return func(o *options) error {
+		if l == nil {
+			return errors.New("realtime: WithLogger: the logger is nil")
+		}
+		o.logger = l
+		return nil
+	}
+}
+
+// WithObserver has observe called for each [Event], in order and from one goroutine. It must return quickly:
+// nothing is received while it runs.
+func WithObserver(observe func(Event)) Option {
+	return func(o *options) error {
+		if observe == nil {
+			return errors.New("realtime: WithObserver: the function is nil")
+		}
+		o.observer = observe
+		return nil
+	}
+}
+
+// WithBackoff sets the delay before an attempt to connect. The attempts are counted from 1 and start afresh
+// once a connection has lasted. The default is that of the portal's own connector: 0.5, 5, 25, 45 and then 60
+// seconds, each plus up to 20 %. After the server's «too many connections» (close code 4029) a fixed delay of
+// a minute holds instead.
+func WithBackoff(delay func(attempt int) time.Duration) Option {
+	return func(o *options) error {
+		if delay == nil {
+			return errors.New("realtime: WithBackoff: the function is nil")
+		}
+		o.backoff = delay
+		return nil
+	}
+}
+
+// WithCursor starts behind a position that an earlier subscription to the same channels has given, instead of
+// now. The zero Cursor starts now.
+func WithCursor(c Cursor) Option {
+	return func(o *options) error {
+		o.cursor = c
+		return nil
+	}
+}

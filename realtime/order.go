@@ -1,0 +1,121 @@
+package realtime
+
+import "time"
+
+const (
+	// holdMax is how long a live message waits for a read that has not begun to answer.
+	holdMax = 2 * time.Second
+	// tailMax is how many messages only the read has may wait for live ones to be merged with.
+	tailMax = 1024
+)
+
+// orderer merges the live messages with those of a read. From a fresh connection or a ping on, until the read
+// that follows is in, live messages wait: the read may bring older ones. This is for order only: nothing
+// depends on it for being delivered.
+type orderer struct {
+	emit func(Message)
+
+	holding   bool      // a read is owed that may bring older messages than the next live one
+	answering bool      // a read is bringing its answer, in mid order
+	frontier  mid       // the last message that read has shown
+	waiting   []waiting // live, in the order of arrival
+	tail      []Message // brought by the read alone, in mid order
+}
+
+type waiting struct {
+	Message
+	since time.Time
+}
+
+// hold makes live messages wait from now on.
+func (o *orderer) hold() { o.holding = true }
+
+func (o *orderer) live(m Message, now time.Time) {
+	if !o.holding && !o.answering {
+		o.emit(m)
+		return
+	}
+	o.waiting = append(o.waiting, waiting{m, now})
+}
+
+// shown tells how far the read has come.
+func (o *orderer) shown(pos mid) {
+	o.answering = true
+	o.frontier = pos
+	o.merge()
+}
+
+// found takes a message that only the read has.
+func (o *orderer) found(m Message) {
+	o.tail = append(o.tail, m)
+	o.shown(m.key.mid)
+}
+
+// merge emits what can no longer be overtaken: waiting messages up to the frontier, each behind what the read
+// alone has before it. What only the read has above the greatest waiting one stays: the server may be about to
+// send messages that belong before it.
+func (o *orderer) merge() {
+	for len(o.waiting) > 0 {
+		first := o.waiting[0].key.mid
+		o.emitTail(func(m Message) bool { return m.key.mid.less(first) })
+		if o.frontier.less(first) {
+			break
+		}
+		o.emit(o.waiting[0].Message)
+		o.waiting[0] = waiting{}
+		o.waiting = o.waiting[1:]
+	}
+	o.emitTail(func(Message) bool { return len(o.tail) > tailMax })
+}
+
+func (o *orderer) emitTail(while func(Message) bool) {
+	for len(o.tail) > 0 && while(o.tail[0]) {
+		o.emit(o.tail[0])
+		o.tail[0] = Message{}
+		o.tail = o.tail[1:]
+	}
+}
+
+// end is called when a read is over. While another one is owed, live messages beyond this one's answer go on
+// waiting.
+func (o *orderer) end(owed bool) {
+	o.merge()
+	o.emitTail(func(Message) bool { return true })
+	o.answering = false
+	o.frontier = mid{}
+	if !owed {
+		o.release()
+	}
+}
+
+// release stops the waiting.
+func (o *orderer) release() {
+	o.holding = false
+	if !o.answering {
+		o.emitWaiting(func(waiting) bool { return true })
+	}
+}
+
+// expire emits what has waited long enough for a read that does not answer, and returns when the next one
+// will have; the zero time if none waits.
+func (o *orderer) expire(now time.Time) (next time.Time) {
+	if o.answering {
+		return time.Time{}
+	}
+	o.emitWaiting(func(w waiting) bool { return !now.Before(w.since.Add(holdMax)) })
+	if len(o.waiting) == 0 {
+		return time.Time{}
+	}
+	return o.waiting[0].since.Add(holdMax)
+}
+
+func (o *orderer) emitWaiting(while func(waiting) bool) {
+	for len(o.waiting) > 0 && while(o.waiting[0]) {
+		o.emit(o.waiting[0].Message)
+		o.waiting[0] = waiting{}
+		o.waiting = o.waiting[1:]
+	}
+	if len(o.waiting) == 0 {
+		o.waiting = nil
+	}
+}

@@ -1,0 +1,142 @@
+package realtime
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// ordered records what an orderer lets through.
+type ordered struct {
+	orderer
+	out []uint64
+	now time.Time
+}
+
+func newOrdered() *ordered {
+	o := &ordered{now: time.Unix(1795421100, 0)}
+	o.emit = func(m Message) { o.out = append(o.out, m.key.mid.counter) }
+	return o
+}
+
+func (o *ordered) lives(ns ...uint64) {
+	for _, n := range ns {
+		o.live(Message{key: key{mid: midAt(n)}}, o.now)
+	}
+}
+
+func (o *ordered) finds(ns ...uint64) {
+	for _, n := range ns {
+		o.found(Message{key: key{mid: midAt(n)}})
+	}
+}
+
+func (o *ordered) want(t *testing.T, ns ...uint64) {
+	t.Helper()
+	if !slices.Equal(o.out, ns) {
+		t.Errorf("let through %v, want %v", o.out, ns)
+	}
+}
+
+func TestOrderWithoutRead(t *testing.T) {
+	o := newOrdered()
+	o.lives(1, 3, 2)
+	o.want(t, 1, 3, 2) // as the server sent them
+}
+
+func TestOrderMergesRead(t *testing.T) {
+	o := newOrdered()
+	o.hold()
+	o.lives(5, 6)
+	o.want(t)
+	o.finds(2, 3)
+	o.want(t, 2, 3) // nothing that waits is older
+	o.finds(4)
+	o.shown(midAt(5)) // the read shows again what waits
+	o.want(t, 2, 3, 4, 5)
+	o.finds(8)
+	o.lives(9)
+	o.want(t, 2, 3, 4, 5, 6)
+	o.end(false)
+	o.want(t, 2, 3, 4, 5, 6, 8, 9)
+	o.lives(10)
+	o.want(t, 2, 3, 4, 5, 6, 8, 9, 10)
+}
+
+// TestOrderKeepsTheServersOrder: waiting messages stay in the order they came in, also where their ids are not.
+func TestOrderKeepsTheServersOrder(t *testing.T) {
+	o := newOrdered()
+	o.hold()
+	o.lives(6, 5)
+	o.finds(3, 4, 7)
+	o.end(false)
+	o.want(t, 3, 4, 6, 5, 7)
+}
+
+// TestOrderReadAloneComesLast: what only the read has above the greatest waiting message waits for the end, since
+// the server may be about to send messages that belong before it.
+func TestOrderReadAloneComesLast(t *testing.T) {
+	o := newOrdered()
+	o.hold()
+	o.finds(2, 4)
+	o.want(t)
+	o.lives(3)
+	o.end(false)
+	o.want(t, 2, 3, 4)
+}
+
+func TestOrderBoundsTheTail(t *testing.T) {
+	o := newOrdered()
+	for n := uint64(1); n <= tailMax+10; n++ {
+		o.finds(n)
+	}
+	if len(o.out) != 10 {
+		t.Errorf("%d of %d let through, want 10", len(o.out), tailMax+10)
+	}
+}
+
+// TestOrderOwed: while another read is owed, only what this one's answer covers is let through.
+func TestOrderOwed(t *testing.T) {
+	o := newOrdered()
+	o.hold()
+	o.lives(3, 9)
+	o.finds(2, 4)
+	o.end(true)
+	o.want(t, 2, 3, 4)
+	o.finds(7)
+	o.end(false)
+	o.want(t, 2, 3, 4, 7, 9)
+}
+
+// TestOrderHoldEnds: nobody waits longer than holdMax for a read that does not begin to answer.
+func TestOrderHoldEnds(t *testing.T) {
+	o := newOrdered()
+	o.hold()
+	o.lives(1)
+	o.now = o.now.Add(holdMax / 2)
+	o.lives(2)
+	if next := o.expire(o.now); !next.Equal(o.now.Add(holdMax / 2)) {
+		t.Errorf("next in %v", next.Sub(o.now))
+	}
+	o.want(t)
+	o.now = o.now.Add(holdMax / 2)
+	o.expire(o.now)
+	o.want(t, 1)
+	o.shown(mid{})
+	o.now = o.now.Add(time.Hour)
+	if next := o.expire(o.now); !next.IsZero() {
+		t.Error("a read that has begun to answer is waited for")
+	}
+	o.want(t, 1)
+	o.end(false)
+	o.want(t, 1, 2)
+}
+
+func TestOrderRelease(t *testing.T) {
+	o := newOrdered()
+	o.hold()
+	o.lives(1, 2)
+	o.release()
+	o.lives(3)
+	o.want(t, 1, 2, 3)
+}

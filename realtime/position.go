@@ -1,0 +1,107 @@
+package realtime
+
+import (
+	"cmp"
+	"encoding/hex"
+	"fmt"
+	"hash/crc32"
+	"strconv"
+)
+
+// A mid is 26 decimal digits: 10 of the Unix second in which the server's sequence began and a 16-digit
+// counter. The zero mid stands before every message.
+type mid struct {
+	epoch   uint64 // 10 digits
+	counter uint64 // 16 digits
+}
+
+const (
+	midDigits     = 26
+	epochDigits   = 10
+	maxCounter    = 9_999_999_999_999_999
+	midBytes      = midDigits / 2
+	bytesPerEpoch = epochDigits / 2
+)
+
+func (m mid) isZero() bool { return m == mid{} }
+
+func (m mid) compare(o mid) int {
+	return cmp.Or(cmp.Compare(m.epoch, o.epoch), cmp.Compare(m.counter, o.counter))
+}
+
+func (m mid) less(o mid) bool { return m.compare(o) < 0 }
+
+// prev is the decimal predecessor: asking for what follows it brings m itself again. Zero has none and stays.
+func (m mid) prev() mid {
+	switch {
+	case m.counter > 0:
+		return mid{m.epoch, m.counter - 1}
+	case m.epoch > 0:
+		return mid{m.epoch - 1, maxCounter}
+	default:
+		return m
+	}
+}
+
+func (m mid) String() string { return fmt.Sprintf("%010d%016d", m.epoch, m.counter) }
+
+// midFromBCD reads the 13 bytes whose hex digits are the mid. ok is false for anything else.
+func midFromBCD(id []byte) (m mid, ok bool) {
+	if len(id) != midBytes {
+		return mid{}, false
+	}
+	for i, b := range id {
+		tens, ones := uint64(b>>4), uint64(b&0x0f)
+		if tens > 9 || ones > 9 {
+			return mid{}, false
+		}
+		if i < bytesPerEpoch {
+			m.epoch = m.epoch*100 + tens*10 + ones
+		} else {
+			m.counter = m.counter*100 + tens*10 + ones
+		}
+	}
+	return m, true
+}
+
+// parseMid reads 26 decimal digits.
+func parseMid(s string) (m mid, ok bool) {
+	if len(s) != midDigits {
+		return mid{}, false
+	}
+	epoch, err1 := strconv.ParseUint(s[:epochDigits], 10, 64)
+	counter, err2 := strconv.ParseUint(s[epochDigits:], 10, 64)
+	if err1 != nil || err2 != nil {
+		return mid{}, false
+	}
+	return mid{epoch, counter}, true
+}
+
+// A key tells a message from every other: its mid and, since a server that lost its data can give a mid
+// twice, a checksum of the body as it came.
+type key struct {
+	mid mid
+	sum uint32
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// keyOf makes the key of a message. An id that is no mid takes part in the checksum instead.
+func keyOf(id, body []byte) key {
+	sum := crc32.Checksum(body, castagnoli)
+	m, ok := midFromBCD(id)
+	if !ok {
+		sum = crc32.Update(sum, castagnoli, id)
+	}
+	return key{m, sum}
+}
+
+// idString is the public form of a message id: the hex of its bytes.
+func idString(id []byte) string {
+	if len(id) == midBytes { // without a second allocation
+		var digits [midDigits]byte
+		hex.Encode(digits[:], id)
+		return string(digits[:])
+	}
+	return hex.EncodeToString(id)
+}

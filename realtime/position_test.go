@@ -1,0 +1,156 @@
+package realtime
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// midAt is the mid number n of one server's sequence.
+func midAt(n uint64) mid { return mid{1795421100, n} }
+
+func TestMid(t *testing.T) {
+	m, ok := parseMid("17954211000000000000053284")
+	if !ok || m != (mid{1795421100, 53284}) {
+		t.Fatalf("parsed %v, %v", m, ok)
+	}
+	if got := m.String(); got != "17954211000000000000053284" {
+		t.Errorf("String is %s", got)
+	}
+	for _, bad := range []string{"", "12", "1795421100000000000005328x", "-7954211000000000000053284", "+7954211000000000000053284", "179542110000000000000532840"} {
+		if m, ok := parseMid(bad); ok {
+			t.Errorf("%q parsed as %v", bad, m)
+		}
+	}
+	prev := map[string]string{
+		"17954211000000000000053284": "17954211000000000000053283",
+		"17954211000000000000000001": "17954211000000000000000000",
+		"17954211000000000000000000": "17954210999999999999999999",
+		"00000000000000000000000000": "00000000000000000000000000",
+	}
+	for from, want := range prev {
+		m, _ := parseMid(from)
+		if got := m.prev().String(); got != want {
+			t.Errorf("before %s is %s, want %s", from, got, want)
+		}
+	}
+	ordered := []mid{{}, {0, 1}, {1795421100, 0}, {1795421100, 7}, {1795421101, 0}}
+	if !slices.IsSortedFunc(ordered, mid.compare) {
+		t.Error("mids do not compare by their digits")
+	}
+}
+
+func TestKeyOf(t *testing.T) {
+	id := []byte{0x17, 0x95, 0x42, 0x11, 0, 0, 0, 0, 0, 0, 5, 0x32, 0x84}
+	if got := keyOf(id, []byte("body")).mid; got != (mid{1795421100, 53284}) {
+		t.Errorf("mid is %v", got)
+	}
+	if keyOf(id, []byte("a")) == keyOf(id, []byte("b")) {
+		t.Error("another body has the same key")
+	}
+	other := append([]byte{0xaa}, id[1:]...)
+	if k := keyOf(other, []byte("a")); !k.mid.isZero() {
+		t.Errorf("an id that is no mid became %v", k.mid)
+	}
+	if keyOf(other, []byte("a")) == keyOf(id[:3], []byte("a")) {
+		t.Error("ids that are no mids are not told apart")
+	}
+}
+
+func TestCursorText(t *testing.T) {
+	tests := []Cursor{
+		{},
+		{pos: midAt(1)},
+		{pos: mid{9_999_999_999, maxCounter}},
+		{done: []key{{midAt(3), 1}}},
+		{pos: midAt(7), done: []key{{midAt(9), 0xffffffff}, {midAt(9), 0}, {midAt(12), 5}, {mid{1795421101, 2}, 6}}},
+	}
+	for _, c := range tests {
+		text, err := c.sorted().MarshalText()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Cursor
+		if err := back.UnmarshalText(text); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		if diff := cmp.Diff(c, back, cmp.AllowUnexported(Cursor{}, key{}, mid{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", text, diff)
+		}
+	}
+}
+
+func TestCursorDamaged(t *testing.T) {
+	text, _ := Cursor{pos: midAt(7), done: []key{{midAt(9), 8}}}.MarshalText()
+	for i := range text {
+		for _, c := range []byte("0A.~") {
+			damaged := slices.Clone(text)
+			if damaged[i] == c {
+				continue
+			}
+			damaged[i] = c
+			kept := Cursor{pos: midAt(1)}
+			if err := kept.UnmarshalText(damaged); err == nil || kept.pos != midAt(1) {
+				t.Errorf("%s: error %v, cursor %v", damaged, err, kept)
+			}
+		}
+		var c Cursor
+		if err := c.UnmarshalText(text[:i]); err == nil && i > 0 {
+			t.Errorf("%s: no error", text[:i])
+		}
+	}
+}
+
+// FuzzCursor: no text makes a cursor panic, and what decodes encodes to the same again.
+func FuzzCursor(f *testing.F) {
+	text, _ := Cursor{pos: midAt(7), done: []key{{midAt(9), 8}}}.MarshalText()
+	f.Add(text)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var c, again Cursor
+		if c.UnmarshalText(text) != nil {
+			return
+		}
+		out, err := c.MarshalText()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := again.UnmarshalText(out); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestLedger(t *testing.T) {
+	k := func(n uint64) key { return key{mid: midAt(n)} }
+	l := newLedger(Cursor{})
+	want := func(after key, pos mid, done ...uint64) {
+		t.Helper()
+		c := l.cursorAfter(after)
+		var got []uint64
+		for _, d := range c.done {
+			got = append(got, d.mid.counter)
+		}
+		if c.pos != pos || !slices.Equal(got, done) {
+			t.Errorf("cursor %v with %v, want %v with %v", c.pos, got, pos, done)
+		}
+	}
+	for n := uint64(1); n <= 5; n++ {
+		l.deliver(k(n))
+	}
+	want(k(1), mid{}, 1) // nothing is known of the history yet
+	l.handle(k(1))
+	l.handle(k(3))
+	l.advance(midAt(4))
+	want(k(3), midAt(1), 1, 3) // 2 is open, so the position stays before it
+	want(k(2), midAt(3), 3)    // with 2 handled it moves up to before 4
+	l.handle(k(2))
+	l.handle(k(4))
+	l.advance(midAt(4))
+	want(k(5), midAt(4), 4, 5)
+	l.deliver(k(2)) // late: it turned up after the position had passed it
+	want(k(5), midAt(1), 4, 5)
+	if got := newLedger(l.cursorAfter(k(5))).cursorAfter(key{}); got.pos != midAt(1) || len(got.done) != 2 {
+		t.Errorf("a ledger that goes on from a cursor gives %+v", got)
+	}
+}

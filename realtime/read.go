@@ -1,0 +1,157 @@
+package realtime
+
+import "time"
+
+// chain is one read of the history from just below the cursor. A read that breaks off goes on from the last
+// message it has shown, and still counts as begun when it first was.
+type chain struct {
+	start  time.Time // our clock
+	anchor bool      // the first read of all: what it shows is known, not delivered
+
+	from     mid // the server is asked for what follows this
+	expect   mid // the first message of the answer, if it is still kept: it proves the answer definite
+	last     mid // the last message shown
+	settled  mid // the greatest message shown that arrived well before start
+	definite bool
+
+	shown, found int
+	first        mid // of the present answer
+	recent       []anchored
+}
+
+// anchored is a message of the first read.
+type anchored struct {
+	key  key
+	time time.Time // the server's
+}
+
+// beginRead starts a read, or goes on with the one that broke off, and returns the mid to ask with.
+func (s *session) beginRead(now time.Time) mid {
+	if s.chain == nil {
+		s.chain = &chain{start: now, anchor: !s.anchored, from: s.known.prev(), expect: s.known}
+	} else if c := s.chain; !c.last.isZero() {
+		c.from, c.expect = c.last.prev(), c.last
+	}
+	s.chain.first, s.chain.definite = mid{}, false
+	s.since = 0
+	return s.chain.from
+}
+
+// readPatience is how long the read's answer may take from when the server has the request: from the zero mid,
+// with nothing kept, there is none; otherwise it is there at once.
+func (s *session) readPatience() time.Duration {
+	if s.chain.from.isZero() {
+		return 2 * time.Second
+	}
+	return 10 * time.Second
+}
+
+// history takes a message that the read shows. It returns false if the queue is full: then the message has not
+// been seen, and the read has to break off.
+func (s *session) history(m Message, now time.Time) bool {
+	c := s.chain
+	if c.anchor {
+		c.anchorAt(m)
+		return true
+	}
+	arrived, repeat := s.seen[m.key]
+	switch {
+	case repeat:
+		if arrived.Before(c.start.Add(-s.settle)) && c.settled.less(m.key.mid) {
+			c.settled = m.key.mid
+		}
+		c.show(m.key.mid)
+		s.order.shown(m.key.mid)
+		return true
+	case !s.queue.admit(m.size):
+		return false
+	default:
+		s.remember(m.key, now)
+		m.Replayed = true
+		c.found++
+		c.show(m.key.mid)
+		s.order.found(m)
+		return true
+	}
+}
+
+// show notes that the answer holds a message. An answer is definite, taken from the history, if it holds the
+// message that was expected or more than one: a poll that found nothing hangs, and the first live message
+// answers it alone.
+func (c *chain) show(pos mid) {
+	c.shown++
+	switch {
+	case c.first.isZero():
+		c.first = pos
+	case c.first != pos:
+		c.definite = true
+	}
+	if !c.expect.isZero() && pos == c.expect {
+		c.definite = true
+	}
+	c.last = pos
+}
+
+// anchorAt takes a message of the first read: it stands before the beginning, so it is known, and not
+// delivered. Of the whole history only the newest part is remembered.
+func (c *chain) anchorAt(m Message) {
+	c.show(m.key.mid)
+	if n := len(c.recent); n > 0 && c.recent[n-1].key == m.key {
+		return
+	}
+	c.recent = append(c.recent, anchored{m.key, m.Time})
+	for len(c.recent) > 1 && m.Time.Sub(c.recent[1].time) > rememberPassed {
+		c.recent = c.recent[1:] // the newest of the old ones stays: the cursor may come to stand on it
+	}
+}
+
+// settleAnchor places the cursor by the server's clock, on the newest message that is settled, and remembers
+// what is not far below it.
+func (s *session) settleAnchor(now time.Time) {
+	s.anchored = true
+	c := s.chain
+	if len(c.recent) == 0 {
+		return
+	}
+	newest := c.recent[len(c.recent)-1].time
+	for _, a := range c.recent {
+		if newest.Sub(a.time) > s.settle {
+			c.settled = a.key.mid
+		}
+		s.remember(a.key, now)
+		s.ledger.handle(a.key)
+	}
+	s.newest = c.last
+	if c.definite {
+		s.advance(c.settled, now)
+	}
+}
+
+// A readOutcome is how one attempt at a read ended.
+type readOutcome uint8
+
+const (
+	readEnded  readOutcome = iota // the answer came to its end
+	readSilent                    // no answer: there is nothing kept after the cursor
+	readBroken                    // the answer did not come, or not to its end
+)
+
+// endRead closes an attempt at a read. owed tells that another read has become due meanwhile. A broken read is
+// kept, to be gone on with.
+func (s *session) endRead(how readOutcome, owed bool, now time.Time) ReadEnded {
+	c := s.chain
+	result := ReadEnded{Messages: c.shown, Found: c.found, Complete: how == readEnded && c.definite}
+	if how == readBroken {
+		s.order.end(true)
+		return result
+	}
+	if c.anchor {
+		s.settleAnchor(now)
+	} else if result.Complete {
+		s.advance(c.settled, now)
+	}
+	s.chain = nil
+	s.order.end(owed)
+	s.forget(now)
+	return result
+}

@@ -1,0 +1,325 @@
+package realtime
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// after is the cursor of one who has handled message n and all before it.
+func after(n uint64) Cursor { return Cursor{pos: midAt(n), done: []key{{mid: midAt(n)}}} }
+
+// stream drives a session by hand, with a clock of its own.
+type stream struct {
+	t *testing.T
+	*session
+	now time.Time
+}
+
+func newStream(t *testing.T, from Cursor) *stream {
+	now := time.Unix(1795421100, 0)
+	return &stream{t, newSession(from, newQueue(100, 1<<20), now, func(Event) {}), now}
+}
+
+func (s *stream) pass(d time.Duration) { s.now = s.now.Add(d) }
+
+func (s *stream) message(n uint64, created time.Duration) Message {
+	return Message{key: key{mid: midAt(n)}, Time: s.now.Add(created), size: 10, Command: fmt.Sprint(n)}
+}
+
+func (s *stream) lives(ns ...uint64) {
+	for _, n := range ns {
+		if !s.live(s.message(n, 0), s.now) {
+			s.t.Fatalf("live %d was refused", n)
+		}
+	}
+}
+
+// reads runs one whole read that shows messages, and returns whether it was complete.
+func (s *stream) reads(ns ...uint64) bool {
+	s.beginRead(s.now)
+	s.shows(ns...)
+	return s.endRead(readEnded, false, s.now).Complete
+}
+
+func (s *stream) shows(ns ...uint64) {
+	for _, n := range ns {
+		if !s.history(s.message(n, 0), s.now) {
+			s.t.Fatalf("history %d was refused", n)
+		}
+	}
+}
+
+// wantKnown checks the cursor.
+func (s *stream) wantKnown(n uint64) {
+	s.t.Helper()
+	want := mid{}
+	if n > 0 {
+		want = midAt(n)
+	}
+	if s.known != want {
+		s.t.Errorf("cursor at %v, want %v", s.known, want)
+	}
+}
+
+// want checks what has been delivered since the last call; a late message is written as n+"L", a replayed one
+// as n+"R".
+func (s *stream) want(messages ...string) {
+	s.t.Helper()
+	var got []string
+	for {
+		m, _, ok := s.queue.tryPop()
+		if !ok {
+			break
+		}
+		text := m.Command
+		if m.Replayed {
+			text += "R"
+		}
+		if m.Late {
+			text += "L"
+		}
+		got = append(got, text)
+		m.ledger.handle(m.key)
+	}
+	if !slices.Equal(got, messages) {
+		s.t.Errorf("delivered %q, want %q", got, messages)
+	}
+}
+
+// anchor runs the first read of a session over messages of some age.
+func (s *stream) anchor(ages map[uint64]time.Duration) {
+	s.beginRead(s.now)
+	var ns []uint64
+	for n := range ages {
+		ns = append(ns, n)
+	}
+	slices.Sort(ns)
+	for _, n := range ns {
+		s.history(s.message(n, -ages[n]), s.now)
+	}
+	s.endRead(readEnded, false, s.now)
+}
+
+func TestAnchor(t *testing.T) {
+	tests := []struct {
+		name string
+		ages map[uint64]time.Duration // before now, by the server's clock
+		want uint64
+	}{
+		{"nothing kept", nil, 0},
+		{"all old: the newest alone is not settled", map[uint64]time.Duration{1: time.Hour, 2: time.Hour - 6*time.Second, 3: time.Hour - 12*time.Second}, 2},
+		{"the greatest that is more than L below the newest", map[uint64]time.Duration{1: time.Minute, 2: 6 * time.Second, 3: 5 * time.Second, 4: 0}, 2},
+		{"all within L", map[uint64]time.Duration{1: 3 * time.Second, 2: time.Second}, 0},
+		{"a long history", map[uint64]time.Duration{1: 9 * time.Hour, 2: 8 * time.Hour, 3: time.Hour, 4: time.Second, 5: 0}, 3},
+		{"one message: it may have been live", map[uint64]time.Duration{1: time.Hour}, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStream(t, Cursor{})
+			s.anchor(tt.ages)
+			s.wantKnown(tt.want)
+			s.lives(4, 5)
+			delivered := []string{}
+			for _, n := range []uint64{4, 5} {
+				if _, known := tt.ages[n]; !known {
+					delivered = append(delivered, fmt.Sprint(n))
+				}
+			}
+			s.want(delivered...) // what the anchor has shown is known, not delivered
+			if tt.want > 0 {
+				s.reads(tt.want, 4, 5)
+				s.want()
+			}
+		})
+	}
+}
+
+func TestNothingIsTakenBeforeTheAnchor(t *testing.T) {
+	s := newStream(t, Cursor{})
+	s.lives(5)
+	s.anchor(map[uint64]time.Duration{1: time.Hour, 2: time.Minute, 3: 0})
+	s.want()
+	s.reads(2, 3, 4, 5) // the read that follows brings it
+	s.want("4R", "5R")
+}
+
+// TestCursorMovesBySettledReadsOnly: to what such a read has shown and what arrived well before it began.
+func TestCursorMovesBySettledReadsOnly(t *testing.T) {
+	s := newStream(t, after(10))
+	s.lives(11, 12)
+	s.wantKnown(10)
+	s.pass(settleTime + time.Second)
+	s.lives(13)
+	if !s.reads(10, 11, 12, 13) {
+		t.Error("a read that shows the cursor's message is complete")
+	}
+	s.wantKnown(12) // 13 has just arrived: its predecessor may still be on its way to the store
+	s.pass(settleTime + time.Second)
+	s.reads(12, 13, 14)
+	s.wantKnown(13) // 14 was first shown by this very read
+	s.want("11", "12", "13", "14R")
+}
+
+// TestDisorder: a message stored behind one with a greater mid is found by the next read, also if the greater
+// one has been seen long ago.
+func TestDisorder(t *testing.T) {
+	s := newStream(t, after(4))
+	s.lives(6)
+	s.reads(4, 6)
+	s.pass(time.Second)
+	s.reads(4, 5, 6)
+	s.want("6", "5RL")
+	s.pass(settleTime)
+	s.reads(4, 5, 6)
+	s.wantKnown(6)
+}
+
+// TestIncompleteReads: none of these moves the cursor, and what they bring is delivered all the same.
+func TestIncompleteReads(t *testing.T) {
+	t.Run("a single message may be live", func(t *testing.T) {
+		s := newStream(t, after(4))
+		s.lives(6)
+		s.pass(time.Minute)
+		if s.reads(7) {
+			t.Error("complete")
+		}
+		s.wantKnown(4)
+		s.want("6", "7R")
+	})
+	t.Run("a single message for two receivers", func(t *testing.T) {
+		s := newStream(t, after(4))
+		if s.reads(7, 7) {
+			t.Error("complete")
+		}
+		s.want("7R")
+	})
+	t.Run("silence", func(t *testing.T) {
+		s := newStream(t, after(4))
+		s.lives(6)
+		s.pass(time.Minute)
+		s.beginRead(s.now)
+		if s.endRead(readSilent, false, s.now).Complete {
+			t.Error("complete")
+		}
+		s.wantKnown(4)
+	})
+	t.Run("the cursor's message alone", func(t *testing.T) {
+		s := newStream(t, after(4))
+		if !s.reads(4) {
+			t.Error("a read that shows the cursor's message is complete")
+		}
+	})
+}
+
+// TestBrokenReadGoesOn: from the last message shown, and counting from when it first began.
+func TestBrokenReadGoesOn(t *testing.T) {
+	s := newStream(t, after(4))
+	s.lives(5, 6, 7)
+	s.pass(time.Second)
+	if from := s.beginRead(s.now); from != midAt(3) {
+		t.Errorf("asked from %v", from)
+	}
+	s.shows(4, 5, 6)
+	s.endRead(readBroken, true, s.now)
+	s.wantKnown(4)
+	s.pass(time.Minute)
+	if from := s.beginRead(s.now); from != midAt(5) {
+		t.Errorf("went on from %v", from)
+	}
+	s.shows(6, 7, 8)
+	if !s.endRead(readEnded, false, s.now).Complete {
+		t.Error("not complete")
+	}
+	s.wantKnown(4) // by the first beginning all of it was fresh
+	s.pass(settleTime + time.Second)
+	s.reads(4, 5, 6, 7, 8)
+	s.wantKnown(8)
+	s.want("5", "6", "7", "8R")
+}
+
+// TestRefusedIsNotSeen: what the queue has refused comes again and is delivered then.
+func TestRefusedIsNotSeen(t *testing.T) {
+	s := newStream(t, after(4))
+	s.queue.maxMessages = 2
+	s.lives(5, 6)
+	if s.live(s.message(7, 0), s.now) {
+		t.Fatal("7 was taken")
+	}
+	s.beginRead(s.now)
+	s.shows(4, 5, 6)
+	if s.history(s.message(7, 0), s.now) {
+		t.Fatal("7 was taken")
+	}
+	s.endRead(readBroken, true, s.now)
+	s.want("5", "6")
+	if from := s.beginRead(s.now); from != midAt(5) {
+		t.Errorf("went on from %v", from)
+	}
+	s.shows(6, 7)
+	s.endRead(readEnded, false, s.now)
+	s.want("7R")
+}
+
+// TestRepeats: what has been seen is remembered from the cursor on, and for five minutes what it has passed.
+func TestRepeats(t *testing.T) {
+	s := newStream(t, after(4))
+	s.lives(5, 5, 6)
+	s.pass(time.Minute)
+	s.reads(4, 5, 6)
+	s.wantKnown(6)
+	s.pass(rememberPassed - time.Second)
+	s.reads(6, 7)
+	s.lives(5, 6)
+	s.want("5", "6", "7R")
+	s.pass(2 * time.Second)
+	s.reads(6, 7)
+	s.lives(6, 7)
+	s.want()
+	s.lives(5)
+	s.want("5L") // forgotten: forgetting may repeat, it cannot lose
+	if n := len(s.seen); n != 3 {
+		t.Errorf("%d messages remembered, want 3", n)
+	}
+}
+
+// TestLateLiveMessage: a live message below the cursor that is not remembered is new.
+func TestLateLiveMessage(t *testing.T) {
+	s := newStream(t, after(4))
+	s.lives(5, 7)
+	s.pass(time.Minute)
+	s.reads(4, 5, 7)
+	s.wantKnown(7)
+	s.lives(6)
+	s.want("5", "7", "6L")
+}
+
+// TestSameMidOtherBody: a server that lost its data can give a mid twice.
+func TestSameMidOtherBody(t *testing.T) {
+	s := newStream(t, after(4))
+	s.lives(5)
+	other := s.message(5, 0)
+	other.key.sum = 1
+	s.live(other, s.now)
+	s.want("5", "5")
+}
+
+// TestLongHistoryIsNotRemembered: of what the first read shows, only the newest part is kept.
+func TestLongHistoryIsNotRemembered(t *testing.T) {
+	s := newStream(t, Cursor{})
+	s.beginRead(s.now)
+	const n = 100_000 // one a second
+	for i := uint64(1); i <= n; i++ {
+		s.history(Message{key: key{mid: midAt(i)}, Time: s.now.Add(time.Duration(i) * time.Second)}, s.now)
+	}
+	s.endRead(readEnded, false, s.now)
+	s.wantKnown(n - 6)
+	if len(s.seen) > 400 || cap(s.above) > 1000 {
+		t.Errorf("%d messages remembered", len(s.seen))
+	}
+	if s.reads(n-6, n-5, n-4, n-3, n-2, n-1, n, n+1); s.known != midAt(n-6) {
+		t.Errorf("cursor at %v", s.known)
+	}
+	s.want(fmt.Sprint(n+1) + "R")
+}

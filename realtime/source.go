@@ -1,0 +1,62 @@
+package realtime
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/b24pull/b24pull"
+)
+
+// A ConfigSource gives the connection data of a push server. A *b24pull.Client is one. With cache false it must
+// not return a config that it has returned before, unless the portal gives the same one again.
+//
+// GetApplicationConfig is called from one goroutine at a time and must return when its context is done.
+type ConfigSource interface {
+	GetApplicationConfig(ctx context.Context, cache bool) (*b24pull.Config, error)
+}
+
+// httpClienter is a source that has an HTTP client to offer, as *b24pull.Client has.
+type httpClienter interface{ HTTPClient() *http.Client }
+
+// FromConfig is the source of a config that was got elsewhere: from another REST client, from a file, in a
+// test. When the push server no longer takes it, the subscription ends with [ErrConfigExpired].
+func FromConfig(cfg *b24pull.Config) ConfigSource {
+	if cfg == nil {
+		return nil
+	}
+	return fixedConfig(func() *b24pull.Config { return cfg })
+}
+
+// fixedConfig is a function, so that fmt cannot look into it.
+type fixedConfig func() *b24pull.Config
+
+func (config fixedConfig) GetApplicationConfig(_ context.Context, cache bool) (*b24pull.Config, error) {
+	if !cache {
+		return nil, ErrConfigExpired
+	}
+	return config(), nil
+}
+
+// PortalConfig is the source of the channels of the user behind a webhook (method pull.config.get): what the
+// portal itself sends to that user's browser. Today's portals refuse the application's config to a webhook.
+func PortalConfig(c *b24pull.Client) ConfigSource {
+	if c == nil {
+		return nil
+	}
+	return portalConfig{c}
+}
+
+type portalConfig struct{ client *b24pull.Client }
+
+func (s portalConfig) GetApplicationConfig(ctx context.Context, cache bool) (*b24pull.Config, error) {
+	return s.client.GetConfig(ctx, cache)
+}
+
+func (s portalConfig) HTTPClient() *http.Client { return s.client.HTTPClient() }
+
+// stateBox shows the state to other goroutines.
+type stateBox struct{ v atomic.Uint32 }
+
+func (b *stateBox) set(s State) { b.v.Store(uint32(s)) }
+func (b *stateBox) get() State  { return State(b.v.Load()) }

@@ -1,0 +1,102 @@
+package realtime
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+)
+
+// pollTransport opens polls: HTTP requests whose answer is one frame.
+type pollTransport struct{ client *http.Client }
+
+// newPollTransport copies the client: a poll may take longer than the user allows a REST call, so what bounds
+// it is its context; and it follows no redirect, which would carry the channel ids to another place.
+func newPollTransport(client *http.Client) *pollTransport {
+	c := *client
+	c.Timeout = 0
+	c.Transport = noRedirect{c.Transport}
+	return &pollTransport{client: &c}
+}
+
+// noRedirect takes the Location away before net/http can follow it, or print it.
+type noRedirect struct{ next http.RoundTripper }
+
+func (t noRedirect) RoundTrip(req *http.Request) (*http.Response, error) {
+	next := t.next
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	answer, err := next.RoundTrip(req)
+	if err == nil {
+		answer.Header.Del("Location")
+	}
+	return answer, err
+}
+
+func (t *pollTransport) open(ctx context.Context, url string, sink sink) (conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			if info.Err == nil {
+				sink.sent()
+			}
+		},
+	})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		cancel()
+		return nil, linkError("polling", err)
+	}
+	answer, err := t.client.Do(req)
+	if err != nil {
+		cancel()
+		return nil, linkError("polling", err)
+	}
+	c := &pollConn{body: answer.Body, cancel: cancel}
+	switch answer.StatusCode {
+	case http.StatusOK:
+		return c, nil
+	case http.StatusNotModified:
+		c.close(closeNormal)
+		return nil, errSilent
+	default:
+		reason, _ := io.ReadAll(io.LimitReader(answer.Body, 512))
+		c.close(closeNormal)
+		return nil, &StatusError{Status: answer.StatusCode, Reason: plainReason(reason)}
+	}
+}
+
+// pollConn is a poll that has been answered.
+type pollConn struct {
+	body   io.ReadCloser
+	cancel context.CancelFunc
+	read   bool
+}
+
+func (c *pollConn) next() (io.Reader, error) {
+	if c.read {
+		return nil, io.EOF
+	}
+	c.read = true
+	return &pollFrame{c.body}, nil
+}
+
+func (c *pollConn) ping() error { return fmt.Errorf("realtime: a poll has no ping") }
+
+func (c *pollConn) close(int) {
+	c.cancel()
+	_ = c.body.Close()
+}
+
+// pollFrame keeps the URL out of a body's errors.
+type pollFrame struct{ body io.Reader }
+
+func (f *pollFrame) Read(p []byte) (int, error) {
+	n, err := f.body.Read(p)
+	if err != nil && err != io.EOF {
+		err = linkError("reading the answer of a poll", err)
+	}
+	return n, err
+}

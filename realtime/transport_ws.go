@@ -1,0 +1,119 @@
+package realtime
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+const (
+	handshakeTimeout = 20 * time.Second
+	// controlTimeout bounds the writing of a ping, a pong or a close frame to a peer that does not read.
+	controlTimeout = 500 * time.Millisecond
+)
+
+// socketTransport opens websockets.
+type socketTransport struct{ dialer *websocket.Dialer }
+
+// dialerFrom makes a dialer that goes the ways of an HTTP transport: its proxy, its dial functions, its TLS
+// roots. A websocket needs HTTP/1.1, so h2 is not offered.
+func dialerFrom(client *http.Client) (*websocket.Dialer, error) {
+	d := &websocket.Dialer{Proxy: http.ProxyFromEnvironment, HandshakeTimeout: handshakeTimeout, Jar: client.Jar}
+	if client.Transport == nil {
+		return d, nil
+	}
+	t, ok := client.Transport.(*http.Transport)
+	if !ok {
+		return nil, errors.New("realtime: the HTTP client's Transport is not an *http.Transport, so no websocket can be dialed the same way; give a dialer with WithDialer")
+	}
+	d.Proxy = t.Proxy
+	d.NetDialContext = t.DialContext
+	d.NetDialTLSContext = t.DialTLSContext
+	if t.TLSClientConfig != nil {
+		d.TLSClientConfig = t.TLSClientConfig.Clone()
+		d.TLSClientConfig.NextProtos = nil
+	}
+	return d, nil
+}
+
+func (t *socketTransport) open(ctx context.Context, url string, sink sink) (conn, error) {
+	ws, answer, err := t.dialer.DialContext(ctx, url, nil)
+	if err != nil {
+		return nil, refused("connecting the websocket", answer, err)
+	}
+	c := &socketConn{ws: ws}
+	c.stop = context.AfterFunc(ctx, func() { c.close(closeNormal) })
+	ws.SetPingHandler(func(payload string) error {
+		err := c.control(websocket.PongMessage, []byte(payload))
+		sink.pinged()
+		return err
+	})
+	ws.SetPongHandler(func(string) error {
+		sink.ponged()
+		return nil
+	})
+	ws.SetCloseHandler(func(int, string) error { return nil }) // next returns it; close answers
+	return c, nil
+}
+
+// refused makes the error of a handshake; the answer holds the server's reason, if it was one.
+func refused(op string, answer *http.Response, err error) error {
+	if answer == nil || !errors.Is(err, websocket.ErrBadHandshake) {
+		return linkError(op, err)
+	}
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, 512))
+	return &StatusError{Status: answer.StatusCode, Reason: plainReason(body)}
+}
+
+type socketConn struct {
+	ws   *websocket.Conn
+	stop func() bool
+	once sync.Once
+}
+
+func (c *socketConn) next() (io.Reader, error) {
+	_, frame, err := c.ws.NextReader()
+	if err == nil {
+		return frame, nil
+	}
+	return nil, socketError(err)
+}
+
+// socketError gives the websocket library's errors our own types.
+func socketError(err error) error {
+	var closed *websocket.CloseError
+	if errors.As(err, &closed) && closed.Code != websocket.CloseAbnormalClosure {
+		return &CloseError{Code: closed.Code, Reason: plainReason([]byte(closed.Text))}
+	}
+	return linkError("the websocket broke off", err)
+}
+
+func (c *socketConn) ping() error { return c.control(websocket.PingMessage, nil) }
+
+func (c *socketConn) control(kind int, payload []byte) error {
+	return c.ws.WriteControl(kind, payload, time.Now().Add(controlTimeout))
+}
+
+func (c *socketConn) close(code int) {
+	c.once.Do(func() {
+		c.stop()
+		if err := c.control(websocket.CloseMessage, websocket.FormatCloseMessage(code, "")); err != nil {
+			closeRaw(c.ws.NetConn()) // a peer that does not read would keep TLS waiting to say goodbye
+		}
+		_ = c.ws.Close()
+	})
+}
+
+func closeRaw(c net.Conn) {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	_ = c.Close()
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime"
+)
+
+// embedded is a portal in memory that emits events and now and then cuts its connections.
+func embedded() (*target, error) {
+	portal := pulltest.NewPortal()
+	emit := func(n int, text string) {
+		portal.Emit(pulltest.Message{Command: "order.changed", Params: map[string]any{"id": n, "text": text}})
+	}
+	emit(0, "long past: it stands before the beginning and is not printed")
+	client, err := b24pull.New(
+		b24pull.OAuth(portal.URL(), oauth2.StaticTokenSource(&oauth2.Token{AccessToken: portal.AccessToken()})),
+		b24pull.WithHTTPClient(portal.HTTPClient()),
+	)
+	if err != nil {
+		portal.Close()
+		return nil, err
+	}
+	ready := func(ctx context.Context) {
+		for n := 1; ; n++ {
+			if n%5 == 4 {
+				portal.Cut()
+				emit(n, "while nobody was connected")
+			} else {
+				emit(n, "hello")
+			}
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+	return &target{
+		name:   "a portal in memory, since neither B24PULL_WEBHOOK nor B24PULL_PORTAL is set; it emits an event a second and cuts the connection at every fifth. Ctrl-C stops",
+		note:   "on a real portal " + silence,
+		source: client,
+		options: []realtime.Option{
+			realtime.WithBackoff(func(int) time.Duration { return 500 * time.Millisecond }),
+		},
+		client: client,
+		ready:  ready,
+		close: func() {
+			portal.HTTPClient().CloseIdleConnections()
+			portal.Close()
+		},
+	}, nil
+}

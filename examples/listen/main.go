@@ -1,0 +1,262 @@
+// Command listen prints the events of a Bitrix24 portal as they arrive.
+//
+// With nothing set it starts a portal of its own, in memory, that emits an event every second and loses its
+// connections now and then. To listen to a real portal set
+//
+//	B24PULL_WEBHOOK        https://PORTAL/rest/USER/CODE/, or
+//	B24PULL_PORTAL         https://PORTAL and
+//	B24PULL_ACCESS_TOKEN   an access token of an application installed there (it lives an hour)
+//
+// or give a saved config with -config FILE.
+//
+// On a real portal an application's channels carry only what the application itself sends with
+// pull.application.event.add: -emit sends one such event. Changes of CRM data are not among them; for those
+// there are event.bind and offline events.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/oauth2"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	p := &program{getenv: os.Getenv, stdout: os.Stdout, stderr: os.Stderr}
+	code := p.run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// program is the command with its surroundings.
+type program struct {
+	getenv         func(string) string
+	stdout, stderr io.Writer
+	httpClient     *http.Client // nil: the default
+
+	configFile string
+	json, emit bool
+	count      int
+}
+
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// errUsage marks what the caller has to correct.
+var errUsage = errors.New("usage")
+
+func (p *program) run(ctx context.Context, args []string) int {
+	flags := flag.NewFlagSet("listen", flag.ContinueOnError)
+	flags.SetOutput(p.stderr)
+	flags.StringVar(&p.configFile, "config", "", "listen with the config in this JSON `file`: the result object of pull.application.config.get or pull.config.get")
+	flags.BoolVar(&p.json, "json", false, "print one JSON object a line")
+	flags.BoolVar(&p.emit, "emit", false, "have the portal send one event, with pull.application.event.add (OAuth only)")
+	flags.IntVar(&p.count, "n", 0, "stop after so many events (0: never)")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return exitUsage
+	}
+	err := p.checkArgs(flags.Args())
+	if err == nil {
+		err = p.listen(ctx)
+	}
+	switch {
+	case err == nil, ctx.Err() != nil:
+		return 0
+	case errors.Is(err, errUsage):
+		fmt.Fprintln(p.stderr, "listen:", err)
+		return exitUsage
+	default:
+		fmt.Fprintln(p.stderr, "listen:", err)
+		return exitFailed
+	}
+}
+
+func (p *program) checkArgs(rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("%w: unexpected argument %q; see -help", errUsage, rest[0])
+	case p.count < 0:
+		return fmt.Errorf("%w: -n must not be negative", errUsage)
+	}
+	return nil
+}
+
+// listen subscribes and prints.
+func (p *program) listen(ctx context.Context) error {
+	portal, err := p.portal(ctx)
+	if err != nil {
+		return err
+	}
+	defer portal.close()
+	notes := &notes{out: p.stderr}
+	notes.say("listening to %s", portal.name)
+	if portal.note != "" {
+		notes.say("%s", portal.note)
+	}
+	sub, err := realtime.Subscribe(portal.source, append(portal.options, realtime.WithObserver(notes.observe))...)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	started := make(chan error, 1)
+	go func() { started <- p.whenReady(ctx, sub, portal) }()
+
+	err = p.print(ctx, sub)
+	cancel()
+	return errors.Join(err, ignoreCanceled(<-started))
+}
+
+// whenReady does what has to wait until nothing sent is missed.
+func (p *program) whenReady(ctx context.Context, sub *realtime.Subscription, portal *target) error {
+	select {
+	case <-sub.Ready():
+	case <-ctx.Done():
+		return nil
+	}
+	if p.emit {
+		err := portal.client.AddApplicationEvent(ctx, b24pull.ApplicationEvent{Command: "listen.hello", Params: map[string]string{"text": "sent by -emit"}})
+		if err != nil {
+			sub.Close()
+			return err
+		}
+	}
+	if portal.ready != nil {
+		portal.ready(ctx)
+	}
+	return nil
+}
+
+func ignoreCanceled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// print prints each event until there are enough, or the subscription ends.
+func (p *program) print(ctx context.Context, sub *realtime.Subscription) error {
+	printed := 0
+	for m, err := range sub.Messages(ctx) {
+		if err != nil {
+			return err
+		}
+		if err := printEvent(p.stdout, m, p.json); err != nil {
+			return err
+		}
+		if printed++; printed == p.count {
+			break
+		}
+	}
+	return nil
+}
+
+// target is what to listen to.
+type target struct {
+	name    string
+	note    string // what a newcomer should know of it
+	source  realtime.ConfigSource
+	options []realtime.Option
+	client  *b24pull.Client           // nil where there is no REST
+	ready   func(ctx context.Context) // called once the subscription stands
+	close   func()
+}
+
+// portal chooses by flags and environment.
+func (p *program) portal(ctx context.Context) (*target, error) {
+	webhook, portal, token := p.getenv("B24PULL_WEBHOOK"), p.getenv("B24PULL_PORTAL"), p.getenv("B24PULL_ACCESS_TOKEN")
+	oauth := portal != "" || token != ""
+	var t *target
+	var err error
+	switch {
+	case p.configFile != "" && p.emit:
+		err = fmt.Errorf("%w: -emit needs a portal to ask, and -config has none", errUsage)
+	case p.configFile != "":
+		t, err = p.fromFile()
+	case webhook != "" && oauth:
+		err = fmt.Errorf("%w: set either B24PULL_WEBHOOK, or B24PULL_PORTAL and B24PULL_ACCESS_TOKEN", errUsage)
+	case webhook != "" && p.emit:
+		err = fmt.Errorf("%w: -emit needs an application: set B24PULL_PORTAL and B24PULL_ACCESS_TOKEN in place of B24PULL_WEBHOOK", errUsage)
+	case webhook != "":
+		t, err = p.fromWebhook(ctx, webhook)
+	case oauth:
+		t, err = p.fromOAuth(portal, token)
+	default:
+		t, err = embedded()
+	}
+	if err == nil && t.close == nil {
+		t.close = func() {}
+	}
+	return t, err
+}
+
+func (p *program) newClient(auth b24pull.Auth) (*b24pull.Client, error) {
+	var opts []b24pull.Option
+	if p.httpClient != nil {
+		opts = append(opts, b24pull.WithHTTPClient(p.httpClient))
+	}
+	return b24pull.New(auth, opts...)
+}
+
+const silence = "the application's channels carry only what the application itself sends with pull.application.event.add (try -emit); for changes of CRM data use event.bind or offline events"
+
+func (p *program) fromOAuth(portal, token string) (*target, error) {
+	if portal == "" || token == "" {
+		return nil, fmt.Errorf("%w: B24PULL_PORTAL and B24PULL_ACCESS_TOKEN go together", errUsage)
+	}
+	client, err := p.newClient(b24pull.OAuth(portal, oauth2.StaticTokenSource(&oauth2.Token{AccessToken: token})))
+	if err != nil {
+		return nil, fmt.Errorf("%w: B24PULL_PORTAL: %w", errUsage, err)
+	}
+	return &target{name: client.Portal() + " as an application", note: silence, source: client, client: client}, nil
+}
+
+// fromWebhook listens to the application's channels where the portal gives them to a webhook, and otherwise to
+// those of the webhook's user.
+func (p *program) fromWebhook(ctx context.Context, webhook string) (*target, error) {
+	client, err := p.newClient(b24pull.Webhook(webhook))
+	if err != nil {
+		return nil, fmt.Errorf("%w: B24PULL_WEBHOOK: %w", errUsage, err)
+	}
+	t := &target{name: client.Portal() + " with a webhook", note: silence, source: client, client: client}
+	_, err = client.GetApplicationConfig(ctx, true)
+	if errors.Is(err, b24pull.ErrWrongAuthType) {
+		t.source = realtime.PortalConfig(client)
+		t.note = "the portal gives the application's channels to OAuth only; these are the channels of the webhook's user: what the portal sends to that user's browser. For changes of CRM data use event.bind or offline events"
+		return t, nil
+	}
+	return t, err
+}
+
+func (p *program) fromFile() (*target, error) {
+	data, err := os.ReadFile(p.configFile)
+	if err != nil {
+		return nil, fmt.Errorf("%w: -config: %w", errUsage, err)
+	}
+	cfg := new(b24pull.Config)
+	if err := json.Unmarshal(data, cfg); err != nil {
+		return nil, fmt.Errorf("%w: -config %s: %w", errUsage, p.configFile, err)
+	}
+	t := &target{name: "the push server in " + p.configFile, source: realtime.FromConfig(cfg)}
+	if p.httpClient != nil {
+		t.options = append(t.options, realtime.WithHTTPClient(p.httpClient))
+	}
+	return t, nil
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/b24pull/b24pull/realtime"
+)
+
+// printEvent prints one event on a line.
+func printEvent(w io.Writer, m realtime.Message, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(jsonEvent{
+			Time: m.Time, Module: m.Module, Command: m.Command, Params: m.Params,
+			ID: m.ID, Sender: m.Sender.Type.String(), Replayed: m.Replayed,
+		})
+	}
+	mark := ""
+	if m.Replayed {
+		mark = "  (from the history)"
+	}
+	_, err := fmt.Fprintf(w, "%s  %-12s %-16s %s%s\n", m.Time.Local().Format(time.DateTime), printable(m.Module), printable(m.Command), m.Params, mark)
+	return err
+}
+
+type jsonEvent struct {
+	Time     time.Time       `json:"time"`
+	Module   string          `json:"module"`
+	Command  string          `json:"command"`
+	Params   json.RawMessage `json:"params,omitempty"`
+	ID       string          `json:"id"`
+	Sender   string          `json:"sender"`
+	Replayed bool            `json:"replayed"`
+}
+
+// printable keeps a name from playing tricks on the terminal.
+func printable(name string) string {
+	quoted := strconv.Quote(name)
+	if quoted[1:len(quoted)-1] == name {
+		return name
+	}
+	return quoted
+}
+
+// notes tells beside the events what happens to the connection.
+type notes struct {
+	mu   sync.Mutex
+	out  io.Writer
+	lost bool
+}
+
+func (n *notes) say(format string, args ...any) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	fmt.Fprintf(n.out, "# "+format+"\n", args...)
+}
+
+func (n *notes) observe(e realtime.Event) {
+	switch e := e.(type) {
+	case realtime.StateChange:
+		switch e.To {
+		case realtime.StateWaiting:
+			n.lost = true
+			n.say("not connected: %v; trying again in %v", e.Cause, e.Delay.Round(100*time.Millisecond))
+		case realtime.StateLive:
+			if n.lost {
+				n.say("connected again; reading what was missed")
+			} else {
+				n.say("connected")
+			}
+		}
+	case realtime.Undecodable:
+		n.say("%v", e.Err)
+	}
+}

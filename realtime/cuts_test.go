@@ -21,6 +21,7 @@ type numbered struct {
 // tally checks a stream of numbered messages.
 type tally struct {
 	mu         sync.Mutex
+	expected   []int
 	seen       map[int]int
 	last       int
 	outOfOrder int
@@ -48,19 +49,36 @@ func (a *tally) add(t testing.TB, m Message) int {
 	return len(a.seen)
 }
 
-// count says what became of messages 0 to n-1.
-func (a *tally) count(n int) (lost, repeated, outOfOrder int) {
+// expect notes that message n was sent and must arrive.
+func (a *tally) expect(n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for i := range n {
-		switch got := a.seen[i]; {
-		case got == 0:
+	a.expected = append(a.expected, n)
+}
+
+// check says what became of the expected messages, and how many came twice.
+func (a *tally) check() (lost, repeated, outOfOrder int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, n := range a.expected {
+		if a.seen[n] == 0 {
 			lost++
-		case got > 1:
+		}
+	}
+	for _, times := range a.seen {
+		if times > 1 {
 			repeated++
 		}
 	}
 	return lost, repeated, a.outOfOrder
+}
+
+// count is check for messages 0 to n-1.
+func (a *tally) count(n int) (lost, repeated, outOfOrder int) {
+	for i := range n {
+		a.expect(i)
+	}
+	return a.check()
 }
 
 // client makes a REST client of the portal's application.

@@ -139,6 +139,8 @@ func (l *loop) do(a action) {
 	case doAbortRead:
 		l.timers.disarm(timerReadRetry)
 		l.abortRead()
+	case doGiveBack:
+		l.session.giveBack()
 	case doReady:
 		close(l.ready)
 	}
@@ -260,7 +262,7 @@ func (l *loop) readOver(how readOutcome, cause error) {
 	l.timers.disarm(timerRead)
 	l.links[roleRead].hangUp(closeNormal)
 	owed := l.status.due || l.status.pings > 0
-	result := l.session.endRead(how, owed, time.Now())
+	result, again := l.session.endRead(how, owed, time.Now())
 	result.Err = cause
 	l.logRead(result)
 	l.observe(result)
@@ -268,7 +270,7 @@ func (l *loop) readOver(how readOutcome, cause error) {
 		l.handle(event{kind: evReadBroken, failure: classify(cause)}, cause)
 		return
 	}
-	l.handle(event{kind: evReadEnded}, nil)
+	l.handle(event{kind: evReadEnded, again: again}, nil)
 }
 
 // messages hands a batch to the session until the queue refuses one.

@@ -20,7 +20,8 @@ func (s State) String() string {
 // An event is something the machine decides upon.
 type event struct {
 	kind    eventKind
-	failure failure // of the failed and lost kinds
+	failure failure // of the failed, lost and broken kinds
+	again   bool    // of evReadEnded: its answer calls for another read
 }
 
 type eventKind uint8
@@ -63,7 +64,8 @@ const (
 	doRead                   // begin a read, or go on with the one that broke off
 	doReadWait               // start the delay before the read goes on
 	doAbortRead
-	doReady // tell the user
+	doGiveBack // forget the live messages that wait: a read will bring them
+	doReady    // tell the user
 )
 
 // status is all that decide knows.
@@ -143,19 +145,20 @@ func decide(s status, e event) (status, []action) {
 	case evMany, evGarbled:
 		d.owe()
 	case evReadEnded:
+		d.due = d.due || e.again
 		d.readEnded()
 	case evReadBroken:
 		d.readBroken(e.failure)
 	case evReadRetry:
-		if d.read == readWaiting && d.state != StatePaused {
+		if d.read == readWaiting {
 			d.read = readRunning
 			d.do(doRead)
 		}
 	case evFull:
 		d.pause()
 	case evRoom:
-		if d.state == StatePaused {
-			d.connect()
+		if d.state == StatePaused && d.read == readIdle {
+			d.owe()
 		}
 	case evStop:
 		d.state = StateClosed
@@ -221,6 +224,8 @@ func (d *decision) readEnded() {
 	if d.due {
 		d.due = false
 		d.owe()
+	} else if d.state == StatePaused {
+		d.connect()
 	}
 	d.checkReady()
 }
@@ -232,7 +237,7 @@ func (d *decision) readBroken(why failure) {
 	if d.readAttempt >= patience {
 		d.do(doRelease)
 	}
-	if why == failConfig && d.state == StateLive {
+	if why == failConfig && (d.state == StateLive || d.state == StatePaused) {
 		d.do(doHangUp)
 		d.fail(why)
 	}
@@ -245,14 +250,14 @@ func (d *decision) checkReady() {
 	}
 }
 
-// pause gives up the connection, since a push server cannot be told to wait, and the read with it. Both begin
-// again when there is room.
+// pause gives up the connection, since a push server cannot be told to wait, and the read with it. When there is
+// room, the read goes on, as often as the queue gets full, and only when it has brought everything is there a
+// connection again: so what was missed comes before what is new.
 func (d *decision) pause() {
-	if d.state == StatePaused {
-		return
+	if d.state != StatePaused {
+		d.do(doHangUp)
 	}
 	d.state = StatePaused
-	d.due = d.read != readIdle
-	d.pings, d.read = 0, readIdle
-	d.do(doHangUp, doAbortRead)
+	d.pings, d.read, d.due = 0, readIdle, false
+	d.do(doAbortRead, doGiveBack)
 }

@@ -193,6 +193,11 @@ func TestDecide(t *testing.T) {
 			at(StateConnecting, func(s *status) { s.anchored = true }), nil,
 		},
 		{
+			"a read's answer calls for another",
+			at(StateLive, anchoredStatus, reading), event{kind: evReadEnded, again: true},
+			at(StateLive, anchoredStatus, reading), []action{doRead},
+		},
+		{
 			"a read is done after failures",
 			at(StateLive, anchoredStatus, reading, readTried(2)), event{kind: evReadEnded},
 			at(StateLive, anchoredStatus), nil,
@@ -227,26 +232,50 @@ func TestDecide(t *testing.T) {
 		{
 			"full: pause",
 			at(StateLive, anchoredStatus, pinged(1)), event{kind: evFull},
-			at(StatePaused, anchoredStatus), []action{doHangUp, doAbortRead},
+			at(StatePaused, anchoredStatus), []action{doHangUp, doAbortRead, doGiveBack},
 		},
 		{
-			"full during a read: it goes on later, and another is due",
-			at(StateLive, anchoredStatus, reading), event{kind: evFull},
-			at(StatePaused, anchoredStatus, owed), []action{doHangUp, doAbortRead},
-		},
-		{"full twice", at(StatePaused, anchoredStatus), event{kind: evFull}, at(StatePaused, anchoredStatus), nil},
-		{
-			"room: connect",
-			at(StatePaused, anchoredStatus, owed), event{kind: evRoom},
-			at(StateConnecting, anchoredStatus, owed), []action{doDial},
+			"full during a read",
+			at(StateLive, anchoredStatus, reading, owed), event{kind: evFull},
+			at(StatePaused, anchoredStatus), []action{doHangUp, doAbortRead, doGiveBack},
 		},
 		{
-			"room, but the config is gone",
-			at(StatePaused, anchoredStatus, staleConfig), event{kind: evRoom},
+			"room: first what was missed",
+			at(StatePaused, anchoredStatus), event{kind: evRoom},
+			at(StatePaused, anchoredStatus, reading), []action{doRead},
+		},
+		{"room while that goes on", at(StatePaused, anchoredStatus, reading), event{kind: evRoom}, at(StatePaused, anchoredStatus, reading), nil},
+		{
+			"full again",
+			at(StatePaused, anchoredStatus, reading), event{kind: evFull},
+			at(StatePaused, anchoredStatus), []action{doAbortRead, doGiveBack},
+		},
+		{
+			"what was missed is read: connect",
+			at(StatePaused, anchoredStatus, reading), event{kind: evReadEnded},
+			at(StateConnecting, anchoredStatus), []action{doDial},
+		},
+		{
+			"of what was missed there may be more",
+			at(StatePaused, anchoredStatus, reading), event{kind: evReadEnded, again: true},
+			at(StatePaused, anchoredStatus, reading), []action{doRead},
+		},
+		{
+			"what was missed is read, but the config is gone",
+			at(StatePaused, anchoredStatus, staleConfig, reading), event{kind: evReadEnded},
 			at(StateConfiguring, anchoredStatus, staleConfig), []action{doFetch},
 		},
+		{
+			"what was missed cannot be read yet",
+			at(StatePaused, anchoredStatus, reading), event{kind: evReadBroken},
+			at(StatePaused, anchoredStatus, readBroke, readTried(1)), []action{doReadWait},
+		},
+		{
+			"what was missed cannot be read with this config",
+			at(StatePaused, anchoredStatus, reading), event{kind: evReadBroken, failure: failConfig},
+			at(StateWaiting, staleConfig, anchoredStatus, readBroke, readTried(1), tried(1)), []action{doReadWait, doHangUp, doWait},
+		},
 		{"room while not paused", at(StateLive, anchoredStatus), event{kind: evRoom}, at(StateLive, anchoredStatus), nil},
-		{"no read while paused", at(StatePaused, anchoredStatus, readBroke), event{kind: evReadRetry}, at(StatePaused, anchoredStatus, readBroke), nil},
 
 		// the end
 		{"stop", at(StateLive, anchoredStatus, reading), event{kind: evStop}, at(StateClosed, anchoredStatus, reading, func(s *status) { s.configured = true }), nil},

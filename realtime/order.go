@@ -48,6 +48,9 @@ func (o *orderer) shown(pos mid) {
 // found takes a message that only the read has.
 func (o *orderer) found(m Message) {
 	o.tail = append(o.tail, m)
+	for i := len(o.tail) - 1; i > 0 && o.tail[i].key.mid.less(o.tail[i-1].key.mid); i-- {
+		o.tail[i], o.tail[i-1] = o.tail[i-1], o.tail[i]
+	}
 	o.shown(m.key.mid)
 }
 
@@ -81,11 +84,18 @@ func (o *orderer) emitTail(while func(Message) bool) {
 func (o *orderer) end(owed bool) {
 	o.merge()
 	o.emitTail(func(Message) bool { return true })
-	o.answering = false
-	o.frontier = mid{}
+	o.pause()
 	if !owed {
 		o.release()
 	}
+}
+
+// pause is called when a read is over whose answer, a single message, may have overtaken others: it waits for the
+// read that is begun next, and so does what comes live.
+func (o *orderer) pause() {
+	o.answering = false
+	o.frontier = mid{}
+	o.holding = o.holding || len(o.tail) > 0
 }
 
 // release stops the waiting.
@@ -118,4 +128,11 @@ func (o *orderer) emitWaiting(while func(waiting) bool) {
 	if len(o.waiting) == 0 {
 		o.waiting = nil
 	}
+}
+
+// takeWaiting removes what waits.
+func (o *orderer) takeWaiting() []waiting {
+	taken := o.waiting
+	o.waiting = nil
+	return taken
 }

@@ -47,6 +47,13 @@ func (q *queue) admit(size int) bool {
 	return true
 }
 
+// drop gives back the room of an admitted message that will not be pushed.
+func (q *queue) drop(size int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.release(size)
+}
+
 // push hands over an admitted message.
 func (q *queue) push(m Message) {
 	q.mu.Lock()

@@ -137,21 +137,29 @@ const (
 )
 
 // endRead closes an attempt at a read. owed tells that another read has become due meanwhile. A broken read is
-// kept, to be gone on with.
-func (s *session) endRead(how readOutcome, owed bool, now time.Time) ReadEnded {
+// kept, to be gone on with. With again, the next read is to begin at once: the answer was a single new message,
+// which may have come live and before its turn.
+func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result ReadEnded, again bool) {
 	c := s.chain
-	result := ReadEnded{Messages: c.shown, Found: c.found, Complete: how == readEnded && c.definite}
+	result = ReadEnded{Messages: c.shown, Found: c.found, Complete: how == readEnded && c.definite}
 	if how == readBroken {
 		s.order.end(true)
-		return result
+		return result, false
 	}
-	if c.anchor {
+	switch {
+	case c.anchor:
 		s.settleAnchor(now)
-	} else if result.Complete {
+	case result.Complete:
 		s.advance(c.settled, now)
+	default:
+		again = c.found > 0
 	}
 	s.chain = nil
-	s.order.end(owed)
+	if again {
+		s.order.pause()
+	} else {
+		s.order.end(owed)
+	}
 	s.forget(now)
-	return result
+	return result, again
 }

@@ -111,6 +111,14 @@ func (s *session) emit(m Message) {
 	s.queue.push(m)
 }
 
+// giveBack makes the live messages that still wait unseen again. The kept ones among them come with the next read.
+func (s *session) giveBack() {
+	for _, w := range s.order.takeWaiting() {
+		delete(s.seen, w.key)
+		s.queue.drop(w.size)
+	}
+}
+
 // advance moves the cursor.
 func (s *session) advance(to mid, now time.Time) {
 	if !s.known.less(to) {

@@ -40,7 +40,13 @@ func (s *stream) lives(ns ...uint64) {
 func (s *stream) reads(ns ...uint64) bool {
 	s.beginRead(s.now)
 	s.shows(ns...)
-	return s.endRead(readEnded, false, s.now).Complete
+	result, again := s.endRead(readEnded, false, s.now)
+	if again {
+		s.beginRead(s.now)
+		s.shows(ns...)
+		s.endRead(readEnded, false, s.now)
+	}
+	return result.Complete
 }
 
 func (s *stream) shows(ns ...uint64) {
@@ -200,7 +206,7 @@ func TestIncompleteReads(t *testing.T) {
 		s.lives(6)
 		s.pass(time.Minute)
 		s.beginRead(s.now)
-		if s.endRead(readSilent, false, s.now).Complete {
+		if result, _ := s.endRead(readSilent, false, s.now); result.Complete {
 			t.Error("complete")
 		}
 		s.wantKnown(4)
@@ -211,6 +217,27 @@ func TestIncompleteReads(t *testing.T) {
 			t.Error("a read that shows the cursor's message is complete")
 		}
 	})
+}
+
+// TestSingleAnswerMayHaveOvertaken: a hanging read that was answered live waits for the next one, which brings what
+// belongs before.
+func TestSingleAnswerMayHaveOvertaken(t *testing.T) {
+	s := newStream(t, Cursor{})
+	s.anchor(nil)
+	s.beginRead(s.now)
+	s.shows(11)
+	if _, again := s.endRead(readEnded, false, s.now); !again {
+		t.Error("no other read")
+	}
+	s.lives(2)
+	s.want()
+	s.beginRead(s.now)
+	s.shows(2, 3, 11)
+	s.endRead(readEnded, false, s.now)
+	s.want("2", "3R", "11R")
+	s.reads(2, 3, 11, 12)
+	s.lives(13)
+	s.want("12R", "13")
 }
 
 // TestBrokenReadGoesOn: from the last message shown, and counting from when it first began.
@@ -229,7 +256,7 @@ func TestBrokenReadGoesOn(t *testing.T) {
 		t.Errorf("went on from %v", from)
 	}
 	s.shows(6, 7, 8)
-	if !s.endRead(readEnded, false, s.now).Complete {
+	if result, _ := s.endRead(readEnded, false, s.now); !result.Complete {
 		t.Error("not complete")
 	}
 	s.wantKnown(4) // by the first beginning all of it was fresh

@@ -49,7 +49,7 @@ func (t *socketTransport) open(ctx context.Context, url string, sink sink) (conn
 		return nil, refused("connecting the websocket", answer, err)
 	}
 	c := &socketConn{ws: ws}
-	c.stop = context.AfterFunc(ctx, func() { c.close(closeNormal) })
+	context.AfterFunc(ctx, func() { c.close(closeNormal) })
 	ws.SetPingHandler(func(payload string) error {
 		err := c.control(websocket.PongMessage, []byte(payload))
 		sink.pinged()
@@ -74,7 +74,6 @@ func refused(op string, answer *http.Response, err error) error {
 
 type socketConn struct {
 	ws   *websocket.Conn
-	stop func() bool
 	once sync.Once
 }
 
@@ -103,7 +102,6 @@ func (c *socketConn) control(kind int, payload []byte) error {
 
 func (c *socketConn) close(code int) {
 	c.once.Do(func() {
-		c.stop()
 		if err := c.control(websocket.CloseMessage, websocket.FormatCloseMessage(code, "")); err != nil {
 			closeRaw(c.ws.NetConn()) // a peer that does not read would keep TLS waiting to say goodbye
 		}

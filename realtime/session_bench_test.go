@@ -1,0 +1,53 @@
+package realtime
+
+import (
+	"testing"
+	"time"
+)
+
+// BenchmarkSession takes messages through the session and the queue to a user who handles them, with a read every
+// 2,500 messages that shows the last 5,000 again: 300 a second for a long time. Beside it, the same messages
+// through the queue alone.
+func BenchmarkSession(b *testing.B) {
+	now := time.Unix(1795421100, 0)
+	message := func(n uint64) Message { return Message{key: key{midAt(n), uint32(n)}, Time: now, size: 400} }
+	pop := func(q *queue) Message {
+		m, _, ok := q.tryPop()
+		if !ok {
+			b.Fatal("nothing delivered")
+		}
+		return m
+	}
+	b.Run("session", func(b *testing.B) {
+		b.ReportAllocs()
+		q := newQueue(defaultMaxMessages, defaultMaxBytes)
+		s := newSession(Cursor{pos: midAt(1)}, q, now, func(Event) {})
+		n := uint64(1)
+		for b.Loop() {
+			n++
+			now = now.Add(time.Second / 300)
+			s.live(message(n), now)
+			m := pop(q)
+			m.ledger.handle(m.key)
+			if n%2500 == 0 && n > 5000 {
+				s.beginRead(now)
+				for i := n - 5000; i <= n; i++ {
+					s.history(message(i), now)
+				}
+				s.endRead(readEnded, false, now)
+			}
+		}
+	})
+	b.Run("queue alone", func(b *testing.B) {
+		b.ReportAllocs()
+		q := newQueue(defaultMaxMessages, defaultMaxBytes)
+		n := uint64(1)
+		for b.Loop() {
+			n++
+			m := message(n)
+			q.admit(m.size)
+			q.push(m)
+			pop(q)
+		}
+	})
+}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/oauth2"
+
+	"github.com/b24pull/b24pull/internal/redact"
 )
 
 // Auth says who calls: Webhook or OAuth. It prints without its secrets.
@@ -31,7 +33,7 @@ type Auth interface {
 type endpoint struct {
 	base    *url.URL // ends with a slash; the method's name follows
 	portal  string   // scheme://host
-	secrets redactor
+	secrets redact.Redactor
 }
 
 // TokenRefresher is a TokenSource that can also be told that the portal refused
@@ -57,10 +59,11 @@ func Webhook(url string) Auth { return &webhookAuth{url: func() string { return 
 // is the portal's address, https://portal.bitrix24.com, or its bare host name.
 // http is refused: a token goes to the portal's https address and nowhere else.
 //
-// ts.Token is asked before each call; wrap it with oauth2.ReuseTokenSource if it
-// is slow. It takes no context: a call that is cancelled while Token runs returns
-// at once and leaves Token to finish on its own. If ts is a TokenRefresher, a
-// call refused with 401 expired_token is repeated once with a new token.
+// ts.Token is asked before each call, so it should keep its token for as long as
+// it is good. It takes no context: a call that is cancelled while Token runs
+// returns at once and leaves Token to finish on its own. If ts is a
+// TokenRefresher, a call refused with 401 expired_token is repeated once with a
+// new token; oauth2.ReuseTokenSource around it would hide that.
 func OAuth(portal string, ts oauth2.TokenSource) Auth {
 	return &oauthAuth{portal: func() string { return portal }, source: func() oauth2.TokenSource { return ts }}
 }
@@ -90,7 +93,7 @@ func (a *webhookAuth) endpoint() (endpoint, error) {
 		return endpoint{}, errors.New("b24pull: webhook: the path is not /rest/USER/CODE/; take the address as the portal shows it, without a method")
 	}
 	u.Path = "/rest/" + path[2] + "/" + path[3] + "/"
-	return endpoint{base: u, portal: u.Scheme + "://" + u.Host, secrets: redactor(nil).with(path[3])}, nil
+	return endpoint{base: u, portal: u.Scheme + "://" + u.Host, secrets: redact.Redactor(nil).With(path[3])}, nil
 }
 
 func (a *webhookAuth) token(context.Context) (*oauth2.Token, error) { return nil, nil }
@@ -143,18 +146,26 @@ func (a *oauthAuth) token(ctx context.Context) (*oauth2.Token, error) {
 		return nil, err
 	}
 	type answer struct {
-		token *oauth2.Token
-		err   error
+		token    *oauth2.Token
+		err      error
+		panicked any
 	}
 	got := make(chan answer, 1)
 	go func() {
-		token, err := a.source().Token()
-		got <- answer{token, err}
+		var r answer
+		defer func() {
+			r.panicked = recover()
+			got <- r
+		}()
+		r.token, r.err = a.source().Token()
 	}()
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case r := <-got:
+		if r.panicked != nil {
+			panic(r.panicked) // where the caller can recover it
+		}
 		return r.token, checkToken(r.token, r.err)
 	}
 }

@@ -231,3 +231,28 @@ func TestTokenSourceThatHangs(t *testing.T) {
 	close(release)
 	<-done
 }
+
+type tokenFunc func() (*oauth2.Token, error)
+
+func (f tokenFunc) Token() (*oauth2.Token, error) { return f() }
+
+// TestTokenSourcePanics: the panic comes out where the caller can recover it.
+func TestTokenSourcePanics(t *testing.T) {
+	c := mustNew(t, OAuth("https://portal.example", tokenFunc(func() (*oauth2.Token, error) { panic("boom") })))
+	defer func() {
+		if r := recover(); r != "boom" {
+			t.Errorf("recovered %v", r)
+		}
+	}()
+	_, err := c.GetConfig(context.Background(), true)
+	t.Errorf("no panic, but %v", err)
+}
+
+// TestShortTokenKeepsTheCode: a token that is part of an error code does not hide the code.
+func TestShortTokenKeepsTheCode(t *testing.T) {
+	srv := portal(t, reply(401, `{"error":"expired_token","error_description":"The access token provided has expired."}`))
+	c := mustNew(t, OAuth(srv.URL, static("token")), WithHTTPClient(srv.Client()))
+	if _, err := c.GetApplicationConfig(context.Background(), true); !errors.Is(err, ErrExpiredToken) {
+		t.Errorf("got %v", err)
+	}
+}

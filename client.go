@@ -14,6 +14,8 @@ import (
 
 	"github.com/go-resty/resty/v2"
 	"golang.org/x/oauth2"
+
+	"github.com/b24pull/b24pull/internal/redact"
 )
 
 const (
@@ -30,7 +32,7 @@ type Client struct {
 	auth    Auth
 	base    *url.URL
 	portal  string
-	secrets func() redactor // a function, which fmt prints as an address
+	secrets func() redact.Redactor // a function, which fmt prints as an address
 	http    *http.Client
 	rest    *resty.Client
 	timeout time.Duration
@@ -105,7 +107,7 @@ func New(auth Auth, opts ...Option) (*Client, error) {
 		o.http = &http.Client{Transport: defaultTransport()}
 	}
 	return &Client{
-		auth: auth, base: at.base, portal: at.portal, secrets: func() redactor { return at.secrets },
+		auth: auth, base: at.base, portal: at.portal, secrets: func() redact.Redactor { return at.secrets },
 		http: o.http, rest: newREST(o), timeout: o.timeout,
 	}, nil
 }
@@ -121,7 +123,7 @@ func defaultTransport() http.RoundTripper {
 // given.
 func newREST(o options) *resty.Client {
 	own := *o.http
-	own.Transport = redirectGuard{base: o.http.Transport}
+	own.Transport = redact.NoRedirect{Base: o.http.Transport}
 	return resty.NewWithClient(&own).
 		SetLogger(silence{}).
 		SetDisableWarn(true).
@@ -172,17 +174,17 @@ func (c *Client) call(ctx context.Context, method string, params map[string]any,
 // the first as expired.
 func (c *Client) exchange(ctx context.Context, method string, params map[string]any, result json.Unmarshaler) error {
 	token, err := c.auth.token(ctx)
-	known := c.secrets().withToken(token)
+	known := withToken(c.secrets(), token)
 	if err != nil {
-		return known.tokenError(err)
+		return tokenError(known, err)
 	}
 	raw, err := c.post(ctx, method, params, token, known)
 	if token != nil && errors.Is(err, ErrExpiredToken) {
 		next, refreshErr := c.auth.refused(ctx, token)
-		known = known.withToken(next)
+		known = withToken(known, next)
 		switch {
 		case refreshErr != nil:
-			return known.tokenError(refreshErr)
+			return tokenError(known, refreshErr)
 		case next != nil && next.AccessToken != token.AccessToken:
 			raw, err = c.post(ctx, method, params, next, known)
 		}
@@ -193,15 +195,15 @@ func (c *Client) exchange(ctx context.Context, method string, params map[string]
 	return result.UnmarshalJSON(raw)
 }
 
-func (r redactor) withToken(token *oauth2.Token) redactor {
+func withToken(known redact.Redactor, token *oauth2.Token) redact.Redactor {
 	if token == nil {
-		return r
+		return known
 	}
-	return r.with(token.AccessToken, token.RefreshToken)
+	return known.With(token.AccessToken, token.RefreshToken)
 }
 
 // post sends one request and returns the answer's result.
-func (c *Client) post(ctx context.Context, method string, params map[string]any, token *oauth2.Token, known redactor) (json.RawMessage, error) {
+func (c *Client) post(ctx context.Context, method string, params map[string]any, token *oauth2.Token, known redact.Redactor) (json.RawMessage, error) {
 	body := maps.Clone(params)
 	if body == nil {
 		body = map[string]any{}
@@ -211,10 +213,8 @@ func (c *Client) post(ctx context.Context, method string, params map[string]any,
 	}
 	payload, err := json.Marshal(body)
 	if err != nil {
-		return nil, fmt.Errorf("b24pull: %s: the parameters: %w", method, known.scrub(err))
+		return nil, fmt.Errorf("b24pull: %s: the parameters: %w", method, known.Error(err))
 	}
-	kept := new(location)
-	ctx = context.WithValue(ctx, locationKey{}, kept)
 	resp, err := c.rest.R().SetContext(ctx).SetBody(payload).Post(c.base.String() + method)
 	a := answer{method: method, known: known}
 	if resp != nil && resp.RawResponse != nil {
@@ -226,7 +226,7 @@ func (c *Client) post(ctx context.Context, method string, params map[string]any,
 	case errors.Is(err, resty.ErrResponseBodyTooLarge):
 		return nil, a.fail(fmt.Sprintf("the answer is larger than %d MiB", answerLimit>>20))
 	case err != nil:
-		return nil, fmt.Errorf("b24pull: %s: %w", method, known.scrub(err))
+		return nil, fmt.Errorf("b24pull: %s: %w", method, known.Error(err))
 	}
 	raw, err := a.result()
 	if e, ok := err.(*APIError); ok && e.Code == "" && ctx.Err() != nil {
@@ -243,28 +243,3 @@ type silence struct{}
 func (silence) Errorf(string, ...any) {}
 func (silence) Warnf(string, ...any)  {}
 func (silence) Debugf(string, ...any) {}
-
-// A redirectGuard takes the Location header out of an answer before net/http sees
-// it: net/http would follow it, or print it in an error.
-type redirectGuard struct{ base http.RoundTripper }
-
-// A location is where a redirect pointed; it can hold a webhook's code.
-type location struct{ url Secret }
-
-type locationKey struct{}
-
-func (g redirectGuard) RoundTrip(req *http.Request) (*http.Response, error) {
-	base := g.base
-	if base == nil {
-		base = http.DefaultTransport
-	}
-	resp, err := base.RoundTrip(req)
-	if resp == nil || err != nil || !redirected(resp.StatusCode) {
-		return resp, err
-	}
-	if kept, ok := req.Context().Value(locationKey{}).(*location); ok {
-		kept.url = Secret(resp.Header.Get("Location"))
-	}
-	resp.Header.Del("Location")
-	return resp, nil
-}

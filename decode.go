@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/redact"
 )
 
 // A kind is a JSON type, in words for an error.
@@ -259,7 +261,7 @@ type answer struct {
 	status      int
 	contentType string
 	body        []byte
-	known       redactor
+	known       redact.Redactor
 }
 
 func (a answer) fail(problem string) *APIError {
@@ -306,8 +308,8 @@ const (
 // refusal is the envelope's error. Portals write code and description as strings;
 // other types are taken as far as they go.
 func (a answer) refusal(code, description json.RawMessage) *APIError {
-	e := a.fail(a.known.short(node{raw: description}.scalar(), descriptionLimit))
-	e.Code = a.known.code(node{raw: code}.scalar())
+	e := a.fail(a.known.Short(node{raw: description}.scalar(), descriptionLimit))
+	e.Code = a.known.Code(node{raw: code}.scalar(), knownCode)
 	if e.Code == "" && e.Description == "" {
 		e.Description = "the portal refused; its error code is " + string(kindOf(code))
 	}
@@ -319,5 +321,5 @@ func (a answer) mediaType() string {
 	if err != nil || media == "" || len(media) > mediaTypeLimit {
 		return "of no known type"
 	}
-	return a.known.text(media)
+	return a.known.Text(media)
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/redact"
 )
 
 func TestUnixTimes(t *testing.T) {
@@ -139,7 +141,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(500, []byte(`{"result":true,"error":{"code":"x"}}`))
 	f.Add(502, []byte(`<html>`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		a := answer{method: methodConfig, status: status, body: body, known: redactor(nil).with("secret-token")}
+		a := answer{method: methodConfig, status: status, body: body, known: redact.Redactor(nil).With("secret-token")}
 		if _, err := a.result(); err != nil && strings.Contains(err.Error(), "secret-token") {
 			t.Errorf("the error tells the token: %v", err)
 		}

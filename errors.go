@@ -4,10 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 
-	"golang.org/x/oauth2"
+	"github.com/b24pull/b24pull/internal/redact"
 )
 
 // Errors that a portal or an authorization server answers, to be used with
@@ -116,6 +115,8 @@ func (e *APIError) advice() string {
 	case sentinel == ErrWrongAuthType && e.Method == methodApplicationConfig:
 		return "today's portals give the application's config to an application only: use OAuth, " +
 			"or the channels of the webhook's user through GetConfig (realtime.PortalConfig)"
+	case sentinel == ErrWrongAuthType && e.Method == methodApplicationEvent:
+		return "an application sends its events with OAuth, not with a webhook"
 	case sentinel == ErrWrongAuthType && e.Method == methodConfig:
 		return "the portal gives a user's config to a webhook only: use Webhook, " +
 			"or the application's channels through GetApplicationConfig"
@@ -164,39 +165,21 @@ func (e *TokenError) Is(target error) bool { return matches(e.Code, target) }
 func (e *TokenError) Unwrap() error { return e.cause }
 
 // tokenError wraps what a TokenSource returned.
-func (r redactor) tokenError(err error) error {
-	clean := r.scrub(err)
-	if e, ok := clean.(*TokenError); ok {
-		return e
-	}
+func tokenError(known redact.Redactor, err error) error {
+	clean := known.Error(err)
 	outer := &TokenError{cause: clean}
-	var inner *TokenError
-	if errors.As(clean, &inner) {
-		outer.Code, outer.Status = inner.Code, inner.Status
+	var refusal *redact.TokenRefusal
+	if errors.As(clean, &refusal) {
+		outer.Code, outer.Status = refusal.Code, refusal.Status
+	}
+	if clean == error(refusal) {
+		outer.cause = nil // Code and Status say it all
 	}
 	return outer
 }
 
-// retrieveError keeps of an authorization server's answer its code and status.
-func (r redactor) retrieveError(e *oauth2.RetrieveError) *TokenError {
-	clean := &TokenError{Code: r.code(e.ErrorCode)}
-	if e.Response != nil {
-		clean.Status = e.Response.StatusCode
-	}
-	return clean
-}
-
-// codeForm is what an error code looks like. What looks otherwise is not taken
-// for one.
-var codeForm = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
-
-// code returns s if it is an error code and tells no secret.
-func (r redactor) code(s string) string {
-	if !codeForm.MatchString(s) || r.text(s) != s {
-		return ""
-	}
-	return s
-}
+// knownCode tells whether there is a sentinel of a code.
+func knownCode(code string) bool { return codes[strings.ToLower(code)] != nil }
 
 // redirected tells whether status is a redirect or another 3xx.
 func redirected(status int) bool {

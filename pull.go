@@ -92,7 +92,7 @@ func (e ApplicationEvent) parameters() (map[string]any, error) {
 	if e.Params != nil {
 		data, err := json.Marshal(e.Params)
 		if err != nil {
-			return nil, fmt.Errorf("params: %w", err)
+			return nil, fmt.Errorf("params: %w (%w)", err, ErrParams)
 		}
 		if kind := kindOf(data); kind != kindObject {
 			return nil, fmt.Errorf("params: want what marshals to an object, got %s (%w)", kind, ErrParams)

@@ -2,20 +2,17 @@ package b24pull
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/url"
-	"regexp"
-	"slices"
 	"strings"
 
-	"golang.org/x/oauth2"
+	"github.com/b24pull/b24pull/internal/redact"
 )
 
 // mask stands wherever a secret would have been printed.
-const mask = "[redacted]"
+const mask = redact.Mask
 
 // Secret is a value that gives access to a portal's messages: a channel id, a
 // signature, a jwt. It does not print itself: fmt, log/slog and encoding/json
@@ -90,137 +87,3 @@ func redactURL(raw string) string {
 	}
 	return text
 }
-
-// A redactor knows the secrets of one call and keeps them out of texts and
-// errors.
-type redactor []string
-
-// with returns a redactor that knows more secrets.
-func (r redactor) with(secrets ...string) redactor {
-	r = slices.Clone(r)
-	for _, s := range secrets {
-		for _, form := range []string{s, url.QueryEscape(s), url.PathEscape(s)} {
-			if form != "" && !slices.Contains(r, form) {
-				r = append(r, form)
-			}
-		}
-	}
-	// The longest first, so that no part of one is left by another.
-	slices.SortFunc(r, func(a, b string) int { return len(b) - len(a) })
-	return r
-}
-
-// text returns s without the secrets.
-func (r redactor) text(s string) string {
-	for _, secret := range r {
-		s = strings.ReplaceAll(s, secret, mask)
-	}
-	return s
-}
-
-// short returns s without the secrets and control characters, cut to limit
-// runes.
-func (r redactor) short(s string, limit int) string {
-	clean := []rune(strings.Join(strings.FieldsFunc(r.text(s), func(c rune) bool {
-		return c < ' ' || c == 0x7f || c == '\u2028' || c == '\u2029'
-	}), " "))
-	if len(clean) > limit {
-		return string(clean[:limit]) + "…"
-	}
-	return string(clean)
-}
-
-// scrub returns err in a form that tells no secret, by its text or by its
-// Unwrap tree. An error that tells none is returned as it is. A *url.Error, which
-// holds the address of the call, gives way to its cause; an *oauth2.RetrieveError,
-// which holds the body of an answer, to a *TokenError. What must be replaced
-// still answers errors.Is as before.
-func (r redactor) scrub(err error) error {
-	clean, _ := r.replace(err)
-	return clean
-}
-
-// replace is scrub; it also tells whether the error was replaced.
-func (r redactor) replace(err error) (clean error, replaced bool) {
-	var causes []error
-	switch e := err.(type) {
-	case nil:
-		return nil, false
-	case *url.Error:
-		if e.Err == nil {
-			return errors.New("the call failed"), true
-		}
-		return r.scrub(e.Err), true
-	case *oauth2.RetrieveError:
-		return r.retrieveError(e), true
-	case interface{ Unwrap() error }:
-		causes = []error{e.Unwrap()}
-	case interface{ Unwrap() []error }:
-		causes = e.Unwrap()
-	default:
-		if text, quote, ok := strings.Cut(fmt.Sprint(err), `"`); ok && quote != "" && quotesAnswer.MatchString(text) {
-			return errors.New(strings.TrimRight(text, ": ")), true
-		}
-	}
-	var kept []error
-	for _, cause := range causes {
-		if clean, changed := r.replace(cause); clean != nil {
-			kept = append(kept, clean)
-			replaced = replaced || changed
-		}
-	}
-	if !replaced && r.clean(err) {
-		return err, false
-	}
-	is := func(target error) bool { return errors.Is(err, target) }
-	return &scrubbedError{text: r.describe(err, kept), causes: kept, is: is}, true
-}
-
-// quotesAnswer matches the errors of net/http and net/textproto that go on with a
-// piece of the answer.
-var quotesAnswer = regexp.MustCompile(`^(malformed |bad Content-Length|unsupported transfer encoding|invalid )`)
-
-// clean tells whether neither the text of err, nor its fields, nor an As method
-// of its own tell a secret.
-func (r redactor) clean(err error) bool {
-	var address *url.Error
-	var answer *oauth2.RetrieveError
-	if errors.As(err, &address) || errors.As(err, &answer) {
-		return false
-	}
-	for _, format := range []string{"%v", "%+v", "%#v"} {
-		if text := fmt.Sprintf(format, err); r.text(text) != text {
-			return false
-		}
-	}
-	return true
-}
-
-// describe is the text of a replaced error: its causes' texts, since its own
-// repeats what was taken out of them.
-func (r redactor) describe(err error, causes []error) string {
-	if len(causes) == 0 {
-		var address *url.Error
-		var answer *oauth2.RetrieveError
-		if errors.As(err, &address) || errors.As(err, &answer) {
-			return fmt.Sprintf("%T", err)
-		}
-		return r.text(fmt.Sprint(err))
-	}
-	texts := make([]string, len(causes))
-	for i, cause := range causes {
-		texts[i] = cause.Error()
-	}
-	return r.text(strings.Join(texts, "; "))
-}
-
-// A scrubbedError stands for an error whose text or fields held a secret.
-type scrubbedError struct {
-	text   string
-	causes []error
-	is     func(error) bool
-}
-
-func (e *scrubbedError) Error() string        { return e.text }
-func (e *scrubbedError) Unwrap() []error      { return e.causes }
-func (e *scrubbedError) Is(target error) bool { return e.is(target) }

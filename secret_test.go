@@ -32,7 +32,7 @@ const (
 const markedConfig = `{
 	"server": {"version": 5, "mode": "shared", "websocket_enabled": true,
 		"websocket_secure": "wss://` + mark + `:` + mark + `@rt.example/subws/?key=` + mark + `#` + mark + `",
-		"websocket": "%zz` + mark + `",
+		"publish": "%zz` + mark + `",
 		"long_polling_secure": "https://rt.example/sub/?key=` + mark + `", "publish_secure": "https://rt.example/?` + mark + `"},
 	"channels": {
 		"shared": {"id": "` + mark + `1", "public_id": "` + mark + `2", "end": "2026-03-31T17:05:18+02:00"},

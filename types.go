@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -265,6 +266,9 @@ func decodeChannel(o object) *Channel {
 	if len(o.fields) == 0 {
 		return nil
 	}
+	if id := o.at("id"); id.absent() || string(id.raw) == `""` {
+		o.fail(id.wrong("missing"))
+	}
 	return &Channel{
 		ID: Secret(o.text("id")), PublicID: Secret(o.text("public_id")),
 		Start: o.moment("start"), End: o.moment("end"), Type: o.text("type"),
@@ -306,6 +310,23 @@ func (c *Config) check(o object) error {
 		return &configError{"config.channels", "neither a shared nor a private channel with an id, and no jwt"}
 	case s.WebSocket == "" && s.WebSocketSecure == "" && s.LongPolling == "" && s.LongPollingSecure == "":
 		return &configError{"config.server", "no address, neither for websockets nor for long polling"}
+	case s.Version < 0:
+		return &configError{"config.server.version", "want a version, got a negative number"}
+	}
+	return cmp.Or(
+		checkAddress("websocket", s.WebSocket, "ws", "wss"), checkAddress("websocket_secure", s.WebSocketSecure, "ws", "wss"),
+		checkAddress("long_polling", s.LongPolling, "http", "https"), checkAddress("long_polling_secure", s.LongPollingSecure, "http", "https"),
+	)
+}
+
+// checkAddress wants an absolute address with one of two schemes, or none at all. Its error does not repeat the
+// address, which can hold a secret.
+func checkAddress(field, address, scheme, secure string) error {
+	if address == "" {
+		return nil
+	}
+	if u, err := url.Parse(address); err != nil || u.Hostname() == "" || (u.Scheme != scheme && u.Scheme != secure) {
+		return &configError{"config.server." + field, "want an address of the form " + secure + "://host/path"}
 	}
 	return nil
 }

@@ -36,5 +36,5 @@ func (a *auth) check(token string) *restError {
 	case a.expired[token]:
 		return errExpiredToken
 	}
-	return errInvalidToken
+	return errNoAuth
 }

@@ -26,7 +26,7 @@ type Message struct {
 	Module  string // module_id; "application" if empty
 	Command string
 	Params  any           // marshalled to JSON; nil is PHP's empty array, []
-	Expiry  time.Duration // how long it is kept, in whole seconds, at most 24 h; 0 is 24 h, negative: not kept
+	Expiry  time.Duration // how long it is kept, rounded up to seconds, at most 24 h; 0 is 24 h, negative: not kept
 	Body    string        // if set, the body as it is, instead of Module, Command and Params
 	To      Target
 }
@@ -51,7 +51,12 @@ func (p *Portal) Emit(m Message) (mid string) {
 	if expiry == 0 {
 		expiry = defaultExpiry
 	}
-	return p.push.hub.publish(p.receivers(m.To), body, expiry.Truncate(time.Second), backend.sender())
+	return p.push.hub.publish(p.receivers(m.To), body, wholeSeconds(expiry), backend.sender())
+}
+
+// wholeSeconds is what the protocol can say; a positive expiry stays one.
+func wholeSeconds(d time.Duration) time.Duration {
+	return (d + time.Second - 1).Truncate(time.Second)
 }
 
 func (p *Portal) receivers(to Target) []channelKey {

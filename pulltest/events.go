@@ -47,8 +47,12 @@ func eventParams(value any) (any, *restError) {
 	switch v := value.(type) {
 	case nil:
 		return []any{}, nil
-	case map[string]any, []any:
+	case map[string]any:
 		return phpArray(v), nil
+	case []any:
+		if len(v) == 0 {
+			return v, nil
+		}
 	}
 	return nil, errParams
 }

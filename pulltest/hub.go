@@ -68,8 +68,10 @@ func (h *hub) unlock() {
 }
 
 // publish gives the message its id, stores it if it is to be kept, and only
-// then sends it to everyone registered for one of the receivers.
+// then sends it to everyone registered for one of the receivers. A receiver
+// named twice counts once.
 func (h *hub) publish(receivers []channelKey, body string, expiry time.Duration, from sender) string {
+	receivers = distinct(receivers)
 	h.mu.Lock()
 	defer h.unlock()
 	now := time.Now()
@@ -91,6 +93,16 @@ func (h *hub) publish(receivers []channelKey, body string, expiry time.Duration,
 		}
 	}
 	return m.mid
+}
+
+func distinct(keys []channelKey) []channelKey {
+	var once []channelKey
+	for _, k := range keys {
+		if !slices.Contains(once, k) {
+			once = append(once, k)
+		}
+	}
+	return once
 }
 
 // register makes s hear the channels from now on. A channel with a public id
@@ -150,9 +162,6 @@ func (h *hub) store(key channelKey, m *message, now time.Time) {
 	if i == nil {
 		i = &history{born: now, purgeAt: 1024}
 		h.kept[key] = i
-	}
-	if n := len(i.messages); n > 0 && i.messages[n-1] == m {
-		return
 	}
 	i.messages = append(i.messages, m)
 	if len(i.messages) >= i.purgeAt {

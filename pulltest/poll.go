@@ -53,7 +53,7 @@ func (s *pushServer) servePoll(w http.ResponseWriter, r *http.Request, channels 
 	}
 	end := time.NewTimer(s.opts.hold)
 	defer end.Stop()
-	missed, ok := p.open(channels, mid)
+	missed, ok := p.open(channels, mid, s.opts.handover <= 0)
 	if !ok {
 		p.raw.abort()
 		return
@@ -63,7 +63,7 @@ func (s *pushServer) servePoll(w http.ResponseWriter, r *http.Request, channels 
 		p.write(w, pollAnswer{messages: missed})
 		return
 	}
-	if mid != "" {
+	if mid != "" && s.opts.handover > 0 {
 		if sleep(r.Context(), s.opts.handover) != nil || !p.register(channels) {
 			return
 		}
@@ -77,7 +77,9 @@ func (s *pushServer) servePoll(w http.ResponseWriter, r *http.Request, channels 
 	}
 }
 
-func (p *poll) open(channels []channelID, mid string) (missed []*message, ok bool) {
+// open reads the history after mid. It registers the poll in the same moment
+// if there is no mid, or nothing was found and there is no handover.
+func (p *poll) open(channels []channelID, mid string, atOnce bool) (missed []*message, ok bool) {
 	h := p.hub
 	h.mu.Lock()
 	defer h.unlock()
@@ -94,6 +96,9 @@ func (p *poll) open(channels []channelID, mid string) (missed []*message, ok boo
 	missed = h.after(mid, channels)
 	h.stats.Replayed += len(missed)
 	h.stats.Sent += len(missed)
+	if len(missed) == 0 && atOnce {
+		h.register(p, channels)
+	}
 	return missed, true
 }
 

@@ -17,8 +17,7 @@ type restError struct {
 var (
 	errNoAuth         = &restError{http.StatusUnauthorized, "NO_AUTH_FOUND", "Wrong authorization data"}
 	errExpiredToken   = &restError{http.StatusUnauthorized, "expired_token", "The access token provided has expired."}
-	errInvalidToken   = &restError{http.StatusUnauthorized, "invalid_token", "Unable to get application by token"}
-	errCredentials    = &restError{http.StatusUnauthorized, "INVALID_CREDENTIALS", "Invalid request credentials"}
+	errCredentials    = &restError{http.StatusForbidden, "INVALID_CREDENTIALS", "Invalid request credentials"}
 	errMethodNotFound = &restError{http.StatusNotFound, "ERROR_METHOD_NOT_FOUND", "Method not found!"}
 	errInvalidFormat  = &restError{http.StatusBadRequest, "INVALID_FORMAT", "The request body is not valid JSON."}
 	errConfigAuth     = &restError{http.StatusForbidden, "WRONG_AUTH_TYPE", "Get access to application config available only for application authorization."}

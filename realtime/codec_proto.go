@@ -55,6 +55,8 @@ func (c *protoCodec) message(buf []byte) (Message, error) {
 		ID:   idString(out.ID),
 		key:  keyOf(out.ID, out.Body),
 		size: len(buf),
+
+		transient: out.HasExpiry && out.Expiry == 0,
 	}
 	if out.Created != 0 {
 		m.Time = time.Unix(int64(out.Created), 0).UTC()

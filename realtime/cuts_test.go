@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -79,16 +78,6 @@ func (a *tally) count(n int) (lost, repeated, outOfOrder int) {
 		a.expect(i)
 	}
 	return a.check()
-}
-
-// client makes a REST client of the portal's application.
-func client(t testing.TB, p *pulltest.Portal) *b24pull.Client {
-	t.Helper()
-	c, err := b24pull.New(b24pull.OAuth(p.URL(), staticToken(p.AccessToken())), b24pull.WithHTTPClient(p.HTTPClient()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 // soon reconnects without the delays that spare a real server.
@@ -195,4 +184,4 @@ func TestCutsLoseWithoutReads(t *testing.T) {
 // noReads is a poll transport that never finds anything.
 type noReads struct{}
 
-func (noReads) open(context.Context, string, sink) (conn, error) { return nil, errSilent }
+func (noReads) open(context.Context, address, sink) (conn, error) { return nil, errSilent }

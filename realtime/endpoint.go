@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/redact"
 )
 
 // webRevision is the revision of the web client's protocol that this package speaks.
@@ -15,8 +16,8 @@ const webRevision = "19"
 // endpoint is where and as whom to connect: a config boiled down to URLs. They hold channel ids, so an
 // endpoint is never printed.
 type endpoint struct {
-	socket string // websocket URL, query included
-	poll   string // long polling URL, query included
+	socket address
+	poll   address // asks for no history; after does
 }
 
 // newEndpoint checks a config and makes the URLs of it.
@@ -26,6 +27,9 @@ func newEndpoint(cfg *b24pull.Config) (endpoint, error) {
 	}
 	if v := cfg.Server.Version; v != 4 {
 		return endpoint{}, fmt.Errorf("%w: version %d; only version 4 is", ErrUnsupportedServer, v)
+	}
+	if !cfg.Server.WebSocketEnabled {
+		return endpoint{}, fmt.Errorf("%w: its websockets are off", ErrUnsupportedServer)
 	}
 	query, err := endpointQuery(cfg)
 	if err != nil {
@@ -39,7 +43,28 @@ func newEndpoint(cfg *b24pull.Config) (endpoint, error) {
 	if err != nil {
 		return endpoint{}, err
 	}
-	return endpoint{socket: withQuery(socket, query), poll: withQuery(poll, query)}, nil
+	secrets := secretsOf(cfg)
+	return endpoint{
+		socket: address{withQuery(socket, query), secrets},
+		poll:   address{withQuery(poll, query), secrets},
+	}, nil
+}
+
+// secretsOf are the channel ids, the parts they are made of, and the token.
+func secretsOf(cfg *b24pull.Config) redact.Redactor {
+	secrets := redact.Redactor(nil).With(string(cfg.JWT))
+	for _, c := range []*b24pull.Channel{cfg.Channels.Private, cfg.Channels.Shared} {
+		if c == nil {
+			continue
+		}
+		secrets = secrets.With(string(c.ID))
+		for _, part := range strings.FieldsFunc(string(c.ID), func(r rune) bool { return r == ':' || r == '.' }) {
+			if len(part) >= 8 {
+				secrets = secrets.With(part)
+			}
+		}
+	}
+	return secrets
 }
 
 func endpointQuery(cfg *b24pull.Config) (string, error) {
@@ -103,5 +128,8 @@ func withQuery(base, query string) string {
 	}
 }
 
-// pollAfter is the URL of a poll that asks for what follows after.
-func (e endpoint) pollAfter(after mid) string { return withQuery(e.poll, "mid="+after.String()) }
+// after is the address of a poll that asks for what follows a mid.
+func (at address) after(m mid) address {
+	at.url = withQuery(at.url, "mid="+m.String())
+	return at
+}

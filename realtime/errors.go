@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strings"
-	"unicode"
 
 	"github.com/b24pull/b24pull"
 )
@@ -80,41 +77,6 @@ func (e *CloseError) Error() string {
 	text := fmt.Sprintf("realtime: the push server closed the connection with code %d", e.Code)
 	if e.Reason != "" {
 		text += ": " + e.Reason
-	}
-	return text
-}
-
-// linkError wraps what a link failed with, and says at what.
-func linkError(op string, err error) error {
-	return fmt.Errorf("realtime: %s: %w", op, withoutURL(err))
-}
-
-// withoutURL takes away the *url.Error that net/http wraps its errors in: its text holds the channel ids.
-func withoutURL(err error) error {
-	for {
-		var u *url.Error
-		if !errors.As(err, &u) {
-			return err
-		}
-		err = u.Err
-	}
-}
-
-// plainReason is a server's text made fit for an error: one line, capped, and nothing at all if it is markup.
-func plainReason(body []byte) string {
-	const limit = 120
-	text := strings.TrimSpace(string(body))
-	if strings.ContainsAny(text, "<{") {
-		return ""
-	}
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, text)
-	if len(text) > limit {
-		text = strings.ToValidUTF8(text[:limit], "") + "…"
 	}
 	return text
 }

@@ -3,12 +3,22 @@ package realtime
 import (
 	"io"
 	"log/slog"
+	"testing"
 
 	"golang.org/x/oauth2"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/pulltest"
 )
 
-func staticToken(token string) oauth2.TokenSource {
-	return oauth2.StaticTokenSource(&oauth2.Token{AccessToken: token})
+// client makes a REST client of the portal's application.
+func client(t testing.TB, p *pulltest.Portal) *b24pull.Client {
+	t.Helper()
+	c, err := b24pull.New(b24pull.OAuth(p.URL(), oauth2.StaticTokenSource(&oauth2.Token{AccessToken: p.AccessToken()})), b24pull.WithHTTPClient(p.HTTPClient()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func newTestLogger(w io.Writer) *slog.Logger {

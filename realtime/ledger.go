@@ -26,7 +26,14 @@ func (l *ledger) deliver(k key) {
 	l.open[k] = struct{}{}
 }
 
-// handle enters a message as handled; one that never goes to the user counts as handled too.
+// handled enters a message as handled. One that the server does not keep is in no book: it cannot come again.
+func (l *ledger) handled(m Message) {
+	if !m.transient {
+		l.handle(m.key)
+	}
+}
+
+// handle enters the key of a handled message, or of one that never goes to the user.
 func (l *ledger) handle(k key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -44,6 +51,15 @@ func (l *ledger) advance(known mid) {
 		if k.mid.less(pos) {
 			delete(l.done, k)
 		}
+	}
+}
+
+// forget lets go of handled messages that cannot come again.
+func (l *ledger) forget(keys []key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range keys {
+		delete(l.done, k)
 	}
 }
 

@@ -54,7 +54,7 @@ const (
 )
 
 // connect opens a link in a role, in place of the one before.
-func (l *loop) connect(r role, t transport, url string) {
+func (l *loop) connect(r role, t transport, at address) {
 	var generation uint64 = 1
 	if before := l.links[r]; before != nil {
 		before.hangUp(closeNormal)
@@ -63,7 +63,7 @@ func (l *loop) connect(r role, t transport, url string) {
 	ctx, cancel := context.WithCancel(l.ctx)
 	l.links[r] = &link{generation: generation, up: true, cancel: cancel, tasks: &l.tasks}
 	p := &poster{post: l.post, role: r, generation: generation}
-	l.tasks.Go(func() { serve(ctx, t, url, p) })
+	l.tasks.Go(func() { serve(ctx, t, at, p) })
 }
 
 func (k *link) isUp() bool { return k != nil && k.up }
@@ -100,8 +100,8 @@ func (l *loop) post(in inbound) {
 }
 
 // serve is the task behind a link: it opens the connection and posts what comes, until it ends.
-func serve(ctx context.Context, t transport, url string, p *poster) {
-	c, err := t.open(ctx, url, p)
+func serve(ctx context.Context, t transport, at address, p *poster) {
+	c, err := t.open(ctx, at, p)
 	if err != nil {
 		p.tell(inDown, err)
 		return

@@ -172,7 +172,7 @@ func (l *loop) read(now time.Time) {
 	l.readFrom = now
 	after := l.session.beginRead(now)
 	l.timers.arm(timerRead, now.Add(readSent))
-	l.connect(roleRead, l.poll, l.endpoint.pollAfter(after))
+	l.connect(roleRead, l.poll, l.endpoint.poll.after(after))
 }
 
 // abortRead breaks off the read that is under way, if any.
@@ -277,7 +277,7 @@ func (l *loop) readOver(how readOutcome, cause error) {
 func (l *loop) messages(batch *[]decoded, now time.Time, take func(Message, time.Time) bool) {
 	for _, d := range *batch {
 		if d.err != nil {
-			if l.session.undecodable(d.message.key, now) {
+			if l.session.undecodable(d.message, now) {
 				l.undecodable(d.err)
 			}
 			continue

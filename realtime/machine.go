@@ -1,5 +1,7 @@
 package realtime
 
+import "sync/atomic"
+
 // State is where a subscription stands.
 type State uint8
 
@@ -16,6 +18,12 @@ const (
 func (s State) String() string {
 	return [...]string{"idle", "configuring", "connecting", "live", "waiting", "paused", "closed"}[s]
 }
+
+// stateBox shows the state to other goroutines.
+type stateBox struct{ v atomic.Uint32 }
+
+func (b *stateBox) set(s State) { b.v.Store(uint32(s)) }
+func (b *stateBox) get() State  { return State(b.v.Load()) }
 
 // An event is something the machine decides upon.
 type event struct {

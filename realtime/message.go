@@ -19,15 +19,15 @@ type Message struct {
 	Extra   json.RawMessage // server_time, server_time_unix, server_name and the like; nil if none
 	Time    time.Time       // when the server took the message, to the second, UTC; zero if it sent none
 	Sender  Sender
-	Channel ChannelType
 	ID      string // the server's mid, 26 digits; empty where the server gives none
 
 	Replayed bool // found in the server's history, not received live
 	Late     bool // its turn has passed: a message with a greater ID came before it
 
-	key    key
-	size   int     // bytes of memory that this message pins
-	ledger *ledger // where it is accounted for; nil until delivered
+	key       key
+	transient bool    // the server has said that it does not keep it: no read will bring it
+	size      int     // bytes of memory that this message pins
+	ledger    *ledger // where it is accounted for; nil until delivered
 }
 
 // Clone returns a copy of m that shares no memory with it.
@@ -69,26 +69,6 @@ func (t SenderType) String() string {
 		return "client"
 	case SenderBackend:
 		return "backend"
-	default:
-		return "unknown"
-	}
-}
-
-// ChannelType says through which channel a message came. Frames of server versions 3 to 5 do not tell.
-type ChannelType uint8
-
-const (
-	ChannelUnknown ChannelType = iota
-	ChannelPrivate             // of one user
-	ChannelShared              // of all users of the portal or application
-)
-
-func (t ChannelType) String() string {
-	switch t {
-	case ChannelPrivate:
-		return "private"
-	case ChannelShared:
-		return "shared"
 	default:
 		return "unknown"
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/crc32"
-	"strconv"
 )
 
 // A mid is 26 decimal digits: 10 of the Unix second in which the server's sequence began and a 16-digit
@@ -62,19 +61,6 @@ func midFromBCD(id []byte) (m mid, ok bool) {
 		}
 	}
 	return m, true
-}
-
-// parseMid reads 26 decimal digits.
-func parseMid(s string) (m mid, ok bool) {
-	if len(s) != midDigits {
-		return mid{}, false
-	}
-	epoch, err1 := strconv.ParseUint(s[:epochDigits], 10, 64)
-	counter, err2 := strconv.ParseUint(s[epochDigits:], 10, 64)
-	if err1 != nil || err2 != nil {
-		return mid{}, false
-	}
-	return mid{epoch, counter}, true
 }
 
 // A key tells a message from every other: its mid and, since a server that lost its data can give a mid

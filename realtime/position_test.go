@@ -11,28 +11,27 @@ import (
 func midAt(n uint64) mid { return mid{1795421100, n} }
 
 func TestMid(t *testing.T) {
-	m, ok := parseMid("17954211000000000000053284")
+	m, ok := midFromBCD([]byte{0x17, 0x95, 0x42, 0x11, 0, 0, 0, 0, 0, 0, 5, 0x32, 0x84})
 	if !ok || m != (mid{1795421100, 53284}) {
-		t.Fatalf("parsed %v, %v", m, ok)
+		t.Fatalf("read %v, %v", m, ok)
 	}
 	if got := m.String(); got != "17954211000000000000053284" {
 		t.Errorf("String is %s", got)
 	}
-	for _, bad := range []string{"", "12", "1795421100000000000005328x", "-7954211000000000000053284", "+7954211000000000000053284", "179542110000000000000532840"} {
-		if m, ok := parseMid(bad); ok {
-			t.Errorf("%q parsed as %v", bad, m)
+	for _, bad := range [][]byte{nil, {0x17}, []byte("0123456789ab\xff"), make([]byte, 14)} {
+		if m, ok := midFromBCD(bad); ok {
+			t.Errorf("%x read as %v", bad, m)
 		}
 	}
-	prev := map[string]string{
-		"17954211000000000000053284": "17954211000000000000053283",
-		"17954211000000000000000001": "17954211000000000000000000",
-		"17954211000000000000000000": "17954210999999999999999999",
-		"00000000000000000000000000": "00000000000000000000000000",
+	prev := map[mid]mid{
+		{1795421100, 53284}: {1795421100, 53283},
+		{1795421100, 1}:     {1795421100, 0},
+		{1795421100, 0}:     {1795421099, 9999999999999999},
+		{0, 0}:              {0, 0},
 	}
 	for from, want := range prev {
-		m, _ := parseMid(from)
-		if got := m.prev().String(); got != want {
-			t.Errorf("before %s is %s, want %s", from, got, want)
+		if got := from.prev(); got != want {
+			t.Errorf("before %v is %v, want %v", from, got, want)
 		}
 	}
 	ordered := []mid{{}, {0, 1}, {1795421100, 0}, {1795421100, 7}, {1795421101, 0}}

@@ -2,6 +2,9 @@ package realtime
 
 import "time"
 
+// manyUnkept is how many messages are remembered although the server seems to keep none.
+const manyUnkept = 4096
+
 // chain is one read of the history from just below the cursor. A read that breaks off goes on from the last
 // message it has shown, and still counts as begun when it first was.
 type chain struct {
@@ -66,7 +69,7 @@ func (s *session) history(m Message, now time.Time) bool {
 	case !s.queue.admit(m.size):
 		return false
 	default:
-		s.remember(m.key, now)
+		s.note(m, now)
 		m.Replayed = true
 		c.found++
 		c.show(m.key.mid)
@@ -151,6 +154,11 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 		s.settleAnchor(now)
 	case result.Complete:
 		s.advance(c.settled, now)
+		s.forgetUnkept(c.start)
+	case how == readSilent:
+		if len(s.above) > manyUnkept { // below that, silence is not trusted that far: the server may have stalled
+			s.forgetUnkept(c.start)
+		}
 	default:
 		again = c.found > 0
 	}

@@ -31,13 +31,13 @@ type session struct {
 
 	seen   map[key]time.Time // when it first arrived; all from known on, and for a while what it passed
 	above  []key             // seen and not below known
-	passed []generation      // seen and below known, by the move that passed them
+	passed []generation      // seen, and no read will bring them: below known, or never kept
 
 	chain *chain
 	since int // messages that arrived since the last read began
 }
 
-// generation is what one move of the cursor has passed.
+// generation is what one move of the cursor has passed, or what came in one second.
 type generation struct {
 	at   time.Time
 	keys []key
@@ -77,27 +77,48 @@ func (s *session) live(m Message, now time.Time) bool {
 	if !s.queue.admit(m.size) {
 		return false
 	}
-	s.remember(m.key, now)
+	s.note(m, now)
 	s.order.live(m, now)
 	return true
 }
 
-// undecodable takes the key of a message that could not be decoded, and tells whether it is news.
-func (s *session) undecodable(k key, now time.Time) bool {
-	if k == (key{}) {
+// undecodable takes what is known of a message that could not be decoded, and tells whether it is news.
+func (s *session) undecodable(m Message, now time.Time) bool {
+	if m.key == (key{}) {
 		return true
 	}
-	if _, repeat := s.seen[k]; repeat {
+	if _, repeat := s.seen[m.key]; repeat {
 		return false
 	}
-	s.remember(k, now)
-	s.ledger.handle(k)
+	s.note(m, now)
+	s.ledger.handled(m)
 	return true
+}
+
+// note remembers a message that has just been seen first.
+func (s *session) note(m Message, now time.Time) {
+	if m.transient {
+		s.rememberTransient(m.key, now)
+		return
+	}
+	s.remember(m.key, now)
 }
 
 func (s *session) remember(k key, now time.Time) {
 	s.seen[k] = now
 	s.above = append(s.above, k)
+}
+
+// rememberTransient remembers a message that no read will bring, for as long as one that the cursor has passed.
+func (s *session) rememberTransient(k key, now time.Time) {
+	s.seen[k] = now
+	last := len(s.passed) - 1
+	if last < 0 || now.Sub(s.passed[last].at) >= time.Second {
+		s.passed = append(s.passed, generation{at: now})
+		last++
+	}
+	s.passed[last].keys = append(s.passed[last].keys, k)
+	s.forget(now)
 }
 
 func (s *session) emit(m Message) {
@@ -107,7 +128,9 @@ func (s *session) emit(m Message) {
 		s.newest = m.key.mid
 	}
 	m.ledger = s.ledger
-	s.ledger.deliver(m.key)
+	if !m.transient {
+		s.ledger.deliver(m.key)
+	}
 	s.queue.push(m)
 }
 
@@ -137,6 +160,23 @@ func (s *session) advance(to mid, now time.Time) {
 	s.above = kept
 	s.passed = append(s.passed, gone)
 	s.ledger.advance(to)
+}
+
+// forgetUnkept lets go of what a read that began at start would have moved the cursor to, or shown alone, if the
+// server still kept it: no later read can bring it.
+func (s *session) forgetUnkept(start time.Time) {
+	var gone []key
+	kept := s.above[:0]
+	for _, k := range s.above {
+		if k.mid != s.known && s.seen[k].Before(start.Add(-rememberPassed)) {
+			gone = append(gone, k)
+			delete(s.seen, k)
+		} else {
+			kept = append(kept, k)
+		}
+	}
+	s.above = kept
+	s.ledger.forget(gone)
 }
 
 // forget lets go of what the cursor has passed long ago.

@@ -28,7 +28,7 @@ func BenchmarkSession(b *testing.B) {
 			now = now.Add(time.Second / 300)
 			s.live(message(n), now)
 			m := pop(q)
-			m.ledger.handle(m.key)
+			m.ledger.handled(m)
 			if n%2500 == 0 && n > 5000 {
 				s.beginRead(now)
 				for i := n - 5000; i <= n; i++ {

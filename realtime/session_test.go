@@ -87,7 +87,7 @@ func (s *stream) want(messages ...string) {
 			text += "L"
 		}
 		got = append(got, text)
-		m.ledger.handle(m.key)
+		m.ledger.handled(m)
 	}
 	if !slices.Equal(got, messages) {
 		s.t.Errorf("delivered %q, want %q", got, messages)
@@ -330,6 +330,49 @@ func TestSameMidOtherBody(t *testing.T) {
 	other.key.sum = 1
 	s.live(other, s.now)
 	s.want("5", "5")
+}
+
+// TestUnkeptIsForgotten: what the server does not keep, by its own word or by a read that should have shown it, is
+// not remembered for ever, and stands in no cursor.
+func TestUnkeptIsForgotten(t *testing.T) {
+	s := newStream(t, after(4))
+	const n = 20_000 // one a second
+	for i := uint64(5); i <= n; i++ {
+		m := s.message(i, 0)
+		m.transient = i%2 == 0 // the server does not say of the others
+		s.live(m, s.now)
+		got, _, ok := s.queue.tryPop()
+		if !ok {
+			t.Fatal("not delivered")
+		}
+		got.ledger.handled(got)
+		if size := len(got.Cursor().done); size > 1000 {
+			t.Fatalf("a cursor of %d messages", size)
+		}
+		s.pass(time.Second)
+		if i%100 == 0 {
+			s.reads(4)
+		}
+	}
+	s.wantKnown(4)
+	if len(s.seen) > 1000 || len(s.above) > 1000 || len(s.ledger.done) > 1000 {
+		t.Errorf("%d messages remembered, %d above the cursor, %d handled", len(s.seen), len(s.above), len(s.ledger.done))
+	}
+	s.live(s.message(n, 0), s.now)
+	s.reads(4)
+	s.want() // neither the last ones nor the cursor's own come again
+}
+
+// TestSilenceIsNotTrustedFar: a read without an answer may have stalled; what it should have shown is not forgotten.
+func TestSilenceIsNotTrustedFar(t *testing.T) {
+	s := newStream(t, Cursor{})
+	s.anchor(nil)
+	s.lives(5)
+	s.pass(time.Hour)
+	s.beginRead(s.now)
+	s.endRead(readSilent, false, s.now)
+	s.reads(5, 6)
+	s.want("5", "6R")
 }
 
 // TestLongHistoryIsNotRemembered: of what the first read shows, only the newest part is kept.

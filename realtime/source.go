@@ -3,7 +3,6 @@ package realtime
 import (
 	"context"
 	"net/http"
-	"sync/atomic"
 
 	"github.com/b24pull/b24pull"
 )
@@ -54,9 +53,3 @@ func (s portalConfig) GetApplicationConfig(ctx context.Context, cache bool) (*b2
 }
 
 func (s portalConfig) HTTPClient() *http.Client { return s.client.HTTPClient() }
-
-// stateBox shows the state to other goroutines.
-type stateBox struct{ v atomic.Uint32 }
-
-func (b *stateBox) set(s State) { b.v.Store(uint32(s)) }
-func (b *stateBox) get() State  { return State(b.v.Load()) }

@@ -167,7 +167,7 @@ func (s *Subscription) consume(ctx context.Context, handle func(context.Context,
 			}
 			return err
 		}
-		m.ledger.handle(m.key)
+		m.ledger.handled(m)
 	}
 }
 

@@ -3,14 +3,47 @@ package realtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
+	"unicode"
+
+	"github.com/b24pull/b24pull/internal/redact"
 )
 
 // A transport opens connections to a push server. Transports carry bytes; they know neither states nor
 // messages.
 type transport interface {
-	// open connects to a URL. The connection lives until it ends, is closed, or ctx is done.
-	open(ctx context.Context, url string, sink sink) (conn, error)
+	// open connects. The connection lives until it ends, is closed, or ctx is done. No error tells a secret.
+	open(ctx context.Context, at address, sink sink) (conn, error)
+}
+
+// An address is where to connect to, and what of it must not be told.
+type address struct {
+	url     string
+	secrets redact.Redactor
+}
+
+// fail says what failed, without the address: net/http and servers like to repeat it.
+func (at address) fail(op string, err error) error {
+	return fmt.Errorf("realtime: %s: %w", op, at.secrets.Error(err))
+}
+
+// reason is a server's text made fit for an error: one line, capped, and nothing at all if it is markup or has a
+// word so long that it may be part of a secret.
+func (at address) reason(text []byte) string {
+	const maxText, maxWord = 120, 24
+	words := strings.FieldsFunc(at.secrets.Text(string(text)), func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) })
+	for _, w := range words {
+		if len(w) > maxWord || strings.ContainsAny(w, "<{") {
+			return ""
+		}
+	}
+	line := strings.Join(words, " ")
+	if len(line) > maxText {
+		line = strings.ToValidUTF8(line[:maxText], "") + "…"
+	}
+	return line
 }
 
 // A conn is one connection. All methods but next can be called from any goroutine.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+
+	"github.com/b24pull/b24pull/internal/redact"
 )
 
 // pollTransport opens polls: HTTP requests whose answer is one frame.
@@ -16,26 +18,11 @@ type pollTransport struct{ client *http.Client }
 func newPollTransport(client *http.Client) *pollTransport {
 	c := *client
 	c.Timeout = 0
-	c.Transport = noRedirect{c.Transport}
+	c.Transport = redact.NoRedirect{Base: c.Transport}
 	return &pollTransport{client: &c}
 }
 
-// noRedirect takes the Location away before net/http can follow it, or print it.
-type noRedirect struct{ next http.RoundTripper }
-
-func (t noRedirect) RoundTrip(req *http.Request) (*http.Response, error) {
-	next := t.next
-	if next == nil {
-		next = http.DefaultTransport
-	}
-	answer, err := next.RoundTrip(req)
-	if err == nil {
-		answer.Header.Del("Location")
-	}
-	return answer, err
-}
-
-func (t *pollTransport) open(ctx context.Context, url string, sink sink) (conn, error) {
+func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
@@ -44,17 +31,17 @@ func (t *pollTransport) open(ctx context.Context, url string, sink sink) (conn, 
 			}
 		},
 	})
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.url, nil)
 	if err != nil {
 		cancel()
-		return nil, linkError("polling", err)
+		return nil, at.fail("polling", err)
 	}
 	answer, err := t.client.Do(req)
 	if err != nil {
 		cancel()
-		return nil, linkError("polling", err)
+		return nil, at.fail("polling", err)
 	}
-	c := &pollConn{body: answer.Body, cancel: cancel}
+	c := &pollConn{at: at, body: answer.Body, cancel: cancel}
 	switch answer.StatusCode {
 	case http.StatusOK:
 		return c, nil
@@ -64,12 +51,13 @@ func (t *pollTransport) open(ctx context.Context, url string, sink sink) (conn, 
 	default:
 		reason, _ := io.ReadAll(io.LimitReader(answer.Body, 512))
 		c.close(closeNormal)
-		return nil, &StatusError{Status: answer.StatusCode, Reason: plainReason(reason)}
+		return nil, &StatusError{Status: answer.StatusCode, Reason: at.reason(reason)}
 	}
 }
 
 // pollConn is a poll that has been answered.
 type pollConn struct {
+	at     address
 	body   io.ReadCloser
 	cancel context.CancelFunc
 	read   bool
@@ -80,7 +68,7 @@ func (c *pollConn) next() (io.Reader, error) {
 		return nil, io.EOF
 	}
 	c.read = true
-	return &pollFrame{c.body}, nil
+	return &pollFrame{c.at, c.body}, nil
 }
 
 func (c *pollConn) ping() error { return fmt.Errorf("realtime: a poll has no ping") }
@@ -90,13 +78,16 @@ func (c *pollConn) close(int) {
 	_ = c.body.Close()
 }
 
-// pollFrame keeps the URL out of a body's errors.
-type pollFrame struct{ body io.Reader }
+// pollFrame keeps secrets out of a body's errors, and a body that ends by accident apart from one that ends.
+type pollFrame struct {
+	at   address
+	body io.Reader
+}
 
 func (f *pollFrame) Read(p []byte) (int, error) {
 	n, err := f.body.Read(p)
 	if err != nil && err != io.EOF {
-		err = linkError("reading the answer of a poll", err)
+		err = f.at.fail("reading the answer of a poll", err)
 	}
 	return n, err
 }

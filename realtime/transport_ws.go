@@ -43,12 +43,12 @@ func dialerFrom(client *http.Client) (*websocket.Dialer, error) {
 	return d, nil
 }
 
-func (t *socketTransport) open(ctx context.Context, url string, sink sink) (conn, error) {
-	ws, answer, err := t.dialer.DialContext(ctx, url, nil)
+func (t *socketTransport) open(ctx context.Context, at address, sink sink) (conn, error) {
+	ws, answer, err := t.dialer.DialContext(ctx, at.url, nil)
 	if err != nil {
-		return nil, refused("connecting the websocket", answer, err)
+		return nil, at.refused(answer, err)
 	}
-	c := &socketConn{ws: ws}
+	c := &socketConn{at: at, ws: ws}
 	context.AfterFunc(ctx, func() { c.close(closeNormal) })
 	ws.SetPingHandler(func(payload string) error {
 		err := c.control(websocket.PongMessage, []byte(payload))
@@ -64,15 +64,16 @@ func (t *socketTransport) open(ctx context.Context, url string, sink sink) (conn
 }
 
 // refused makes the error of a handshake; the answer holds the server's reason, if it was one.
-func refused(op string, answer *http.Response, err error) error {
+func (at address) refused(answer *http.Response, err error) error {
 	if answer == nil || !errors.Is(err, websocket.ErrBadHandshake) {
-		return linkError(op, err)
+		return at.fail("connecting the websocket", err)
 	}
 	body, _ := io.ReadAll(io.LimitReader(answer.Body, 512))
-	return &StatusError{Status: answer.StatusCode, Reason: plainReason(body)}
+	return &StatusError{Status: answer.StatusCode, Reason: at.reason(body)}
 }
 
 type socketConn struct {
+	at   address
 	ws   *websocket.Conn
 	once sync.Once
 }
@@ -82,16 +83,11 @@ func (c *socketConn) next() (io.Reader, error) {
 	if err == nil {
 		return frame, nil
 	}
-	return nil, socketError(err)
-}
-
-// socketError gives the websocket library's errors our own types.
-func socketError(err error) error {
 	var closed *websocket.CloseError
 	if errors.As(err, &closed) && closed.Code != websocket.CloseAbnormalClosure {
-		return &CloseError{Code: closed.Code, Reason: plainReason([]byte(closed.Text))}
+		return nil, &CloseError{Code: closed.Code, Reason: c.at.reason([]byte(closed.Text))}
 	}
-	return linkError("the websocket broke off", err)
+	return nil, c.at.fail("the websocket broke off", err)
 }
 
 func (c *socketConn) ping() error { return c.control(websocket.PingMessage, nil) }

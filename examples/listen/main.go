@@ -40,6 +40,11 @@ func main() {
 	os.Exit(code)
 }
 
+const help = `listen prints the events of a Bitrix24 portal. With nothing set it starts a portal in memory.
+For a real one set B24PULL_WEBHOOK, or B24PULL_PORTAL and B24PULL_ACCESS_TOKEN.
+
+`
+
 // program is the command with its surroundings.
 type program struct {
 	getenv         func(string) string
@@ -61,18 +66,23 @@ var errUsage = errors.New("usage")
 
 func (p *program) run(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("listen", flag.ContinueOnError)
-	flags.SetOutput(p.stderr)
+	flags.SetOutput(io.Discard) // a mistake gets one line, below
 	flags.StringVar(&p.configFile, "config", "", "listen with the config in this JSON `file`: the result object of pull.application.config.get or pull.config.get")
 	flags.BoolVar(&p.json, "json", false, "print one JSON object a line")
 	flags.BoolVar(&p.emit, "emit", false, "have the portal send one event, with pull.application.event.add (OAuth only)")
 	flags.IntVar(&p.count, "n", 0, "stop after so many events (0: never)")
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return 0
-		}
-		return exitUsage
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(p.stderr, help)
+		flags.SetOutput(p.stderr)
+		flags.PrintDefaults()
+		return 0
+	case err != nil:
+		err = fmt.Errorf("%w: %w; see -help", errUsage, err)
+	default:
+		err = p.checkArgs(flags.Args())
 	}
-	err := p.checkArgs(flags.Args())
 	if err == nil {
 		err = p.listen(ctx)
 	}
@@ -117,7 +127,7 @@ func (p *program) listen(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	started := make(chan error, 1)
-	go func() { started <- p.whenReady(ctx, sub, portal) }()
+	go func() { started <- p.whenReady(ctx, sub, portal, notes) }()
 
 	err = p.print(ctx, sub)
 	cancel()
@@ -125,12 +135,13 @@ func (p *program) listen(ctx context.Context) error {
 }
 
 // whenReady does what has to wait until nothing sent is missed.
-func (p *program) whenReady(ctx context.Context, sub *realtime.Subscription, portal *target) error {
+func (p *program) whenReady(ctx context.Context, sub *realtime.Subscription, portal *target, notes *notes) error {
 	select {
 	case <-sub.Ready():
 	case <-ctx.Done():
 		return nil
 	}
+	notes.say("ready: what is sent from now on is printed")
 	if p.emit {
 		err := portal.client.AddApplicationEvent(ctx, b24pull.ApplicationEvent{Command: "listen.hello", Params: map[string]string{"text": "sent by -emit"}})
 		if err != nil {

@@ -216,6 +216,8 @@ func TestMistakes(t *testing.T) {
 		{"no such file", nil, []string{"-config", "no-such-file.json"}, "no-such-file.json"},
 		{"a broken config", nil, []string{"-config", broken}, "server"},
 		{"an argument", nil, []string{"portal"}, "portal"},
+		{"an unknown flag", nil, []string{"-verbose"}, "-verbose"},
+		{"a count that is none", nil, []string{"-n", "many"}, "many"},
 		{"a negative count", nil, []string{"-n", "-1"}, "-n"},
 	}
 	for _, tt := range tests {
@@ -256,6 +258,20 @@ func TestProcess(t *testing.T) {
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("after an interrupt: %v", err)
+	}
+}
+
+func TestOneLine(t *testing.T) {
+	tests := map[string]string{
+		"{\n  \"text\": \"a b\"\n}":            `{"text":"a b"}`,
+		`["первое ✓"]`:                         `["первое ✓"]`,
+		"[\"\u009b2J\u202e\u007f\U000e0001\"]": `["\u009b2J\u202e\u007f\udb40\udc01"]`,
+		"":                                     "",
+	}
+	for params, want := range tests {
+		if got := oneLine(json.RawMessage(params)); got != want {
+			t.Errorf("%q prints as %s, want %s", params, got, want)
+		}
 	}
 }
 

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/b24pull/b24pull/realtime"
 )
@@ -23,8 +27,27 @@ func printEvent(w io.Writer, m realtime.Message, asJSON bool) error {
 	if m.Replayed {
 		mark = "  (from the history)"
 	}
-	_, err := fmt.Fprintf(w, "%s  %-12s %-16s %s%s\n", m.Time.Local().Format(time.DateTime), printable(m.Module), printable(m.Command), m.Params, mark)
+	_, err := fmt.Fprintf(w, "%s  %-12s %-16s %s%s\n", m.Time.Local().Format(time.DateTime), printable(m.Module), printable(m.Command), oneLine(m.Params), mark)
 	return err
+}
+
+// oneLine is JSON on one line, with everything escaped that would play tricks on the terminal.
+func oneLine(params json.RawMessage) string {
+	var compact bytes.Buffer
+	if json.Compact(&compact, params) != nil {
+		return ""
+	}
+	var line strings.Builder
+	for _, r := range compact.String() {
+		if unicode.IsPrint(r) {
+			line.WriteRune(r)
+			continue
+		}
+		for _, u := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&line, "\\u%04x", u)
+		}
+	}
+	return line.String()
 }
 
 type jsonEvent struct {

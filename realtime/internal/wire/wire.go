@@ -40,7 +40,8 @@ const (
 type OutgoingMessage struct {
 	ID         []byte
 	Body       []byte
-	Expiry     uint32 // seconds; 0: not kept, or not sent
+	Expiry     uint32 // seconds; 0: not kept
+	HasExpiry  bool   // whether Expiry was sent
 	Created    uint32 // Unix seconds; 0: not sent
 	SenderType SenderType
 	SenderID   []byte
@@ -57,7 +58,7 @@ func (m *OutgoingMessage) Parse(buf []byte) error {
 			m.Body, _ = protowire.ConsumeBytes(value)
 		case num == fieldExpiry && typ == protowire.VarintType:
 			v, _ := protowire.ConsumeVarint(value)
-			m.Expiry = uint32(v)
+			m.Expiry, m.HasExpiry = uint32(v), true
 		case num == fieldCreated && typ == protowire.Fixed32Type:
 			m.Created, _ = protowire.ConsumeFixed32(value)
 		case num == fieldSender && typ == protowire.BytesType:

@@ -49,7 +49,7 @@ type TokenRefresher interface {
 	Refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Token, error)
 }
 
-// Webhook calls as the owner of an inbound webhook. url is the webhook's address
+// Webhook calls as the owner of an incoming webhook. url is the webhook's address
 // as the portal shows it, https://portal.bitrix24.com/rest/USER/CODE/, and is a
 // secret. New checks it: https is required, http is taken for a loopback host
 // only.

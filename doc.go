@@ -9,7 +9,7 @@
 //
 // OAuth is for applications and takes an oauth2.TokenSource; a TokenRefresher is
 // asked for another token when the portal refuses one as expired. Webhook is for
-// the user behind an inbound webhook. Portals give GetApplicationConfig to OAuth
+// the user behind an incoming webhook. Portals give GetApplicationConfig to OAuth
 // only and GetConfig to a webhook only; the other way they answer
 // ErrWrongAuthType.
 //

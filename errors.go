@@ -69,8 +69,8 @@ func matches(code string, target error) bool {
 	return ok && code != "" && e == codes[strings.ToLower(code)]
 }
 
-// APIError is the portal's refusal of a call, or an answer that is none: no JSON,
-// a redirect, too long.
+// APIError is the portal's refusal of a call, or an answer that is not a valid one:
+// no JSON, a redirect, too long.
 type APIError struct {
 	// Status is the HTTP status. An error can come with 200.
 	Status int

@@ -11,6 +11,24 @@
 //
 // The portal behaves like a real one where that hurts: what is published
 // between a history read and the registration is not sent live, and a
-// websocket gets nothing between a ping and its pong. A client that survives
-// it survives a portal.
+// websocket gets nothing between a ping and its pong.
+//
+// A test of a service that listens with package realtime, on virtual time:
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		portal := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()))
+//		defer portal.Close()
+//		tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: portal.AccessToken()})
+//		client, err := b24pull.New(b24pull.OAuth(portal.URL(), tokens), b24pull.WithHTTPClient(portal.HTTPClient()))
+//		…
+//		sub, err := realtime.Subscribe(client)
+//		…
+//		go sub.Run(t.Context(), service)
+//		<-sub.Ready()
+//		portal.Emit(pulltest.Message{Command: "order.changed", Params: map[string]any{"id": 7}})
+//		portal.Cut()
+//		portal.Emit(pulltest.Message{Command: "order.changed", Params: map[string]any{"id": 8}})
+//		time.Sleep(time.Minute) // passes at once
+//		// the service has seen both
+//	})
 package pulltest

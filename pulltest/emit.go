@@ -23,12 +23,12 @@ const defaultExpiry = 24 * time.Hour
 
 // Message is what [Portal.Emit] publishes.
 type Message struct {
-	Module  string // module_id; "application" if empty
-	Command string
+	Module  string        // module_id; "application" if empty
+	Command string        // names the event
 	Params  any           // marshalled to JSON; nil is PHP's empty array, []
 	Expiry  time.Duration // how long it is kept, rounded up to seconds, at most 24 h; 0 is 24 h, negative: not kept
 	Body    string        // if set, the body as it is, instead of Module, Command and Params
-	To      Target
+	To      Target        // the channel; Private, the application's own, by default
 }
 
 // Emit publishes a message as the portal itself does, with the extra object of

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log"
 	"net"
@@ -27,6 +28,7 @@ type Portal struct {
 	config   *configBook
 	auth     *auth
 	client   *http.Client
+	leaf     *x509.Certificate
 	server   *http.Server
 	listener *serverListener
 
@@ -54,6 +56,7 @@ func NewPortal(opts ...Option) *Portal {
 	}
 	p.listener = &serverListener{Listener: inner, conns: make(map[*serverConn]struct{})}
 	p.url = "https://" + host
+	p.leaf = cert.Leaf
 	p.client = newClient(o.network, &tls.Config{RootCAs: roots})
 	p.config = newConfigBook(p.url+pushPath, p.push.signer, o.seed)
 	p.server = &http.Server{
@@ -187,6 +190,11 @@ func (p *Portal) AccessToken() string {
 // ExpireToken ends the life of the present access token, which is answered 401
 // expired_token from now on, and returns a new one.
 func (p *Portal) ExpireToken() string { return p.auth.renew() }
+
+// Certificate returns the certificate the portal shows, signed by itself, for
+// clients that cannot use HTTPClient: another process, say, that is given it as
+// a PEM file in SSL_CERT_FILE.
+func (p *Portal) Certificate() *x509.Certificate { return p.leaf }
 
 // HTTPClient returns a client that trusts the portal's certificate and reaches
 // it over its Network, if it has one. It speaks HTTP/1.1 only and sets no

@@ -200,3 +200,21 @@ func TestPortalsOnOneNetwork(t *testing.T) {
 		expect(t, "the second's websocket heard", texts(t, next(t, ws)), "to the second")
 	})
 }
+
+// TestCertificate: a client of its own trusts the portal by its certificate.
+func TestCertificate(t *testing.T) {
+	p := pulltest.NewPortal()
+	defer p.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(p.Certificate())
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(p.Webhook() + "pull.config.get")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+}

@@ -22,6 +22,12 @@ type Cursor struct {
 // IsZero reports whether c is no position.
 func (c Cursor) IsZero() bool { return c.pos.isZero() && len(c.done) == 0 }
 
+// String is the text that MarshalText gives.
+func (c Cursor) String() string {
+	text, _ := c.MarshalText()
+	return string(text)
+}
+
 // The text of a cursor is a version, a dot and the encoded position. Version 1 is a position by mid.
 const cursorV1 = "1."
 

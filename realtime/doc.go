@@ -3,7 +3,7 @@
 //
 // A [Subscription] is made from a source of the connection data, usually a *b24pull.Client, and run once:
 //
-//	sub, err := realtime.Subscribe(client)
+//	sub, err := realtime.Subscribe(client, realtime.WithLogger(slog.Default()))
 //	for msg, err := range sub.Messages(ctx) {
 //		if err != nil {
 //			return err
@@ -38,8 +38,8 @@
 // # Slow handlers
 //
 // Between the connection and the user stands a queue of 4,096 messages and 16 MiB. A push server cannot be told
-// to wait, so a full queue disconnects (StatePaused), and half an empty one connects again and reads what was
-// missed. Messages without a time to live that come meanwhile are lost.
+// to wait, so a full queue disconnects (StatePaused), and once it is half empty what was
+// missed is read, and then there is a connection again. Messages without a time to live that come meanwhile are lost.
 //
 // # Two processes
 //

@@ -27,7 +27,7 @@ var errFrame = errors.New("frame cannot be decoded")
 // around it are delivered.
 type DecodeError struct {
 	ID  string // of the message, empty if it could not be read
-	Err error
+	Err error  // what is wrong with it
 }
 
 func (e *DecodeError) Error() string {
@@ -39,11 +39,11 @@ func (e *DecodeError) Error() string {
 
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// HandlerError is the error of a handler, which stops Run. The message is not committed: it comes again to a
-// subscription that goes on from a cursor taken before it.
+// HandlerError is the error of a handler, which stops Run. The message does not count as handled: it comes again
+// to a subscription that goes on from a cursor taken before it.
 type HandlerError struct {
-	Message Message
-	Err     error
+	Message Message // the one that was not handled
+	Err     error   // what the handler returned
 }
 
 func (e *HandlerError) Error() string {

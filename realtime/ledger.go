@@ -23,6 +23,7 @@ func newLedger(from Cursor) *ledger {
 func (l *ledger) deliver(k key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	delete(l.done, k)
 	l.open[k] = struct{}{}
 }
 

@@ -33,11 +33,12 @@ type loop struct {
 	state   *stateBox
 	ready   chan struct{}
 
-	ctx    context.Context
-	inbox  chan inbound
-	tasks  sync.WaitGroup
-	status status
-	err    error // why it ends
+	ctx     context.Context
+	inbox   chan inbound
+	tasks   sync.WaitGroup
+	status  status
+	err     error // why it ends
+	trouble error // why it is not connected
 
 	endpoint endpoint
 	session  *session
@@ -72,11 +73,21 @@ func (l *loop) run(ctx context.Context, from Cursor) error {
 		case <-l.timers.c():
 			l.expire()
 		case <-ctx.Done():
-			l.handle(event{kind: evStop}, ctx.Err())
+			l.handle(event{kind: evStop}, stopCause(ctx))
 		}
 		l.afterEvent()
 	}
 	return l.err
+}
+
+// stopCause is what went wrong, nil if the user wanted no more.
+func stopCause(ctx context.Context) error {
+	switch cause := context.Cause(ctx); cause {
+	case errClosed, errLeft:
+		return nil
+	default:
+		return cause
+	}
 }
 
 // handle has decide decide, and does it.
@@ -97,8 +108,13 @@ func (l *loop) handle(e event, cause error) {
 			l.timers.disarm(timerProved, timerQuiet, timerPong)
 		}
 	}
-	if after == StateClosed {
+	switch {
+	case after == StateClosed:
 		l.err = cause
+	case after == StateLive:
+		l.trouble = nil
+	case cause != nil:
+		l.trouble = cause
 	}
 	l.state.set(after)
 	change := StateChange{From: before.state, To: after, Attempt: l.status.attempt, Delay: l.delay, Cause: cause}
@@ -349,9 +365,13 @@ var (
 	errNoAnswer = errors.New("realtime: a read was not answered")
 )
 
+// logChange logs at Info what breaks the connection and what mends it, at Error what ends the subscription.
 func (l *loop) logChange(c StateChange) {
 	level := slog.LevelDebug
-	if c.Cause != nil && c.To != StateClosed {
+	switch {
+	case c.To == StateClosed && c.Cause != nil && l.ctx.Err() == nil:
+		level = slog.LevelError
+	case c.Cause != nil && c.To != StateClosed, c.To == StateLive, c.To == StatePaused:
 		level = slog.LevelInfo
 	}
 	l.log.Log(l.ctx, level, "state", "from", c.From.String(), "to", c.To.String(), "attempt", c.Attempt, "delay", c.Delay, "cause", c.Cause)

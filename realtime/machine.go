@@ -15,6 +15,7 @@ const (
 	StateClosed                   // over, for good
 )
 
+// String is the name of the state in lower case.
 func (s State) String() string {
 	return [...]string{"idle", "configuring", "connecting", "live", "waiting", "paused", "closed"}[s]
 }

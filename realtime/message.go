@@ -18,8 +18,8 @@ type Message struct {
 	Params  json.RawMessage // nil if the server sent none; PHP writes an empty object as []
 	Extra   json.RawMessage // server_time, server_time_unix, server_name and the like; nil if none
 	Time    time.Time       // when the server took the message, to the second, UTC; zero if it sent none
-	Sender  Sender
-	ID      string // the server's mid, 26 digits; empty where the server gives none
+	Sender  Sender          // who published it
+	ID      string          // the server's mid, 26 digits; empty where the server gives none
 
 	Replayed bool // found in the server's history, not received live
 	Late     bool // its turn has passed: a message with a greater ID came before it
@@ -28,6 +28,11 @@ type Message struct {
 	transient bool    // the server has said that it does not keep it: no read will bring it
 	size      int     // bytes of memory that this message pins
 	ledger    *ledger // where it is accounted for; nil until delivered
+}
+
+// String is the module, the command and the params.
+func (m Message) String() string {
+	return fmt.Sprintf("%s %s %s", m.Module, m.Command, m.Params)
 }
 
 // Clone returns a copy of m that shares no memory with it.
@@ -50,8 +55,8 @@ func (m Message) Cursor() Cursor {
 // Sender says who published a message. Only a backend's message is the portal's own word; a client's message
 // comes from another user's browser or application.
 type Sender struct {
-	Type SenderType
-	ID   string // public id of the sending client, hex; empty for the backend
+	Type SenderType // backend or client, if the server said
+	ID   string     // public id of the sending client, hex; empty for the backend
 }
 
 // SenderType is the kind of a Sender.
@@ -63,6 +68,7 @@ const (
 	SenderBackend                   // the portal
 )
 
+// String is the name of the kind in lower case.
 func (t SenderType) String() string {
 	switch t {
 	case SenderClient:

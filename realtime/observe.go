@@ -8,7 +8,7 @@ type Event interface{ event() }
 
 // StateChange tells that the subscription has entered another state.
 type StateChange struct {
-	From, To State
+	From, To State         // never the same
 	Attempt  int           // failed attempts since a connection last proved itself by lasting
 	Delay    time.Duration // StateWaiting: how long until the next attempt
 	Cause    error         // what ended the state before, nil if nothing went wrong; holds no secret
@@ -26,7 +26,7 @@ type ReadEnded struct {
 // addressed to two of a connection's channels does. (That a read shows again what came live is its purpose: these
 // are counted by ReadEnded.)
 type Repeat struct {
-	ID string
+	ID string // of the message
 }
 
 // Undecodable tells that a message, or the rest of a frame, could not be decoded and was passed over.

@@ -29,8 +29,8 @@ const (
 	defaultMaxBytes    = 16 << 20
 )
 
-// WithHTTPClient sets the HTTP client for long polling; the websocket dialer follows its transport. The default
-// is the HTTP client of the source, if it has one, as a *b24pull.Client does.
+// WithHTTPClient sets the HTTP client that the history is read with; the websocket dialer follows its transport:
+// its proxy, its dial functions, its TLS configuration. The client is not modified. The default is the HTTP client of the source, if it has one, as a *b24pull.Client does.
 func WithHTTPClient(c *http.Client) Option {
 	return func(o *options) error {
 		if c == nil {
@@ -53,8 +53,8 @@ func WithDialer(d *websocket.Dialer) Option {
 	}
 }
 
-// WithLogger has the subscription log its state changes and whatever could not be decoded. The default is not
-// to log. No secret is ever logged.
+// WithLogger has the subscription log: at Error what ends it, at Warn what could not be decoded, at Info what
+// breaks a connection and what mends it, at Debug the rest. The default is not to log. No secret is ever logged.
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) error {
 		if l == nil {
@@ -92,7 +92,8 @@ func WithBackoff(delay func(attempt int) time.Duration) Option {
 }
 
 // WithCursor starts behind a position that an earlier subscription to the same channels has given, instead of
-// now. The zero Cursor starts now.
+// now. The zero Cursor starts now. That the channels are still the same is not checked: those of another portal,
+// or new ones after the old ones' 12 hours, have another history.
 func WithCursor(c Cursor) Option {
 	return func(o *options) error {
 		o.cursor = c

@@ -117,6 +117,9 @@ func FuzzCursor(f *testing.F) {
 		if err := again.UnmarshalText(out); err != nil {
 			t.Fatal(err)
 		}
+		if diff := cmp.Diff(c, again, cmp.AllowUnexported(Cursor{}, key{}, mid{})); diff != "" {
+			t.Errorf("(-first +again):\n%s", diff)
+		}
 	})
 }
 

@@ -1,6 +1,9 @@
 package realtime
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // manyUnkept is how many messages are remembered although the server seems to keep none.
 const manyUnkept = 4096
@@ -18,7 +21,8 @@ type chain struct {
 	definite bool
 
 	shown, found int
-	first        mid // of the present answer
+	first        mid     // of the present answer
+	only         Message // the anchor's last message; if the answer is not definite, its only one
 	recent       []anchored
 }
 
@@ -55,6 +59,7 @@ func (s *session) history(m Message, now time.Time) bool {
 	c := s.chain
 	if c.anchor {
 		c.anchorAt(m)
+		c.only = m
 		return true
 	}
 	arrived, repeat := s.seen[m.key]
@@ -111,10 +116,18 @@ func (c *chain) anchorAt(m Message) {
 // settleAnchor places the cursor by the server's clock, on the newest message that is settled, and remembers
 // what is not far below it.
 func (s *session) settleAnchor(now time.Time) {
-	s.anchored = true
 	c := s.chain
+	early := s.early
+	s.anchored, s.early = true, nil
 	if len(c.recent) == 0 {
 		return
+	}
+	if !c.definite {
+		if slices.Contains(early, c.only.key) { // so it has answered the read as a live message
+			s.live(c.only, now)
+			return
+		}
+		s.doubtful = c.only.key
 	}
 	newest := c.recent[len(c.recent)-1].time
 	for _, a := range c.recent {

@@ -10,6 +10,9 @@ const (
 	settleTime = 5 * time.Second
 	// rememberPassed is how long a message is remembered after the cursor has passed it.
 	rememberPassed = 5 * time.Minute
+	// maxEarly bounds what is remembered before the first read is done. Its answer is in doubt only if it is one
+	// message, so the first few are enough.
+	maxEarly = 64
 )
 
 // session is what one subscription knows of the stream: which messages have been seen, how far the history is
@@ -24,8 +27,10 @@ type session struct {
 	ledger *ledger
 	report func(Event)
 
-	known    mid  // C: everything kept up to here has been seen
-	anchored bool // known has been set from the history once, or came with a cursor
+	known    mid   // C: everything kept up to here has been seen
+	anchored bool  // known has been set from the history once, or came with a cursor
+	early    []key // the first that came live before that
+	doubtful key   // the first read's only message: the last one kept, or a live one that answered the read
 	order    orderer
 	newest   mid // the greatest delivered
 
@@ -63,14 +68,19 @@ func newSession(from Cursor, q *queue, now time.Time, report func(Event)) *sessi
 // live takes a message that came over the live connection. It returns false if the queue is full: then the
 // message has not been seen.
 //
-// Before the first read is done nothing is taken at all: the subscription begins when it is, and the read that
-// follows brings what was kept meanwhile.
+// Before the first read is done nothing is taken: the subscription begins when it is, and the read that follows
+// brings what was kept meanwhile.
 func (s *session) live(m Message, now time.Time) bool {
 	if !s.anchored {
+		if len(s.early) < maxEarly {
+			s.early = append(s.early, m.key)
+		}
 		return true
 	}
 	s.since++
-	if _, repeat := s.seen[m.key]; repeat {
+	if m.key == s.doubtful {
+		s.doubtful = key{} // it was published after all that is before the beginning
+	} else if _, repeat := s.seen[m.key]; repeat {
 		s.report(Repeat{ID: m.ID})
 		return true
 	}

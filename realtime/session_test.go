@@ -151,6 +151,48 @@ func TestNothingIsTakenBeforeTheAnchor(t *testing.T) {
 	s.want("4R", "5R")
 }
 
+// TestFirstReadAnsweredLive: with nothing kept the first read hangs, and the first live message answers it. It is
+// delivered if it also comes over the connection, before the read's end or behind it.
+func TestFirstReadAnsweredLive(t *testing.T) {
+	begin := func() *stream {
+		s := newStream(t, Cursor{})
+		s.beginRead(s.now)
+		return s
+	}
+	t.Run("before", func(t *testing.T) {
+		s := begin()
+		s.lives(5)
+		s.shows(5)
+		s.endRead(readEnded, false, s.now)
+		s.lives(5)
+		s.reads(5, 6)
+		s.want("5", "6R")
+	})
+	t.Run("behind", func(t *testing.T) {
+		s := begin()
+		s.shows(5)
+		s.endRead(readEnded, false, s.now)
+		s.lives(5, 5)
+		m, _, _ := s.queue.tryPop()
+		if m.Command != "5" {
+			t.Fatalf("delivered %q", m.Command)
+		}
+		if c := m.Cursor(); len(c.done) != 1 {
+			t.Errorf("its cursor is %v", c)
+		}
+		s.reads(5, 6)
+		s.want("6R")
+	})
+	t.Run("never: it stood before the beginning", func(t *testing.T) {
+		s := begin()
+		s.shows(5)
+		s.endRead(readEnded, false, s.now)
+		s.reads(5)
+		s.reads(5, 6)
+		s.want("6R")
+	})
+}
+
 // TestCursorMovesBySettledReadsOnly: to what such a read has shown and what arrived well before it began.
 func TestCursorMovesBySettledReadsOnly(t *testing.T) {
 	s := newStream(t, after(10))

@@ -18,7 +18,7 @@ type ConfigSource interface {
 // httpClienter is a source that has an HTTP client to offer, as *b24pull.Client has.
 type httpClienter interface{ HTTPClient() *http.Client }
 
-// FromConfig is the source of a config that was got elsewhere: from another REST client, from a file, in a
+// FromConfig is the source of a config that was obtained elsewhere: from another REST client, from a file, in a
 // test. When the push server no longer takes it, the subscription ends with [ErrConfigExpired].
 func FromConfig(cfg *b24pull.Config) ConfigSource {
 	if cfg == nil {

@@ -29,6 +29,8 @@ type Subscription struct {
 	run    bool
 	closed bool
 	cancel context.CancelCauseFunc // of the run; nil before
+
+	trouble error // why the machine was not connected when it stopped; nil if it was
 }
 
 // Subscribe makes a subscription to the portal that source gives the config of. It checks what it is given and
@@ -153,18 +155,30 @@ func (s *Subscription) consume(ctx context.Context, handle func(context.Context,
 		defer close(stopped)
 		s.machine(ctx)
 	}()
-	defer func() { <-stopped }()
-	defer cancel(nil)
+	defer func() {
+		cancel(errLeft) // a panic's way out
+		<-stopped
+	}()
+	err = s.deliver(ctx, handle)
+	cancel(err)
+	<-stopped
+	switch {
+	case context.Cause(ctx) == errClosed && errors.Is(err, context.Canceled):
+		return nil
+	case ctx.Err() != nil && err == ctx.Err() && s.trouble != nil:
+		return fmt.Errorf("%w; not connected: %w", err, s.trouble)
+	}
+	return err
+}
 
+// deliver hands over message by message until there is an error.
+func (s *Subscription) deliver(ctx context.Context, handle func(context.Context, Message) error) error {
 	for {
 		m, err := s.queue.pop(ctx)
-		if err == nil {
-			err = handle(ctx, m)
-		}
 		if err != nil {
-			if context.Cause(ctx) == errClosed && errors.Is(err, context.Canceled) {
-				return nil
-			}
+			return err
+		}
+		if err := handle(ctx, m); err != nil {
 			return err
 		}
 		m.ledger.handled(m)
@@ -199,11 +213,13 @@ func (s *Subscription) machine(ctx context.Context) {
 		ready:   s.ready,
 	}
 	err := l.run(ctx, s.opts.cursor)
+	s.trouble = l.trouble
 	s.queue.finish(err)
 }
 
-// Ready returns a channel that is closed when the subscription first stands: it is connected and knows where
-// the history ends, so what is published from now on arrives. It stays open if the subscription ends before.
+// Ready returns a channel that is closed when the subscription is first established: it is connected and knows
+// where the history ends, so what is published from now on arrives. On channels for which the server keeps
+// nothing, that takes two seconds longer. It stays open if the subscription ends before.
 func (s *Subscription) Ready() <-chan struct{} { return s.ready }
 
 // State returns where the subscription stands. It changes on its own; use [WithObserver] to follow it.

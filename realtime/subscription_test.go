@@ -248,6 +248,30 @@ func TestCancelIsYieldedOnce(t *testing.T) {
 	})
 }
 
+// TestEndTellsTheTrouble: a context that ends while nothing can be reached is told with the reason; a state change
+// has a cause only if something went wrong.
+func TestEndTellsTheTrouble(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.open()
+		l.subscribe(nil)
+		l.portal.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := l.sub.Run(ctx, HandlerFunc(func(context.Context, Message) error { return nil }))
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "refused") {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.start(nil)
+		l.sub.Close()
+		<-l.done
+		if end := l.changes(StateClosed); len(end) != 1 || end[0].Cause != nil {
+			t.Errorf("ended with %+v", end)
+		}
+	})
+}
+
 // TestHandlerError stops Run, and leaves the message to whoever goes on from the cursor before it.
 func TestHandlerError(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {

@@ -24,7 +24,9 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/oauth2"
 
@@ -61,8 +63,12 @@ const (
 	exitUsage  = 2
 )
 
-// errUsage marks what the caller has to correct.
-var errUsage = errors.New("usage")
+// usageError is what the caller has to correct.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 func (p *program) run(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("listen", flag.ContinueOnError)
@@ -79,7 +85,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 		flags.PrintDefaults()
 		return 0
 	case err != nil:
-		err = fmt.Errorf("%w: %w; see -help", errUsage, err)
+		err = usagef("%w; see -help", err)
 	default:
 		err = p.checkArgs(flags.Args())
 	}
@@ -89,7 +95,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return 0
-	case errors.Is(err, errUsage):
+	case errors.As(err, new(usageError)):
 		fmt.Fprintln(p.stderr, "listen:", err)
 		return exitUsage
 	default:
@@ -101,9 +107,9 @@ func (p *program) run(ctx context.Context, args []string) int {
 func (p *program) checkArgs(rest []string) error {
 	switch {
 	case len(rest) > 0:
-		return fmt.Errorf("%w: unexpected argument %q; see -help", errUsage, rest[0])
+		return usagef("unexpected argument %q; see -help", rest[0])
 	case p.count < 0:
-		return fmt.Errorf("%w: -n must not be negative", errUsage)
+		return usagef("-n must not be negative")
 	}
 	return nil
 }
@@ -192,19 +198,20 @@ type target struct {
 
 // portal chooses by flags and environment.
 func (p *program) portal(ctx context.Context) (*target, error) {
-	webhook, portal, token := p.getenv("B24PULL_WEBHOOK"), p.getenv("B24PULL_PORTAL"), p.getenv("B24PULL_ACCESS_TOKEN")
+	env := func(name string) string { return strings.TrimSpace(p.getenv(name)) }
+	webhook, portal, token := env("B24PULL_WEBHOOK"), env("B24PULL_PORTAL"), env("B24PULL_ACCESS_TOKEN")
 	oauth := portal != "" || token != ""
 	var t *target
 	var err error
 	switch {
 	case p.configFile != "" && p.emit:
-		err = fmt.Errorf("%w: -emit needs a portal to ask, and -config has none", errUsage)
+		err = usagef("-emit needs a portal to ask, and -config has none")
 	case p.configFile != "":
 		t, err = p.fromFile()
 	case webhook != "" && oauth:
-		err = fmt.Errorf("%w: set either B24PULL_WEBHOOK, or B24PULL_PORTAL and B24PULL_ACCESS_TOKEN", errUsage)
+		err = usagef("set either B24PULL_WEBHOOK, or B24PULL_PORTAL and B24PULL_ACCESS_TOKEN")
 	case webhook != "" && p.emit:
-		err = fmt.Errorf("%w: -emit needs an application: set B24PULL_PORTAL and B24PULL_ACCESS_TOKEN in place of B24PULL_WEBHOOK", errUsage)
+		err = usagef("-emit needs an application: set B24PULL_PORTAL and B24PULL_ACCESS_TOKEN in place of B24PULL_WEBHOOK")
 	case webhook != "":
 		t, err = p.fromWebhook(ctx, webhook)
 	case oauth:
@@ -230,11 +237,11 @@ const silence = "the application's channels carry only what the application itse
 
 func (p *program) fromOAuth(portal, token string) (*target, error) {
 	if portal == "" || token == "" {
-		return nil, fmt.Errorf("%w: B24PULL_PORTAL and B24PULL_ACCESS_TOKEN go together", errUsage)
+		return nil, usagef("B24PULL_PORTAL and B24PULL_ACCESS_TOKEN go together")
 	}
 	client, err := p.newClient(b24pull.OAuth(portal, oauth2.StaticTokenSource(&oauth2.Token{AccessToken: token})))
 	if err != nil {
-		return nil, fmt.Errorf("%w: B24PULL_PORTAL: %w", errUsage, err)
+		return nil, usagef("B24PULL_PORTAL: %w", err)
 	}
 	return &target{name: client.Portal() + " as an application", note: silence, source: client, client: client}, nil
 }
@@ -244,7 +251,7 @@ func (p *program) fromOAuth(portal, token string) (*target, error) {
 func (p *program) fromWebhook(ctx context.Context, webhook string) (*target, error) {
 	client, err := p.newClient(b24pull.Webhook(webhook))
 	if err != nil {
-		return nil, fmt.Errorf("%w: B24PULL_WEBHOOK: %w", errUsage, err)
+		return nil, usagef("B24PULL_WEBHOOK: %w", err)
 	}
 	t := &target{name: client.Portal() + " with a webhook", note: silence, source: client, client: client}
 	_, err = client.GetApplicationConfig(ctx, true)
@@ -259,13 +266,18 @@ func (p *program) fromWebhook(ctx context.Context, webhook string) (*target, err
 func (p *program) fromFile() (*target, error) {
 	data, err := os.ReadFile(p.configFile)
 	if err != nil {
-		return nil, fmt.Errorf("%w: -config: %w", errUsage, err)
+		return nil, usagef("-config: %w", err)
 	}
 	cfg := new(b24pull.Config)
 	if err := json.Unmarshal(data, cfg); err != nil {
-		return nil, fmt.Errorf("%w: -config %s: %w", errUsage, p.configFile, err)
+		return nil, usagef("-config %s: %w", p.configFile, err)
 	}
 	t := &target{name: "the push server in " + p.configFile, source: realtime.FromConfig(cfg)}
+	for _, c := range []*b24pull.Channel{cfg.Channels.Private, cfg.Channels.Shared} {
+		if c != nil && !c.End.IsZero() && time.Now().After(c.End) {
+			t.note = "a channel in it ended at " + c.End.Format(time.RFC3339) + ": the server may refuse it, or nothing may come"
+		}
+	}
 	if p.httpClient != nil {
 		t.options = append(t.options, realtime.WithHTTPClient(p.httpClient))
 	}

@@ -9,6 +9,9 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
+// maxIDSize is how many bytes of an id are taken; a mid has 13.
+const maxIDSize = 64
+
 // protoCodec reads the protobuf frames of a version 4 server.
 type protoCodec struct {
 	reader *wire.Reader
@@ -48,7 +51,11 @@ func (c *protoCodec) decode(frame io.Reader, yield func(Message, error) bool) er
 // message decodes one message from a buffer that becomes the message's own.
 func (c *protoCodec) message(buf []byte) (Message, error) {
 	var out wire.OutgoingMessage
-	if err := out.Parse(buf); err != nil {
+	err := out.Parse(buf)
+	if err == nil && len(out.ID) > maxIDSize {
+		err = fmt.Errorf("its id has %d bytes", len(out.ID))
+	}
+	if err != nil {
 		return Message{key: keyOf(nil, buf)}, &DecodeError{Err: err}
 	}
 	m := Message{

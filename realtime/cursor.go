@@ -1,13 +1,11 @@
 package realtime
 
 import (
-	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"slices"
 	"strings"
 )
 
@@ -15,8 +13,8 @@ import (
 // handled beyond. It is opaque and can be stored as text; [Message.Cursor] gives one and [WithCursor] takes it.
 // The zero Cursor is no position.
 type Cursor struct {
-	pos  mid   // everything up to here has been handled
-	done []key // the message at pos, if there is one, and what was handled beyond, in order
+	pos  mid    // everything up to here has been handled
+	done keySet // the message at pos, if there is one, and what was handled beyond, in order
 }
 
 // IsZero reports whether c is no position.
@@ -116,14 +114,9 @@ func decodeCursor(raw []byte) (Cursor, error) {
 		if !valid(next) || len(raw) < 4 {
 			return Cursor{}, damaged
 		}
-		c.done = append(c.done, key{next, binary.LittleEndian.Uint32(raw)})
+		c.done.add(key{next, binary.LittleEndian.Uint32(raw)})
 		raw = raw[4:]
 		last = next
 	}
 	return c, nil
-}
-
-func (c Cursor) sorted() Cursor {
-	slices.SortFunc(c.done, func(a, b key) int { return cmp.Or(a.mid.compare(b.mid), cmp.Compare(a.sum, b.sum)) })
-	return c
 }

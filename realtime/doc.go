@@ -17,8 +17,8 @@
 //	realtime.On(mux, "application", "order.changed", func(ctx context.Context, o OrderChanged, m realtime.Message) error { … })
 //	err = sub.Run(ctx, mux)
 //
-// It begins now: what was published before [Subscription.Ready] is not delivered. To be sure of an event, wait for
-// Ready and then have it sent. [WithCursor] begins behind a message that was handled earlier instead.
+// It begins now: what was published before the subscription was run is not delivered, and what is published until
+// [Subscription.Ready] may or may not be. To be sure of an event, wait for Ready and then have it sent. [WithCursor] begins behind a message that was handled earlier instead.
 //
 // # What arrives
 //

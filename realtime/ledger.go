@@ -1,45 +1,56 @@
 package realtime
 
-import "sync"
+import (
+	"cmp"
+	"slices"
+	"sync"
+)
 
-// ledger is the book of what the user has handled. The session writes into it what was delivered, the user's
-// side what was handled, and a cursor is read off it. What has been seen is another book, the session's.
+// ledger is the book of what the user has handled. The session writes into it what it has taken for delivery, the
+// user's side what was handled, and a cursor is read off it. What has been seen is another book, the session's.
+// Messages that the server does not keep are in neither column: they cannot come again.
 type ledger struct {
 	mu    sync.Mutex
-	known mid              // how far the history is known: the session's C
-	open  map[key]struct{} // delivered, not handled
-	done  map[key]struct{} // handled, or never to be, and not below the position
+	known mid    // how far the history is known: the session's C
+	open  keySet // to be delivered or delivered, not handled
+	done  keySet // handled, or never to be, and not below the position
 }
 
 func newLedger(from Cursor) *ledger {
-	l := &ledger{known: from.pos, open: make(map[key]struct{}), done: make(map[key]struct{})}
-	for _, k := range from.done {
-		l.done[k] = struct{}{}
-	}
-	return l
+	return &ledger{known: from.pos, done: slices.Clone(from.done)}
 }
 
-// deliver enters a message that goes to the user.
-func (l *ledger) deliver(k key) {
+// take enters a message that the user is to get.
+func (l *ledger) take(m Message) {
+	if m.transient {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.done, k)
-	l.open[k] = struct{}{}
+	l.done.remove(m.key)
+	l.open.add(m.key)
 }
 
-// handled enters a message as handled. One that the server does not keep is in no book: it cannot come again.
+// giveBack undoes take.
+func (l *ledger) giveBack(m Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open.remove(m.key)
+}
+
+// handled enters a message as handled.
 func (l *ledger) handled(m Message) {
 	if !m.transient {
-		l.handle(m.key)
+		l.settle(m.key)
 	}
 }
 
-// handle enters the key of a handled message, or of one that never goes to the user.
-func (l *ledger) handle(k key) {
+// settle enters the key of a handled message, or of one that the user is not to get.
+func (l *ledger) settle(k key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.open, k)
-	l.done[k] = struct{}{}
+	l.open.remove(k)
+	l.done.add(k)
 }
 
 // advance moves the known end of the history and forgets what no cursor needs any more.
@@ -47,12 +58,7 @@ func (l *ledger) advance(known mid) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.known = known
-	pos := l.position(key{})
-	for k := range l.done {
-		if k.mid.less(pos) {
-			delete(l.done, k)
-		}
-	}
+	l.done.cut(l.position(key{}))
 }
 
 // forget lets go of handled messages that cannot come again.
@@ -60,7 +66,7 @@ func (l *ledger) forget(keys []key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, k := range keys {
-		delete(l.done, k)
+		l.done.remove(k)
 	}
 }
 
@@ -68,29 +74,59 @@ func (l *ledger) forget(keys []key) {
 func (l *ledger) cursorAfter(k key) Cursor {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	done := slices.Clone(l.done)
+	if l.open.has(k) {
+		done.add(k)
+	}
 	pos := l.position(k)
-	c := Cursor{pos: pos}
-	for d := range l.done {
-		if !d.mid.less(pos) {
-			c.done = append(c.done, d)
-		}
-	}
-	if _, open := l.open[k]; open && !k.mid.less(pos) {
-		c.done = append(c.done, k)
-	}
-	return c.sorted()
+	done.cut(pos)
+	return Cursor{pos: pos, done: done}
 }
 
 // position is the smaller of what is known and the place just before the oldest open message but one.
 func (l *ledger) position(but key) mid {
-	pos := l.known
-	for k := range l.open {
+	for _, k := range l.open {
 		if k == but || k.mid.isZero() {
 			continue
 		}
-		if before := k.mid.prev(); before.less(pos) {
-			pos = before
+		if before := k.mid.prev(); before.less(l.known) {
+			return before
 		}
+		break
 	}
-	return pos
+	return l.known
+}
+
+// keySet is a set of keys in the order of their mids. Keys mostly come in that order, and go from the front.
+type keySet []key
+
+func (s keySet) find(k key) (int, bool) {
+	return slices.BinarySearchFunc(s, k, func(a, b key) int { return cmp.Or(a.mid.compare(b.mid), cmp.Compare(a.sum, b.sum)) })
+}
+
+func (s keySet) has(k key) bool {
+	_, found := s.find(k)
+	return found
+}
+
+func (s *keySet) add(k key) {
+	if i, found := s.find(k); !found {
+		*s = slices.Insert(*s, i, k)
+	}
+}
+
+func (s *keySet) remove(k key) {
+	switch i, found := s.find(k); {
+	case !found:
+	case i == 0:
+		*s = (*s)[1:]
+	default:
+		*s = slices.Delete(*s, i, i+1)
+	}
+}
+
+// cut removes what is below pos.
+func (s *keySet) cut(pos mid) {
+	i, _ := s.find(key{mid: pos})
+	*s = slices.Clone((*s)[i:])
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/b24pull/b24pull"
 )
@@ -46,6 +47,7 @@ const (
 	inConfig inboundKind = iota
 	inSent
 	inOpened
+	inProgress
 	inMessages
 	inGarbled
 	inPing
@@ -115,7 +117,7 @@ func serve(ctx context.Context, t transport, at address, p *poster) {
 			p.tell(inDown, err)
 			return
 		}
-		switch err := p.frame(decoder, frame); {
+		switch err := p.frame(decoder, &progress{frame: frame, tell: func() { p.tell(inProgress, nil) }}); {
 		case errors.Is(err, errFrame):
 			p.tell(inGarbled, err)
 		case err != nil:
@@ -146,8 +148,12 @@ type decoded struct {
 	err     error
 }
 
-// batchSize is how many messages go to the loop at once.
-const batchSize = 64
+// A batch goes to the loop when it has so many messages or bytes, or when its first message has waited so long.
+const (
+	batchSize  = 64
+	batchBytes = 256 << 10
+	batchDelay = 50 * time.Millisecond
+)
 
 var batches = sync.Pool{New: func() any { b := make([]decoded, 0, batchSize); return &b }}
 
@@ -161,6 +167,8 @@ func recycle(batch *[]decoded) {
 // frame decodes one frame and posts its messages in batches.
 func (p *poster) frame(c codec, frame io.Reader) error {
 	batch := batches.Get().(*[]decoded)
+	var size int
+	var begun time.Time
 	flush := func() {
 		if len(*batch) == 0 {
 			recycle(batch)
@@ -169,8 +177,12 @@ func (p *poster) frame(c codec, frame io.Reader) error {
 		p.post(inbound{kind: inMessages, role: p.role, generation: p.generation, batch: batch})
 	}
 	err := c.decode(frame, func(m Message, err error) bool {
+		if len(*batch) == 0 {
+			size, begun = 0, time.Now()
+		}
 		*batch = append(*batch, decoded{m, err})
-		if len(*batch) == batchSize {
+		size += m.size
+		if len(*batch) == batchSize || size >= batchBytes || time.Since(begun) >= batchDelay {
 			flush()
 			batch = batches.Get().(*[]decoded)
 		}
@@ -178,4 +190,20 @@ func (p *poster) frame(c codec, frame io.Reader) error {
 	})
 	flush()
 	return err
+}
+
+// progress tells, at most once a second, that bytes of a frame have come.
+type progress struct {
+	frame io.Reader
+	tell  func()
+	told  time.Time
+}
+
+func (r *progress) Read(p []byte) (int, error) {
+	n, err := r.frame.Read(p)
+	if now := time.Now(); n > 0 && now.Sub(r.told) >= time.Second {
+		r.told = now
+		r.tell()
+	}
+	return n, err
 }

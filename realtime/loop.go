@@ -16,7 +16,7 @@ const (
 	quietAfter   = 150 * time.Second // the server pings every 120 s
 	pongWithin   = 20 * time.Second
 	readSent     = 20 * time.Second // for a read to reach the server
-	readStall    = 20 * time.Second // between two pieces of an answer
+	readStall    = 20 * time.Second // without a byte of its answer
 	manyMessages = 1000             // that make another read due
 )
 
@@ -46,6 +46,7 @@ type loop struct {
 	timers   timers
 	readFrom time.Time // when the last read began
 	silent   int       // reads in a row without an answer
+	garbled  bool      // a live frame could not be read to its end, since the last read began
 	cause    error     // of the coming state change
 	delay    time.Duration
 }
@@ -151,7 +152,11 @@ func (l *loop) do(a action) {
 	case doRead:
 		l.read(now)
 	case doReadWait:
-		l.timers.arm(timerReadRetry, now.Add(readBackoff(l.status.readAttempt)))
+		delay := readBackoff(l.status.readAttempt)
+		if classify(l.cause) == failCrowded {
+			delay = spread(crowdedDelay)
+		}
+		l.timers.arm(timerReadRetry, now.Add(delay))
 	case doAbortRead:
 		l.timers.disarm(timerReadRetry)
 		l.abortRead()
@@ -185,8 +190,8 @@ func (l *loop) configured(cfg *b24pull.Config, err error) {
 
 // read begins a read.
 func (l *loop) read(now time.Time) {
-	l.readFrom = now
-	after := l.session.beginRead(now)
+	l.readFrom, l.garbled = now, false
+	after := l.session.beginRead(now, l.endpoint.poll.url)
 	l.timers.arm(timerRead, now.Add(readSent))
 	l.connect(roleRead, l.poll, l.endpoint.poll.after(after))
 }
@@ -239,7 +244,7 @@ func (l *loop) receiveLive(in inbound) {
 		l.messages(in.batch, now, l.session.live)
 	case inGarbled:
 		l.undecodable(in.err)
-		l.handle(event{kind: evGarbled}, nil)
+		l.garbled = true
 	case inDown:
 		l.links[roleLive].hangUp(closeNormal)
 		l.handle(event{kind: evLost, failure: classify(in.err)}, in.err)
@@ -255,14 +260,17 @@ func (l *loop) receiveRead(in inbound) {
 	case inOpened:
 		l.silent = 0
 		l.timers.arm(timerRead, now.Add(readStall))
-	case inMessages:
+	case inProgress:
 		l.timers.arm(timerRead, now.Add(readStall))
+	case inMessages:
 		l.messages(in.batch, now, l.session.history)
 	case inGarbled:
 		l.undecodable(in.err)
 		l.readOver(readBroken, in.err)
 	case inDown:
 		switch {
+		case in.err == io.EOF && !l.session.endAnswer(now):
+			l.handle(event{kind: evFull}, nil)
 		case in.err == io.EOF:
 			l.readOver(readEnded, nil)
 		case errors.Is(in.err, errSilent):
@@ -311,11 +319,22 @@ func (l *loop) undecodable(err error) {
 	l.observe(Undecodable{Err: err})
 }
 
-// afterEvent does what depends on how much has come, and sets the timer of the messages that wait.
+// afterEvent begins a read if so much has come, or so badly, that one is due, and sets the timer of the messages
+// that wait. Such reads keep a distance: sooner they could not move the cursor anyway.
 func (l *loop) afterEvent() {
 	now := time.Now()
-	if l.session.since >= manyMessages && now.Sub(l.readFrom) >= l.session.settle && l.status.read == readIdle && l.status.state == StateLive {
-		l.handle(event{kind: evMany}, nil)
+	l.timers.disarm(timerFar)
+	many := l.session.since >= manyMessages
+	if (many || l.garbled) && l.status.read == readIdle && l.status.state == StateLive {
+		far := l.readFrom.Add(l.session.settle)
+		switch {
+		case now.Before(far):
+			l.timers.arm(timerFar, far)
+		case many:
+			l.handle(event{kind: evMany}, nil)
+		default:
+			l.handle(event{kind: evGarbled}, nil)
+		}
 	}
 	l.timers.arm(timerHold, l.session.order.expire(now))
 }
@@ -377,6 +396,11 @@ func (l *loop) logChange(c StateChange) {
 	l.log.Log(l.ctx, level, "state", "from", c.From.String(), "to", c.To.String(), "attempt", c.Attempt, "delay", c.Delay, "cause", c.Cause)
 }
 
+// logRead warns when reads fail again and again: then nothing vouches for what is delivered.
 func (l *loop) logRead(r ReadEnded) {
-	l.log.Debug("read", "complete", r.Complete, "messages", r.Messages, "found", r.Found, "err", r.Err)
+	level := slog.LevelDebug
+	if r.Err != nil && l.status.readAttempt+1 >= patience {
+		level = slog.LevelWarn
+	}
+	l.log.Log(l.ctx, level, "read", "complete", r.Complete, "messages", r.Messages, "found", r.Found, "attempt", l.status.readAttempt+1, "err", r.Err)
 }

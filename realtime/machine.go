@@ -80,6 +80,7 @@ const (
 // status is all that decide knows.
 type status struct {
 	state      State
+	fetching   bool // the source has been asked for a config
 	configured bool // there is a config to connect with
 	stale      bool // the next config must not come from a cache
 	attempt    int  // failed attempts since a connection last lasted
@@ -114,10 +115,9 @@ func decide(s status, e event) (status, []action) {
 	d := decision{status: s}
 	switch e.kind {
 	case evStart:
-		d.state = StateConfiguring
-		d.do(doFetch)
+		d.connect()
 	case evConfig:
-		d.configured, d.stale = true, false
+		d.fetching, d.configured, d.stale = false, true, false
 		if d.state == StateConfiguring {
 			d.connect()
 		}
@@ -125,7 +125,10 @@ func decide(s status, e event) (status, []action) {
 			d.owe() // the first read runs beside the connect
 		}
 	case evConfigFailed:
-		d.fail(e.failure)
+		d.fetching = false
+		if d.state == StateConfiguring || e.failure == failFatal {
+			d.fail(e.failure)
+		}
 	case evOpened:
 		d.state = StateLive
 		d.do(doHold)
@@ -136,7 +139,9 @@ func decide(s status, e event) (status, []action) {
 	case evProved:
 		d.attempt = 0
 	case evRetry:
-		d.connect()
+		if d.state == StateWaiting {
+			d.connect()
+		}
 	case evPing:
 		d.do(doHold)
 		d.ping()
@@ -190,7 +195,10 @@ func (d *decision) connect() {
 		return
 	}
 	d.state = StateConfiguring
-	d.do(doFetch)
+	if !d.fetching {
+		d.fetching = true
+		d.do(doFetch)
+	}
 }
 
 // fail answers a failed attempt or a lost connection.

@@ -10,6 +10,8 @@ import (
 func at(state State, change ...func(*status)) status {
 	s := status{state: state}
 	switch state {
+	case StateConfiguring:
+		s.fetching = true
 	case StateConnecting, StateLive, StateWaiting, StatePaused:
 		s.configured = true
 	}
@@ -24,6 +26,7 @@ func reading(s *status)        { s.read = readRunning }
 func readBroke(s *status)      { s.read = readWaiting }
 func owed(s *status)           { s.due = true }
 func noConfig(s *status)       { s.configured = false }
+func asked(s *status)          { s.fetching = true }
 func staleConfig(s *status)    { s.configured, s.stale = false, true }
 func pinged(n int) func(*status) {
 	return func(s *status) { s.pings = n }
@@ -63,8 +66,23 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			"a config that comes while paused is kept",
-			at(StatePaused, noConfig, anchoredStatus), event{kind: evConfig},
+			at(StatePaused, noConfig, asked, anchoredStatus), event{kind: evConfig},
 			at(StatePaused, anchoredStatus), nil,
+		},
+		{
+			"a config that does not come while paused is asked for later",
+			at(StatePaused, noConfig, asked, anchoredStatus), event{kind: evConfigFailed},
+			at(StatePaused, noConfig, anchoredStatus), nil,
+		},
+		{
+			"the config is not asked for twice at a time",
+			at(StatePaused, noConfig, asked, anchoredStatus, reading), event{kind: evReadEnded},
+			at(StateConfiguring, anchoredStatus), nil,
+		},
+		{
+			"a config that cannot come ends it in any state",
+			at(StatePaused, noConfig, asked), event{kind: evConfigFailed, failure: failFatal},
+			at(StateClosed), nil,
 		},
 		{
 			"no config: wait",
@@ -126,6 +144,8 @@ func TestDecide(t *testing.T) {
 			at(StateWaiting, staleConfig), event{kind: evRetry},
 			at(StateConfiguring, staleConfig), []action{doFetch},
 		},
+
+		{"a delay that ends while paused", at(StatePaused, anchoredStatus), event{kind: evRetry}, at(StatePaused, anchoredStatus), nil},
 
 		// live
 		{

@@ -21,7 +21,7 @@ func (f HandlerFunc) Handle(ctx context.Context, m Message) error { return f(ctx
 
 // Mux is a [Handler] that gives each message to the handler registered for its module and command. A message
 // that has none goes to the default handler, and without one counts as handled. Handlers can be registered at
-// any time.
+// any time. The zero Mux is ready to use.
 type Mux struct {
 	mu       sync.RWMutex
 	handlers map[route]Handler
@@ -31,7 +31,7 @@ type Mux struct {
 type route struct{ module, command string }
 
 // NewMux returns a Mux without handlers.
-func NewMux() *Mux { return &Mux{handlers: make(map[route]Handler)} }
+func NewMux() *Mux { return new(Mux) }
 
 // Handle gives m to its handler.
 func (x *Mux) Handle(ctx context.Context, m Message) error {
@@ -55,6 +55,9 @@ func (x *Mux) HandleMessage(module, command string, h Handler) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.handlers == nil {
+		x.handlers = make(map[route]Handler)
+	}
 	r := route{strings.ToLower(module), command}
 	if _, taken := x.handlers[r]; taken {
 		panic(fmt.Sprintf("realtime: Mux: %s %s has a handler already", r.module, command))
@@ -72,6 +75,9 @@ func (x *Mux) HandleDefault(h Handler) {
 // On registers a function that gets the params of a message decoded, as [Decode] does. Params that cannot be
 // decoded are an error of the handler: they stop Run.
 func On[T any](x *Mux, module, command string, handle func(ctx context.Context, params T, m Message) error) {
+	if handle == nil {
+		panic("realtime: On: the function is nil")
+	}
 	x.HandleMessage(module, command, HandlerFunc(func(ctx context.Context, m Message) error {
 		params, err := Decode[T](m)
 		if err != nil {

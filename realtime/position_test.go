@@ -63,10 +63,10 @@ func TestCursorText(t *testing.T) {
 		{pos: midAt(1)},
 		{pos: mid{9_999_999_999, maxCounter}},
 		{done: []key{{midAt(3), 1}}},
-		{pos: midAt(7), done: []key{{midAt(9), 0xffffffff}, {midAt(9), 0}, {midAt(12), 5}, {mid{1795421101, 2}, 6}}},
+		{pos: midAt(7), done: []key{{midAt(9), 0}, {midAt(9), 0xffffffff}, {midAt(12), 5}, {mid{1795421101, 2}, 6}}},
 	}
 	for _, c := range tests {
-		text, err := c.sorted().MarshalText()
+		text, err := c.MarshalText()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,19 +138,19 @@ func TestLedger(t *testing.T) {
 		}
 	}
 	for n := uint64(1); n <= 5; n++ {
-		l.deliver(k(n))
+		l.take(Message{key: k(n)})
 	}
 	want(k(1), mid{}, 1) // nothing is known of the history yet
-	l.handle(k(1))
-	l.handle(k(3))
+	l.settle(k(1))
+	l.settle(k(3))
 	l.advance(midAt(4))
 	want(k(3), midAt(1), 1, 3) // 2 is open, so the position stays before it
 	want(k(2), midAt(3), 3)    // with 2 handled it moves up to before 4
-	l.handle(k(2))
-	l.handle(k(4))
+	l.settle(k(2))
+	l.settle(k(4))
 	l.advance(midAt(4))
 	want(k(5), midAt(4), 4, 5)
-	l.deliver(k(2)) // late: it turned up after the position had passed it
+	l.take(Message{key: k(2)}) // late: it turned up after the position had passed it
 	want(k(5), midAt(1), 4, 5)
 	if got := newLedger(l.cursorAfter(k(5))).cursorAfter(key{}); got.pos != midAt(1) || len(got.done) != 2 {
 		t.Errorf("a ledger that goes on from a cursor gives %+v", got)

@@ -5,12 +5,17 @@ import (
 	"time"
 )
 
-// manyUnkept is how many messages are remembered although the server seems to keep none.
-const manyUnkept = 4096
+const (
+	// screenFor is how long after a first read without an answer its result is in doubt.
+	screenFor = time.Minute
+	// maxScreened is how many messages are held back meanwhile.
+	maxScreened = 1024
+)
 
 // chain is one read of the history from just below the cursor. A read that breaks off goes on from the last
 // message it has shown, and still counts as begun when it first was.
 type chain struct {
+	where  string    // the address asked; with other channels there is another history
 	start  time.Time // our clock
 	anchor bool      // the first read of all: what it shows is known, not delivered
 
@@ -23,6 +28,8 @@ type chain struct {
 	shown, found int
 	first        mid     // of the present answer
 	only         Message // the anchor's last message; if the answer is not definite, its only one
+	screen       bool    // the answer may hold what stood before the beginning
+	screened     []Message
 	recent       []anchored
 }
 
@@ -33,13 +40,14 @@ type anchored struct {
 }
 
 // beginRead starts a read, or goes on with the one that broke off, and returns the mid to ask with.
-func (s *session) beginRead(now time.Time) mid {
-	if s.chain == nil {
-		s.chain = &chain{start: now, anchor: !s.anchored, from: s.known.prev(), expect: s.known}
+func (s *session) beginRead(now time.Time, where string) mid {
+	if s.chain == nil || s.chain.where != where {
+		s.chain = &chain{where: where, start: now, anchor: !s.anchored, from: s.known.prev(), expect: s.known}
 	} else if c := s.chain; !c.last.isZero() {
 		c.from, c.expect = c.last.prev(), c.last
 	}
-	s.chain.first, s.chain.definite = mid{}, false
+	s.chain.first, s.chain.definite, s.chain.screened = mid{}, false, nil
+	s.chain.screen = !s.emptyAt.IsZero() && s.chain.from.isZero() && now.Sub(s.emptyAt) < screenFor
 	s.since = 0
 	return s.chain.from
 }
@@ -57,11 +65,62 @@ func (s *session) readPatience() time.Duration {
 // been seen, and the read has to break off.
 func (s *session) history(m Message, now time.Time) bool {
 	c := s.chain
-	if c.anchor {
+	switch {
+	case c.anchor:
 		c.anchorAt(m)
 		c.only = m
 		return true
+	case c.screen:
+		return s.screen(m, now)
+	default:
+		return s.take(m, now)
 	}
+}
+
+// screen holds messages back until it is known whether they stood before the beginning. A first read without an
+// answer says that nothing was kept; but the server may only have been slow, and then all that it keeps would come
+// now as if it were new. What is older than the newest message by more than has passed since, by the server's own
+// clock, is from before.
+func (s *session) screen(m Message, now time.Time) bool {
+	c := s.chain
+	c.screened = append(c.screened, m)
+	age := now.Sub(s.emptyAt) + time.Second // its clock shows whole seconds
+	for len(c.screened) > 0 && m.Time.Sub(c.screened[0].Time) >= age {
+		old := c.screened[0].key
+		c.screened = c.screened[1:]
+		if _, repeat := s.seen[old]; !repeat {
+			s.remember(old, now)
+			s.ledger.settle(old)
+		}
+		c.show(old.mid)
+		s.order.shown(old.mid)
+	}
+	if len(c.screened) <= maxScreened {
+		return true
+	}
+	first := c.screened[0]
+	c.screened = c.screened[1:]
+	return s.take(first, now)
+}
+
+// endAnswer takes what was still held back when the answer came to its end. It returns false if the queue is full.
+func (s *session) endAnswer(now time.Time) bool {
+	held := s.chain.screened
+	s.chain.screened = nil
+	for _, m := range held {
+		if !s.take(m, now) {
+			return false
+		}
+	}
+	if s.chain.definite {
+		s.emptyAt = time.Time{}
+	}
+	return true
+}
+
+// take takes a message that the read shows.
+func (s *session) take(m Message, now time.Time) bool {
+	c := s.chain
 	arrived, repeat := s.seen[m.key]
 	switch {
 	case repeat:
@@ -135,12 +194,10 @@ func (s *session) settleAnchor(now time.Time) {
 			c.settled = a.key.mid
 		}
 		s.remember(a.key, now)
-		s.ledger.handle(a.key)
+		s.ledger.settle(a.key)
 	}
 	s.newest = c.last
-	if c.definite {
-		s.advance(c.settled, now)
-	}
+	s.advance(c.settled, now)
 }
 
 // A readOutcome is how one attempt at a read ended.
@@ -165,13 +222,12 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 	switch {
 	case c.anchor:
 		s.settleAnchor(now)
+		if how == readSilent {
+			s.emptyAt = now
+		}
 	case result.Complete:
 		s.advance(c.settled, now)
 		s.forgetUnkept(c.start)
-	case how == readSilent:
-		if len(s.above) > manyUnkept { // below that, silence is not trusted that far: the server may have stalled
-			s.forgetUnkept(c.start)
-		}
 	default:
 		again = c.found > 0
 	}

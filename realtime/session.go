@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"slices"
 	"time"
 )
 
@@ -27,10 +28,11 @@ type session struct {
 	ledger *ledger
 	report func(Event)
 
-	known    mid   // C: everything kept up to here has been seen
-	anchored bool  // known has been set from the history once, or came with a cursor
-	early    []key // the first that came live before that
-	doubtful key   // the first read's only message: the last one kept, or a live one that answered the read
+	known    mid       // C: everything kept up to here has been seen
+	anchored bool      // known has been set from the history once, or came with a cursor
+	early    []key     // the first that came live before that
+	doubtful key       // the first read's only message: the last one kept, or a live one that answered the read
+	emptyAt  time.Time // when the first read ended without an answer; zero once a later one had one
 	order    orderer
 	newest   mid // the greatest delivered
 
@@ -105,8 +107,9 @@ func (s *session) undecodable(m Message, now time.Time) bool {
 	return true
 }
 
-// note remembers a message that has just been seen first.
+// note remembers a message that has just been seen first. From here on no cursor passes it until it is handled.
 func (s *session) note(m Message, now time.Time) {
+	s.ledger.take(m)
 	if m.transient {
 		s.rememberTransient(m.key, now)
 		return
@@ -138,18 +141,27 @@ func (s *session) emit(m Message) {
 		s.newest = m.key.mid
 	}
 	m.ledger = s.ledger
-	if !m.transient {
-		s.ledger.deliver(m.key)
-	}
 	s.queue.push(m)
 }
 
-// giveBack makes the live messages that still wait unseen again. The kept ones among them come with the next read.
+// giveBack lets go of the live messages that still wait. The kept ones become unseen, and come with a later read;
+// the others are delivered now, since they cannot come again.
 func (s *session) giveBack() {
+	back := make(map[key]bool)
 	for _, w := range s.order.takeWaiting() {
+		if w.transient {
+			s.emit(w.Message)
+			continue
+		}
+		back[w.key] = true
 		delete(s.seen, w.key)
+		s.ledger.giveBack(w.Message)
 		s.queue.drop(w.size)
+		if s.chain != nil && !s.chain.last.less(w.key.mid) {
+			s.chain = nil // it has shown this one, and would not show it again
+		}
 	}
+	s.above = slices.DeleteFunc(s.above, func(k key) bool { return back[k] })
 }
 
 // advance moves the cursor.

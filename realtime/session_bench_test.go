@@ -30,7 +30,7 @@ func BenchmarkSession(b *testing.B) {
 			m := pop(q)
 			m.ledger.handled(m)
 			if n%2500 == 0 && n > 5000 {
-				s.beginRead(now)
+				s.beginRead(now, "")
 				for i := n - 5000; i <= n; i++ {
 					s.history(message(i), now)
 				}

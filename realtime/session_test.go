@@ -38,11 +38,12 @@ func (s *stream) lives(ns ...uint64) {
 
 // reads runs one whole read that shows messages, and returns whether it was complete.
 func (s *stream) reads(ns ...uint64) bool {
-	s.beginRead(s.now)
+	s.beginRead(s.now, "")
 	s.shows(ns...)
+	s.endAnswer(s.now)
 	result, again := s.endRead(readEnded, false, s.now)
 	if again {
-		s.beginRead(s.now)
+		s.beginRead(s.now, "")
 		s.shows(ns...)
 		s.endRead(readEnded, false, s.now)
 	}
@@ -96,7 +97,7 @@ func (s *stream) want(messages ...string) {
 
 // anchor runs the first read of a session over messages of some age.
 func (s *stream) anchor(ages map[uint64]time.Duration) {
-	s.beginRead(s.now)
+	s.beginRead(s.now, "")
 	var ns []uint64
 	for n := range ages {
 		ns = append(ns, n)
@@ -156,7 +157,7 @@ func TestNothingIsTakenBeforeTheAnchor(t *testing.T) {
 func TestFirstReadAnsweredLive(t *testing.T) {
 	begin := func() *stream {
 		s := newStream(t, Cursor{})
-		s.beginRead(s.now)
+		s.beginRead(s.now, "")
 		return s
 	}
 	t.Run("before", func(t *testing.T) {
@@ -191,6 +192,25 @@ func TestFirstReadAnsweredLive(t *testing.T) {
 		s.reads(5, 6)
 		s.want("6R")
 	})
+}
+
+// TestSlowFirstRead: a first read without an answer, though there was one to give; what is surely older than that is
+// not taken for new, and all else is.
+func TestSlowFirstRead(t *testing.T) {
+	s := newStream(t, Cursor{})
+	s.beginRead(s.now, "")
+	s.endRead(readSilent, false, s.now)
+	s.pass(5 * time.Second)
+	s.beginRead(s.now, "")
+	for n, age := range []time.Duration{time.Hour, time.Minute, 8 * time.Second, 5 * time.Second, 2 * time.Second} {
+		s.history(s.message(uint64(n+1), -age), s.now)
+	}
+	s.endAnswer(s.now)
+	s.endRead(readEnded, false, s.now)
+	s.want("4R", "5R") // 4 may be of the five seconds since then: the newest is two seconds old
+	s.pass(time.Hour)
+	s.reads(1, 2, 3, 4, 5, 6)
+	s.want("6R")
 }
 
 // TestCursorMovesBySettledReadsOnly: to what such a read has shown and what arrived well before it began.
@@ -247,7 +267,7 @@ func TestIncompleteReads(t *testing.T) {
 		s := newStream(t, after(4))
 		s.lives(6)
 		s.pass(time.Minute)
-		s.beginRead(s.now)
+		s.beginRead(s.now, "")
 		if result, _ := s.endRead(readSilent, false, s.now); result.Complete {
 			t.Error("complete")
 		}
@@ -266,14 +286,14 @@ func TestIncompleteReads(t *testing.T) {
 func TestSingleAnswerMayHaveOvertaken(t *testing.T) {
 	s := newStream(t, Cursor{})
 	s.anchor(nil)
-	s.beginRead(s.now)
+	s.beginRead(s.now, "")
 	s.shows(11)
 	if _, again := s.endRead(readEnded, false, s.now); !again {
 		t.Error("no other read")
 	}
 	s.lives(2)
 	s.want()
-	s.beginRead(s.now)
+	s.beginRead(s.now, "")
 	s.shows(2, 3, 11)
 	s.endRead(readEnded, false, s.now)
 	s.want("2", "3R", "11R")
@@ -287,14 +307,14 @@ func TestBrokenReadGoesOn(t *testing.T) {
 	s := newStream(t, after(4))
 	s.lives(5, 6, 7)
 	s.pass(time.Second)
-	if from := s.beginRead(s.now); from != midAt(3) {
+	if from := s.beginRead(s.now, ""); from != midAt(3) {
 		t.Errorf("asked from %v", from)
 	}
 	s.shows(4, 5, 6)
 	s.endRead(readBroken, true, s.now)
 	s.wantKnown(4)
 	s.pass(time.Minute)
-	if from := s.beginRead(s.now); from != midAt(5) {
+	if from := s.beginRead(s.now, ""); from != midAt(5) {
 		t.Errorf("went on from %v", from)
 	}
 	s.shows(6, 7, 8)
@@ -316,14 +336,14 @@ func TestRefusedIsNotSeen(t *testing.T) {
 	if s.live(s.message(7, 0), s.now) {
 		t.Fatal("7 was taken")
 	}
-	s.beginRead(s.now)
+	s.beginRead(s.now, "")
 	s.shows(4, 5, 6)
 	if s.history(s.message(7, 0), s.now) {
 		t.Fatal("7 was taken")
 	}
 	s.endRead(readBroken, true, s.now)
 	s.want("5", "6")
-	if from := s.beginRead(s.now); from != midAt(5) {
+	if from := s.beginRead(s.now, ""); from != midAt(5) {
 		t.Errorf("went on from %v", from)
 	}
 	s.shows(6, 7)
@@ -411,7 +431,7 @@ func TestSilenceIsNotTrustedFar(t *testing.T) {
 	s.anchor(nil)
 	s.lives(5)
 	s.pass(time.Hour)
-	s.beginRead(s.now)
+	s.beginRead(s.now, "")
 	s.endRead(readSilent, false, s.now)
 	s.reads(5, 6)
 	s.want("5", "6R")
@@ -420,7 +440,7 @@ func TestSilenceIsNotTrustedFar(t *testing.T) {
 // TestLongHistoryIsNotRemembered: of what the first read shows, only the newest part is kept.
 func TestLongHistoryIsNotRemembered(t *testing.T) {
 	s := newStream(t, Cursor{})
-	s.beginRead(s.now)
+	s.beginRead(s.now, "")
 	const n = 100_000 // one a second
 	for i := uint64(1); i <= n; i++ {
 		s.history(Message{key: key{mid: midAt(i)}, Time: s.now.Add(time.Duration(i) * time.Second)}, s.now)

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/redact"
@@ -228,6 +231,43 @@ func TestCancelStopsWithinASecond(t *testing.T) {
 	}
 }
 
+// TestCancelDuringUpgrade: a server that takes the connection and does not answer the upgrade holds nobody, with a
+// dialer of the user's that has no time limit either.
+func TestCancelDuringUpgrade(t *testing.T) {
+	for _, ends := range []string{"cancelled", "in time"} {
+		t.Run(ends, func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				l.open(pulltest.WithHandler(func(next http.Handler) http.Handler {
+					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if r.Header.Get("Upgrade") != "" {
+							<-r.Context().Done()
+							return
+						}
+						next.ServeHTTP(w, r)
+					})
+				}))
+				transport := l.portal.HTTPClient().Transport.(*http.Transport)
+				l.subscribe(nil, WithDialer(&websocket.Dialer{NetDialContext: transport.DialContext, TLSClientConfig: transport.TLSClientConfig}))
+				l.run(nil)
+				time.Sleep(time.Second)
+				if ends == "cancelled" {
+					begin := time.Now()
+					l.sub.Close()
+					<-l.done
+					if took := time.Since(begin); took > time.Second {
+						t.Errorf("stopped after %v", took)
+					}
+					return
+				}
+				time.Sleep(handshakeTimeout)
+				if waits := l.changes(StateWaiting); len(waits) == 0 || !errors.Is(waits[0].Cause, os.ErrDeadlineExceeded) {
+					t.Errorf("waits: %v", waits)
+				}
+			})
+		})
+	}
+}
+
 // TestCancelIsYieldedOnce: a cancelled context is the one error of Messages.
 func TestCancelIsYieldedOnce(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
@@ -346,7 +386,7 @@ func TestMux(t *testing.T) {
 	note := func(text string) HandlerFunc {
 		return func(context.Context, Message) error { got = append(got, text); return nil }
 	}
-	mux := NewMux()
+	mux := new(Mux)
 	On(mux, "CRM", "order", func(_ context.Context, o order, m Message) error {
 		got = append(got, fmt.Sprintf("order %d", o.ID))
 		return nil
@@ -380,8 +420,9 @@ func TestMux(t *testing.T) {
 		t.Error("a list that is not empty was taken for an object")
 	}
 	for name, register := range map[string]func(){
-		"twice": func() { mux.HandleMessage("crm", "order", note("")) },
-		"nil":   func() { mux.HandleMessage("crm", "x", nil) },
+		"twice":        func() { mux.HandleMessage("crm", "order", note("")) },
+		"nil":          func() { mux.HandleMessage("crm", "x", nil) },
+		"nil function": func() { On[order](mux, "crm", "x", nil) },
 	} {
 		func() {
 			defer func() {

@@ -11,6 +11,7 @@ const (
 	timerPong                       // our ping was not answered
 	timerRead                       // a read does not answer, or has stalled
 	timerReadRetry                  // before a broken read goes on
+	timerFar                        // far enough from the last read for one that is due
 	timerHold                       // a live message has waited long enough
 	timerKinds
 )

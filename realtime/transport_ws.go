@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -44,7 +45,7 @@ func dialerFrom(client *http.Client) (*websocket.Dialer, error) {
 }
 
 func (t *socketTransport) open(ctx context.Context, at address, sink sink) (conn, error) {
-	ws, answer, err := t.dialer.DialContext(ctx, at.url, nil)
+	ws, answer, err := t.dial(ctx, at.url)
 	if err != nil {
 		return nil, at.refused(answer, err)
 	}
@@ -61,6 +62,48 @@ func (t *socketTransport) open(ctx context.Context, at address, sink sink) (conn
 	})
 	ws.SetCloseHandler(func(int, string) error { return nil }) // next returns it; close answers
 	return c, nil
+}
+
+// dial is the dialer's, bound in time, and given up at once when ctx is done: the library looks at its context
+// while it connects, but not while it waits for the server's answer.
+func (t *socketTransport) dial(ctx context.Context, url string) (*websocket.Conn, *http.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	stop := func() bool { return true }
+	guarded := func(dial dialFunc) dialFunc {
+		return func(dialing context.Context, network, addr string) (net.Conn, error) {
+			c, err := dial(dialing, network, addr)
+			if err == nil {
+				stop = context.AfterFunc(ctx, func() { c.Close() })
+			}
+			return c, err
+		}
+	}
+	d := *t.dialer
+	d.NetDialContext = guarded(plainDial(t.dialer))
+	if d.NetDialTLSContext != nil {
+		d.NetDialTLSContext = guarded(d.NetDialTLSContext)
+	}
+	ws, answer, err := d.DialContext(ctx, url, nil)
+	stop()
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return ws, answer, err
+}
+
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// plainDial is how a dialer opens a connection.
+func plainDial(d *websocket.Dialer) dialFunc {
+	switch {
+	case d.NetDialContext != nil:
+		return d.NetDialContext
+	case d.NetDial != nil:
+		return func(_ context.Context, network, addr string) (net.Conn, error) { return d.NetDial(network, addr) }
+	default:
+		return new(net.Dialer).DialContext
+	}
 }
 
 // refused makes the error of a handshake; the answer holds the server's reason, if it was one.
@@ -81,13 +124,32 @@ type socketConn struct {
 func (c *socketConn) next() (io.Reader, error) {
 	_, frame, err := c.ws.NextReader()
 	if err == nil {
-		return frame, nil
+		return &socketFrame{c.at, frame}, nil
 	}
+	return nil, c.at.broken(err)
+}
+
+// socketFrame gives the errors within a frame our own types.
+type socketFrame struct {
+	at    address
+	frame io.Reader
+}
+
+func (f *socketFrame) Read(p []byte) (int, error) {
+	n, err := f.frame.Read(p)
+	if err != nil && err != io.EOF {
+		err = f.at.broken(err)
+	}
+	return n, err
+}
+
+// broken is why a websocket ended.
+func (at address) broken(err error) error {
 	var closed *websocket.CloseError
 	if errors.As(err, &closed) && closed.Code != websocket.CloseAbnormalClosure {
-		return nil, &CloseError{Code: closed.Code, Reason: c.at.reason([]byte(closed.Text))}
+		return &CloseError{Code: closed.Code, Reason: at.reason([]byte(closed.Text))}
 	}
-	return nil, c.at.fail("the websocket broke off", err)
+	return at.fail("the websocket broke off", err)
 }
 
 func (c *socketConn) ping() error { return c.control(websocket.PingMessage, nil) }

@@ -383,24 +383,3 @@ var (
 	errStall    = errors.New("realtime: a read has stalled")
 	errNoAnswer = errors.New("realtime: a read was not answered")
 )
-
-// logChange logs at Info what breaks the connection and what mends it, at Error what ends the subscription.
-func (l *loop) logChange(c StateChange) {
-	level := slog.LevelDebug
-	switch {
-	case c.To == StateClosed && c.Cause != nil && l.ctx.Err() == nil:
-		level = slog.LevelError
-	case c.Cause != nil && c.To != StateClosed, c.To == StateLive, c.To == StatePaused:
-		level = slog.LevelInfo
-	}
-	l.log.Log(l.ctx, level, "state", "from", c.From.String(), "to", c.To.String(), "attempt", c.Attempt, "delay", c.Delay, "cause", c.Cause)
-}
-
-// logRead warns when reads fail again and again: then nothing vouches for what is delivered.
-func (l *loop) logRead(r ReadEnded) {
-	level := slog.LevelDebug
-	if r.Err != nil && l.status.readAttempt+1 >= patience {
-		level = slog.LevelWarn
-	}
-	l.log.Log(l.ctx, level, "read", "complete", r.Complete, "messages", r.Messages, "found", r.Found, "attempt", l.status.readAttempt+1, "err", r.Err)
-}

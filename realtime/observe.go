@@ -1,6 +1,9 @@
 package realtime
 
-import "time"
+import (
+	"log/slog"
+	"time"
+)
 
 // An Event is something that happened inside a subscription. It is one of [StateChange], [ReadEnded],
 // [Repeat] and [Undecodable]. Later releases add kinds: a switch over them needs a default.
@@ -38,3 +41,24 @@ func (StateChange) event() {}
 func (ReadEnded) event()   {}
 func (Repeat) event()      {}
 func (Undecodable) event() {}
+
+// logChange logs at Info what breaks the connection and what mends it, at Error what ends the subscription.
+func (l *loop) logChange(c StateChange) {
+	level := slog.LevelDebug
+	switch {
+	case c.To == StateClosed && c.Cause != nil && l.ctx.Err() == nil:
+		level = slog.LevelError
+	case c.Cause != nil && c.To != StateClosed, c.To == StateLive, c.To == StatePaused:
+		level = slog.LevelInfo
+	}
+	l.log.Log(l.ctx, level, "state", "from", c.From.String(), "to", c.To.String(), "attempt", c.Attempt, "delay", c.Delay, "cause", c.Cause)
+}
+
+// logRead warns when reads fail again and again: then nothing vouches for what is delivered.
+func (l *loop) logRead(r ReadEnded) {
+	level := slog.LevelDebug
+	if r.Err != nil && l.status.readAttempt+1 >= patience {
+		level = slog.LevelWarn
+	}
+	l.log.Log(l.ctx, level, "read", "complete", r.Complete, "messages", r.Messages, "found", r.Found, "attempt", l.status.readAttempt+1, "err", r.Err)
+}

@@ -1,0 +1,333 @@
+package realtime
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// TestFullQueuePauses: a full queue disconnects, and what did not fit arrives later, once and in order.
+func TestFullQueuePauses(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.open()
+		l.subscribe(nil, WithBackoff(soon))
+		l.sub.queue.maxMessages = 50
+		got := newTally()
+		l.run(func(_ context.Context, m Message) error {
+			got.add(t, m)
+			time.Sleep(10 * time.Millisecond)
+			return nil
+		})
+		<-l.sub.Ready()
+		const n = 3000 // three times as fast as they are handled
+		load{messages: n, minEvery: n + 1}.publishAndCut(l.portal)
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if lost, repeated, disordered := got.count(n); lost+repeated+disordered > 0 {
+			t.Errorf("lost %d, repeated %d, out of order %d", lost, repeated, disordered)
+		}
+		if len(l.changes(StatePaused)) == 0 {
+			t.Error("the queue was never full")
+		}
+	})
+}
+
+// TestFullOfWaiting: messages that wait for a read that does not answer fill the queue; they are let through, and
+// nothing stands still.
+func TestFullOfWaiting(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		var stalled atomic.Bool
+		l.open(pulltest.WithHandler(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if stalled.Load() && strings.Contains(r.URL.RawQuery, "mid=") {
+					<-r.Context().Done()
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+		}))
+		l.subscribe(nil, WithBackoff(soon))
+		l.sub.queue.maxMessages = 5
+		got := newTally()
+		l.run(func(_ context.Context, m Message) error {
+			got.add(t, m)
+			return nil
+		})
+		<-l.sub.Ready()
+		stalled.Store(true)
+		l.portal.Cut()
+		time.Sleep(time.Second)
+		const n = 300
+		load{messages: n, minEvery: n + 1}.publishAndCut(l.portal)
+		time.Sleep(10 * time.Second)
+		stalled.Store(false)
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if lost, repeated, _ := got.count(n); lost+repeated > 0 {
+			t.Errorf("lost %d, repeated %d", lost, repeated)
+		}
+		if len(l.changes(StatePaused)) == 0 {
+			t.Error("the queue was never full")
+		}
+	})
+}
+
+// slowPolls makes polls with a mid wait, or trickle, while how says so.
+func slowPolls(how func(w http.ResponseWriter, r *http.Request, next http.Handler)) pulltest.Option {
+	return pulltest.WithHandler(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.RawQuery, "mid=") {
+				how(w, r, next)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+}
+
+// TestSlowFirstAnswer: a server that takes long over the first read does not turn its past into news.
+func TestSlowFirstAnswer(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.open(slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			select {
+			case <-time.After(2100 * time.Millisecond):
+				next.ServeHTTP(w, r)
+			case <-r.Context().Done():
+			}
+		}))
+		for range 50 {
+			l.emit("past")
+			time.Sleep(time.Minute)
+		}
+		l.subscribe(nil)
+		l.run(nil)
+		<-l.sub.Ready()
+		l.emit("one")
+		time.Sleep(10 * time.Minute)
+		l.emit("two")
+		time.Sleep(10 * time.Minute)
+		l.want("one", "two")
+	})
+}
+
+// trickle sends a recorded answer in pieces, one every so often.
+func trickle(w http.ResponseWriter, r *http.Request, next http.Handler, piece int, every time.Duration) {
+	whole := httptest.NewRecorder()
+	next.ServeHTTP(whole, r)
+	for name, values := range whole.Header() {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(whole.Code)
+	body := whole.Body.Bytes()
+	for len(body) > 0 && r.Context().Err() == nil {
+		n := min(piece, len(body))
+		_, _ = w.Write(body[:n])
+		_ = http.NewResponseController(w).Flush()
+		body = body[n:]
+		time.Sleep(every)
+	}
+}
+
+// TestTrickle: a read whose answer comes slowly gets on, message by message and within one.
+func TestTrickle(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		var slow atomic.Bool
+		l.open(slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if slow.Load() {
+				trickle(w, r, next, 100, 5*time.Second)
+				return
+			}
+			next.ServeHTTP(w, r)
+		}))
+		l.emit("before")
+		l.subscribe(nil, WithBackoff(func(int) time.Duration { return time.Minute }))
+		l.run(nil)
+		<-l.sub.Ready()
+		slow.Store(true)
+		l.portal.CutWebSockets()
+		var want []string
+		for i := range 20 {
+			want = append(want, fmt.Sprint("missed", i))
+			l.portal.Emit(pulltest.Message{Command: want[i], Params: map[string]string{"text": strings.Repeat("x", 500)}})
+		}
+		time.Sleep(30 * time.Minute)
+		l.want(want...)
+	})
+}
+
+// TestStalledPollsRepeatNothing: polls that stall for long, while live delivery goes on, make nothing come twice.
+func TestStalledPollsRepeatNothing(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		var stalled atomic.Bool
+		l.open(slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if stalled.Load() {
+				<-r.Context().Done()
+				return
+			}
+			next.ServeHTTP(w, r)
+		}))
+		l.subscribe(nil)
+		got := newTally()
+		l.run(func(_ context.Context, m Message) error {
+			got.add(t, m)
+			return nil
+		})
+		<-l.sub.Ready()
+		const n = 9000
+		for i := range n { // a quarter of an hour
+			stalled.Store(i > 1000 && i < 8000)
+			l.portal.Emit(pulltest.Message{Params: numbered{i}})
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if lost, repeated, _ := got.count(n); lost+repeated > 0 { // what a ping took came late
+			t.Errorf("lost %d, repeated %d", lost, repeated)
+		}
+	})
+}
+
+// TestGarbledFramesAreBounded: however many frames cannot be read, reads keep their distance.
+func TestGarbledFramesAreBounded(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		s := fakeSocket{frames: make(chan []byte)}
+		l.open()
+		l.emit("before")
+		l.subscribe(nil)
+		l.sub.dial = s
+		l.run(nil)
+		<-l.sub.Ready()
+		before := l.portal.Stats().Polls
+		for range 2000 {
+			s.frames <- []byte("garbage")
+			time.Sleep(5 * time.Millisecond)
+		}
+		l.emit("found by a read")
+		s.frames <- []byte("garbage")
+		time.Sleep(10 * time.Second)
+		if polls := l.portal.Stats().Polls - before; polls < 2 || polls > 5 {
+			t.Errorf("%d reads in 20 seconds", polls)
+		}
+		l.want("found by a read")
+	})
+}
+
+// fakeSocket is a live transport whose frames the test sends.
+type fakeSocket struct{ frames chan []byte }
+
+func (s fakeSocket) open(ctx context.Context, _ address, _ sink) (conn, error) {
+	return fakeConn{s, ctx}, nil
+}
+
+type fakeConn struct {
+	fakeSocket
+	ctx context.Context
+}
+
+func (c fakeConn) next() (io.Reader, error) {
+	select {
+	case b := <-c.frames:
+		return bytes.NewReader(b), nil
+	case <-c.ctx.Done():
+		return nil, c.ctx.Err()
+	}
+}
+
+// TestRunWaitsForItsTasks: when Run returns, what it has started has stopped.
+func TestRunWaitsForItsTasks(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.open()
+		l.subscribe(nil)
+		slow := &slowToStop{}
+		l.sub.dial = slow
+		l.run(nil)
+		time.Sleep(time.Second)
+		l.sub.Close()
+		<-l.done
+		if !slow.stopped.Load() {
+			t.Error("Run returned before a connection attempt of its own had ended")
+		}
+	})
+}
+
+// slowToStop is a transport that takes a while to give up.
+type slowToStop struct{ stopped atomic.Bool }
+
+func (s *slowToStop) open(ctx context.Context, _ address, _ sink) (conn, error) {
+	<-ctx.Done()
+	time.Sleep(300 * time.Millisecond)
+	s.stopped.Store(true)
+	return nil, ctx.Err()
+}
+
+// TestUndecodable: a message that cannot be decoded is reported once, and those around it arrive.
+func TestUndecodable(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.start(nil)
+		l.emit("one")
+		l.portal.Emit(pulltest.Message{Body: `{"module_id":`})
+		l.emit("two")
+		time.Sleep(10 * time.Minute)
+		l.want("one", "two")
+		if n := countEvents[Undecodable](l); n != 1 {
+			t.Errorf("reported %d times", n)
+		}
+	})
+}
+
+// TestTwoReceivers: a message for two channels of the connection arrives once.
+func TestTwoReceivers(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.start(nil)
+		l.portal.Emit(pulltest.Message{Command: "both", To: pulltest.Both})
+		time.Sleep(5 * time.Minute)
+		l.want("both")
+		if countEvents[Repeat](l) == 0 {
+			t.Error("the repeat was not reported")
+		}
+	})
+}
+
+// TestPassingFailures: a portal and a push server that answer a proxy's page are tried again.
+func TestPassingFailures(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		var down atomic.Bool
+		down.Store(true)
+		l.open(pulltest.WithHandler(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if down.Load() {
+					w.Header().Set("Content-Type", "text/html")
+					w.WriteHeader(http.StatusBadGateway)
+					_, _ = w.Write([]byte("<html>" + r.URL.String() + "</html>"))
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+		}))
+		l.subscribe(nil)
+		l.run(nil)
+		time.Sleep(3 * time.Minute)
+		if s := l.sub.State(); s != StateWaiting {
+			t.Errorf("state is %v", s)
+		}
+		down.Store(false)
+		<-l.sub.Ready()
+		down.Store(true)
+		l.portal.Cut()
+		l.emit("missed")
+		time.Sleep(3 * time.Minute)
+		down.Store(false)
+		time.Sleep(2 * time.Minute)
+		l.want("missed")
+	})
+}

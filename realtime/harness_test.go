@@ -1,0 +1,142 @@
+package realtime
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// life is a subscription to a portal in memory, on virtual time, and all that it does.
+type life struct {
+	t       *testing.T
+	network *pulltest.Network
+	portal  *pulltest.Portal
+	sub     *Subscription
+
+	mu       sync.Mutex
+	events   []Event
+	messages []Message
+	err      error
+	done     chan struct{}
+}
+
+// onVirtualTime runs a scenario in a bubble.
+func onVirtualTime(t *testing.T, scenario func(t *testing.T, l *life)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		scenario(t, &life{t: t, network: pulltest.NewNetwork(), done: make(chan struct{})})
+	})
+}
+
+func (l *life) open(opts ...pulltest.Option) {
+	l.portal = pulltest.NewPortal(append(opts, pulltest.WithNetwork(l.network))...)
+	l.t.Cleanup(func() {
+		l.portal.HTTPClient().CloseIdleConnections()
+		l.portal.Close()
+	})
+}
+
+// subscribe makes the subscription; the portal's application is the source unless one is given.
+func (l *life) subscribe(source ConfigSource, opts ...Option) {
+	l.t.Helper()
+	if source == nil {
+		source = client(l.t, l.portal)
+	}
+	opts = append([]Option{WithObserver(l.observe)}, opts...)
+	sub, err := Subscribe(source, opts...)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.sub = sub
+}
+
+func (l *life) observe(e Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events = append(l.events, e)
+}
+
+// run runs the subscription with a handler, nil for one that only takes notes, until the test ends.
+func (l *life) run(h HandlerFunc) {
+	ctx, cancel := context.WithCancel(l.t.Context())
+	go func() {
+		defer close(l.done)
+		err := l.sub.Run(ctx, HandlerFunc(func(ctx context.Context, m Message) error {
+			l.mu.Lock()
+			l.messages = append(l.messages, m)
+			l.mu.Unlock()
+			if h != nil {
+				return h(ctx, m)
+			}
+			return nil
+		}))
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.err = err
+	}()
+	l.t.Cleanup(func() {
+		cancel()
+		<-l.done
+	})
+}
+
+// start does all of it and waits until the subscription is ready.
+func (l *life) start(portal []pulltest.Option, opts ...Option) {
+	l.open(portal...)
+	l.subscribe(nil, opts...)
+	l.run(nil)
+	<-l.sub.Ready()
+}
+
+func (l *life) emit(command string) string {
+	return l.portal.Emit(pulltest.Message{Command: command})
+}
+
+// commands waits until everything is idle, and returns what has been handled.
+func (l *life) commands() []string {
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var commands []string
+	for _, m := range l.messages {
+		commands = append(commands, m.Command)
+	}
+	return commands
+}
+
+func (l *life) want(commands ...string) {
+	l.t.Helper()
+	if got := l.commands(); !slices.Equal(got, commands) {
+		l.t.Errorf("handled %q, want %q", got, commands)
+	}
+}
+
+// changes are the state changes so far, from a state or to it.
+func (l *life) changes(to State) []StateChange {
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var changes []StateChange
+	for _, e := range l.events {
+		if c, ok := e.(StateChange); ok && c.To == to {
+			changes = append(changes, c)
+		}
+	}
+	return changes
+}
+
+func countEvents[E Event](l *life) (n int) {
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.events {
+		if _, ok := e.(E); ok {
+			n++
+		}
+	}
+	return n
+}

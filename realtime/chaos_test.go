@@ -17,9 +17,9 @@ import (
 // pings, distance, a small queue and a slow handler, bursts, messages to two receivers and messages that are not
 // kept. No kept message may be lost, no message repeated, and the kept ones stay in order.
 func TestChaos(t *testing.T) {
-	seeds := 24
+	seeds := 16
 	if testing.Short() {
-		seeds = 8
+		seeds = 6
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -156,7 +156,7 @@ func TestSurvivesCuts(t *testing.T) {
 	}
 	t.Run("in memory", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			check(t, load{messages: 40_000, minEvery: 30, spread: 300}, pulltest.WithNetwork(pulltest.NewNetwork()))
+			check(t, load{messages: 25_000, minEvery: 30, spread: 300}, pulltest.WithNetwork(pulltest.NewNetwork()))
 		})
 	})
 	t.Run("real sockets", func(t *testing.T) {

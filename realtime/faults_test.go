@@ -197,6 +197,71 @@ func TestStalledPollsRepeatNothing(t *testing.T) {
 	})
 }
 
+// TestReadsByVolume: many messages call for reads, which keep a read and what must be remembered small.
+func TestReadsByVolume(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.start([]pulltest.Option{pulltest.WithPingInterval(0)})
+		load{messages: 9000, minEvery: 9001}.publishAndCut(l.portal) // half a minute
+		time.Sleep(time.Second)
+		if n := countEvents[ReadEnded](l); n < 5 || n > 10 {
+			t.Errorf("%d reads", n)
+		}
+	})
+}
+
+// TestLiveMessagesDoNotWaitForLong: a read that is not answered holds them up for two seconds.
+func TestLiveMessagesDoNotWaitForLong(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		var stalled atomic.Bool
+		l.open(slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if stalled.Load() {
+				<-r.Context().Done()
+				return
+			}
+			next.ServeHTTP(w, r)
+		}))
+		l.emit("before")
+		l.subscribe(nil, WithBackoff(soon))
+		l.run(nil)
+		<-l.sub.Ready()
+		stalled.Store(true)
+		l.portal.CutWebSockets()
+		time.Sleep(time.Second)
+		l.emit("live")
+		time.Sleep(time.Second)
+		l.want()
+		time.Sleep(1100 * time.Millisecond)
+		l.want("live")
+	})
+}
+
+// TestUnansweredReadIsRepeated: one read from a cursor that is not answered is no sign that nothing is kept.
+func TestUnansweredReadIsRepeated(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		var swallow atomic.Bool
+		l.open(slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if swallow.CompareAndSwap(true, false) {
+				<-r.Context().Done()
+				return
+			}
+			next.ServeHTTP(w, r)
+		}))
+		for range 3 { // so that there is a cursor
+			l.emit("before")
+			time.Sleep(time.Minute)
+		}
+		l.subscribe(nil, WithBackoff(soon))
+		l.run(nil)
+		<-l.sub.Ready()
+		time.Sleep(time.Second)
+		swallow.Store(true)
+		l.portal.CutWebSockets()
+		l.emit("missed")
+		time.Sleep(15 * time.Second) // the next ping is far
+		l.want("missed")
+	})
+}
+
 // TestGarbledFramesAreBounded: however many frames cannot be read, reads keep their distance.
 func TestGarbledFramesAreBounded(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {

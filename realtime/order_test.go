@@ -108,6 +108,18 @@ func TestOrderOwed(t *testing.T) {
 	o.want(t, 2, 3, 4, 7, 9)
 }
 
+// TestOrderReadWithoutHold: while a read brings its answer, live messages wait for its end in any case.
+func TestOrderReadWithoutHold(t *testing.T) {
+	o := newOrdered()
+	o.lives(1)
+	o.finds(2, 3)
+	o.lives(4)
+	o.want(t, 1)
+	o.end(false)
+	o.lives(5)
+	o.want(t, 1, 2, 3, 4, 5)
+}
+
 // TestOrderHoldEnds: nobody waits longer than holdMax for a read that does not begin to answer.
 func TestOrderHoldEnds(t *testing.T) {
 	o := newOrdered()

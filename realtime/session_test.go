@@ -328,6 +328,56 @@ func TestBrokenReadGoesOn(t *testing.T) {
 	s.want("5", "6", "7", "8R")
 }
 
+// TestGoingOnProvesAnew: that a read was definite before it broke off says nothing of the answer it goes on with.
+func TestGoingOnProvesAnew(t *testing.T) {
+	s := newStream(t, after(4))
+	s.lives(5, 6)
+	s.pass(time.Minute)
+	s.beginRead(s.now, "")
+	s.shows(4, 5)
+	s.endRead(readBroken, true, s.now)
+	s.beginRead(s.now, "")
+	s.shows(7) // 5 has expired, and a live message answers
+	if result, _ := s.endRead(readEnded, false, s.now); result.Complete {
+		t.Error("complete")
+	}
+	s.wantKnown(4)
+}
+
+// TestReadDoesNotGoOnElsewhere: at another address there is another history.
+func TestReadDoesNotGoOnElsewhere(t *testing.T) {
+	s := newStream(t, after(4))
+	s.beginRead(s.now, "here")
+	s.shows(4, 9)
+	s.endRead(readBroken, true, s.now)
+	if from := s.beginRead(s.now, "there"); from != midAt(3) {
+		t.Errorf("asked from %v", from)
+	}
+}
+
+// TestGiveBack: what waits is unseen again, but what is not kept is delivered, and a read that has shown what is
+// given back begins anew.
+func TestGiveBack(t *testing.T) {
+	s := newStream(t, after(4))
+	s.order.hold()
+	transient := s.message(6, 0)
+	transient.transient = true
+	s.lives(9)
+	s.live(transient, s.now)
+	s.lives(7)
+	s.beginRead(s.now, "")
+	s.shows(4, 7)
+	s.endRead(readBroken, true, s.now)
+	s.giveBack()
+	s.want("6")
+	if from := s.beginRead(s.now, ""); from != midAt(3) {
+		t.Errorf("asked from %v", from)
+	}
+	s.shows(4, 7, 9)
+	s.endRead(readEnded, false, s.now)
+	s.want("7R", "9R")
+}
+
 // TestRefusedIsNotSeen: what the queue has refused comes again and is delivered then.
 func TestRefusedIsNotSeen(t *testing.T) {
 	s := newStream(t, after(4))

@@ -20,7 +20,7 @@ func printEvent(w io.Writer, m realtime.Message, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(jsonEvent{
 			Time: m.Time, Module: m.Module, Command: m.Command, Params: m.Params,
-			ID: m.ID, Sender: m.Sender.Type.String(), Replayed: m.Replayed,
+			ID: m.ID, Sender: m.Sender.Type.String(), Replayed: m.Replayed, Late: m.Late,
 		})
 	}
 	mark := ""
@@ -58,6 +58,7 @@ type jsonEvent struct {
 	ID       string          `json:"id"`
 	Sender   string          `json:"sender"`
 	Replayed bool            `json:"replayed"`
+	Late     bool            `json:"late"`
 }
 
 // printable keeps a name from playing tricks on the terminal.

@@ -17,12 +17,14 @@ import (
 // pings, distance, a small queue and a slow handler, bursts, messages to two receivers and messages that are not
 // kept. No kept message may be lost, no message repeated, and the kept ones stay in order.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	seeds := 16
 	if testing.Short() {
 		seeds = 6
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
 			onVirtualTime(t, func(t *testing.T, l *life) { chaos(t, l, rand.New(rand.NewPCG(uint64(seed), 7))) })
 		})
 	}

@@ -142,6 +142,7 @@ func surviveCuts(t *testing.T, load load, change func(*Subscription), opts ...pu
 // TestSurvivesCuts: 100 cuts while 300 messages a second are published, on virtual time and over real sockets;
 // every message arrives, once and in order.
 func TestSurvivesCuts(t *testing.T) {
+	t.Parallel()
 	check := func(t *testing.T, load load, opts ...pulltest.Option) {
 		got, cuts := surviveCuts(t, load, func(*Subscription) {}, opts...)
 		n := load.messages
@@ -155,6 +156,7 @@ func TestSurvivesCuts(t *testing.T) {
 		}
 	}
 	t.Run("in memory", func(t *testing.T) {
+		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			check(t, load{messages: 25_000, minEvery: 30, spread: 300}, pulltest.WithNetwork(pulltest.NewNetwork()))
 		})

@@ -23,7 +23,8 @@ type modelMessage struct {
 // killed and go on from the cursor of the last message they handled. No kept message may be lost, and none be
 // handled twice within one process.
 func TestModel(t *testing.T) {
-	seeds := uint64(400)
+	t.Parallel()
+	seeds := uint64(300)
 	if testing.Short() {
 		seeds = 100
 	}

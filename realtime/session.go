@@ -80,14 +80,15 @@ func (s *session) live(m Message, now time.Time) bool {
 		return true
 	}
 	s.since++
-	if m.key == s.doubtful {
-		s.doubtful = key{} // it was published after all that is before the beginning
-	} else if _, repeat := s.seen[m.key]; repeat {
+	if _, repeat := s.seen[m.key]; repeat && m.key != s.doubtful {
 		s.report(Repeat{ID: m.ID})
 		return true
 	}
 	if !s.queue.admit(m.size) {
 		return false
+	}
+	if m.key == s.doubtful {
+		s.doubtful = key{} // it was published after all that is before the beginning
 	}
 	s.note(m, now)
 	s.order.live(m, now)

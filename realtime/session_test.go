@@ -184,6 +184,19 @@ func TestFirstReadAnsweredLive(t *testing.T) {
 		s.reads(5, 6)
 		s.want("6R")
 	})
+	t.Run("behind, while the queue is full", func(t *testing.T) {
+		s := begin()
+		s.shows(5)
+		s.endRead(readEnded, false, s.now)
+		s.queue.maxMessages = 1
+		s.lives(6)
+		if s.live(s.message(5, 0), s.now) {
+			t.Fatal("5 was taken")
+		}
+		s.want("6")
+		s.lives(5)
+		s.want("5L")
+	})
 	t.Run("never: it stood before the beginning", func(t *testing.T) {
 		s := begin()
 		s.shows(5)

@@ -47,15 +47,7 @@ func TestFullQueuePauses(t *testing.T) {
 func TestFullOfWaiting(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var stalled atomic.Bool
-		l.open(pulltest.WithHandler(func(next http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if stalled.Load() && strings.Contains(r.URL.RawQuery, "mid=") {
-					<-r.Context().Done()
-					return
-				}
-				next.ServeHTTP(w, r)
-			})
-		}))
+		l.open(stallPolls(&stalled))
 		l.subscribe(nil, WithBackoff(soon))
 		l.sub.queue.maxMessages = 5
 		got := newTally()
@@ -92,6 +84,17 @@ func slowPolls(how func(w http.ResponseWriter, r *http.Request, next http.Handle
 			}
 			next.ServeHTTP(w, r)
 		})
+	})
+}
+
+// stallPolls leaves polls with a mid without an answer while stalled is set.
+func stallPolls(stalled *atomic.Bool) pulltest.Option {
+	return slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if stalled.Load() {
+			<-r.Context().Done()
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -169,13 +172,7 @@ func TestTrickle(t *testing.T) {
 func TestStalledPollsRepeatNothing(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var stalled atomic.Bool
-		l.open(slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			if stalled.Load() {
-				<-r.Context().Done()
-				return
-			}
-			next.ServeHTTP(w, r)
-		}))
+		l.open(stallPolls(&stalled))
 		l.subscribe(nil)
 		got := newTally()
 		l.run(func(_ context.Context, m Message) error {
@@ -213,13 +210,7 @@ func TestReadsByVolume(t *testing.T) {
 func TestLiveMessagesDoNotWaitForLong(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var stalled atomic.Bool
-		l.open(slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			if stalled.Load() {
-				<-r.Context().Done()
-				return
-			}
-			next.ServeHTTP(w, r)
-		}))
+		l.open(stallPolls(&stalled))
 		l.emit("before")
 		l.subscribe(nil, WithBackoff(soon))
 		l.run(nil)

@@ -84,15 +84,15 @@ func (o *orderer) emitTail(while func(Message) bool) {
 func (o *orderer) end(owed bool) {
 	o.merge()
 	o.emitTail(func(Message) bool { return true })
-	o.pause()
+	o.expectAnother()
 	if !owed {
 		o.release()
 	}
 }
 
-// pause is called when a read is over whose answer, a single message, may have overtaken others: it waits for the
+// expectAnother is called when a read is over whose answer, a single message, may have overtaken others: it waits for the
 // read that is begun next, and so does what comes live.
-func (o *orderer) pause() {
+func (o *orderer) expectAnother() {
 	o.answering = false
 	o.frontier = mid{}
 	o.holding = o.holding || len(o.tail) > 0

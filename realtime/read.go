@@ -233,7 +233,7 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 	}
 	s.chain = nil
 	if again {
-		s.order.pause()
+		s.order.expectAnother()
 	} else {
 		s.order.end(owed)
 	}

@@ -106,9 +106,7 @@ var quotesAnswer = regexp.MustCompile(`^(malformed |bad Content-Length|unsupport
 // clean tells whether neither the text of err, nor its fields, nor an As method
 // of its own tell a secret.
 func (r Redactor) clean(err error) bool {
-	var address *url.Error
-	var answer *oauth2.RetrieveError
-	if errors.As(err, &address) || errors.As(err, &answer) {
+	if tellsAll(err) {
 		return false
 	}
 	for _, format := range []string{"%v", "%+v", "%#v"} {
@@ -119,13 +117,19 @@ func (r Redactor) clean(err error) bool {
 	return true
 }
 
+// tellsAll tells whether errors.As reaches an error that holds an address or an
+// answer as they are.
+func tellsAll(err error) bool {
+	var address *url.Error
+	var answer *oauth2.RetrieveError
+	return errors.As(err, &address) || errors.As(err, &answer)
+}
+
 // describe is the text of a replaced error: its causes' texts, since its own
 // repeats what was taken out of them.
 func (r Redactor) describe(err error, causes []error) string {
 	if len(causes) == 0 {
-		var address *url.Error
-		var answer *oauth2.RetrieveError
-		if errors.As(err, &address) || errors.As(err, &answer) {
+		if tellsAll(err) {
 			return fmt.Sprintf("%T", err)
 		}
 		return r.Text(fmt.Sprint(err))

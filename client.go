@@ -155,15 +155,15 @@ func (c Client) Format(f fmt.State, verb rune) { writeRedacted(f, verb, c.String
 // LogValue is String for log/slog.
 func (c Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// call is the one path to the portal. params may be nil and is not modified.
-// result takes the answer's result.
-func (c *Client) call(ctx context.Context, method string, params map[string]any, result json.Unmarshaler) error {
+// call is the one path to the portal. params may be nil and is not modified. take
+// gets an answer that has a result.
+func (c *Client) call(ctx context.Context, method string, params map[string]any, take func(answer) error) error {
 	if c == nil || c.rest == nil {
 		return errors.New("b24pull: the Client was not made by New")
 	}
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	err := c.exchange(limited, method, params, result)
+	err := c.exchange(limited, method, params, take)
 	if errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
 		return fmt.Errorf("b24pull: %s: no answer within %v: %w", method, c.timeout, context.DeadlineExceeded)
 	}
@@ -172,13 +172,13 @@ func (c *Client) call(ctx context.Context, method string, params map[string]any,
 
 // exchange posts, and posts once more with another token if the portal refused
 // the first as expired.
-func (c *Client) exchange(ctx context.Context, method string, params map[string]any, result json.Unmarshaler) error {
+func (c *Client) exchange(ctx context.Context, method string, params map[string]any, take func(answer) error) error {
 	token, err := c.auth.token(ctx)
 	known := withToken(c.secrets(), token)
 	if err != nil {
 		return tokenError(known, err)
 	}
-	raw, err := c.post(ctx, method, params, token, known)
+	a, err := c.post(ctx, method, params, token, known)
 	if token != nil && errors.Is(err, ErrExpiredToken) {
 		next, refreshErr := c.auth.refused(ctx, token)
 		known = withToken(known, next)
@@ -186,13 +186,13 @@ func (c *Client) exchange(ctx context.Context, method string, params map[string]
 		case refreshErr != nil:
 			return tokenError(known, refreshErr)
 		case next != nil && next.AccessToken != token.AccessToken:
-			raw, err = c.post(ctx, method, params, next, known)
+			a, err = c.post(ctx, method, params, next, known)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return result.UnmarshalJSON(raw)
+	return take(a)
 }
 
 func withToken(known redact.Redactor, token *oauth2.Token) redact.Redactor {
@@ -202,8 +202,8 @@ func withToken(known redact.Redactor, token *oauth2.Token) redact.Redactor {
 	return known.With(token.AccessToken, token.RefreshToken)
 }
 
-// post sends one request and returns the answer's result.
-func (c *Client) post(ctx context.Context, method string, params map[string]any, token *oauth2.Token, known redact.Redactor) (json.RawMessage, error) {
+// post sends one request and returns the answer, if it has a result.
+func (c *Client) post(ctx context.Context, method string, params map[string]any, token *oauth2.Token, known redact.Redactor) (answer, error) {
 	body := maps.Clone(params)
 	if body == nil {
 		body = map[string]any{}
@@ -213,27 +213,28 @@ func (c *Client) post(ctx context.Context, method string, params map[string]any,
 	}
 	payload, err := json.Marshal(body)
 	if err != nil {
-		return nil, fmt.Errorf("b24pull: %s: the parameters: %w", method, known.Error(err))
+		return answer{}, fmt.Errorf("b24pull: %s: the parameters: %w", method, known.Error(err))
 	}
 	resp, err := c.rest.R().SetContext(ctx).SetBody(payload).Post(c.base.String() + method)
 	a := answer{method: method, known: known}
 	if resp != nil && resp.RawResponse != nil {
 		a.status, a.contentType, a.body = resp.StatusCode(), resp.Header().Get("Content-Type"), resp.Body()
+		a.received, a.took = resp.ReceivedAt(), resp.Time()
 	}
 	switch {
 	case redirected(a.status):
-		return nil, a.fail("the portal answered with a redirect; it may have moved")
+		return answer{}, a.fail("the portal answered with a redirect; it may have moved")
 	case errors.Is(err, resty.ErrResponseBodyTooLarge):
-		return nil, a.fail(fmt.Sprintf("the answer is larger than %d MiB", answerLimit>>20))
+		return answer{}, a.fail(fmt.Sprintf("the answer is larger than %d MiB", answerLimit>>20))
 	case err != nil:
-		return nil, fmt.Errorf("b24pull: %s: %w", method, known.Error(err))
+		return answer{}, fmt.Errorf("b24pull: %s: %w", method, known.Error(err))
 	}
-	raw, err := a.result()
+	a.raw, err = a.result()
 	if e, ok := err.(*APIError); ok && e.Code == "" && ctx.Err() != nil {
 		// Half an answer, since the end of the context cut the connection.
-		return nil, fmt.Errorf("b24pull: %s: %w", method, ctx.Err())
+		return answer{}, fmt.Errorf("b24pull: %s: %w", method, ctx.Err())
 	}
-	return raw, err
+	return a, err
 }
 
 // silence is resty's logger: resty writes addresses, which hold a webhook's

@@ -261,11 +261,45 @@ type answer struct {
 	status      int
 	contentType string
 	body        []byte
+	raw         json.RawMessage // the result in body, once it has been found
 	known       redact.Redactor
+	received    time.Time // by our clock
+	took        time.Duration
 }
 
 func (a answer) fail(problem string) *APIError {
 	return &APIError{Status: a.status, Method: a.method, Description: problem}
+}
+
+// minShift is the least difference between two clocks that is taken for one: a
+// portal may tell its time in whole seconds.
+const minShift = 2 * time.Second
+
+// shift returns how far the portal's clock is ahead of ours. Its clock is what the
+// result says, or else the envelope.
+func (a answer) shift(clock time.Time) time.Duration {
+	if clock.IsZero() {
+		clock = a.clock()
+	}
+	if clock.IsZero() {
+		return 0
+	}
+	shift := clock.Sub(a.received)
+	if shift.Abs() < max(a.took, minShift) {
+		return 0
+	}
+	return shift
+}
+
+// clock returns the portal's time when it answered, zero if it tells none that
+// can be read.
+func (a answer) clock() time.Time {
+	var err error
+	times := node{raw: a.body}.object(&err).object("time")
+	if t := times.moment("finish"); !t.IsZero() {
+		return t
+	}
+	return times.moment("date_finish")
 }
 
 // result returns the envelope's result, or the error it holds. The body's text

@@ -77,6 +77,88 @@ func TestFailedDecodeLeavesTheConfig(t *testing.T) {
 	}
 }
 
+// TestChannelAsInAConfig: a channel by itself is decoded as it is within a config.
+func TestChannelAsInAConfig(t *testing.T) {
+	files, err := filepath.Glob("testdata/rest/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	compared := 0
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var cfg Config
+		var raw struct {
+			Result struct {
+				Channels struct{ Shared, Private json.RawMessage }
+			}
+		}
+		if cfg.UnmarshalJSON(data) != nil || json.Unmarshal(data, &raw) != nil {
+			continue
+		}
+		alone := map[*Channel]json.RawMessage{cfg.Channels.Shared: raw.Result.Channels.Shared, cfg.Channels.Private: raw.Result.Channels.Private}
+		for want, data := range alone {
+			if want == nil {
+				continue
+			}
+			var got Channel
+			if err := json.Unmarshal(data, &got); err != nil || got != *want {
+				t.Errorf("%s: %v, decoded alone differs: %t", file, err, got != *want)
+			}
+			compared++
+		}
+	}
+	if compared < 50 {
+		t.Errorf("%d channels compared", compared)
+	}
+}
+
+// TestNewChannel: new_channel of channel_expire has its start in Unix seconds.
+func TestNewChannel(t *testing.T) {
+	var params struct {
+		NewChannel *Channel `json:"new_channel"`
+	}
+	err := json.Unmarshal([]byte(`{"action":"reconnect","new_channel":{"id":"new-id","public_id":null,"start":1774965918,
+		"end":"2026-04-01T05:05:18+02:00","type":"private"}}`), &params)
+	want := Channel{ID: "new-id", Type: "private", Start: time.Unix(1774965918, 0).UTC(), End: time.Date(2026, 4, 1, 3, 5, 18, 0, time.UTC)}
+	if err != nil || *params.NewChannel != want {
+		t.Errorf("%v, %+v with id %q", err, *params.NewChannel, string(params.NewChannel.ID))
+	}
+}
+
+func TestBadChannel(t *testing.T) {
+	tests := []struct{ data, want string }{
+		{``, "b24pull: channel: want JSON, got what is none"},
+		{`{`, "b24pull: channel: want JSON, got what is none"},
+		{`null`, "b24pull: channel: want an object, got null"},
+		{`"s3cr3t"`, "b24pull: channel: want an object, got a string"},
+		{`["s3cr3t"]`, "b24pull: channel: want an object, got an array that is not empty"},
+		{`[]`, "b24pull: channel.id: missing"},
+		{`{}`, "b24pull: channel.id: missing"},
+		{`{"id":"","public_id":"s3cr3t"}`, "b24pull: channel.id: missing"},
+		{`{"id":null,"public_id":"s3cr3t"}`, "b24pull: channel.id: missing"},
+		{`{"id":["s3cr3t"]}`, "b24pull: channel.id: want a string, got an array"},
+		{`{"id":"s3cr3t","start":"s3cr3t"}`, "b24pull: channel.start: want a time in RFC 3339 or Unix seconds, got a string that is neither"},
+	}
+	before := Channel{ID: "the-id", Type: "shared"}
+	for _, tt := range tests {
+		c := before
+		if err := c.UnmarshalJSON([]byte(tt.data)); !errors.Is(err, ErrInvalidConfig) || fmt.Sprint(err) != tt.want {
+			t.Errorf("%s: got %v, want %s", tt.data, err, tt.want)
+		}
+		if c != before {
+			t.Errorf("%s: the channel was changed", tt.data)
+		}
+	}
+	var again Channel
+	data, err := json.Marshal(before)
+	if err != nil || !errors.Is(json.Unmarshal(data, &again), ErrInvalidConfig) {
+		t.Errorf("marshalled and without its secrets it was taken: %s, %v", data, err)
+	}
+}
+
 func TestMarshalledConfigIsNoConfig(t *testing.T) {
 	var c, again Config
 	if err := json.Unmarshal([]byte(minimalConfig), &c); err != nil {

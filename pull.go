@@ -34,10 +34,19 @@ func (c *Client) GetConfig(ctx context.Context, cache bool) (*Config, error) {
 
 func (c *Client) config(ctx context.Context, method string, cache bool) (*Config, error) {
 	cfg := new(Config)
-	if err := c.call(ctx, method, map[string]any{"CACHE": yesNo(cache)}, cfg); err != nil {
+	if err := c.call(ctx, method, map[string]any{"CACHE": yesNo(cache)}, cfg.take); err != nil {
 		return nil, err
 	}
 	return cfg, nil
+}
+
+// take decodes the config in an answer.
+func (c *Config) take(a answer) error {
+	if err := c.UnmarshalJSON(a.raw); err != nil {
+		return err
+	}
+	c.shift = a.shift(c.ServerTime)
+	return nil
 }
 
 func yesNo(b bool) string {
@@ -81,7 +90,7 @@ func (c *Client) AddApplicationEvent(ctx context.Context, e ApplicationEvent) er
 	if err != nil {
 		return fmt.Errorf("b24pull: %s: %w", methodApplicationEvent, err)
 	}
-	return c.call(ctx, methodApplicationEvent, params, accepted{})
+	return c.call(ctx, methodApplicationEvent, params, accepted)
 }
 
 func (e ApplicationEvent) parameters() (map[string]any, error) {
@@ -120,12 +129,10 @@ func (e ApplicationEvent) parameters() (map[string]any, error) {
 	return params, nil
 }
 
-// accepted is the result of a method that answers true.
-type accepted struct{}
-
-func (accepted) UnmarshalJSON(data []byte) error {
-	if !bytes.Equal(bytes.TrimSpace(data), []byte("true")) {
-		return fmt.Errorf("b24pull: %s: want the result true, got %s", methodApplicationEvent, kindOf(data))
+// accepted wants the result true.
+func accepted(a answer) error {
+	if !bytes.Equal(bytes.TrimSpace(a.raw), []byte("true")) {
+		return fmt.Errorf("b24pull: %s: want the result true, got %s", methodApplicationEvent, kindOf(a.raw))
 	}
 	return nil
 }

@@ -39,7 +39,8 @@ type Config struct {
 	// ServerTime is the portal's clock when it answered, for the clock's shift.
 	ServerTime time.Time
 
-	raw *json.RawMessage // a pointer: fmt prints an address where it cannot call Format
+	raw   *json.RawMessage // a pointer: fmt prints an address where it cannot call Format
+	shift time.Duration
 }
 
 // Server is the push server of a portal. Addresses are as they came: they may be
@@ -121,6 +122,17 @@ func (c *Config) Raw() json.RawMessage {
 		return nil
 	}
 	return slices.Clone(*c.raw)
+}
+
+// ClockShift returns how far the portal's clock was ahead of this machine's when a
+// Client fetched the config; behind, it is negative. It is zero where the portal
+// did not tell its time, where the difference was less than the call took or than
+// two seconds, and for a config that no Client fetched.
+func (c *Config) ClockShift() time.Duration {
+	if c == nil {
+		return 0
+	}
+	return c.shift
 }
 
 // String describes the config without secrets.
@@ -228,6 +240,31 @@ func (c *Config) UnmarshalJSON(data []byte) error {
 	raw := json.RawMessage(slices.Clone(root.raw))
 	decoded.raw = &raw
 	*c = decoded
+	return nil
+}
+
+// UnmarshalJSON decodes a channel as it stands in a config, or as new_channel in the
+// command channel_expire, and takes what Config.UnmarshalJSON takes. Anything else
+// is an error that is ErrInvalidConfig, and so is a channel without an id. c is
+// changed only without an error.
+func (c *Channel) UnmarshalJSON(data []byte) error {
+	root := node{"channel", data}
+	switch {
+	case !json.Valid(data):
+		return root.wrong("want JSON, got what is none")
+	case kindOf(data) == kindNull:
+		return root.want("an object")
+	}
+	var err error
+	o := root.object(&err)
+	decoded := decodeChannel(o)
+	if decoded == nil {
+		o.fail(o.at("id").wrong("missing"))
+	}
+	if err != nil {
+		return err
+	}
+	*c = *decoded
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package realtime
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -14,7 +13,7 @@ type names struct{ known map[string]string }
 // maxNames bounds what a hostile server can make us keep.
 const maxNames = 1024
 
-// intern returns text as a string; text holds no escapes.
+// intern returns text as a string.
 func (n *names) intern(text []byte) string {
 	if s, ok := n.known[string(text)]; ok {
 		return s
@@ -58,12 +57,21 @@ func (n *names) text(value []byte) (string, error) {
 	if value[0] != '"' {
 		return "", fmt.Errorf("want a string, got %s", kindOf(value))
 	}
-	if bytes.IndexByte(value, '\\') < 0 {
-		return n.intern(value[1 : len(value)-1]), nil
+	return n.intern(unquote(value)), nil
+}
+
+// plain is what a JSON string or number says; nil for any other value, and for none. It may share value's memory.
+func plain(value []byte) []byte {
+	switch {
+	case len(value) == 0:
+		return nil
+	case value[0] == '"':
+		return unquote(value)
+	case value[0] == '-' || '0' <= value[0] && value[0] <= '9':
+		return value
+	default:
+		return nil
 	}
-	var s string
-	err := json.Unmarshal(value, &s)
-	return s, err
 }
 
 func present(value []byte) json.RawMessage {
@@ -79,6 +87,8 @@ func kindOf(value []byte) string {
 		return "an object"
 	case '[':
 		return "an array"
+	case '"':
+		return "a string"
 	case 't', 'f':
 		return "a boolean"
 	case 'n':

@@ -15,9 +15,13 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// decodeAll decodes one frame.
+// decodeAll decodes one protobuf frame.
 func decodeAll(frame io.Reader) (messages []Message, bad []error, err error) {
-	err = newProtoCodec().decode(frame, func(m Message, err error) bool {
+	return decodeWith(newProtoCodec(), frame)
+}
+
+func decodeWith(c codec, frame io.Reader) (messages []Message, bad []error, err error) {
+	err = c.decode(frame, func(m Message, err error) bool {
 		if err != nil {
 			bad = append(bad, err)
 		} else {

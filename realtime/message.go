@@ -19,6 +19,7 @@ type Message struct {
 	Extra   json.RawMessage // server_time, server_time_unix, server_name and the like; nil if none
 	Time    time.Time       // when the server took the message, to the second, UTC; zero if it sent none
 	Sender  Sender          // who published it
+	Channel ChannelType     // which channel it came through; unknown from versions 4 and 5, whose frames do not say
 	ID      string          // the server's mid, 26 digits; empty where the server gives none
 
 	Replayed bool // found in the server's history, not received live
@@ -75,6 +76,27 @@ func (t SenderType) String() string {
 		return "client"
 	case SenderBackend:
 		return "backend"
+	default:
+		return "unknown"
+	}
+}
+
+// ChannelType is the kind of channel that a message came through.
+type ChannelType uint8
+
+const (
+	ChannelUnknown ChannelType = iota // the server did not say, or named a channel that is not in the config
+	ChannelPrivate                    // the user's own, or the application's for one user
+	ChannelShared                     // everybody's on the portal, or all who use the application
+)
+
+// String is the name of the kind in lower case: the name of the channel in the portal's config.
+func (t ChannelType) String() string {
+	switch t {
+	case ChannelPrivate:
+		return "private"
+	case ChannelShared:
+		return "shared"
 	default:
 		return "unknown"
 	}

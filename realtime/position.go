@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/crc32"
+	"time"
 )
 
 // A mid is 26 decimal digits: 10 of the Unix second in which the server's sequence began and a 16-digit
@@ -17,6 +18,7 @@ type mid struct {
 const (
 	midDigits     = 26
 	epochDigits   = 10
+	maxEpoch      = 9_999_999_999
 	maxCounter    = 9_999_999_999_999_999
 	midBytes      = midDigits / 2
 	bytesPerEpoch = epochDigits / 2
@@ -63,6 +65,46 @@ func midFromBCD(id []byte) (m mid, ok bool) {
 	return m, true
 }
 
+// midFromDigits reads the 26 digits of a mid. ok is false for anything else.
+func midFromDigits(s []byte) (m mid, ok bool) {
+	if len(s) != midDigits {
+		return mid{}, false
+	}
+	epoch, ok := decimal(s[:epochDigits])
+	if !ok {
+		return mid{}, false
+	}
+	counter, ok := decimal(s[epochDigits:])
+	if !ok {
+		return mid{}, false
+	}
+	return mid{epoch, counter}, true
+}
+
+// midFromTag makes the position of a message of versions 1 and 2: the second the server took it in, and its tag,
+// which counts the messages of that second. ok is false if either is missing or impossible.
+func midFromTag(t time.Time, tag []byte) (m mid, ok bool) {
+	counter, ok := decimal(tag)
+	if !ok || t.Unix() < 0 || t.Unix() > maxEpoch {
+		return mid{}, false
+	}
+	return mid{uint64(t.Unix()), counter}, true
+}
+
+// decimal reads up to 16 digits, as many as a counter has.
+func decimal(digits []byte) (n uint64, ok bool) {
+	if len(digits) == 0 || len(digits) > midDigits-epochDigits {
+		return 0, false
+	}
+	for _, d := range digits {
+		if d < '0' || d > '9' {
+			return 0, false
+		}
+		n = n*10 + uint64(d-'0')
+	}
+	return n, true
+}
+
 // A key tells a message from every other: its mid and, since a server that lost its data can give a mid
 // twice, a checksum of the body as it came.
 type key struct {
@@ -74,12 +116,34 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // keyOf makes the key of a message. An id that is no mid takes part in the checksum instead.
 func keyOf(id, body []byte) key {
-	sum := crc32.Checksum(body, castagnoli)
 	m, ok := midFromBCD(id)
+	return newKey(m, ok, id, body)
+}
+
+// keyOfDigits is keyOf for an id in digits.
+func keyOfDigits(id, body []byte) key {
+	m, ok := midFromDigits(id)
+	return newKey(m, ok, id, body)
+}
+
+func newKey(m mid, ok bool, id, body []byte) key {
+	sum := crc32.Checksum(body, castagnoli)
 	if !ok {
 		sum = crc32.Update(sum, castagnoli, id)
 	}
 	return key{m, sum}
+}
+
+// keyOfTag makes the key of a message of versions 1 and 2, whose place is shared by what other channels and
+// processes send: parts are all that tells it from those.
+func keyOfTag(t time.Time, tag []byte, parts ...[]byte) key {
+	var k key
+	k.mid, _ = midFromTag(t, tag)
+	for _, p := range parts {
+		k.sum = crc32.Update(k.sum, castagnoli, p)
+		k.sum = crc32.Update(k.sum, castagnoli, []byte{0})
+	}
+	return k
 }
 
 // idString is the public form of a message id: the hex of its bytes.

@@ -3,6 +3,7 @@ package realtime
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -40,6 +41,63 @@ func TestMid(t *testing.T) {
 	}
 }
 
+func TestMidFromDigits(t *testing.T) {
+	if m, ok := midFromDigits([]byte("17954211000000000000053284")); !ok || m != (mid{1795421100, 53284}) {
+		t.Errorf("read %v, %v", m, ok)
+	}
+	if m, ok := midFromDigits([]byte("99999999999999999999999999")); !ok || m != (mid{maxEpoch, maxCounter}) {
+		t.Errorf("read %v, %v", m, ok)
+	}
+	for _, bad := range []string{"", "1", "1795421100000000000005328", "179542110000000000000532840", "1795421100000000000005328a",
+		"17954211/0000000000005328:", "+1795421100000000000053284", " 7954211000000000000053284"} {
+		if m, ok := midFromDigits([]byte(bad)); ok || !m.isZero() {
+			t.Errorf("%q read as %v", bad, m)
+		}
+	}
+}
+
+func TestMidFromTag(t *testing.T) {
+	at := time.Unix(1795424435, 0)
+	tests := []struct {
+		at   time.Time
+		tag  string
+		want mid
+		ok   bool
+	}{
+		{at, "1", mid{1795424435, 1}, true},
+		{at, "060", mid{1795424435, 60}, true},
+		{at, "0", mid{1795424435, 0}, true},
+		{at, "9999999999999999", mid{1795424435, maxCounter}, true},
+		{time.Unix(maxEpoch, 0), "1", mid{maxEpoch, 1}, true},
+		{time.Unix(maxEpoch+1, 0), "1", mid{}, false},
+		{time.Time{}, "1", mid{}, false},
+		{at, "", mid{}, false},
+		{at, "-1", mid{}, false},
+		{at, "10000000000000000", mid{}, false},
+	}
+	for _, tt := range tests {
+		if m, ok := midFromTag(tt.at, []byte(tt.tag)); m != tt.want || ok != tt.ok {
+			t.Errorf("%v, %q: %v, %v", tt.at, tt.tag, m, ok)
+		}
+	}
+}
+
+func TestKeyOfTag(t *testing.T) {
+	at, tag := time.Unix(1795424435, 0), []byte("1")
+	keys := map[key]bool{}
+	for _, parts := range [][]string{{"a", "b"}, {"ab", ""}, {"", "ab"}, {"a", "c"}, {"b", "a"}, {"ab"}} {
+		var raw [][]byte
+		for _, p := range parts {
+			raw = append(raw, []byte(p))
+		}
+		k := keyOfTag(at, tag, raw...)
+		if k.mid != (mid{1795424435, 1}) || keys[k] {
+			t.Errorf("%q: key %v is another's or has no place", parts, k)
+		}
+		keys[k] = true
+	}
+}
+
 func TestKeyOf(t *testing.T) {
 	id := []byte{0x17, 0x95, 0x42, 0x11, 0, 0, 0, 0, 0, 0, 5, 0x32, 0x84}
 	if got := keyOf(id, []byte("body")).mid; got != (mid{1795421100, 53284}) {
@@ -54,6 +112,12 @@ func TestKeyOf(t *testing.T) {
 	}
 	if keyOf(other, []byte("a")) == keyOf(id[:3], []byte("a")) {
 		t.Error("ids that are no mids are not told apart")
+	}
+	if keyOfDigits([]byte("17954211000000000000053284"), []byte("a")) != keyOf(id, []byte("a")) {
+		t.Error("an id in digits has another key than in bytes")
+	}
+	if k := keyOfDigits([]byte("1"), []byte("a")); !k.mid.isZero() || k == keyOfDigits([]byte("2"), []byte("a")) {
+		t.Errorf("digits that are no mid became %v", k)
 	}
 }
 

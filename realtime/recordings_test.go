@@ -34,9 +34,15 @@ func (f recordingFrame) bytes(t testing.TB) []byte {
 	return b
 }
 
+// loadRecording loads one of the version 4 server.
 func loadRecording(t testing.TB, name string) recording {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "testdata", "pushserver", name+".json"))
+	return loadRecordingOf(t, "pushserver", name)
+}
+
+func loadRecordingOf(t testing.TB, server, name string) recording {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "testdata", server, name+".json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,18 +53,24 @@ func loadRecording(t testing.TB, name string) recording {
 	return r
 }
 
-// binaryFrames are all recorded protobuf frames of the server.
+// binaryFrames are all recorded protobuf frames of the version 4 server.
 func binaryFrames(t testing.TB) map[string][]byte {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join("..", "testdata", "pushserver", "*.json"))
+	return framesOf(t, "pushserver", "binary")
+}
+
+// framesOf are all recorded frames of one server and type.
+func framesOf(t testing.TB, server, typ string) map[string][]byte {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join("..", "testdata", server, "*.json"))
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no recordings: %v", err)
 	}
 	frames := make(map[string][]byte)
 	for _, p := range paths {
 		name := filepath.Base(p[:len(p)-len(".json")])
-		for i, f := range loadRecording(t, name).Frames {
-			if f.Type == "binary" {
+		for i, f := range loadRecordingOf(t, server, name).Frames {
+			if f.Type == typ {
 				frames[name+string(rune('a'+i))] = f.bytes(t)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"unicode/utf8"
 )
 
 // The functions here check JSON and find its parts in one pass, without taking it apart: what a message's params
@@ -31,7 +32,7 @@ func eachMember(b []byte, visit func(name, value []byte) error) error {
 	var failed error
 	end := skipObject(b, i, 1, func(name, value []byte) {
 		if failed == nil {
-			failed = visit(unquoteName(name), value)
+			failed = visit(unquote(name), value)
 		}
 	})
 	if end < 0 || skipSpace(b, end) != len(b) {
@@ -222,13 +223,12 @@ func skipDigits(b []byte, i int) int {
 	return i
 }
 
-func unquoteName(quoted []byte) []byte {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return quoted[1 : len(quoted)-1]
+// unquote returns what a valid JSON string says, as encoding/json reads it. It may share the string's memory.
+func unquote(quoted []byte) []byte {
+	if plain := quoted[1 : len(quoted)-1]; bytes.IndexByte(plain, '\\') < 0 && utf8.Valid(plain) {
+		return plain
 	}
 	var s string
-	if json.Unmarshal(quoted, &s) != nil {
-		return nil
-	}
+	_ = json.Unmarshal(quoted, &s)
 	return []byte(s)
 }

@@ -1,0 +1,239 @@
+package realtime
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// rpcCodec reads the JSON-RPC frames of servers from version 5 on: one object or an array of them. A frame in the
+// text framing is read as that.
+type rpcCodec struct{ text textCodec }
+
+func newRPCCodec() codec { return &rpcCodec{} }
+
+var rpcPing = []byte("ping")
+
+func (c *rpcCodec) decode(frame io.Reader, yield func(Message, error) bool) error {
+	in := &c.text.in
+	in.reset(frame)
+	if !in.space() {
+		return in.end()
+	}
+	switch b := in.window()[0]; {
+	case b == '[':
+		in.take(1)
+		return c.batch(yield)
+	case b == '{':
+		return c.single(yield)
+	case in.has(0, startMark):
+		return c.text.messages(yield)
+	case in.has(0, rpcPing):
+		in.take(len(rpcPing))
+		return c.over()
+	default:
+		return fmt.Errorf("%w: it is no JSON-RPC", errFrame)
+	}
+}
+
+// over is the error of a frame after what must be all of it.
+func (c *rpcCodec) over() error {
+	if c.text.in.space() {
+		return fmt.Errorf("%w: it goes on behind its end", errFrame)
+	}
+	return c.text.in.end()
+}
+
+func (c *rpcCodec) single(yield func(Message, error) bool) error {
+	in := &c.text.in
+	var k skimmer
+	if in.skim(&k); k.open() || in.err != nil && in.err != io.EOF {
+		return in.cut()
+	}
+	if !c.element(&k, yield) {
+		return nil
+	}
+	in.take(k.at)
+	return c.over()
+}
+
+// batch reads an array from behind its opening bracket.
+func (c *rpcCodec) batch(yield func(Message, error) bool) error {
+	in := &c.text.in
+	if in.space() && in.window()[0] == ']' {
+		in.take(1)
+		return c.over()
+	}
+	for {
+		var k skimmer
+		if !in.skim(&k) {
+			return in.cut()
+		}
+		if !c.element(&k, yield) {
+			return nil
+		}
+		last := in.window()[k.at] == ']'
+		in.take(k.at + 1)
+		if last {
+			return c.over()
+		}
+	}
+}
+
+// element yields the message of the call that k has gone over, if it is one. It returns what yield does.
+func (c *rpcCodec) element(k *skimmer, yield func(Message, error) bool) bool {
+	if err := k.tooLong(); err != nil {
+		return yield(Message{}, err)
+	}
+	raw := c.text.in.window()[:k.at]
+	var method, params []byte
+	err := eachMember(raw, func(name, value []byte) error {
+		switch string(name) {
+		case "method":
+			method = value
+		case "params":
+			params = value
+		}
+		return nil
+	})
+	if err != nil {
+		return yield(Message{key: keyOf(nil, raw)}, &DecodeError{Err: err})
+	}
+	if string(plain(method)) != "incoming.message" {
+		return true
+	}
+	return yield(c.message(params))
+}
+
+// incoming holds the JSON values of an incoming.message.
+type incoming struct{ mid, body, sender, userParams, dictionary []byte }
+
+func (in *incoming) set(name, value []byte) error {
+	switch string(name) {
+	case "mid":
+		in.mid = value
+	case "body":
+		in.body = value
+	case "sender":
+		in.sender = value
+	case "user_params":
+		in.userParams = value
+	case "dictionary":
+		in.dictionary = value
+	}
+	return nil
+}
+
+// message decodes the params of an incoming.message. It keeps nothing of them.
+func (c *rpcCodec) message(params []byte) (Message, error) {
+	var in incoming
+	if err := eachMember(params, in.set); err != nil {
+		return Message{key: keyOf(nil, params)}, &DecodeError{Err: errors.New("its params are no object")}
+	}
+	id := plain(in.mid)
+	if len(id) > maxIDSize {
+		return Message{key: keyOf(nil, params)}, &DecodeError{Err: fmt.Errorf("its id has %d bytes", len(id))}
+	}
+	m := Message{ID: string(id), key: keyOfDigits(id, in.body), Sender: senderOf(in.sender)}
+	if err := c.parseBody(&m, &in); err != nil {
+		return m, &DecodeError{ID: m.ID, Err: err}
+	}
+	return m, nil
+}
+
+func (c *rpcCodec) parseBody(m *Message, in *incoming) error {
+	if len(in.body) == 0 {
+		return errors.New("it has no body")
+	}
+	var own []byte
+	switch in.body[0] {
+	case '{':
+		own = bytes.Clone(in.body)
+	case '"':
+		own = bytes.Clone(unquote(in.body))
+	default:
+		return fmt.Errorf("body: want an object, got %s", kindOf(in.body))
+	}
+	m.size = len(own) + len(m.Sender.ID)
+	if err := c.text.names.parseBody(m, own); err != nil {
+		return err
+	}
+	if merged := mergeObjects(m.Params, in.userParams, in.dictionary); merged != nil {
+		m.Params = merged
+		m.size += cap(merged)
+	}
+	return nil
+}
+
+// senderOf reads {"type","id"}, the type a number or its digits.
+func senderOf(value []byte) Sender {
+	var kind, id []byte
+	_ = eachMember(value, func(name, value []byte) error { // anything but an object names no sender
+		switch string(name) {
+		case "type":
+			kind = plain(value)
+		case "id":
+			id = plain(value)
+		}
+		return nil
+	})
+	switch string(kind) {
+	case "1":
+		return Sender{Type: SenderClient, ID: string(id)}
+	case "2":
+		return Sender{Type: SenderBackend}
+	default:
+		return Sender{}
+	}
+}
+
+// mergeObjects returns params with the members of the others, where these are objects, each over what is before
+// it. No params, or an empty array, are an empty object. It returns nil where params are to stay as they are:
+// none of the others is an object, or params are a value that can have no members.
+func mergeObjects(params json.RawMessage, others ...[]byte) json.RawMessage {
+	if len(params) == 0 || isEmptyArray(params) {
+		params = json.RawMessage("{}")
+	}
+	if !isObject(params) {
+		return nil
+	}
+	objects := [][]byte{params}
+	for _, o := range others {
+		if isObject(o) {
+			objects = append(objects, o)
+		}
+	}
+	if len(objects) == 1 {
+		return nil
+	}
+	type member struct{ name, value []byte }
+	var members []member
+	place := make(map[string]int)
+	size := len("{}")
+	for _, o := range objects {
+		size += len(o)
+		skipObject(o, 0, 1, func(name, value []byte) {
+			key := string(unquote(name))
+			if i, ok := place[key]; ok {
+				members[i].value = value
+				return
+			}
+			place[key] = len(members)
+			members = append(members, member{name, value})
+		})
+	}
+	merged := append(make([]byte, 0, size), '{')
+	for i, m := range members {
+		if i > 0 {
+			merged = append(merged, ',')
+		}
+		merged = append(merged, m.name...)
+		merged = append(merged, ':')
+		merged = append(merged, m.value...)
+	}
+	return append(merged, '}')
+}
+
+func isObject(value []byte) bool { return len(value) > 0 && value[0] == '{' }

@@ -1,0 +1,255 @@
+package realtime
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// rpcCall is the frame of an incoming.message.
+func rpcCall(params string) string {
+	return `{"jsonrpc":"2.0","method":"incoming.message","params":` + params + `}`
+}
+
+// goodRPC is one with a command.
+func goodRPC(command string) string {
+	return rpcCall(`{"mid":"` + testID + `","body":{"module_id":"Application","command":"` + command + `"}}`)
+}
+
+func TestRPCMessage(t *testing.T) {
+	const body = `{"module_id":"Crm","command":"c","params":{"a":1},"extra":{"x":2}}`
+	base := naiveMessage{ID: testID, Module: "crm", Command: "c", Params: `{"a":1}`, Extra: `{"x":2}`, Key: naiveKey(testID, body, "")}
+	with := func(change func(m *naiveMessage)) naiveMessage {
+		m := base
+		change(&m)
+		return m
+	}
+	sentBy := func(s Sender) naiveMessage { return with(func(m *naiveMessage) { m.Sender = s }) }
+	const head = `{"mid":"` + testID + `","body":` + body
+	inString := `"{\"module_id\":\"Crm\",\"command\":\"c\",\"params\":{\"a\":1},\"extra\":{\"x\":2}}"`
+	tests := []struct {
+		name, params string
+		want         naiveMessage
+	}{
+		{"no sender", head + `}`, base},
+		{"a client", head + `,"sender":{"type":1,"id":"3d523b1f54acc1314542f48e1c770a6d"}}`, sentBy(Sender{SenderClient, "3d523b1f54acc1314542f48e1c770a6d"})},
+		{"a client, type in a string", head + `,"sender":{"id":"aa","type":"1"}}`, sentBy(Sender{SenderClient, "aa"})},
+		{"the backend", head + `,"sender":{"type":2,"id":""}}`, sentBy(Sender{Type: SenderBackend})},
+		{"the backend, type in a string", head + `,"sender":{"type":"2","id":"aa"}}`, sentBy(Sender{Type: SenderBackend})},
+		{"a sender nobody knows", head + `,"sender":{"type":3,"id":"aa"}}`, base},
+		{"a sender type in words", head + `,"sender":{"type":"backend"}}`, base},
+		{"a sender type that is a list", head + `,"sender":{"type":[2]}}`, base},
+		{"an empty sender", head + `,"sender":[]}`, base},
+		{"a sender that is null", head + `,"sender":null}`, base},
+		{"a sender that is a string", head + `,"sender":"2"}`, base},
+		{"no time, whatever it says", head + `,"created":1795424435,"expiry":0}`, base},
+		{"a body in a string", `{"body":` + inString + `,"mid":"` + testID + `"}`, with(func(m *naiveMessage) { m.Key = naiveKey(testID, inString, "") })},
+		{"a mid in digits", `{"mid":` + testID + `,"body":` + body + `}`, base},
+		{"no mid", `{"body":` + body + `}`, with(func(m *naiveMessage) { m.ID, m.Key = "", naiveKey("", body, "") })},
+		{"a mid that is none", `{"mid":"abc","body":` + body + `}`, with(func(m *naiveMessage) { m.ID, m.Key = "abc", naiveKey("", body, "abc") })},
+		{"user_params", head + `,"user_params":{"b":2}}`, with(func(m *naiveMessage) { m.Params = `{"a":1,"b":2}` })},
+		{"dictionary", head + `,"dictionary":{"b":2}}`, with(func(m *naiveMessage) { m.Params = `{"a":1,"b":2}` })},
+		{"user_params over params", head + `,"user_params":{"a":{"n":2}}}`, with(func(m *naiveMessage) { m.Params = `{"a":{"n":2}}` })},
+		{"dictionary over user_params", head + `,"dictionary":{"b":3,"c":4},"user_params":{"b":2,"d":5}}`, with(func(m *naiveMessage) { m.Params = `{"a":1,"b":3,"d":5,"c":4}` })},
+		{"a name written otherwise", head + `,"user_params":{"\u0061":2}}`, with(func(m *naiveMessage) { m.Params = `{"a":2}` })},
+		{"white space within", head + `,"user_params": { "b" : [ 2 ] } }`, with(func(m *naiveMessage) { m.Params = `{"a":1,"b":[ 2 ]}` })},
+		{"extras that are empty lists", head + `,"user_params":[],"dictionary":[]}`, base},
+		{"extras that are null", head + `,"user_params":null,"dictionary":null}`, base},
+		{"extras that are strings", head + `,"user_params":"{}","dictionary":5}`, base},
+		{"an empty extra", head + `,"user_params":{}}`, base},
+		{"a body in a string, and user_params", `{"body":` + inString + `,"user_params":{"b":2},"mid":"` + testID + `"}`, with(func(m *naiveMessage) {
+			m.Params, m.Key = `{"a":1,"b":2}`, naiveKey(testID, inString, "")
+		})},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			messages, bad, err := decodeWith(newRPCCodec(), strings.NewReader(rpcCall(tt.params)))
+			if err != nil || len(bad) > 0 || len(messages) != 1 {
+				t.Fatalf("%d messages, error %v, undecodable %v", len(messages), err, bad)
+			}
+			if diff := cmp.Diff(tt.want, naiveOf(messages[0]), exportAll); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if m := messages[0]; m.transient || m.size < len(m.Params)+len(m.Extra)+len(m.Sender.ID) {
+				t.Errorf("transient %v, size %d", m.transient, m.size)
+			}
+		})
+	}
+}
+
+func TestMergeObjects(t *testing.T) {
+	tests := []struct{ params, user, dictionary, want string }{
+		{``, ``, ``, ``},
+		{`{"a":1}`, `[]`, `null`, ``},
+		{``, `{"a":1}`, ``, `{"a":1}`},
+		{`[]`, `{"a":1}`, ``, `{"a":1}`},
+		{` [ ] `, ``, `{"a":1}`, `{"a":1}`},
+		{`{}`, `{}`, `{}`, `{}`},
+		{`{"a":1}`, `{"a":2}`, `{"a":3}`, `{"a":3}`},
+		{`{"a":{"deep":1}}`, `{"a":{}}`, ``, `{"a":{}}`},
+		{`{"a":1,"a":2}`, `{"b":3}`, ``, `{"a":2,"b":3}`},
+		{`[1]`, `{"a":1}`, ``, ``},
+		{`"text"`, `{"a":1}`, `{"b":1}`, ``},
+	}
+	for _, tt := range tests {
+		if got := mergeObjects([]byte(tt.params), []byte(tt.user), []byte(tt.dictionary)); string(got) != tt.want || (got == nil) != (tt.want == "") {
+			t.Errorf("%s with %s and %s: %s, want %s", tt.params, tt.user, tt.dictionary, got, tt.want)
+		}
+	}
+}
+
+func TestRPCFrames(t *testing.T) {
+	text := marked(`{"mid":"` + testID + `","text":{"module_id":"m","command":"t"}}`)
+	lost := errors.New("connection reset")
+	tests := []struct {
+		name  string
+		frame io.Reader
+		want  []string
+		err   error
+	}{
+		{"one", strings.NewReader(goodRPC("a")), []string{"application a"}, nil},
+		{"one in white space", strings.NewReader(" \r\n" + goodRPC("a") + "\n"), []string{"application a"}, nil},
+		{"a batch", strings.NewReader(" [ " + goodRPC("a") + " ,\n" + goodRPC("b") + " ] "), []string{"application a", "application b"}, nil},
+		{"an empty batch", strings.NewReader("[ ]"), nil, nil},
+		{"nothing", strings.NewReader(""), nil, nil},
+		{"white space", strings.NewReader(" \n"), nil, nil},
+		{"ping", strings.NewReader("ping"), nil, nil},
+		{"ping and a line's end", strings.NewReader("ping\n"), nil, nil},
+		{"text framing", strings.NewReader("\n" + text + text), []string{"m t", "m t"}, nil},
+		{"other calls and answers", strings.NewReader(`[{"jsonrpc":"2.0","method":"other","params":[1]},{"jsonrpc":"2.0","id":1,"result":{"body":{}}},` +
+			`{"jsonrpc":"2.0","id":"2","error":{"code":-32600,"message":"x"}},{"method":5},{"method":null},{},` + goodRPC("a") + `]`), []string{"application a"}, nil},
+		{"a method with an escape", strings.NewReader(strings.Replace(goodRPC("a"), "incoming", `\u0069ncoming`, 1)), []string{"application a"}, nil},
+		{"a batch without end", strings.NewReader("[" + goodRPC("a") + "," + goodRPC("b")), []string{"application a"}, errFrame},
+		{"a batch that has just begun", strings.NewReader("["), nil, errFrame},
+		{"an object without end", strings.NewReader(goodRPC("a")[:50]), nil, errFrame},
+		{"an object cut in a string", strings.NewReader(`{"meth`), nil, errFrame},
+		{"more behind a batch", strings.NewReader("[" + goodRPC("a") + "]x"), []string{"application a"}, errFrame},
+		{"more behind an object", strings.NewReader(goodRPC("a") + "," + goodRPC("b")), []string{"application a"}, errFrame},
+		{"more behind a ping", strings.NewReader("pingpong"), nil, errFrame},
+		{"no JSON", strings.NewReader("4010: Wrong Channel Id."), nil, errFrame},
+		{"half a mark", strings.NewReader("#!NGINX"), nil, errFrame},
+		{"a number", strings.NewReader("5"), nil, errFrame},
+		{"connection lost in a batch", io.MultiReader(strings.NewReader("["+goodRPC("a")+","), iotest.ErrReader(lost)), []string{"application a"}, lost},
+		{"connection lost behind a batch", io.MultiReader(strings.NewReader("["+goodRPC("a")+"]"), iotest.ErrReader(lost)), []string{"application a"}, lost},
+		{"connection lost in an object", io.MultiReader(strings.NewReader(goodRPC("a")[:50]), iotest.ErrReader(lost)), nil, lost},
+		{"connection lost at once", iotest.ErrReader(lost), nil, lost},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			messages, bad, err := decodeWith(newRPCCodec(), tt.frame)
+			if !errors.Is(err, tt.err) || errors.Is(err, errFrame) != (tt.err == errFrame) || len(bad) > 0 {
+				t.Errorf("got %v, want %v; undecodable %v", err, tt.err, bad)
+			}
+			if diff := cmp.Diff(tt.want, commandsOf(messages)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestRPCTrustsNoText: in the text framing of a server where clients can publish, nobody knows who a message is from.
+func TestRPCTrustsNoText(t *testing.T) {
+	for name, f := range framesOf(t, "pushserver", "text") {
+		if !bytes.HasPrefix(f, startMark) {
+			continue
+		}
+		messages, bad, err := decodeWith(newRPCCodec(), bytes.NewReader(f))
+		if err != nil || len(bad) > 0 || len(messages) == 0 {
+			t.Fatalf("%s: %d messages, error %v, undecodable %v", name, len(messages), err, bad)
+		}
+		for _, m := range messages {
+			if m.Sender != (Sender{}) || m.ID == "" || m.key.mid.String() != m.ID {
+				t.Errorf("%s: message %s from %v", name, m.ID, m.Sender)
+			}
+		}
+	}
+}
+
+func TestRPCSkipsTheUndecodable(t *testing.T) {
+	broken := map[string]string{
+		"nothing":                ``,
+		"a number":               `5`,
+		"a list":                 `[{},{"a":[]}]`,
+		"a word":                 `foo bar`,
+		"no JSON number":         `{"method":NaN}`,
+		"a comma too much":       `{"method":"x",}`,
+		"control character":      "{\"method\":\"\x01],[\"}",
+		"an escape":              `{"method":"\x"}`,
+		"a bracket too many":     `{"method":"x"}}`,
+		"the wrong bracket":      `{"method":["x"}}`,
+		"no params":              `{"method":"incoming.message"}`,
+		"params by place":        rpcCall(`["` + testID + `",{}]`),
+		"no body":                rpcCall(`{"mid":"` + testID + `"}`),
+		"body is a list":         rpcCall(`{"mid":"` + testID + `","body":[]}`),
+		"body is null":           rpcCall(`{"mid":"` + testID + `","body":null}`),
+		"body is a number":       rpcCall(`{"mid":"` + testID + `","body":5}`),
+		"a string without JSON":  rpcCall(`{"mid":"` + testID + `","body":"{"}`),
+		"a string with a string": rpcCall(`{"mid":"` + testID + `","body":"\"{}\""}`),
+		"an empty string":        rpcCall(`{"mid":"` + testID + `","body":""}`),
+		"command is a number":    rpcCall(`{"body":{"module_id":"m","command":5}}`),
+		"an id without end":      rpcCall(`{"mid":"` + strings.Repeat("1", 65) + `","body":{"module_id":"m"}}`),
+		"over the limit":         rpcCall(`{"body":{"params":"` + strings.Repeat("[", maxMessageSize) + `"}}`),
+		"just over the limit":    `"` + strings.Repeat("x", maxMessageSize-1) + `"`,
+		"deep nesting":           strings.Repeat("[", 20000) + strings.Repeat("]", 20000),
+	}
+	for name, middle := range broken {
+		t.Run(name, func(t *testing.T) {
+			frame := `[` + goodRPC("before") + `,` + middle + `,` + goodRPC("behind") + `]`
+			var source io.Reader = strings.NewReader(frame)
+			if len(frame) < 1<<20 {
+				source = iotest.OneByteReader(source)
+			}
+			messages, bad, err := decodeWith(newRPCCodec(), source)
+			if diff := cmp.Diff([]string{"application before", "application behind"}, commandsOf(messages)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			var decodeErr *DecodeError
+			if err != nil || len(bad) != 1 || !errors.As(bad[0], &decodeErr) {
+				t.Fatalf("error %v, undecodable %v", err, bad)
+			}
+			if strings.Contains(middle, `"mid":"`+testID) && decodeErr.ID != testID {
+				t.Errorf("id %q", decodeErr.ID)
+			}
+		})
+	}
+	t.Run("an object alone", func(t *testing.T) {
+		for _, name := range []string{"no JSON number", "a bracket too many", "over the limit", "no body"} {
+			if messages, bad, err := decodeWith(newRPCCodec(), strings.NewReader(broken[name])); err != nil || len(messages) != 0 || len(bad) != 1 {
+				t.Errorf("%s: %d messages, error %v, undecodable %v", name, len(messages), err, bad)
+			}
+		}
+	})
+}
+
+// TestRPCKeepsNothingOfTheFrame: a message stays what it is when the codec reads on.
+func TestRPCKeepsNothingOfTheFrame(t *testing.T) {
+	c := newRPCCodec()
+	call := func(digit string) string {
+		return rpcCall(`{"mid":"`+digit+`","body":"{}","sender":{"type":1,"id":"`+digit+`"},"user_params":{"n":`+digit+`}}`) +
+			`,` + rpcCall(`{"mid":"`+digit+`","body":{"params":[`+digit+`],"extra":{"x":`+digit+`}}}`)
+	}
+	first, _, _ := decodeWith(c, strings.NewReader("["+call("1")+"]"))
+	if _, bad, err := decodeWith(c, strings.NewReader("["+call("2")+"]")); err != nil || len(bad) > 0 {
+		t.Fatal(bad, err)
+	}
+	if m := first[0]; string(m.Params) != `{"n":1}` || m.ID != "1" || m.Sender.ID != "1" {
+		t.Errorf("the first message became %s %s %v", m.ID, m.Params, m.Sender)
+	}
+	if m := first[1]; string(m.Params) != `[1]` || string(m.Extra) != `{"x":1}` {
+		t.Errorf("the second message became %s %s", m.Params, m.Extra)
+	}
+}
+
+func TestRPCStopsEarly(t *testing.T) {
+	for _, frame := range []string{goodRPC("a"), "[" + goodRPC("a") + "," + goodRPC("b") + "]", marked(goodText("a"), goodText("b"))} {
+		n := 0
+		if err := newRPCCodec().decode(strings.NewReader(frame), func(Message, error) bool { n++; return false }); n != 1 || err != nil {
+			t.Errorf("%d messages, %v", n, err)
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package realtime
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// A message in the text framing stands between these. A payload may hold them too, in a string.
+var (
+	startMark = []byte("#!NGINXNMS!#")
+	endMark   = []byte("#!NGINXNME!#")
+)
+
+var (
+	errNoMark = errors.New("there is something else between the messages")
+	errQuotes = errors.New("its quotes are not in order")
+)
+
+type textOptions struct {
+	tags     bool                   // versions 1 and 2: positions are time and tag, there are no mids
+	channels map[string]ChannelType // by private id, without signature; those not in it are unknown
+}
+
+// textCodec reads the text frames of versions 1 to 3.
+type textCodec struct {
+	textOptions
+	sender SenderType // the framing names none
+	in     jsonStream
+	names  names
+}
+
+// newTextCodec returns a codec that takes every message for the backend's: to these servers nobody else can
+// publish.
+func newTextCodec(o textOptions) codec {
+	return &textCodec{textOptions: o, sender: SenderBackend}
+}
+
+func (c *textCodec) decode(frame io.Reader, yield func(Message, error) bool) error {
+	c.in.reset(frame)
+	return c.messages(yield)
+}
+
+func (c *textCodec) messages(yield func(Message, error) bool) error {
+	for c.in.space() {
+		var m Message
+		var err error
+		if c.in.has(0, startMark) {
+			c.in.take(len(startMark))
+			if m, err = c.next(); errors.Is(err, errFrame) {
+				return c.in.cut()
+			}
+		} else {
+			if rest := string(c.in.window()); strings.HasPrefix(string(startMark), rest) {
+				return c.in.cut()
+			}
+			c.in.find(startMark)
+			err = &DecodeError{Err: errNoMark}
+		}
+		if !yield(m, err) {
+			return nil
+		}
+	}
+	return c.in.end()
+}
+
+// next takes the message behind a start mark, and its end mark. errFrame says that the stream ends before.
+func (c *textCodec) next() (m Message, err error) {
+	k := skimmer{text: true}
+	if c.in.skim(&k) && c.in.has(k.at, endMark) {
+		if err = k.tooLong(); err == nil {
+			m, err = c.message(c.in.window()[:k.at])
+		}
+		c.in.take(k.at + len(endMark))
+		return m, err
+	}
+	c.in.take(k.quote) // the strings before it were in order
+	if !c.resync() {
+		return m, errFrame
+	}
+	return m, &DecodeError{Err: errQuotes}
+}
+
+// resync takes what comes up to an end mark that is followed by a start mark or the end of the frame.
+func (c *textCodec) resync() bool {
+	for c.in.find(endMark) {
+		c.in.take(len(endMark))
+		if !c.in.space() {
+			return c.in.err == io.EOF
+		}
+		if c.in.has(0, startMark) {
+			return true
+		}
+	}
+	return false
+}
+
+// envelope holds the JSON values around a message's body.
+type envelope struct{ id, mid, channel, tag, time, text, extra []byte }
+
+func (e *envelope) set(name, value []byte) error {
+	switch string(name) {
+	case "id":
+		e.id = value
+	case "mid":
+		e.mid = value
+	case "channel":
+		e.channel = value
+	case "tag":
+		e.tag = value
+	case "time":
+		e.time = value
+	case "text":
+		e.text = value
+	case "extra":
+		e.extra = present(value)
+	}
+	return nil
+}
+
+// message decodes one message. It keeps nothing of raw.
+func (c *textCodec) message(raw []byte) (Message, error) {
+	var e envelope
+	if err := eachMember(raw, e.set); err != nil {
+		return Message{key: keyOf(nil, raw)}, &DecodeError{Err: err}
+	}
+	m := Message{Sender: Sender{Type: c.sender}}
+	m.Time, _ = time.Parse(http.TimeFormat, string(plain(e.time)))
+	channel := plain(e.channel)
+	if c.tags {
+		m.key = keyOfTag(m.Time, plain(e.tag), channel, channelIn(e.extra), e.id, e.text)
+	} else {
+		id := plain(e.mid)
+		if len(id) > maxIDSize {
+			return Message{key: keyOf(nil, raw)}, &DecodeError{Err: fmt.Errorf("its id has %d bytes", len(id))}
+		}
+		m.ID = string(id)
+		m.key = keyOfDigits(id, e.text)
+		if len(id) == 0 {
+			m.key.sum = crc32.Update(m.key.sum, castagnoli, e.id) // all there is to tell it from its like
+		}
+	}
+	if err := c.parseText(&m, &e); err != nil {
+		return m, &DecodeError{ID: m.ID, Err: err}
+	}
+	if len(channel) == 0 {
+		channel = channelIn(m.Extra)
+	}
+	m.Channel = c.channels[string(channel)]
+	return m, nil
+}
+
+// parseText reads the body, and the extra that may stand beside it, into m and memory of its own.
+func (c *textCodec) parseText(m *Message, e *envelope) error {
+	if len(e.text) == 0 {
+		return errors.New("it has no text")
+	}
+	if e.text[0] != '{' {
+		return fmt.Errorf("text: want an object, got %s", kindOf(e.text))
+	}
+	n := len(e.text)
+	own := make([]byte, n+len(e.extra))
+	copy(own, e.text)
+	copy(own[n:], e.extra)
+	m.size = len(own)
+	if err := c.names.parseBody(m, own[:n:n]); err != nil {
+		return err
+	}
+	if m.Extra == nil && e.extra != nil {
+		m.Extra = own[n:]
+	}
+	return nil
+}
+
+// channelIn is the private id that stands in extra in version 1.
+func channelIn(extra []byte) (id []byte) {
+	if len(extra) == 0 || extra[0] != '{' {
+		return nil
+	}
+	_ = eachMember(extra, func(name, value []byte) error {
+		if string(name) == "channel" {
+			id = plain(value)
+		}
+		return nil
+	})
+	return id
+}

@@ -1,0 +1,366 @@
+package realtime
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const alicePrivate = "6384e2b2184bcbf58eccf10ca7a6563c" // a channel of the recordings
+
+var aliceChannels = map[string]ChannelType{alicePrivate: ChannelPrivate}
+
+func TestRecordedText(t *testing.T) {
+	const (
+		third  = "17954348770000000000000003 2026-11-23T11:55:44Z backend private application tick {\"text\":\"a mark #!NGINXNME!# in a string\"}"
+		second = `17954348770000000000000002 2026-11-23T11:55:44Z backend private application tick {"text":"one"}`
+		four   = `1795424435/4 2026-11-23T09:00:35Z backend private application tick {"text":"four"}`
+		five   = `1795424435/5 2026-11-23T09:00:35Z backend private application tick {"text":"five"}`
+		live   = `1795424435/1 2026-11-23T09:00:35Z backend private application tick {"text":"live"}`
+	)
+	replay := []string{
+		`1795424369/1 2026-11-23T08:59:29Z backend private application tick {"text":"four"}`,
+		`1795424369/2 2026-11-23T08:59:29Z backend private application tick {"text":"five"}`,
+		live,
+		`1795424435/2 2026-11-23T09:00:35Z backend private application tick {"text":"two"}`,
+		`1795424435/3 2026-11-23T09:00:35Z backend private application tick {"text":"three"}`,
+	}
+	history := []string{`17954348770000000000000001 2026-11-23T11:54:37Z backend private application tick {"seq":1}`, second, third}
+	tests := []struct {
+		server, name string
+		tags         bool
+		want         []string
+	}{
+		{"nginxpush", "poll_history", true, replay},
+		{"nginxpush", "poll_live", true, []string{live}},
+		{"nginxpush", "poll_timeout", true, nil},
+		{"nginxpush", "ws_history", true, append(slices.Clone(replay), four, five)},
+		{"nginxpush", "ws_live", true, []string{four, five}},
+		{"pushserver3", "poll_history", false, history},
+		{"pushserver3", "poll_live", false, []string{`17954348770000000000000004 2026-11-23T11:55:47Z backend private application tick {"text":"live"}`}},
+		{"pushserver3", "ws_history", false, history},
+		{"pushserver3", "ws_live", false, []string{second, third}},
+		{"pushserver", "ws_text", false, []string{ // version 4 names no channel
+			`17954211000000000000053286 2026-11-23T08:15:46Z backend unknown application one {"text":"первое ✓","empty":[]}`,
+			`17954211000000000000053287 2026-11-23T08:15:46Z backend unknown application two {"text":"second","empty":[]}`,
+		}},
+		{"pushserver", "poll_history_text", false, []string{
+			`17954211000000000000053284 2026-11-23T08:15:49Z backend unknown application one {"text":"первое ✓","empty":[]}`,
+			`17954211000000000000053285 2026-11-23T08:15:49Z backend unknown application two {"text":"second","empty":[]}`,
+			`17954211000000000000053286 2026-11-23T08:15:49Z backend unknown application one {"text":"первое ✓","empty":[]}`,
+			`17954211000000000000053287 2026-11-23T08:15:49Z backend unknown application two {"text":"second","empty":[]}`,
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.server+"/"+tt.name, func(t *testing.T) {
+			c := newTextCodec(textOptions{tags: tt.tags, channels: aliceChannels})
+			var got []string
+			for _, f := range loadRecordingOf(t, tt.server, tt.name).Frames {
+				messages, bad, err := decodeWith(c, bytes.NewReader(f.bytes(t)))
+				if err != nil || len(bad) > 0 {
+					t.Errorf("error %v, undecodable %v", err, bad)
+				}
+				for _, m := range messages {
+					id := m.ID
+					if tt.tags {
+						id += fmt.Sprintf("%d/%d", m.key.mid.epoch, m.key.mid.counter)
+					} else if m.key.mid.String() != id {
+						t.Errorf("mid %v of message %s", m.key.mid, id)
+					}
+					got = append(got, fmt.Sprintf("%s %s %s %s %s %s %s", id, m.Time.Format(time.RFC3339), m.Sender.Type, m.Channel, m.Module, m.Command, m.Params))
+					if len(m.Extra) == 0 || m.transient || m.size < len(m.Params)+len(m.Extra) {
+						t.Errorf("extra %q, transient %v, size %d", m.Extra, m.transient, m.size)
+					}
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestRecordedTextKeys: the same message has one key, live and in the history, and different ones have different
+// keys.
+func TestRecordedTextKeys(t *testing.T) {
+	for server, names := range map[string][]string{"nginxpush": {"ws_live", "ws_history"}, "pushserver3": {"ws_live", "poll_history"}} {
+		keys := func(name string) map[key]bool {
+			found := make(map[key]bool)
+			for _, f := range loadRecordingOf(t, server, name).Frames {
+				messages, _, _ := decodeWith(newTextCodec(textOptions{tags: server == "nginxpush"}), bytes.NewReader(f.bytes(t)))
+				for _, m := range messages {
+					if found[m.key] {
+						t.Errorf("%s/%s: two messages with the key %v", server, name, m.key)
+					}
+					found[m.key] = true
+				}
+			}
+			return found
+		}
+		live, history := keys(names[0]), keys(names[1])
+		for k := range live {
+			if !history[k] {
+				t.Errorf("%s: live %v is not in the history", server, k)
+			}
+		}
+		if len(live) != 2 {
+			t.Errorf("%s: %d live messages", server, len(live))
+		}
+	}
+}
+
+// marked puts envelopes between marks.
+func marked(envelopes ...string) string {
+	var b strings.Builder
+	for _, e := range envelopes {
+		b.WriteString(string(startMark) + e + string(endMark))
+	}
+	return b.String()
+}
+
+func TestTextEnvelope(t *testing.T) {
+	const text = `"text":{"module_id":"Crm","command":"c","params":{"a":1}}`
+	inner := `{"module_id":"Crm","command":"c","params":{"a":1}}`
+	base := naiveMessage{Module: "crm", Command: "c", Params: `{"a":1}`, Sender: Sender{Type: SenderBackend}}
+	with := func(change func(m *naiveMessage)) naiveMessage {
+		m := base
+		change(&m)
+		return m
+	}
+	at := time.Date(2026, 11, 23, 9, 0, 35, 0, time.UTC)
+	const when = `"time":"Mon, 23 Nov 2026 09:00:35 GMT"`
+	channels := map[string]ChannelType{"private": ChannelPrivate, "shared": ChannelShared}
+	tests := []struct {
+		name, envelope string
+		tags           bool
+		want           naiveMessage
+	}{
+		{"mid and time", `{"id":1,"mid":"` + testID + `",` + when + `,` + text + `}`, false, with(func(m *naiveMessage) {
+			m.ID, m.Time, m.Key = testID, at, naiveKey(testID, inner, "")
+		})},
+		{"a mid in digits", `{"mid":` + testID + `,` + text + `}`, false, with(func(m *naiveMessage) {
+			m.ID, m.Key = testID, naiveKey(testID, inner, "")
+		})},
+		{"no mid", `{"id":17,` + text + `}`, false, with(func(m *naiveMessage) { m.Key = naiveKey("", inner, "17") })},
+		{"a mid that is none", `{"id":17,"mid":"17x",` + text + `}`, false, with(func(m *naiveMessage) {
+			m.ID, m.Key = "17x", naiveKey("", inner, "17x")
+		})},
+		{"a mid with a letter", `{"mid":"1795421100000000000000000x",` + text + `}`, false, with(func(m *naiveMessage) {
+			m.ID, m.Key = "1795421100000000000000000x", naiveKey("", inner, "1795421100000000000000000x")
+		})},
+		{"a time that is none", `{"time":"yesterday",` + text + `}`, false, with(func(m *naiveMessage) { m.Key = naiveKey("", inner, "") })},
+		{"unknown members", `{"new":[{"mid":1}],` + text + `,"more":null}`, false, with(func(m *naiveMessage) { m.Key = naiveKey("", inner, "") })},
+		{"white space", " { \"text\" :\n" + inner + " }\r\n", false, with(func(m *naiveMessage) { m.Key = naiveKey("", inner, "") })},
+		{"tag and time", `{"id":1,"mid":"` + testID + `","channel":"shared","tag":"060",` + when + `,` + text + `}`, true, with(func(m *naiveMessage) {
+			m.Time, m.Channel, m.Key = at, ChannelShared, key{mid{1795424435, 60}, naiveSum("shared", "", "1", inner)}
+		})},
+		{"a tag in digits", `{"id":"1","tag":7,` + when + `,` + text + `}`, true, with(func(m *naiveMessage) {
+			m.Time, m.Key = at, key{mid{1795424435, 7}, naiveSum("", "", `"1"`, inner)}
+		})},
+		{"no tag", `{` + when + `,` + text + `}`, true, with(func(m *naiveMessage) {
+			m.Time, m.Key = at, key{sum: naiveSum("", "", "", inner)}
+		})},
+		{"a tag that is none", `{"tag":"-1",` + when + `,` + text + `}`, true, with(func(m *naiveMessage) {
+			m.Time, m.Key = at, key{sum: naiveSum("", "", "", inner)}
+		})},
+		{"a tag over all bounds", `{"tag":"12345678901234567",` + when + `,` + text + `}`, true, with(func(m *naiveMessage) {
+			m.Time, m.Key = at, key{sum: naiveSum("", "", "", inner)}
+		})},
+		{"tag without time", `{"tag":"1",` + text + `}`, true, with(func(m *naiveMessage) { m.Key = key{sum: naiveSum("", "", "", inner)} })},
+		{"a time over all bounds", `{"tag":"1","time":"Mon, 23 Nov 9026 09:00:35 GMT",` + text + `}`, true, with(func(m *naiveMessage) {
+			m.Time, m.Key = time.Date(9026, 11, 23, 9, 0, 35, 0, time.UTC), key{sum: naiveSum("", "", "", inner)}
+		})},
+		{"channel", `{"channel":"private",` + text + `}`, false, with(func(m *naiveMessage) { m.Channel, m.Key = ChannelPrivate, naiveKey("", inner, "") })},
+		{"a channel nobody knows", `{"channel":"-",` + text + `}`, false, with(func(m *naiveMessage) { m.Key = naiveKey("", inner, "") })},
+		{"extra beside text", `{"extra":{"channel":"shared"},` + text + `}`, true, with(func(m *naiveMessage) {
+			m.Extra, m.Channel, m.Key = `{"channel":"shared"}`, ChannelShared, key{sum: naiveSum("", "shared", "", inner)}
+		})},
+		{"extra in text", `{"extra":{"b":2},"text":{"module_id":"crm","command":"c","params":{"a":1},"extra":{"channel":"private"}}}`, false, with(func(m *naiveMessage) {
+			m.Extra, m.Channel = `{"channel":"private"}`, ChannelPrivate
+			m.Key = naiveKey("", `{"module_id":"crm","command":"c","params":{"a":1},"extra":{"channel":"private"}}`, "")
+		})},
+		{"the envelope's channel comes first", `{"channel":"private","extra":{"channel":"shared"},` + text + `}`, false, with(func(m *naiveMessage) {
+			m.Extra, m.Channel, m.Key = `{"channel":"shared"}`, ChannelPrivate, naiveKey("", inner, "")
+		})},
+		{"no extra", `{"extra":null,` + text + `}`, false, with(func(m *naiveMessage) { m.Key = naiveKey("", inner, "") })},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newTextCodec(textOptions{tags: tt.tags, channels: channels})
+			messages, bad, err := decodeWith(c, strings.NewReader(marked(tt.envelope)))
+			if err != nil || len(bad) > 0 || len(messages) != 1 {
+				t.Fatalf("%d messages, error %v, undecodable %v", len(messages), err, bad)
+			}
+			if diff := cmp.Diff(tt.want, naiveOf(messages[0]), exportAll); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	t.Run("no channels known", func(t *testing.T) {
+		messages, _, _ := decodeWith(newTextCodec(textOptions{}), strings.NewReader(marked(`{"channel":"private",`+text+`}`)))
+		if len(messages) != 1 || messages[0].Channel != ChannelUnknown {
+			t.Errorf("got %+v", messages)
+		}
+	})
+}
+
+// TestTextKeepsNothingOfTheFrame: a message stays what it is when the codec reads on.
+func TestTextKeepsNothingOfTheFrame(t *testing.T) {
+	c := newTextCodec(textOptions{})
+	body := func(n int) string {
+		return fmt.Sprintf(`{"mid":"%026d","text":{"module_id":"m","command":"c","params":{"n":%d}},"extra":{"x":%d}}`, n, n, n)
+	}
+	first, _, _ := decodeWith(c, strings.NewReader(marked(body(1))))
+	if _, bad, err := decodeWith(c, strings.NewReader(marked(body(2), body(3)))); err != nil || len(bad) > 0 {
+		t.Fatal(bad, err)
+	}
+	if m := first[0]; string(m.Params) != `{"n":1}` || string(m.Extra) != `{"x":1}` || m.ID != fmt.Sprintf("%026d", 1) {
+		t.Errorf("the first message became %s %s %s", m.ID, m.Params, m.Extra)
+	}
+	if m := first[0]; cap(m.Params) != len(m.Params) || m.size != len(`{"module_id":"m","command":"c","params":{"n":1}}{"x":1}`) {
+		t.Errorf("params reach over their end, or the size is wrong: %d, %d", cap(m.Params)-len(m.Params), m.size)
+	}
+}
+
+// goodText is an envelope with a command.
+func goodText(command string) string {
+	return `{"id":1,"mid":"` + testID + `","text":{"module_id":"Application","command":"` + command + `"}}`
+}
+
+func commandsOf(messages []Message) (commands []string) {
+	for _, m := range messages {
+		commands = append(commands, m.Module+" "+m.Command)
+	}
+	return commands
+}
+
+func TestTextSkipsTheUndecodable(t *testing.T) {
+	const forged = `#!NGINXNME!##!NGINXNMS!#{\"text\":{}}#!NGINXNME!##!NGINXNMS!#{}` // as it stands in a string
+	broken := map[string]string{
+		"nothing":                   marked(``),
+		"no object":                 marked(`5`),
+		"a list":                    marked(`[]`),
+		"no text":                   marked(`{"id":1}`),
+		"text is a list":            marked(`{"id":1,"text":[]}`),
+		"text is null":              marked(`{"text":null}`),
+		"text is a string":          marked(`{"text":"{}"}`),
+		"command is a number":       marked(`{"text":{"module_id":"m","command":5}}`),
+		"an id without end":         marked(`{"mid":"` + strings.Repeat("1", 65) + `","text":{"module_id":"m"}}`),
+		"a comma too much":          marked(`{"text":{"module_id":"m",},}`),
+		"two objects":               marked(`{"text":{}}{"text":{}}`),
+		"a bracket too few":         marked(`{"text":{"module_id":"m"}`),
+		"the wrong bracket":         marked(`{"text":{"module_id":"m"]}`),
+		"no JSON number, and marks": marked(`{"n":NaN,"text":{"module_id":"m","params":{"a":"` + forged + `"}}}`),
+		"control character, marks":  marked("{\"n\":\"\x01" + forged + "\"}"),
+		"a number with a hash":      marked(`{"n":1#2}`),
+		"a string without end":      marked(`{"id":1,"text":{"module_id":"m`),
+		"an escape without end":     marked(`{"id":1,"text":{"module_id":"m\`),
+		"a string without begin":    marked(`{"id":1,"text":{"module_id":m"}}`),
+		"a quote too much":          marked(`{"id":1,"text":{"module_id":"a"b"}}`),
+		"a backslash outside":       marked(`{\"id\":1}`),
+		"marks before broken":       marked(`{"a":"` + forged + `","text":{"module_id":"a"b"}}`),
+		"over the limit":            marked(`{"a":"` + strings.Repeat("x", maxMessageSize) + `","text":{}}`),
+		"far over the limit, marks": marked(`{"a":"` + strings.Repeat("x", maxMessageSize+maxWindow) + forged + `","text":{}}`),
+		"just over the limit":       marked(`"` + strings.Repeat("x", maxMessageSize-1) + `"`),
+		"over and broken":           marked(`{"a":"` + strings.Repeat("x", maxMessageSize) + `"b","text":{}}`),
+		"garbage":                   `garbage #! NGINX `,
+		"an end mark more":          string(endMark),
+		"deep nesting":              marked(strings.Repeat("[", 20000)),
+	}
+	for name, middle := range broken {
+		t.Run(name, func(t *testing.T) {
+			frame := marked(goodText("before")) + middle + marked(goodText("behind"), goodText("next"))
+			var source io.Reader = strings.NewReader(frame)
+			if len(frame) < 1<<20 {
+				source = iotest.OneByteReader(source)
+			}
+			c := newTextCodec(textOptions{})
+			messages, bad, err := decodeWith(c, source)
+			if diff := cmp.Diff([]string{"application before", "application behind", "application next"}, commandsOf(messages)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			var decodeErr *DecodeError
+			if err != nil || len(bad) != 1 || !errors.As(bad[0], &decodeErr) {
+				t.Errorf("error %v, undecodable %v", err, bad)
+			}
+			if strings.HasPrefix(middle, string(startMark)) { // it can be the last one as well
+				if messages, bad, err := decodeWith(c, strings.NewReader(middle)); err != nil || len(messages) != 0 || len(bad) != 1 {
+					t.Errorf("alone: %d messages, error %v, undecodable %v", len(messages), err, bad)
+				}
+			}
+		})
+	}
+	t.Run("the limit itself", func(t *testing.T) {
+		head, tail := `{"text":{"module_id":"m","command":"c","params":"`, `"}}`
+		envelope := head + strings.Repeat("x", maxMessageSize-len(head)-len(tail)) + tail
+		messages, bad, err := decodeWith(newTextCodec(textOptions{}), strings.NewReader(marked(envelope, goodText("behind"))))
+		if err != nil || len(bad) != 0 || len(messages) != 2 {
+			t.Errorf("%d messages, error %v, undecodable %v", len(messages), err, bad)
+		}
+	})
+	t.Run("the id is told", func(t *testing.T) {
+		_, bad, _ := decodeWith(newTextCodec(textOptions{}), strings.NewReader(marked(`{"mid":"`+testID+`","text":[]}`)))
+		var decodeErr *DecodeError
+		if len(bad) != 1 || !errors.As(bad[0], &decodeErr) || decodeErr.ID != testID {
+			t.Errorf("got %v", bad)
+		}
+	})
+}
+
+func TestTextBrokenFrame(t *testing.T) {
+	whole := marked(goodText("c"))
+	lost := errors.New("connection reset")
+	tests := []struct {
+		name  string
+		frame io.Reader
+		want  error
+		count int
+	}{
+		{"in the start mark", strings.NewReader(whole + "#!NGINXNMS"), errFrame, 1},
+		{"behind the start mark", strings.NewReader(whole + "#!NGINXNMS!#"), errFrame, 1},
+		{"in the JSON", strings.NewReader(whole + whole[:30]), errFrame, 1},
+		{"before the end mark", strings.NewReader(whole + whole[:len(whole)-len(endMark)]), errFrame, 1},
+		{"in the end mark", strings.NewReader(whole + whole[:len(whole)-1]), errFrame, 1},
+		{"broken, no end mark", strings.NewReader(whole + `#!NGINXNMS!#{"a":"b"c`), errFrame, 1},
+		{"unexpected EOF", io.MultiReader(strings.NewReader(whole[:30]), iotest.ErrReader(io.ErrUnexpectedEOF)), errFrame, 0},
+		{"connection lost in a message", io.MultiReader(strings.NewReader(whole+whole[:30]), iotest.ErrReader(lost)), lost, 1},
+		{"connection lost between messages", io.MultiReader(strings.NewReader(whole), iotest.ErrReader(lost)), lost, 1},
+		{"connection lost in a start mark", io.MultiReader(strings.NewReader(whole+"#!N"), iotest.ErrReader(lost)), lost, 1},
+		{"connection lost behind a broken one", io.MultiReader(strings.NewReader(whole+marked(`{"a":"b"c`)), iotest.ErrReader(lost)), lost, 1},
+		{"a reader that gives nothing", emptyReader{}, io.ErrNoProgress, 0},
+		{"nothing", strings.NewReader(""), nil, 0},
+		{"white space", strings.NewReader(" \r\n" + whole + "\n\n" + whole + "\t"), nil, 2},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			messages, bad, err := decodeWith(newTextCodec(textOptions{}), tt.frame)
+			if !errors.Is(err, tt.want) || errors.Is(err, errFrame) != (tt.want == errFrame) || len(bad) > 0 {
+				t.Errorf("got %v, want %v; undecodable %v", err, tt.want, bad)
+			}
+			if len(messages) != tt.count {
+				t.Errorf("%d messages, want %d", len(messages), tt.count)
+			}
+		})
+	}
+}
+
+type emptyReader struct{}
+
+func (emptyReader) Read([]byte) (int, error) { return 0, nil }
+
+// TestTextStopsEarly: nothing is yielded after a false, and a message does not wait for what comes behind it.
+func TestTextStopsEarly(t *testing.T) {
+	frame := io.MultiReader(strings.NewReader(marked(goodText("a"))), iotest.ErrReader(errors.New("read too far")))
+	n := 0
+	if err := newTextCodec(textOptions{}).decode(frame, func(Message, error) bool { n++; return false }); n != 1 || err != nil {
+		t.Errorf("%d messages, %v", n, err)
+	}
+}

@@ -1,12 +1,12 @@
 package realtime
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -55,7 +55,7 @@ func (c *textCodec) messages(yield func(Message, error) bool) error {
 				return c.in.cut()
 			}
 		} else {
-			if rest := string(c.in.window()); strings.HasPrefix(string(startMark), rest) {
+			if bytes.HasPrefix(startMark, c.in.window()) {
 				return c.in.cut()
 			}
 			c.in.find(startMark)

@@ -271,6 +271,7 @@ func TestTextSkipsTheUndecodable(t *testing.T) {
 		"far over the limit, marks": marked(`{"a":"` + strings.Repeat("x", maxMessageSize+maxWindow) + forged + `","text":{}}`),
 		"just over the limit":       marked(`"` + strings.Repeat("x", maxMessageSize-1) + `"`),
 		"over and broken":           marked(`{"a":"` + strings.Repeat("x", maxMessageSize) + `"b","text":{}}`),
+		"over and broken late":      marked(`{"a":"` + strings.Repeat("x", maxMessageSize) + `","b":"` + strings.Repeat("x", maxMessageSize) + `"c"}`),
 		"garbage":                   `garbage #! NGINX `,
 		"an end mark more":          string(endMark),
 		"deep nesting":              marked(strings.Repeat("[", 20000)),
@@ -306,6 +307,13 @@ func TestTextSkipsTheUndecodable(t *testing.T) {
 			t.Errorf("%d messages, error %v, undecodable %v", len(messages), err, bad)
 		}
 	})
+	t.Run("many that would hide the next", func(t *testing.T) {
+		piece := marked(`{\"`) // without end, if the backslash were taken for an escape
+		frame := strings.Repeat(piece, maxMessageSize/len(piece)+1) + marked(goodText("behind"))
+		if messages, _, err := decodeWith(newTextCodec(textOptions{}), strings.NewReader(frame)); err != nil || len(messages) != 1 {
+			t.Errorf("%d messages, error %v", len(messages), err)
+		}
+	})
 	t.Run("the id is told", func(t *testing.T) {
 		_, bad, _ := decodeWith(newTextCodec(textOptions{}), strings.NewReader(marked(`{"mid":"`+testID+`","text":[]}`)))
 		var decodeErr *DecodeError
@@ -336,6 +344,7 @@ func TestTextBrokenFrame(t *testing.T) {
 		{"connection lost in a start mark", io.MultiReader(strings.NewReader(whole+"#!N"), iotest.ErrReader(lost)), lost, 1},
 		{"connection lost behind a broken one", io.MultiReader(strings.NewReader(whole+marked(`{"a":"b"c`)), iotest.ErrReader(lost)), lost, 1},
 		{"a reader that gives nothing", emptyReader{}, io.ErrNoProgress, 0},
+		{"a reader that gives nothing now and then", &hesitantReader{src: strings.NewReader(whole)}, nil, 1},
 		{"nothing", strings.NewReader(""), nil, 0},
 		{"white space", strings.NewReader(" \r\n" + whole + "\n\n" + whole + "\t"), nil, 2},
 	}
@@ -355,6 +364,19 @@ func TestTextBrokenFrame(t *testing.T) {
 type emptyReader struct{}
 
 func (emptyReader) Read([]byte) (int, error) { return 0, nil }
+
+// hesitantReader gives a byte at every other read, and nothing between.
+type hesitantReader struct {
+	src     io.Reader
+	nothing bool
+}
+
+func (r *hesitantReader) Read(p []byte) (int, error) {
+	if r.nothing = !r.nothing; r.nothing {
+		return 0, nil
+	}
+	return r.src.Read(p[:1])
+}
 
 // TestTextStopsEarly: nothing is yielded after a false, and a message does not wait for what comes behind it.
 func TestTextStopsEarly(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 // handled beyond. It is opaque and can be stored as text; [Message.Cursor] gives one and [WithCursor] takes it.
 // The zero Cursor is no position.
 type Cursor struct {
+	tags bool   // positions are times and tags, not mids
 	pos  mid    // everything up to here has been handled
 	done keySet // the message at pos, if there is one, and what was handled beyond, in order
 }
@@ -20,14 +21,26 @@ type Cursor struct {
 // IsZero reports whether c is no position.
 func (c Cursor) IsZero() bool { return c.pos.isZero() && len(c.done) == 0 }
 
+// check tells whether the positions of a server are of the cursor's kind.
+func (c Cursor) check(d dialect) error {
+	if !c.IsZero() && c.tags != (d == dialectTags) {
+		return ErrCursorMismatch
+	}
+	return nil
+}
+
 // String is the text that MarshalText gives.
 func (c Cursor) String() string {
 	text, _ := c.MarshalText()
 	return string(text)
 }
 
-// The text of a cursor is a version, a dot and the encoded position. Version 1 is a position by mid.
-const cursorV1 = "1."
+// The text of a cursor is a version, a dot and the encoded position. Version 1 is a position by mid, version 2 one by
+// time and tag.
+const (
+	cursorByMid = "1"
+	cursorByTag = "2"
+)
 
 // MarshalText encodes c in a form that UnmarshalText of this and later versions reads. The zero Cursor is the
 // empty text.
@@ -51,7 +64,11 @@ func (c Cursor) MarshalText() ([]byte, error) {
 		last = k.mid
 	}
 	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
-	return append([]byte(cursorV1), base64.RawURLEncoding.EncodeToString(b)...), nil
+	version := cursorByMid
+	if c.tags {
+		version = cursorByTag
+	}
+	return []byte(version + "." + base64.RawURLEncoding.EncodeToString(b)), nil
 }
 
 // UnmarshalText decodes what MarshalText wrote. Text that is no cursor, or one of a later version, is an error
@@ -62,7 +79,7 @@ func (c *Cursor) UnmarshalText(text []byte) error {
 		return nil
 	}
 	version, encoded, _ := strings.Cut(string(text), ".")
-	if version+"." != cursorV1 {
+	if version != cursorByMid && version != cursorByTag {
 		return fmt.Errorf("realtime: cursor of unknown version %.8q: it was written by a newer release, or is no cursor", version)
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
@@ -73,6 +90,7 @@ func (c *Cursor) UnmarshalText(text []byte) error {
 	if err != nil {
 		return err
 	}
+	decoded.tags = version == cursorByTag
 	*c = decoded
 	return nil
 }

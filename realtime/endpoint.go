@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -16,38 +17,95 @@ const webRevision = "19"
 // endpoint is where and as whom to connect: a config boiled down to URLs. They hold channel ids, so an
 // endpoint is never printed.
 type endpoint struct {
-	socket address
-	poll   address // asks for no history; after does
+	dialect  dialect
+	server   string  // names the server whose positions they are
+	socket   address // no URL: there are no websockets
+	poll     address // asks for no history, as after does; no URL: there is no long polling
+	channels map[string]ChannelType
 }
 
 // newEndpoint checks a config and makes the URLs of it.
-func newEndpoint(cfg *b24pull.Config) (endpoint, error) {
+func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 	if cfg == nil {
 		return endpoint{}, errors.New("realtime: the config source returned no config")
 	}
-	if v := cfg.Server.Version; v != 4 {
-		return endpoint{}, fmt.Errorf("%w: version %d; only version 4 is", ErrUnsupportedServer, v)
-	}
-	if !cfg.Server.WebSocketEnabled {
-		return endpoint{}, fmt.Errorf("%w: its websockets are off", ErrUnsupportedServer)
-	}
-	query, err := endpointQuery(cfg)
+	dialect, err := dialectOf(cfg.Server.Version)
 	if err != nil {
 		return endpoint{}, err
 	}
-	socket, err := baseURL("websocket", cfg.Server.WebSocketSecure, cfg.Server.WebSocket, "wss", "ws")
+	query, err := endpointQuery(cfg, dialect)
 	if err != nil {
 		return endpoint{}, err
 	}
-	poll, err := baseURL("long polling", cfg.Server.LongPollingSecure, cfg.Server.LongPolling, "https", "http")
+	s := &cfg.Server
+	socket, err := baseURL("websocket", choose(s.WebSocketSecure, s.WebSocket, insecure), "wss", "ws")
 	if err != nil {
 		return endpoint{}, err
+	}
+	poll, err := baseURL("long polling", choose(s.LongPollingSecure, s.LongPolling, insecure), "https", "http")
+	if err != nil {
+		return endpoint{}, err
+	}
+	if !s.WebSocketEnabled {
+		socket = ""
+	}
+	switch {
+	case socket == "" && poll == "":
+		return endpoint{}, fmt.Errorf("%w: it has neither websockets nor long polling", b24pull.ErrInvalidConfig)
+	case poll == "" && dialect == dialectTags:
+		return endpoint{}, fmt.Errorf("%w: it has no long polling URL, by which a version %d server is read", b24pull.ErrInvalidConfig, s.Version)
 	}
 	secrets := secretsOf(cfg)
-	return endpoint{
-		socket: address{withQuery(socket, query), secrets},
-		poll:   address{withQuery(poll, query), secrets},
-	}, nil
+	e := endpoint{dialect: dialect, server: serverOf(cmp.Or(poll, socket), cfg), channels: channelTypes(cfg.Channels)}
+	if socket != "" {
+		e.socket = address{withQuery(socket, query), secrets}
+	}
+	if poll != "" {
+		e.poll = address{withQuery(poll, query), secrets}
+	}
+	return e, nil
+}
+
+// endpoint makes the endpoint of a config, and refuses one that cannot be used as the user wants.
+func (o *options) endpoint(cfg *b24pull.Config) (endpoint, error) {
+	ep, err := newEndpoint(cfg, o.insecure)
+	switch {
+	case err != nil:
+		return endpoint{}, err
+	case o.transport == TransportWebSocket && ep.socket.url == "":
+		return endpoint{}, errNoWebSocket
+	case o.transport == TransportLongPolling && ep.poll.url == "":
+		return endpoint{}, errNoPolling
+	}
+	return ep, nil
+}
+
+// serverOf names the server behind a URL; its positions are of one sequence.
+func serverOf(base string, cfg *b24pull.Config) string {
+	host := base
+	if u, err := url.Parse(base); err == nil {
+		host = u.Host
+	}
+	return strings.Join([]string{host, cfg.Server.Hostname, cfg.ClientID}, " ")
+}
+
+// same tells whether two endpoints are the same channels on the same server.
+func (e *endpoint) same(o *endpoint) bool {
+	return e.dialect == o.dialect && e.socket.url == o.socket.url && e.poll.url == o.poll.url
+}
+
+// history is where to read what follows a position, and whether by a poll; otherwise by a websocket.
+func (e *endpoint) history(m mid) (at address, poll bool) {
+	if e.poll.url == "" {
+		return e.after(e.socket, m), false
+	}
+	return e.after(e.poll, m), true
+}
+
+// after is an address that asks for what follows a position.
+func (e *endpoint) after(at address, m mid) address {
+	at.url = withQuery(at.url, e.dialect.after(m))
+	return at
 }
 
 // secretsOf are the channel ids, the parts they are made of, and the token.
@@ -67,7 +125,7 @@ func secretsOf(cfg *b24pull.Config) redact.Redactor {
 	return secrets
 }
 
-func endpointQuery(cfg *b24pull.Config) (string, error) {
+func endpointQuery(cfg *b24pull.Config, d dialect) (string, error) {
 	var params []string
 	add := func(name, value string) { params = append(params, name+"="+url.QueryEscape(value)) }
 
@@ -83,8 +141,7 @@ func endpointQuery(cfg *b24pull.Config) (string, error) {
 	if cfg.ClientID != "" {
 		add("clientId", cfg.ClientID)
 	}
-	// the text framing of a version 4 server names no sender: a client could forge control commands
-	add("binaryMode", "true")
+	params = append(params, d.query()...)
 	add("revision", webRevision)
 	return strings.Join(params, "&"), nil
 }
@@ -100,14 +157,38 @@ func channelIDs(channels b24pull.Channels) string {
 	return strings.Join(ids, "/")
 }
 
-// baseURL chooses the secure URL where there is one. Its path is kept exactly, and so is a query it has.
-func baseURL(what, secure, plain, secureScheme, plainScheme string) (string, error) {
-	chosen := secure
-	if chosen == "" {
-		chosen = plain
+// channelTypes names the channels by what frames call them: their private ids.
+func channelTypes(channels b24pull.Channels) map[string]ChannelType {
+	types := make(map[string]ChannelType)
+	if c := channels.Private; c != nil {
+		types[privateID(string(c.ID))] = ChannelPrivate
 	}
+	if c := channels.Shared; c != nil {
+		types[privateID(string(c.ID))] = ChannelShared
+	}
+	return types
+}
+
+// privateID is the first part of private[:public].signature.
+func privateID(id string) string {
+	if i := strings.IndexAny(id, ":."); i >= 0 {
+		return id[:i]
+	}
+	return id
+}
+
+// choose prefers the secure URL, unless the other one is wanted and there is one.
+func choose(secure, plain string, insecure bool) string {
+	if secure == "" || insecure && plain != "" {
+		return plain
+	}
+	return secure
+}
+
+// baseURL checks a URL. Its path is kept exactly, and so is a query it has. None stays none.
+func baseURL(what, chosen, secureScheme, plainScheme string) (string, error) {
 	if chosen == "" {
-		return "", fmt.Errorf("%w: it has no %s URL", b24pull.ErrInvalidConfig, what)
+		return "", nil
 	}
 	u, err := url.Parse(chosen)
 	if err != nil || u.Host == "" || (u.Scheme != secureScheme && u.Scheme != plainScheme) {
@@ -126,10 +207,4 @@ func withQuery(base, query string) string {
 	default:
 		return base + "&" + query
 	}
-}
-
-// after is the address of a poll that asks for what follows a mid.
-func (at address) after(m mid) address {
-	at.url = withQuery(at.url, "mid="+m.String())
-	return at
 }

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"testing"
@@ -31,11 +32,16 @@ func TestSubscribeChecks(t *testing.T) {
 		{"nil client", noClient, nil, "source is nil"},
 		{"nil portal client", PortalConfig(nil), nil, "source is nil"},
 		{"nil config", FromConfig(nil), nil, "source is nil"},
-		{"version 5", change(func(c *b24pull.Config) { c.Server.Version = 5 }), nil, "version 5"},
-		{"websockets off", change(func(c *b24pull.Config) { c.Server.WebSocketEnabled = false }), nil, "websockets are off"},
+		{"no version", change(func(c *b24pull.Config) { c.Server.Version = 0 }), nil, "version is 0"},
+		{"websockets off", change(func(c *b24pull.Config) { c.Server.WebSocketEnabled = false }), nil, ""},
+		{"websockets off, and nothing else", change(func(c *b24pull.Config) { c.Server.WebSocketEnabled, c.Server.LongPollingSecure = false, "" }), nil, "neither websockets nor long polling"},
+		{"websockets off, and wanted", change(func(c *b24pull.Config) { c.Server.WebSocketEnabled = false }), WithTransport(TransportWebSocket), "websockets are off"},
 		{"no channel", change(func(c *b24pull.Config) { c.Channels = b24pull.Channels{} }), nil, "neither a private nor a shared channel"},
-		{"no websocket", change(func(c *b24pull.Config) { c.Server.WebSocketSecure = "" }), nil, "no websocket URL"},
-		{"no polling", change(func(c *b24pull.Config) { c.Server.LongPollingSecure = "" }), nil, "no long polling URL"},
+		{"no websocket", change(func(c *b24pull.Config) { c.Server.WebSocketSecure = "" }), nil, ""},
+		{"no polling", change(func(c *b24pull.Config) { c.Server.LongPollingSecure = "" }), nil, ""},
+		{"no polling, and wanted", change(func(c *b24pull.Config) { c.Server.LongPollingSecure = "" }), WithTransport(TransportLongPolling), "no long polling"},
+		{"no polling on version 2", change(func(c *b24pull.Config) { c.Server.Version, c.Server.LongPollingSecure = 2, "" }), nil, "no long polling URL"},
+		{"no such transport", FromConfig(good), WithTransport(3), "no transport 3"},
 		{"a websocket URL that is none", change(func(c *b24pull.Config) { c.Server.WebSocketSecure = "rt.example/private-id" }), nil, "wss://host/path"},
 		{"nil HTTP client", FromConfig(good), WithHTTPClient(nil), "WithHTTPClient"},
 		{"nil dialer", FromConfig(good), WithDialer(nil), "WithDialer"},
@@ -99,19 +105,53 @@ func TestEndpoint(t *testing.T) {
 			"wss://rt.example/sub/?CHANNEL_ID=aa%3Abb.cc%2Fdd.ee&clientId=c%2F1&binaryMode=true&revision=19", "https://rt.example/sub/?CHANNEL_ID=aa%3Abb.cc%2Fdd.ee&clientId=c%2F1&binaryMode=true&revision=19"},
 		{"a token in place of the channels", func(c *b24pull.Config) { c.JWT = "j.w.t" },
 			"wss://rt.example/sub/?token=j.w.t&binaryMode=true&revision=19", "https://rt.example/sub/?token=j.w.t&binaryMode=true&revision=19"},
+		{"version 5 speaks JSON-RPC", func(c *b24pull.Config) { c.Server.Version = 5 },
+			"wss://rt.example/sub/?CHANNEL_ID=aa%3Abb.cc%2Fdd.ee&jsonRpc=true&revision=19", "https://rt.example/sub/?CHANNEL_ID=aa%3Abb.cc%2Fdd.ee&jsonRpc=true&revision=19"},
+		{"version 7 does as well", func(c *b24pull.Config) { c.Server.Version = 7 },
+			"wss://rt.example/sub/?CHANNEL_ID=aa%3Abb.cc%2Fdd.ee&jsonRpc=true&revision=19", "https://rt.example/sub/?CHANNEL_ID=aa%3Abb.cc%2Fdd.ee&jsonRpc=true&revision=19"},
+		{"version 3 speaks text", func(c *b24pull.Config) { c.Server.Version = 3 },
+			"wss://rt.example/sub/?CHANNEL_ID=aa%3Abb.cc%2Fdd.ee&revision=19", "https://rt.example/sub/?CHANNEL_ID=aa%3Abb.cc%2Fdd.ee&revision=19"},
+		{"websockets are off", func(c *b24pull.Config) { c.Server.WebSocketEnabled = false }, "", "https://rt.example/sub/?" + query},
+		{"no long polling", func(c *b24pull.Config) { c.Server.LongPolling, c.Server.LongPollingSecure = "", "" }, "wss://rt.example/sub/?" + query, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			ep, err := newEndpoint(cfg(tt.edit))
+			ep, err := newEndpoint(cfg(tt.edit), false)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if ep.socket.url != tt.socket || ep.poll.url != tt.poll {
 				t.Errorf("got\n%s\n%s, want\n%s\n%s", ep.socket, ep.poll, tt.socket, tt.poll)
 			}
-			if got := ep.poll.after(midAt(7)).url; got != tt.poll+"&mid="+midAt(7).String() {
-				t.Errorf("polls %s", got)
+			at, poll := ep.history(midAt(7))
+			if want := cmp.Or(tt.poll, tt.socket) + "&mid=" + midAt(7).String(); at.url != want || poll != (tt.poll != "") {
+				t.Errorf("reads %s, by a poll: %v", at.url, poll)
 			}
 		})
 	}
+	t.Run("insecure where that is wanted", func(t *testing.T) {
+		ep, err := newEndpoint(cfg(nil), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ep.socket.url != "ws://rt.example/plain/?"+query || ep.poll.url != "http://rt.example/plain/?"+query {
+			t.Errorf("got\n%s\n%s", ep.socket, ep.poll)
+		}
+	})
+	t.Run("versions 1 and 2 by time and tag", func(t *testing.T) {
+		ep, err := newEndpoint(cfg(func(c *b24pull.Config) { c.Server.Version = 1 }), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for pos, want := range map[mid]string{
+			{}:                          "tag=0&time=Thu,%2001%20Jan%201970%2000:00:01%20GMT",
+			{1795421675, 3}:             "tag=3&time=Mon,%2023%20Nov%202026%2008:14:35%20GMT",
+			(mid{1795421675, 0}).prev(): "tag=999999999&time=Mon,%2023%20Nov%202026%2008:14:34%20GMT",
+		} {
+			at, _ := ep.history(pos)
+			if _, query, _ := strings.Cut(at.url, "&revision=19&"); query != want {
+				t.Errorf("after %v: %s, want %s", pos, query, want)
+			}
+		}
+	})
 }

@@ -12,12 +12,20 @@ var (
 	// ErrAlreadyRun is returned by a second Run or Messages: a subscription runs once.
 	ErrAlreadyRun = errors.New("realtime: the subscription has been run already; make a new one with Subscribe")
 
-	// ErrConfigExpired is returned where a config given with FromConfig is refused by the push server and there
-	// is nowhere to get another one from.
-	ErrConfigExpired = errors.New("realtime: the push server no longer takes this config; get a new one from the portal")
+	// ErrConfigExpired is returned where a config given with FromConfig has come to its end, or is refused by the
+	// push server, and there is nowhere to get another one from.
+	ErrConfigExpired = errors.New("realtime: the config has expired; get a new one from the portal")
 
-	// ErrUnsupportedServer is returned for a push server this version of the package cannot talk to.
+	// ErrUnsupportedServer is returned for a push server that this version of the package cannot talk to, or that
+	// has not got the transport that WithTransport wants.
 	ErrUnsupportedServer = errors.New("realtime: push server not supported")
+
+	// ErrCursorMismatch is returned where the cursor given with WithCursor comes from a push server of another
+	// kind: one of versions 1 and 2 counts positions otherwise than later ones.
+	ErrCursorMismatch = errors.New("realtime: the cursor comes from another kind of push server; start without it")
+
+	errNoWebSocket = fmt.Errorf("%w: its websockets are off, and WithTransport wants one", ErrUnsupportedServer)
+	errNoPolling   = fmt.Errorf("%w: it has no long polling, and WithTransport wants it", ErrUnsupportedServer)
 )
 
 // errFrame marks a frame that cannot be read to its end because of what it holds.
@@ -124,6 +132,7 @@ func classifyClose(code int) failure {
 var fatal = []error{
 	ErrConfigExpired,
 	ErrUnsupportedServer,
+	ErrCursorMismatch,
 	b24pull.ErrWrongAuthType,
 	b24pull.ErrServerNotConfigured,
 	b24pull.ErrNoAuth,

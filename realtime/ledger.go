@@ -1,7 +1,6 @@
 package realtime
 
 import (
-	"cmp"
 	"slices"
 	"sync"
 )
@@ -11,6 +10,7 @@ import (
 // Messages that the server does not keep are in neither column: they cannot come again.
 type ledger struct {
 	mu    sync.Mutex
+	tags  bool   // positions are times and tags
 	known mid    // how far the history is known: the session's C
 	open  keySet // to be delivered or delivered, not handled
 	done  keySet // handled, or never to be, and not below the position
@@ -18,6 +18,13 @@ type ledger struct {
 
 func newLedger(from Cursor) *ledger {
 	return &ledger{known: from.pos, done: slices.Clone(from.done)}
+}
+
+// countBy says what positions are.
+func (l *ledger) countBy(tags bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tags = tags
 }
 
 // take enters a message that the user is to get.
@@ -53,6 +60,15 @@ func (l *ledger) settle(k key) {
 	l.done.add(k)
 }
 
+// recall enters again what was taken once and has been forgotten, since the position goes back below it.
+func (l *ledger) recall(k key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.open.has(k) {
+		l.done.add(k)
+	}
+}
+
 // advance moves the known end of the history and forgets what no cursor needs any more.
 func (l *ledger) advance(known mid) {
 	l.mu.Lock()
@@ -80,7 +96,7 @@ func (l *ledger) cursorAfter(k key) Cursor {
 	}
 	pos := l.position(k)
 	done.cut(pos)
-	return Cursor{pos: pos, done: done}
+	return Cursor{tags: l.tags, pos: pos, done: done}
 }
 
 // position is the smaller of what is known and the place just before the oldest open message but one.
@@ -101,7 +117,7 @@ func (l *ledger) position(but key) mid {
 type keySet []key
 
 func (s keySet) find(k key) (int, bool) {
-	return slices.BinarySearchFunc(s, k, func(a, b key) int { return cmp.Or(a.mid.compare(b.mid), cmp.Compare(a.sum, b.sum)) })
+	return slices.BinarySearchFunc(s, k, key.compare)
 }
 
 func (s keySet) has(k key) bool {

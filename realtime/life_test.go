@@ -93,7 +93,7 @@ func TestPingHole(t *testing.T) {
 // TestDelays: the delays before an attempt grow, and a connection that does not last does not reset them.
 func TestDelays(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
-		l.start(nil)
+		l.start(nil, WithTransport(TransportWebSocket))
 		time.Sleep(time.Minute)
 		for range 6 { // each connection is cut as soon as it is up
 			l.portal.Cut()
@@ -171,8 +171,9 @@ func TestSlowHandlerKeepsConnection(t *testing.T) {
 	})
 }
 
-func (fakeConn) ping() error { return nil }
-func (fakeConn) close(int)   {}
+func (fakeConn) ping() error     { return nil }
+func (fakeConn) received(string) {}
+func (fakeConn) close(int)       {}
 
 // TestCrowded: after «too many connections» the subscription stays away for long.
 func TestCrowded(t *testing.T) {

@@ -10,35 +10,27 @@ import (
 	"github.com/b24pull/b24pull"
 )
 
-// role is what a link is there for.
-type role uint8
-
-const (
-	roleLive role = iota // the live connection
-	roleRead             // a read of the history
-	roles
-)
-
 // link is the loop's side of one connection, from dialing to its end. The other side is a task that posts to
 // the inbox. A nil link is one that was never opened.
 type link struct {
-	generation uint64
-	up         bool // false once it has been given up: whatever it still posts is stale
-	sent       bool // the request is with the server
-	conn       conn // nil until opened
-	cancel     context.CancelFunc
-	tasks      *sync.WaitGroup
+	stream *stream
+	read   bool // for a read, not for live delivery
+	poll   bool // one poll of a live connection
+	up     bool // false once it has been given up: whatever it still posts is stale
+	sent   bool // the request is with the server
+	conn   conn // nil until opened
+	cancel context.CancelFunc
+	tasks  *sync.WaitGroup
 }
 
 // inbound is what a task posts to the loop.
 type inbound struct {
-	kind       inboundKind
-	role       role
-	generation uint64
-	conn       conn            // inOpened
-	batch      *[]decoded      // inMessages
-	config     *b24pull.Config // inConfig
-	err        error
+	kind   inboundKind
+	link   *link
+	conn   conn            // inOpened
+	batch  *[]decoded      // inMessages
+	config *b24pull.Config // inConfig
+	err    error
 }
 
 type inboundKind uint8
@@ -52,20 +44,18 @@ const (
 	inGarbled
 	inPing
 	inPong
+	inBeat
 	inDown
 )
 
-// connect opens a link in a role, in place of the one before.
-func (l *loop) connect(r role, t transport, at address) {
-	var generation uint64 = 1
-	if before := l.links[r]; before != nil {
-		before.hangUp(closeNormal)
-		generation = before.generation + 1
-	}
+// connect opens a link of a stream. The codec is the link's own.
+func (l *loop) connect(k *link, t transport, at address) *link {
 	ctx, cancel := context.WithCancel(l.ctx)
-	l.links[r] = &link{generation: generation, up: true, cancel: cancel, tasks: &l.tasks}
-	p := &poster{post: l.post, role: r, generation: generation}
-	l.tasks.Go(func() { serve(ctx, t, at, p) })
+	k.up, k.cancel, k.tasks = true, cancel, &l.tasks
+	p := &poster{post: l.post, link: k}
+	codec := k.stream.endpoint.dialect.codec(k.stream.endpoint.channels)
+	l.tasks.Go(func() { serve(ctx, t, at, codec, p) })
+	return k
 }
 
 func (k *link) isUp() bool { return k != nil && k.up }
@@ -102,22 +92,21 @@ func (l *loop) post(in inbound) {
 }
 
 // serve is the task behind a link: it opens the connection and posts what comes, until it ends.
-func serve(ctx context.Context, t transport, at address, p *poster) {
+func serve(ctx context.Context, t transport, at address, codec codec, p *poster) {
 	c, err := t.open(ctx, at, p)
 	if err != nil {
 		p.tell(inDown, err)
 		return
 	}
 	defer c.close(closeNormal)
-	p.post(inbound{kind: inOpened, role: p.role, generation: p.generation, conn: c})
-	decoder := newProtoCodec()
+	p.post(inbound{kind: inOpened, link: p.link, conn: c})
 	for {
 		frame, err := c.next()
 		if err != nil {
 			p.tell(inDown, err)
 			return
 		}
-		switch err := p.frame(decoder, &progress{frame: frame, tell: func() { p.tell(inProgress, nil) }}); {
+		switch err := p.frame(codec, &progress{frame: frame, tell: func() { p.tell(inProgress, nil) }}, c.received); {
 		case errors.Is(err, errFrame):
 			p.tell(inGarbled, err)
 		case err != nil:
@@ -129,18 +118,18 @@ func serve(ctx context.Context, t transport, at address, p *poster) {
 
 // poster posts to the loop in the name of one link.
 type poster struct {
-	post       func(inbound)
-	role       role
-	generation uint64
+	post func(inbound)
+	link *link
 }
 
 func (p *poster) tell(kind inboundKind, err error) {
-	p.post(inbound{kind: kind, role: p.role, generation: p.generation, err: err})
+	p.post(inbound{kind: kind, link: p.link, err: err})
 }
 
 func (p *poster) sent()   { p.tell(inSent, nil) }
 func (p *poster) pinged() { p.tell(inPing, nil) }
 func (p *poster) ponged() { p.tell(inPong, nil) }
+func (p *poster) beat()   { p.tell(inBeat, nil) }
 
 // decoded is a message as the codec yields it.
 type decoded struct {
@@ -164,8 +153,8 @@ func recycle(batch *[]decoded) {
 	batches.Put(batch)
 }
 
-// frame decodes one frame and posts its messages in batches.
-func (p *poster) frame(c codec, frame io.Reader) error {
+// frame decodes one frame and posts its messages in batches; received is told of each.
+func (p *poster) frame(c codec, frame io.Reader, received func(id string)) error {
 	batch := batches.Get().(*[]decoded)
 	var size int
 	var begun time.Time
@@ -174,12 +163,13 @@ func (p *poster) frame(c codec, frame io.Reader) error {
 			recycle(batch)
 			return
 		}
-		p.post(inbound{kind: inMessages, role: p.role, generation: p.generation, batch: batch})
+		p.post(inbound{kind: inMessages, link: p.link, batch: batch})
 	}
 	err := c.decode(frame, func(m Message, err error) bool {
 		if len(*batch) == 0 {
 			size, begun = 0, time.Now()
 		}
+		received(m.ID)
 		*batch = append(*batch, decoded{m, err})
 		size += m.size
 		if len(*batch) == batchSize || size >= batchBytes || time.Since(begun) >= batchDelay {

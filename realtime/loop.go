@@ -3,78 +3,90 @@ package realtime
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/b24pull/b24pull"
 )
 
 const (
 	provedAfter  = 10 * time.Second  // a connection that lasted this long starts the delays afresh
 	quietAfter   = 150 * time.Second // the server pings every 120 s
 	pongWithin   = 20 * time.Second
+	beatWithin   = 20 * time.Second // of servers that send signs of life as text
 	readSent     = 20 * time.Second // for a read to reach the server
 	readStall    = 20 * time.Second // without a byte of its answer
 	manyMessages = 1000             // that make another read due
 )
 
-// loop carries out what decide wants, in one goroutine. It alone touches the session, the timers and the
+// loop carries out what decide wants, in one goroutine. It alone touches the sessions, the timers and the
 // links; all that happens elsewhere comes to it through its inbox.
 type loop struct {
 	source  ConfigSource
-	socket  transport
+	opts    *options
+	socket  transport // for websockets, and the one below for those of a JSON-RPC server
+	rpc     transport
 	poll    transport
-	backoff func(attempt int) time.Duration
+	history transport // reads the history where there are no polls
 	observe func(Event)
 	log     *slog.Logger
 	queue   *queue
 	state   *stateBox
 	ready   chan struct{}
+	stats   *counters
 
 	ctx     context.Context
 	inbox   chan inbound
 	tasks   sync.WaitGroup
-	status  status
 	err     error // why it ends
 	trouble error // why it is not connected
 
-	endpoint endpoint
-	session  *session
-	links    [roles]*link
-	timers   timers
-	readFrom time.Time // when the last read began
-	silent   int       // reads in a row without an answer
-	garbled  bool      // a live frame could not be read to its end, since the last read began
-	cause    error     // of the coming state change
-	delay    time.Duration
+	memory *memory
+	main   *stream   // what the subscription stands on
+	next   *stream   // to take its place once it is connected
+	old    []*stream // replaced, and listened to until their ends are read
+
+	reading *link  // the read under way: there is one at a time, over all streams
+	waiting []read // for their turn
+	timers  deadlines
+	alarm   alarm
+	renewal renewal
+	orders  []order // from the server, not yet obeyed
+
+	announced bool // ready is closed
+}
+
+// read is a read to begin.
+type read struct {
+	stream *stream
+	short  bool
 }
 
 // run lives until the subscription is over and returns why. When it returns, everything it has started has
 // stopped.
-func (l *loop) run(ctx context.Context, from Cursor) error {
+func (l *loop) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer l.tasks.Wait()
 	defer cancel()
 	l.ctx = ctx
 	l.inbox = make(chan inbound)
-	l.session = newSession(from, l.queue, time.Now(), l.observe)
-	l.status.anchored = l.session.anchored
-	l.timers.init()
-	defer l.timers.stop()
+	l.alarm = newAlarm()
+	defer l.alarm.stop()
+	l.memory = newMemory(l.opts.cursor, l.queue, time.Now(), l.observe)
+	l.memory.obey, l.memory.stats = l.takeOrder, l.stats
+	l.main = &stream{session: l.memory.session(l.opts.cursor.pos, !l.opts.cursor.IsZero())}
+	l.main.status.anchored = l.main.session.anchored
 
-	l.handle(event{kind: evStart}, nil)
-	for l.status.state != StateClosed {
+	l.handle(l.main, event{kind: evStart}, nil)
+	for l.main.status.state != StateClosed {
 		select {
 		case in := <-l.inbox:
 			l.receive(in)
 		case <-l.queue.room:
-			l.handle(event{kind: evRoom}, nil)
-		case <-l.timers.c():
+			l.all(event{kind: evRoom})
+		case <-l.alarm.at(l.deadline()):
 			l.expire()
 		case <-ctx.Done():
-			l.handle(event{kind: evStop}, stopCause(ctx))
+			l.handle(l.main, event{kind: evStop}, stopCause(ctx))
 		}
 		l.afterEvent()
 	}
@@ -91,227 +103,112 @@ func stopCause(ctx context.Context) error {
 	}
 }
 
-// handle has decide decide, and does it.
-func (l *loop) handle(e event, cause error) {
-	before := l.status
+// streams are all there are, the main one first.
+func (l *loop) streams() []*stream {
+	streams := []*stream{l.main}
+	if l.next != nil {
+		streams = append(streams, l.next)
+	}
+	return append(streams, l.old...)
+}
+
+// all has an event happen to every stream.
+func (l *loop) all(e event) {
+	for _, s := range l.streams() {
+		l.handle(s, e, nil)
+	}
+}
+
+// handle has decide decide about a stream, and does it.
+func (l *loop) handle(s *stream, e event, cause error) {
+	before := s.status
 	var actions []action
-	l.status, actions = decide(before, e)
-	l.cause, l.delay = cause, 0
+	s.status, actions = decide(before, e)
+	s.cause, s.delay = cause, 0
 	for _, a := range actions {
-		l.do(a)
+		l.do(s, a)
 	}
-	after := l.status.state
-	if after == before.state {
-		return
-	}
-	if before.state == StateLive || before.state == StateConnecting {
-		if after != StateLive {
-			l.timers.disarm(timerProved, timerQuiet, timerPong)
-		}
+	after := s.status.state
+	if after != before.state && after != StateLive && (before.state == StateLive || before.state == StateConnecting) {
+		s.timers.disarm(timerProved, timerQuiet, timerPong, timerBeat, timerHang)
+		s.answering = false
 	}
 	switch {
+	case s == l.main:
+		l.show(cause)
+	case after == StateClosed:
+		l.remove(s, cause)
+	}
+}
+
+// show tells the world where the main stream stands.
+func (l *loop) show(cause error) {
+	before, after := l.state.get(), l.main.status.state
+	switch {
+	case after == before:
+		return
 	case after == StateClosed:
 		l.err = cause
+		if cause == nil {
+			l.err = l.renewal.end
+		}
 	case after == StateLive:
 		l.trouble = nil
+		l.scheduleReturn()
 	case cause != nil:
 		l.trouble = cause
 	}
 	l.state.set(after)
-	change := StateChange{From: before.state, To: after, Attempt: l.status.attempt, Delay: l.delay, Cause: cause}
+	change := StateChange{From: before, To: after, Attempt: l.main.status.attempt, Delay: l.main.delay, Transport: l.main.transport(), Cause: cause}
 	l.logChange(change)
 	l.observe(change)
 }
 
-func (l *loop) do(a action) {
-	now := time.Now()
-	switch a {
-	case doFetch:
-		l.fetch(!l.status.stale)
-	case doDial:
-		l.timers.disarm(timerRetry)
-		l.connect(roleLive, l.socket, l.endpoint.socket)
-	case doHangUp:
-		l.links[roleLive].hangUp(closeNormal)
-	case doDrop:
-		l.links[roleLive].hangUp(closeStuck)
-	case doPing:
-		l.links[roleLive].ping()
-		l.timers.arm(timerPong, now.Add(pongWithin))
-		l.timers.arm(timerQuiet, now.Add(quietAfter))
-	case doWait:
-		l.delay = l.backoff(l.status.attempt)
-		l.timers.arm(timerRetry, now.Add(l.delay))
-	case doWaitLong:
-		l.delay = spread(crowdedDelay)
-		l.timers.arm(timerRetry, now.Add(l.delay))
-	case doHold:
-		l.session.order.hold()
-	case doRelease:
-		l.session.order.release()
-	case doRead:
-		l.read(now)
-	case doReadWait:
-		delay := readBackoff(l.status.readAttempt)
-		if classify(l.cause) == failCrowded {
-			delay = spread(crowdedDelay)
-		}
-		l.timers.arm(timerReadRetry, now.Add(delay))
-	case doAbortRead:
-		l.timers.disarm(timerReadRetry)
-		l.abortRead()
-	case doGiveBack:
-		l.session.giveBack()
-	case doReady:
-		close(l.ready)
-	}
-}
-
-func (l *loop) fetch(cache bool) {
-	l.timers.disarm(timerRetry)
-	l.tasks.Go(func() {
-		cfg, err := l.source.GetApplicationConfig(l.ctx, cache)
-		l.post(inbound{kind: inConfig, config: cfg, err: err})
-	})
-}
-
-func (l *loop) configured(cfg *b24pull.Config, err error) {
-	var ep endpoint
-	if err == nil {
-		ep, err = newEndpoint(cfg)
-	}
-	if err != nil {
-		l.handle(event{kind: evConfigFailed, failure: classify(err)}, err)
-		return
-	}
-	l.endpoint = ep
-	l.handle(event{kind: evConfig}, nil)
-}
-
-// read begins a read.
-func (l *loop) read(now time.Time) {
-	l.readFrom, l.garbled = now, false
-	after := l.session.beginRead(now, l.endpoint.poll.url)
-	l.timers.arm(timerRead, now.Add(readSent))
-	l.connect(roleRead, l.poll, l.endpoint.poll.after(after))
-}
-
-// abortRead breaks off the read that is under way, if any.
-func (l *loop) abortRead() {
-	l.timers.disarm(timerRead)
-	if l.links[roleRead].isUp() {
-		l.links[roleRead].hangUp(closeNormal)
-		l.session.endRead(readBroken, true, time.Now())
-	}
-}
-
-// receive takes what a task has posted. What comes from a link that has been replaced or closed touches
-// nothing.
+// receive takes what a task has posted. What comes from a link that has been given up touches nothing.
 func (l *loop) receive(in inbound) {
 	if in.kind == inConfig {
 		l.configured(in.config, in.err)
 		return
 	}
-	link := l.links[in.role]
-	if !link.isUp() || link.generation != in.generation {
+	if !in.link.up {
 		return
 	}
 	if in.kind == inOpened {
-		link.conn = in.conn
+		in.link.conn = in.conn
 	}
-	if in.role == roleRead {
+	switch {
+	case in.link.read:
 		l.receiveRead(in)
-		return
+	case in.link.poll:
+		l.receivePoll(in)
+	default:
+		l.receiveSocket(in)
 	}
-	l.receiveLive(in)
-}
-
-func (l *loop) receiveLive(in inbound) {
-	now := time.Now()
-	switch in.kind {
-	case inOpened:
-		l.timers.arm(timerProved, now.Add(provedAfter))
-		l.timers.arm(timerQuiet, now.Add(quietAfter))
-		l.handle(event{kind: evOpened}, nil)
-	case inPing:
-		l.handle(event{kind: evPing}, nil)
-	case inPong:
-		l.handle(event{kind: evPong}, nil)
-		if l.status.pings == 0 {
-			l.timers.disarm(timerPong)
-		}
-	case inMessages:
-		l.messages(in.batch, now, l.session.live)
-	case inGarbled:
-		l.undecodable(in.err)
-		l.garbled = true
-	case inDown:
-		l.links[roleLive].hangUp(closeNormal)
-		l.handle(event{kind: evLost, failure: classify(in.err)}, in.err)
-	}
-}
-
-func (l *loop) receiveRead(in inbound) {
-	now := time.Now()
-	switch in.kind {
-	case inSent:
-		l.links[roleRead].sent = true
-		l.timers.arm(timerRead, now.Add(l.session.readPatience()))
-	case inOpened:
-		l.silent = 0
-		l.timers.arm(timerRead, now.Add(readStall))
-	case inProgress:
-		l.timers.arm(timerRead, now.Add(readStall))
-	case inMessages:
-		l.messages(in.batch, now, l.session.history)
-	case inGarbled:
-		l.undecodable(in.err)
-		l.readOver(readBroken, in.err)
-	case inDown:
-		switch {
-		case in.err == io.EOF && !l.session.endAnswer(now):
-			l.handle(event{kind: evFull}, nil)
-		case in.err == io.EOF:
-			l.readOver(readEnded, nil)
-		case errors.Is(in.err, errSilent):
-			l.readOver(readSilent, nil)
-		default:
-			l.readOver(readBroken, in.err)
-		}
-	}
-}
-
-// readOver closes the read and decides what comes after.
-func (l *loop) readOver(how readOutcome, cause error) {
-	l.timers.disarm(timerRead)
-	l.links[roleRead].hangUp(closeNormal)
-	owed := l.status.due || l.status.pings > 0
-	result, again := l.session.endRead(how, owed, time.Now())
-	result.Err = cause
-	l.logRead(result)
-	l.observe(result)
-	if how == readBroken {
-		l.handle(event{kind: evReadBroken, failure: classify(cause)}, cause)
-		return
-	}
-	l.handle(event{kind: evReadEnded, again: again}, nil)
 }
 
 // messages hands a batch to the session until the queue refuses one.
-func (l *loop) messages(batch *[]decoded, now time.Time, take func(Message, time.Time) bool) {
+func (l *loop) messages(s *stream, batch *[]decoded, now time.Time, take func(Message, time.Time) bool) {
 	for _, d := range *batch {
 		if d.err != nil {
-			if l.session.undecodable(d.message, now) {
+			if s.session.undecodable(d.message, now) {
 				l.undecodable(d.err)
 			}
 			continue
 		}
 		if !take(d.message, now) {
-			l.handle(event{kind: evFull}, nil)
+			l.full()
 			break
 		}
 	}
 	recycle(batch)
+}
+
+// full pauses everything: the queue is the same for all streams.
+func (l *loop) full() {
+	if l.main.status.state == StateLive {
+		l.gap(GapPaused, nil)
+	}
+	l.all(event{kind: evFull})
 }
 
 func (l *loop) undecodable(err error) {
@@ -319,63 +216,77 @@ func (l *loop) undecodable(err error) {
 	l.observe(Undecodable{Err: err})
 }
 
-// afterEvent begins a read if so much has come, or so badly, that one is due, and sets the timer of the messages
-// that wait. Such reads keep a distance: sooner they could not move the cursor anyway.
+// afterEvent begins a read if so much has come, or so badly, that one is due, obeys the server, and sets the timer
+// of the messages that wait. Such reads keep a distance: sooner they could not move the cursor anyway.
 func (l *loop) afterEvent() {
+	for len(l.orders) > 0 && l.main.status.state != StateClosed {
+		o := l.orders[0]
+		l.orders = l.orders[1:]
+		l.execute(o)
+	}
 	now := time.Now()
-	l.timers.disarm(timerFar)
-	many := l.session.since >= manyMessages
-	if (many || l.garbled) && l.status.read == readIdle && l.status.state == StateLive {
-		far := l.readFrom.Add(l.session.settle)
-		switch {
-		case now.Before(far):
-			l.timers.arm(timerFar, far)
-		case many:
-			l.handle(event{kind: evMany}, nil)
-		default:
-			l.handle(event{kind: evGarbled}, nil)
+	for _, s := range l.streams() {
+		s.timers.disarm(timerFar)
+		many := s.session.since >= manyMessages
+		if (many || s.garbled) && s.status.read == readIdle && s.status.state == StateLive {
+			far := s.readFrom.Add(s.session.settle)
+			switch {
+			case now.Before(far):
+				s.timers.arm(timerFar, far)
+			case many:
+				l.handle(s, event{kind: evMany}, nil)
+			default:
+				l.handle(s, event{kind: evGarbled}, nil)
+			}
 		}
 	}
-	l.timers.arm(timerHold, l.session.order.expire(now))
+	l.timers.arm(timerHold, l.memory.order.expire(now))
+}
+
+// deadline is when something is due next.
+func (l *loop) deadline() time.Time {
+	at := l.timers.next(time.Time{})
+	for _, s := range l.streams() {
+		at = s.timers.next(at)
+	}
+	return at
 }
 
 // expire handles the timers that are due.
 func (l *loop) expire() {
 	now := time.Now()
-	if l.timers.due(timerProved, now) {
-		l.handle(event{kind: evProved}, nil)
-	}
-	if l.timers.due(timerQuiet, now) {
-		l.handle(event{kind: evQuiet}, nil)
-	}
-	if l.timers.due(timerPong, now) {
-		l.handle(event{kind: evStuck}, errStuck)
-	}
-	if l.timers.due(timerRetry, now) {
-		l.handle(event{kind: evRetry}, nil)
-	}
-	if l.timers.due(timerReadRetry, now) {
-		l.handle(event{kind: evReadRetry}, nil)
+	for _, s := range l.streams() {
+		for _, t := range []struct {
+			timer timerKind
+			event eventKind
+			cause error
+		}{
+			{timerProved, evProved, nil},
+			{timerQuiet, evQuiet, nil},
+			{timerPong, evStuck, errStuck},
+			{timerBeat, evStuck, errStuck},
+			{timerHang, evPolled, nil},
+			{timerRetry, evRetry, nil},
+			{timerReadRetry, evReadRetry, nil},
+			{timerLeave, evLeave, nil},
+		} {
+			if s.timers.due(t.timer, now) {
+				if t.timer == timerQuiet {
+					s.watch(now)
+				}
+				l.handle(s, event{kind: t.event}, t.cause)
+			}
+		}
 	}
 	if l.timers.due(timerRead, now) {
 		l.readTimeout()
 	}
-}
-
-// readTimeout: a read that the server has but does not answer has nothing to read. From a cursor there should
-// be, so there the answer must stay out repeatedly. Any other read has stalled.
-func (l *loop) readTimeout() {
-	link := l.links[roleRead]
-	if !link.sent || link.conn != nil {
-		l.readOver(readBroken, errStall)
-		return
+	if l.timers.due(timerRenew, now) {
+		l.renew()
 	}
-	if l.silent++; l.silent < patience && !l.session.chain.from.isZero() {
-		l.readOver(readBroken, errNoAnswer)
-		return
+	if l.timers.due(timerReturn, now) {
+		l.tryWebSocket()
 	}
-	l.silent = 0
-	l.readOver(readSilent, nil)
 }
 
 var (

@@ -30,7 +30,7 @@ func (b *stateBox) get() State  { return State(b.v.Load()) }
 type event struct {
 	kind    eventKind
 	failure failure // of the failed, lost and broken kinds
-	again   bool    // of evReadEnded: its answer calls for another read
+	again   bool    // of evReadEnded: its answer calls for another read; of evPolled: for a peek
 }
 
 type eventKind uint8
@@ -39,14 +39,15 @@ const (
 	evStart eventKind = iota
 	evConfig
 	evConfigFailed
-	evOpened     // the live connection is up
+	evOpened     // the live connection is up; of polls: the first one is with the server
 	evLost       // the live connection is gone, or could not be opened
 	evProved     // it has lasted long enough to be trusted
 	evRetry      // the delay is over
 	evPing       // the server has pinged and got its pong: it has sent nothing between the two
 	evPong       // our ping has been answered, so what the server sent before has arrived
-	evQuiet      // no ping for too long
-	evStuck      // no pong for too long
+	evQuiet      // no ping for too long; of polls: no read
+	evStuck      // no pong for too long, or no answer to a poll
+	evPolled     // a poll of the live connection is over, as polls are
 	evMany       // many messages have come since the last read
 	evGarbled    // a live frame could not be read to its end
 	evReadEnded  // the read is over, with or without an answer
@@ -54,6 +55,8 @@ const (
 	evReadRetry  // the delay before it goes on is over
 	evFull       // the queue refused a message
 	evRoom       // the queue has room again
+	evReplaced   // other channels have taken the place of these
+	evLeave      // nothing more is to come: end with a last read
 	evStop
 )
 
@@ -62,7 +65,7 @@ type action uint8
 
 const (
 	doFetch    action = iota // ask the source for the config, past its cache if stale
-	doDial                   // open the live connection
+	doDial                   // open the live connection, or its next poll
 	doHangUp                 // close it: normal
 	doDrop                   // close it: stuck
 	doPing                   // send a ping on it, and watch for the pong
@@ -71,16 +74,21 @@ const (
 	doHold                   // live messages wait for the coming read
 	doRelease                // they wait no more
 	doRead                   // begin a read, or go on with the one that broke off
+	doPeek                   // begin a short read, from where the last polls hung
 	doReadWait               // start the delay before the read goes on
 	doAbortRead
 	doGiveBack // forget the live messages that wait: a read will bring them
-	doReady    // tell the user
+	doReady    // it can be relied upon: tell the user, or take the place of the stream before
 )
 
-// status is all that decide knows.
+// status is all that decide knows of a stream.
 type status struct {
 	state      State
-	fetching   bool // the source has been asked for a config
+	polling    bool // over long polling, not over a websocket
+	auto       bool // the one may take the place of the other
+	trial      bool // tries whether websockets work again: one attempt, and it has to last
+	old        bool // its channels have been replaced: it is not connected again
+	leaving    bool // it ends with the read that is due or under way
 	configured bool // there is a config to connect with
 	stale      bool // the next config must not come from a cache
 	attempt    int  // failed attempts since a connection last lasted
@@ -88,8 +96,8 @@ type status struct {
 	pings int // ours, not answered yet
 
 	read        readState
-	due         bool // another read is due when this one is over
-	readAttempt int  // failures of this read
+	due         readKind // the read that is due when this one is over
+	readAttempt int      // failures of this read
 
 	anchored bool // the first read is done, or a cursor stands for it
 	ready    bool
@@ -103,11 +111,23 @@ const (
 	readWaiting // broken off; goes on after a delay
 )
 
-// patience is how many times a read may break off before live messages no longer wait for it.
-const patience = 3
+type readKind uint8
 
-// decide is the life of a subscription: what it does next, given where it stands and what has happened. It is
-// pure; everything it wants is in the actions.
+const (
+	readNone  readKind = iota
+	readShort          // for what a poll may have left out
+	readWhole          // from the cursor
+)
+
+const (
+	// patience is how many times a read may break off before live messages no longer wait for it.
+	patience = 3
+	// socketPatience is how many times websockets may fail before long polling is tried.
+	socketPatience = 5
+)
+
+// decide is the life of a stream: what it does next, given where it stands and what has happened. It is pure;
+// everything it wants is in the actions.
 func decide(s status, e event) (status, []action) {
 	if s.state == StateClosed {
 		return s, nil
@@ -117,7 +137,7 @@ func decide(s status, e event) (status, []action) {
 	case evStart:
 		d.connect()
 	case evConfig:
-		d.fetching, d.configured, d.stale = false, true, false
+		d.configured, d.stale = true, false
 		if d.state == StateConfiguring {
 			d.connect()
 		}
@@ -125,7 +145,6 @@ func decide(s status, e event) (status, []action) {
 			d.owe() // the first read runs beside the connect
 		}
 	case evConfigFailed:
-		d.fetching = false
 		if d.state == StateConfiguring || e.failure == failFatal {
 			d.fail(e.failure)
 		}
@@ -138,6 +157,10 @@ func decide(s status, e event) (status, []action) {
 		d.fail(e.failure)
 	case evProved:
 		d.attempt = 0
+		if d.trial {
+			d.trial = false
+			d.checkReady()
+		}
 	case evRetry:
 		if d.state == StateWaiting {
 			d.connect()
@@ -146,7 +169,11 @@ func decide(s status, e event) (status, []action) {
 		d.do(doHold)
 		d.ping()
 	case evQuiet:
-		d.ping()
+		if d.polling {
+			d.owe()
+		} else {
+			d.ping()
+		}
 	case evPong:
 		if d.pings > 0 {
 			if d.pings--; d.pings == 0 {
@@ -156,10 +183,17 @@ func decide(s status, e event) (status, []action) {
 	case evStuck:
 		d.do(doDrop)
 		d.fail(failPassing)
+	case evPolled:
+		d.do(doDial)
+		if e.again {
+			d.peek()
+		}
 	case evMany, evGarbled:
 		d.owe()
 	case evReadEnded:
-		d.due = d.due || e.again
+		if e.again {
+			d.due = readWhole
+		}
 		d.readEnded()
 	case evReadBroken:
 		d.readBroken(e.failure)
@@ -172,6 +206,13 @@ func decide(s status, e event) (status, []action) {
 		d.pause()
 	case evRoom:
 		if d.state == StatePaused && d.read == readIdle {
+			d.owe()
+		}
+	case evReplaced:
+		d.replaced()
+	case evLeave:
+		d.leaving = true
+		if d.state != StatePaused { // there room is waited for
 			d.owe()
 		}
 	case evStop:
@@ -187,37 +228,56 @@ type decision struct {
 
 func (d *decision) do(a ...action) { d.actions = append(d.actions, a...) }
 
-// connect dials, with a new config first if the present one is of no use.
+// connect dials, with a new config first if the present one is of no use. A poll hangs from the newest message
+// that is known, so it waits for the first read.
 func (d *decision) connect() {
-	if d.configured {
-		d.state = StateConnecting
-		d.do(doDial)
-		return
-	}
-	d.state = StateConfiguring
-	if !d.fetching {
-		d.fetching = true
+	switch {
+	case d.old:
+		d.state = StateWaiting
+	case !d.configured:
+		d.state = StateConfiguring
 		d.do(doFetch)
+	default:
+		d.state = StateConnecting
+		if !d.polling || d.anchored {
+			d.do(doDial)
+		}
 	}
 }
 
 // fail answers a failed attempt or a lost connection.
 func (d *decision) fail(why failure) {
 	d.pings = 0
-	if why == failFatal {
+	switch {
+	case why == failFatal, d.trial:
 		d.state = StateClosed
 		return
-	}
-	if why == failConfig {
+	case d.old:
+		d.state = StateWaiting // what is still to come is for its last read
+		return
+	case why == failConfig:
 		d.configured, d.stale = false, true
 	}
-	d.state = StateWaiting
 	d.attempt++
+	d.chooseTransport()
+	d.state = StateWaiting
 	if why == failCrowded {
 		d.do(doWaitLong)
 		return
 	}
 	d.do(doWait)
+}
+
+// chooseTransport goes from websockets that keep failing to long polling, and back if that cannot be had either:
+// then it is not the websocket's fault.
+func (d *decision) chooseTransport() {
+	switch {
+	case !d.auto || d.state == StateConfiguring:
+	case !d.polling:
+		d.polling = d.attempt >= socketPatience
+	case d.state == StateConnecting:
+		d.polling = false
+	}
 }
 
 func (d *decision) ping() {
@@ -228,21 +288,43 @@ func (d *decision) ping() {
 // owe sees to it that a read begins after this moment.
 func (d *decision) owe() {
 	if d.read != readIdle {
-		d.due = true
+		d.due = readWhole
 		return
 	}
 	d.read = readRunning
 	d.do(doRead)
 }
 
+// peek sees to it that a short read begins after this moment, or another one that shows as much.
+func (d *decision) peek() {
+	if d.read != readIdle {
+		d.due = max(d.due, readShort)
+		return
+	}
+	d.read = readRunning
+	d.do(doPeek)
+}
+
 func (d *decision) readEnded() {
+	first := !d.anchored
 	d.read, d.readAttempt = readIdle, 0
 	d.anchored = true
-	if d.due {
-		d.due = false
+	due := d.due
+	d.due = readNone
+	switch {
+	case due == readWhole:
 		d.owe()
-	} else if d.state == StatePaused {
+	case d.leaving:
+		d.do(doHangUp)
+		d.state = StateClosed
+		return
+	case due == readShort:
+		d.peek()
+	case d.state == StatePaused:
 		d.connect()
+	}
+	if first && d.polling && d.state == StateConnecting {
+		d.do(doDial)
 	}
 	d.checkReady()
 }
@@ -250,18 +332,32 @@ func (d *decision) readEnded() {
 func (d *decision) readBroken(why failure) {
 	d.read = readWaiting
 	d.readAttempt++
+	if d.leaving && (d.readAttempt >= patience || why == failConfig) {
+		d.do(doHangUp, doRelease)
+		d.state = StateClosed
+		return
+	}
 	d.do(doReadWait)
 	if d.readAttempt >= patience {
 		d.do(doRelease)
 	}
-	if why == failConfig && (d.state == StateLive || d.state == StatePaused) {
+	if why == failConfig && !d.old && (d.state == StateLive || d.state == StatePaused) {
 		d.do(doHangUp)
 		d.fail(why)
 	}
 }
 
+// replaced: what is connected stays so beside its successor, what is not is not connected again.
+func (d *decision) replaced() {
+	d.old = true
+	if d.state == StateConnecting || d.state == StateConfiguring {
+		d.do(doHangUp)
+		d.state = StateWaiting
+	}
+}
+
 func (d *decision) checkReady() {
-	if d.anchored && d.state == StateLive && !d.ready {
+	if d.anchored && d.state == StateLive && !d.ready && !d.trial {
 		d.ready = true
 		d.do(doReady)
 	}
@@ -275,6 +371,6 @@ func (d *decision) pause() {
 		d.do(doHangUp)
 	}
 	d.state = StatePaused
-	d.pings, d.read, d.due = 0, readIdle, false
+	d.pings, d.read, d.due = 0, readIdle, readNone
 	d.do(doAbortRead, doGiveBack)
 }

@@ -10,8 +10,6 @@ import (
 func at(state State, change ...func(*status)) status {
 	s := status{state: state}
 	switch state {
-	case StateConfiguring:
-		s.fetching = true
 	case StateConnecting, StateLive, StateWaiting, StatePaused:
 		s.configured = true
 	}
@@ -24,13 +22,18 @@ func at(state State, change ...func(*status)) status {
 func anchoredStatus(s *status) { s.anchored, s.ready = true, true }
 func reading(s *status)        { s.read = readRunning }
 func readBroke(s *status)      { s.read = readWaiting }
-func owed(s *status)           { s.due = true }
+func owed(s *status)           { s.due = readWhole }
+func owedShort(s *status)      { s.due = readShort }
 func noConfig(s *status)       { s.configured = false }
-func asked(s *status)          { s.fetching = true }
 func staleConfig(s *status)    { s.configured, s.stale = false, true }
 func pinged(n int) func(*status) {
 	return func(s *status) { s.pings = n }
 }
+func polling(s *status)  { s.polling = true }
+func auto(s *status)     { s.auto = true }
+func onTrial(s *status)  { s.trial = true }
+func replaced(s *status) { s.old = true }
+func leaving(s *status)  { s.leaving = true }
 func tried(n int) func(*status) {
 	return func(s *status) { s.attempt = n }
 }
@@ -66,22 +69,17 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			"a config that comes while paused is kept",
-			at(StatePaused, noConfig, asked, anchoredStatus), event{kind: evConfig},
+			at(StatePaused, noConfig, anchoredStatus), event{kind: evConfig},
 			at(StatePaused, anchoredStatus), nil,
 		},
 		{
 			"a config that does not come while paused is asked for later",
-			at(StatePaused, noConfig, asked, anchoredStatus), event{kind: evConfigFailed},
+			at(StatePaused, noConfig, anchoredStatus), event{kind: evConfigFailed},
 			at(StatePaused, noConfig, anchoredStatus), nil,
 		},
 		{
-			"the config is not asked for twice at a time",
-			at(StatePaused, noConfig, asked, anchoredStatus, reading), event{kind: evReadEnded},
-			at(StateConfiguring, anchoredStatus), nil,
-		},
-		{
 			"a config that cannot come ends it in any state",
-			at(StatePaused, noConfig, asked), event{kind: evConfigFailed, failure: failFatal},
+			at(StatePaused, noConfig), event{kind: evConfigFailed, failure: failFatal},
 			at(StateClosed), nil,
 		},
 		{
@@ -135,6 +133,177 @@ func TestDecide(t *testing.T) {
 			"refused for the crowd: wait long",
 			at(StateConnecting), event{kind: evLost, failure: failCrowded},
 			at(StateWaiting, tried(1)), []action{doWaitLong},
+		},
+
+		// long polling
+		{
+			"a poll waits for the first read",
+			at(StateConfiguring, polling), event{kind: evConfig},
+			at(StateConnecting, polling, reading), []action{doRead},
+		},
+		{
+			"the first read is done: the first poll",
+			at(StateConnecting, polling, reading), event{kind: evReadEnded},
+			at(StateConnecting, polling, func(s *status) { s.anchored = true }), []action{doDial},
+		},
+		{
+			"another read is done before the first poll is with the server",
+			at(StateConnecting, polling, anchoredStatus, reading), event{kind: evReadEnded},
+			at(StateConnecting, polling, anchoredStatus), nil,
+		},
+		{
+			"a poll is over: the next one",
+			at(StateLive, polling, anchoredStatus), event{kind: evPolled},
+			at(StateLive, polling, anchoredStatus), []action{doDial},
+		},
+		{
+			"a poll brought one message: the next one, and a short read beside it",
+			at(StateLive, polling, anchoredStatus), event{kind: evPolled, again: true},
+			at(StateLive, polling, anchoredStatus, reading), []action{doDial, doPeek},
+		},
+		{
+			"one message during a read: a short read is due",
+			at(StateLive, polling, anchoredStatus, reading), event{kind: evPolled, again: true},
+			at(StateLive, polling, anchoredStatus, reading, owedShort), []action{doDial},
+		},
+		{
+			"a whole read that is due shows as much",
+			at(StateLive, polling, anchoredStatus, reading, owed), event{kind: evPolled, again: true},
+			at(StateLive, polling, anchoredStatus, reading, owed), []action{doDial},
+		},
+		{
+			"the short read's turn",
+			at(StateLive, polling, anchoredStatus, reading, owedShort), event{kind: evReadEnded},
+			at(StateLive, polling, anchoredStatus, reading), []action{doPeek},
+		},
+		{
+			"a short read's answer calls for a whole one",
+			at(StateLive, polling, anchoredStatus, reading, owedShort), event{kind: evReadEnded, again: true},
+			at(StateLive, polling, anchoredStatus, reading), []action{doRead},
+		},
+		{
+			"no read for long: one",
+			at(StateLive, polling, anchoredStatus), event{kind: evQuiet},
+			at(StateLive, polling, anchoredStatus, reading), []action{doRead},
+		},
+		{
+			"a poll is not answered",
+			at(StateLive, polling, anchoredStatus), event{kind: evStuck},
+			at(StateWaiting, polling, anchoredStatus, tried(1)), []action{doDrop, doWait},
+		},
+
+		// from one transport to the other
+		{
+			"the fifth failure: long polling",
+			at(StateConnecting, auto, tried(4)), event{kind: evLost},
+			at(StateWaiting, auto, polling, tried(5)), []action{doWait},
+		},
+		{
+			"the fourth: not yet",
+			at(StateConnecting, auto, tried(3)), event{kind: evLost},
+			at(StateWaiting, auto, tried(4)), []action{doWait},
+		},
+		{
+			"a choice of the user's stays",
+			at(StateConnecting, tried(7)), event{kind: evLost},
+			at(StateWaiting, tried(8)), []action{doWait},
+		},
+		{
+			"polls fail as well: it was not the websocket's fault",
+			at(StateConnecting, auto, polling, tried(5)), event{kind: evLost},
+			at(StateWaiting, auto, tried(6)), []action{doWait},
+		},
+		{
+			"polls that have worked go on",
+			at(StateLive, auto, polling, anchoredStatus), event{kind: evLost},
+			at(StateWaiting, auto, polling, anchoredStatus, tried(1)), []action{doWait},
+		},
+		{
+			"a config that cannot be fetched says nothing of the transport",
+			at(StateConfiguring, auto, tried(6)), event{kind: evConfigFailed},
+			at(StateWaiting, noConfig, auto, tried(7)), []action{doWait},
+		},
+		{
+			"a websocket on trial is connected: it has to last",
+			at(StateConnecting, onTrial, func(s *status) { s.anchored = true }), event{kind: evOpened},
+			at(StateLive, onTrial, func(s *status) { s.anchored = true }, reading), []action{doHold, doRead},
+		},
+		{
+			"it has lasted",
+			at(StateLive, onTrial, func(s *status) { s.anchored = true }), event{kind: evProved},
+			at(StateLive, anchoredStatus), []action{doReady},
+		},
+		{
+			"a trial that fails is over",
+			at(StateConnecting, onTrial, anchoredStatus), event{kind: evLost},
+			at(StateClosed, onTrial, anchoredStatus, func(s *status) { s.configured = true }), nil,
+		},
+
+		// replaced channels
+		{
+			"replaced: it stays connected",
+			at(StateLive, anchoredStatus), event{kind: evReplaced},
+			at(StateLive, anchoredStatus, replaced), nil,
+		},
+		{
+			"replaced while connecting: no more of that",
+			at(StateConnecting, anchoredStatus), event{kind: evReplaced},
+			at(StateWaiting, anchoredStatus, replaced), []action{doHangUp},
+		},
+		{
+			"replaced and lost: not connected again",
+			at(StateLive, anchoredStatus, replaced), event{kind: evLost},
+			at(StateWaiting, anchoredStatus, replaced), nil,
+		},
+		{
+			"replaced, and what was missed in a pause is read: not connected again",
+			at(StatePaused, anchoredStatus, replaced, reading), event{kind: evReadEnded},
+			at(StateWaiting, anchoredStatus, replaced), nil,
+		},
+		{
+			"replaced, and refused: what comes is for the last read",
+			at(StateLive, anchoredStatus, replaced, reading), event{kind: evReadBroken, failure: failConfig},
+			at(StateLive, anchoredStatus, replaced, readBroke, readTried(1)), []action{doReadWait},
+		},
+		{
+			"leave: a last read",
+			at(StateWaiting, anchoredStatus, replaced), event{kind: evLeave},
+			at(StateWaiting, anchoredStatus, replaced, leaving, reading), []action{doRead},
+		},
+		{
+			"leave during a read: a last one is due",
+			at(StateLive, anchoredStatus, replaced, reading), event{kind: evLeave},
+			at(StateLive, anchoredStatus, replaced, leaving, reading, owed), nil,
+		},
+		{
+			"leave in a pause: when there is room",
+			at(StatePaused, anchoredStatus, replaced), event{kind: evLeave},
+			at(StatePaused, anchoredStatus, replaced, leaving), nil,
+		},
+		{
+			"the last read's turn",
+			at(StateLive, anchoredStatus, replaced, leaving, reading, owed), event{kind: evReadEnded},
+			at(StateLive, anchoredStatus, replaced, leaving, reading), []action{doRead},
+		},
+		{
+			"the last read is done: over",
+			at(StateLive, anchoredStatus, replaced, leaving, reading), event{kind: evReadEnded},
+			at(StateClosed, anchoredStatus, replaced, leaving, func(s *status) { s.configured = true }), []action{doHangUp},
+		},
+		{
+			"the last read is refused: over",
+			at(StateWaiting, anchoredStatus, replaced, leaving, reading), event{kind: evReadBroken, failure: failConfig},
+			at(StateClosed, anchoredStatus, replaced, leaving, readBroke, readTried(1), func(s *status) { s.configured = true }), []action{doHangUp, doRelease},
+		},
+		{
+			"the last read breaks off: it goes on",
+			at(StateWaiting, anchoredStatus, replaced, leaving, reading), event{kind: evReadBroken},
+			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(1)), []action{doReadWait},
+		},
+		{
+			"the last read breaks off again and again: over",
+			at(StateWaiting, anchoredStatus, replaced, leaving, reading, readTried(2)), event{kind: evReadBroken},
+			at(StateClosed, anchoredStatus, replaced, leaving, readBroke, readTried(3), func(s *status) { s.configured = true }), []action{doHangUp, doRelease},
 		},
 
 		// waiting

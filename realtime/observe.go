@@ -6,15 +6,16 @@ import (
 )
 
 // An Event is something that happened inside a subscription. It is one of [StateChange], [ReadEnded],
-// [Repeat] and [Undecodable]. Later releases add kinds: a switch over them needs a default.
+// [Repeat], [Undecodable], [Renewal] and [Gap]. Later releases add kinds: a switch over them needs a default.
 type Event interface{ event() }
 
 // StateChange tells that the subscription has entered another state.
 type StateChange struct {
-	From, To State         // never the same
-	Attempt  int           // failed attempts since a connection last proved itself by lasting
-	Delay    time.Duration // StateWaiting: how long until the next attempt
-	Cause    error         // what ended the state before, nil if nothing went wrong; holds no secret
+	From, To  State         // never the same
+	Attempt   int           // failed attempts since a connection last proved itself by lasting
+	Delay     time.Duration // StateWaiting: how long until the next attempt
+	Transport Transport     // of the connection, or of the next attempt; TransportAuto before the first config
+	Cause     error         // what ended the state before, nil if nothing went wrong; holds no secret
 }
 
 // ReadEnded tells that a read of the server's history is over. Reads find what live delivery has missed.
@@ -37,6 +38,77 @@ type Undecodable struct {
 	Err error // a *DecodeError if it was one message; holds no secret
 }
 
+// Renewal tells that a config has been fetched in place of the one in use, or could not be. The connection to the
+// channels in use goes on meanwhile, and until that to new ones stands.
+type Renewal struct {
+	Reason  RenewReason
+	Changed bool          // the new config has other channels, or another server
+	Delay   time.Duration // with Err: until it is tried again
+	Err     error         // why there is none; holds no secret
+}
+
+// RenewReason is why a config is fetched anew.
+type RenewReason uint8
+
+const (
+	_                    RenewReason = iota
+	RenewDue                         // a channel, or the config, was about to end
+	RenewChannelExpired              // the server said that a channel has been replaced (channel_expire)
+	RenewConfigExpired               // the server said so (config_expire)
+	RenewServerRestarted             // the server said that it restarts (server_restart)
+	RenewRefused                     // the server has refused the channels
+)
+
+// String is the reason in lower case.
+func (r RenewReason) String() string {
+	switch r {
+	case RenewDue:
+		return "due"
+	case RenewChannelExpired:
+		return "channel expired"
+	case RenewConfigExpired:
+		return "config expired"
+	case RenewServerRestarted:
+		return "server restarted"
+	case RenewRefused:
+		return "refused"
+	default:
+		return "none"
+	}
+}
+
+// Gap tells that messages may have been lost that no read can bring.
+type Gap struct {
+	Reason GapReason
+	Err    error // what stood in the way, if anything; holds no secret
+}
+
+// GapReason is what a Gap comes of.
+type GapReason uint8
+
+const (
+	_                  GapReason = iota
+	GapPaused                    // the queue was full: what the server does not keep is lost until it is connected again
+	GapChannelReplaced           // a channel was replaced, and its end, or the new one's beginning, could not be read
+	GapServerChanged             // the config names another server, with a history of its own
+)
+
+// String is the reason in lower case.
+func (r GapReason) String() string {
+	switch r {
+	case GapPaused:
+		return "paused"
+	case GapChannelReplaced:
+		return "channel replaced"
+	case GapServerChanged:
+		return "server changed"
+	default:
+		return "none"
+	}
+}
+
+func (Renewal) event()     {}
+func (Gap) event()         {}
 func (StateChange) event() {}
 func (ReadEnded) event()   {}
 func (Repeat) event()      {}
@@ -51,14 +123,14 @@ func (l *loop) logChange(c StateChange) {
 	case c.Cause != nil && c.To != StateClosed, c.To == StateLive, c.To == StatePaused:
 		level = slog.LevelInfo
 	}
-	l.log.Log(l.ctx, level, "state", "from", c.From.String(), "to", c.To.String(), "attempt", c.Attempt, "delay", c.Delay, "cause", c.Cause)
+	l.log.Log(l.ctx, level, "state", "from", c.From.String(), "to", c.To.String(), "attempt", c.Attempt, "delay", c.Delay, "transport", c.Transport.String(), "cause", c.Cause)
 }
 
 // logRead warns when reads fail again and again: then nothing vouches for what is delivered.
-func (l *loop) logRead(r ReadEnded) {
+func (l *loop) logRead(s *stream, r ReadEnded) {
 	level := slog.LevelDebug
-	if r.Err != nil && l.status.readAttempt+1 >= patience {
+	if r.Err != nil && s.status.readAttempt+1 >= patience {
 		level = slog.LevelWarn
 	}
-	l.log.Log(l.ctx, level, "read", "complete", r.Complete, "messages", r.Messages, "found", r.Found, "attempt", l.status.readAttempt+1, "err", r.Err)
+	l.log.Log(l.ctx, level, "read", "complete", r.Complete, "messages", r.Messages, "found", r.Found, "attempt", s.status.readAttempt+1, "err", r.Err)
 }

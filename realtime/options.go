@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -19,6 +20,8 @@ type options struct {
 	observer    func(Event)
 	backoff     func(attempt int) time.Duration
 	cursor      Cursor
+	transport   Transport
+	insecure    bool
 	maxMessages int
 	maxBytes    int
 }
@@ -97,6 +100,53 @@ func WithBackoff(delay func(attempt int) time.Duration) Option {
 func WithCursor(c Cursor) Option {
 	return func(o *options) error {
 		o.cursor = c
+		return nil
+	}
+}
+
+// Transport is how messages arrive.
+type Transport uint8
+
+const (
+	// TransportAuto is the default: a websocket, or long polling where the server has no websockets or they have
+	// failed five times in a row; then websockets are tried again every 10 to 30 minutes.
+	TransportAuto Transport = iota
+	// TransportWebSocket is a websocket and nothing else. The history is still read by polls, if the server has
+	// them.
+	TransportWebSocket
+	// TransportLongPolling is long polling and nothing else.
+	TransportLongPolling
+)
+
+// String is the name of the transport in lower case.
+func (t Transport) String() string {
+	switch t {
+	case TransportWebSocket:
+		return "websocket"
+	case TransportLongPolling:
+		return "long polling"
+	default:
+		return "auto"
+	}
+}
+
+// WithTransport says how messages are to arrive. If the server does not offer that, the subscription ends with
+// [ErrUnsupportedServer].
+func WithTransport(t Transport) Option {
+	return func(o *options) error {
+		if t > TransportLongPolling {
+			return fmt.Errorf("realtime: WithTransport: there is no transport %d", t)
+		}
+		o.transport = t
+		return nil
+	}
+}
+
+// WithInsecureURLs takes a server's ws and http addresses where it has them, in place of wss and https. By default
+// they are taken only where there is nothing else. Channel ids and messages then cross the network in the clear.
+func WithInsecureURLs() Option {
+	return func(o *options) error {
+		o.insecure = true
 		return nil
 	}
 }

@@ -1,6 +1,9 @@
 package realtime
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// holdMax is how long a live message waits for a read that has not begun to answer.
@@ -17,7 +20,8 @@ type orderer struct {
 
 	holding   bool      // a read is owed that may bring older messages than the next live one
 	answering bool      // a read is bringing its answer, in mid order
-	frontier  mid       // the last message that read has shown
+	unordered bool      // reads bring theirs channel by channel: it is whole only at its end
+	frontier  mid       // the last message that read has shown, or the greatest
 	waiting   []waiting // live, in the order of arrival
 	tail      []Message // brought by the read alone, in mid order
 }
@@ -41,8 +45,15 @@ func (o *orderer) live(m Message, now time.Time) {
 // shown tells how far the read has come.
 func (o *orderer) shown(pos mid) {
 	o.answering = true
-	o.frontier = pos
-	o.merge()
+	if !o.unordered {
+		o.frontier = pos
+		o.merge()
+		return
+	}
+	if o.frontier.less(pos) {
+		o.frontier = pos
+	}
+	o.emitTail(func(Message) bool { return len(o.tail) > tailMax })
 }
 
 // found takes a message that only the read has.
@@ -128,6 +139,11 @@ func (o *orderer) emitWaiting(while func(waiting) bool) {
 	if len(o.waiting) == 0 {
 		o.waiting = nil
 	}
+}
+
+// sortWaiting puts what waits in the order of mids: it came as an answer that has another one.
+func (o *orderer) sortWaiting() {
+	slices.SortStableFunc(o.waiting, func(a, b waiting) int { return a.key.mid.compare(b.key.mid) })
 }
 
 // takeWaiting removes what waits.

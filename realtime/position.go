@@ -114,6 +114,8 @@ type key struct {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+func (k key) compare(o key) int { return cmp.Or(k.mid.compare(o.mid), cmp.Compare(k.sum, o.sum)) }
+
 // keyOf makes the key of a message. An id that is no mid takes part in the checksum instead.
 func keyOf(id, body []byte) key {
 	m, ok := midFromBCD(id)

@@ -17,6 +17,7 @@ const (
 type chain struct {
 	where  string    // the address asked; with other channels there is another history
 	start  time.Time // our clock
+	peek   bool      // it begins above the cursor, for what a poll may have left out, and moves nothing
 	anchor bool      // the first read of all: what it shows is known, not delivered
 
 	from     mid // the server is asked for what follows this
@@ -31,6 +32,7 @@ type chain struct {
 	screen       bool    // the answer may hold what stood before the beginning
 	screened     []Message
 	recent       []anchored
+	compacted    int // how much of it there was when it was last compacted
 }
 
 // anchored is a message of the first read.
@@ -41,21 +43,52 @@ type anchored struct {
 
 // beginRead starts a read, or goes on with the one that broke off, and returns the mid to ask with.
 func (s *session) beginRead(now time.Time, where string) mid {
-	if s.chain == nil || s.chain.where != where {
+	if c := s.chain; c == nil || c.where != where || s.tags {
 		s.chain = &chain{where: where, start: now, anchor: !s.anchored, from: s.known.prev(), expect: s.known}
-	} else if c := s.chain; !c.last.isZero() {
+	} else if !c.last.isZero() {
 		c.from, c.expect = c.last.prev(), c.last
 	}
+	s.since = 0
+	return s.ask(now)
+}
+
+// beginPeek starts a short read, from where polls have hung that were answered by one message. If another read has
+// broken off it goes on instead: it shows as much.
+func (s *session) beginPeek(now time.Time, where string) mid {
+	if s.chain != nil && !s.chain.peek {
+		return s.beginRead(now, where)
+	}
+	from := s.peekFrom
+	if s.chain != nil && s.chain.from.less(from) {
+		from = s.chain.from
+	}
+	s.chain = &chain{where: where, start: now, peek: true, from: from.prev(), expect: from}
+	return s.ask(now)
+}
+
+// forgetPeek lets go of a short read that has broken off: what follows is a whole one.
+func (s *session) forgetPeek() {
+	if s.chain != nil && s.chain.peek {
+		s.chain = nil
+	}
+}
+
+// ask makes the chain ready for another answer.
+func (s *session) ask(now time.Time) mid {
+	s.peekDue = false
+	s.order.unordered = s.tags
 	s.chain.first, s.chain.definite, s.chain.screened = mid{}, false, nil
 	s.chain.screen = !s.emptyAt.IsZero() && s.chain.from.isZero() && now.Sub(s.emptyAt) < screenFor
-	s.since = 0
 	return s.chain.from
 }
 
-// readPatience is how long the read's answer may take from when the server has the request: from the zero mid,
-// with nothing kept, there is none; otherwise it is there at once.
+// mayBeEmpty tells whether the read may have no answer at all, since nothing need be kept where it begins.
+func (s *session) mayBeEmpty() bool { return s.chain.from.isZero() || s.chain.peek || s.foreign }
+
+// readPatience is how long the read's answer may take from when the server has the request: where nothing is kept
+// there is none; otherwise it is there at once.
 func (s *session) readPatience() time.Duration {
-	if s.chain.from.isZero() {
+	if s.mayBeEmpty() {
 		return 2 * time.Second
 	}
 	return 10 * time.Second
@@ -121,12 +154,17 @@ func (s *session) endAnswer(now time.Time) bool {
 // take takes a message that the read shows.
 func (s *session) take(m Message, now time.Time) bool {
 	c := s.chain
+	s.reach(m.key.mid)
 	arrived, repeat := s.seen[m.key]
 	switch {
 	case repeat:
 		if arrived.Before(c.start.Add(-s.settle)) && c.settled.less(m.key.mid) {
 			c.settled = m.key.mid
 		}
+		c.show(m.key.mid)
+		s.order.shown(m.key.mid)
+		return true
+	case s.control(m, now):
 		c.show(m.key.mid)
 		s.order.shown(m.key.mid)
 		return true
@@ -156,20 +194,38 @@ func (c *chain) show(pos mid) {
 	if !c.expect.isZero() && pos == c.expect {
 		c.definite = true
 	}
-	c.last = pos
+	if c.last.less(pos) {
+		c.last = pos
+	}
 }
 
 // anchorAt takes a message of the first read: it stands before the beginning, so it is known, and not
 // delivered. Of the whole history only the newest part is remembered.
 func (c *chain) anchorAt(m Message) {
 	c.show(m.key.mid)
-	if n := len(c.recent); n > 0 && c.recent[n-1].key == m.key {
-		return
-	}
 	c.recent = append(c.recent, anchored{m.key, m.Time})
-	for len(c.recent) > 1 && m.Time.Sub(c.recent[1].time) > rememberPassed {
-		c.recent = c.recent[1:] // the newest of the old ones stays: the cursor may come to stand on it
+	if len(c.recent) >= max(1024, 2*c.compacted) {
+		c.compact()
 	}
+}
+
+// compact keeps what is not far below the newest message, and the newest of what is: the cursor may come to stand
+// on it.
+func (c *chain) compact() {
+	slices.SortFunc(c.recent, func(a, b anchored) int { return a.key.compare(b.key) })
+	c.recent = slices.CompactFunc(c.recent, func(a, b anchored) bool { return a.key == b.key })
+	var newest time.Time
+	for _, a := range c.recent {
+		if a.time.After(newest) {
+			newest = a.time
+		}
+	}
+	old := 0
+	for old < len(c.recent) && newest.Sub(c.recent[old].time) > rememberPassed {
+		old++
+	}
+	c.recent = slices.Delete(c.recent, 0, max(old-1, 0))
+	c.compacted = len(c.recent)
 }
 
 // settleAnchor places the cursor by the server's clock, on the newest message that is settled, and remembers
@@ -181,6 +237,7 @@ func (s *session) settleAnchor(now time.Time) {
 	if len(c.recent) == 0 {
 		return
 	}
+	c.compact()
 	if !c.definite {
 		if slices.Contains(early, c.only.key) { // so it has answered the read as a live message
 			s.live(c.only, now)
@@ -197,6 +254,7 @@ func (s *session) settleAnchor(now time.Time) {
 		s.ledger.settle(a.key)
 	}
 	s.newest = c.last
+	s.reach(c.last)
 	s.advance(c.settled, now)
 }
 
@@ -220,6 +278,8 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 		return result, false
 	}
 	switch {
+	case c.peek:
+		again = !c.definite && c.found > 0
 	case c.anchor:
 		s.settleAnchor(now)
 		if how == readSilent {

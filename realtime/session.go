@@ -1,9 +1,6 @@
 package realtime
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 const (
 	// settleTime is the longest a publish may take on the server from its id to the store: L. What first
@@ -16,55 +13,60 @@ const (
 	maxEarly = 64
 )
 
-// session is what one subscription knows of the stream: which messages have been seen, how far the history is
-// known, and which reads are under way. It does no I/O and reads no clock.
+// session is what is known of the history of one stream, the channels of one config: how far, and which reads are
+// under way. What has been seen of all streams is in its memory. It does no I/O and reads no clock.
 //
 // Its rule: live is early delivery, the history is the truth. The cursor, known, is moved by completed reads
 // alone, and only to a message that arrived well before the read began. Whatever the holes in live delivery
 // are, a message kept by the server is brought by the next read that begins below it.
 type session struct {
+	*memory
 	settle time.Duration
-	queue  *queue
-	ledger *ledger
-	report func(Event)
+	tags   bool // positions are seconds and tags, and an answer comes channel by channel
 
 	known    mid       // C: everything kept up to here has been seen
+	moves    []move    // of known, as far back as passed messages are remembered
+	dark     time.Time // when the last move before these was made
+	top      mid       // M: the greatest seen
 	anchored bool      // known has been set from the history once, or came with a cursor
+	foreign  bool      // known stands on a message that these channels may not hold
 	early    []key     // the first that came live before that
 	doubtful key       // the first read's only message: the last one kept, or a live one that answered the read
 	emptyAt  time.Time // when the first read ended without an answer; zero once a later one had one
-	order    orderer
-	newest   mid // the greatest delivered
-
-	seen   map[key]time.Time // when it first arrived; all from known on, and for a while what it passed
-	above  []key             // seen and not below known
-	passed []generation      // seen, and no read will bring them: below known, or never kept
 
 	chain *chain
 	since int // messages that arrived since the last read began
+
+	peekFrom mid  // the lowest position a poll hung from since the last peek began
+	peekDue  bool // there is one
 }
 
-// generation is what one move of the cursor has passed, or what came in one second.
-type generation struct {
+// move is one move of the cursor.
+type move struct {
 	at   time.Time
-	keys []key
+	from mid
 }
 
 func newSession(from Cursor, q *queue, now time.Time, report func(Event)) *session {
-	s := &session{
-		settle:   settleTime,
-		queue:    q,
-		ledger:   newLedger(from),
-		report:   report,
-		known:    from.pos,
-		anchored: !from.IsZero(),
-		seen:     make(map[key]time.Time),
+	return newMemory(from, q, now, report).session(from.pos, !from.IsZero())
+}
+
+// successor begins the stream of channels that replace this one's on the same server, whose first message is not
+// older than since; zero: unknown. Positions are the server's, so the history of the new channels is read from
+// where this one's was known then. covered is false if that is longer ago than is remembered.
+func (s *session) successor(since, now time.Time) (next *session, covered bool) {
+	s.forgetMoves(now)
+	known := s.known
+	for _, m := range s.moves {
+		if since.IsZero() || !m.at.Before(since) {
+			known = m.from
+			break
+		}
 	}
-	s.order.emit = s.emit
-	for _, k := range from.done {
-		s.remember(k, now)
-	}
-	return s
+	covered = since.IsZero() || since.After(s.dark)
+	next = s.memory.session(known, s.anchored)
+	next.settle, next.tags, next.top, next.foreign = s.settle, s.tags, s.top, true
+	return next, covered
 }
 
 // live takes a message that came over the live connection. It returns false if the queue is full: then the
@@ -80,8 +82,12 @@ func (s *session) live(m Message, now time.Time) bool {
 		return true
 	}
 	s.since++
+	s.reach(m.key.mid)
 	if _, repeat := s.seen[m.key]; repeat && m.key != s.doubtful {
 		s.report(Repeat{ID: m.ID})
+		return true
+	}
+	if s.control(m, now) {
 		return true
 	}
 	if !s.queue.admit(m.size) {
@@ -90,9 +96,37 @@ func (s *session) live(m Message, now time.Time) bool {
 	if m.key == s.doubtful {
 		s.doubtful = key{} // it was published after all that is before the beginning
 	}
+	if s.stats != nil {
+		s.stats.arrived(m, now)
+	}
 	s.note(m, now)
 	s.order.live(m, now)
 	return true
+}
+
+// control takes a control command, which is ours and not the user's.
+func (s *session) control(m Message, now time.Time) bool {
+	if s.obey == nil || !isControl(m) {
+		return false
+	}
+	s.note(m, now)
+	s.ledger.handled(m)
+	s.obey(s, m)
+	return true
+}
+
+func (s *session) reach(pos mid) {
+	if s.top.less(pos) {
+		s.top = pos
+	}
+}
+
+// polled tells that a poll from a position was answered by a single message, which may be one of several.
+func (s *session) polled(from mid) {
+	if !s.peekDue || from.less(s.peekFrom) {
+		s.peekFrom = from
+	}
+	s.peekDue = true
 }
 
 // undecodable takes what is known of a message that could not be decoded, and tells whether it is news.
@@ -108,106 +142,20 @@ func (s *session) undecodable(m Message, now time.Time) bool {
 	return true
 }
 
-// note remembers a message that has just been seen first. From here on no cursor passes it until it is handled.
-func (s *session) note(m Message, now time.Time) {
-	s.ledger.take(m)
-	if m.transient {
-		s.rememberTransient(m.key, now)
-		return
-	}
-	s.remember(m.key, now)
-}
-
-func (s *session) remember(k key, now time.Time) {
-	s.seen[k] = now
-	s.above = append(s.above, k)
-}
-
-// rememberTransient remembers a message that no read will bring, for as long as one that the cursor has passed.
-func (s *session) rememberTransient(k key, now time.Time) {
-	s.seen[k] = now
-	last := len(s.passed) - 1
-	if last < 0 || now.Sub(s.passed[last].at) >= time.Second {
-		s.passed = append(s.passed, generation{at: now})
-		last++
-	}
-	s.passed[last].keys = append(s.passed[last].keys, k)
-	s.forget(now)
-}
-
-func (s *session) emit(m Message) {
-	if m.key.mid.less(s.newest) {
-		m.Late = true
-	} else {
-		s.newest = m.key.mid
-	}
-	m.ledger = s.ledger
-	s.queue.push(m)
-}
-
-// giveBack lets go of the live messages that still wait. The kept ones become unseen, and come with a later read;
-// the others are delivered now, since they cannot come again.
-func (s *session) giveBack() {
-	back := make(map[key]bool)
-	for _, w := range s.order.takeWaiting() {
-		if w.transient {
-			s.emit(w.Message)
-			continue
-		}
-		back[w.key] = true
-		delete(s.seen, w.key)
-		s.ledger.giveBack(w.Message)
-		s.queue.drop(w.size)
-		if s.chain != nil && !s.chain.last.less(w.key.mid) {
-			s.chain = nil // it has shown this one, and would not show it again
-		}
-	}
-	s.above = slices.DeleteFunc(s.above, func(k key) bool { return back[k] })
-}
-
 // advance moves the cursor.
 func (s *session) advance(to mid, now time.Time) {
 	if !s.known.less(to) {
 		return
 	}
-	s.known = to
-	gone := generation{at: now}
-	kept := s.above[:0]
-	for _, k := range s.above {
-		if k.mid.less(to) {
-			gone.keys = append(gone.keys, k)
-		} else {
-			kept = append(kept, k)
-		}
-	}
-	s.above = kept
-	s.passed = append(s.passed, gone)
-	s.ledger.advance(to)
+	s.moves = append(s.moves, move{now, s.known})
+	s.forgetMoves(now)
+	s.known, s.foreign = to, false
+	s.settleFloor(now)
 }
 
-// forgetUnkept lets go of what a read that began at start would have moved the cursor to, or shown alone, if the
-// server still kept it: no later read can bring it.
-func (s *session) forgetUnkept(start time.Time) {
-	var gone []key
-	kept := s.above[:0]
-	for _, k := range s.above {
-		if k.mid != s.known && s.seen[k].Before(start.Add(-rememberPassed)) {
-			gone = append(gone, k)
-			delete(s.seen, k)
-		} else {
-			kept = append(kept, k)
-		}
-	}
-	s.above = kept
-	s.ledger.forget(gone)
-}
-
-// forget lets go of what the cursor has passed long ago.
-func (s *session) forget(now time.Time) {
-	for len(s.passed) > 0 && now.Sub(s.passed[0].at) >= rememberPassed {
-		for _, k := range s.passed[0].keys {
-			delete(s.seen, k)
-		}
-		s.passed = s.passed[1:]
+func (s *session) forgetMoves(now time.Time) {
+	for len(s.moves) > 0 && now.Sub(s.moves[0].at) >= rememberPassed {
+		s.dark = s.moves[0].at
+		s.moves = s.moves[1:]
 	}
 }

@@ -10,25 +10,25 @@ import (
 // after is the cursor of one who has handled message n and all before it.
 func after(n uint64) Cursor { return Cursor{pos: midAt(n), done: []key{{mid: midAt(n)}}} }
 
-// stream drives a session by hand, with a clock of its own.
-type stream struct {
+// driven is a session by hand, with a clock of its own.
+type driven struct {
 	t *testing.T
 	*session
 	now time.Time
 }
 
-func newStream(t *testing.T, from Cursor) *stream {
+func newDriven(t *testing.T, from Cursor) *driven {
 	now := time.Unix(1795421100, 0)
-	return &stream{t, newSession(from, newQueue(100, 1<<20), now, func(Event) {}), now}
+	return &driven{t, newSession(from, newQueue(100, 1<<20), now, func(Event) {}), now}
 }
 
-func (s *stream) pass(d time.Duration) { s.now = s.now.Add(d) }
+func (s *driven) pass(d time.Duration) { s.now = s.now.Add(d) }
 
-func (s *stream) message(n uint64, created time.Duration) Message {
+func (s *driven) message(n uint64, created time.Duration) Message {
 	return Message{key: key{mid: midAt(n)}, Time: s.now.Add(created), size: 10, Command: fmt.Sprint(n)}
 }
 
-func (s *stream) lives(ns ...uint64) {
+func (s *driven) lives(ns ...uint64) {
 	for _, n := range ns {
 		if !s.live(s.message(n, 0), s.now) {
 			s.t.Fatalf("live %d was refused", n)
@@ -37,7 +37,7 @@ func (s *stream) lives(ns ...uint64) {
 }
 
 // reads runs one whole read that shows messages, and returns whether it was complete.
-func (s *stream) reads(ns ...uint64) bool {
+func (s *driven) reads(ns ...uint64) bool {
 	s.beginRead(s.now, "")
 	s.shows(ns...)
 	s.endAnswer(s.now)
@@ -50,7 +50,7 @@ func (s *stream) reads(ns ...uint64) bool {
 	return result.Complete
 }
 
-func (s *stream) shows(ns ...uint64) {
+func (s *driven) shows(ns ...uint64) {
 	for _, n := range ns {
 		if !s.history(s.message(n, 0), s.now) {
 			s.t.Fatalf("history %d was refused", n)
@@ -59,7 +59,7 @@ func (s *stream) shows(ns ...uint64) {
 }
 
 // wantKnown checks the cursor.
-func (s *stream) wantKnown(n uint64) {
+func (s *driven) wantKnown(n uint64) {
 	s.t.Helper()
 	want := mid{}
 	if n > 0 {
@@ -72,7 +72,7 @@ func (s *stream) wantKnown(n uint64) {
 
 // want checks what has been delivered since the last call; a late message is written as n+"L", a replayed one
 // as n+"R".
-func (s *stream) want(messages ...string) {
+func (s *driven) want(messages ...string) {
 	s.t.Helper()
 	var got []string
 	for {
@@ -96,7 +96,7 @@ func (s *stream) want(messages ...string) {
 }
 
 // anchor runs the first read of a session over messages of some age.
-func (s *stream) anchor(ages map[uint64]time.Duration) {
+func (s *driven) anchor(ages map[uint64]time.Duration) {
 	s.beginRead(s.now, "")
 	var ns []uint64
 	for n := range ages {
@@ -124,7 +124,7 @@ func TestAnchor(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newStream(t, Cursor{})
+			s := newDriven(t, Cursor{})
 			s.anchor(tt.ages)
 			s.wantKnown(tt.want)
 			s.lives(4, 5)
@@ -144,7 +144,7 @@ func TestAnchor(t *testing.T) {
 }
 
 func TestNothingIsTakenBeforeTheAnchor(t *testing.T) {
-	s := newStream(t, Cursor{})
+	s := newDriven(t, Cursor{})
 	s.lives(5)
 	s.anchor(map[uint64]time.Duration{1: time.Hour, 2: time.Minute, 3: 0})
 	s.want()
@@ -155,8 +155,8 @@ func TestNothingIsTakenBeforeTheAnchor(t *testing.T) {
 // TestFirstReadAnsweredLive: with nothing kept the first read hangs, and the first live message answers it. It is
 // delivered if it also comes over the connection, before the read's end or behind it.
 func TestFirstReadAnsweredLive(t *testing.T) {
-	begin := func() *stream {
-		s := newStream(t, Cursor{})
+	begin := func() *driven {
+		s := newDriven(t, Cursor{})
 		s.beginRead(s.now, "")
 		return s
 	}
@@ -210,7 +210,7 @@ func TestFirstReadAnsweredLive(t *testing.T) {
 // TestSlowFirstRead: a first read without an answer, though there was one to give; what is surely older than that is
 // not taken for new, and all else is.
 func TestSlowFirstRead(t *testing.T) {
-	s := newStream(t, Cursor{})
+	s := newDriven(t, Cursor{})
 	s.beginRead(s.now, "")
 	s.endRead(readSilent, false, s.now)
 	s.pass(5 * time.Second)
@@ -228,7 +228,7 @@ func TestSlowFirstRead(t *testing.T) {
 
 // TestCursorMovesBySettledReadsOnly: to what such a read has shown and what arrived well before it began.
 func TestCursorMovesBySettledReadsOnly(t *testing.T) {
-	s := newStream(t, after(10))
+	s := newDriven(t, after(10))
 	s.lives(11, 12)
 	s.wantKnown(10)
 	s.pass(settleTime + time.Second)
@@ -246,7 +246,7 @@ func TestCursorMovesBySettledReadsOnly(t *testing.T) {
 // TestDisorder: a message stored behind one with a greater mid is found by the next read, also if the greater
 // one has been seen long ago.
 func TestDisorder(t *testing.T) {
-	s := newStream(t, after(4))
+	s := newDriven(t, after(4))
 	s.lives(6)
 	s.reads(4, 6)
 	s.pass(time.Second)
@@ -260,7 +260,7 @@ func TestDisorder(t *testing.T) {
 // TestIncompleteReads: none of these moves the cursor, and what they bring is delivered all the same.
 func TestIncompleteReads(t *testing.T) {
 	t.Run("a single message may be live", func(t *testing.T) {
-		s := newStream(t, after(4))
+		s := newDriven(t, after(4))
 		s.lives(6)
 		s.pass(time.Minute)
 		if s.reads(7) {
@@ -270,14 +270,14 @@ func TestIncompleteReads(t *testing.T) {
 		s.want("6", "7R")
 	})
 	t.Run("a single message for two receivers", func(t *testing.T) {
-		s := newStream(t, after(4))
+		s := newDriven(t, after(4))
 		if s.reads(7, 7) {
 			t.Error("complete")
 		}
 		s.want("7R")
 	})
 	t.Run("silence", func(t *testing.T) {
-		s := newStream(t, after(4))
+		s := newDriven(t, after(4))
 		s.lives(6)
 		s.pass(time.Minute)
 		s.beginRead(s.now, "")
@@ -287,7 +287,7 @@ func TestIncompleteReads(t *testing.T) {
 		s.wantKnown(4)
 	})
 	t.Run("the cursor's message alone", func(t *testing.T) {
-		s := newStream(t, after(4))
+		s := newDriven(t, after(4))
 		if !s.reads(4) {
 			t.Error("a read that shows the cursor's message is complete")
 		}
@@ -297,7 +297,7 @@ func TestIncompleteReads(t *testing.T) {
 // TestSingleAnswerMayHaveOvertaken: a hanging read that was answered live waits for the next one, which brings what
 // belongs before.
 func TestSingleAnswerMayHaveOvertaken(t *testing.T) {
-	s := newStream(t, Cursor{})
+	s := newDriven(t, Cursor{})
 	s.anchor(nil)
 	s.beginRead(s.now, "")
 	s.shows(11)
@@ -317,7 +317,7 @@ func TestSingleAnswerMayHaveOvertaken(t *testing.T) {
 
 // TestBrokenReadGoesOn: from the last message shown, and counting from when it first began.
 func TestBrokenReadGoesOn(t *testing.T) {
-	s := newStream(t, after(4))
+	s := newDriven(t, after(4))
 	s.lives(5, 6, 7)
 	s.pass(time.Second)
 	if from := s.beginRead(s.now, ""); from != midAt(3) {
@@ -343,7 +343,7 @@ func TestBrokenReadGoesOn(t *testing.T) {
 
 // TestGoingOnProvesAnew: that a read was definite before it broke off says nothing of the answer it goes on with.
 func TestGoingOnProvesAnew(t *testing.T) {
-	s := newStream(t, after(4))
+	s := newDriven(t, after(4))
 	s.lives(5, 6)
 	s.pass(time.Minute)
 	s.beginRead(s.now, "")
@@ -359,7 +359,7 @@ func TestGoingOnProvesAnew(t *testing.T) {
 
 // TestReadDoesNotGoOnElsewhere: at another address there is another history.
 func TestReadDoesNotGoOnElsewhere(t *testing.T) {
-	s := newStream(t, after(4))
+	s := newDriven(t, after(4))
 	s.beginRead(s.now, "here")
 	s.shows(4, 9)
 	s.endRead(readBroken, true, s.now)
@@ -371,7 +371,7 @@ func TestReadDoesNotGoOnElsewhere(t *testing.T) {
 // TestGiveBack: what waits is unseen again, but what is not kept is delivered, and a read that has shown what is
 // given back begins anew.
 func TestGiveBack(t *testing.T) {
-	s := newStream(t, after(4))
+	s := newDriven(t, after(4))
 	s.order.hold()
 	transient := s.message(6, 0)
 	transient.transient = true
@@ -393,7 +393,7 @@ func TestGiveBack(t *testing.T) {
 
 // TestRefusedIsNotSeen: what the queue has refused comes again and is delivered then.
 func TestRefusedIsNotSeen(t *testing.T) {
-	s := newStream(t, after(4))
+	s := newDriven(t, after(4))
 	s.queue.maxMessages = 2
 	s.lives(5, 6)
 	if s.live(s.message(7, 0), s.now) {
@@ -416,7 +416,7 @@ func TestRefusedIsNotSeen(t *testing.T) {
 
 // TestRepeats: what has been seen is remembered from the cursor on, and for five minutes what it has passed.
 func TestRepeats(t *testing.T) {
-	s := newStream(t, after(4))
+	s := newDriven(t, after(4))
 	s.lives(5, 5, 6)
 	s.pass(time.Minute)
 	s.reads(4, 5, 6)
@@ -438,7 +438,7 @@ func TestRepeats(t *testing.T) {
 
 // TestLateLiveMessage: a live message below the cursor that is not remembered is new.
 func TestLateLiveMessage(t *testing.T) {
-	s := newStream(t, after(4))
+	s := newDriven(t, after(4))
 	s.lives(5, 7)
 	s.pass(time.Minute)
 	s.reads(4, 5, 7)
@@ -449,7 +449,7 @@ func TestLateLiveMessage(t *testing.T) {
 
 // TestSameMidOtherBody: a server that lost its data can give a mid twice.
 func TestSameMidOtherBody(t *testing.T) {
-	s := newStream(t, after(4))
+	s := newDriven(t, after(4))
 	s.lives(5)
 	other := s.message(5, 0)
 	other.key.sum = 1
@@ -460,7 +460,7 @@ func TestSameMidOtherBody(t *testing.T) {
 // TestUnkeptIsForgotten: what the server does not keep, by its own word or by a read that should have shown it, is
 // not remembered for ever, and stands in no cursor.
 func TestUnkeptIsForgotten(t *testing.T) {
-	s := newStream(t, after(4))
+	s := newDriven(t, after(4))
 	const n = 20_000 // one a second
 	for i := uint64(5); i <= n; i++ {
 		m := s.message(i, 0)
@@ -490,7 +490,7 @@ func TestUnkeptIsForgotten(t *testing.T) {
 
 // TestSilenceIsNotTrustedFar: a read without an answer may have stalled; what it should have shown is not forgotten.
 func TestSilenceIsNotTrustedFar(t *testing.T) {
-	s := newStream(t, Cursor{})
+	s := newDriven(t, Cursor{})
 	s.anchor(nil)
 	s.lives(5)
 	s.pass(time.Hour)
@@ -502,7 +502,7 @@ func TestSilenceIsNotTrustedFar(t *testing.T) {
 
 // TestLongHistoryIsNotRemembered: of what the first read shows, only the newest part is kept.
 func TestLongHistoryIsNotRemembered(t *testing.T) {
-	s := newStream(t, Cursor{})
+	s := newDriven(t, Cursor{})
 	s.beginRead(s.now, "")
 	const n = 100_000 // one a second
 	for i := uint64(1); i <= n; i++ {

@@ -19,7 +19,7 @@ type ConfigSource interface {
 type httpClienter interface{ HTTPClient() *http.Client }
 
 // FromConfig is the source of a config that was obtained elsewhere: from another REST client, from a file, in a
-// test. When the push server no longer takes it, the subscription ends with [ErrConfigExpired].
+// test. At its end, or when the push server no longer takes it, the subscription ends with [ErrConfigExpired].
 func FromConfig(cfg *b24pull.Config) ConfigSource {
 	if cfg == nil {
 		return nil

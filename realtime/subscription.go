@@ -16,14 +16,17 @@ import (
 // [Subscription.Run] or [Subscription.Messages]; connections that break, and what they missed, are its own
 // affair and do not surface. All its methods can be called from any goroutine, also from a handler.
 type Subscription struct {
-	source ConfigSource
-	opts   options
-	dial   transport
-	poll   transport
+	source  ConfigSource
+	opts    options
+	dial    transport
+	dialRPC transport
+	poll    transport
+	history transport
 
 	queue *queue
 	state stateBox
 	ready chan struct{}
+	stats counters
 
 	mu     sync.Mutex
 	run    bool
@@ -49,7 +52,7 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 		}
 	}
 	if fixed, ok := source.(fixedConfig); ok {
-		if _, err := newEndpoint(fixed()); err != nil {
+		if _, err := o.endpoint(fixed()); err != nil {
 			return nil, err
 		}
 	}
@@ -65,13 +68,16 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 			return nil, err
 		}
 	}
+	rpc := socketTransport{dialer: o.dialer, rpc: true}
 	return &Subscription{
-		source: source,
-		opts:   o,
-		dial:   &socketTransport{o.dialer},
-		poll:   newPollTransport(o.httpClient),
-		queue:  newQueue(o.maxMessages, o.maxBytes),
-		ready:  make(chan struct{}),
+		source:  source,
+		opts:    o,
+		dial:    &socketTransport{dialer: o.dialer},
+		dialRPC: &rpc,
+		poll:    newPollTransport(o.httpClient),
+		history: &historyTransport{rpc},
+		queue:   newQueue(o.maxMessages, o.maxBytes),
+		ready:   make(chan struct{}),
 	}, nil
 }
 
@@ -203,16 +209,19 @@ func (s *Subscription) begin(ctx context.Context) (context.Context, context.Canc
 func (s *Subscription) machine(ctx context.Context) {
 	l := &loop{
 		source:  s.source,
+		opts:    &s.opts,
 		socket:  s.dial,
+		rpc:     s.dialRPC,
 		poll:    s.poll,
-		backoff: s.opts.backoff,
-		observe: s.opts.observer,
+		history: s.history,
+		observe: func(e Event) { s.stats.event(e); s.opts.observer(e) },
 		log:     s.opts.logger,
 		queue:   s.queue,
 		state:   &s.state,
 		ready:   s.ready,
+		stats:   &s.stats,
 	}
-	err := l.run(ctx, s.opts.cursor)
+	err := l.run(ctx)
 	s.trouble = l.trouble
 	s.queue.finish(err)
 }
@@ -224,6 +233,9 @@ func (s *Subscription) Ready() <-chan struct{} { return s.ready }
 
 // State returns where the subscription stands. It changes on its own; use [WithObserver] to follow it.
 func (s *Subscription) State() State { return s.state.get() }
+
+// Stats returns what the subscription has done so far.
+func (s *Subscription) Stats() Stats { return s.stats.snapshot() }
 
 // Format writes the state, whatever the verb: a subscription holds secrets that fmt would find.
 func (s *Subscription) Format(f fmt.State, _ rune) {

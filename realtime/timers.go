@@ -5,59 +5,75 @@ import "time"
 type timerKind uint8
 
 const (
+	// of a stream
 	timerRetry     timerKind = iota // before the next attempt
 	timerProved                     // a connection has lasted
-	timerQuiet                      // the server has not pinged
-	timerPong                       // our ping was not answered
-	timerRead                       // a read does not answer, or has stalled
+	timerQuiet                      // the server has not pinged; of polls: the next read
+	timerPong                       // our ping was not answered; of polls: the poll
+	timerBeat                       // the server has given no sign of life
+	timerHang                       // before the next poll, after one that came back too soon
 	timerReadRetry                  // before a broken read goes on
 	timerFar                        // far enough from the last read for one that is due
-	timerHold                       // a live message has waited long enough
+	timerLeave                      // nothing more comes over replaced channels
+
+	// of the loop
+	timerRead   // a read does not answer, or has stalled
+	timerHold   // a live message has waited long enough
+	timerRenew  // a config is about to end
+	timerReturn // websockets may work again
+
 	timerKinds
 )
 
-// timers are the deadlines of a loop, over one real timer. The zero time is no deadline.
-type timers struct {
-	deadlines [timerKinds]time.Time
-	timer     *time.Timer
-}
+// deadlines are points in time; the zero time is none.
+type deadlines [timerKinds]time.Time
 
-func (t *timers) init() {
-	t.timer = time.NewTimer(time.Hour)
-	t.timer.Stop()
-}
+func (d *deadlines) arm(kind timerKind, at time.Time) { d[kind] = at }
 
-func (t *timers) stop() { t.timer.Stop() }
-
-func (t *timers) arm(kind timerKind, at time.Time) { t.deadlines[kind] = at }
-
-func (t *timers) disarm(kinds ...timerKind) {
+func (d *deadlines) disarm(kinds ...timerKind) {
 	for _, k := range kinds {
-		t.deadlines[k] = time.Time{}
+		d[k] = time.Time{}
 	}
 }
 
-// c sets the timer to the earliest deadline and returns its channel.
-func (t *timers) c() <-chan time.Time {
-	var next time.Time
-	for _, at := range t.deadlines {
-		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
-			next = at
-		}
-	}
-	if next.IsZero() {
-		return nil
-	}
-	t.timer.Reset(time.Until(next))
-	return t.timer.C
-}
+func (d *deadlines) armed(kind timerKind) bool { return !d[kind].IsZero() }
 
 // due reports whether a deadline has come, and takes it away.
-func (t *timers) due(kind timerKind, now time.Time) bool {
-	at := t.deadlines[kind]
+func (d *deadlines) due(kind timerKind, now time.Time) bool {
+	at := d[kind]
 	if at.IsZero() || now.Before(at) {
 		return false
 	}
-	t.deadlines[kind] = time.Time{}
+	d[kind] = time.Time{}
 	return true
+}
+
+// next is the earlier of a point in time and all deadlines.
+func (d *deadlines) next(first time.Time) time.Time {
+	for _, at := range d {
+		if !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
+}
+
+// alarm is a real timer that is set anew before each wait.
+type alarm struct{ timer *time.Timer }
+
+func newAlarm() alarm {
+	a := alarm{time.NewTimer(time.Hour)}
+	a.timer.Stop()
+	return a
+}
+
+func (a alarm) stop() { a.timer.Stop() }
+
+// at returns a channel that tells when the time has come; never for the zero time.
+func (a alarm) at(t time.Time) <-chan time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	a.timer.Reset(time.Until(t))
+	return a.timer.C
 }

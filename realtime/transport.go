@@ -53,6 +53,8 @@ type conn interface {
 	next() (io.Reader, error)
 	// ping sends a ping whose pong the sink will be told of.
 	ping() error
+	// received is told the id of each message of a frame, before the frame's end: some servers want it confirmed.
+	received(id string)
 	// close ends the connection with a close code where the transport has them.
 	close(code int)
 }
@@ -62,6 +64,7 @@ type sink interface {
 	sent()   // the request is on its way: from now on the answer is the server's affair
 	pinged() // a ping has been answered; called by next
 	ponged() // a pong has arrived; called by next
+	beat()   // a sign of life has been answered, of a server that sends them every few seconds; called by next
 }
 
 // errSilent is returned by a poll that the server ended because there was nothing to send.
@@ -69,6 +72,7 @@ var errSilent = errors.New("nothing to read")
 
 // Close codes a client sends.
 const (
-	closeNormal = 1000
-	closeStuck  = 3005
+	closeNormal   = 1000
+	closeReplaced = 3000 // there is another config
+	closeStuck    = 3005
 )

@@ -73,6 +73,8 @@ func (c *pollConn) next() (io.Reader, error) {
 
 func (c *pollConn) ping() error { return fmt.Errorf("realtime: a poll has no ping") }
 
+func (c *pollConn) received(string) {}
+
 func (c *pollConn) close(int) {
 	c.cancel()
 	_ = c.body.Close()

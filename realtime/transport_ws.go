@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -18,10 +19,15 @@ const (
 	handshakeTimeout = 20 * time.Second
 	// controlTimeout bounds the writing of a ping, a pong or a close frame to a peer that does not read.
 	controlTimeout = 500 * time.Millisecond
+	// writeTimeout bounds the writing of a data frame.
+	writeTimeout = 10 * time.Second
 )
 
 // socketTransport opens websockets.
-type socketTransport struct{ dialer *websocket.Dialer }
+type socketTransport struct {
+	dialer *websocket.Dialer
+	rpc    bool // the server sends text pings, and wants messages confirmed
+}
 
 // dialerFrom makes a dialer that goes the ways of an HTTP transport: its proxy, its dial functions, its TLS
 // roots. A websocket needs HTTP/1.1, so h2 is not offered.
@@ -49,7 +55,8 @@ func (t *socketTransport) open(ctx context.Context, at address, sink sink) (conn
 	if err != nil {
 		return nil, at.refused(answer, err)
 	}
-	c := &socketConn{at: at, ws: ws}
+	sink.sent()
+	c := &socketConn{at: at, ws: ws, rpc: t.rpc, beat: sink.beat}
 	context.AfterFunc(ctx, func() { c.close(closeNormal) })
 	ws.SetPingHandler(func(payload string) error {
 		err := c.control(websocket.PongMessage, []byte(payload))
@@ -118,15 +125,57 @@ func (at address) refused(answer *http.Response, err error) error {
 type socketConn struct {
 	at   address
 	ws   *websocket.Conn
+	rpc  bool
+	beat func()
 	once sync.Once
+
+	writing sync.Mutex // of data frames, which take one writer at a time
 }
 
 func (c *socketConn) next() (io.Reader, error) {
-	_, frame, err := c.ws.NextReader()
-	if err == nil {
-		return &socketFrame{c.at, frame}, nil
+	for {
+		kind, frame, err := c.ws.NextReader()
+		if err != nil {
+			return nil, c.at.broken(err)
+		}
+		if !c.rpc || kind != websocket.TextMessage {
+			return &socketFrame{c.at, frame}, nil
+		}
+		head := make([]byte, len(textPing)+1)
+		n, err := io.ReadFull(frame, head)
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			return nil, c.at.broken(err)
+		}
+		if string(head[:n]) != textPing {
+			return &socketFrame{c.at, io.MultiReader(bytes.NewReader(head[:n]), frame)}, nil
+		}
+		c.beat()
+		if err := c.write(textPong); err != nil {
+			return nil, c.at.broken(err)
+		}
 	}
-	return nil, c.at.broken(err)
+}
+
+// Text frames of a JSON-RPC server and its clients that are no JSON.
+const (
+	textPing    = "ping"
+	textPong    = "pong"
+	textReceipt = "mack:"
+)
+
+// received confirms a message. That this fails is told by reading, which fails as well.
+func (c *socketConn) received(id string) {
+	if c.rpc && id != "" {
+		_ = c.write(textReceipt + id)
+	}
+}
+
+// write sends a text frame. A peer that does not read loses the connection: the library takes no second try.
+func (c *socketConn) write(text string) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	_ = c.ws.SetWriteDeadline(time.Now().Add(writeTimeout))
+	return c.ws.WriteMessage(websocket.TextMessage, []byte(text))
 }
 
 // socketFrame gives the errors within a frame our own types.
@@ -172,4 +221,35 @@ func closeRaw(c net.Conn) {
 		c = t.NetConn()
 	}
 	_ = c.Close()
+}
+
+// historyTransport reads the history by a websocket of its own, where there are no polls: its first frame is the
+// whole of it. As a poll it is open when it is answered.
+type historyTransport struct{ socketTransport }
+
+func (t *historyTransport) open(ctx context.Context, at address, sink sink) (conn, error) {
+	c, err := t.socketTransport.open(ctx, at, sink)
+	if err != nil {
+		return nil, err
+	}
+	frame, err := c.next()
+	if err != nil {
+		c.close(closeNormal)
+		return nil, err
+	}
+	return &historyConn{conn: c, frame: frame}, nil
+}
+
+type historyConn struct {
+	conn
+	frame io.Reader
+}
+
+func (c *historyConn) next() (io.Reader, error) {
+	frame := c.frame
+	if frame == nil {
+		return nil, io.EOF
+	}
+	c.frame = nil
+	return frame, nil
 }

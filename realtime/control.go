@@ -1,0 +1,103 @@
+package realtime
+
+import (
+	"encoding/json"
+
+	"github.com/b24pull/b24pull"
+)
+
+// Commands of the push server to its clients, of module pull. They are obeyed, not delivered: they hold channel
+// ids. Only the portal's own word is one; what another client has published is a message like any other.
+const (
+	controlModule  = "pull"
+	channelExpire  = "channel_expire"
+	configExpire   = "config_expire"
+	serverRestart  = "server_restart"
+	reconnectByNew = "reconnect"
+)
+
+func isControl(m Message) bool {
+	if m.Module != controlModule || m.Sender.Type != SenderBackend {
+		return false
+	}
+	switch m.Command {
+	case channelExpire, configExpire, serverRestart, "open", "open_exists", "reopen":
+		return true
+	}
+	return false
+}
+
+// order is a control command, decoded.
+type order struct {
+	command string
+	session *session         // of the stream it came over
+	channel string           // channel_expire: the private id of what has ended; "" if it was not said
+	kind    string           // its type
+	next    *b24pull.Channel // what takes its place; nil: ask for the config
+}
+
+func decodeOrder(s *session, m Message) order {
+	o := order{command: m.Command, session: s}
+	if m.Command != channelExpire {
+		return o
+	}
+	type expired struct {
+		Action  string          `json:"action"`
+		Channel json.RawMessage `json:"channel"`
+		New     json.RawMessage `json:"new_channel"`
+	}
+	p, err := Decode[expired](m)
+	if err != nil {
+		return o
+	}
+	var channel struct{ ID, Type string }
+	if json.Unmarshal(p.Channel, &channel) == nil {
+		o.channel, o.kind = privateID(channel.ID), channel.Type
+	}
+	next := new(b24pull.Channel)
+	if p.Action == reconnectByNew && len(p.New) > 0 && next.UnmarshalJSON(p.New) == nil {
+		o.next = next
+	}
+	return o
+}
+
+// replaced is the config with the new channel in place of the one that has ended: the one with its id, or else of
+// its type. nil if it cannot be told which that is, or if the config has a token that names the channels.
+func (o order) replaced(cfg *b24pull.Config) *b24pull.Config {
+	if o.next == nil || cfg.JWT != "" {
+		return nil
+	}
+	changed := *cfg
+	private, shared := cfg.Channels.Private, cfg.Channels.Shared
+	switch {
+	case o.names(private):
+		changed.Channels.Private = o.next
+	case o.names(shared):
+		changed.Channels.Shared = o.next
+	case o.channel != "":
+		return nil
+	case private != nil && o.kindOf() == private.Type:
+		changed.Channels.Private = o.next
+	case shared != nil && (o.kindOf() == shared.Type || o.kindOf() == "shared"):
+		changed.Channels.Shared = o.next
+	default:
+		return nil
+	}
+	return &changed
+}
+
+func (o order) kindOf() string {
+	if o.kind != "" {
+		return o.kind
+	}
+	return o.next.Type
+}
+
+func (o order) names(c *b24pull.Channel) bool {
+	return c != nil && o.channel != "" && privateID(string(c.ID)) == o.channel
+}
+
+// concerns tells whether the channel that has ended is one of a config's.
+func (o order) concerns(cfg *b24pull.Config) bool {
+	return o.channel == "" || o.names(cfg.Channels.Private) || o.names(cfg.Channels.Shared)
+}

@@ -1,0 +1,190 @@
+package realtime
+
+import (
+	"slices"
+	"time"
+)
+
+// memory is what one subscription has seen, over all its streams: which messages, in which order they go to the
+// user, and what is handled. Each stream of it, the channels in use and those they have replaced, has a session.
+type memory struct {
+	queue    *queue
+	ledger   *ledger
+	report   func(Event)
+	obey     func(*session, Message) // takes control commands; nil: they are delivered
+	stats    *counters               // nil: nobody counts
+	order    orderer
+	newest   mid // the greatest delivered
+	sessions []*session
+
+	seen   map[key]time.Time // when it first arrived; all from the floor on, and for a while what it passed
+	above  []key             // seen and not below the floor
+	passed []generation      // seen, and no read will bring them: below the floor, or never kept
+}
+
+// generation is what one move of the floor has passed, or what came in one second.
+type generation struct {
+	at   time.Time
+	keys []key
+}
+
+func newMemory(from Cursor, q *queue, now time.Time, report func(Event)) *memory {
+	b := &memory{queue: q, ledger: newLedger(from), report: report, seen: make(map[key]time.Time)}
+	b.order.emit = b.emit
+	for _, k := range from.done {
+		b.remember(k, now)
+	}
+	return b
+}
+
+// session adds a stream whose history is known up to a position.
+func (b *memory) session(known mid, anchored bool) *session {
+	s := &session{memory: b, settle: settleTime, known: known, top: known, anchored: anchored}
+	b.sessions = append(b.sessions, s)
+	b.recall(known)
+	b.ledger.advance(b.floor())
+	return s
+}
+
+// drop ends a stream: no read of it will come.
+func (b *memory) drop(s *session, now time.Time) {
+	b.sessions = slices.DeleteFunc(b.sessions, func(other *session) bool { return other == s })
+	if len(b.sessions) > 0 {
+		b.settleFloor(now)
+	}
+}
+
+// floor is the position up to which the history of every stream is known.
+func (b *memory) floor() mid {
+	floor := b.sessions[0].known
+	for _, s := range b.sessions[1:] {
+		if s.known.less(floor) {
+			floor = s.known
+		}
+	}
+	return floor
+}
+
+// recall takes back what the floor has passed and a stream that begins lower can bring again.
+func (b *memory) recall(from mid) {
+	for i := range b.passed {
+		g := &b.passed[i]
+		g.keys = slices.DeleteFunc(g.keys, func(k key) bool {
+			back := !k.mid.less(from) && !k.mid.isZero()
+			if back {
+				b.above = append(b.above, k)
+				b.ledger.recall(k)
+			}
+			return back
+		})
+	}
+}
+
+// note remembers a message that has just been seen first. From here on no cursor passes it until it is handled.
+func (b *memory) note(m Message, now time.Time) {
+	b.ledger.take(m)
+	if m.transient {
+		b.rememberTransient(m.key, now)
+		return
+	}
+	b.remember(m.key, now)
+}
+
+func (b *memory) remember(k key, now time.Time) {
+	b.seen[k] = now
+	b.above = append(b.above, k)
+}
+
+// rememberTransient remembers a message that no read will bring, for as long as one that the floor has passed.
+func (b *memory) rememberTransient(k key, now time.Time) {
+	b.seen[k] = now
+	last := len(b.passed) - 1
+	if last < 0 || now.Sub(b.passed[last].at) >= time.Second {
+		b.passed = append(b.passed, generation{at: now})
+		last++
+	}
+	b.passed[last].keys = append(b.passed[last].keys, k)
+	b.forget(now)
+}
+
+func (b *memory) emit(m Message) {
+	if m.key.mid.less(b.newest) {
+		m.Late = true
+	} else {
+		b.newest = m.key.mid
+	}
+	m.ledger = b.ledger
+	if b.stats != nil {
+		b.stats.delivered(m)
+	}
+	b.queue.push(m)
+}
+
+// giveBack lets go of the live messages that still wait. The kept ones become unseen, and come with a later read;
+// the others are delivered now, since they cannot come again.
+func (b *memory) giveBack() {
+	back := make(map[key]bool)
+	for _, w := range b.order.takeWaiting() {
+		if w.transient {
+			b.emit(w.Message)
+			continue
+		}
+		back[w.key] = true
+		delete(b.seen, w.key)
+		b.ledger.giveBack(w.Message)
+		b.queue.drop(w.size)
+		for _, s := range b.sessions {
+			if s.chain != nil && !s.chain.last.less(w.key.mid) {
+				s.chain = nil // it has shown this one, and would not show it again
+			}
+		}
+	}
+	b.above = slices.DeleteFunc(b.above, func(k key) bool { return back[k] })
+}
+
+// settleFloor lets what is now below the floor grow old.
+func (b *memory) settleFloor(now time.Time) {
+	floor := b.floor()
+	gone := generation{at: now}
+	kept := b.above[:0]
+	for _, k := range b.above {
+		if k.mid.less(floor) {
+			gone.keys = append(gone.keys, k)
+		} else {
+			kept = append(kept, k)
+		}
+	}
+	b.above = kept
+	b.passed = append(b.passed, gone)
+	b.ledger.advance(floor)
+}
+
+// forgetUnkept lets go of what a read that began at start would have moved the cursor to, or shown alone, if the
+// server still kept it: no later read can bring it. Beside another stream nothing is let go of: it may bring it.
+func (b *memory) forgetUnkept(start time.Time) {
+	if len(b.sessions) > 1 {
+		return
+	}
+	var gone []key
+	kept := b.above[:0]
+	for _, k := range b.above {
+		if k.mid != b.sessions[0].known && b.seen[k].Before(start.Add(-rememberPassed)) {
+			gone = append(gone, k)
+			delete(b.seen, k)
+		} else {
+			kept = append(kept, k)
+		}
+	}
+	b.above = kept
+	b.ledger.forget(gone)
+}
+
+// forget lets go of what the floor has passed long ago.
+func (b *memory) forget(now time.Time) {
+	for len(b.passed) > 0 && now.Sub(b.passed[0].at) >= rememberPassed {
+		for _, k := range b.passed[0].keys {
+			delete(b.seen, k)
+		}
+		b.passed = b.passed[1:]
+	}
+}

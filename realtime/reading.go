@@ -1,0 +1,118 @@
+package realtime
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"time"
+)
+
+// read begins a read, or puts it behind the one under way.
+func (l *loop) read(r read, now time.Time) {
+	if l.reading.isUp() {
+		l.waiting = append(l.waiting, r)
+		return
+	}
+	s := r.stream
+	var after mid
+	if r.short {
+		after = s.session.beginPeek(now, s.endpoint.server)
+	} else {
+		s.readFrom, s.garbled = now, false
+		after = s.session.beginRead(now, s.endpoint.server)
+	}
+	l.timers.arm(timerRead, now.Add(readSent))
+	at, poll := s.endpoint.history(after)
+	t := l.poll
+	if !poll {
+		t = l.history
+	}
+	l.reading = l.connect(&link{stream: s, read: true}, t, at)
+}
+
+// nextRead begins the next read that waits.
+func (l *loop) nextRead() {
+	if len(l.waiting) > 0 && !l.reading.isUp() {
+		r := l.waiting[0]
+		l.waiting = l.waiting[1:]
+		l.read(r, time.Now())
+	}
+}
+
+// abortRead breaks off the read of a stream that is under way or waits, if any.
+func (l *loop) abortRead(s *stream) {
+	l.waiting = slices.DeleteFunc(l.waiting, func(r read) bool { return r.stream == s })
+	if l.reading.isUp() && l.reading.stream == s {
+		l.timers.disarm(timerRead)
+		l.reading.hangUp(closeNormal)
+		s.session.endRead(readBroken, true, time.Now())
+	}
+	s.session.forgetPeek()
+	l.nextRead()
+}
+
+func (l *loop) receiveRead(in inbound) {
+	s, now := in.link.stream, time.Now()
+	switch in.kind {
+	case inSent:
+		in.link.sent = true
+		l.timers.arm(timerRead, now.Add(s.session.readPatience()))
+	case inOpened:
+		s.silent = 0
+		l.timers.arm(timerRead, now.Add(readStall))
+	case inProgress:
+		l.timers.arm(timerRead, now.Add(readStall))
+	case inMessages:
+		l.messages(s, in.batch, now, s.session.history)
+	case inGarbled:
+		l.undecodable(in.err)
+		l.readOver(s, readBroken, in.err)
+	case inDown:
+		switch {
+		case in.err == io.EOF && !s.session.endAnswer(now):
+			l.full()
+		case in.err == io.EOF:
+			l.readOver(s, readEnded, nil)
+		case errors.Is(in.err, errSilent):
+			l.readOver(s, readSilent, nil)
+		default:
+			l.readOver(s, readBroken, in.err)
+		}
+	}
+}
+
+// readOver closes the read and decides what comes after.
+func (l *loop) readOver(s *stream, how readOutcome, cause error) {
+	l.timers.disarm(timerRead)
+	l.reading.hangUp(closeNormal)
+	owed := len(l.waiting) > 0
+	for _, other := range l.streams() {
+		owed = owed || l.owedBy(other)
+	}
+	result, again := s.session.endRead(how, owed, time.Now())
+	result.Err = cause
+	l.logRead(s, result)
+	l.observe(result)
+	if how == readBroken {
+		l.handle(s, event{kind: evReadBroken, failure: classify(cause)}, cause)
+	} else {
+		l.handle(s, event{kind: evReadEnded, again: again}, nil)
+	}
+	l.nextRead()
+}
+
+// readTimeout: a read that the server has but does not answer has nothing to read. From a cursor there should
+// be, so there the answer must stay out repeatedly. Any other read has stalled.
+func (l *loop) readTimeout() {
+	s := l.reading.stream
+	if !l.reading.sent || l.reading.conn != nil {
+		l.readOver(s, readBroken, errStall)
+		return
+	}
+	if s.silent++; s.silent < patience && !s.session.mayBeEmpty() {
+		l.readOver(s, readBroken, errNoAnswer)
+		return
+	}
+	s.silent = 0
+	l.readOver(s, readSilent, nil)
+}

@@ -1,0 +1,413 @@
+package realtime
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/b24pull/b24pull"
+)
+
+const (
+	// renewEarly is how long before its end a config is renewed at the most, and renewSpread the least part of it.
+	renewEarly = 10 * time.Minute
+	// renewTail is when a renewal that gives the same channels again is tried at their very end.
+	renewTail = 20 * time.Second
+	// leaveAfter is how long replaced channels are listened to at the least, and leaveMax at the most.
+	leaveAfter = 15 * time.Second
+	leaveMax   = 15 * time.Minute
+	// obeyAfter and obeySpread are the delay before a config that has expired is fetched, as documented.
+	obeyAfter  = 10 * time.Second
+	obeySpread = 110 * time.Second
+	// returnAfter and returnSpread are the delay before websockets are tried again.
+	returnAfter  = 10 * time.Minute
+	returnSpread = 20 * time.Minute
+)
+
+// renewal is what is under way to get another config.
+type renewal struct {
+	fetching bool
+	again    bool        // what is being fetched may be out of date already
+	reason   RenewReason // of the config being fetched
+	anew     bool        // connect anew, even to the same channels
+	attempt  int         // failures in a row, or configs that were the same past their end
+	end      error       // why the subscription is leaving
+}
+
+// fetch asks the source for a config.
+func (l *loop) fetch(cache bool) {
+	r := &l.renewal
+	if r.fetching {
+		r.again = r.again || !cache
+		return
+	}
+	r.fetching = true
+	l.tasks.Go(func() {
+		cfg, err := l.source.GetApplicationConfig(l.ctx, cache)
+		l.post(inbound{kind: inConfig, config: cfg, err: err})
+	})
+}
+
+// renew asks for a new config while the present one still works.
+func (l *loop) renew() {
+	if l.renewal.reason == 0 {
+		l.renewal.reason = RenewDue
+	}
+	l.fetch(false)
+}
+
+func (l *loop) configured(cfg *b24pull.Config, err error) {
+	r := &l.renewal
+	r.fetching = false
+	if r.again {
+		r.again = false
+		l.fetch(false)
+		return
+	}
+	var ep endpoint
+	if err == nil {
+		ep, err = l.opts.endpoint(cfg)
+	}
+	if err == nil && l.main.config == nil {
+		err = l.opts.cursor.check(ep.dialect)
+	}
+	if err != nil {
+		l.notConfigured(err)
+		return
+	}
+	reason, anew := r.reason, r.anew
+	r.reason, r.anew = 0, false
+	l.adopt(cfg, ep, reason, anew)
+}
+
+// notConfigured: what waits for a config tries again. What is connected goes on for as long as its config is good.
+func (l *loop) notConfigured(err error) {
+	why := classify(err)
+	now := time.Now()
+	waits := false
+	for _, s := range l.streams() {
+		waits = waits || s.status.state == StateConfiguring
+	}
+	switch {
+	case errors.Is(err, ErrConfigExpired) && !waits:
+		l.endFixed(err, now)
+		return
+	case why == failFatal:
+		l.handle(l.main, event{kind: evConfigFailed, failure: why}, err)
+		return
+	}
+	for _, s := range l.streams() {
+		if s.status.state == StateConfiguring {
+			l.handle(s, event{kind: evConfigFailed, failure: why}, err)
+		}
+	}
+	if !waits {
+		l.renewal.attempt++
+		delay := l.opts.backoff(l.renewal.attempt)
+		l.timers.arm(timerRenew, now.Add(delay))
+		l.observe(Renewal{Reason: l.renewal.reason, Delay: delay, Err: err})
+		l.log.Warn("renewal", "reason", l.renewal.reason.String(), "delay", delay, "err", err)
+	}
+}
+
+// endFixed: there is no other config than the present one, so that is used up to its end, and read to it.
+func (l *loop) endFixed(err error, now time.Time) {
+	ends, reason := l.ends(l.main.config), l.renewal.reason
+	l.renewal.reason, l.renewal.anew = 0, false
+	switch {
+	case reason == RenewChannelExpired, reason == RenewDue && !now.Before(ends):
+		l.renewal.end = err
+		l.handle(l.main, event{kind: evLeave}, nil)
+	case !ends.IsZero():
+		l.timers.arm(timerRenew, ends)
+	}
+}
+
+// adopt goes over to a config: at once where there is no connection, or else side by side.
+func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew bool) {
+	latest := l.main
+	if l.next != nil {
+		latest = l.next
+	}
+	same := latest.endpoint.same(&ep)
+	switch {
+	case latest.endpoint.server == "": // the first
+		latest.assume(cfg, ep, l.opts.transport)
+		l.handle(latest, event{kind: evConfig}, nil)
+	case same && !anew:
+		for _, s := range l.streams() {
+			if s.endpoint.same(&ep) {
+				s.config = cfg
+				l.handle(s, event{kind: evConfig}, nil)
+			}
+		}
+	default:
+		if l.next != nil {
+			l.remove(l.next, nil)
+		}
+		l.replace(cfg, ep, reason)
+	}
+	if reason != 0 {
+		l.observe(Renewal{Reason: reason, Changed: !same})
+		l.log.Info("renewal", "reason", reason.String(), "changed", !same)
+	}
+	l.scheduleRenewal(cfg, same)
+}
+
+// assume gives a stream its config.
+func (s *stream) assume(cfg *b24pull.Config, ep endpoint, wanted Transport) {
+	s.config, s.endpoint = cfg, ep
+	s.session.tags = ep.dialect == dialectTags
+	s.session.ledger.countBy(s.session.tags)
+	s.status.auto = wanted == TransportAuto && ep.socket.url != "" && ep.poll.url != ""
+	s.status.polling = wanted == TransportLongPolling || ep.socket.url == ""
+}
+
+// replace makes the stream of a new config. It takes the place of the main one once it is connected, or at once if
+// that is not.
+func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
+	now := time.Now()
+	next := &stream{}
+	switch main := l.main; {
+	case main.endpoint.same(&ep):
+		next.session = main.session
+	case main.endpoint.server == ep.server && main.endpoint.dialect == ep.dialect:
+		since := newest(cfg.Channels, main.config.Channels)
+		if !since.IsZero() {
+			since = since.Add(-cfg.ClockShift() - clockSlack)
+		}
+		var covered bool
+		if next.session, covered = main.session.successor(since, now); !covered {
+			l.gap(GapChannelReplaced, nil)
+		}
+	default:
+		next.session = l.memory.session(mid{}, main.session.anchored)
+		l.memory.newest = mid{}
+		l.gap(GapServerChanged, nil)
+	}
+	next.assume(cfg, ep, l.opts.transport)
+	next.status.anchored = next.session.anchored
+	if next.status.auto {
+		next.status.polling = l.main.status.polling
+	}
+	next.reason = reason
+	next.status.state = StateConfiguring
+	l.next = next
+	switch l.main.status.state {
+	case StateLive:
+		l.handle(next, event{kind: evConfig}, nil)
+	case StatePaused:
+		next.status.state = StatePaused
+		l.promote()
+	default:
+		next.status.attempt = l.main.status.attempt
+		l.promote()
+		l.handle(next, event{kind: evConfig}, nil)
+	}
+}
+
+// clockSlack is how much earlier than it says a channel is taken to have begun.
+const clockSlack = 30 * time.Second
+
+// newest is when the first of the channels began that were not there before; zero: unknown.
+func newest(channels, before b24pull.Channels) time.Time {
+	var first time.Time
+	for _, c := range []*b24pull.Channel{channels.Private, channels.Shared} {
+		if c == nil || holds(before, c) {
+			continue
+		}
+		if c.Start.IsZero() {
+			return time.Time{}
+		}
+		if first.IsZero() || c.Start.Before(first) {
+			first = c.Start
+		}
+	}
+	return first
+}
+
+func holds(channels b24pull.Channels, c *b24pull.Channel) bool {
+	return slices.ContainsFunc([]*b24pull.Channel{channels.Private, channels.Shared}, func(o *b24pull.Channel) bool {
+		return o != nil && o.ID == c.ID
+	})
+}
+
+// established: a stream can be relied upon.
+func (l *loop) established(s *stream) {
+	if s == l.next {
+		l.promote()
+	}
+	if !l.announced {
+		l.announced = true
+		close(l.ready)
+	}
+}
+
+// promote puts the next stream in the place of the main one, whose channels are listened to for a while: what is
+// sent to them still arrives, and their end is read.
+func (l *loop) promote() {
+	now := time.Now()
+	old := l.main
+	l.main, l.next = l.next, nil
+	l.old = append(l.old, old)
+	l.show(nil)
+	if old.session == l.main.session { // the same channels
+		l.abortRead(old)
+		l.remove(old, nil)
+		l.handle(l.main, event{kind: evMany}, nil)
+		return
+	}
+	l.handle(old, event{kind: evReplaced}, nil)
+	leave := now.Add(leaveAfter)
+	if ends := l.ends(old.config).Add(2 * old.session.settle); l.main.reason == RenewDue && ends.After(leave) {
+		leave = ends
+	}
+	if last := now.Add(leaveMax); leave.After(last) {
+		leave = last
+	}
+	old.timers.arm(timerLeave, leave)
+}
+
+// remove forgets a stream that is over.
+func (l *loop) remove(s *stream, cause error) {
+	s.live.hangUp(closeReplaced)
+	l.abortRead(s)
+	if s.status.leaving && s.status.readAttempt > 0 {
+		l.gap(GapChannelReplaced, cause)
+	}
+	if l.next == s {
+		l.next = nil
+		if s.status.trial {
+			l.scheduleReturn()
+		}
+	}
+	l.old = slices.DeleteFunc(l.old, func(o *stream) bool { return o == s })
+	s.status.state = StateClosed
+	if !l.owed() {
+		l.memory.order.release()
+	}
+	for _, other := range l.streams() {
+		if other.session == s.session {
+			return
+		}
+	}
+	l.memory.drop(s.session, time.Now())
+}
+
+// ends is when a config has ended, by our own clock; zero: it does not say.
+func (l *loop) ends(cfg *b24pull.Config) time.Time {
+	var first time.Time
+	for _, at := range endsOf(cfg) {
+		if !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	if first.IsZero() {
+		return first
+	}
+	return first.Add(-cfg.ClockShift())
+}
+
+func endsOf(cfg *b24pull.Config) []time.Time {
+	if cfg == nil {
+		return nil
+	}
+	ends := []time.Time{cfg.Expires}
+	for _, c := range []*b24pull.Channel{cfg.Channels.Private, cfg.Channels.Shared} {
+		if c != nil {
+			ends = append(ends, c.End)
+		}
+	}
+	return ends
+}
+
+// scheduleRenewal sets the time to ask for the next config: some minutes before this one's end, by chance, so that
+// many subscriptions do not ask at once; and as portals may give the same channels until their end, at the end
+// itself and then again and again.
+func (l *loop) scheduleRenewal(cfg *b24pull.Config, same bool) {
+	ends, now := l.ends(cfg), time.Now()
+	left := ends.Sub(now)
+	switch {
+	case ends.IsZero():
+		l.timers.disarm(timerRenew)
+	case left > renewTail:
+		l.renewal.attempt = 0
+		early := min(renewEarly, left/4)
+		l.timers.arm(timerRenew, ends.Add(-early/2-rand.N(early/2)))
+	case left > 0:
+		l.timers.arm(timerRenew, ends.Add(time.Second))
+	default:
+		l.renewal.attempt++
+		l.timers.arm(timerRenew, now.Add(min(time.Minute, 5*time.Second*time.Duration(min(l.renewal.attempt, 12)))))
+	}
+}
+
+// takeOrder notes a control command; it is obeyed when the batch that it came with has been gone through.
+func (l *loop) takeOrder(s *session, m Message) {
+	l.orders = append(l.orders, decodeOrder(s, m))
+}
+
+// execute obeys a control command. What comes over replaced channels concerns nobody any more.
+func (l *loop) execute(o order) {
+	latest := l.main
+	if l.next != nil {
+		latest = l.next
+	}
+	if o.session != l.main.session && o.session != latest.session {
+		return
+	}
+	l.log.Debug("control", "command", o.command)
+	switch o.command {
+	case channelExpire:
+		if !o.concerns(latest.config) {
+			return
+		}
+		if cfg := o.replaced(latest.config); cfg != nil {
+			if ep, err := l.opts.endpoint(cfg); err == nil {
+				l.adopt(cfg, ep, RenewChannelExpired, false)
+				return
+			}
+		}
+		l.renewal.reason = RenewChannelExpired
+		l.fetch(false)
+	case configExpire, serverRestart:
+		l.renewal.reason, l.renewal.anew = RenewConfigExpired, true
+		if o.command == serverRestart {
+			l.renewal.reason = RenewServerRestarted
+		}
+		at := time.Now().Add(obeyAfter + rand.N(obeySpread))
+		if due := l.timers[timerRenew]; due.IsZero() || at.Before(due) {
+			l.timers.arm(timerRenew, at)
+		}
+	}
+}
+
+// scheduleReturn sets the time to try websockets again, if polls stand in for them.
+func (l *loop) scheduleReturn() {
+	if l.main.status.polling && l.main.status.auto && !l.timers.armed(timerReturn) {
+		l.timers.arm(timerReturn, time.Now().Add(returnAfter+rand.N(returnSpread)))
+	}
+}
+
+// tryWebSocket opens a websocket beside the polls, to see whether it lasts.
+func (l *loop) tryWebSocket() {
+	main := l.main
+	if main.status.state != StateLive || l.next != nil {
+		l.scheduleReturn()
+		return
+	}
+	next := &stream{session: main.session}
+	next.assume(main.config, main.endpoint, l.opts.transport)
+	next.status.polling = false
+	next.status.state = StateConfiguring
+	next.status.anchored, next.status.trial = true, true
+	l.next = next
+	l.handle(next, event{kind: evConfig}, nil)
+}
+
+// gap reports that messages may have been lost.
+func (l *loop) gap(why GapReason, cause error) {
+	l.log.Warn("gap", "reason", why.String(), "err", cause)
+	l.observe(Gap{Reason: why, Err: cause})
+}

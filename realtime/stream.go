@@ -1,0 +1,224 @@
+package realtime
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/b24pull/b24pull"
+)
+
+const (
+	// pollReadEvery is how often the history is read from the cursor beside polls.
+	pollReadEvery = 30 * time.Second
+	// pollWithin is how long a poll may hang: servers hold it for 40 s.
+	pollWithin = time.Minute
+	// pollDistance is between polls that bring nothing.
+	pollDistance = time.Second
+)
+
+// stream is one config's channels and the connection to them, on the loop's side.
+type stream struct {
+	status   status
+	config   *b24pull.Config
+	endpoint endpoint
+	session  *session
+	live     *link
+	timers   deadlines
+	readFrom time.Time // when its last read began
+	silent   int       // reads in a row without an answer
+	garbled  bool      // a live frame could not be read to its end, since the last read began
+	cause    error     // of what is being done
+	delay    time.Duration
+	reason   RenewReason // why it takes the place of another
+
+	hungAt    time.Time // of the present poll
+	hungFrom  mid
+	answering bool // it brings its answer
+	answers   int  // messages of it
+}
+
+func (s *stream) transport() Transport {
+	switch {
+	case s.endpoint.server == "":
+		return TransportAuto
+	case s.status.polling:
+		return TransportLongPolling
+	default:
+		return TransportWebSocket
+	}
+}
+
+// watch sets the time by which the server should have pinged, or a poll should be followed by a read.
+func (s *stream) watch(now time.Time) {
+	if s.status.polling {
+		s.timers.arm(timerQuiet, now.Add(pollReadEvery))
+		return
+	}
+	s.timers.arm(timerQuiet, now.Add(quietAfter))
+}
+
+func (l *loop) do(s *stream, a action) {
+	now := time.Now()
+	switch a {
+	case doFetch:
+		s.timers.disarm(timerRetry)
+		if s.status.stale && l.renewal.reason == 0 {
+			l.renewal.reason = RenewRefused
+		}
+		l.fetch(!s.status.stale)
+	case doDial:
+		s.timers.disarm(timerRetry)
+		l.dial(s, now)
+	case doHangUp:
+		s.live.hangUp(closeNormal)
+	case doDrop:
+		s.live.hangUp(closeStuck)
+	case doPing:
+		s.live.ping()
+		s.timers.arm(timerPong, now.Add(pongWithin))
+		s.watch(now)
+	case doWait:
+		s.delay = l.opts.backoff(s.status.attempt)
+		s.timers.arm(timerRetry, now.Add(s.delay))
+	case doWaitLong:
+		s.delay = spread(crowdedDelay)
+		s.timers.arm(timerRetry, now.Add(s.delay))
+	case doHold:
+		l.memory.order.hold()
+	case doRelease:
+		l.memory.order.release()
+	case doRead:
+		l.read(read{stream: s}, now)
+	case doPeek:
+		l.read(read{stream: s, short: true}, now)
+	case doReadWait:
+		delay := readBackoff(s.status.readAttempt)
+		if classify(s.cause) == failCrowded {
+			delay = spread(crowdedDelay)
+		}
+		s.timers.arm(timerReadRetry, now.Add(delay))
+	case doAbortRead:
+		s.timers.disarm(timerReadRetry)
+		l.abortRead(s)
+	case doGiveBack:
+		l.memory.giveBack()
+	case doReady:
+		l.established(s)
+	}
+}
+
+// dial opens the live connection, or begins another poll.
+func (l *loop) dial(s *stream, now time.Time) {
+	s.live.hangUp(closeNormal)
+	if s.status.polling {
+		s.hungAt, s.hungFrom, s.answers = now, s.session.top, 0
+		s.timers.arm(timerPong, now.Add(pollWithin))
+		s.live = l.connect(&link{stream: s, poll: true}, l.poll, s.endpoint.after(s.endpoint.poll, s.hungFrom))
+		return
+	}
+	t := l.socket
+	if s.endpoint.dialect == dialectRPC {
+		t = l.rpc
+	}
+	s.live = l.connect(&link{stream: s}, t, s.endpoint.socket)
+}
+
+func (l *loop) receiveSocket(in inbound) {
+	s, now := in.link.stream, time.Now()
+	switch in.kind {
+	case inOpened:
+		s.timers.arm(timerProved, now.Add(provedAfter))
+		s.watch(now)
+		l.handle(s, event{kind: evOpened}, nil)
+	case inPing:
+		s.watch(now)
+		l.handle(s, event{kind: evPing}, nil)
+	case inPong:
+		l.handle(s, event{kind: evPong}, nil)
+		if s.status.pings == 0 {
+			s.timers.disarm(timerPong)
+		}
+	case inBeat:
+		s.timers.arm(timerBeat, now.Add(beatWithin))
+	case inMessages:
+		l.messages(s, in.batch, now, s.session.live)
+	case inGarbled:
+		l.undecodable(in.err)
+		s.garbled = true
+	case inDown:
+		s.live.hangUp(closeNormal)
+		l.handle(s, event{kind: evLost, failure: classify(in.err)}, in.err)
+	}
+}
+
+// receivePoll takes what comes of a poll that stands for the live connection.
+func (l *loop) receivePoll(in inbound) {
+	s, now := in.link.stream, time.Now()
+	switch in.kind {
+	case inSent:
+		if s.status.state == StateConnecting {
+			s.timers.arm(timerProved, now.Add(provedAfter))
+			s.watch(now)
+			l.handle(s, event{kind: evOpened}, nil)
+		}
+	case inOpened:
+		l.memory.order.hold()
+		s.answering = true
+		s.timers.arm(timerPong, now.Add(readStall))
+	case inProgress:
+		s.timers.arm(timerPong, now.Add(readStall))
+	case inMessages:
+		s.answers += len(*in.batch)
+		l.messages(s, in.batch, now, s.session.live)
+	case inGarbled:
+		l.undecodable(in.err)
+		s.garbled = true
+		l.polled(s, now)
+	case inDown:
+		if in.err == io.EOF || errors.Is(in.err, errSilent) {
+			l.polled(s, now)
+			return
+		}
+		s.live.hangUp(closeNormal)
+		l.handle(s, event{kind: evLost, failure: classify(in.err)}, in.err)
+	}
+}
+
+// polled is the end of a poll: the next one begins. An answer of one message came live, and may be one of several;
+// a longer one is the history, and whole. A poll that brought nothing keeps its distance to the next.
+func (l *loop) polled(s *stream, now time.Time) {
+	s.live.hangUp(closeNormal)
+	s.answering = false
+	single := s.answers == 1
+	switch {
+	case single:
+		s.session.polled(s.hungFrom)
+	case s.session.tags:
+		l.memory.order.sortWaiting() // it came channel by channel
+	}
+	if s.session.top == s.hungFrom && now.Before(s.hungAt.Add(pollDistance)) {
+		s.timers.disarm(timerPong)
+		s.timers.arm(timerHang, s.hungAt.Add(pollDistance))
+	} else {
+		l.handle(s, event{kind: evPolled, again: single}, nil)
+	}
+	if !l.owed() {
+		l.memory.order.release()
+	}
+}
+
+// owed tells whether a read is to come that live messages wait for.
+func (l *loop) owed() bool {
+	for _, s := range l.streams() {
+		if s.status.read != readIdle || l.owedBy(s) {
+			return true
+		}
+	}
+	return false
+}
+
+// owedBy tells whether a stream is to read again after the present read.
+func (l *loop) owedBy(s *stream) bool {
+	return s.status.due != readNone || s.status.pings > 0 || s.answering
+}

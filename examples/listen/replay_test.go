@@ -49,28 +49,25 @@ var replayCases = []replayCase{
 	version1Socket, version1Poll, version2Socket, version2Poll, version3Socket, version3Poll, version4Socket, version4Twice, version4Poll,
 }
 
+// start starts the case's server.
 func (c replayCase) start(t *testing.T) *replayServer {
 	s := &replayServer{t: t, version: c.version, polling: c.polling}
 	tape := newTape(t, c.dir, c.answer, c.live, c.kept...)
 	s.channel = tape.live.channel(t)
-	s.silence = loadRecording(t, c.dir, "poll_timeout")
-	s.nobody = s.silence.channel(t)
-	switch {
-	case c.version < 3:
-		s.text = tape
-		s.refusal.poll = loadRecording(t, c.dir, "poll_no_channel")
-		s.refusal.socket = s.refusal.poll
-	default:
-		s.text, s.binary = tape, nil
-		s.refusal.poll = loadRecording(t, c.dir, "poll_wrong_channel")
-		s.refusal.socket = loadRecording(t, c.dir, "ws_wrong_channel")
-	}
-	if c.version == 4 {
+	s.text = tape
+	if tape.binary {
 		s.text, s.binary = nil, tape
 	}
-	if c.name == version4Socket.name {
+	if c.name == version4Socket.name { // the same was recorded in text framing
 		s.text = newTape(t, c.dir, "poll_history_text", "ws_text", "poll_history_text")
 	}
+	s.silence = loadRecording(t, c.dir, "poll_timeout")
+	s.nobody = s.silence.channel(t)
+	poll, socket := "poll_wrong_channel", "ws_wrong_channel"
+	if c.version < 3 {
+		poll, socket = "poll_no_channel", "poll_no_channel"
+	}
+	s.refusal.poll, s.refusal.socket = loadRecording(t, c.dir, poll), loadRecording(t, c.dir, socket)
 	s.start(c.secure)
 	return s
 }

@@ -141,7 +141,7 @@ func decide(s status, e event) (status, []action) {
 		if d.state == StateConfiguring {
 			d.connect()
 		}
-		if !d.anchored {
+		if !d.anchored && d.read == readIdle {
 			d.owe() // the first read runs beside the connect
 		}
 	case evConfigFailed:
@@ -239,8 +239,11 @@ func (d *decision) connect() {
 		d.do(doFetch)
 	default:
 		d.state = StateConnecting
-		if !d.polling || d.anchored {
+		switch {
+		case !d.polling || d.anchored:
 			d.do(doDial)
+		case d.read == readIdle:
+			d.owe()
 		}
 	}
 }
@@ -330,6 +333,11 @@ func (d *decision) readEnded() {
 }
 
 func (d *decision) readBroken(why failure) {
+	if d.polling && !d.anchored && d.state == StateConnecting {
+		d.read = readIdle
+		d.fail(why)
+		return
+	}
 	d.read = readWaiting
 	d.readAttempt++
 	if d.leaving && (d.readAttempt >= patience || why == failConfig) {

@@ -142,6 +142,21 @@ func TestDecide(t *testing.T) {
 			at(StateConnecting, polling, reading), []action{doRead},
 		},
 		{
+			"the first read is refused: a new config first",
+			at(StateConnecting, polling, reading), event{kind: evReadBroken, failure: failConfig},
+			at(StateWaiting, polling, staleConfig, tried(1)), []action{doWait},
+		},
+		{
+			"try the first read again",
+			at(StateWaiting, polling, tried(1)), event{kind: evRetry},
+			at(StateConnecting, polling, tried(1), reading), []action{doRead},
+		},
+		{
+			"the first read breaks off: perhaps websockets work",
+			at(StateConnecting, auto, polling, reading, tried(5)), event{kind: evReadBroken},
+			at(StateWaiting, auto, tried(6)), []action{doWait},
+		},
+		{
 			"the first read is done: the first poll",
 			at(StateConnecting, polling, reading), event{kind: evReadEnded},
 			at(StateConnecting, polling, func(s *status) { s.anchored = true }), []action{doDial},

@@ -21,9 +21,10 @@ import (
 // A replayServer is a push server made of recordings: what it sends are the bytes and headers that a real one sent,
 // cut and joined between messages and nowhere else.
 //
-// It begins with what was kept before the first of its live messages. Once that history has been asked for and
+// It begins with what was kept before the first of its live messages. Once that history is known to the client and
 // somebody listens, it sends the live messages, and then comes to keep all there is: at once to a poll, to a
-// websocket when the client's ping shows that it has taken them.
+// websocket when the client's ping shows that it has taken them. That a client knows the history is shown by its
+// next request for it.
 type replayServer struct {
 	*httptest.Server
 	t       *testing.T
@@ -37,10 +38,11 @@ type replayServer struct {
 	silence recording     // a poll without an answer
 	hold    time.Duration // how long it takes to be one
 
-	mu                  sync.Mutex
-	answered, listening bool
-	live                chan struct{} // closed to send the live messages
-	all                 chan struct{} // closed when everything is kept
+	mu        sync.Mutex
+	asked     int // requests for the history
+	listening bool
+	live      chan struct{} // closed to send the live messages
+	all       chan struct{} // closed when everything is kept
 }
 
 // A tape is what a server has to say, in one framing.
@@ -188,7 +190,7 @@ func (s *replayServer) history(req replayRequest) (list []message, all bool) {
 
 func (s *replayServer) servePoll(w http.ResponseWriter, r *http.Request, req replayRequest) {
 	if req.after != nil {
-		defer s.note(func() { s.answered = true })
+		s.note(func() { s.asked++ })
 	}
 	timeout := time.After(s.hold)
 	for {
@@ -223,7 +225,7 @@ func (s *replayServer) note(done func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	done()
-	if s.answered && s.listening && !isClosed(s.live) {
+	if s.asked > 1 && s.listening && !isClosed(s.live) {
 		close(s.live)
 		if s.polling {
 			close(s.all)

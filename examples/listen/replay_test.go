@@ -17,10 +17,6 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// onlyVersion4Websockets says what realtime speaks so far. The other cases are skipped; take it out, and both ifs
-// that ask it, when it speaks the rest.
-const onlyVersion4Websockets = true
-
 // A replayCase is a server and what it is to be recorded from.
 type replayCase struct {
 	name    string
@@ -109,9 +105,6 @@ func (s *replayServer) configFile(channel string) string {
 func TestRecordedServers(t *testing.T) {
 	for _, c := range replayCases {
 		t.Run(c.name, func(t *testing.T) {
-			if onlyVersion4Websockets && (c.version != 4 || c.polling) {
-				t.Skip("realtime does not speak this yet")
-			}
 			t.Parallel()
 			s := c.start(t)
 			want := s.wanted()
@@ -159,9 +152,6 @@ func (s *replayServer) wanted() (events []jsonEvent) {
 func TestRecordedRefusal(t *testing.T) {
 	for _, c := range []replayCase{version3Socket, version3Poll, version4Socket, version4Poll} {
 		t.Run(c.name, func(t *testing.T) {
-			if onlyVersion4Websockets && (c.version != 4 || c.polling) {
-				t.Skip("realtime does not speak this yet")
-			}
 			t.Parallel()
 			s := c.start(t)
 			channel := s.refusal.poll.channel(t)
@@ -201,7 +191,7 @@ func TestReplayServer(t *testing.T) {
 		for _, name := range tt.names {
 			t.Run(fmt.Sprintf("version %d, %s", tt.from.version, name), func(t *testing.T) {
 				s := tt.from.start(t)
-				s.answered = true
+				s.asked = 2
 				rec := loadRecording(t, tt.from.dir, name)
 				if rec.Status == http.StatusNotModified {
 					s.hold = time.Millisecond

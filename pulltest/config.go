@@ -40,7 +40,7 @@ type portalChannel struct {
 type configBook struct {
 	push    string
 	signer  signer
-	seed    string
+	opts    *options
 	started time.Time
 
 	mu       sync.Mutex
@@ -48,11 +48,11 @@ type configBook struct {
 	made     map[string]int
 }
 
-func newConfigBook(push string, s signer, seed string) *configBook {
+func newConfigBook(push string, s signer, o *options) *configBook {
 	b := &configBook{
 		push:     push,
 		signer:   s,
-		seed:     seed,
+		opts:     o,
 		started:  time.Now(),
 		channels: make(map[string]*portalChannel),
 		made:     make(map[string]int),
@@ -84,7 +84,7 @@ func (b *configBook) channel(name string, public bool) portalChannel {
 		c = &portalChannel{start: now, end: now.Add(channelLife)}
 		base := b.base(name)
 		c.channelID.private = md5hex(base)
-		if public {
+		if public && b.opts.dialect.publicIDs {
 			c.public = md5hex(base + "public")
 		}
 		b.channels[name] = c
@@ -98,12 +98,12 @@ func (b *configBook) base(name string) string {
 	n := b.made[name]
 	b.made[name]++
 	switch {
-	case b.seed == "":
+	case b.opts.seed == "":
 		return randomID()
 	case n == 0 && name == ofApplication+" private "+strconv.Itoa(webhookUser):
-		return b.seed
+		return b.opts.seed
 	}
-	return b.seed + " " + name + " " + strconv.Itoa(n)
+	return b.opts.seed + " " + name + " " + strconv.Itoa(n)
 }
 
 func md5hex(text string) string {
@@ -112,11 +112,13 @@ func md5hex(text string) string {
 }
 
 type configResult struct {
-	Server         configServer                   `json:"server"`
-	API            configAPI                      `json:"api"`
-	Channels       map[string]configChannel       `json:"channels"`
-	Exp            int64                          `json:"exp"`
-	PublicChannels map[string]configPublicChannel `json:"publicChannels"`
+	Server         configServer             `json:"server"`
+	API            configAPI                `json:"api"`
+	Channels       map[string]configChannel `json:"channels"`
+	ClientID       string                   `json:"clientId,omitempty"`
+	JWT            string                   `json:"jwt,omitempty"`
+	Exp            int64                    `json:"exp"`
+	PublicChannels any                      `json:"publicChannels"` // false before version 4
 }
 
 type configServer struct {
@@ -124,14 +126,14 @@ type configServer struct {
 	ServerEnabled     bool   `json:"server_enabled"`
 	Mode              string `json:"mode"`
 	Hostname          string `json:"hostname"`
-	LongPolling       string `json:"long_polling"`
-	LongPoolingSecure string `json:"long_pooling_secure"` // the typo is the portals'
+	LongPolling       string `json:"long_polling,omitempty"`
+	LongPoolingSecure string `json:"long_pooling_secure,omitempty"` // the typo is the portals'
 	WebSocketEnabled  bool   `json:"websocket_enabled"`
 	WebSocket         string `json:"websocket"`
 	WebSocketSecure   string `json:"websocket_secure"`
 	PublishEnabled    bool   `json:"publish_enabled"`
-	Publish           string `json:"publish"`
-	PublishSecure     string `json:"publish_secure"`
+	Publish           string `json:"publish,omitempty"`
+	PublishSecure     string `json:"publish_secure,omitempty"`
 	ConfigTimestamp   int64  `json:"config_timestamp"`
 }
 
@@ -159,40 +161,63 @@ type configPublicChannel struct {
 // config is the result of pull.application.config.get or, for the portal's own
 // channels, of pull.config.get.
 func (b *configBook) config(owner, hostname string) configResult {
-	sub, publish := b.push+"/sub/", b.push+"/rest/"
-	socket := "wss" + sub[len("https"):]
-	return configResult{
-		Server: configServer{
-			Version:           4,
-			ServerEnabled:     true,
-			Mode:              "personal",
-			Hostname:          hostname,
-			LongPolling:       sub,
-			LongPoolingSecure: sub,
-			WebSocketEnabled:  true,
-			WebSocket:         socket,
-			WebSocketSecure:   socket,
-			PublishEnabled:    true,
-			Publish:           publish,
-			PublishSecure:     publish,
-			ConfigTimestamp:   b.started.Unix(),
-		},
-		API: configAPI{revisionWeb, revisionMobile},
+	shared, private := b.shared(owner), b.private(owner, webhookUser)
+	c := configResult{
+		Server: b.server(hostname),
+		API:    configAPI{revisionWeb, revisionMobile},
 		Channels: map[string]configChannel{
-			"shared":  b.describe(b.shared(owner), "shared"),
-			"private": b.describe(b.private(owner, webhookUser), "private"),
+			"shared":  b.describe(shared, "shared"),
+			"private": b.describe(private, "private"),
 		},
-		Exp: time.Now().Add(configLife).Unix(),
-		PublicChannels: map[string]configPublicChannel{
+		ClientID:       b.opts.clientID,
+		Exp:            time.Now().Add(configLife).Unix(),
+		PublicChannels: false,
+	}
+	if b.opts.dialect.publicIDs {
+		c.PublicChannels = map[string]configPublicChannel{
 			strconv.Itoa(webhookUser): b.publicChannel(owner, webhookUser),
 			strconv.Itoa(otherUser):   b.publicChannel(owner, otherUser),
-		},
+		}
 	}
+	if b.opts.dialect.tokens {
+		end := time.Now().Add(b.opts.tokenLife)
+		c.JWT = b.signer.token([]channelID{private.channelID, shared.channelID}, end)
+		c.Exp = end.Unix()
+	}
+	return c
+}
+
+func (b *configBook) server(hostname string) configServer {
+	d := b.opts.dialect
+	socket := "wss" + b.push[len("https"):] + d.socketPath
+	s := configServer{
+		Version:          d.version,
+		ServerEnabled:    true,
+		Mode:             "personal",
+		Hostname:         hostname,
+		WebSocketEnabled: !b.opts.noSockets,
+		WebSocket:        socket,
+		WebSocketSecure:  socket,
+		PublishEnabled:   d.publicIDs,
+		ConfigTimestamp:  b.started.Unix(),
+	}
+	if b.opts.shared {
+		s.Mode = "shared"
+	}
+	if !b.opts.noPolls {
+		s.LongPolling = b.push + "/sub/"
+		s.LongPoolingSecure = s.LongPolling
+	}
+	if d.publicIDs {
+		s.Publish = b.push + "/rest/"
+		s.PublishSecure = s.Publish
+	}
+	return s
 }
 
 func (b *configBook) describe(c portalChannel, kind string) configChannel {
 	d := configChannel{
-		ID:    b.signer.channel(c.channelID),
+		ID:    b.opts.dialect.channelID(b.signer, c.channelID),
 		Start: c.start.In(portalZone).Format(atomTime),
 		End:   c.end.In(portalZone).Format(atomTime),
 		Type:  kind,

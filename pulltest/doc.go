@@ -1,6 +1,6 @@
 // Package pulltest plays a Bitrix24 portal in memory: its REST methods for
-// the pull API and a push server of version 4, behind one TLS listener. It is
-// to pull clients what net/http/httptest is to HTTP clients.
+// the pull API and a push server, behind one TLS listener. It is to pull clients
+// what net/http/httptest is to HTTP clients.
 //
 // A [Portal] listens on a loopback port by default. On a [Network] it needs no
 // sockets at all, so that a whole scenario can run in a testing/synctest bubble,
@@ -10,8 +10,21 @@
 // Network a Portal listens on a real socket, which does not work in a bubble.
 //
 // The portal behaves like a real one where that hurts: what is published
-// between a history read and the registration is not sent live, and a
-// websocket gets nothing between a ping and its pong.
+// between a history read and the registration is not sent live, and from version
+// 4 on a websocket gets nothing between a ping and its pong.
+//
+// [WithVersion] chooses among the push servers that portals have:
+//
+//   - 1 and 2 are nginx with its push-stream module: text framing, unsigned
+//     channels, a history by the time and tag of a message. In version 1 the
+//     extra object of an event names its channel.
+//   - 3 has text framing with mids, and signed channels without public ids.
+//   - 4, the default, has protobuf and public ids, by which clients publish.
+//   - 5 is 4 with a jwt in place of the channels, and JSON-RPC for those who ask
+//     for it with jsonRpc=true. Clients publish to it as to version 4.
+//
+// Versions 1 to 4 answer what recorded servers of these versions did; version 5
+// follows what the official clients expect of it, and has the holes of version 4.
 //
 // A test of a service that listens with package realtime, on virtual time:
 //

@@ -13,7 +13,7 @@ type Target int
 const (
 	Private     Target = iota // the application's private channel of user 1
 	Shared                    // the application's shared channel
-	Both                      // the private id and the public id of Private: it arrives twice, with one mid
+	Both                      // the private id and, where there is one, the public id of Private: it arrives twice, with one mid
 	UserPrivate               // the private channel of user 1 that pull.config.get names
 	UserShared                // the shared channel that pull.config.get names
 )
@@ -29,29 +29,48 @@ type Message struct {
 	Expiry  time.Duration // how long it is kept, rounded up to seconds, at most 24 h; 0 is 24 h, negative: not kept
 	Body    string        // if set, the body as it is, instead of Module, Command and Params
 	To      Target        // the channel; Private, the application's own, by default
+
+	// Extras that version 5 sends beside the body to those who speak JSON-RPC,
+	// and no other version does; nil: none. They are marshalled to JSON.
+	UserParams, Dictionary any
 }
 
 // Emit publishes a message as the portal itself does, with the extra object of
 // a portal's events, and returns its mid. The message is stored and handed to
-// the open connections when Emit returns. It panics if Params cannot be marshalled.
+// the open connections when Emit returns. Versions 1 and 2 send no mid to anyone.
+// It panics if Params, UserParams or Dictionary cannot be marshalled.
 func (p *Portal) Emit(m Message) (mid string) {
+	receivers := p.receivers(m.To)
 	body := m.Body
 	if body == "" {
 		params := m.Params
 		if params == nil {
 			params = []any{}
 		}
-		data, err := p.eventBody(m.Module, m.Command, params)
+		data, err := p.eventBody(m.Module, m.Command, params, receivers)
 		if err != nil {
 			panic(fmt.Sprintf("pulltest: the params of %q are no JSON: %v", m.Command, err))
 		}
 		body = data
 	}
+	x := extras{m.marshal(m.UserParams), m.marshal(m.Dictionary)}
 	expiry := m.Expiry
 	if expiry == 0 {
 		expiry = defaultExpiry
 	}
-	return p.push.hub.publish(p.receivers(m.To), body, wholeSeconds(expiry), backend.sender())
+	return p.push.hub.publishWith(x, receivers, body, wholeSeconds(expiry), backend.sender())
+}
+
+// marshal is for what stands beside the body; nil stays nil.
+func (m Message) marshal(extra any) json.RawMessage {
+	if extra == nil {
+		return nil
+	}
+	data, err := json.Marshal(extra)
+	if err != nil {
+		panic(fmt.Sprintf("pulltest: the extras of %q are no JSON: %v", m.Command, err))
+	}
+	return data
 }
 
 // wholeSeconds is what the protocol can say; a positive expiry stays one.
@@ -80,12 +99,17 @@ type eventExtra struct {
 	ServerName     string  `json:"server_name"`
 	RevisionWeb    int     `json:"revision_web"`
 	RevisionMobile int     `json:"revision_mobile"`
+	Channel        string  `json:"channel,omitempty"`
 }
 
 // eventBody is the JSON of a portal's event.
-func (p *Portal) eventBody(module, command string, params any) (string, error) {
+func (p *Portal) eventBody(module, command string, params any, receivers []channelKey) (string, error) {
 	if module == "" {
 		module = "application"
+	}
+	channel := ""
+	if p.opts.dialect.extraChannel && len(receivers) > 0 {
+		channel = receivers[0].id
 	}
 	now := time.Now()
 	var b bytes.Buffer
@@ -102,6 +126,7 @@ func (p *Portal) eventBody(module, command string, params any) (string, error) {
 		ServerName:     p.hostname(),
 		RevisionWeb:    revisionWeb,
 		RevisionMobile: revisionMobile,
+		Channel:        channel,
 	}})
 	return string(bytes.TrimRight(b.Bytes(), "\n")), err
 }

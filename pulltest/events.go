@@ -3,6 +3,7 @@ package pulltest
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strconv"
 )
 
@@ -34,11 +35,13 @@ func (p *Portal) addEvent(call restCall) (any, *restError) {
 	if err != nil {
 		return nil, err
 	}
-	body, failed := p.eventBody(module, command, params)
-	if failed != nil {
-		return nil, errParams
+	for _, keys := range p.audiences(receivers) {
+		body, failed := p.eventBody(module, command, params, keys)
+		if failed != nil {
+			return nil, errParams
+		}
+		p.push.hub.publish(keys, body, defaultExpiry, backend.sender())
 	}
-	p.push.hub.publish(receivers, body, defaultExpiry, backend.sender())
 	return true, nil
 }
 
@@ -73,6 +76,15 @@ func phpArray(value any) any {
 		}
 	}
 	return value
+}
+
+// audiences are the channels that can hear an event in one body: each its own
+// where the body names the channel.
+func (p *Portal) audiences(receivers []channelKey) [][]channelKey {
+	if !p.opts.dialect.extraChannel {
+		return [][]channelKey{receivers}
+	}
+	return slices.Collect(slices.Chunk(receivers, 1))
 }
 
 // eventReceivers are the private channels of the users, or the shared channel

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -35,7 +33,14 @@ type message struct {
 	body    string
 	expiry  time.Duration
 	created time.Time
+	from    sender
+	extras  extras
 	encoded []byte // as protobuf OutgoingMessage
+
+	// what the copy for one channel has of its own
+	channel string
+	tag     int // versions 1 and 2
+	number  uint64
 }
 
 func newMessage(epoch int64, seq uint64, body string, expiry time.Duration, now time.Time, from sender) *message {
@@ -45,8 +50,9 @@ func newMessage(epoch int64, seq uint64, body string, expiry time.Duration, now 
 		body:    body,
 		expiry:  expiry,
 		created: now,
+		from:    from,
 	}
-	m.encoded = m.encode(from)
+	m.encoded = m.encode()
 	return m
 }
 
@@ -55,7 +61,7 @@ func (m *message) expired(now time.Time) bool {
 }
 
 // encode writes every field, also an expiry of 0, as the real server does.
-func (m *message) encode(from sender) []byte {
+func (m *message) encode() []byte {
 	id, err := hex.DecodeString(m.mid)
 	if err != nil {
 		panic("pulltest: a mid is not decimal: " + m.mid)
@@ -65,9 +71,9 @@ func (m *message) encode(from sender) []byte {
 	b = appendVarint(b, 3, uint64(m.expiry/time.Second))
 	b = protowire.AppendTag(b, 4, protowire.Fixed32Type)
 	b = binary.LittleEndian.AppendUint32(b, uint32(m.created.Unix()))
-	s := appendVarint(nil, 1, uint64(from.kind))
-	if from.id != nil {
-		s = appendBytes(s, 2, from.id)
+	s := appendVarint(nil, 1, uint64(m.from.kind))
+	if m.from.id != nil {
+		s = appendBytes(s, 2, m.from.id)
 	}
 	return appendBytes(b, 5, s)
 }
@@ -81,17 +87,14 @@ func binaryFrame(messages []*message) []byte {
 	return response(1, list)
 }
 
-// textFrame is the framing of versions 1 to 3. The server stamps tag and time
-// when it sends, not when the message was published.
-func textFrame(messages []*message, now time.Time) []byte {
-	tag := strconv.Itoa(now.Nanosecond() / int(time.Millisecond))
-	date := now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")
-	var b strings.Builder
+// textFrame is the framing of versions 1 to 3; head names the members before
+// the body.
+func textFrame(messages []*message, head func(*message) string) []byte {
+	var b []byte
 	for _, m := range messages {
-		fmt.Fprintf(&b, `%s{"id":%d,"mid":"%s","channel":"-","tag":"%s","time":"%s","text":%s}%s`,
-			textStart, m.seq, m.mid, tag, date, m.body, textEnd)
+		b = fmt.Appendf(b, `%s{%s,"text":%s}%s`, textStart, head(m), m.body, textEnd)
 	}
-	return []byte(b.String())
+	return b
 }
 
 // statsFrame is a ResponseBatch with one ChannelStatsResponse.

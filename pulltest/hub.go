@@ -32,6 +32,7 @@ type hub struct {
 	closed  bool
 	epoch   int64 // Unix second of the first publish
 	seq     uint64
+	tagger  tagger
 	kept    map[channelKey]*history
 	subs    map[channelKey][]subscriber
 	sockets map[*socket]struct{}
@@ -71,6 +72,11 @@ func (h *hub) unlock() {
 // then sends it to everyone registered for one of the receivers. A receiver
 // named twice counts once.
 func (h *hub) publish(receivers []channelKey, body string, expiry time.Duration, from sender) string {
+	return h.publishWith(extras{}, receivers, body, expiry, from)
+}
+
+// publishWith is publish for a message with extras.
+func (h *hub) publishWith(x extras, receivers []channelKey, body string, expiry time.Duration, from sender) string {
 	receivers = distinct(receivers)
 	h.mu.Lock()
 	defer h.unlock()
@@ -80,19 +86,33 @@ func (h *hub) publish(receivers []channelKey, body string, expiry time.Duration,
 	}
 	h.seq++
 	m := newMessage(h.epoch, h.seq, body, min(max(expiry, 0), maxExpiry), now, from)
+	m.extras = x
+	copies := h.address(m, receivers, now)
 	h.stats.Published++
 	if m.expiry > 0 {
 		h.stats.Stored++
-		for _, key := range receivers {
-			h.store(key, m, now)
+		for i, key := range receivers {
+			h.store(key, copies[i], now)
 		}
 	}
-	for _, key := range receivers {
+	for i, key := range receivers {
 		for _, s := range slices.Clone(h.subs[key]) {
-			s.deliver(m)
+			s.deliver(copies[i])
 		}
 	}
 	return m.mid
+}
+
+// address makes a copy of the message for each of its receivers.
+func (h *hub) address(m *message, receivers []channelKey, now time.Time) []*message {
+	copies := make([]*message, len(receivers))
+	for i, key := range receivers {
+		c := *m
+		c.channel = key.id
+		c.tag, c.number = h.tagger.next(key, now)
+		copies[i] = &c
+	}
+	return copies
 }
 
 func distinct(keys []channelKey) []channelKey {

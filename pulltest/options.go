@@ -1,6 +1,7 @@
 package pulltest
 
 import (
+	"math"
 	"net/http"
 	"time"
 )
@@ -12,6 +13,13 @@ type options struct {
 	network       *Network
 	key           string
 	seed          string
+	dialect       *dialect
+	textPing      time.Duration
+	tokenLife     time.Duration
+	noSockets     bool
+	noPolls       bool
+	shared        bool
+	clientID      string // in shared mode
 	pingInterval  time.Duration
 	gather        time.Duration
 	handover      time.Duration
@@ -20,10 +28,16 @@ type options struct {
 	middleware    func(http.Handler) http.Handler
 }
 
+// unset stands for an interval that no option has set.
+const unset = time.Duration(math.MinInt64)
+
 func newOptions(opts []Option) *options {
 	o := &options{
 		key:          "pulltest-secret-key",
-		pingInterval: 120 * time.Second,
+		dialect:      dialectOf(4),
+		pingInterval: unset,
+		textPing:     unset,
+		tokenLife:    24 * time.Hour,
 		gather:       400 * time.Millisecond,
 		handover:     2 * time.Millisecond,
 		hold:         40 * time.Second,
@@ -31,7 +45,24 @@ func newOptions(opts []Option) *options {
 	for _, opt := range opts {
 		opt(o)
 	}
+	o.complete()
 	return o
+}
+
+// complete sets what depends on several options.
+func (o *options) complete() {
+	if o.pingInterval == unset {
+		o.pingInterval = o.dialect.pingInterval
+	}
+	if o.textPing == unset {
+		o.textPing = o.dialect.textPing
+	}
+	if o.shared {
+		o.clientID = randomID()[:12]
+		if o.seed != "" {
+			o.clientID = md5hex(o.seed + " client")[:12]
+		}
+	}
 }
 
 // WithNetwork makes the portal listen on a network in memory, as
@@ -42,7 +73,7 @@ func WithNetwork(n *Network) Option {
 }
 
 // WithPingInterval sets how often the push server pings its websockets; the
-// default is 120 s. With 0 only [Portal.Ping] does; a bubble in which all is
+// default is 120 s, and never in versions 1 and 2. With 0 only [Portal.Ping] does; a bubble in which all is
 // blocked for good then ends with a report of the deadlock, where the timer
 // would keep virtual time running.
 func WithPingInterval(d time.Duration) Option {
@@ -50,14 +81,14 @@ func WithPingInterval(d time.Duration) Option {
 }
 
 // WithGather sets how long the push server gathers messages for a websocket
-// after a frame it sent at once; the default is 400 ms. With 0 each message is
-// a frame of its own.
+// after a frame it sent at once; the default is 400 ms. With 0, and always in
+// versions 1 and 2, each message is a frame of its own.
 func WithGather(d time.Duration) Option {
 	return func(o *options) { o.gather = d }
 }
 
 // WithHandover sets the time between the history read and the registration of
-// a subscriber that sent a mid; the default is 2 ms. What is published in
+// a subscriber that sent a mid, or a time; the default is 2 ms. What is published in
 // between is kept but not sent to it.
 func WithHandover(d time.Duration) Option {
 	return func(o *options) { o.handover = d }
@@ -80,8 +111,8 @@ func WithKey(key string) Option {
 }
 
 // WithChannels makes the channel ids the same in every run. The application's
-// private channel has the private id md5(seed) and the public id md5(seed +
-// "public"). By default all ids are random.
+// private channel has the private id md5(seed) and, from version 4 on, the
+// public id md5(seed + "public"). By default all ids are random.
 func WithChannels(seed string) Option {
 	return func(o *options) { o.seed = seed }
 }

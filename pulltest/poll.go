@@ -7,9 +7,9 @@ import (
 
 // poll is one long poll that hangs.
 type poll struct {
+	subscription
 	hub    *hub
 	raw    *serverConn
-	binary bool
 	done   bool // guarded by hub.mu: answered, or given up
 	answer chan pollAnswer
 }
@@ -42,18 +42,18 @@ func (p *poll) finish(a pollAnswer) {
 	p.answer <- a
 }
 
-// servePoll answers with the history after mid at once, never registered; else
+// servePoll answers with the history asked for at once, never registered; else
 // it hangs until the first live message or the end of its time.
-func (s *pushServer) servePoll(w http.ResponseWriter, r *http.Request, channels []channelID, mid string) {
+func (s *pushServer) servePoll(w http.ResponseWriter, r *http.Request, sub subscription) {
 	p := &poll{
-		hub:    s.hub,
-		raw:    rawConn(r),
-		binary: r.URL.Query().Get("binaryMode") == "true",
-		answer: make(chan pollAnswer, 1),
+		subscription: sub,
+		hub:          s.hub,
+		raw:          rawConn(r),
+		answer:       make(chan pollAnswer, 1),
 	}
 	end := time.NewTimer(s.opts.hold)
 	defer end.Stop()
-	missed, ok := p.open(channels, mid, s.opts.handover <= 0)
+	missed, ok := p.open(s.opts.handover <= 0)
 	if !ok {
 		p.raw.abort()
 		return
@@ -63,8 +63,8 @@ func (s *pushServer) servePoll(w http.ResponseWriter, r *http.Request, channels 
 		p.write(w, pollAnswer{messages: missed})
 		return
 	}
-	if mid != "" && s.opts.handover > 0 {
-		if sleep(r.Context(), s.opts.handover) != nil || !p.register(channels) {
+	if p.from.asksHistory() && s.opts.handover > 0 {
+		if sleep(r.Context(), s.opts.handover) != nil || !p.register() {
 			return
 		}
 	}
@@ -72,14 +72,14 @@ func (s *pushServer) servePoll(w http.ResponseWriter, r *http.Request, channels 
 	case a := <-p.answer:
 		p.write(w, a)
 	case <-end.C:
-		p.timeout(w, channels, mid)
+		p.timeout(w)
 	case <-r.Context().Done():
 	}
 }
 
-// open reads the history after mid. It registers the poll in the same moment
-// if there is no mid, or nothing was found and there is no handover.
-func (p *poll) open(channels []channelID, mid string, atOnce bool) (missed []*message, ok bool) {
+// open reads the history asked for. It registers the poll in the same moment
+// if none is, or nothing was found and there is no handover.
+func (p *poll) open(atOnce bool) (missed []*message, ok bool) {
 	h := p.hub
 	h.mu.Lock()
 	defer h.unlock()
@@ -88,28 +88,28 @@ func (p *poll) open(channels []channelID, mid string, atOnce bool) (missed []*me
 	}
 	h.stats.Polls++
 	h.polls[p] = struct{}{}
-	if mid == "" {
-		h.register(p, channels)
+	if !p.from.asksHistory() {
+		h.register(p, p.channels)
 		return nil, true
 	}
 	h.stats.PollsWithMid++
-	missed = h.after(mid, channels)
+	missed = p.dialect.history(h, p.from, p.channels)
 	h.stats.Replayed += len(missed)
 	h.stats.Sent += len(missed)
 	if len(missed) == 0 && atOnce {
-		h.register(p, channels)
+		h.register(p, p.channels)
 	}
 	return missed, true
 }
 
-func (p *poll) register(channels []channelID) bool {
+func (p *poll) register() bool {
 	h := p.hub
 	h.mu.Lock()
 	defer h.unlock()
 	if h.closed || p.done {
 		return false
 	}
-	h.register(p, channels)
+	h.register(p, p.channels)
 	return true
 }
 
@@ -127,22 +127,19 @@ func (p *poll) write(w http.ResponseWriter, a pollAnswer) {
 		writeText(w, a.refused.status(), a.refused.Error())
 		return
 	}
-	if p.binary {
-		w.Header().Set("Content-Type", "application/octet-stream")
-		w.Write(binaryFrame(a.messages))
-		return
-	}
-	w.Header().Set("Content-Type", "text/plain")
-	w.Write(textFrame(a.messages, time.Now()))
+	w.Header().Set("Content-Type", p.framing.media)
+	p.dialect.answerHead(w.Header(), a.messages)
+	w.Write(p.framing.encode(a.messages, time.Now()))
 }
 
 // timeout answers 304, unless a message came in the last moment.
-func (p *poll) timeout(w http.ResponseWriter, channels []channelID, mid string) {
+func (p *poll) timeout(w http.ResponseWriter) {
 	p.hub.mu.Lock()
 	p.done = true
 	p.hub.unregister(p)
-	if mid == "" {
-		mid = p.hub.newest(channels)
+	last := p.from.mid
+	if last == "" {
+		last = p.hub.newest(p.channels)
 	}
 	p.hub.unlock()
 	select {
@@ -154,7 +151,6 @@ func (p *poll) timeout(w http.ResponseWriter, channels []channelID, mid string) 
 	header := w.Header()
 	// net/http drops the canonical Content-Type of a 304; a push server sends it.
 	header["content-type"] = []string{"text/plain"}
-	header.Set("Expires", "Thu, 01 Jan 1973 11:11:01 GMT")
-	header.Set("Last-Message-Id", mid)
+	p.dialect.timeoutHead(header, last, time.Now())
 	w.WriteHeader(http.StatusNotModified)
 }

@@ -19,7 +19,7 @@ import (
 const pushPath = "/push"
 
 // Portal is a Bitrix24 portal: its REST methods for the pull API and one push
-// server of version 4, over https and wss. All methods can be called
+// server, over https and wss. All methods can be called
 // concurrently.
 type Portal struct {
 	opts     *options
@@ -58,7 +58,7 @@ func NewPortal(opts ...Option) *Portal {
 	p.url = "https://" + host
 	p.leaf = cert.Leaf
 	p.client = newClient(o.network, &tls.Config{RootCAs: roots})
-	p.config = newConfigBook(p.url+pushPath, p.push.signer, o.seed)
+	p.config = newConfigBook(p.url+pushPath, p.push.signer, o)
 	p.server = &http.Server{
 		Handler:     p.handler(),
 		ConnContext: withRawConn,
@@ -70,8 +70,9 @@ func NewPortal(opts ...Option) *Portal {
 		Certificates: []tls.Certificate{cert},
 		NextProtos:   []string{"http/1.1"},
 	}))
-	p.open.Add(1)
-	go p.pingLoop()
+	p.open.Add(2)
+	go p.every(o.pingInterval, p.Ping)
+	go p.every(o.textPing, p.textPing)
 	return p
 }
 
@@ -170,8 +171,8 @@ func (p *Portal) Close() {
 func (p *Portal) URL() string { return p.url }
 
 // PushURL is the base of the push server's paths, no trailing slash. Below it
-// are /sub/ for subscribers, /rest/ for clients that publish, /pub/ for the
-// portal and /server-stat.
+// are /sub/ for subscribers, /subws/ for their websockets as well, /rest/ for
+// clients that publish, from version 4 on, /pub/ for the portal and /server-stat.
 func (p *Portal) PushURL() string { return p.url + pushPath }
 
 // Webhook is the URL of an incoming webhook of user 1, to which method names
@@ -238,9 +239,10 @@ func (p *Portal) CloseWebSockets(code int, reason string) int {
 	return n
 }
 
-// Ping pings every websocket, as the push server's timer does: what was being
-// gathered for it is dropped, nothing is sent to it until its pong arrives,
-// and one that still owes a pong is dropped without a close frame.
+// Ping pings every websocket, as the push server's timer does. From version 4
+// on what was being gathered for it is dropped, nothing is sent to it until its
+// pong arrives, and one that still owes a pong is dropped without a close frame;
+// version 3 sends on and drops those who owe two, versions 1 and 2 drop nobody.
 func (p *Portal) Ping() {
 	h := p.push.hub
 	h.mu.Lock()
@@ -250,17 +252,27 @@ func (p *Portal) Ping() {
 	}
 }
 
-func (p *Portal) pingLoop() {
+func (p *Portal) textPing() {
+	h := p.push.hub
+	h.mu.Lock()
+	defer h.unlock()
+	for c := range h.sockets {
+		c.textPing()
+	}
+}
+
+// every calls f at an interval until the portal is closed; an interval of 0 never.
+func (p *Portal) every(d time.Duration, f func()) {
 	defer p.open.Done()
-	if p.opts.pingInterval <= 0 {
+	if d <= 0 {
 		return
 	}
-	ticker := time.NewTicker(p.opts.pingInterval)
+	ticker := time.NewTicker(d)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			p.Ping()
+			f()
 		case <-p.quit:
 			return
 		}

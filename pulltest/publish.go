@@ -43,6 +43,7 @@ var (
 	errPrivateChannel     = &pushError{4020, "Private channel is not allowed."}
 	errInvalidSignature   = &pushError{4021, "Channel has an invalid signature."}
 	errTooManyConnections = &pushError{4029, "Too many connections"}
+	errWrongClient        = &pushError{4036, "Wrong client id."}
 )
 
 // publisher is who sends a RequestBatch.

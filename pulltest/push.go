@@ -14,15 +14,17 @@ import (
 
 var midPattern = regexp.MustCompile(`^[0-9]{26}$`)
 
-// pushServer is the HTTP side of one push server process of version 4. Its
-// paths are relative to the push server's base URL:
+// pushServer is the HTTP side of one push server process. Its paths are
+// relative to the push server's base URL:
 //
 //	sub          subscribers: websockets and long polls
+//	subws        subscribers: websockets
 //	rest         clients publish, untrusted
 //	pub          the portal publishes, trusted
 //	server-stat  the portal asks for the state of the processes
 type pushServer struct {
 	hub     *hub
+	dialect *dialect
 	signer  signer
 	opts    *options
 	started time.Time
@@ -31,6 +33,7 @@ type pushServer struct {
 func newPushServer(o *options) *pushServer {
 	return &pushServer{
 		hub:     newHub(o.gather),
+		dialect: o.dialect,
 		signer:  signer{key: []byte(o.key)},
 		opts:    o,
 		started: time.Now(),
@@ -43,9 +46,9 @@ func (s *pushServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case path == "sub" && r.Method == http.MethodOptions:
 		s.serveOptions(w)
-	case path == "sub" && r.Method == http.MethodGet:
+	case (path == "sub" || path == "subws") && r.Method == http.MethodGet:
 		s.serveSub(w, r)
-	case path == "rest" && r.Method == http.MethodPost:
+	case path == "rest" && s.dialect.publicIDs && r.Method == http.MethodPost:
 		s.serveRest(w, r)
 	case path == "pub" && r.Method == http.MethodPost:
 		s.servePub(w, r)
@@ -67,32 +70,55 @@ func (s *pushServer) serveOptions(w http.ResponseWriter) {
 	writeText(w, http.StatusOK, "")
 }
 
+// subscription is what a subscriber asked for.
+type subscription struct {
+	dialect  *dialect
+	channels []channelID
+	from     position
+	framing  *framing
+	refused  *pushError // if set, a websocket is closed at once
+}
+
 func (s *pushServer) serveSub(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
 	upgrade := websocket.IsWebSocketUpgrade(r)
-	if upgrade && r.URL.Path != "/sub/" {
+	switch path := r.URL.Path; {
+	case upgrade && (s.opts.noSockets || path != "/sub/" && path != "/subws/"),
+		!upgrade && strings.HasPrefix(path, "/subws"):
 		writeText(w, http.StatusBadRequest, "Bad Request")
 		return
-	}
-	channels, err := s.signer.parse(query.Get("CHANNEL_ID"), false)
-	if err != nil {
-		s.hub.count(func(st *Stats) { st.Refused++ })
-		if upgrade {
-			writeText(w, http.StatusBadRequest, errWrongChannel.reason)
-		} else {
-			writeText(w, http.StatusBadRequest, errWrongChannel.Error())
-		}
+	case !upgrade && s.opts.noPolls:
+		writeText(w, http.StatusNotFound, "Not Found")
 		return
 	}
-	mid := query.Get("mid")
-	if !midPattern.MatchString(mid) {
-		mid = ""
+	sub, err := s.subscribe(r, !upgrade)
+	if err != nil || sub.refused != nil {
+		s.hub.count(func(st *Stats) { st.Refused++ })
 	}
-	if upgrade {
-		s.serveSocket(w, r, channels, mid)
-	} else {
-		s.servePoll(w, r, channels, mid)
+	switch {
+	case err != nil:
+		s.dialect.refuseChannel(w, upgrade)
+	case upgrade:
+		s.serveSocket(w, r, sub)
+	case sub.refused != nil:
+		refuse(w, sub.refused)
+	default:
+		s.servePoll(w, r, sub)
 	}
+}
+
+func (s *pushServer) subscribe(r *http.Request, poll bool) (sub subscription, err error) {
+	query := r.URL.Query()
+	sub = subscription{
+		dialect: s.dialect,
+		from:    s.dialect.position(r.URL.RawQuery),
+		framing: s.dialect.framing(query, poll),
+	}
+	if id := s.opts.clientID; id != "" && query.Get("clientId") != id {
+		sub.refused = errWrongClient
+		return sub, nil
+	}
+	sub.channels, err = s.dialect.parseChannels(s.signer, query, time.Now())
+	return sub, err
 }
 
 // serveRest takes a RequestBatch of a client, whose channel is in CHANNEL_ID.
@@ -127,12 +153,12 @@ func (s *pushServer) servePub(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	query := r.URL.Query()
-	if query.Get("binaryMode") == "true" {
+	if s.dialect.publicIDs && query.Get("binaryMode") == "true" {
 		s.serveBatch(w, body, backend)
 		return
 	}
 	accept(w)
-	channels, err := s.signer.parse(query.Get("CHANNEL_ID"), true)
+	channels, err := s.dialect.parsePub(s.signer, query.Get("CHANNEL_ID"))
 	if err != nil {
 		return
 	}
@@ -168,7 +194,7 @@ func (s *pushServer) serveInfos(w http.ResponseWriter, r *http.Request) {
 		Subscribers int    `json:"subscribers"`
 	}
 	infos := []info{}
-	if channels, err := s.signer.parse(r.URL.Query().Get("CHANNEL_ID"), true); err == nil {
+	if channels, err := s.dialect.parsePub(s.signer, r.URL.Query().Get("CHANNEL_ID")); err == nil {
 		s.hub.mu.Lock()
 		for _, c := range channels {
 			if n := s.hub.online(channelKey{c.private, true}); n > 0 {

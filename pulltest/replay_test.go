@@ -22,7 +22,7 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// recording is what a real push server of version 4 answered.
+// recording is what a real push server answered.
 type recording struct {
 	Case    string            `json:"case"`
 	Method  string            `json:"method"`
@@ -95,22 +95,29 @@ var stages = map[string]stage{
 	"ws_wrong_channel":      {},
 }
 
-// TestRecordings sends what was sent to a real server and compares every byte
-// of the answers but ids and times.
-func TestRecordings(t *testing.T) {
-	files, err := filepath.Glob("../testdata/pushserver/*.json")
+func recordings(t *testing.T, server string) []recording {
+	t.Helper()
+	files, err := filepath.Glob("../testdata/" + server + "/*.json")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no recordings: %v", err)
 	}
-	for _, name := range files {
+	list := make([]recording, len(files))
+	for i, name := range files {
 		data, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var rec recording
-		if err := json.Unmarshal(data, &rec); err != nil {
+		if err := json.Unmarshal(data, &list[i]); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+	}
+	return list
+}
+
+// TestRecordings sends what was sent to a real server and compares every byte
+// of the answers but ids and times.
+func TestRecordings(t *testing.T) {
+	for _, rec := range recordings(t, "pushserver") {
 		t.Run(rec.Case, func(t *testing.T) {
 			st, known := stages[rec.Case]
 			if !known {

@@ -3,6 +3,7 @@ package pulltest
 import (
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -17,19 +18,19 @@ const (
 
 // socket is one websocket of a subscriber.
 type socket struct {
-	hub      *hub
-	ws       *websocket.Conn
-	raw      *serverConn
-	channels []channelID
-	binary   bool
-	out      *outbox
+	subscription
+	hub *hub
+	ws  *websocket.Conn
+	raw *serverConn
+	out *outbox
 
 	// guarded by hub.mu
-	closing   bool
-	awaiting  bool // the pong
-	gathering *time.Timer
-	gathered  []*message
-	handover  *time.Timer
+	closing    bool
+	awaiting   int  // pongs
+	textPinged bool // and the pong is missing
+	gathering  *time.Timer
+	gathered   []*message
+	handover   *time.Timer
 }
 
 var upgrader = websocket.Upgrader{
@@ -37,17 +38,15 @@ var upgrader = websocket.Upgrader{
 }
 
 // serveSocket upgrades the request and serves the websocket until it ends.
-// Without mid it is registered before the client can see the 101.
-func (s *pushServer) serveSocket(w http.ResponseWriter, r *http.Request, channels []channelID, mid string) {
-	query := r.URL.Query()
+// If it asks for no history it is registered before the client can see the 101.
+func (s *pushServer) serveSocket(w http.ResponseWriter, r *http.Request, sub subscription) {
 	c := &socket{
-		hub:      s.hub,
-		raw:      rawConn(r),
-		channels: channels,
-		binary:   query.Get("binaryMode") == "true",
-		out:      newOutbox(),
+		subscription: sub,
+		hub:          s.hub,
+		raw:          rawConn(r),
+		out:          newOutbox(),
 	}
-	if !c.open(mid == "") {
+	if !c.open() {
 		c.raw.abort()
 		return
 	}
@@ -64,8 +63,11 @@ func (s *pushServer) serveSocket(w http.ResponseWriter, r *http.Request, channel
 		defer close(written)
 		c.write()
 	}()
-	if mid != "" {
-		c.replay(mid, s.opts.handover)
+	switch {
+	case c.refused != nil:
+		c.close(c.refused.code, c.refused.Error())
+	case c.from.asksHistory():
+		c.replay(s.opts.handover)
 	}
 	c.read(s)
 	c.detach()
@@ -75,7 +77,7 @@ func (s *pushServer) serveSocket(w http.ResponseWriter, r *http.Request, channel
 	linger.Stop()
 }
 
-func (c *socket) open(register bool) bool {
+func (c *socket) open() bool {
 	h := c.hub
 	h.mu.Lock()
 	defer h.unlock()
@@ -84,7 +86,7 @@ func (c *socket) open(register bool) bool {
 	}
 	h.stats.WebSockets++
 	h.sockets[c] = struct{}{}
-	if register {
+	if c.refused == nil && !c.from.asksHistory() {
 		h.register(c, c.channels)
 	}
 	return true
@@ -92,14 +94,14 @@ func (c *socket) open(register bool) bool {
 
 // replay reads the history, and a moment later sends it and registers the
 // websocket: what is published in between is not sent.
-func (c *socket) replay(mid string, handover time.Duration) {
+func (c *socket) replay(handover time.Duration) {
 	h := c.hub
 	h.mu.Lock()
 	defer h.unlock()
 	if c.closing {
 		return
 	}
-	missed := h.after(mid, c.channels)
+	missed := c.dialect.history(h, c.from, c.channels)
 	if handover <= 0 {
 		c.join(missed)
 		return
@@ -146,11 +148,11 @@ func (c *socket) deliver(m *message) {
 }
 
 // send sends at once, or gathers while the previous frame is less than the
-// gathering time ago. Nothing is sent while a pong is awaited.
+// gathering time ago. Nothing is sent in the hole of a ping.
 func (c *socket) send(messages []*message) {
 	switch {
 	case c.closing:
-	case c.awaiting:
+	case c.inHole():
 		c.hub.stats.DroppedByPing += len(messages)
 	case c.gathering != nil:
 		c.gathered = append(c.gathered, messages...)
@@ -161,8 +163,10 @@ func (c *socket) send(messages []*message) {
 	}
 }
 
+func (c *socket) inHole() bool { return c.dialect.pingHole && c.awaiting > 0 }
+
 func (c *socket) startGathering() {
-	if c.hub.gather <= 0 {
+	if c.hub.gather <= 0 || c.framing.single {
 		return
 	}
 	var timer *time.Timer
@@ -199,21 +203,28 @@ func (c *socket) push(f outFrame) {
 	}
 }
 
-// ping asks for a pong, or drops the connection that owes one since the last ping.
+// ping asks for a pong, or drops the connection that owes too many.
 func (c *socket) ping() {
 	h := c.hub
 	switch {
 	case c.closing:
-	case c.awaiting:
-		h.stats.PingTimeouts++
-		c.leave()
-		h.doomed = append(h.doomed, c.raw.hangUp)
+	case c.dialect.patience > 0 && c.awaiting >= c.dialect.patience:
+		c.drop()
 	default:
-		h.stats.DroppedByPing += c.stopGathering()
+		if c.dialect.pingHole {
+			h.stats.DroppedByPing += c.stopGathering()
+		}
 		h.stats.Pings++
-		c.awaiting = true
+		c.awaiting++
 		c.push(outFrame{kind: websocket.PingMessage})
 	}
+}
+
+// drop ends a connection that owes a pong. The caller holds hub.mu.
+func (c *socket) drop() {
+	c.hub.stats.PingTimeouts++
+	c.leave()
+	c.hub.doomed = append(c.hub.doomed, c.raw.hangUp)
 }
 
 // shut sends a close frame after what is queued. The caller holds hub.mu.
@@ -244,38 +255,46 @@ func (c *socket) write() {
 		if !ok {
 			return
 		}
-		kind, data := f.kind, f.data
-		if f.messages != nil {
-			kind, data = c.encode(f.messages)
-		}
-		if err := c.ws.WriteMessage(kind, data); err != nil {
+		if err := c.writeFrame(f); err != nil {
 			c.raw.abort()
 			return
 		}
-		if kind == websocket.CloseMessage {
+		if f.kind == websocket.CloseMessage {
 			c.ws.SetReadDeadline(time.Now().Add(closeWait))
 			return
 		}
 	}
 }
 
-func (c *socket) encode(messages []*message) (kind int, data []byte) {
-	if c.binary {
-		return websocket.BinaryMessage, binaryFrame(messages)
+func (c *socket) writeFrame(f outFrame) error {
+	if f.messages == nil {
+		return c.ws.WriteMessage(f.kind, f.data)
 	}
-	return websocket.TextMessage, textFrame(messages, time.Now())
+	size := len(f.messages)
+	if c.framing.single {
+		size = 1
+	}
+	for part := range slices.Chunk(f.messages, size) {
+		if err := c.ws.WriteMessage(c.framing.kind, c.framing.encode(part, time.Now())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // read takes what the client sends until the connection ends.
 func (c *socket) read(s *pushServer) {
 	c.ws.SetPingHandler(func(data string) error {
+		if c.dialect.emptyPong {
+			data = ""
+		}
 		c.out.push(outFrame{kind: websocket.PongMessage, data: []byte(data)})
 		return nil
 	})
 	c.ws.SetPongHandler(func(string) error {
 		c.hub.mu.Lock()
 		defer c.hub.unlock()
-		c.awaiting = false
+		c.awaiting = 0
 		return nil
 	})
 	c.ws.SetCloseHandler(func(code int, _ string) error {
@@ -296,15 +315,15 @@ func (c *socket) read(s *pushServer) {
 			io.Copy(io.Discard, reader) // closing with unread bytes would reset the connection
 			continue
 		}
-		if c.binary {
-			c.handle(s, data)
+		if c.framing.take != nil {
+			c.framing.take(c, s, data)
 		}
 	}
 }
 
-// handle executes a client's RequestBatch. Success is answered only where
+// takeBatch executes a client's RequestBatch. Success is answered only where
 // there is something to say.
-func (c *socket) handle(s *pushServer, data []byte) {
+func (c *socket) takeBatch(s *pushServer, data []byte) {
 	c.hub.mu.Lock()
 	closing := c.closing
 	c.hub.mu.Unlock()
@@ -322,7 +341,12 @@ func (c *socket) handle(s *pushServer, data []byte) {
 	}
 	c.hub.mu.Lock()
 	defer c.hub.unlock()
-	if !c.closing && !c.awaiting {
-		c.push(outFrame{kind: websocket.BinaryMessage, data: answer})
+	c.answer(websocket.BinaryMessage, answer)
+}
+
+// answer sends what a client asked for; no data is no answer. The caller holds hub.mu.
+func (c *socket) answer(kind int, data []byte) {
+	if data != nil && !c.closing && !c.inHole() {
+		c.push(outFrame{kind: kind, data: data})
 	}
 }

@@ -5,7 +5,7 @@ type Stats struct {
 	Configs       int // answered calls of pull.application.config.get and pull.config.get
 	WebSockets    int // websockets accepted
 	Polls         int // long polls with a valid channel id
-	PollsWithMid  int // of these, those with a valid mid
+	PollsWithMid  int // of these, those with a valid mid, or a time in versions 1 and 2
 	Connections   int // websockets and polls open now
 	Published     int // messages that got an id
 	Stored        int // of these, those kept for the history
@@ -14,7 +14,10 @@ type Stats struct {
 	DroppedByPing int // messages not sent because a ping was under way
 	Pings         int // pings sent
 	PingTimeouts  int // websockets dropped because a pong was missing
-	Refused       int // websockets and polls refused for their channel id
+	TextPings     int // bare text pings sent (version 5)
+	Pongs         int // bare text pongs received
+	Acknowledged  int // acknowledgements of messages received (version 5)
+	Refused       int // websockets and polls refused for their channel id, token or client id
 	Evicted       int // connections thrown out by a newer one (4029)
 }
 

@@ -1,0 +1,65 @@
+package pulltest
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// dialect is what push servers of different versions do differently.
+type dialect struct {
+	version       int
+	publicIDs     bool          // private channels have public ids, and clients may publish
+	tokens        bool          // the config has a jwt, which stands for the channels
+	extraChannel  bool          // the extra object of a portal's event names the channel
+	socketPath    string        // of websockets in the config
+	pingInterval  time.Duration // unless an option sets it
+	textPing      time.Duration // the same for bare text pings
+	patience      int           // so many pongs missing at a ping drop a websocket; 0: never
+	pingHole      bool          // nothing is sent between a ping and its pong
+	emptyPong     bool          // a client's ping is answered without its payload
+	channelID     func(signer, channelID) string
+	parseChannels func(s signer, query url.Values, now time.Time) ([]channelID, error)
+	parsePub      func(s signer, param string) ([]channelID, error) // CHANNEL_ID of the portal itself
+	refuseChannel func(w http.ResponseWriter, upgrade bool)
+	position      func(rawQuery string) position
+	history       func(*hub, position, []channelID) []*message // the caller holds hub.mu
+	framing       func(query url.Values, poll bool) *framing
+	answerHead    func(http.Header, []*message)                   // of a poll's 200
+	timeoutHead   func(h http.Header, last string, now time.Time) // of a poll's 304
+}
+
+// framing says how the messages for one connection are written, and what is
+// done with the frames of its client.
+type framing struct {
+	kind     int    // websocket message type
+	media    string // Content-Type of a poll's answer
+	single   bool   // a websocket gets each message in a frame of its own
+	textPing bool   // a bare text ping is sent now and then
+	encode   func(messages []*message, now time.Time) []byte
+	take     func(c *socket, s *pushServer, data []byte) // nil: ignored
+}
+
+// position is where a subscriber wants to go on from; the zero one asks for no history.
+type position struct {
+	mid  string    // version 3 and later
+	time time.Time // versions 1 and 2
+	tag  int       // the same; -1: after all of that second
+}
+
+func (p position) asksHistory() bool { return p.mid != "" || !p.time.IsZero() }
+
+func dialectOf(version int) *dialect {
+	switch version {
+	case 1, 2:
+		return nginxDialect(version)
+	case 3:
+		return textDialect()
+	case 4:
+		return protoDialect()
+	case 5:
+		return rpcDialect()
+	}
+	panic(fmt.Sprintf("pulltest: there is no push server of version %d, only 1 to 5", version))
+}

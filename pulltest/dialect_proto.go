@@ -1,0 +1,66 @@
+package pulltest
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// protoDialect is a push server of version 4: protobuf both ways, and public
+// ids by which clients publish.
+func protoDialect() *dialect {
+	return &dialect{
+		version:      4,
+		publicIDs:    true,
+		socketPath:   "/sub/",
+		pingInterval: 120 * time.Second,
+		patience:     1,
+		pingHole:     true,
+		channelID:    signer.channel,
+		parseChannels: func(s signer, query url.Values, _ time.Time) ([]channelID, error) {
+			return s.parse(query.Get("CHANNEL_ID"), false)
+		},
+		parsePub:      func(s signer, param string) ([]channelID, error) { return s.parse(param, true) },
+		refuseChannel: protoRefusal,
+		position:      midPosition,
+		history:       (*hub).afterPosition,
+		framing:       protoFraming,
+		answerHead:    func(http.Header, []*message) {},
+		timeoutHead:   midTimeoutHead,
+	}
+}
+
+func protoRefusal(w http.ResponseWriter, upgrade bool) {
+	if upgrade {
+		writeText(w, http.StatusBadRequest, errWrongChannel.reason)
+		return
+	}
+	refuse(w, errWrongChannel)
+}
+
+// protoFraming is protobuf for those who ask for it. In text framing the server
+// stamps tag and time when it sends, not when the message was published, and
+// ignores what clients send.
+func protoFraming(query url.Values, _ bool) *framing {
+	if query.Get("binaryMode") == "true" {
+		return &framing{
+			kind:   websocket.BinaryMessage,
+			media:  "application/octet-stream",
+			encode: func(messages []*message, _ time.Time) []byte { return binaryFrame(messages) },
+			take:   (*socket).takeBatch,
+		}
+	}
+	return &framing{
+		kind:  websocket.TextMessage,
+		media: "text/plain",
+		encode: func(messages []*message, now time.Time) []byte {
+			return textFrame(messages, func(m *message) string {
+				return fmt.Sprintf(`"id":%d,"mid":"%s","channel":"-","tag":"%d","time":"%s"`,
+					m.seq, m.mid, milliseconds(now), httpTime(now))
+			})
+		},
+	}
+}

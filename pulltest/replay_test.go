@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,11 +152,13 @@ func (r *replay) playHTTP(st stage) {
 	if err != nil {
 		r.Fatal(err)
 	}
+	var publishing sync.WaitGroup
+	defer publishing.Wait()
 	if st.during != nil {
-		go func() {
+		publishing.Go(func() {
 			synctest.Wait()
 			st.during(r)
-		}()
+		})
 	}
 	resp, err := r.p.HTTPClient().Do(req)
 	if err != nil {

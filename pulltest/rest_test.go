@@ -312,5 +312,8 @@ func TestSeededChannels(t *testing.T) {
 			got.PublicID != md5hex("alicepublic")+"."+sign("public:"+md5hex("alicepublic")) {
 			t.Errorf("channel %+v", got)
 		}
-	}, pulltest.WithKey(labKey), pulltest.WithChannels("alice"))
+		if got := readConfig(t, p).ClientID; got != md5hex("alice client")[:12] {
+			t.Errorf("client id %s", got)
+		}
+	}, pulltest.WithKey(labKey), pulltest.WithChannels("alice"), pulltest.WithSharedMode())
 }

@@ -86,7 +86,7 @@ func (c *socket) open() bool {
 	}
 	h.stats.WebSockets++
 	h.sockets[c] = struct{}{}
-	if c.refused == nil && !c.from.asksHistory() {
+	if !c.from.asksHistory() {
 		h.register(c, c.channels)
 	}
 	return true

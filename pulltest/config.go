@@ -9,9 +9,7 @@ import (
 )
 
 const (
-	channelLife = 43205 * time.Second
-	configLife  = 24 * time.Hour
-	atomTime    = "2006-01-02T15:04:05-07:00"
+	atomTime = "2006-01-02T15:04:05-07:00"
 
 	revisionWeb    = 19
 	revisionMobile = 3
@@ -45,6 +43,7 @@ type configBook struct {
 
 	mu       sync.Mutex
 	channels map[string]*portalChannel
+	replaced map[string]*portalChannel // the one before
 	made     map[string]int
 }
 
@@ -53,8 +52,9 @@ func newConfigBook(push string, s signer, o *options) *configBook {
 		push:     push,
 		signer:   s,
 		opts:     o,
-		started:  time.Now(),
+		started:  o.clock.now(),
 		channels: make(map[string]*portalChannel),
+		replaced: make(map[string]*portalChannel),
 		made:     make(map[string]int),
 	}
 	for _, owner := range []string{ofApplication, ofPortal} {
@@ -66,30 +66,44 @@ func newConfigBook(push string, s signer, o *options) *configBook {
 }
 
 func (b *configBook) shared(owner string) portalChannel {
-	return b.channel(owner+" shared", false)
+	return b.channel(sharedName(owner), false)
 }
 
 func (b *configBook) private(owner string, user int) portalChannel {
-	return b.channel(owner+" private "+strconv.Itoa(user), true)
+	return b.channel(privateName(owner, user), true)
 }
+
+func sharedName(owner string) string { return owner + " shared" }
+
+func privateName(owner string, user int) string { return owner + " private " + strconv.Itoa(user) }
 
 // channel returns the living channel of that name; a new one replaces it when
 // its time is over.
 func (b *configBook) channel(name string, public bool) portalChannel {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := time.Now().Truncate(time.Second)
-	c := b.channels[name]
-	if c == nil || !now.Before(c.end) {
-		c = &portalChannel{start: now, end: now.Add(channelLife)}
-		base := b.base(name)
-		c.channelID.private = md5hex(base)
-		if public && b.opts.dialect.publicIDs {
-			c.public = md5hex(base + "public")
-		}
-		b.channels[name] = c
+	return *b.living(name, public)
+}
+
+// living is channel for a caller that holds b.mu.
+func (b *configBook) living(name string, public bool) *portalChannel {
+	if c := b.channels[name]; c != nil && b.opts.clock.now().Truncate(time.Second).Before(c.end) {
+		return c
 	}
-	return *c
+	return b.renew(name, public)
+}
+
+// renew makes a new channel of that name. The caller holds b.mu.
+func (b *configBook) renew(name string, public bool) *portalChannel {
+	now := b.opts.clock.now().Truncate(time.Second)
+	c := &portalChannel{start: now, end: now.Add(b.opts.channelLife)}
+	base := b.base(name)
+	c.channelID.private = md5hex(base)
+	if public && b.opts.dialect.publicIDs {
+		c.public = md5hex(base + "public")
+	}
+	b.replaced[name], b.channels[name] = b.channels[name], c
+	return c
 }
 
 // base is what the ids of a new channel are derived from: with a seed the same
@@ -100,7 +114,7 @@ func (b *configBook) base(name string) string {
 	switch {
 	case b.opts.seed == "":
 		return randomID()
-	case n == 0 && name == ofApplication+" private "+strconv.Itoa(webhookUser):
+	case n == 0 && name == privateName(ofApplication, webhookUser):
 		return b.opts.seed
 	}
 	return b.opts.seed + " " + name + " " + strconv.Itoa(n)
@@ -161,6 +175,7 @@ type configPublicChannel struct {
 // config is the result of pull.application.config.get or, for the portal's own
 // channels, of pull.config.get.
 func (b *configBook) config(owner, hostname string) configResult {
+	now := b.opts.clock.now()
 	shared, private := b.shared(owner), b.private(owner, webhookUser)
 	c := configResult{
 		Server: b.server(hostname),
@@ -170,7 +185,7 @@ func (b *configBook) config(owner, hostname string) configResult {
 			"private": b.describe(private, "private"),
 		},
 		ClientID:       b.opts.clientID,
-		Exp:            time.Now().Add(configLife).Unix(),
+		Exp:            now.Add(b.opts.configLife).Unix(),
 		PublicChannels: false,
 	}
 	if b.opts.dialect.publicIDs {
@@ -180,9 +195,9 @@ func (b *configBook) config(owner, hostname string) configResult {
 		}
 	}
 	if b.opts.dialect.tokens {
-		end := time.Now().Add(b.opts.tokenLife)
+		end := now.Add(b.opts.tokenLife)
 		c.JWT = b.signer.token([]channelID{private.channelID, shared.channelID}, end)
-		c.Exp = end.Unix()
+		c.Exp = min(c.Exp, end.Unix())
 	}
 	return c
 }

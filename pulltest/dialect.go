@@ -18,6 +18,7 @@ type dialect struct {
 	textPing      time.Duration // the same for bare text pings
 	patience      int           // so many pongs missing at a ping drop a websocket; 0: never
 	pingHole      bool          // nothing is sent between a ping and its pong
+	ordered       bool          // a message gets its id and is stored under one lock
 	emptyPong     bool          // a client's ping is answered without its payload
 	channelID     func(signer, channelID) string
 	parseChannels func(s signer, query url.Values, now time.Time) ([]channelID, error)

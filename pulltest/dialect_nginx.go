@@ -19,6 +19,7 @@ func nginxDialect(version int) *dialect {
 		version:      version,
 		extraChannel: version == 1,
 		socketPath:   "/subws/",
+		ordered:      true,
 		emptyPong:    true,
 		channelID:    func(_ signer, c channelID) string { return c.private },
 		parseChannels: func(_ signer, query url.Values, _ time.Time) ([]channelID, error) {
@@ -107,7 +108,7 @@ func nginxFraming(url.Values, bool) *framing {
 		encode: func(messages []*message, _ time.Time) []byte {
 			return textFrame(messages, func(m *message) string {
 				return fmt.Sprintf(`"id":%d,"channel":"%s","tag":"%d","time":"%s"`,
-					m.number, m.channel, m.tag, httpTime(m.created))
+					m.number, m.to.id, m.tag, httpTime(m.created))
 			})
 		},
 	}
@@ -115,7 +116,7 @@ func nginxFraming(url.Values, bool) *framing {
 
 // since returns what the channels keep after a time and a tag, channel by channel.
 func (h *hub) since(p position, channels []channelID) []*message {
-	now := time.Now()
+	now := h.clock.now()
 	var found []*message
 	for _, c := range channels {
 		i := h.index(channelKey{c.private, true}, now)

@@ -102,7 +102,7 @@ func (c *socket) takeRPC(_ *pushServer, data []byte) {
 // the last one. The caller holds hub.mu.
 func (c *socket) textPing() {
 	switch {
-	case c.closing || !c.framing.textPing:
+	case c.closing, !c.framing.textPing, c.hub.faults.is(WebSockets, stalled):
 	case c.textPinged:
 		c.drop()
 	default:

@@ -57,7 +57,7 @@ func textFraming(url.Values, bool) *framing {
 		encode: func(messages []*message, _ time.Time) []byte {
 			return textFrame(messages, func(m *message) string {
 				return fmt.Sprintf(`"id":%d,"mid":"%s","channel":"%s","tag":"%03d","time":"%s"`,
-					m.seq, m.mid, m.channel, milliseconds(m.created), httpTime(m.created))
+					m.seq, m.mid, m.to.id, milliseconds(m.created), httpTime(m.created))
 			})
 		},
 	}

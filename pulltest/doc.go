@@ -11,7 +11,18 @@
 //
 // The portal behaves like a real one where that hurts: what is published
 // between a history read and the registration is not sent live, and from version
-// 4 on a websocket gets nothing between a ping and its pong.
+// 4 on a websocket gets nothing between a ping and its pong. On request it does worse:
+//
+//   - [Portal.Cut], [Portal.CloseWebSockets] and [Portal.RestartServer] end connections.
+//   - [Portal.Misbehave] makes REST, websockets or polls fail, hang or talk nonsense,
+//     until [Portal.Behave].
+//   - [Portal.ReplaceChannel], [Portal.ExpireChannel] and [Portal.ExpireConfig] do what
+//     a portal does with channels that grow old, [WithChannelLife] lets them age sooner,
+//     [Portal.EmitOld] publishes to the one before, [Portal.Control] sends other commands,
+//     and [Portal.EmitAsClient] forges them.
+//   - [WithProcesses] and [WithDisorder] let message ids overtake each other,
+//     [Portal.Silence] makes a process deaf, [Portal.Forget] loses the history,
+//     and [WithClockShift] sets the clocks wrong.
 //
 // [WithVersion] chooses among the push servers that portals have:
 //
@@ -25,6 +36,7 @@
 //
 // Versions 1 to 4 answer what recorded servers of these versions did; version 5
 // follows what the official clients expect of it, and has the holes of version 4.
+// All of the above works in every version, unless it says otherwise.
 //
 // A test of a service that listens with package realtime, on virtual time:
 //

@@ -37,31 +37,39 @@ type Message struct {
 
 // Emit publishes a message as the portal itself does, with the extra object of
 // a portal's events, and returns its mid. The message is stored and handed to
-// the open connections when Emit returns. Versions 1 and 2 send no mid to anyone.
-// It panics if Params, UserParams or Dictionary cannot be marshalled.
+// the open connections when Emit returns, without [WithDisorder]. Versions 1
+// and 2 send no mid to anyone. It panics if Params, UserParams or Dictionary
+// cannot be marshalled.
 func (p *Portal) Emit(m Message) (mid string) {
-	receivers := p.receivers(m.To)
-	body := m.Body
-	if body == "" {
-		params := m.Params
-		if params == nil {
-			params = []any{}
-		}
-		data, err := p.eventBody(m.Module, m.Command, params, receivers)
-		if err != nil {
-			panic(fmt.Sprintf("pulltest: the params of %q are no JSON: %v", m.Command, err))
-		}
-		body = data
-	}
-	x := extras{m.marshal(m.UserParams), m.marshal(m.Dictionary)}
-	expiry := m.Expiry
-	if expiry == 0 {
-		expiry = defaultExpiry
-	}
-	return p.push.hub.publishWith(x, receivers, body, wholeSeconds(expiry), backend.sender())
+	return p.emit(m, p.receivers(m.To))
 }
 
-// marshal is for what stands beside the body; nil stays nil.
+// emit returns the last mid where several channels need several messages.
+func (p *Portal) emit(m Message, receivers []channelKey) (mid string) {
+	for _, keys := range p.audiences(receivers) {
+		mid = p.push.hub.publishWith(m.extras(), keys, p.messageBody(m, keys), m.keep(), backend.sender())
+	}
+	return mid
+}
+
+func (p *Portal) messageBody(m Message, receivers []channelKey) string {
+	if m.Body != "" {
+		return m.Body
+	}
+	params := m.Params
+	if params == nil {
+		params = []any{}
+	}
+	body, err := p.eventBody(m.Module, m.Command, params, receivers)
+	if err != nil {
+		panic(fmt.Sprintf("pulltest: the params of %q are no JSON: %v", m.Command, err))
+	}
+	return body
+}
+
+// extras are what stands beside the body; nil stays nil.
+func (m Message) extras() extras { return extras{m.marshal(m.UserParams), m.marshal(m.Dictionary)} }
+
 func (m Message) marshal(extra any) json.RawMessage {
 	if extra == nil {
 		return nil
@@ -73,24 +81,22 @@ func (m Message) marshal(extra any) json.RawMessage {
 	return data
 }
 
+// keep is how long the message is kept, in whole seconds.
+func (m Message) keep() time.Duration {
+	if m.Expiry == 0 {
+		return defaultExpiry
+	}
+	return wholeSeconds(m.Expiry)
+}
+
 // wholeSeconds is what the protocol can say; a positive expiry stays one.
 func wholeSeconds(d time.Duration) time.Duration {
 	return (d + time.Second - 1).Truncate(time.Second)
 }
 
 func (p *Portal) receivers(to Target) []channelKey {
-	b := p.config
-	switch to {
-	case Shared:
-		return b.shared(ofApplication).keys()
-	case Both:
-		return b.private(ofApplication, webhookUser).keys()
-	case UserPrivate:
-		return b.private(ofPortal, webhookUser).keys()[:1]
-	case UserShared:
-		return b.shared(ofPortal).keys()
-	}
-	return b.private(ofApplication, webhookUser).keys()[:1]
+	name, private := to.channelName()
+	return to.keys(p.config.channel(name, private))
 }
 
 type eventExtra struct {
@@ -111,7 +117,7 @@ func (p *Portal) eventBody(module, command string, params any, receivers []chann
 	if p.opts.dialect.extraChannel && len(receivers) > 0 {
 		channel = receivers[0].id
 	}
-	now := time.Now()
+	now := p.opts.clock.now()
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

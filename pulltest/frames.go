@@ -38,9 +38,9 @@ type message struct {
 	encoded []byte // as protobuf OutgoingMessage
 
 	// what the copy for one channel has of its own
-	channel string
-	tag     int // versions 1 and 2
-	number  uint64
+	to     channelKey
+	tag    int // versions 1 and 2
+	number uint64
 }
 
 func newMessage(epoch int64, seq uint64, body string, expiry time.Duration, now time.Time, from sender) *message {
@@ -54,6 +54,14 @@ func newMessage(epoch int64, seq uint64, body string, expiry time.Duration, now 
 	}
 	m.encoded = m.encode()
 	return m
+}
+
+// broken is the message with a body that is no JSON.
+func (m *message) broken() *message {
+	b := *m
+	b.body = `{"module_id":"broken` + garbage
+	b.encoded = b.encode()
+	return &b
 }
 
 func (m *message) expired(now time.Time) bool {

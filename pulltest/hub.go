@@ -23,31 +23,37 @@ type subscriber interface {
 	evict()
 }
 
-// hub is the state of one push server process and its storage: who listens
+// hub is the state of a push server's processes and their storage: who listens
 // to what, what is kept, which message id comes next.
 type hub struct {
 	gather time.Duration
+	clock  clock
+	faults faults
 
-	mu      sync.Mutex
-	closed  bool
-	epoch   int64 // Unix second of the first publish
-	seq     uint64
-	tagger  tagger
-	kept    map[channelKey]*history
-	subs    map[channelKey][]subscriber
-	sockets map[*socket]struct{}
-	polls   map[*poll]struct{}
-	doomed  []func() // run as soon as the lock is released: they cut connections
-	stats   Stats
+	mu        sync.Mutex
+	closed    bool
+	down      int   // restarts under way: nobody is let in
+	epoch     int64 // Unix second of the first publish
+	pastEpoch int64 // of a Redis that lost its data
+	seq       uint64
+	tagger    tagger
+	kept      map[channelKey]*history
+	sockets   map[*socket]struct{}
+	polls     map[*poll]struct{}
+	doomed    []func() // run as soon as the lock is released: they cut connections
+	stats     Stats
+
+	processes
 }
 
-func newHub(gather time.Duration) *hub {
+func newHub(o *options) *hub {
 	return &hub{
-		gather:  gather,
-		kept:    make(map[channelKey]*history),
-		subs:    make(map[channelKey][]subscriber),
-		sockets: make(map[*socket]struct{}),
-		polls:   make(map[*poll]struct{}),
+		gather:    o.gather,
+		clock:     o.clock,
+		kept:      make(map[channelKey]*history),
+		sockets:   make(map[*socket]struct{}),
+		polls:     make(map[*poll]struct{}),
+		processes: newProcesses(o),
 	}
 }
 
@@ -69,8 +75,9 @@ func (h *hub) unlock() {
 }
 
 // publish gives the message its id, stores it if it is to be kept, and only
-// then sends it to everyone registered for one of the receivers. A receiver
-// named twice counts once.
+// then sends it to everyone registered for one of the receivers. With disorder
+// a message to be kept has only its id when publish returns. A receiver named
+// twice counts once.
 func (h *hub) publish(receivers []channelKey, body string, expiry time.Duration, from sender) string {
 	return h.publishWith(extras{}, receivers, body, expiry, from)
 }
@@ -80,25 +87,23 @@ func (h *hub) publishWith(x extras, receivers []channelKey, body string, expiry 
 	receivers = distinct(receivers)
 	h.mu.Lock()
 	defer h.unlock()
-	now := time.Now()
+	now := h.clock.now()
 	if h.epoch == 0 {
-		h.epoch = now.Unix()
+		h.epoch = max(now.Unix(), h.pastEpoch+1)
 	}
 	h.seq++
 	m := newMessage(h.epoch, h.seq, body, min(max(expiry, 0), maxExpiry), now, from)
 	m.extras = x
 	copies := h.address(m, receivers, now)
 	h.stats.Published++
-	if m.expiry > 0 {
-		h.stats.Stored++
-		for i, key := range receivers {
-			h.store(key, copies[i], now)
-		}
-	}
-	for i, key := range receivers {
-		for _, s := range slices.Clone(h.subs[key]) {
-			s.deliver(copies[i])
-		}
+	by := h.nextPublisher()
+	switch {
+	case m.expiry == 0:
+		h.send(copies)
+	case h.disorder > 0:
+		h.keepLater(by, copies)
+	default:
+		h.keep(copies)
 	}
 	return m.mid
 }
@@ -108,11 +113,21 @@ func (h *hub) address(m *message, receivers []channelKey, now time.Time) []*mess
 	copies := make([]*message, len(receivers))
 	for i, key := range receivers {
 		c := *m
-		c.channel = key.id
+		c.to = key
 		c.tag, c.number = h.tagger.next(key, now)
 		copies[i] = &c
 	}
 	return copies
+}
+
+// keep stores the copies of a message and then sends them.
+func (h *hub) keep(copies []*message) {
+	h.stats.Stored++
+	now := h.clock.now()
+	for _, m := range copies {
+		h.store(m, now)
+	}
+	h.send(copies)
 }
 
 func distinct(keys []channelKey) []channelKey {
@@ -123,42 +138,6 @@ func distinct(keys []channelKey) []channelKey {
 		}
 	}
 	return once
-}
-
-// register makes s hear the channels from now on. A channel with a public id
-// that is full throws out its oldest connection.
-func (h *hub) register(s subscriber, channels []channelID) {
-	for _, c := range channels {
-		if c.public == "" {
-			continue
-		}
-		key := channelKey{c.private, true}
-		for len(h.subs[key]) >= maxConnections {
-			oldest := h.subs[key][0]
-			h.unregister(oldest)
-			oldest.evict()
-		}
-	}
-	for _, c := range channels {
-		for _, key := range c.keys() {
-			if !slices.Contains(h.subs[key], s) {
-				h.subs[key] = append(h.subs[key], s)
-			}
-		}
-	}
-}
-
-func (h *hub) unregister(s subscriber) {
-	for key, list := range h.subs {
-		i := slices.Index(list, s)
-		switch {
-		case i < 0:
-		case len(list) == 1:
-			delete(h.subs, key)
-		default:
-			h.subs[key] = slices.Delete(list, i, i+1)
-		}
-	}
 }
 
 // history is the index of one channel, in mid order.
@@ -177,13 +156,14 @@ func (h *hub) index(key channelKey, now time.Time) *history {
 	return i
 }
 
-func (h *hub) store(key channelKey, m *message, now time.Time) {
-	i := h.index(key, now)
+func (h *hub) store(m *message, now time.Time) {
+	i := h.index(m.to, now)
 	if i == nil {
 		i = &history{born: now, purgeAt: 1024}
-		h.kept[key] = i
+		h.kept[m.to] = i
 	}
-	i.messages = append(i.messages, m)
+	at, _ := slices.BinarySearchFunc(i.messages, m.mid, func(m *message, mid string) int { return strings.Compare(m.mid, mid) })
+	i.messages = slices.Insert(i.messages, at, m)
 	if len(i.messages) >= i.purgeAt {
 		i.messages = slices.DeleteFunc(i.messages, func(m *message) bool { return m.expired(now) })
 		i.purgeAt = max(1024, 2*len(i.messages))
@@ -193,7 +173,7 @@ func (h *hub) store(key channelKey, m *message, now time.Time) {
 // after returns what the channels keep with a greater mid, in mid order. A
 // message kept for two of the channels is returned twice.
 func (h *hub) after(mid string, channels []channelID) []*message {
-	now := time.Now()
+	now := h.clock.now()
 	var found []*message
 	for _, c := range channels {
 		for _, key := range c.keys() {
@@ -221,7 +201,7 @@ func (h *hub) after(mid string, channels []channelID) []*message {
 // newest returns the mid of the newest message of the channels, or "" if there
 // is none or it has expired.
 func (h *hub) newest(channels []channelID) string {
-	now := time.Now()
+	now := h.clock.now()
 	var last *message
 	for _, c := range channels {
 		for _, key := range c.keys() {
@@ -238,9 +218,11 @@ func (h *hub) newest(channels []channelID) string {
 	return last.mid
 }
 
-// online counts the connections registered for an id.
-func (h *hub) online(key channelKey) int {
-	return len(h.subs[key])
+// isDown reports whether the server restarts.
+func (h *hub) isDown() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.down > 0
 }
 
 // close cuts everything and lets nobody in any more.
@@ -266,7 +248,7 @@ func (h *hub) cutPolls() int {
 	n := len(h.polls)
 	for p := range h.polls {
 		p.done = true
-		h.unregister(p)
+		p.process.unregister(p)
 		h.doomed = append(h.doomed, p.raw.abort)
 	}
 	clear(h.polls)

@@ -24,6 +24,12 @@ type options struct {
 	gather        time.Duration
 	handover      time.Duration
 	hold          time.Duration
+	channelLife   time.Duration
+	configLife    time.Duration
+	clock         clock
+	subscribers   int
+	publishers    int
+	disorder      time.Duration
 	webhookConfig bool
 	middleware    func(http.Handler) http.Handler
 }
@@ -41,6 +47,10 @@ func newOptions(opts []Option) *options {
 		gather:       400 * time.Millisecond,
 		handover:     2 * time.Millisecond,
 		hold:         40 * time.Second,
+		channelLife:  43205 * time.Second,
+		configLife:   24 * time.Hour,
+		subscribers:  1,
+		publishers:   1,
 	}
 	for _, opt := range opts {
 		opt(o)
@@ -56,6 +66,9 @@ func (o *options) complete() {
 	}
 	if o.textPing == unset {
 		o.textPing = o.dialect.textPing
+	}
+	if o.dialect.ordered {
+		o.disorder = 0
 	}
 	if o.shared {
 		o.clientID = randomID()[:12]
@@ -99,6 +112,24 @@ func WithLongPollHold(d time.Duration) Option {
 	return func(o *options) { o.hold = d }
 }
 
+// WithChannelLife sets how long a channel lives; the default is 43,205 s. The
+// portal then makes a new one in its place.
+func WithChannelLife(d time.Duration) Option {
+	return func(o *options) { o.channelLife = d }
+}
+
+// WithConfigLife sets how far ahead the exp of a config lies; the default is 24 h.
+// In version 5 it lies no further ahead than [WithTokenLife] says.
+func WithConfigLife(d time.Duration) Option {
+	return func(o *options) { o.configLife = d }
+}
+
+// WithClockShift puts the clocks of the portal and its push server ahead of
+// ours by d, or behind if d is negative: whatever time they tell is off by it.
+func WithClockShift(d time.Duration) Option {
+	return func(o *options) { o.clock = clock(d) }
+}
+
 // WithWebhookConfig answers pull.application.config.get to an incoming webhook
 // too. By default the answer is WRONG_AUTH_TYPE, as from today's portals.
 func WithWebhookConfig() Option {
@@ -118,7 +149,8 @@ func WithChannels(seed string) Option {
 }
 
 // WithHandler puts a handler of the test in front of everything the portal
-// serves, REST and push server, to inject faults: it may answer itself, wait,
+// serves, REST and push server, to inject faults that [Portal.Misbehave] does
+// not know: it may answer itself, wait,
 // or hijack the connection instead of calling next. A handler that waits must
 // give up when the request's context is done, or Close does not return.
 func WithHandler(middleware func(next http.Handler) http.Handler) Option {

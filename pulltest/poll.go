@@ -8,10 +8,11 @@ import (
 // poll is one long poll that hangs.
 type poll struct {
 	subscription
-	hub    *hub
-	raw    *serverConn
-	done   bool // guarded by hub.mu: answered, or given up
-	answer chan pollAnswer
+	hub     *hub
+	process *subscribing
+	raw     *serverConn
+	done    bool // guarded by hub.mu: answered, or given up
+	answer  chan pollAnswer
 }
 
 type pollAnswer struct {
@@ -38,7 +39,7 @@ func (p *poll) finish(a pollAnswer) {
 		return
 	}
 	p.done = true
-	p.hub.unregister(p)
+	p.process.unregister(p)
 	p.answer <- a
 }
 
@@ -68,12 +69,17 @@ func (s *pushServer) servePoll(w http.ResponseWriter, r *http.Request, sub subsc
 			return
 		}
 	}
+	gone, faults := r.Context().Done(), &p.hub.faults
 	select {
 	case a := <-p.answer:
-		p.write(w, a)
+		if faults.unstalled(Polls, gone) {
+			p.write(w, a)
+		}
 	case <-end.C:
-		p.timeout(w)
-	case <-r.Context().Done():
+		if faults.unstalled(Polls, gone) {
+			p.timeout(w)
+		}
+	case <-gone:
 	}
 }
 
@@ -83,13 +89,14 @@ func (p *poll) open(atOnce bool) (missed []*message, ok bool) {
 	h := p.hub
 	h.mu.Lock()
 	defer h.unlock()
-	if h.closed {
+	if h.closed || h.down > 0 {
 		return nil, false
 	}
 	h.stats.Polls++
 	h.polls[p] = struct{}{}
+	p.process = h.deal()
 	if !p.from.asksHistory() {
-		h.register(p, p.channels)
+		p.process.register(p, p.channels)
 		return nil, true
 	}
 	h.stats.PollsWithMid++
@@ -97,7 +104,7 @@ func (p *poll) open(atOnce bool) (missed []*message, ok bool) {
 	h.stats.Replayed += len(missed)
 	h.stats.Sent += len(missed)
 	if len(missed) == 0 && atOnce {
-		h.register(p, p.channels)
+		p.process.register(p, p.channels)
 	}
 	return missed, true
 }
@@ -109,7 +116,7 @@ func (p *poll) register() bool {
 	if h.closed || p.done {
 		return false
 	}
-	h.register(p, p.channels)
+	p.process.register(p, p.channels)
 	return true
 }
 
@@ -118,7 +125,7 @@ func (p *poll) close() {
 	h.mu.Lock()
 	defer h.unlock()
 	p.done = true
-	h.unregister(p)
+	p.process.unregister(p)
 	delete(h.polls, p)
 }
 
@@ -129,14 +136,16 @@ func (p *poll) write(w http.ResponseWriter, a pollAnswer) {
 	}
 	w.Header().Set("Content-Type", p.framing.media)
 	p.dialect.answerHead(w.Header(), a.messages)
-	w.Write(p.framing.encode(a.messages, time.Now()))
+	faults := &p.hub.faults
+	frame := p.framing.encode(faults.garble(Polls, a.messages), p.hub.clock.now())
+	w.Write(faults.garbleFrame(Polls, frame))
 }
 
 // timeout answers 304, unless a message came in the last moment.
 func (p *poll) timeout(w http.ResponseWriter) {
 	p.hub.mu.Lock()
 	p.done = true
-	p.hub.unregister(p)
+	p.process.unregister(p)
 	last := p.from.mid
 	if last == "" {
 		last = p.hub.newest(p.channels)
@@ -151,6 +160,6 @@ func (p *poll) timeout(w http.ResponseWriter) {
 	header := w.Header()
 	// net/http drops the canonical Content-Type of a 304; a push server sends it.
 	header["content-type"] = []string{"text/plain"}
-	p.dialect.timeoutHead(header, last, time.Now())
+	p.dialect.timeoutHead(header, last, p.hub.clock.now())
 	w.WriteHeader(http.StatusNotModified)
 }

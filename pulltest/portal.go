@@ -128,13 +128,14 @@ func (p *Portal) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/rest/", http.HandlerFunc(p.serveREST))
 	mux.Handle(pushPath+"/", http.StripPrefix(pushPath, p.push))
-	var h http.Handler = mux
+	h := p.misbehaving(mux)
 	if p.opts.middleware != nil {
 		h = p.opts.middleware(h)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.open.Add(1)
 		defer p.open.Done()
+		w.Header().Set("Date", p.opts.clock.now().UTC().Format(http.TimeFormat))
 		h.ServeHTTP(w, r)
 	})
 }

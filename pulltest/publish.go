@@ -159,13 +159,7 @@ func (s *pushServer) serverStats() []byte {
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	data, err := json.Marshal([]map[string]any{{
-		"id":         "pulltest",
-		"uptime":     int(time.Since(s.started).Seconds()),
-		"websockets": len(h.sockets),
-		"pollings":   len(h.polls),
-		"published":  h.stats.Published,
-	}})
+	data, err := json.Marshal(h.processStats(time.Since(s.started)))
 	if err != nil {
 		return []byte("[]")
 	}

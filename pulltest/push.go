@@ -32,7 +32,7 @@ type pushServer struct {
 
 func newPushServer(o *options) *pushServer {
 	return &pushServer{
-		hub:     newHub(o.gather),
+		hub:     newHub(o),
 		dialect: o.dialect,
 		signer:  signer{key: []byte(o.key)},
 		opts:    o,
@@ -41,6 +41,10 @@ func newPushServer(o *options) *pushServer {
 }
 
 func (s *pushServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.hub.isDown() {
+		rawConn(r).abort()
+		return
+	}
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	path := strings.Trim(r.URL.Path, "/")
 	switch {
@@ -117,7 +121,7 @@ func (s *pushServer) subscribe(r *http.Request, poll bool) (sub subscription, er
 		sub.refused = errWrongClient
 		return sub, nil
 	}
-	sub.channels, err = s.dialect.parseChannels(s.signer, query, time.Now())
+	sub.channels, err = s.dialect.parseChannels(s.signer, query, s.opts.clock.now())
 	return sub, err
 }
 

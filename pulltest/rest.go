@@ -29,6 +29,23 @@ var (
 	errUser           = &restError{http.StatusBadRequest, "USER_ID_ACCESS_ERROR", "No access to the specified user"}
 )
 
+// describeError is the description of a documented error code, as far as it is
+// known, or else the code itself.
+func describeError(code string) string {
+	switch code {
+	case "QUERY_LIMIT_EXCEEDED":
+		return "Too many requests"
+	case "SERVER_ERROR":
+		return "Push & Pull server is not configured"
+	}
+	for _, e := range []*restError{errNoAuth, errExpiredToken, errCredentials, errConfigAuth, errInvalidFormat} {
+		if e.code == code {
+			return e.description
+		}
+	}
+	return code
+}
+
 // restCall is a call of a REST method: who calls, and the parameters with upper-case names.
 type restCall struct {
 	webhook bool
@@ -36,13 +53,17 @@ type restCall struct {
 }
 
 func (p *Portal) serveREST(w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
+	start := p.opts.clock.now()
 	params, err := readParams(r)
 	var result any
 	if err == nil {
 		result, err = p.route(r.URL.Path, params)
 	}
-	answer := map[string]any{"time": timeOf(start, time.Now())}
+	p.answer(w, start, result, err)
+}
+
+func (p *Portal) answer(w http.ResponseWriter, start time.Time, result any, err *restError) {
+	answer := map[string]any{"time": timeOf(start, p.opts.clock.now())}
 	status := http.StatusOK
 	if err != nil {
 		status = err.status

@@ -19,10 +19,12 @@ const (
 // socket is one websocket of a subscriber.
 type socket struct {
 	subscription
-	hub *hub
-	ws  *websocket.Conn
-	raw *serverConn
-	out *outbox
+	hub     *hub
+	process *subscribing
+	ws      *websocket.Conn
+	raw     *serverConn
+	out     *outbox
+	gone    chan struct{} // closed when nothing more comes from the client
 
 	// guarded by hub.mu
 	closing    bool
@@ -45,6 +47,7 @@ func (s *pushServer) serveSocket(w http.ResponseWriter, r *http.Request, sub sub
 		hub:          s.hub,
 		raw:          rawConn(r),
 		out:          newOutbox(),
+		gone:         make(chan struct{}),
 	}
 	if !c.open() {
 		c.raw.abort()
@@ -70,6 +73,7 @@ func (s *pushServer) serveSocket(w http.ResponseWriter, r *http.Request, sub sub
 		c.replay(s.opts.handover)
 	}
 	c.read(s)
+	close(c.gone)
 	c.detach()
 	c.out.end()
 	linger := time.AfterFunc(closeWait, c.raw.abort)
@@ -81,13 +85,14 @@ func (c *socket) open() bool {
 	h := c.hub
 	h.mu.Lock()
 	defer h.unlock()
-	if h.closed {
+	if h.closed || h.down > 0 {
 		return false
 	}
 	h.stats.WebSockets++
 	h.sockets[c] = struct{}{}
+	c.process = h.deal()
 	if !c.from.asksHistory() {
-		h.register(c, c.channels)
+		c.process.register(c, c.channels)
 	}
 	return true
 }
@@ -120,7 +125,7 @@ func (c *socket) join(missed []*message) {
 		c.hub.stats.Replayed += len(missed)
 		c.send(missed)
 	}
-	c.hub.register(c, c.channels)
+	c.process.register(c, c.channels)
 }
 
 func (c *socket) detach() {
@@ -136,7 +141,7 @@ func (c *socket) leave() {
 		return
 	}
 	c.closing = true
-	c.hub.unregister(c)
+	c.process.unregister(c)
 	c.stopGathering()
 	if c.handover != nil {
 		c.handover.Stop()
@@ -207,7 +212,7 @@ func (c *socket) push(f outFrame) {
 func (c *socket) ping() {
 	h := c.hub
 	switch {
-	case c.closing:
+	case c.closing, h.faults.is(WebSockets, stalled):
 	case c.dialect.patience > 0 && c.awaiting >= c.dialect.patience:
 		c.drop()
 	default:
@@ -255,6 +260,10 @@ func (c *socket) write() {
 		if !ok {
 			return
 		}
+		if !c.hub.faults.unstalled(WebSockets, c.gone) {
+			c.raw.abort()
+			return
+		}
 		if err := c.writeFrame(f); err != nil {
 			c.raw.abort()
 			return
@@ -274,8 +283,10 @@ func (c *socket) writeFrame(f outFrame) error {
 	if c.framing.single {
 		size = 1
 	}
+	faults := &c.hub.faults
 	for part := range slices.Chunk(f.messages, size) {
-		if err := c.ws.WriteMessage(c.framing.kind, c.framing.encode(part, time.Now())); err != nil {
+		frame := c.framing.encode(faults.garble(WebSockets, part), c.hub.clock.now())
+		if err := c.ws.WriteMessage(c.framing.kind, faults.garbleFrame(WebSockets, frame)); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ type Stats struct {
 	Stored        int // of these, those kept for the history
 	Sent          int // messages sent, live or from the history, counted for each connection
 	Replayed      int // of these, those from the history
+	Unheard       int // messages a silenced process did not send, counted for each connection
 	DroppedByPing int // messages not sent because a ping was under way
 	Pings         int // pings sent
 	PingTimeouts  int // websockets dropped because a pong was missing

@@ -1,0 +1,181 @@
+package pulltest
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// applicationClientID is what the application is called where a control
+// command names the type of its shared channel.
+const applicationClientID = "local.5f3c0d1b2a4e60.71829304"
+
+// restartNotice is the time between the command server_restart and the restart.
+const restartNotice = 100 * time.Millisecond
+
+// channelName is the book's name of a channel and whether it is a private one.
+func (to Target) channelName() (name string, private bool) {
+	switch to {
+	case Shared:
+		return sharedName(ofApplication), false
+	case UserPrivate:
+		return privateName(ofPortal, webhookUser), true
+	case UserShared:
+		return sharedName(ofPortal), false
+	}
+	return privateName(ofApplication, webhookUser), true
+}
+
+// keys are the ids of a target's channel that a message goes to.
+func (to Target) keys(c portalChannel) []channelKey {
+	if to == Both {
+		return c.keys()
+	}
+	return c.keys()[:1]
+}
+
+// replace makes a new channel in place of a target's present one.
+func (b *configBook) replace(to Target) (old, fresh portalChannel) {
+	name, private := to.channelName()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old = *b.living(name, private)
+	return old, *b.renew(name, private)
+}
+
+// ReplaceChannel makes a new channel in place of the present one, at once and
+// without telling anyone: the config names the new one, and what is emitted
+// from now on goes there. The push server goes on serving the old one.
+func (p *Portal) ReplaceChannel(to Target) { p.config.replace(to) }
+
+// EmitOld is [Portal.Emit] to the channel that was there before the present
+// one, as by a portal process that has not noticed yet. It panics if the channel
+// of m.To was never replaced.
+func (p *Portal) EmitOld(m Message) (mid string) {
+	name, _ := m.To.channelName()
+	p.config.mu.Lock()
+	old := p.config.replaced[name]
+	p.config.mu.Unlock()
+	if old == nil {
+		panic("pulltest: EmitOld to a channel that was never replaced")
+	}
+	return p.emit(m, m.To.keys(*old))
+}
+
+// ExpireChannel is [Portal.ReplaceChannel], and tells the old channel by the
+// command channel_expire, whose mid it returns. With the action "reconnect" the
+// command names the new channel; with any other, such as "get_config", it does not.
+//
+// As from real portals, the type of the application's shared channel is the
+// application's client id there, and the start of a shared new channel is a
+// Unix integer.
+func (p *Portal) ExpireChannel(to Target, action string) (mid string) {
+	old, fresh := p.config.replace(to)
+	kind, start := "shared", any(fresh.start.Unix())
+	if _, private := to.channelName(); private {
+		kind, start = "private", fresh.start.In(portalZone).Format(atomTime)
+	}
+	params := channelExpire{Action: action, Channel: expiredChannel{old.channelID.private, kind}}
+	if to == Shared {
+		params.Channel.Type = applicationClientID
+	}
+	if action == "reconnect" {
+		params.NewChannel = &newChannel{p.config.describe(fresh, kind), start}
+	}
+	return p.command("channel_expire", params, old.keys()[:1])
+}
+
+type channelExpire struct {
+	Action     string         `json:"action"`
+	Channel    expiredChannel `json:"channel"`
+	NewChannel *newChannel    `json:"new_channel,omitempty"`
+}
+
+type expiredChannel struct {
+	ID   string `json:"id"`
+	Type string `json:"type"`
+}
+
+type newChannel struct {
+	configChannel
+	Start any `json:"start"`
+}
+
+// ExpireConfig sends the command config_expire to the application's private
+// and shared channel, as one message with one mid, which it returns; in version
+// 1 each channel gets a message of its own.
+func (p *Portal) ExpireConfig() (mid string) {
+	return p.command("config_expire", nil, append(p.receivers(Private), p.receivers(Shared)...))
+}
+
+// RestartServer sends the command server_restart to every channel a config
+// names. 100 ms later the push server cuts all connections and resets every
+// new one for the time down, also those that only publish; history and message
+// ids survive. REST goes on, and what is emitted meanwhile is kept.
+func (p *Portal) RestartServer(down time.Duration) {
+	var all []channelKey
+	for _, to := range []Target{Private, Shared, UserPrivate, UserShared} {
+		all = append(all, p.receivers(to)...)
+	}
+	p.command("server_restart", nil, all)
+	h := p.push.hub
+	time.AfterFunc(restartNotice, func() {
+		h.mu.Lock()
+		defer h.unlock()
+		h.down++
+		h.cutSockets()
+		h.cutPolls()
+		time.AfterFunc(down, func() {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.down--
+		})
+	})
+}
+
+// Control sends a command of the module pull, as the portal itself does, and
+// returns its mid. It panics if params cannot be marshalled.
+func (p *Portal) Control(command string, params any, to Target) (mid string) {
+	return p.command(command, params, p.receivers(to))
+}
+
+func (p *Portal) command(command string, params any, receivers []channelKey) string {
+	return p.emit(Message{Module: "pull", Command: command, Params: params}, receivers)
+}
+
+// EmitAsClient publishes a message as another client does, user 2: the frame
+// names that user's public id as its sender, the body has no extra, and it goes
+// to the public id of the private channel of m.To. It panics if that channel
+// has no public id, as shared ones have none, nor any below version 4.
+func (p *Portal) EmitAsClient(m Message) (mid string) {
+	name, private := m.To.channelName()
+	to := p.config.channel(name, private)
+	owner := ofApplication
+	if m.To == UserPrivate {
+		owner = ofPortal
+	}
+	from := p.config.private(owner, otherUser)
+	if to.public == "" || from.public == "" {
+		panic("pulltest: EmitAsClient to a channel without a public id")
+	}
+	key := channelKey{to.public, false}
+	return p.push.hub.publishWith(m.extras(), []channelKey{key}, clientBody(m), m.keep(), publisher{publicID: from.public}.sender())
+}
+
+func clientBody(m Message) string {
+	if m.Body != "" {
+		return m.Body
+	}
+	body := map[string]any{"module_id": "application", "command": m.Command, "params": []any{}}
+	if m.Module != "" {
+		body["module_id"] = m.Module
+	}
+	if m.Params != nil {
+		body["params"] = m.Params
+	}
+	data, err := json.Marshal(body)
+	if err != nil {
+		panic(fmt.Sprintf("pulltest: the params of %q are no JSON: %v", m.Command, err))
+	}
+	return string(data)
+}

@@ -1,0 +1,240 @@
+package pulltest
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// Service is a set of what a portal serves, for [Portal.Misbehave].
+type Service uint8
+
+const (
+	REST       Service = 1 << iota // the portal's methods
+	WebSockets                     // upgrades at the push server, and the open websockets
+	Polls                          // long polls, which are the reads of the history too
+)
+
+const services = 3
+
+// Fault is a way to misbehave.
+type Fault struct {
+	kind   faultKind
+	status int
+	code   string
+	delay  time.Duration
+}
+
+type faultKind int
+
+const (
+	badGateway faultKind = iota
+	refused
+	restFailure
+	stalled
+	delayed
+	garbled
+	garbledFrame
+)
+
+var (
+	// BadGateway is a proxy's HTTP 502 with an HTML page.
+	BadGateway = Fault{kind: badGateway}
+
+	// Stall accepts a request and never answers it; it ends when the client
+	// gives up, or with a reset when the fault ends. An open websocket stays
+	// open, but nothing is written to it any more, no message, ping, pong or
+	// close frame; what was to be written is when the fault ends.
+	Stall = Fault{kind: stalled}
+
+	// Garble breaks an answer of REST in the middle, and one message of each
+	// frame or answer of the push server, whose body then is no JSON: of n
+	// messages the one at n/2.
+	Garble = Fault{kind: garbled}
+
+	// GarbleFrame replaces a whole frame or answer by garbage.
+	GarbleFrame = Fault{kind: garbledFrame}
+)
+
+// Refuse answers with an HTTP status and a line of text.
+func Refuse(status int) Fault { return Fault{kind: refused, status: status} }
+
+// RESTError answers as REST tells an error, such as 503 QUERY_LIMIT_EXCEEDED,
+// with a description and the time; a status of 200 can bear an error too.
+func RESTError(status int, code string) Fault {
+	return Fault{kind: restFailure, status: status, code: code}
+}
+
+// Delay serves a request only after the time d, or when the fault ends.
+func Delay(d time.Duration) Fault { return Fault{kind: delayed, delay: d} }
+
+// Misbehave gives services a fault, in place of the one they had. It meets what
+// is asked from now on. What is open already, a websocket or a hanging poll,
+// meets Stall, Garble and GarbleFrame only.
+func (p *Portal) Misbehave(s Service, f Fault) {
+	for i := range services {
+		if s&(1<<i) != 0 {
+			p.push.hub.faults.set(i, &failure{Fault: f, over: make(chan struct{})})
+		}
+	}
+}
+
+// Behave ends the faults of services.
+func (p *Portal) Behave(s Service) {
+	for i := range services {
+		if s&(1<<i) != 0 {
+			p.push.hub.faults.set(i, nil)
+		}
+	}
+}
+
+// failure is a fault at work.
+type failure struct {
+	Fault
+	over chan struct{} // closed at its end
+}
+
+// faults holds the present failure of each service; nil is none.
+type faults [services]atomic.Pointer[failure]
+
+func (f *faults) set(i int, now *failure) {
+	if before := f[i].Swap(now); before != nil {
+		close(before.over)
+	}
+}
+
+func (f *faults) of(s Service) *failure {
+	for i := range services {
+		if s == 1<<i {
+			return f[i].Load()
+		}
+	}
+	return nil
+}
+
+func (f *faults) is(s Service, kind faultKind) bool {
+	now := f.of(s)
+	return now != nil && now.kind == kind
+}
+
+// unstalled waits while the service is stalled. It reports false if gone came first.
+func (f *faults) unstalled(s Service, gone <-chan struct{}) bool {
+	for {
+		now := f.of(s)
+		if now == nil || now.kind != stalled {
+			return true
+		}
+		select {
+		case <-now.over:
+		case <-gone:
+			return false
+		}
+	}
+}
+
+// garble breaks one of the messages if the service is to do so.
+func (f *faults) garble(s Service, messages []*message) []*message {
+	if len(messages) == 0 || !f.is(s, garbled) {
+		return messages
+	}
+	messages = slices.Clone(messages)
+	i := len(messages) / 2
+	messages[i] = messages[i].broken()
+	return messages
+}
+
+// garbage is no JSON, no frame of text and no protobuf.
+const garbage = "\x07garbage\x07"
+
+func (f *faults) garbleFrame(s Service, frame []byte) []byte {
+	if f.is(s, garbledFrame) {
+		return []byte(garbage)
+	}
+	return frame
+}
+
+// misbehaving puts the faults in front of what the portal serves.
+func (p *Portal) misbehaving(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		service := serviceOf(r)
+		f := p.push.hub.faults.of(service)
+		if f == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		switch f.kind {
+		case badGateway:
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(http.StatusBadGateway)
+			io.WriteString(w, "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body><center><h1>502 Bad Gateway</h1></center></body>\r\n</html>\r\n")
+			return
+		case refused:
+			writeText(w, f.status, http.StatusText(f.status))
+			return
+		case restFailure:
+			p.answer(w, p.opts.clock.now(), nil, &restError{f.status, f.code, describeError(f.code)})
+			return
+		case stalled:
+			// net/http sees a client leave only after its body
+			if _, err := io.Copy(io.Discard, r.Body); err == nil {
+				p.pause(r.Context(), f, nil)
+			}
+			rawConn(r).abort()
+			return
+		case delayed:
+			timer := time.NewTimer(f.delay)
+			defer timer.Stop()
+			p.pause(r.Context(), f, timer.C)
+		case garbled, garbledFrame:
+			if service == REST {
+				w = &garbler{w, f.kind}
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// pause waits for the end of the fault, the client or the portal, or for the timer.
+func (p *Portal) pause(ctx context.Context, f *failure, timer <-chan time.Time) {
+	select {
+	case <-f.over:
+	case <-timer:
+	case <-ctx.Done():
+	case <-p.quit:
+	}
+}
+
+func serviceOf(r *http.Request) Service {
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/rest/"):
+		return REST
+	case websocket.IsWebSocketUpgrade(r):
+		return WebSockets
+	case r.Method == http.MethodGet && strings.TrimSuffix(r.URL.Path, "/") == pushPath+"/sub":
+		return Polls
+	}
+	return 0
+}
+
+// garbler breaks each write, which is a whole answer of REST.
+type garbler struct {
+	http.ResponseWriter
+	kind faultKind
+}
+
+func (g *garbler) Write(answer []byte) (int, error) {
+	broken := answer[:len(answer)/2]
+	if g.kind == garbledFrame {
+		broken = []byte(garbage)
+	}
+	if _, err := g.ResponseWriter.Write(broken); err != nil {
+		return 0, err
+	}
+	return len(answer), nil
+}

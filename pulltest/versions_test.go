@@ -83,33 +83,52 @@ func pollAs(t *testing.T, p *pulltest.Portal, more ...string) pollResult {
 	return get(t, p, p.PushURL()+"/sub/"+readConfig(t, p).query(more...))
 }
 
-// frameTexts returns the texts of a frame or answer of any version.
-func frameTexts(t *testing.T, data []byte) (list []string) {
+// frameMessages reads a frame or answer of any version.
+func frameMessages(t *testing.T, data []byte) (list []received) {
 	t.Helper()
 	switch {
 	case strings.HasPrefix(string(data), "#!"):
 		for _, m := range decodeText(t, string(data)) {
-			list = append(list, received{Body: string(m.Text)}.text(t))
+			list = append(list, received{Mid: m.Mid, Body: string(m.Text)})
 		}
 	case len(data) > 0 && (data[0] == '{' || data[0] == '['):
 		for _, m := range decodeRPC(t, data) {
-			list = append(list, received{Body: string(m.Params.Body)}.text(t))
+			list = append(list, received{Mid: m.Params.Mid, Body: string(m.Params.Body)})
 		}
 	default:
-		list = texts(t, decode(t, data))
+		list = decode(t, data)
 	}
 	return list
 }
 
-// nextTexts reads the texts of one frame, or fails after a minute.
-func nextTexts(t *testing.T, ws *websocket.Conn) []string {
+func frameTexts(t *testing.T, data []byte) []string {
+	t.Helper()
+	return texts(t, frameMessages(t, data))
+}
+
+// nextFrame reads one frame, or fails after a minute.
+func nextFrame(t *testing.T, ws *websocket.Conn) []byte {
 	t.Helper()
 	ws.SetReadDeadline(time.Now().Add(time.Minute))
 	_, data, err := ws.ReadMessage()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return frameTexts(t, data)
+	return data
+}
+
+func nextTexts(t *testing.T, ws *websocket.Conn) []string {
+	t.Helper()
+	return frameTexts(t, nextFrame(t, ws))
+}
+
+// hear reads frames until n messages have come.
+func hear(t *testing.T, ws *websocket.Conn, n int) (messages []received) {
+	t.Helper()
+	for len(messages) < n {
+		messages = append(messages, frameMessages(t, nextFrame(t, ws))...)
+	}
+	return messages
 }
 
 // ofVersion runs f in a bubble for each of the versions.
@@ -124,6 +143,9 @@ func ofVersion(t *testing.T, versions []int, f func(t *testing.T, p *pulltest.Po
 }
 
 var allVersions = []int{1, 2, 3, 4, 5}
+
+// fromTheStart asks for all of the history in every version.
+var fromTheStart = []string{"mid", zeros, "time", "Thu, 01 Jan 1970 00:00:01 GMT", "tag", "0"}
 
 func TestConfigOfEachVersion(t *testing.T) {
 	const hash, signature = `[0-9a-f]{32}`, `\.[0-9a-f]{40}`
@@ -207,15 +229,10 @@ func TestEachVersion(t *testing.T) {
 			t.Errorf("stats %+v", s)
 		}
 
-		history := []string{"mid", zeros, "time", "Sat, 01 Jan 2000 00:00:00 GMT", "tag", "0"}
-		r := pollAs(t, p, history...)
+		r := pollAs(t, p, fromTheStart...)
 		expect(t, "the history", frameTexts(t, r.body), "live", "shared")
-		ws = connectAs(t, p, history...)
-		var got []string
-		for len(got) < 2 {
-			got = append(got, nextTexts(t, ws)...)
-		}
-		expect(t, "the history over a websocket", got, "live", "shared")
+		ws = connectAs(t, p, fromTheStart...)
+		expect(t, "the history over a websocket", texts(t, hear(t, ws, 2)), "live", "shared")
 		time.Sleep(time.Second)
 		p.Emit(text("after it"))
 		expect(t, "then live", nextTexts(t, ws), "after it")
@@ -231,7 +248,7 @@ func TestEachVersion(t *testing.T) {
 func TestHandoverHoleOfEachVersion(t *testing.T) {
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
 		p.Emit(text("kept"))
-		ws := connectAs(t, p, "mid", zeros, "time", "Sat, 01 Jan 2000 00:00:00 GMT", "tag", "0")
+		ws := connectAs(t, p, fromTheStart...)
 		synctest.Wait()
 		p.Emit(text("lost"))
 		time.Sleep(time.Second)
@@ -319,7 +336,7 @@ func TestWithoutWebSockets(t *testing.T) {
 			}
 		}
 		p.Emit(text("kept"))
-		r := pollAs(t, p, "mid", zeros, "time", "Thu, 01 Jan 1970 00:00:01 GMT")
+		r := pollAs(t, p, fromTheStart...)
 		expect(t, "a poll", frameTexts(t, r.body), "kept")
 	}, pulltest.WithoutWebSockets())
 }

@@ -55,7 +55,7 @@ var (
 
 	// Garble breaks an answer of REST in the middle, and one message of each
 	// frame or answer of the push server, whose body then is no JSON: of n
-	// messages the one at n/2.
+	// messages the one at n/2. In JSON-RPC a batch with such a body is no JSON as a whole.
 	Garble = Fault{kind: garbled}
 
 	// GarbleFrame replaces a whole frame or answer by garbage.

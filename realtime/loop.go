@@ -130,7 +130,7 @@ func (l *loop) handle(s *stream, e event, cause error) {
 	}
 	after := s.status.state
 	if after != before.state && after != StateLive && (before.state == StateLive || before.state == StateConnecting) {
-		s.timers.disarm(timerProved, timerQuiet, timerPong, timerBeat, timerHang)
+		s.timers.disarm(timerProved, timerQuiet, timerPong, timerBeat, timerPeek, timerHang)
 		s.answering = false
 	}
 	switch {
@@ -208,7 +208,10 @@ func (l *loop) full() {
 	if l.main.status.state == StateLive {
 		l.gap(GapPaused, nil)
 	}
-	l.all(event{kind: evFull})
+	for _, s := range l.streams() {
+		s.aside = nil // reads bring it
+		l.handle(s, event{kind: evFull}, nil)
+	}
 }
 
 func (l *loop) undecodable(err error) {
@@ -265,17 +268,26 @@ func (l *loop) expire() {
 			{timerQuiet, evQuiet, nil},
 			{timerPong, evStuck, errStuck},
 			{timerBeat, evStuck, errStuck},
+			{timerPeek, evHanging, nil},
 			{timerHang, evPolled, nil},
 			{timerRetry, evRetry, nil},
 			{timerReadRetry, evReadRetry, nil},
 			{timerLeave, evLeave, nil},
 		} {
 			if s.timers.due(t.timer, now) {
-				if t.timer == timerQuiet {
+				switch t.timer {
+				case timerQuiet:
 					s.watch(now)
+				case timerPeek:
+					s.session.polled(s.hungFrom)
 				}
 				l.handle(s, event{kind: t.event}, t.cause)
 			}
+		}
+	}
+	for _, s := range l.streams() {
+		if s.timers.due(timerAside, now) {
+			l.takeAside(s, now)
 		}
 	}
 	if l.timers.due(timerRead, now) {

@@ -48,6 +48,7 @@ const (
 	evQuiet      // no ping for too long; of polls: no read
 	evStuck      // no pong for too long, or no answer to a poll
 	evPolled     // a poll of the live connection is over, as polls are
+	evHanging    // it has been hanging for a moment: what was published just before it was taken up can be read
 	evMany       // many messages have come since the last read
 	evGarbled    // a live frame could not be read to its end
 	evReadEnded  // the read is over, with or without an answer
@@ -188,6 +189,8 @@ func decide(s status, e event) (status, []action) {
 		if e.again {
 			d.peek()
 		}
+	case evHanging:
+		d.peek()
 	case evMany, evGarbled:
 		d.owe()
 	case evReadEnded:

@@ -177,6 +177,11 @@ func TestDecide(t *testing.T) {
 			at(StateLive, polling, anchoredStatus, reading), []action{doDial, doPeek},
 		},
 		{
+			"a poll has been hanging for a moment: a short read",
+			at(StateLive, polling, anchoredStatus), event{kind: evHanging},
+			at(StateLive, polling, anchoredStatus, reading), []action{doPeek},
+		},
+		{
 			"one message during a read: a short read is due",
 			at(StateLive, polling, anchoredStatus, reading), event{kind: evPolled, again: true},
 			at(StateLive, polling, anchoredStatus, reading, owedShort), []action{doDial},

@@ -1,9 +1,6 @@
 package realtime
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 const (
 	// holdMax is how long a live message waits for a read that has not begun to answer.
@@ -21,9 +18,12 @@ type orderer struct {
 	holding   bool      // a read is owed that may bring older messages than the next live one
 	answering bool      // a read is bringing its answer, in mid order
 	unordered bool      // reads bring theirs channel by channel: it is whole only at its end
+	sorted    bool      // what comes live comes by polls, which overtake each other
+	partial   bool      // another stream is to be read as well: the answer is whole only with that one's
 	frontier  mid       // the last message that read has shown, or the greatest
 	waiting   []waiting // live, in the order of arrival
 	tail      []Message // brought by the read alone, in mid order
+	tailUntil time.Time // how long it waits for another stream's read; zero: not known yet
 }
 
 type waiting struct {
@@ -40,12 +40,15 @@ func (o *orderer) live(m Message, now time.Time) {
 		return
 	}
 	o.waiting = append(o.waiting, waiting{m, now})
+	for i := len(o.waiting) - 1; o.sorted && i > 0 && o.waiting[i].key.mid.less(o.waiting[i-1].key.mid); i-- {
+		o.waiting[i], o.waiting[i-1] = o.waiting[i-1], o.waiting[i]
+	}
 }
 
 // shown tells how far the read has come.
 func (o *orderer) shown(pos mid) {
 	o.answering = true
-	if !o.unordered {
+	if !o.unordered && !o.partial {
 		o.frontier = pos
 		o.merge()
 		return
@@ -93,6 +96,12 @@ func (o *orderer) emitTail(while func(Message) bool) {
 // end is called when a read is over. While another one is owed, live messages beyond this one's answer go on
 // waiting.
 func (o *orderer) end(owed bool) {
+	if o.partial && owed {
+		o.expectAnother()
+		o.holding = true
+		return
+	}
+	o.partial = false
 	o.merge()
 	o.emitTail(func(Message) bool { return true })
 	o.expectAnother()
@@ -114,6 +123,7 @@ func (o *orderer) release() {
 	o.holding = false
 	if !o.answering {
 		o.emitWaiting(func(waiting) bool { return true })
+		o.emitTail(func(Message) bool { return true })
 	}
 }
 
@@ -121,17 +131,32 @@ func (o *orderer) release() {
 // will have; the zero time if none waits.
 func (o *orderer) expire(now time.Time) (next time.Time) {
 	if o.answering {
+		o.tailUntil = time.Time{}
 		return time.Time{}
 	}
 	o.emitWaiting(func(w waiting) bool { return !now.Before(w.since.Add(holdMax)) })
-	if len(o.waiting) == 0 {
-		return time.Time{}
+	if len(o.waiting) > 0 {
+		next = o.waiting[0].since.Add(holdMax)
 	}
-	return o.waiting[0].since.Add(holdMax)
+	switch {
+	case len(o.tail) == 0:
+		o.tailUntil = time.Time{}
+	case o.tailUntil.IsZero():
+		o.tailUntil = now.Add(holdMax)
+	case !now.Before(o.tailUntil):
+		o.emitTail(func(Message) bool { return true })
+	}
+	if len(o.tail) > 0 && (next.IsZero() || o.tailUntil.Before(next)) {
+		next = o.tailUntil
+	}
+	return next
 }
 
+// emitWaiting emits what waits, each behind what a read has brought before it.
 func (o *orderer) emitWaiting(while func(waiting) bool) {
 	for len(o.waiting) > 0 && while(o.waiting[0]) {
+		first := o.waiting[0].key.mid
+		o.emitTail(func(m Message) bool { return m.key.mid.less(first) })
 		o.emit(o.waiting[0].Message)
 		o.waiting[0] = waiting{}
 		o.waiting = o.waiting[1:]
@@ -139,11 +164,6 @@ func (o *orderer) emitWaiting(while func(waiting) bool) {
 	if len(o.waiting) == 0 {
 		o.waiting = nil
 	}
-}
-
-// sortWaiting puts what waits in the order of mids: it came as an answer that has another one.
-func (o *orderer) sortWaiting() {
-	slices.SortStableFunc(o.waiting, func(a, b waiting) int { return a.key.mid.compare(b.key.mid) })
 }
 
 // takeWaiting removes what waits.

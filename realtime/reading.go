@@ -21,6 +21,7 @@ func (l *loop) read(r read, now time.Time) {
 		s.readFrom, s.garbled = now, false
 		after = s.session.beginRead(now, s.endpoint.server)
 	}
+	l.memory.order.partial = l.memory.order.partial || l.owedElsewhere(s)
 	l.timers.arm(timerRead, now.Add(readSent))
 	at, poll := s.endpoint.history(after)
 	t := l.poll
@@ -28,6 +29,32 @@ func (l *loop) read(r read, now time.Time) {
 		t = l.history
 	}
 	l.reading = l.connect(&link{stream: s, read: true}, t, at)
+}
+
+// owed tells whether a read is to come that live messages wait for.
+func (l *loop) owed() bool {
+	return l.main.status.read != readIdle || l.owedBy(l.main) || l.owedElsewhere(l.main)
+}
+
+// owedElsewhere tells whether another stream than this one is to read.
+func (l *loop) owedElsewhere(s *stream) bool {
+	for _, other := range l.streams() {
+		if other != s && (other.status.read == readRunning || l.owedBy(other)) {
+			return true
+		}
+	}
+	return l.renewal.fetching && l.renewal.reason == RenewChannelExpired
+}
+
+// owedBy tells whether a stream is to read again after the present read. One that is being connected will, but is
+// not waited for when that fails again.
+func (l *loop) owedBy(s *stream) bool {
+	coming := false
+	switch s.status.state {
+	case StateConfiguring, StateConnecting, StateWaiting:
+		coming = !s.status.old && s.status.attempt <= 1
+	}
+	return coming || s.status.due != readNone || s.status.pings > 0 || s.answering
 }
 
 // nextRead begins the next read that waits.
@@ -85,10 +112,7 @@ func (l *loop) receiveRead(in inbound) {
 func (l *loop) readOver(s *stream, how readOutcome, cause error) {
 	l.timers.disarm(timerRead)
 	l.reading.hangUp(closeNormal)
-	owed := len(l.waiting) > 0
-	for _, other := range l.streams() {
-		owed = owed || l.owedBy(other)
-	}
+	owed := l.owedBy(s) || l.owedElsewhere(s)
 	result, again := s.session.endRead(how, owed, time.Now())
 	result.Err = cause
 	l.logRead(s, result)

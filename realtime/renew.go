@@ -181,6 +181,7 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 		if next.session, covered = main.session.successor(since, now); !covered {
 			l.gap(GapChannelReplaced, nil)
 		}
+		l.expectMore()
 	default:
 		next.session = l.memory.session(mid{}, main.session.anchored)
 		l.memory.newest = mid{}
@@ -205,6 +206,12 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 		l.promote()
 		l.handle(next, event{kind: evConfig}, nil)
 	}
+}
+
+// expectMore has messages wait: what comes from now on may be preceded by what new channels hold.
+func (l *loop) expectMore() {
+	l.memory.order.hold()
+	l.memory.order.partial = true
 }
 
 // clockSlack is how much earlier than it says a channel is taken to have begun.
@@ -272,6 +279,7 @@ func (l *loop) promote() {
 // remove forgets a stream that is over.
 func (l *loop) remove(s *stream, cause error) {
 	s.live.hangUp(closeReplaced)
+	l.takeAside(s, time.Now().Add(asideFor))
 	l.abortRead(s)
 	if s.status.leaving && s.status.readAttempt > 0 {
 		l.gap(GapChannelReplaced, cause)
@@ -371,6 +379,7 @@ func (l *loop) execute(o order) {
 		}
 		l.renewal.reason = RenewChannelExpired
 		l.fetch(false)
+		l.expectMore()
 	case configExpire, serverRestart:
 		l.renewal.reason, l.renewal.anew = RenewConfigExpired, true
 		if o.command == serverRestart {

@@ -13,6 +13,9 @@ const (
 	pollReadEvery = 30 * time.Second
 	// pollWithin is how long a poll may hang: servers hold it for 40 s.
 	pollWithin = time.Minute
+	// peekAfter is how long a poll hangs before a short read looks for what was published while the server took it
+	// up: that is kept, and not sent.
+	peekAfter = 500 * time.Millisecond
 	// pollDistance is between polls that bring nothing.
 	pollDistance = time.Second
 )
@@ -36,6 +39,60 @@ type stream struct {
 	hungFrom  mid
 	answering bool // it brings its answer
 	answers   int  // messages of it
+
+	aside []aside // live messages of replaced channels, for their time
+}
+
+// Live messages of channels that have been replaced wait for a moment: most of them come over the new connection
+// as well, in the order of what else comes there, and the server gathers for each connection on its own.
+const (
+	asideFor = time.Second
+	asideMax = 1024
+)
+
+// aside is a message that waits, and until when.
+type aside struct {
+	message Message
+	until   time.Time
+}
+
+// setAside takes a live message of a replaced channel.
+func (l *loop) setAside(s *stream) func(Message, time.Time) bool {
+	return func(m Message, now time.Time) bool {
+		s.aside = append(s.aside, aside{m, now.Add(asideFor)})
+		if !s.timers.armed(timerAside) {
+			s.timers.arm(timerAside, now.Add(asideFor))
+		}
+		if len(s.aside) <= asideMax {
+			return true
+		}
+		first := s.aside[0].message
+		s.aside = s.aside[1:]
+		return s.session.live(first, now)
+	}
+}
+
+// takeAside takes the messages that have waited until now.
+func (l *loop) takeAside(s *stream, now time.Time) {
+	for len(s.aside) > 0 && !s.aside[0].until.After(now) {
+		m := s.aside[0].message
+		s.aside = s.aside[1:]
+		if !s.session.live(m, now) {
+			l.full()
+			return
+		}
+	}
+	if len(s.aside) > 0 {
+		s.timers.arm(timerAside, s.aside[0].until)
+	}
+}
+
+// taker is what takes the live messages of a stream.
+func (l *loop) taker(s *stream) func(Message, time.Time) bool {
+	if s.status.old {
+		return l.setAside(s)
+	}
+	return s.session.live
 }
 
 func (s *stream) transport() Transport {
@@ -111,9 +168,11 @@ func (l *loop) do(s *stream, a action) {
 // dial opens the live connection, or begins another poll.
 func (l *loop) dial(s *stream, now time.Time) {
 	s.live.hangUp(closeNormal)
+	l.memory.order.sorted = l.main.status.polling
 	if s.status.polling {
 		s.hungAt, s.hungFrom, s.answers = now, s.session.top, 0
 		s.timers.arm(timerPong, now.Add(pollWithin))
+		s.timers.disarm(timerPeek)
 		s.live = l.connect(&link{stream: s, poll: true}, l.poll, s.endpoint.after(s.endpoint.poll, s.hungFrom))
 		return
 	}
@@ -142,7 +201,7 @@ func (l *loop) receiveSocket(in inbound) {
 	case inBeat:
 		s.timers.arm(timerBeat, now.Add(beatWithin))
 	case inMessages:
-		l.messages(s, in.batch, now, s.session.live)
+		l.messages(s, in.batch, now, l.taker(s))
 	case inGarbled:
 		l.undecodable(in.err)
 		s.garbled = true
@@ -157,6 +216,7 @@ func (l *loop) receivePoll(in inbound) {
 	s, now := in.link.stream, time.Now()
 	switch in.kind {
 	case inSent:
+		s.timers.arm(timerPeek, now.Add(peekAfter))
 		if s.status.state == StateConnecting {
 			s.timers.arm(timerProved, now.Add(provedAfter))
 			s.watch(now)
@@ -164,13 +224,14 @@ func (l *loop) receivePoll(in inbound) {
 		}
 	case inOpened:
 		l.memory.order.hold()
+		s.timers.disarm(timerPeek)
 		s.answering = true
 		s.timers.arm(timerPong, now.Add(readStall))
 	case inProgress:
 		s.timers.arm(timerPong, now.Add(readStall))
 	case inMessages:
 		s.answers += len(*in.batch)
-		l.messages(s, in.batch, now, s.session.live)
+		l.messages(s, in.batch, now, l.taker(s))
 	case inGarbled:
 		l.undecodable(in.err)
 		s.garbled = true
@@ -191,11 +252,8 @@ func (l *loop) polled(s *stream, now time.Time) {
 	s.live.hangUp(closeNormal)
 	s.answering = false
 	single := s.answers == 1
-	switch {
-	case single:
+	if single {
 		s.session.polled(s.hungFrom)
-	case s.session.tags:
-		l.memory.order.sortWaiting() // it came channel by channel
 	}
 	if s.session.top == s.hungFrom && now.Before(s.hungAt.Add(pollDistance)) {
 		s.timers.disarm(timerPong)
@@ -206,19 +264,4 @@ func (l *loop) polled(s *stream, now time.Time) {
 	if !l.owed() {
 		l.memory.order.release()
 	}
-}
-
-// owed tells whether a read is to come that live messages wait for.
-func (l *loop) owed() bool {
-	for _, s := range l.streams() {
-		if s.status.read != readIdle || l.owedBy(s) {
-			return true
-		}
-	}
-	return false
-}
-
-// owedBy tells whether a stream is to read again after the present read.
-func (l *loop) owedBy(s *stream) bool {
-	return s.status.due != readNone || s.status.pings > 0 || s.answering
 }

@@ -11,9 +11,11 @@ const (
 	timerQuiet                      // the server has not pinged; of polls: the next read
 	timerPong                       // our ping was not answered; of polls: the poll
 	timerBeat                       // the server has given no sign of life
+	timerPeek                       // a poll has been hanging for a moment
 	timerHang                       // before the next poll, after one that came back too soon
 	timerReadRetry                  // before a broken read goes on
 	timerFar                        // far enough from the last read for one that is due
+	timerAside                      // what came over replaced channels has waited long enough
 	timerLeave                      // nothing more comes over replaced channels
 
 	// of the loop

@@ -1,0 +1,245 @@
+package realtime
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// servers are the push servers a subscription must work on, as pulltest plays them.
+var servers = []struct {
+	name       string
+	portal     []pulltest.Option
+	transports []Transport
+}{
+	{"version 1", []pulltest.Option{pulltest.WithVersion(1)}, both},
+	{"version 2", []pulltest.Option{pulltest.WithVersion(2)}, both},
+	{"version 3", []pulltest.Option{pulltest.WithVersion(3)}, both},
+	{"version 4", []pulltest.Option{pulltest.WithVersion(4)}, both},
+	{"version 4 shared", []pulltest.Option{pulltest.WithVersion(4), pulltest.WithSharedMode()}, both},
+	{"version 5", []pulltest.Option{pulltest.WithVersion(5)}, both},
+	{"version 5 shared", []pulltest.Option{pulltest.WithVersion(5), pulltest.WithSharedMode()}, both},
+	{"version 5 without polling", []pulltest.Option{pulltest.WithVersion(5), pulltest.WithoutPolling()}, []Transport{TransportAuto}},
+	{"version 4 without websockets", []pulltest.Option{pulltest.WithVersion(4), pulltest.WithoutWebSockets()}, []Transport{TransportAuto}},
+}
+
+var both = []Transport{TransportWebSocket, TransportLongPolling}
+
+// onEveryServer runs a test for each server and transport.
+func onEveryServer(t *testing.T, test func(t *testing.T, portal []pulltest.Option, transport Transport)) {
+	for _, s := range servers {
+		for _, transport := range s.transports {
+			t.Run(s.name+" "+transport.String(), func(t *testing.T) { test(t, s.portal, transport) })
+		}
+	}
+}
+
+// course is a subscription that is taken through its life, and what it has received.
+type course struct {
+	t      *testing.T
+	portal *pulltest.Portal
+	sub    *Subscription
+	sent   int
+
+	mu     sync.Mutex
+	got    []int
+	events []Event
+	err    error
+	done   chan struct{}
+}
+
+func begin(t *testing.T, portal *pulltest.Portal, transport Transport, opts ...Option) *course {
+	t.Helper()
+	c := &course{t: t, portal: portal, done: make(chan struct{})}
+	opts = append([]Option{WithTransport(transport), WithBackoff(soon), WithObserver(c.observe)}, opts...)
+	sub, err := Subscribe(client(t, portal), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.sub = sub
+	go func() {
+		defer close(c.done)
+		err := sub.Run(t.Context(), HandlerFunc(func(_ context.Context, m Message) error {
+			n, err := Decode[numbered](m)
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.got = append(c.got, n.N)
+			if m.Sender.Type != SenderBackend || m.Module != "application" {
+				t.Errorf("message %+v", m)
+			}
+			return err
+		}))
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.err = err
+	}()
+	t.Cleanup(func() {
+		sub.Close()
+		<-c.done
+	})
+	select {
+	case <-sub.Ready():
+	case <-c.done:
+		t.Fatalf("Run returned %v", c.err)
+	}
+	return c
+}
+
+func (c *course) observe(e Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.events = append(c.events, e)
+}
+
+// emit publishes the next numbers to the private and the shared channel by turns.
+func (c *course) emit(n int) {
+	for range n {
+		to := []pulltest.Target{pulltest.Private, pulltest.Shared}[c.sent%2]
+		c.portal.Emit(pulltest.Message{Command: "tick", Params: numbered{c.sent}, To: to})
+		c.sent++
+	}
+}
+
+// arrived waits until all that was sent has arrived, half a minute at the most, and checks that it came once and in
+// order.
+func (c *course) arrived(when string) {
+	c.t.Helper()
+	for range 600 {
+		c.mu.Lock()
+		n := len(c.got)
+		c.mu.Unlock()
+		if n >= c.sent {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, n := range c.got {
+		if i != n {
+			c.t.Fatalf("%s: received %v where %d belongs", when, c.got[i:min(i+10, len(c.got))], i)
+		}
+	}
+	if len(c.got) != c.sent {
+		c.t.Fatalf("%s: received %d of %d", when, len(c.got), c.sent)
+	}
+}
+
+func eventsOf[E Event](c *course) (events []E) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.events {
+		if e, ok := e.(E); ok {
+			events = append(events, e)
+		}
+	}
+	return events
+}
+
+// eventually waits until a condition holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for range 1200 {
+		if holds() {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("%s: not within a minute", what)
+}
+
+// run takes the course: connect, receive, cut, resume, channel replaced, config renewed, stop.
+func (c *course) run() {
+	renewals := func(n int) {
+		c.t.Helper()
+		eventually(c.t, fmt.Sprint(n, " renewals"), func() bool { return len(eventsOf[Renewal](c)) >= n })
+		c.emit(4)
+		c.arrived(fmt.Sprint("after renewal ", n))
+	}
+	c.emit(6)
+	c.arrived("connected")
+	c.portal.Cut()
+	c.emit(4)
+	c.arrived("cut")
+
+	c.portal.ExpireChannel(pulltest.Private, "reconnect")
+	c.emit(4)
+	c.arrived("private channel replaced")
+	renewals(1)
+	c.portal.ExpireChannel(pulltest.Shared, "reconnect")
+	c.emit(4)
+	c.arrived("shared channel replaced")
+	renewals(2)
+	c.portal.ExpireChannel(pulltest.Private, "get_config")
+	c.emit(4)
+	c.arrived("channel expired, config to be fetched")
+	renewals(3)
+	c.portal.Cut()
+	c.emit(4)
+	c.arrived("cut again")
+	for _, r := range eventsOf[Renewal](c) {
+		if r.Reason != RenewChannelExpired || !r.Changed || r.Err != nil {
+			c.t.Errorf("renewal %+v", r)
+		}
+	}
+	if gaps := eventsOf[Gap](c); len(gaps) > 0 {
+		c.t.Errorf("gaps: %+v", gaps)
+	}
+	if repeated := eventsOf[Undecodable](c); len(repeated) > 0 {
+		c.t.Errorf("undecodable: %+v", repeated)
+	}
+}
+
+func (c *course) stop() {
+	c.sub.Close()
+	<-c.done
+	if c.err != nil {
+		c.t.Errorf("Run returned %v", c.err)
+	}
+}
+
+// TestCourse runs the same course on every version and transport, on virtual time and over real sockets.
+func TestCourse(t *testing.T) {
+	t.Parallel()
+	t.Run("in memory", func(t *testing.T) {
+		onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				portal := pulltest.NewPortal(append(opts[:len(opts):len(opts)], pulltest.WithNetwork(pulltest.NewNetwork()))...)
+				defer portal.Close()
+				c := begin(t, portal, transport)
+				c.run()
+				c.live24h(portal)
+				c.stop()
+			})
+		})
+	})
+	t.Run("real sockets", func(t *testing.T) {
+		onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
+			t.Parallel()
+			portal := pulltest.NewPortal(opts...)
+			defer portal.Close()
+			c := begin(t, portal, transport)
+			c.run()
+			c.stop()
+		})
+	})
+}
+
+// live24h lets a day pass with a message a minute: channels end after 12 hours, and their config is renewed.
+func (c *course) live24h(*pulltest.Portal) {
+	before := len(eventsOf[Renewal](c))
+	for range 24 * 60 {
+		c.emit(1)
+		time.Sleep(time.Minute)
+	}
+	c.arrived("a day later")
+	if n := len(eventsOf[Renewal](c)) - before; n < 2 {
+		c.t.Errorf("%d renewals in 24 hours", n)
+	}
+}

@@ -49,7 +49,7 @@ func (c *rpcCodec) over() error {
 func (c *rpcCodec) single(yield func(Message, error) bool) error {
 	in := &c.text.in
 	var k skimmer
-	if in.skim(&k); k.open() || in.err != nil && in.err != io.EOF {
+	if in.skim(&k); k.open() {
 		return in.cut()
 	}
 	if !c.element(&k, yield) {
@@ -152,7 +152,7 @@ func (c *rpcCodec) parseBody(m *Message, in *incoming) error {
 	case '{':
 		own = bytes.Clone(in.body)
 	case '"':
-		own = bytes.Clone(unquote(in.body))
+		own = unquote(in.body)
 	default:
 		return fmt.Errorf("body: want an object, got %s", kindOf(in.body))
 	}

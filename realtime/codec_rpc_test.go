@@ -9,6 +9,8 @@ import (
 	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // rpcCall is the frame of an incoming.message.
@@ -212,6 +214,9 @@ func TestRPCSkipsTheUndecodable(t *testing.T) {
 			if err != nil || len(bad) != 1 || !errors.As(bad[0], &decodeErr) {
 				t.Fatalf("error %v, undecodable %v", err, bad)
 			}
+			if tooLong := new(wire.TooLongError); strings.HasSuffix(name, "over the limit") && !errors.As(bad[0], &tooLong) {
+				t.Errorf("the reason is %v", bad[0])
+			}
 			if strings.Contains(middle, `"mid":"`+testID) && decodeErr.ID != testID {
 				t.Errorf("id %q", decodeErr.ID)
 			}
@@ -239,6 +244,9 @@ func TestRPCKeepsNothingOfTheFrame(t *testing.T) {
 	}
 	if m := first[0]; string(m.Params) != `{"n":1}` || m.ID != "1" || m.Sender.ID != "1" {
 		t.Errorf("the first message became %s %s %v", m.ID, m.Params, m.Sender)
+	}
+	if m := first[0]; m.size != len(`{}`)+len(`1`)+cap(m.Params) {
+		t.Errorf("size %d, with params of %d", m.size, cap(m.Params))
 	}
 	if m := first[1]; string(m.Params) != `[1]` || string(m.Extra) != `{"x":1}` {
 		t.Errorf("the second message became %s %s", m.Params, m.Extra)

@@ -102,3 +102,32 @@ func TestCodecsPassOver(t *testing.T) {
 		})
 	}
 }
+
+// TestCodecsTellTheUndecodable: one that comes again is known by its key.
+func TestCodecsTellTheUndecodable(t *testing.T) {
+	for name, tt := range jsonCodecs {
+		t.Run(name, func(t *testing.T) {
+			var pieces []string
+			for _, body := range []string{`{"a":01}`, `[1]`, `{"a":02}`, `[2]`} {
+				pieces = append(pieces, tt.before+body+tt.behind)
+			}
+			c, _ := tt.make()
+			seen := map[key]int{}
+			for range 2 {
+				err := c.decode(strings.NewReader(tt.head+strings.Join(pieces, tt.sep)+tt.close), func(m Message, err error) bool {
+					if err == nil {
+						t.Errorf("decoded %v", m)
+					}
+					seen[m.key]++
+					return true
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			if len(seen) != len(pieces) || seen[key{}] > 0 {
+				t.Errorf("keys %v of %d messages", seen, len(pieces))
+			}
+		})
+	}
+}

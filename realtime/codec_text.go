@@ -159,15 +159,12 @@ func (c *textCodec) parseText(m *Message, e *envelope) error {
 	if len(e.text) == 0 {
 		return errors.New("it has no text")
 	}
-	if e.text[0] != '{' {
-		return fmt.Errorf("text: want an object, got %s", kindOf(e.text))
-	}
 	n := len(e.text)
 	own := make([]byte, n+len(e.extra))
 	copy(own, e.text)
 	copy(own[n:], e.extra)
 	m.size = len(own)
-	if err := c.names.parseBody(m, own[:n:n]); err != nil {
+	if err := c.names.parseBody(m, own[:n]); err != nil {
 		return err
 	}
 	if m.Extra == nil && e.extra != nil {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 const alicePrivate = "6384e2b2184bcbf58eccf10ca7a6563c" // a channel of the recordings
@@ -272,6 +274,8 @@ func TestTextSkipsTheUndecodable(t *testing.T) {
 		"just over the limit":       marked(`"` + strings.Repeat("x", maxMessageSize-1) + `"`),
 		"over and broken":           marked(`{"a":"` + strings.Repeat("x", maxMessageSize) + `"b","text":{}}`),
 		"over and broken late":      marked(`{"a":"` + strings.Repeat("x", maxMessageSize) + `","b":"` + strings.Repeat("x", maxMessageSize) + `"c"}`),
+		"no brackets, marks":        marked(`5,"` + forged + `"`),
+		"an end mark that is none":  marked(`{"a":"b"c ` + string(endMark) + ` d}`),
 		"garbage":                   `garbage #! NGINX `,
 		"an end mark more":          string(endMark),
 		"deep nesting":              marked(strings.Repeat("[", 20000)),
@@ -290,7 +294,10 @@ func TestTextSkipsTheUndecodable(t *testing.T) {
 			}
 			var decodeErr *DecodeError
 			if err != nil || len(bad) != 1 || !errors.As(bad[0], &decodeErr) {
-				t.Errorf("error %v, undecodable %v", err, bad)
+				t.Fatalf("error %v, undecodable %v", err, bad)
+			}
+			if tooLong := new(wire.TooLongError); strings.HasSuffix(name, "over the limit") && !errors.As(bad[0], &tooLong) {
+				t.Errorf("the reason is %v", bad[0])
 			}
 			if strings.HasPrefix(middle, string(startMark)) { // it can be the last one as well
 				if messages, bad, err := decodeWith(c, strings.NewReader(middle)); err != nil || len(messages) != 0 || len(bad) != 1 {

@@ -181,6 +181,7 @@ func TestParseBody(t *testing.T) {
 		{`{"module_id":"m","command":"c","params":"}\"{","more":true,"n":-1.5e3}`, "m", "c", `"}\"{"`, ""},
 		{`{"module_id":"m","command":"c","params":12}`, "m", "c", "12", ""},
 		{`{"module_\u0069d":"m","command":"c","params":false,"x":{"params":1}}`, "m", "c", "false", ""},
+		{"{\"module_id\":\"m\",\"command\":\"a\xff\"}", "m", "a\ufffd", "", ""},
 		{`{"params":{"a":1},"params":{"a":2}}`, "", "", `{"a":2}`, ""},
 		{`{}`, "", "", "", ""},
 	}

@@ -224,11 +224,29 @@ func TestRPCSkipsTheUndecodable(t *testing.T) {
 	}
 	t.Run("an object alone", func(t *testing.T) {
 		for _, name := range []string{"no JSON number", "a bracket too many", "over the limit", "no body"} {
-			if messages, bad, err := decodeWith(newRPCCodec(), strings.NewReader(broken[name])); err != nil || len(messages) != 0 || len(bad) != 1 {
+			messages, bad, err := decodeWith(newRPCCodec(), strings.NewReader(broken[name]))
+			if err != nil || len(messages) != 0 || len(bad) != 1 {
 				t.Errorf("%s: %d messages, error %v, undecodable %v", name, len(messages), err, bad)
 			}
 		}
 	})
+}
+
+// TestRPCKeyOfTheUndecodable: params that are none, or with an impossible id, are known when they come again.
+func TestRPCKeyOfTheUndecodable(t *testing.T) {
+	seen := map[key]bool{{}: true}
+	for _, params := range []string{`[1]`, `[2]`, `{"mid":"` + strings.Repeat("1", 65) + `"}`} {
+		_ = newRPCCodec().decode(strings.NewReader(rpcCall(params)), func(m Message, err error) bool {
+			if err == nil || seen[m.key] {
+				t.Errorf("%s: key %v, %v", params, m.key, err)
+			}
+			seen[m.key] = true
+			return true
+		})
+	}
+	if len(seen) != 4 {
+		t.Errorf("%d keys", len(seen)-1)
+	}
 }
 
 // TestRPCKeepsNothingOfTheFrame: a message stays what it is when the codec reads on.

@@ -155,6 +155,9 @@ func TestTextEnvelope(t *testing.T) {
 		{"a mid that is none", `{"id":17,"mid":"17x",` + text + `}`, false, with(func(m *naiveMessage) {
 			m.ID, m.Key = "17x", naiveKey("", inner, "17x")
 		})},
+		{"a mid below zero", `{"id":17,"mid":-5,` + text + `}`, false, with(func(m *naiveMessage) {
+			m.ID, m.Key = "-5", naiveKey("", inner, "-5")
+		})},
 		{"a mid with a letter", `{"mid":"1795421100000000000000000x",` + text + `}`, false, with(func(m *naiveMessage) {
 			m.ID, m.Key = "1795421100000000000000000x", naiveKey("", inner, "1795421100000000000000000x")
 		})},
@@ -205,6 +208,9 @@ func TestTextEnvelope(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+	if got := fmt.Sprint(ChannelUnknown, ChannelPrivate, ChannelShared); got != "unknown private shared" {
+		t.Errorf("the kinds of channels are %s", got)
 	}
 	t.Run("no channels known", func(t *testing.T) {
 		messages, _, _ := decodeWith(newTextCodec(textOptions{}), strings.NewReader(marked(`{"channel":"private",`+text+`}`)))

@@ -143,9 +143,7 @@ func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew 
 			}
 		}
 	default:
-		if l.next != nil {
-			l.remove(l.next, nil)
-		}
+		l.giveUpNext()
 		l.replace(cfg, ep, reason)
 	}
 	if reason != 0 {
@@ -153,6 +151,22 @@ func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew 
 		l.log.Info("renewal", "reason", reason.String(), "changed", !same)
 	}
 	l.scheduleRenewal(cfg, same)
+}
+
+// giveUpNext: what was to take the main stream's place is overtaken by another. What its channels hold is read all
+// the same.
+func (l *loop) giveUpNext() {
+	next := l.next
+	switch {
+	case next == nil:
+	case next.session == l.main.session:
+		l.remove(next, nil)
+	default:
+		l.next = nil
+		l.old = append(l.old, next)
+		l.handle(next, event{kind: evReplaced}, nil)
+		next.timers.arm(timerLeave, time.Now().Add(leaveAfter))
+	}
 }
 
 // assume gives a stream its config.

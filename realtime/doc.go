@@ -35,6 +35,23 @@
 // kept one can be lost only if it expires before the next read: while nobody is connected, or if the server could
 // not be read, for as long as it is kept.
 //
+// # Servers and connections
+//
+// Portals run push servers of versions 1 to 5, and the config says which: the subscription speaks to all of them
+// and messages look the same, but that versions 1 and 2 give no IDs, and that the sender is named from version 4 on
+// only (before, it is always the backend). A websocket comes first. Long polling stands in for it where the server has
+// websockets off, where [WithTransport] says so, or when websockets have failed five times in a row; then they are
+// tried again every 10 to 30 minutes.
+//
+// A config and its channels end, usually after 12 hours, by the portal's clock, whose difference from ours is known
+// from the answer to the REST call. Some minutes before, and when the push server says that a channel or the config has
+// expired, a new config is fetched. The new channels are connected beside the old ones, which are listened to until
+// their end has passed and has been read. Such commands of the server are obeyed and not delivered.
+//
+// What cannot be helped by trying again ends the subscription with its error: credentials that the portal refuses,
+// [b24pull.ErrWrongAuthType], a missing scope, a portal without push server, one that is deleted or has not paid, and
+// [ErrConfigExpired]. All else is tried again for as long as the context lives, with the delays of [WithBackoff].
+//
 // # Slow handlers
 //
 // Between the connection and the user stands a queue of 4,096 messages and 16 MiB. A push server cannot be told

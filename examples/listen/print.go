@@ -92,11 +92,20 @@ func (n *notes) observe(e realtime.Event) {
 			n.say("not connected: %v; trying again in %v", e.Cause, e.Delay.Round(100*time.Millisecond))
 		case realtime.StateLive:
 			if n.lost {
-				n.say("connected again; reading what was missed")
+				n.say("connected again by %v; reading what was missed", e.Transport)
 			} else {
-				n.say("connected")
+				n.say("connected by %v", e.Transport)
 			}
 		}
+	case realtime.Renewal:
+		switch {
+		case e.Err != nil:
+			n.say("no new config: %v; trying again in %v", e.Err, e.Delay.Round(100*time.Millisecond))
+		case e.Changed:
+			n.say("new channels: %v", e.Reason)
+		}
+	case realtime.Gap:
+		n.say("something may be lost: %v", e.Reason)
 	case realtime.Undecodable:
 		n.say("%v", e.Err)
 	}

@@ -6,28 +6,54 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
+	"slices"
 	"strings"
+
+	"github.com/b24pull/b24pull"
 )
 
 // A Cursor is a position in a portal's stream of events: how far everything has been handled, and what was
 // handled beyond. It is opaque and can be stored as text; [Message.Cursor] gives one and [WithCursor] takes it.
 // The zero Cursor is no position.
 type Cursor struct {
-	tags bool   // positions are times and tags, not mids
-	pos  mid    // everything up to here has been handled
-	done keySet // the message at pos, if there is one, and what was handled beyond, in order
+	bound binding // what the position is of
+	tags  bool    // positions are times and tags, not mids
+	pos   mid     // everything up to here has been handled
+	done  keySet  // the message at pos, if there is one, and what was handled beyond, in order
 }
 
 // IsZero reports whether c is no position.
-func (c Cursor) IsZero() bool { return c.pos.isZero() && len(c.done) == 0 }
+func (c Cursor) IsZero() bool { return c.pos.isZero() && len(c.done) == 0 && c.bound == binding{} }
 
-// check tells whether the positions of a server are of the cursor's kind.
-func (c Cursor) check(d dialect) error {
-	if !c.IsZero() && c.tags != (d == dialectTags) {
+// binding says what a position is of, in checksums. Zero: unknown.
+type binding struct {
+	portal   uint32
+	server   uint32
+	channels uint32
+}
+
+// bindingOf is what positions are of that are got with a config.
+func bindingOf(cfg *b24pull.Config, ep *endpoint) binding {
+	sum := func(text string) uint32 { return crc32.Checksum([]byte(text), castagnoli) }
+	ids := slices.Sorted(maps.Keys(ep.channels))
+	return binding{
+		portal:   sum(cfg.Server.Hostname + cfg.ClientID),
+		server:   sum(ep.server),
+		channels: sum(strings.Join(ids, " ")),
+	}
+}
+
+// check tells whether the cursor can be used with a server: it must be of the same portal, and positions of the same
+// kind.
+func (c Cursor) check(b binding, d dialect) error {
+	if !c.IsZero() && (c.tags != (d == dialectTags) || differ(c.bound.portal, b.portal)) {
 		return ErrCursorMismatch
 	}
 	return nil
 }
+
+func differ(a, b uint32) bool { return a != 0 && b != 0 && a != b }
 
 // String is the text that MarshalText gives.
 func (c Cursor) String() string {
@@ -49,6 +75,9 @@ func (c Cursor) MarshalText() ([]byte, error) {
 		return nil, nil
 	}
 	var b []byte
+	for _, sum := range []uint32{c.bound.portal, c.bound.server, c.bound.channels} {
+		b = binary.LittleEndian.AppendUint32(b, sum)
+	}
 	b = binary.AppendUvarint(b, c.pos.epoch)
 	b = binary.AppendUvarint(b, c.pos.counter)
 	last := c.pos
@@ -63,11 +92,11 @@ func (c Cursor) MarshalText() ([]byte, error) {
 		b = binary.LittleEndian.AppendUint32(b, k.sum)
 		last = k.mid
 	}
-	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 	version := cursorByMid
 	if c.tags {
 		version = cursorByTag
 	}
+	b = binary.LittleEndian.AppendUint32(b, checksum(version, b))
 	return []byte(version + "." + base64.RawURLEncoding.EncodeToString(b)), nil
 }
 
@@ -86,7 +115,7 @@ func (c *Cursor) UnmarshalText(text []byte) error {
 	if err != nil {
 		return errors.New("realtime: cursor is damaged: not base64")
 	}
-	decoded, err := decodeCursor(raw)
+	decoded, err := decodeCursor(version, raw)
 	if err != nil {
 		return err
 	}
@@ -95,13 +124,18 @@ func (c *Cursor) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func decodeCursor(raw []byte) (Cursor, error) {
+// checksum is that of a cursor's text.
+func checksum(version string, raw []byte) uint32 {
+	return crc32.Update(crc32.Checksum([]byte(version), castagnoli), castagnoli, raw)
+}
+
+func decodeCursor(version string, raw []byte) (Cursor, error) {
 	damaged := errors.New("realtime: cursor is damaged: its checksum does not match")
 	if len(raw) < 4 {
 		return Cursor{}, damaged
 	}
 	raw, sum := raw[:len(raw)-4], binary.LittleEndian.Uint32(raw[len(raw)-4:])
-	if crc32.Checksum(raw, castagnoli) != sum {
+	if checksum(version, raw) != sum {
 		return Cursor{}, damaged
 	}
 	damaged = errors.New("realtime: cursor is damaged: it holds an impossible position")
@@ -116,7 +150,14 @@ func decodeCursor(raw []byte) (Cursor, error) {
 	}
 	valid := func(m mid) bool { return m.epoch < 1e10 && m.counter <= maxCounter }
 
-	c := Cursor{pos: mid{number(), number()}}
+	if len(raw) < 12 {
+		return Cursor{}, damaged
+	}
+	var c Cursor
+	for _, sum := range []*uint32{&c.bound.portal, &c.bound.server, &c.bound.channels} {
+		*sum, raw = binary.LittleEndian.Uint32(raw), raw[4:]
+	}
+	c.pos = mid{number(), number()}
 	if !valid(c.pos) {
 		return Cursor{}, damaged
 	}

@@ -20,9 +20,9 @@ var (
 	// has not got the transport that WithTransport wants.
 	ErrUnsupportedServer = errors.New("realtime: push server not supported")
 
-	// ErrCursorMismatch is returned where the cursor given with WithCursor comes from a push server of another
-	// kind: one of versions 1 and 2 counts positions otherwise than later ones.
-	ErrCursorMismatch = errors.New("realtime: the cursor comes from another kind of push server; start without it")
+	// ErrCursorMismatch is returned where the cursor to start from comes from another portal, or from a push server
+	// of another kind: versions 1 and 2 count positions otherwise than later ones.
+	ErrCursorMismatch = errors.New("realtime: the cursor comes from another portal or another kind of push server; start without it")
 
 	errNoWebSocket = fmt.Errorf("%w: its websockets are off, and WithTransport wants one", ErrUnsupportedServer)
 	errNoPolling   = fmt.Errorf("%w: it has no long polling, and WithTransport wants it", ErrUnsupportedServer)

@@ -9,22 +9,39 @@ import (
 // user's side what was handled, and a cursor is read off it. What has been seen is another book, the session's.
 // Messages that the server does not keep are in neither column: they cannot come again.
 type ledger struct {
+	changed chan struct{} // signals that there is another cursor
+
 	mu    sync.Mutex
-	tags  bool   // positions are times and tags
-	known mid    // how far the history is known: the session's C
-	open  keySet // to be delivered or delivered, not handled
-	done  keySet // handled, or never to be, and not below the position
+	begun bool    // there is a position: the history has been read once, or a cursor stands for it
+	tags  bool    // positions are times and tags
+	bound binding // what the positions are of
+	known mid     // how far the history is known: the session's C
+	open  keySet  // to be delivered or delivered, not handled
+	done  keySet  // handled, or never to be, and not below the position
 }
 
 func newLedger(from Cursor) *ledger {
-	return &ledger{known: from.pos, done: slices.Clone(from.done)}
+	return &ledger{
+		changed: make(chan struct{}, 1),
+		begun:   !from.IsZero(), tags: from.tags, bound: from.bound,
+		known: from.pos, done: slices.Clone(from.done),
+	}
 }
 
-// countBy says what positions are.
-func (l *ledger) countBy(tags bool) {
+// bind says what the positions are of, and what they are.
+func (l *ledger) bind(b binding, tags bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.tags = tags
+	l.bound, l.tags = b, tags
+	signal(l.changed)
+}
+
+// begin says that there is a position.
+func (l *ledger) begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begun = true
+	signal(l.changed)
 }
 
 // take enters a message that the user is to get.
@@ -58,6 +75,7 @@ func (l *ledger) settle(k key) {
 	defer l.mu.Unlock()
 	l.open.remove(k)
 	l.done.add(k)
+	signal(l.changed)
 }
 
 // recall enters again what was taken once and has been forgotten, since the position goes back below it.
@@ -75,6 +93,7 @@ func (l *ledger) advance(known mid) {
 	defer l.mu.Unlock()
 	l.known = known
 	l.done.cut(l.position(key{}))
+	signal(l.changed)
 }
 
 // forget lets go of handled messages that cannot come again.
@@ -90,13 +109,24 @@ func (l *ledger) forget(keys []key) {
 func (l *ledger) cursorAfter(k key) Cursor {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.at(k)
+}
+
+// cursor is the cursor of a user who has handled what is handled. ok is false before there is a position.
+func (l *ledger) cursor() (c Cursor, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.at(key{}), l.begun
+}
+
+func (l *ledger) at(k key) Cursor {
 	done := slices.Clone(l.done)
 	if l.open.has(k) {
 		done.add(k)
 	}
 	pos := l.position(k)
 	done.cut(pos)
-	return Cursor{tags: l.tags, pos: pos, done: done}
+	return Cursor{bound: l.bound, tags: l.tags, pos: pos, done: done}
 }
 
 // position is the smaller of what is known and the place just before the oldest open message but one.
@@ -139,6 +169,12 @@ func (s *keySet) remove(k key) {
 	default:
 		*s = slices.Delete(*s, i, i+1)
 	}
+}
+
+// stands tells whether there is a message at a position.
+func (s keySet) stands(pos mid) bool {
+	i, _ := s.find(key{mid: pos})
+	return !pos.isZero() && i < len(s) && s[i].mid == pos
 }
 
 // cut removes what is below pos.

@@ -33,6 +33,7 @@ type loop struct {
 	state   *stateBox
 	ready   chan struct{}
 	stats   *counters
+	ledger  *ledger
 
 	ctx     context.Context
 	inbox   chan inbound
@@ -71,9 +72,10 @@ func (l *loop) run(ctx context.Context) error {
 	l.inbox = make(chan inbound)
 	l.alarm = newAlarm()
 	defer l.alarm.stop()
-	l.memory = newMemory(l.opts.cursor, l.queue, time.Now(), l.observe)
+	l.memory = newMemory(l.opts.cursor, l.ledger, l.queue, time.Now(), l.observe)
 	l.memory.obey, l.memory.stats = l.takeOrder, l.stats
-	l.main = &stream{session: l.memory.session(l.opts.cursor.pos, !l.opts.cursor.IsZero())}
+	l.main = &stream{session: l.memory.session(l.opts.cursor.pos, l.opts.begun())}
+	l.main.session.settle = l.opts.settle
 	l.main.status.anchored = l.main.session.anchored
 
 	l.handle(l.main, event{kind: evStart}, nil)
@@ -96,7 +98,7 @@ func (l *loop) run(ctx context.Context) error {
 // stopCause is what went wrong, nil if the user wanted no more.
 func stopCause(ctx context.Context) error {
 	switch cause := context.Cause(ctx); cause {
-	case errClosed, errLeft:
+	case errClosed, errLeft, errDrained:
 		return nil
 	default:
 		return cause

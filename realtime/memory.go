@@ -13,6 +13,8 @@ type memory struct {
 	report   func(Event)
 	obey     func(*session, Message) // takes control commands; nil: they are delivered
 	stats    *counters               // nil: nobody counts
+	gap      *Gap                    // to be told with the next message
+	epochs   map[uint64]bool         // the sequences of mids that have been seen
 	order    orderer
 	newest   mid // the greatest delivered
 	sessions []*session
@@ -28,8 +30,8 @@ type generation struct {
 	keys []key
 }
 
-func newMemory(from Cursor, q *queue, now time.Time, report func(Event)) *memory {
-	b := &memory{queue: q, ledger: newLedger(from), report: report, seen: make(map[key]time.Time)}
+func newMemory(from Cursor, l *ledger, q *queue, now time.Time, report func(Event)) *memory {
+	b := &memory{queue: q, ledger: l, report: report, seen: make(map[key]time.Time)}
 	b.order.emit = b.emit
 	for _, k := range from.done {
 		b.remember(k, now)
@@ -93,6 +95,45 @@ func (b *memory) note(m Message, now time.Time) {
 func (b *memory) remember(k key, now time.Time) {
 	b.seen[k] = now
 	b.above = append(b.above, k)
+	if len(b.above) >= maxRemembered {
+		b.forgetHalf()
+	}
+}
+
+// maxRemembered bounds what is remembered above the floor, which stands still while reads fail: some 30 MB.
+const maxRemembered = 1 << 18
+
+// forgetHalf lets go of what arrived first. It may come again, once reads are possible again.
+func (b *memory) forgetHalf() {
+	gone := slices.Clone(b.above[:len(b.above)/2])
+	b.above = slices.Clone(b.above[len(gone):])
+	for _, k := range gone {
+		delete(b.seen, k)
+	}
+	b.ledger.forget(gone)
+	b.report(Forgotten{Messages: len(gone)})
+}
+
+// lose reports that messages may have been lost, to the observer and with the next message.
+func (b *memory) lose(g Gap) {
+	b.gap = &g
+	b.report(g)
+}
+
+// anotherServer: positions begin anew, and are not to be compared with those before.
+func (b *memory) anotherServer() { b.newest, b.epochs = mid{}, nil }
+
+// epoch notes the sequence that a mid belongs to, and tells whether it is another than those before.
+func (b *memory) epoch(pos mid) (changed bool) {
+	if pos.isZero() || b.epochs[pos.epoch] {
+		return false
+	}
+	changed = len(b.epochs) > 0
+	if b.epochs == nil {
+		b.epochs = make(map[uint64]bool)
+	}
+	b.epochs[pos.epoch] = true
+	return changed
 }
 
 // rememberTransient remembers a message that no read will bring, for as long as one that the floor has passed.
@@ -114,6 +155,7 @@ func (b *memory) emit(m Message) {
 		b.newest = m.key.mid
 	}
 	m.ledger = b.ledger
+	m.Gap, b.gap = b.gap, nil
 	if b.stats != nil {
 		b.stats.delivered(m)
 	}

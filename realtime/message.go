@@ -25,6 +25,8 @@ type Message struct {
 	Replayed bool // found in the server's history, not received live
 	Late     bool // its turn has passed: a message with a greater ID came before it
 
+	Gap *Gap // messages may have been lost before this one; nil otherwise
+
 	key       key
 	transient bool    // the server has said that it does not keep it: no read will bring it
 	size      int     // bytes of memory that this message pins

@@ -6,7 +6,7 @@ import (
 )
 
 // An Event is something that happened inside a subscription. It is one of [StateChange], [ReadEnded],
-// [Repeat], [Undecodable], [Renewal] and [Gap]. Later releases add kinds: a switch over them needs a default.
+// [Repeat], [Undecodable], [Renewal], [Gap] and [Forgotten]. Later releases add kinds: a switch over them needs a default.
 type Event interface{ event() }
 
 // StateChange tells that the subscription has entered another state.
@@ -77,7 +77,8 @@ func (r RenewReason) String() string {
 	}
 }
 
-// Gap tells that messages may have been lost that no read can bring.
+// Gap tells that messages may have been lost that no read can bring. The observer is told, and the next message
+// bears it.
 type Gap struct {
 	Reason GapReason
 	Err    error // what stood in the way, if anything; holds no secret
@@ -90,7 +91,8 @@ const (
 	_                  GapReason = iota
 	GapPaused                    // the queue was full: what the server does not keep is lost until it is connected again
 	GapChannelReplaced           // a channel was replaced, and its end, or the new one's beginning, could not be read
-	GapServerChanged             // the config names another server, with a history of its own
+	GapServerChanged             // there is another server, or it has lost its data: the history is another one
+	GapExpired                   // the server does not keep any more what the cursor stands on, nor perhaps what followed
 )
 
 // String is the reason in lower case.
@@ -102,11 +104,18 @@ func (r GapReason) String() string {
 		return "channel replaced"
 	case GapServerChanged:
 		return "server changed"
+	case GapExpired:
+		return "expired"
 	default:
 		return "none"
 	}
 }
 
+// Forgotten tells that, since reads have failed for long, it is not remembered any more which messages have been
+// seen: so many may come again.
+type Forgotten struct{ Messages int }
+
+func (Forgotten) event()   {}
 func (Renewal) event()     {}
 func (Gap) event()         {}
 func (StateChange) event() {}

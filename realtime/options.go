@@ -19,12 +19,23 @@ type options struct {
 	logger      *slog.Logger
 	observer    func(Event)
 	backoff     func(attempt int) time.Duration
-	cursor      Cursor
 	transport   Transport
 	insecure    bool
 	maxMessages int
 	maxBytes    int
+	settle      time.Duration
+
+	cursor       Cursor
+	history      bool // start with all that is kept
+	store        CursorStore
+	saveInterval time.Duration
+	policy       func(*HandlerError, int) ErrorAction
+	workers      int
+	key          func(Message) string
 }
+
+// begun tells whether there is a position to start from, other than now.
+func (o *options) begun() bool { return o.history || !o.cursor.IsZero() }
 
 // Bounds of the queue between the connection and the user.
 const (
@@ -94,12 +105,101 @@ func WithBackoff(delay func(attempt int) time.Duration) Option {
 	}
 }
 
-// WithCursor starts behind a position that an earlier subscription to the same channels has given, instead of
-// now. The zero Cursor starts now. That the channels are still the same is not checked: those of another portal,
-// or new ones after the old ones' 12 hours, have another history.
+// WithCursor starts behind a position that an earlier subscription to the same portal has given, instead of now.
+// The zero Cursor starts now. If the channels have been replaced since, what came over the old ones at their end is
+// lost, and a [Gap] says so.
 func WithCursor(c Cursor) Option {
 	return func(o *options) error {
 		o.cursor = c
+		return nil
+	}
+}
+
+// WithHistory starts with all that the server still keeps, instead of now. A cursor, where there is one, wins.
+func WithHistory() Option {
+	return func(o *options) error {
+		o.history = true
+		return nil
+	}
+}
+
+// WithCursorStore starts where the store's cursor says, and keeps it up to date: what has been handled, and saved,
+// does not come again. An empty store starts now, or where [WithHistory] says.
+func WithCursorStore(s CursorStore) Option {
+	return func(o *options) error {
+		if s == nil {
+			return errors.New("realtime: WithCursorStore: the store is nil")
+		}
+		o.store = s
+		return nil
+	}
+}
+
+// WithSaveInterval sets how often the cursor is saved while messages are handled; the default is a second. What was
+// handled since the last save comes again after the process was killed. It is saved at the end of a run, and by
+// [Subscription.Commit], too. 0 saves after each message that it can keep up with.
+func WithSaveInterval(d time.Duration) Option {
+	return func(o *options) error {
+		if d < 0 {
+			return fmt.Errorf("realtime: WithSaveInterval: %v is negative", d)
+		}
+		o.saveInterval = d
+		return nil
+	}
+}
+
+// WithSettleTime sets the longest that a publish may take on the push server from its id to the store; the default,
+// 5 seconds, is generous: it takes milliseconds. Only if this holds is nothing lost. A longer time makes each read
+// longer by what is published in it.
+func WithSettleTime(d time.Duration) Option {
+	return func(o *options) error {
+		if d <= 0 || d > time.Minute {
+			return fmt.Errorf("realtime: WithSettleTime: %v is not between 0 and a minute", d)
+		}
+		o.settle = d
+		return nil
+	}
+}
+
+// ErrorAction is what becomes of a message whose handler failed. The zero ErrorAction stops Run.
+type ErrorAction struct {
+	skip, retry bool
+	delay       time.Duration
+}
+
+var (
+	StopRun     = ErrorAction{}           // Run returns the error; the message is not handled
+	SkipMessage = ErrorAction{skip: true} // the message counts as handled
+)
+
+// RetryAfter calls the handler again after a delay. Messages that come after, in order, wait meanwhile.
+func RetryAfter(delay time.Duration) ErrorAction { return ErrorAction{retry: true, delay: delay} }
+
+// WithErrorPolicy decides what becomes of a message whose handler has returned an error to Run. attempt is how often
+// it has been called for the message. By default an error stops Run.
+func WithErrorPolicy(policy func(err *HandlerError, attempt int) ErrorAction) Option {
+	return func(o *options) error {
+		if policy == nil {
+			return errors.New("realtime: WithErrorPolicy: the function is nil")
+		}
+		o.policy = policy
+		return nil
+	}
+}
+
+// WithParallel has Run call its handler for up to n messages at a time. Messages with the same key are handled in
+// order, one after the other; a nil key is the message's module and command. Up to 16 n messages are taken from the
+// queue meanwhile. The cursor does not pass a message that is not handled, whatever came after it. [Subscription.Messages]
+// is not affected.
+func WithParallel(n int, key func(Message) string) Option {
+	return func(o *options) error {
+		if n < 1 {
+			return fmt.Errorf("realtime: WithParallel: %d is not a number of handlers", n)
+		}
+		if key == nil {
+			key = func(m Message) string { return m.Module + " " + m.Command }
+		}
+		o.workers, o.key = n, key
 		return nil
 	}
 }

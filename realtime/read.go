@@ -25,6 +25,7 @@ type chain struct {
 	last     mid // the last message shown
 	settled  mid // the greatest message shown that arrived well before start
 	definite bool
+	stands   bool // the answer has shown what was expected
 
 	shown, found int
 	first        mid     // of the present answer
@@ -171,6 +172,7 @@ func (s *session) take(m Message, now time.Time) bool {
 	case !s.queue.admit(m.size):
 		return false
 	default:
+		s.sequence(m.key.mid)
 		s.note(m, now)
 		m.Replayed = true
 		c.found++
@@ -192,7 +194,7 @@ func (c *chain) show(pos mid) {
 		c.definite = true
 	}
 	if !c.expect.isZero() && pos == c.expect {
-		c.definite = true
+		c.definite, c.stands = true, true
 	}
 	if c.last.less(pos) {
 		c.last = pos
@@ -234,6 +236,7 @@ func (s *session) settleAnchor(now time.Time) {
 	c := s.chain
 	early := s.early
 	s.anchored, s.early = true, nil
+	defer s.ledger.begin()
 	if len(c.recent) == 0 {
 		return
 	}
@@ -252,6 +255,7 @@ func (s *session) settleAnchor(now time.Time) {
 		}
 		s.remember(a.key, now)
 		s.ledger.settle(a.key)
+		s.epoch(a.key.mid)
 	}
 	s.newest = c.last
 	s.reach(c.last)
@@ -276,6 +280,12 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 	if how == readBroken {
 		s.order.end(true)
 		return result, false
+	}
+	if s.resumed && !c.peek {
+		s.resumed = false
+		if !c.stands {
+			s.lose(Gap{Reason: GapExpired})
+		}
 	}
 	switch {
 	case c.peek:

@@ -70,7 +70,7 @@ func (l *loop) configured(cfg *b24pull.Config, err error) {
 		ep, err = l.opts.endpoint(cfg)
 	}
 	if err == nil && l.main.config == nil {
-		err = l.opts.cursor.check(ep.dialect)
+		err = l.opts.cursor.check(bindingOf(cfg, &ep), ep.dialect)
 	}
 	if err != nil {
 		l.notConfigured(err)
@@ -134,6 +134,7 @@ func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew 
 	switch {
 	case latest.endpoint.server == "": // the first
 		latest.assume(cfg, ep, l.opts.transport)
+		l.goOn(bindingOf(cfg, &ep))
 		l.handle(latest, event{kind: evConfig}, nil)
 	case same && !anew:
 		for _, s := range l.streams() {
@@ -151,6 +152,34 @@ func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew 
 		l.log.Info("renewal", "reason", reason.String(), "changed", !same)
 	}
 	l.scheduleRenewal(cfg, same)
+}
+
+// goOn begins where the cursor says, if there is one, and reports what has happened to its channels meanwhile.
+func (l *loop) goOn(now binding) {
+	from, main := l.opts.cursor, l.main.session
+	switch {
+	case from.IsZero():
+	case differ(from.bound.server, now.server):
+		main.known, main.foreign = mid{}, true
+		l.gap(GapServerChanged, nil)
+	case differ(from.bound.channels, now.channels):
+		main.foreign = true
+		l.gap(GapChannelReplaced, nil)
+	case l.ledger.done.stands(from.pos):
+		main.resumed = true
+	}
+	l.bind()
+	if main.anchored {
+		l.ledger.begin()
+	}
+}
+
+// bind says whose positions cursors hold. While replaced channels have not been read to their end, they are still
+// theirs: who goes on from such a cursor is to know that something may be missing.
+func (l *loop) bind() {
+	if len(l.old) == 0 {
+		l.ledger.bind(bindingOf(l.main.config, &l.main.endpoint), l.main.session.tags)
+	}
 }
 
 // giveUpNext: what was to take the main stream's place is overtaken by another. What its channels hold is read all
@@ -173,7 +202,6 @@ func (l *loop) giveUpNext() {
 func (s *stream) assume(cfg *b24pull.Config, ep endpoint, wanted Transport) {
 	s.config, s.endpoint = cfg, ep
 	s.session.tags = ep.dialect == dialectTags
-	s.session.ledger.countBy(s.session.tags)
 	s.status.auto = wanted == TransportAuto && ep.socket.url != "" && ep.poll.url != ""
 	s.status.polling = wanted == TransportLongPolling || ep.socket.url == ""
 }
@@ -198,7 +226,8 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 		l.expectMore()
 	default:
 		next.session = l.memory.session(mid{}, main.session.anchored)
-		l.memory.newest = mid{}
+		next.session.settle = l.opts.settle
+		l.memory.anotherServer()
 		l.gap(GapServerChanged, nil)
 	}
 	next.assume(cfg, ep, l.opts.transport)
@@ -306,6 +335,7 @@ func (l *loop) remove(s *stream, cause error) {
 	}
 	l.old = slices.DeleteFunc(l.old, func(o *stream) bool { return o == s })
 	s.status.state = StateClosed
+	l.bind()
 	if !l.owed() {
 		l.memory.order.release()
 	}
@@ -430,7 +460,4 @@ func (l *loop) tryWebSocket() {
 }
 
 // gap reports that messages may have been lost.
-func (l *loop) gap(why GapReason, cause error) {
-	l.log.Warn("gap", "reason", why.String(), "err", cause)
-	l.observe(Gap{Reason: why, Err: cause})
-}
+func (l *loop) gap(why GapReason, cause error) { l.memory.lose(Gap{Reason: why, Err: cause}) }

@@ -30,6 +30,8 @@ type session struct {
 	top      mid       // M: the greatest seen
 	anchored bool      // known has been set from the history once, or came with a cursor
 	foreign  bool      // known stands on a message that these channels may not hold
+	resumed  bool      // known stands on a message that a cursor has brought: if it is not kept any more, others may have expired, too
+	setBack  bool      // mids have begun anew below known
 	early    []key     // the first that came live before that
 	doubtful key       // the first read's only message: the last one kept, or a live one that answered the read
 	emptyAt  time.Time // when the first read ended without an answer; zero once a later one had one
@@ -48,7 +50,7 @@ type move struct {
 }
 
 func newSession(from Cursor, q *queue, now time.Time, report func(Event)) *session {
-	return newMemory(from, q, now, report).session(from.pos, !from.IsZero())
+	return newMemory(from, newLedger(from), q, now, report).session(from.pos, !from.IsZero())
 }
 
 // successor begins the stream of channels that replace this one's on the same server, whose first message is not
@@ -87,6 +89,9 @@ func (s *session) live(m Message, now time.Time) bool {
 		s.report(Repeat{ID: m.ID})
 		return true
 	}
+	if s.sequence(m.key.mid) {
+		s.beginAnew()
+	}
 	if s.control(m, now) {
 		return true
 	}
@@ -113,6 +118,39 @@ func (s *session) control(m Message, now time.Time) bool {
 	s.ledger.handled(m)
 	s.obey(s, m)
 	return true
+}
+
+// farBelow is how far below the cursor a new message is no straggler any more, but one of a counter that was set
+// back.
+const farBelow = 100_000
+
+// sequence looks, by a message that has not been seen, for a server that has lost its data or its place: then mids
+// begin another sequence. It tells whether that stands below the cursor, and so has to be read from its beginning.
+func (s *session) sequence(pos mid) (below bool) {
+	switch {
+	case s.tags || pos.isZero():
+	case s.epoch(pos):
+		s.lose(Gap{Reason: GapServerChanged})
+		return pos.less(s.known)
+	case pos.epoch == s.known.epoch && pos.counter+farBelow < s.known.counter:
+		if !s.setBack {
+			s.setBack = true
+			s.lose(Gap{Reason: GapServerChanged})
+		}
+	default:
+		s.setBack = false
+	}
+	return false
+}
+
+// beginAnew has the history read from its very beginning.
+func (s *session) beginAnew() {
+	s.known = mid{}
+	s.recall(s.known)
+	s.since += manyMessages // a read is due
+	if s.chain != nil {
+		s.chain.peek = true // what is under way moves nothing any more
+	}
 }
 
 func (s *session) reach(pos mid) {

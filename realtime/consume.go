@@ -1,0 +1,220 @@
+package realtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+)
+
+// Messages runs the subscription and yields its messages, in order and each once. It ends
+//
+//   - when the loop is left; then every goroutine of the subscription has stopped;
+//   - silently after Close, and after Drain when all is delivered;
+//   - after yielding one error, with a zero Message: the context's when it is done, or one that trying again
+//     cannot help, such as [b24pull.ErrWrongAuthType] or [ErrConfigExpired], or that of the cursor store.
+//
+// A message counts as handled when the loop asks for the next one; leaving the loop, by break or by a panic,
+// leaves the last one unhandled, unless [Subscription.Commit] was called for it.
+func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		err := s.consume(ctx, func(ctx context.Context) error {
+			return s.deliver(ctx, func(_ context.Context, m Message) error {
+				if !yield(m, nil) {
+					return errLeft
+				}
+				return nil
+			})
+		})
+		if err != nil && err != errLeft {
+			yield(Message{}, err)
+		}
+	}
+}
+
+// Run runs the subscription and calls h for each message, in order, one at a time and each once; [WithParallel] has
+// several at a time. It blocks, and when it returns every goroutine of the subscription has stopped and the cursor
+// is saved. A handler's error ends it with a [*HandlerError], unless [WithErrorPolicy] says otherwise; or else it
+// returns nil after Close or Drain, the context's error when that is done, or the error that trying again cannot
+// help. A handler that ignores its context is waited for. A handler that panics has its message unhandled, and the
+// panic goes on from Run.
+func (s *Subscription) Run(ctx context.Context, h Handler) error {
+	if h == nil {
+		return errors.New("realtime: Run: the handler is nil")
+	}
+	handle := func(ctx context.Context, m Message) error { return s.handle(ctx, h, m) }
+	return s.consume(ctx, func(ctx context.Context) error {
+		if s.opts.workers > 1 {
+			return s.deliverParallel(ctx, handle)
+		}
+		return s.deliver(ctx, handle)
+	})
+}
+
+// handle calls the handler, and again if the error policy says so.
+func (s *Subscription) handle(ctx context.Context, h Handler, m Message) error {
+	for attempt := 1; ; attempt++ {
+		err := h.Handle(ctx, m)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return ctx.Err() // the handler gave up because it was told to
+		}
+		failed := &HandlerError{Message: m, Err: err}
+		var then ErrorAction
+		if s.opts.policy != nil {
+			then = s.opts.policy(failed, attempt)
+		}
+		switch {
+		case then.skip:
+			s.opts.logger.Warn("message skipped", "id", m.ID, "module", m.Module, "command", m.Command, "attempt", attempt)
+			return nil
+		case !then.retry:
+			return failed
+		case !sleep(ctx, then.delay):
+			return ctx.Err()
+		}
+	}
+}
+
+var (
+	errLeft    = errors.New("the consumer wants no more")
+	errClosed  = errors.New("the subscription was closed")
+	errDrained = errors.New("the subscription was drained")
+)
+
+// consume runs the machine and the committer beside the consumer and returns when all have stopped: nil after Close
+// and Drain.
+func (s *Subscription) consume(ctx context.Context, deliver func(context.Context) error) (err error) {
+	ctx, receiving, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.cancel(errLeft)
+	if err := s.open(ctx); err != nil {
+		return s.outcome(ctx, err)
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.commits.run(ctx)
+	}()
+	received := make(chan struct{})
+	go func() {
+		defer close(received)
+		s.machine(receiving)
+	}()
+	defer func() { // also on a panic's way out
+		s.cancel(errLeft)
+		<-received
+		<-stopped
+		if saved := s.commits.finish(ctx); saved != nil {
+			err = errors.Join(err, saved)
+		}
+	}()
+	err = deliver(ctx)
+	cause := s.outcome(ctx, err)
+	s.cancel(err)
+	<-received
+	if cause != nil && err == ctx.Err() && s.trouble != nil {
+		return fmt.Errorf("%w; not connected: %w", cause, s.trouble)
+	}
+	return cause
+}
+
+// outcome is what a run has come to: nil if it was closed or drained.
+func (s *Subscription) outcome(ctx context.Context, err error) error {
+	if err == errDrained || context.Cause(ctx) == errClosed && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// open gets the cursor to start from.
+func (s *Subscription) open(ctx context.Context) error {
+	cursor := s.opts.cursor
+	if s.opts.store != nil {
+		var err error
+		if cursor, err = s.opts.store.Load(ctx); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opts.cursor = cursor
+	s.ledger = newLedger(cursor)
+	s.commits.store, s.commits.ledger = s.opts.store, s.ledger
+	s.commits.interval, s.commits.log = s.opts.saveInterval, s.opts.logger
+	return nil
+}
+
+// deliver hands over message by message until there is an error.
+func (s *Subscription) deliver(ctx context.Context, handle func(context.Context, Message) error) error {
+	for {
+		m, err := s.queue.pop(ctx)
+		if err != nil {
+			return err
+		}
+		if err := handle(ctx, m); err != nil {
+			return err
+		}
+		m.ledger.handled(m)
+	}
+}
+
+// begin marks the subscription as run, and makes the contexts that Close and Drain cancel: that of all, and that of
+// receiving.
+func (s *Subscription) begin(ctx context.Context) (all, receiving context.Context, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.run {
+		return nil, nil, ErrAlreadyRun
+	}
+	s.run = true
+	all, s.cancel = context.WithCancelCause(ctx)
+	receiving, s.drain = context.WithCancelCause(all)
+	if s.closed {
+		s.cancel(errClosed)
+	}
+	if s.drained {
+		s.drain(errDrained)
+	}
+	return all, receiving, nil
+}
+
+func (s *Subscription) machine(ctx context.Context) {
+	l := &loop{
+		source:  s.source,
+		opts:    &s.opts,
+		socket:  s.dial,
+		rpc:     s.dialRPC,
+		poll:    s.poll,
+		history: s.history,
+		observe: s.observe,
+		log:     s.opts.logger,
+		queue:   s.queue,
+		state:   &s.state,
+		ready:   s.ready,
+		stats:   &s.stats,
+		ledger:  s.ledger,
+	}
+	err := l.run(ctx)
+	s.trouble = l.trouble
+	if context.Cause(ctx) == errDrained {
+		err = errDrained
+	}
+	s.queue.finish(err)
+}
+
+// observe counts an event, logs it if it is grave, and passes it on.
+func (s *Subscription) observe(e Event) {
+	s.stats.event(e)
+	switch e := e.(type) {
+	case Gap:
+		s.opts.logger.Warn("gap", "reason", e.Reason.String(), "err", e.Err)
+	case Forgotten:
+		s.opts.logger.Warn("forgotten", "messages", e.Messages)
+	}
+	s.opts.observer(e)
+}

@@ -1,0 +1,599 @@
+package realtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// countingStore counts saves, and fails while it is told to.
+type countingStore struct {
+	MemoryStore
+	saves  atomic.Int64
+	broken atomic.Bool
+}
+
+var errBroken = errors.New("the disk is full")
+
+func (s *countingStore) Save(ctx context.Context, c Cursor) error {
+	s.saves.Add(1)
+	if s.broken.Load() {
+		return errBroken
+	}
+	return s.MemoryStore.Save(ctx, c)
+}
+
+// again is another life with the same portal.
+func (l *life) again() *life {
+	return &life{t: l.t, network: l.network, portal: l.portal, done: make(chan struct{})}
+}
+
+// stop closes the subscription, as the end of a process does, and returns what Run returned.
+func (l *life) stop() error {
+	l.sub.Close()
+	<-l.done
+	return l.err
+}
+
+// goOn runs another subscription with the same store.
+func (l *life) goOn(store CursorStore, h HandlerFunc, opts ...Option) *life {
+	next := l.again()
+	next.subscribe(nil, append(opts, WithCursorStore(store))...)
+	next.run(h)
+	return next
+}
+
+// TestStoreResumes: what came while nobody ran arrives after a restart, once, also if nothing had arrived before.
+func TestStoreResumes(t *testing.T) {
+	stores := map[string]func(t *testing.T) CursorStore{
+		"memory": func(*testing.T) CursorStore { return new(MemoryStore) },
+		"file":   func(t *testing.T) CursorStore { return NewFileStore(filepath.Join(t.TempDir(), "cursor")) },
+	}
+	for name, newStore := range stores {
+		for _, before := range [][]string{nil, {"one", "two"}} {
+			t.Run(fmt.Sprint(name, ", before the restart ", before), func(t *testing.T) {
+				store := newStore(t)
+				onVirtualTime(t, func(t *testing.T, l *life) {
+					l.open()
+					l.emit("long before")
+					time.Sleep(time.Minute)
+					l.subscribe(nil, WithCursorStore(store))
+					l.run(nil)
+					<-l.sub.Ready()
+					for _, c := range before {
+						l.emit(c)
+					}
+					time.Sleep(2 * time.Second)
+					l.want(before...)
+					if err := l.stop(); err != nil {
+						t.Fatal(err)
+					}
+					l.emit("missed")
+					time.Sleep(time.Hour)
+					next := l.goOn(store, nil)
+					<-next.sub.Ready()
+					next.emit("after")
+					time.Sleep(10 * time.Minute)
+					next.want("missed", "after")
+					if n := countEvents[Gap](next); n > 0 {
+						t.Errorf("%d gaps", n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestSaveInterval: many messages are few saves, and the last one holds them all.
+func TestSaveInterval(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		store := new(countingStore)
+		l.start(nil, WithCursorStore(store))
+		load{messages: 3000, minEvery: 3001}.publishAndCut(l.portal) // ten seconds
+		time.Sleep(5 * time.Second)
+		if n := store.saves.Load(); n < 10 || n > 20 {
+			t.Errorf("%d saves", n)
+		}
+		l.portal.Emit(pulltest.Message{Params: numbered{3000}})
+		synctest.Wait()
+		if err := l.stop(); err != nil { // within the interval: saved at the end
+			t.Fatal(err)
+		}
+		next := l.goOn(store, nil)
+		time.Sleep(10 * time.Minute)
+		next.want()
+	})
+}
+
+// TestSaveFails: a save that fails is tried again, and if it fails at the end the user is told; nothing is lost.
+func TestSaveFails(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		store := new(countingStore)
+		l.start(nil, WithCursorStore(store))
+		time.Sleep(time.Second)
+		store.broken.Store(true)
+		l.emit("one")
+		time.Sleep(time.Minute)
+		if n := store.saves.Load(); n < 5 || n > 20 {
+			t.Errorf("%d saves tried", n)
+		}
+		store.broken.Store(false)
+		time.Sleep(time.Minute)
+		store.broken.Store(true)
+		l.emit("two")
+		time.Sleep(time.Second)
+		if err := l.stop(); !errors.Is(err, errBroken) {
+			t.Errorf("Run returned %v", err)
+		}
+		store.broken.Store(false)
+		next := l.goOn(store, nil)
+		time.Sleep(time.Minute)
+		next.want("two")
+	})
+}
+
+// TestFileStoreDamaged: a file that is no cursor ends the subscription and stays as it is.
+func TestFileStoreDamaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cursor")
+	store := NewFileStore(path)
+	if err := store.Save(t.Context(), after(7)); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := store.Load(t.Context()); err != nil || c.String() != after(7).String() {
+		t.Fatalf("loaded %v, %v", c, err)
+	}
+	for _, content := range []string{"", "\n", "garbage", string(whole[:len(whole)/2])} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		onVirtualTime(t, func(t *testing.T, l *life) {
+			l.open()
+			l.subscribe(nil, WithCursorStore(store))
+			l.run(nil)
+			<-l.done
+			if l.err == nil || !strings.Contains(l.err.Error(), path) || !strings.Contains(l.err.Error(), "remove it") {
+				t.Errorf("%q: Run returned %v", content, l.err)
+			}
+		})
+		if kept, err := os.ReadFile(path); err != nil || string(kept) != content {
+			t.Errorf("%q became %q, %v", content, kept, err)
+		}
+	}
+	if files, err := os.ReadDir(filepath.Dir(path)); err != nil || len(files) != 1 {
+		t.Errorf("left behind: %v, %v", files, err)
+	}
+	if err := NewFileStore(filepath.Join(path, "no folder")).Save(t.Context(), after(7)); err == nil {
+		t.Error("saved where there is no folder")
+	}
+}
+
+// TestCursorOfAnother: a cursor of another portal is refused; one of channels that were replaced is gone on from, and
+// the gap is told.
+func TestCursorOfAnother(t *testing.T) {
+	t.Run("portal", func(t *testing.T) {
+		onVirtualTime(t, func(t *testing.T, l *life) {
+			store := new(MemoryStore)
+			l.start(nil, WithCursorStore(store))
+			l.emit("one")
+			time.Sleep(time.Second)
+			if err := l.stop(); err != nil {
+				t.Fatal(err)
+			}
+			other := l.again()
+			other.open()
+			other.subscribe(nil, WithCursorStore(store))
+			other.run(nil)
+			<-other.done
+			if !errors.Is(other.err, ErrCursorMismatch) {
+				t.Errorf("Run returned %v", other.err)
+			}
+		})
+	})
+	t.Run("channel", func(t *testing.T) {
+		onVirtualTime(t, func(t *testing.T, l *life) {
+			store := new(MemoryStore)
+			l.start(nil, WithCursorStore(store))
+			l.emit("one")
+			time.Sleep(time.Minute)
+			if err := l.stop(); err != nil {
+				t.Fatal(err)
+			}
+			l.emit("at the old one's end")
+			l.portal.ReplaceChannel(pulltest.Private)
+			l.emit("over the new one")
+			l.emit("next")
+			next := l.goOn(store, nil)
+			time.Sleep(time.Minute)
+			next.want("over the new one", "next")
+			if first := next.messages[0]; first.Gap == nil || first.Gap.Reason != GapChannelReplaced || next.messages[1].Gap != nil {
+				t.Errorf("gaps %+v, %+v", first.Gap, next.messages[1].Gap)
+			}
+			if n := countEvents[Gap](next); n != 1 {
+				t.Errorf("%d gaps", n)
+			}
+		})
+	})
+	t.Run("day", func(t *testing.T) {
+		onVirtualTime(t, func(t *testing.T, l *life) {
+			l.open(pulltest.WithChannelLife(100 * time.Hour))
+			store := new(MemoryStore)
+			l.subscribe(nil, WithCursorStore(store))
+			l.run(nil)
+			<-l.sub.Ready()
+			for range 10 {
+				l.emit("before")
+				time.Sleep(time.Minute)
+			}
+			if err := l.stop(); err != nil {
+				t.Fatal(err)
+			}
+			l.emit("expired")
+			time.Sleep(25 * time.Hour)
+			l.emit("kept")
+			next := l.goOn(store, nil)
+			time.Sleep(time.Minute)
+			next.want("kept")
+			if first := next.messages[0]; first.Gap == nil || first.Gap.Reason != GapExpired {
+				t.Errorf("gap %+v", first.Gap)
+			}
+		})
+	})
+}
+
+// TestWithHistory: the beginning is what the server still keeps.
+func TestWithHistory(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
+		onVirtualTime(t, func(t *testing.T, l *life) {
+			l.open(opts...)
+			l.emit("one")
+			time.Sleep(time.Hour)
+			l.emit("two")
+			l.subscribe(nil, WithHistory(), WithTransport(transport))
+			l.run(nil)
+			<-l.sub.Ready()
+			l.emit("three")
+			time.Sleep(10 * time.Minute)
+			l.want("one", "two", "three")
+		})
+	})
+}
+
+// TestForgetfulServer: a server that has lost its data is reported, and what it keeps from then on arrives.
+func TestForgetfulServer(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.start(nil, WithBackoff(soon))
+		for i := range 100 {
+			l.emit(fmt.Sprint(i))
+			time.Sleep(time.Second)
+		}
+		l.portal.Cut()
+		l.portal.Forget()
+		l.emit("after")
+		l.emit("wards")
+		time.Sleep(10 * time.Minute)
+		if got := l.commands(); !slices.Equal(got[100:], []string{"after", "wards"}) {
+			t.Errorf("handled %q", got[100:])
+		}
+		if n := countEvents[Gap](l); n != 1 {
+			t.Errorf("%d gaps", n)
+		}
+	})
+}
+
+// TestCommit: a message that is committed before the loop is left does not come again; one that is not does.
+func TestCommit(t *testing.T) {
+	for _, commit := range []bool{false, true} {
+		t.Run(fmt.Sprint(commit), func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				l.open()
+				store := new(MemoryStore)
+				l.subscribe(nil, WithCursorStore(store))
+				go func() {
+					<-l.sub.Ready()
+					l.emit("one")
+					l.emit("two")
+				}()
+				for m, err := range l.sub.Messages(t.Context()) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					if m.Command != "two" {
+						continue
+					}
+					if commit {
+						if err := l.sub.Commit(t.Context(), m); err != nil {
+							t.Fatal(err)
+						}
+						saved, _ := store.Load(t.Context())
+						if !slices.Contains(saved.done, m.key) && saved.pos.less(m.key.mid) {
+							t.Error("Commit returned before it was saved")
+						}
+					}
+					break
+				}
+				if err := l.sub.Commit(t.Context(), Message{}); err == nil {
+					t.Error("a message of nobody was committed")
+				}
+				next := l.goOn(store, nil)
+				time.Sleep(time.Minute)
+				if commit {
+					next.want()
+				} else {
+					next.want("two")
+				}
+			})
+		})
+	}
+}
+
+// TestDrain: what has been received is handled, and then it ends; what comes later is for the next run.
+func TestDrain(t *testing.T) {
+	drain := map[string]func(l *life, inHandler bool){
+		"from outside": func(l *life, inHandler bool) {
+			if !inHandler {
+				l.sub.Drain(context.Background())
+			}
+		},
+		"from a handler": func(l *life, inHandler bool) {
+			if inHandler {
+				l.sub.Drain(context.Background())
+			}
+		},
+	}
+	for name, drain := range drain {
+		t.Run(name, func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				l.open()
+				store := new(MemoryStore)
+				l.subscribe(nil, WithCursorStore(store))
+				l.run(func(context.Context, Message) error {
+					drain(l, true)
+					time.Sleep(10 * time.Second)
+					return nil
+				})
+				<-l.sub.Ready()
+				l.emit("one")
+				l.emit("two")
+				l.emit("three")
+				time.Sleep(time.Second)
+				drain(l, false)
+				time.Sleep(time.Second)
+				l.emit("later")
+				<-l.done
+				if l.err != nil {
+					t.Errorf("Run returned %v", l.err)
+				}
+				l.want("one", "two", "three")
+				next := l.goOn(store, nil)
+				time.Sleep(time.Minute)
+				next.want("later")
+			})
+		})
+	}
+	t.Run("not for ever", func(t *testing.T) {
+		onVirtualTime(t, func(t *testing.T, l *life) {
+			l.open()
+			l.subscribe(nil)
+			l.run(func(ctx context.Context, _ Message) error { <-ctx.Done(); return ctx.Err() })
+			<-l.sub.Ready()
+			l.emit("one")
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			l.sub.Drain(ctx)
+			<-l.done
+			if l.err != nil {
+				t.Errorf("Run returned %v", l.err)
+			}
+		})
+	})
+	t.Run("before it is run", func(t *testing.T) {
+		onVirtualTime(t, func(t *testing.T, l *life) {
+			l.open()
+			l.subscribe(nil)
+			l.sub.Drain(context.Background())
+			l.run(nil)
+			<-l.done
+			if l.err != nil {
+				t.Errorf("Run returned %v", l.err)
+			}
+		})
+	})
+}
+
+var errHandler = errors.New("the handler failed")
+
+// TestErrorPolicy: stop, skip, or try again in place.
+func TestErrorPolicy(t *testing.T) {
+	tests := []struct {
+		name    string
+		policy  func(*HandlerError, int) ErrorAction
+		handled []string // each call of the handler
+		err     error
+		next    []string // after a restart
+	}{
+		{"none", nil, []string{"one", "bad"}, errHandler, []string{"bad", "three"}},
+		{"stop", func(*HandlerError, int) ErrorAction { return StopRun }, []string{"one", "bad"}, errHandler, []string{"bad", "three"}},
+		{"skip", func(*HandlerError, int) ErrorAction { return SkipMessage }, []string{"one", "bad", "three"}, nil, nil},
+		{"retry", func(e *HandlerError, attempt int) ErrorAction {
+			if e.Message.Command != "bad" || !errors.Is(e, errHandler) {
+				t.Errorf("asked about %v", e)
+			}
+			if attempt == 3 {
+				return SkipMessage
+			}
+			return RetryAfter(time.Duration(attempt) * time.Second)
+		}, []string{"one", "bad", "bad", "bad", "three"}, nil, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				l.open()
+				store := new(MemoryStore)
+				opts := []Option{WithCursorStore(store)}
+				if tt.policy != nil {
+					opts = append(opts, WithErrorPolicy(tt.policy))
+				}
+				l.subscribe(nil, opts...)
+				l.run(func(_ context.Context, m Message) error {
+					if m.Command == "bad" {
+						return errHandler
+					}
+					return nil
+				})
+				<-l.sub.Ready()
+				l.emit("one")
+				l.emit("bad")
+				l.emit("three")
+				time.Sleep(time.Minute)
+				l.want(tt.handled...)
+				err := l.stop()
+				var failed *HandlerError
+				if !errors.Is(err, tt.err) || tt.err != nil && !errors.As(err, &failed) {
+					t.Errorf("Run returned %v", err)
+				}
+				next := l.goOn(store, nil)
+				time.Sleep(time.Minute)
+				next.want(tt.next...)
+			})
+		})
+	}
+}
+
+// TestHandlerPanics: the panic reaches whoever runs the subscription, all has stopped, and the message comes again.
+func TestHandlerPanics(t *testing.T) {
+	for _, opts := range [][]Option{nil, {WithParallel(4, nil)}} {
+		onVirtualTime(t, func(t *testing.T, l *life) {
+			l.open()
+			store := new(MemoryStore)
+			l.subscribe(nil, append(opts, WithCursorStore(store))...)
+			go func() {
+				<-l.sub.Ready()
+				l.emit("one")
+				l.emit("bad")
+			}()
+			func() {
+				defer func() {
+					if p := recover(); p != "bad" {
+						t.Errorf("recovered %v", p)
+					}
+				}()
+				_ = l.sub.Run(t.Context(), HandlerFunc(func(_ context.Context, m Message) error {
+					if m.Command == "bad" {
+						time.Sleep(time.Second)
+						panic("bad")
+					}
+					return nil
+				}))
+			}()
+			if s := l.sub.State(); s != StateClosed {
+				t.Errorf("state is %v", s)
+			}
+			next := l.goOn(store, nil)
+			time.Sleep(time.Minute)
+			next.want("bad")
+		})
+	}
+}
+
+// TestParallel: handlers run beside each other, those of one key in order, and the cursor passes nothing that is not
+// handled.
+func TestParallel(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.open()
+		store := new(MemoryStore)
+		l.subscribe(nil, WithCursorStore(store), WithParallel(8, func(m Message) string { return m.Command }))
+		var mu sync.Mutex
+		last := make(map[string]int)
+		running, most := 0, 0
+		enter := func(n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			running += n
+			most = max(most, running)
+		}
+		l.run(func(ctx context.Context, m Message) error {
+			enter(1)
+			defer enter(-1)
+			if m.Command == "stuck" {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			params, err := Decode[numbered](m)
+			mu.Lock()
+			if params.N != last[m.Command]+1 {
+				t.Errorf("%s: %d after %d", m.Command, params.N, last[m.Command])
+			}
+			last[m.Command] = params.N
+			mu.Unlock()
+			time.Sleep(100 * time.Millisecond)
+			return err
+		})
+		<-l.sub.Ready()
+		l.emit("stuck")
+		const keys, each = 5, 40
+		for n := range each {
+			for k := range keys {
+				l.portal.Emit(pulltest.Message{Command: fmt.Sprint("key", k), Params: numbered{n + 1}})
+			}
+		}
+		time.Sleep(8 * time.Second) // one after the other it would be 20
+		synctest.Wait()
+		if len(last) != keys || most != keys+1 {
+			t.Errorf("%d keys, %d at a time", len(last), most)
+		}
+		for k, n := range last {
+			if n != each {
+				t.Errorf("%s: %d of %d", k, n, each)
+			}
+		}
+		if err := l.stop(); err != nil {
+			t.Fatal(err)
+		}
+		next := l.goOn(store, nil)
+		time.Sleep(time.Minute)
+		next.want("stuck")
+	})
+}
+
+// TestParallelFails: the first error ends it, and what was handled beside it does not come again.
+func TestParallelFails(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.open()
+		store := new(MemoryStore)
+		l.subscribe(nil, WithCursorStore(store), WithParallel(3, nil))
+		l.run(func(_ context.Context, m Message) error {
+			if m.Command == "bad" {
+				time.Sleep(time.Second)
+				return errHandler
+			}
+			return nil
+		})
+		<-l.sub.Ready()
+		for _, c := range []string{"one", "bad", "bad", "two"} {
+			l.emit(c)
+		}
+		<-l.done
+		var failed *HandlerError
+		if !errors.As(l.err, &failed) || failed.Message.Command != "bad" || !errors.Is(l.err, errHandler) {
+			t.Errorf("Run returned %v", l.err)
+		}
+		next := l.goOn(store, nil)
+		time.Sleep(time.Minute)
+		next.want("bad", "bad")
+	})
+}

@@ -18,22 +18,55 @@
 //	err = sub.Run(ctx, mux)
 //
 // It begins now: what was published before the subscription was run is not delivered, and what is published until
-// [Subscription.Ready] may or may not be. To be sure of an event, wait for Ready and then have it sent. [WithCursor] begins behind a message that was handled earlier instead.
+// [Subscription.Ready] may or may not be. To be sure of an event, wait for Ready and then have it sent. [WithHistory]
+// begins with all that the server still keeps, [WithCursor] and [WithCursorStore] where an earlier run has stopped.
 //
-// # What arrives
+// # What is guaranteed
 //
 // A push server keeps most messages for a while, the portal's own events for a day, and sends them as they come.
 // Live delivery has holes: between the history and the first live message of a connection, around each of the
-// server's pings, and where messages are stored in another order than they are sent. Therefore live messages are
-// taken for early delivery only, and the history for the truth. The subscription reads the history after every
-// connect, after every server ping and after many messages, always from below a cursor; and only such reads move
-// the cursor, never beyond what was settled when they began. So a kept message arrives whatever the holes are,
-// once in the life of a subscription, and what the server sent in order arrives in order. What a read has found is
-// marked Replayed; what comes behind its turn is marked Late.
+// server's pings, while a server process has lost its store, and where messages are stored in another order than their
+// ids. Therefore live messages are taken for early delivery only, and the history for the truth. What the server keeps
+// arrives, whatever is cut, killed or restarted, and within a process never twice. This rests on
 //
-// Messages that the portal sends without a time to live are not kept by the server and cannot be recovered. A
-// kept one can be lost only if it expires before the next read: while nobody is connected, or if the server could
-// not be read, for as long as it is kept.
+//   - a time to live above 0: a message without is not kept by the server and cannot be recovered;
+//   - the server's retention: a message must outlive the time between two reads, or between two runs of a program;
+//   - the settle time ([WithSettleTime]): a publish takes no longer from its id to the store;
+//   - and, for messages that came while channels were replaced, that the portal says when the new ones began.
+//
+// The invariants behind it, each with the test that breaks without it:
+//
+//   - A read follows every connect and every ping, begun only when the server has sent on since (TestCutsLoseWithoutReads,
+//     TestPingHole), and thousands of messages do not wait for one (TestReadsByVolume).
+//   - The cursor C is moved by whole reads from just below it alone, and only to a message that first arrived longer
+//     than the settle time before the read began (TestCursorMovesBySettledReadsOnly, TestDisorder, TestModel). It
+//     begins below all that was not settled, by the server's own clock, when the first read was made (TestAnchor).
+//   - Everything from C on is remembered, by id and body, and for five minutes what C has passed: what comes again is
+//     dropped (TestRepeats, TestSameMidOtherBody); a live message below C that is not remembered is new
+//     (TestLateLiveMessage). A bound on this memory may repeat, never lose, and is reported as [Forgotten].
+//   - An answer counts as the history only if it shows that it is (TestIncompleteReads, TestFirstReadAnsweredLive,
+//     TestSingleAnswerMayHaveOvertaken); a read that breaks off is gone on with, and is one read
+//     (TestBrokenReadGoesOn).
+//   - What a full queue refuses has not been seen (TestRefusedIsNotSeen, TestFullQueuePauses).
+//   - What is persisted, P, is the smaller of C and the place before the oldest message that is not handled, with what
+//     was handled above it (TestLedger, TestStoreResumes, TestParallel). Committed means that Save has returned
+//     (TestCommit, TestSaveFails).
+//   - Replaced channels are read once more after they have ended, and new ones from where the history was known when
+//     they began (TestCourse, TestReplacedTwice).
+//
+// What the server sent in order arrives in order: live messages wait for a read that may bring older ones, up to two
+// seconds. What only a read has found is marked Replayed; what comes behind its turn is marked Late.
+//
+// Where something may be lost all the same, a [Gap] says so: to the observer, and with the next message.
+//
+// # What it costs
+//
+// An idle subscription costs the server one read for each of its pings, every two minutes: a poll that is answered at
+// once with the one message that the cursor stands on. (On a channel that keeps nothing the poll hangs for two seconds
+// and counts among the channel's 100 connections.) A busy one is read about once for each thousand messages, and a
+// read shows again what was published since the settle time before the last one: at 300 messages a second each message
+// crosses the network about two and a half times. A subscription that polls reads every half minute, and once behind
+// every poll.
 //
 // # Servers and connections
 //
@@ -52,13 +85,19 @@
 // [b24pull.ErrWrongAuthType], a missing scope, a portal without push server, one that is deleted or has not paid, and
 // [ErrConfigExpired]. All else is tried again for as long as the context lives, with the delays of [WithBackoff].
 //
-// # Slow handlers
+// # Slow, failing and parallel handlers
 //
 // Between the connection and the user stands a queue of 4,096 messages and 16 MiB. A push server cannot be told
 // to wait, so a full queue disconnects (StatePaused), and once it is half empty what was
-// missed is read, and then there is a connection again. Messages without a time to live that come meanwhile are lost.
+// missed is read, and then there is a connection again. Messages without a time to live that come meanwhile are lost
+// ([GapPaused]). While it is only filling, pings are answered however long a handler takes.
+//
+// A handler's error stops Run with a [*HandlerError] and leaves the message unhandled, unless [WithErrorPolicy] skips
+// it or tries again. A handler that panics takes Run with it, its message unhandled. One that blocks is waited for, up
+// to its context's end and beyond. [WithParallel] runs several at a time, in order by a key.
 //
 // # Two processes
 //
-// Two subscriptions to the same channels, in one process or two, both receive everything.
+// Two subscriptions to the same channels, in one process or two, both receive everything. They must not share a cursor
+// store.
 package realtime

@@ -30,14 +30,13 @@ func isControl(m Message) bool {
 // order is a control command, decoded.
 type order struct {
 	command string
-	session *session         // of the stream it came over
 	channel string           // channel_expire: the private id of what has ended; "" if it was not said
 	kind    string           // its type
 	next    *b24pull.Channel // what takes its place; nil: ask for the config
 }
 
-func decodeOrder(s *session, m Message) order {
-	o := order{command: m.Command, session: s}
+func decodeOrder(m Message) order {
+	o := order{command: m.Command}
 	if m.Command != channelExpire {
 		return o
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
 )
@@ -16,6 +17,7 @@ type life struct {
 	network *pulltest.Network
 	portal  *pulltest.Portal
 	sub     *Subscription
+	ticks   int // sent
 
 	mu       sync.Mutex
 	events   []Event
@@ -94,6 +96,59 @@ func (l *life) start(portal []pulltest.Option, opts ...Option) {
 
 func (l *life) emit(command string) string {
 	return l.portal.Emit(pulltest.Message{Command: command})
+}
+
+// tick sends the next numbered message, to the private and the shared channel by turns.
+func (l *life) tick() {
+	to := []pulltest.Target{pulltest.Private, pulltest.Shared}[l.ticks%2]
+	l.portal.Emit(pulltest.Message{Command: "tick", Params: numbered{l.ticks}, To: to})
+	l.ticks++
+}
+
+// tickFor sends one every so often, for some time.
+func (l *life) tickFor(d, every time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(every) {
+		l.tick()
+	}
+}
+
+// ticked counts what of the numbered messages did not arrive, came again, or came after a later one.
+func (l *life) ticked() (lost, repeated, outOfOrder int) {
+	l.t.Helper()
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	got := newTally()
+	for _, m := range l.messages {
+		if m.Command == "tick" {
+			got.add(l.t, m)
+		}
+	}
+	return got.count(l.ticks)
+}
+
+// wantTicks checks that all numbered messages have come, once and in order, and that no gap was reported.
+func (l *life) wantTicks() {
+	l.t.Helper()
+	if lost, repeated, outOfOrder := l.ticked(); lost+repeated+outOfOrder > 0 {
+		l.t.Errorf("lost %d, repeated %d, out of order %d of %d", lost, repeated, outOfOrder, l.ticks)
+	}
+	if n := countEvents[Gap](l); n > 0 {
+		l.t.Errorf("%d gaps", n)
+	}
+}
+
+// lifeEvents are the events of one kind so far.
+func lifeEvents[E Event](l *life) (events []E) {
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.events {
+		if e, ok := e.(E); ok {
+			events = append(events, e)
+		}
+	}
+	return events
 }
 
 // commands waits until everything is idle, and returns what has been handled.

@@ -11,10 +11,10 @@ type memory struct {
 	queue    *queue
 	ledger   *ledger
 	report   func(Event)
-	obey     func(*session, Message) // takes control commands; nil: they are delivered
-	stats    *counters               // nil: nobody counts
-	gap      *Gap                    // to be told with the next message
-	epochs   map[uint64]bool         // the sequences of mids that have been seen
+	obey     func(*session, Message) bool // takes a control command, or leaves it to other channels; nil: it is delivered
+	stats    *counters                    // nil: nobody counts
+	gap      *Gap                         // to be told with the next message
+	epochs   map[uint64]bool              // the sequences of mids that have been seen
 	order    orderer
 	newest   mid // the greatest delivered
 	sessions []*session

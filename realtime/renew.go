@@ -126,10 +126,7 @@ func (l *loop) endFixed(err error, now time.Time) {
 
 // adopt goes over to a config: at once where there is no connection, or else side by side.
 func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew bool) {
-	latest := l.main
-	if l.next != nil {
-		latest = l.next
-	}
+	latest := l.latest()
 	same := latest.endpoint.same(&ep)
 	switch {
 	case latest.endpoint.server == "": // the first
@@ -395,20 +392,28 @@ func (l *loop) scheduleRenewal(cfg *b24pull.Config, same bool) {
 	}
 }
 
-// takeOrder notes a control command; it is obeyed when the batch that it came with has been gone through.
-func (l *loop) takeOrder(s *session, m Message) {
-	l.orders = append(l.orders, decodeOrder(s, m))
+// takeOrder notes a control command; it is obeyed when the batch that it came with has been gone through. What comes
+// over replaced channels concerns nobody any more, unless it names one that is still in use.
+func (l *loop) takeOrder(s *session, m Message) bool {
+	o := decodeOrder(m)
+	if o.channel == "" && s != l.main.session && s != l.latest().session {
+		return false
+	}
+	l.orders = append(l.orders, o)
+	return true
 }
 
-// execute obeys a control command. What comes over replaced channels concerns nobody any more.
-func (l *loop) execute(o order) {
-	latest := l.main
+// latest is the stream of the latest config.
+func (l *loop) latest() *stream {
 	if l.next != nil {
-		latest = l.next
+		return l.next
 	}
-	if o.session != l.main.session && o.session != latest.session {
-		return
-	}
+	return l.main
+}
+
+// execute obeys a control command.
+func (l *loop) execute(o order) {
+	latest := l.latest()
 	l.log.Debug("control", "command", o.command)
 	switch o.command {
 	case channelExpire:

@@ -114,9 +114,10 @@ func (s *session) control(m Message, now time.Time) bool {
 	if s.obey == nil || !isControl(m) {
 		return false
 	}
-	s.note(m, now)
-	s.ledger.handled(m)
-	s.obey(s, m)
+	if s.obey(s, m) {
+		s.note(m, now)
+		s.ledger.handled(m)
+	}
 	return true
 }
 

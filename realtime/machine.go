@@ -153,6 +153,7 @@ func decide(s status, e event) (status, []action) {
 		d.state = StateLive
 		d.do(doHold)
 		d.owe()
+		d.resume() // the server can be reached again
 		d.checkReady()
 	case evLost:
 		d.fail(e.failure)
@@ -201,10 +202,7 @@ func decide(s status, e event) (status, []action) {
 	case evReadBroken:
 		d.readBroken(e.failure)
 	case evReadRetry:
-		if d.read == readWaiting {
-			d.read = readRunning
-			d.do(doRead)
-		}
+		d.resume()
 	case evFull:
 		d.pause()
 	case evRoom:
@@ -299,6 +297,14 @@ func (d *decision) owe() {
 	}
 	d.read = readRunning
 	d.do(doRead)
+}
+
+// resume goes on with the read that broke off.
+func (d *decision) resume() {
+	if d.read == readWaiting {
+		d.read = readRunning
+		d.do(doRead)
+	}
 }
 
 // peek sees to it that a short read begins after this moment, or another one that shows as much.

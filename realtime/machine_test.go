@@ -115,9 +115,9 @@ func TestDecide(t *testing.T) {
 			at(StateLive, anchoredStatus, reading, owed), []action{doHold},
 		},
 		{
-			"connected again while a read is broken off: it goes on, and another is due",
+			"connected again while a read is broken off: it goes on at once, and another is due",
 			at(StateConnecting, anchoredStatus, readBroke), event{kind: evOpened},
-			at(StateLive, anchoredStatus, readBroke, owed), []action{doHold},
+			at(StateLive, anchoredStatus, reading, owed), []action{doHold, doRead},
 		},
 		{
 			"could not connect",

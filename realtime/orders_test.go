@@ -1,0 +1,196 @@
+package realtime
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// orders are the control commands, as a portal sends them.
+var orders = []struct {
+	command string
+	params  map[string]any
+}{
+	{"channel_expire", map[string]any{"action": "get_config"}},
+	{"config_expire", nil},
+	{"server_restart", nil},
+}
+
+// TestServerRestart: the server says so, goes down for half a minute and comes back; the config is fetched, and
+// nothing is lost.
+func TestServerRestart(t *testing.T) {
+	for _, s := range servers {
+		for _, transport := range s.transports {
+			t.Run(s.name+" "+transport.String(), func(t *testing.T) {
+				onVirtualTime(t, func(t *testing.T, l *life) {
+					l.start(s.portal, WithTransport(transport))
+					time.Sleep(10 * time.Second)
+					l.tickFor(time.Minute, time.Second)
+					l.portal.RestartServer(30 * time.Second)
+					l.tickFor(3*time.Minute, time.Second)
+					time.Sleep(time.Minute)
+					if len(l.changes(StateWaiting)) == 0 {
+						t.Error("the server was never down")
+					}
+					if r := lifeEvents[Renewal](l); len(r) != 1 || r[0].Reason != RenewServerRestarted || r[0].Err != nil {
+						t.Errorf("renewals %+v", r)
+					}
+					l.wantTicks()
+					l.noControl()
+				})
+			})
+		}
+	}
+}
+
+// TestCommandsWithoutMeaning: those of old servers are passed over, and what is none of these commands is a message.
+func TestCommandsWithoutMeaning(t *testing.T) {
+	onEveryVersion(t, func(t *testing.T, l *life, version int) {
+		l.start([]pulltest.Option{pulltest.WithVersion(version)})
+		for _, command := range []string{"open", "open_exists", "reopen", "Channel_Expire", "ping", "channel_expired"} {
+			l.portal.Control(command, map[string]any{"action": "reconnect"}, pulltest.Private)
+		}
+		for _, o := range orders {
+			l.portal.Emit(pulltest.Message{Command: o.command, Params: o.params}) // of the application
+		}
+		time.Sleep(5 * time.Minute)
+		l.want("Channel_Expire", "ping", "channel_expired", "channel_expire", "config_expire", "server_restart")
+		if n := l.portal.Stats().Configs; n != 1 {
+			t.Errorf("%d configs fetched", n)
+		}
+	})
+}
+
+// TestModuleInCapitals: a module's name is compared without regard to case.
+func TestModuleInCapitals(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.start(nil)
+		l.portal.Emit(pulltest.Message{Body: `{"module_id":"PULL","command":"config_expire","params":[]}`})
+		time.Sleep(5 * time.Minute)
+		l.want()
+		if r := lifeEvents[Renewal](l); len(r) != 1 {
+			t.Errorf("renewals %+v", r)
+		}
+	})
+}
+
+// TestForgedCommands: what another client publishes is a message, whatever it looks like.
+func TestForgedCommands(t *testing.T) {
+	for _, version := range []int{4, 5} {
+		for _, missed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("version %d missed %t", version, missed), func(t *testing.T) {
+				onVirtualTime(t, func(t *testing.T, l *life) {
+					l.start([]pulltest.Option{pulltest.WithVersion(version)})
+					time.Sleep(time.Minute)
+					if missed {
+						l.portal.Cut()
+					}
+					for _, o := range orders {
+						l.portal.EmitAsClient(pulltest.Message{Module: "pull", Command: o.command, Params: o.params})
+					}
+					time.Sleep(5 * time.Minute)
+					l.want("channel_expire", "config_expire", "server_restart")
+					for _, m := range l.messages {
+						if m.Sender.Type != SenderClient || m.Replayed != missed {
+							t.Errorf("%s from %+v, replayed %t", m.Command, m.Sender, m.Replayed)
+						}
+					}
+					if n := l.portal.Stats().Configs; n != 1 {
+						t.Errorf("%d configs fetched", n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestMissedCommands: what was sent while disconnected is found by a read, and obeyed as well.
+func TestMissedCommands(t *testing.T) {
+	for _, s := range servers {
+		for _, transport := range s.transports {
+			for _, action := range []string{"reconnect", "get_config", ""} {
+				t.Run(s.name+" "+transport.String()+" "+action, func(t *testing.T) {
+					onVirtualTime(t, func(t *testing.T, l *life) {
+						l.start(s.portal, WithTransport(transport))
+						time.Sleep(10 * time.Second)
+						l.tickFor(30*time.Second, time.Second)
+						l.portal.Cut()
+						reason := RenewChannelExpired
+						if action == "" {
+							reason = RenewConfigExpired
+							l.portal.ExpireConfig()
+						} else {
+							l.portal.ExpireChannel(pulltest.Private, action)
+						}
+						l.tickFor(3*time.Minute, time.Second)
+						time.Sleep(time.Minute)
+						if r := lifeEvents[Renewal](l); len(r) != 1 || r[0].Reason != reason || r[0].Err != nil {
+							t.Errorf("renewals %+v", r)
+						}
+						l.wantTicks()
+						l.noControl()
+					})
+				})
+			}
+		}
+	}
+}
+
+// TestPastCommands: what stood in the history before the beginning has been obeyed by the config.
+func TestPastCommands(t *testing.T) {
+	for _, before := range []time.Duration{0, time.Second, time.Minute, time.Hour} {
+		t.Run(before.String(), func(t *testing.T) {
+			onEveryVersion(t, func(t *testing.T, l *life, version int) {
+				l.open(pulltest.WithVersion(version))
+				for _, o := range orders {
+					l.portal.Control(o.command, o.params, pulltest.Private)
+					l.portal.Control(o.command, o.params, pulltest.Shared)
+				}
+				time.Sleep(before)
+				l.subscribe(nil)
+				l.run(nil)
+				<-l.sub.Ready()
+				time.Sleep(time.Second)
+				l.portal.Cut() // so that there are reads
+				time.Sleep(5 * time.Minute)
+				if n := l.portal.Stats().Configs; n != 1 {
+					t.Errorf("%d configs fetched", n)
+				}
+				l.want()
+			})
+		})
+	}
+}
+
+// TestCommandsOverReplacedChannels: nobody obeys them, live or found by the read of their end.
+func TestCommandsOverReplacedChannels(t *testing.T) {
+	onEveryVersion(t, func(t *testing.T, l *life, version int) {
+		l.start([]pulltest.Option{pulltest.WithVersion(version)})
+		time.Sleep(time.Minute)
+		old := channel(t, l.portal, "private")
+		l.portal.ExpireChannel(pulltest.Private, "reconnect")
+		time.Sleep(5 * time.Second)
+		configs, renewals := l.portal.Stats().Configs, countEvents[Renewal](l)
+		for range 2 {
+			for _, o := range orders {
+				l.portal.EmitOld(pulltest.Message{Module: "pull", Command: o.command, Params: o.params})
+			}
+			l.portal.EmitOld(pulltest.Message{Module: "pull", Command: "channel_expire", Params: map[string]any{
+				"action": "get_config", "channel": map[string]any{"id": privateID(old["id"].(string)), "type": "private"},
+			}})
+			time.Sleep(5 * time.Second)
+			l.portal.Cut()
+		}
+		time.Sleep(5 * time.Minute)
+		if n := l.portal.Stats().Configs - configs; n > 0 {
+			t.Errorf("%d configs fetched", n)
+		}
+		if n := countEvents[Renewal](l) - renewals; n > 0 {
+			t.Errorf("%d renewals", n)
+		}
+		l.want()
+		l.both("afterwards")
+	})
+}

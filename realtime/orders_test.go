@@ -45,6 +45,27 @@ func TestServerRestart(t *testing.T) {
 	}
 }
 
+// TestConfigExpiresWhileDown: a config fetched while the push server cannot be reached, for the same channels, leaves
+// nothing behind.
+func TestConfigExpiresWhileDown(t *testing.T) {
+	onEveryVersion(t, func(t *testing.T, l *life, version int) {
+		l.start([]pulltest.Option{pulltest.WithVersion(version)}, WithTransport(TransportWebSocket))
+		time.Sleep(10 * time.Second)
+		l.tickFor(10*time.Second, time.Second)
+		l.portal.ExpireConfig()
+		time.Sleep(time.Second)
+		l.portal.Misbehave(pulltest.WebSockets|pulltest.Polls, pulltest.BadGateway)
+		l.portal.Cut()
+		l.tickFor(4*time.Minute, time.Second)
+		if n := l.portal.Stats().Configs; n != 2 {
+			t.Errorf("%d configs fetched", n)
+		}
+		l.portal.Behave(pulltest.WebSockets | pulltest.Polls)
+		l.tickFor(2*time.Minute, time.Second)
+		l.wantTicks()
+	})
+}
+
 // TestCommandsWithoutMeaning: those of old servers are passed over, and what is none of these commands is a message.
 func TestCommandsWithoutMeaning(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {

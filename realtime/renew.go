@@ -321,7 +321,7 @@ func (l *loop) remove(s *stream, cause error) {
 	s.live.hangUp(closeReplaced)
 	l.takeAside(s, time.Now().Add(asideFor))
 	l.abortRead(s)
-	if s.status.leaving && s.status.readAttempt > 0 {
+	if s.status.leaving && s.status.readAttempt > 0 && !s.continuedBy(l.main) {
 		l.gap(GapChannelReplaced, cause)
 	}
 	if l.next == s {
@@ -342,6 +342,13 @@ func (l *loop) remove(s *stream, cause error) {
 		}
 	}
 	l.memory.drop(s.session, time.Now())
+}
+
+// continuedBy tells whether another stream has the same channels, under another token: then it reads their end.
+func (s *stream) continuedBy(o *stream) bool {
+	before, now := s.config.Channels, o.config.Channels
+	return s.endpoint.server == o.endpoint.server && before.Private != nil && before.Shared != nil &&
+		holds(now, before.Private) && holds(now, before.Shared)
 }
 
 // ends is when a config has ended, by our own clock; zero: it does not say.

@@ -215,3 +215,21 @@ func TestCommandsOverReplacedChannels(t *testing.T) {
 		l.both("afterwards")
 	})
 }
+
+// TestChannelExpiresBeforeConfig: a config that has expired is fetched also when a channel of it is replaced before.
+func TestChannelExpiresBeforeConfig(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.start(nil)
+		l.portal.ExpireConfig()
+		time.Sleep(5 * time.Second)
+		l.portal.ExpireChannel(pulltest.Private, "reconnect")
+		time.Sleep(3 * time.Minute)
+		reasons := ""
+		for _, r := range lifeEvents[Renewal](l) {
+			reasons += r.Reason.String() + "; "
+		}
+		if n := l.portal.Stats().Configs; n != 2 || reasons != "channel expired; config expired; " {
+			t.Errorf("%d configs fetched, renewals: %s", n, reasons)
+		}
+	})
+}

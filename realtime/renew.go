@@ -385,6 +385,7 @@ func (l *loop) scheduleRenewal(cfg *b24pull.Config, same bool) {
 	ends, now := l.ends(cfg), time.Now()
 	left := ends.Sub(now)
 	switch {
+	case l.renewal.reason != 0 && (l.renewal.fetching || l.timers.armed(timerRenew)): // one is on its way
 	case ends.IsZero():
 		l.timers.disarm(timerRenew)
 	case left > renewTail:

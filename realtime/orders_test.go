@@ -2,7 +2,12 @@ package realtime
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
@@ -230,6 +235,39 @@ func TestChannelExpiresBeforeConfig(t *testing.T) {
 		}
 		if n := l.portal.Stats().Configs; n != 2 || reasons != "channel expired; config expired; " {
 			t.Errorf("%d configs fetched, renewals: %s", n, reasons)
+		}
+	})
+}
+
+// TestChannelExpiresDuringFetch: an answer that was under way when a channel was replaced does not bring it back.
+func TestChannelExpiresDuringFetch(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		var slow atomic.Bool
+		l.start([]pulltest.Option{pulltest.WithHandler(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if !strings.HasPrefix(r.URL.Path, "/rest/") || !slow.Load() {
+					next.ServeHTTP(w, r)
+					return
+				}
+				answer := httptest.NewRecorder()
+				next.ServeHTTP(answer, r)
+				time.Sleep(3 * time.Second)
+				w.Header().Set("Content-Type", answer.Header().Get("Content-Type"))
+				_, _ = w.Write(answer.Body.Bytes())
+			})
+		})})
+		time.Sleep(time.Minute)
+		slow.Store(true)
+		l.portal.ExpireChannel(pulltest.Shared, "get_config")
+		synctest.Wait() // the answer is made
+		time.Sleep(time.Second)
+		l.portal.ExpireChannel(pulltest.Private, "reconnect")
+		time.Sleep(time.Second)
+		slow.Store(false)
+		time.Sleep(time.Minute)
+		l.both("afterwards")
+		if n := countEvents[Gap](l); n > 0 {
+			t.Errorf("%d gaps", n)
 		}
 	})
 }

@@ -430,6 +430,7 @@ func (l *loop) execute(o order) {
 		}
 		if cfg := o.replaced(latest.config); cfg != nil {
 			if ep, err := l.opts.endpoint(cfg); err == nil {
+				l.renewal.again = l.renewal.fetching
 				l.adopt(cfg, ep, RenewChannelExpired, false)
 				return
 			}

@@ -123,6 +123,8 @@ const (
 const (
 	// patience is how many times a read may break off before live messages no longer wait for it.
 	patience = 3
+	// lastPatience is the same for a stream's last read, which is given up then: after some two minutes.
+	lastPatience = 12
 	// socketPatience is how many times websockets may fail before long polling is tried.
 	socketPatience = 5
 )
@@ -349,7 +351,7 @@ func (d *decision) readBroken(why failure) {
 	}
 	d.read = readWaiting
 	d.readAttempt++
-	if d.leaving && (d.readAttempt >= patience || why == failConfig) {
+	if d.leaving && (d.readAttempt >= lastPatience || why == failConfig) {
 		d.do(doHangUp, doRelease)
 		d.state = StateClosed
 		return

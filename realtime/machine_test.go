@@ -322,8 +322,8 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			"the last read breaks off again and again: over",
-			at(StateWaiting, anchoredStatus, replaced, leaving, reading, readTried(2)), event{kind: evReadBroken},
-			at(StateClosed, anchoredStatus, replaced, leaving, readBroke, readTried(3), func(s *status) { s.configured = true }), []action{doHangUp, doRelease},
+			at(StateWaiting, anchoredStatus, replaced, leaving, reading, readTried(lastPatience-1)), event{kind: evReadBroken},
+			at(StateClosed, anchoredStatus, replaced, leaving, readBroke, readTried(lastPatience), func(s *status) { s.configured = true }), []action{doHangUp, doRelease},
 		},
 
 		// waiting

@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,5 +34,52 @@ func TestReplacedTwice(t *testing.T) {
 		l.emit("three")
 		time.Sleep(time.Minute)
 		l.want("two", "three", "one") // read last: it came over what nobody was connected to
+	})
+}
+
+// TestOldEndIsRead: what is sent over replaced channels, by a part of the portal that has not noticed, is found even
+// where the connection to them is gone.
+func TestOldEndIsRead(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.start(nil, WithBackoff(soon))
+		l.portal.ExpireChannel(pulltest.Private, "reconnect")
+		time.Sleep(time.Second)
+		l.portal.Cut()
+		l.portal.EmitOld(pulltest.Message{Command: "over the old one"})
+		l.emit("over the new one")
+		time.Sleep(time.Minute)
+		l.want("over the new one", "over the old one")
+		if n := countEvents[Gap](l); n > 0 {
+			t.Errorf("%d gaps", n)
+		}
+	})
+}
+
+// TestNewBeginningIsRead: what was sent over a new channel before anybody told of it arrives, although the cursor has
+// passed its place meanwhile.
+func TestNewBeginningIsRead(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.start(nil)
+		got := 0
+		shared := func(seconds int) {
+			for range seconds {
+				l.portal.Emit(pulltest.Message{Command: "shared", To: pulltest.Shared})
+				got++
+				time.Sleep(time.Second)
+				if got%20 == 0 {
+					l.portal.Ping() // so that it is read
+				}
+			}
+		}
+		shared(60)
+		l.portal.ReplaceChannel(pulltest.Private)
+		l.emit("over the new one")
+		shared(60)
+		l.portal.ExpireConfig() // and with the next config the new channel is known
+		shared(180)
+		commands := l.commands()
+		if n := len(commands); n != got+1 || !slices.Contains(commands, "over the new one") {
+			t.Errorf("%d messages, want %d; that over the new channel: %v", n, got+1, slices.Contains(commands, "over the new one"))
+		}
 	})
 }

@@ -281,7 +281,7 @@ func (d *decision) chooseTransport() {
 	case !d.auto || d.state == StateConfiguring:
 	case !d.polling:
 		d.polling = d.attempt >= socketPatience
-	case d.state == StateConnecting:
+	case d.attempt > 1: // since one lasted
 		d.polling = false
 	}
 }

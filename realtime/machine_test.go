@@ -234,6 +234,11 @@ func TestDecide(t *testing.T) {
 			at(StateWaiting, auto, tried(6)), []action{doWait},
 		},
 		{
+			"long polling that has not lasted either: websockets again",
+			at(StateLive, auto, polling, anchoredStatus, tried(5)), event{kind: evLost},
+			at(StateWaiting, auto, anchoredStatus, tried(6)), []action{doWait},
+		},
+		{
 			"polls that have worked go on",
 			at(StateLive, auto, polling, anchoredStatus), event{kind: evLost},
 			at(StateWaiting, auto, polling, anchoredStatus, tried(1)), []action{doWait},

@@ -53,7 +53,8 @@ type loop struct {
 	renewal renewal
 	orders  []order // from the server, not yet obeyed
 
-	announced bool // ready is closed
+	announced bool      // ready is closed
+	carrier   Transport // as the world was last shown
 }
 
 // read is a read to begin.
@@ -147,7 +148,7 @@ func (l *loop) handle(s *stream, e event, cause error) {
 func (l *loop) show(cause error) {
 	before, after := l.state.get(), l.main.status.state
 	switch {
-	case after == before:
+	case after == before && (after != StateLive || l.main.transport() == l.carrier):
 		return
 	case after == StateClosed:
 		l.err = cause
@@ -161,7 +162,8 @@ func (l *loop) show(cause error) {
 		l.trouble = cause
 	}
 	l.state.set(after)
-	change := StateChange{From: before, To: after, Attempt: l.main.status.attempt, Delay: l.main.delay, Transport: l.main.transport(), Cause: cause}
+	l.carrier = l.main.transport()
+	change := StateChange{From: before, To: after, Attempt: l.main.status.attempt, Delay: l.main.delay, Transport: l.carrier, Cause: cause}
 	l.logChange(change)
 	l.observe(change)
 }

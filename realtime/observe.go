@@ -9,9 +9,10 @@ import (
 // [Repeat], [Undecodable], [Renewal], [Gap] and [Forgotten]. Later releases add kinds: a switch over them needs a default.
 type Event interface{ event() }
 
-// StateChange tells that the subscription has entered another state.
+// StateChange tells that the subscription has entered another state, or that another transport has taken over while
+// it was live.
 type StateChange struct {
-	From, To  State         // never the same
+	From, To  State         // the same, StateLive, only where the transport is another
 	Attempt   int           // failed attempts since a connection last proved itself by lasting
 	Delay     time.Duration // StateWaiting: how long until the next attempt
 	Transport Transport     // of the connection, or of the next attempt; TransportAuto before the first config

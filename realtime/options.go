@@ -91,16 +91,16 @@ func WithObserver(observe func(Event)) Option {
 	}
 }
 
-// WithBackoff sets the delay before an attempt to connect. The attempts are counted from 1 and start afresh
-// once a connection has lasted. The default is that of the portal's own connector: 0.5, 5, 25, 45 and then 60
-// seconds, each plus up to 20 %. After the server's «too many connections» (close code 4029) a fixed delay of
-// a minute holds instead.
+// WithBackoff sets the delay before an attempt to connect, or to renew the config. The attempts are counted from 1
+// and start afresh once a connection has lasted. A delay of less than 10 ms is taken for 10 ms. The default is that
+// of the portal's own connector: 0.5, 5, 25, 45 and then 60 seconds, each plus up to 20 %. After the server's «too
+// many connections» (close code 4029) a fixed delay of a minute holds instead.
 func WithBackoff(delay func(attempt int) time.Duration) Option {
 	return func(o *options) error {
 		if delay == nil {
 			return errors.New("realtime: WithBackoff: the function is nil")
 		}
-		o.backoff = delay
+		o.backoff = func(attempt int) time.Duration { return max(delay(attempt), minDelay) }
 		return nil
 	}
 }

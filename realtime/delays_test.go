@@ -1,0 +1,154 @@
+package realtime
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// attempts notes what a backoff function is asked for.
+type attempts struct {
+	mu    sync.Mutex
+	asked []int
+}
+
+func (a *attempts) backoff(delay time.Duration) func(int) time.Duration {
+	return func(attempt int) time.Duration {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.asked = append(a.asked, attempt)
+		return delay
+	}
+}
+
+func (a *attempts) take() []int {
+	synctest.Wait()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	asked := a.asked
+	a.asked = nil
+	return asked
+}
+
+// TestWithBackoff: the user's delays are kept to, and asked for by the number of the attempt, which begins at 1 once a
+// connection has lasted ten seconds.
+func TestWithBackoff(t *testing.T) {
+	for _, transport := range both {
+		t.Run(transport.String(), func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				const delay = 7 * time.Second
+				var asked attempts
+				l.start(nil, WithTransport(transport), WithBackoff(asked.backoff(delay)))
+				time.Sleep(time.Minute)
+				faulty := pulltest.WebSockets
+				if transport == TransportLongPolling {
+					faulty = pulltest.Polls
+				}
+				l.portal.Misbehave(faulty, pulltest.BadGateway)
+				l.portal.Cut()
+				time.Sleep(4*delay + time.Second)
+				if got := asked.take(); !slices.Equal(got, []int{1, 2, 3, 4, 5}) {
+					t.Errorf("asked for attempts %v", got)
+				}
+				for _, c := range l.changes(StateWaiting) {
+					if c.Delay != delay {
+						t.Errorf("attempt %d after %v", c.Attempt, c.Delay)
+					}
+				}
+				l.portal.Behave(faulty)
+				time.Sleep(delay)
+				live := l.changes(StateLive)
+				up := live[len(live)-1]
+				if l.sub.State() != StateLive || up.Transport != transport {
+					t.Fatalf("state is %v by %v", l.sub.State(), up.Transport)
+				}
+				asked.take()
+				fail := func() { // a poll that is cut would be repeated by net/http
+					l.portal.Misbehave(faulty, pulltest.BadGateway)
+					l.portal.Cut()
+					synctest.Wait()
+					l.portal.Behave(faulty)
+				}
+				fail() // after less than 10 s
+				if got := asked.take(); !slices.Equal(got, []int{6}) {
+					t.Errorf("cut too soon, asked for attempts %v", got)
+				}
+				time.Sleep(delay + 10500*time.Millisecond)
+				fail()
+				if got := asked.take(); !slices.Equal(got, []int{1}) {
+					t.Errorf("cut later, asked for attempts %v", got)
+				}
+			})
+		})
+	}
+}
+
+// TestBackoffOfNothing: a function that returns no delay, or less, does not make the subscription spin.
+func TestBackoffOfNothing(t *testing.T) {
+	for _, delay := range []time.Duration{0, -time.Hour, time.Nanosecond} {
+		for _, service := range []pulltest.Service{pulltest.WebSockets, pulltest.REST} {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				var asked attempts
+				l.open()
+				l.portal.Misbehave(service, pulltest.BadGateway)
+				l.subscribe(nil, WithTransport(TransportWebSocket), WithBackoff(asked.backoff(delay)))
+				l.run(nil)
+				time.Sleep(time.Second)
+				if n := len(asked.take()); n < 10 || n > 110 {
+					t.Errorf("%d attempts in a second", n)
+				}
+				for _, c := range l.changes(StateWaiting) {
+					if c.Delay <= 0 {
+						t.Fatalf("a delay of %v", c.Delay)
+					}
+				}
+				l.portal.Behave(service)
+				<-l.sub.Ready()
+			})
+		}
+	}
+}
+
+// TestRenewalIsTriedAgain: a renewal that fails is repeated by the same delays; the connection goes on meanwhile.
+func TestRenewalIsTriedAgain(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.start(nil)
+		time.Sleep(time.Minute)
+		for round := range 2 { // the second one begins with the first delay again
+			before, states := len(lifeEvents[Renewal](l)), countEvents[StateChange](l)
+			l.portal.Misbehave(pulltest.REST, pulltest.BadGateway)
+			l.portal.ExpireChannel(pulltest.Private, "get_config")
+			for range 60 { // over the shared channel: the private one is another now
+				l.portal.Emit(pulltest.Message{Command: "tick", Params: numbered{l.ticks}, To: pulltest.Shared})
+				l.ticks++
+				time.Sleep(time.Second)
+			}
+			l.portal.Behave(pulltest.REST)
+			time.Sleep(time.Minute)
+			renewals := lifeEvents[Renewal](l)[before:]
+			base := []time.Duration{500 * time.Millisecond, 5 * time.Second, 25 * time.Second, 45 * time.Second}
+			if len(renewals) != len(base)+1 {
+				t.Fatalf("round %d: renewals %+v", round, renewals)
+			}
+			for i, r := range renewals[:len(base)] {
+				if r.Err == nil || r.Changed || r.Reason != RenewChannelExpired || r.Delay < base[i] || r.Delay > base[i]*12/10 {
+					t.Errorf("round %d: renewal %d is %+v", round, i, r)
+				}
+			}
+			if last := renewals[len(base)]; last != (Renewal{Reason: RenewChannelExpired, Changed: true}) {
+				t.Errorf("round %d: the last renewal is %+v", round, last)
+			}
+			if n := countEvents[StateChange](l) - states; n > 0 {
+				t.Errorf("round %d: %d state changes", round, n)
+			}
+			l.tick() // private or shared
+			l.tick()
+			time.Sleep(time.Second)
+			l.wantTicks()
+		}
+	})
+}

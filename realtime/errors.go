@@ -140,6 +140,7 @@ var fatal = []error{
 	b24pull.ErrInsufficientScope,
 	b24pull.ErrInvalidClient,
 	b24pull.ErrInvalidGrant,
+	b24pull.ErrInvalidScope,
 	b24pull.ErrPaymentRequired,
 	b24pull.ErrPortalDeleted,
 }

@@ -1,0 +1,209 @@
+package realtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// answers are the documented errors of REST and of the authorization server, and what else can come in their place.
+var answers = []struct {
+	status   int
+	code     string
+	sentinel error
+	fatal    bool
+}{
+	{500, "SERVER_ERROR", b24pull.ErrServerNotConfigured, true},
+	{200, "SERVER_ERROR", b24pull.ErrServerNotConfigured, true},
+	{403, "WRONG_AUTH_TYPE", b24pull.ErrWrongAuthType, true},
+	{401, "NO_AUTH_FOUND", b24pull.ErrNoAuth, true},
+	{403, "INVALID_CREDENTIALS", b24pull.ErrInvalidCredentials, true},
+	{403, "insufficient_scope", b24pull.ErrInsufficientScope, true},
+	{400, "invalid_scope", b24pull.ErrInvalidScope, true},
+	{400, "invalid_client", b24pull.ErrInvalidClient, true},
+	{400, "invalid_grant", b24pull.ErrInvalidGrant, true},
+	{402, "PAYMENT_REQUIRED", b24pull.ErrPaymentRequired, true},
+	{500, "PORTAL_DELETED", b24pull.ErrPortalDeleted, true},
+	{200, "portal_deleted", b24pull.ErrPortalDeleted, true},
+
+	{403, "ACCESS_DENIED", b24pull.ErrAccessDenied, false},
+	{403, "user_access_error", b24pull.ErrUserAccess, false},
+	{401, "expired_token", b24pull.ErrExpiredToken, false},
+	{503, "QUERY_LIMIT_EXCEEDED", b24pull.ErrQueryLimit, false},
+	{429, "OPERATION_TIME_LIMIT", b24pull.ErrOperationTimeLimit, false},
+	{503, "OVERLOAD_LIMIT", b24pull.ErrOverload, false},
+	{500, "INTERNAL_SERVER_ERROR", b24pull.ErrInternal, false},
+	{500, "ERROR_UNEXPECTED_ANSWER", b24pull.ErrUnexpectedAnswer, false},
+	{400, "INVALID_REQUEST", b24pull.ErrInvalidRequest, false},
+	{400, "USER_ID_ACCESS_ERROR", b24pull.ErrUserID, false},
+	{400, "MODULE_ID_ERROR", b24pull.ErrModuleID, false},
+	{400, "COMMAND_ERROR", b24pull.ErrCommand, false},
+	{400, "PARAMS_ERROR", b24pull.ErrParams, false},
+	{400, "ACCESS_ERROR", b24pull.ErrAccess, false},
+	{400, "INVALID_FORMAT", b24pull.ErrInvalidFormat, false},
+	{400, "SOMETHING_NEW", nil, false},
+	{405, "ERROR_BATCH_METHOD_NOT_ALLOWED", nil, false},
+}
+
+// faults are answers that are none.
+var faults = map[string]pulltest.Fault{
+	"a proxy's page": pulltest.BadGateway,
+	"half an answer": pulltest.Garble,
+	"garbage":        pulltest.GarbleFrame,
+	"404":            pulltest.Refuse(404),
+	"no answer":      pulltest.Stall,
+}
+
+// TestFatalAtTheStart: what trying again cannot help ends the subscription with its error; all else is tried again.
+func TestFatalAtTheStart(t *testing.T) {
+	start := func(t *testing.T, l *life, fault pulltest.Fault) {
+		l.open()
+		l.portal.Misbehave(pulltest.REST, fault)
+		l.subscribe(nil)
+		l.run(nil)
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+	}
+	for _, a := range answers {
+		t.Run(fmt.Sprint(a.status, " ", a.code), func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				start(t, l, pulltest.RESTError(a.status, a.code))
+				if a.fatal {
+					l.ended(a.sentinel)
+					return
+				}
+				cause := l.lastWait().Cause
+				var refused *b24pull.APIError
+				if !errors.As(cause, &refused) || refused.Code != a.code || (a.sentinel != nil && !errors.Is(cause, a.sentinel)) {
+					t.Errorf("the cause is %v", cause)
+				}
+				l.portal.Behave(pulltest.REST)
+				<-l.sub.Ready()
+			})
+		})
+	}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				start(t, l, fault)
+				if s := l.sub.State(); s == StateClosed {
+					t.Fatalf("state is %v, Run returned %v", s, l.err)
+				}
+				l.portal.Behave(pulltest.REST)
+				<-l.sub.Ready()
+			})
+		})
+	}
+}
+
+// ended checks that Run has returned an error, and that the observer was told of it.
+func (l *life) ended(want error) {
+	l.t.Helper()
+	select {
+	case <-l.done:
+	default:
+		l.t.Fatalf("Run goes on, in state %v", l.sub.State())
+	}
+	if !errors.Is(l.err, want) {
+		l.t.Errorf("Run returned %v, want %v", l.err, want)
+	}
+	closed := l.changes(StateClosed)
+	if l.sub.State() != StateClosed || len(closed) != 1 || closed[0].Cause != l.err {
+		l.t.Errorf("state is %v, closed by %+v", l.sub.State(), closed)
+	}
+}
+
+// TestFatalAtARenewal: the same while it is connected. What is not fatal does not disturb the connection.
+func TestFatalAtARenewal(t *testing.T) {
+	for _, a := range answers {
+		t.Run(fmt.Sprint(a.status, " ", a.code), func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				l.start(nil)
+				time.Sleep(time.Minute)
+				states := countEvents[StateChange](l)
+				l.portal.Misbehave(pulltest.REST, pulltest.RESTError(a.status, a.code))
+				l.portal.ExpireConfig()
+				time.Sleep(3 * time.Minute)
+				synctest.Wait()
+				if a.fatal {
+					l.ended(a.sentinel)
+					return
+				}
+				l.tickFor(10*time.Second, time.Second)
+				l.portal.Behave(pulltest.REST)
+				time.Sleep(2 * time.Minute)
+				if n := countEvents[StateChange](l) - states; n > 0 {
+					t.Errorf("%d state changes", n)
+				}
+				if r := lifeEvents[Renewal](l); r[0].Err == nil || r[len(r)-1].Err != nil {
+					t.Errorf("renewals %+v", r)
+				}
+				l.wantTicks()
+			})
+		})
+	}
+}
+
+// TestFatalToken: what the authorization server refuses comes as the same errors.
+func TestFatalToken(t *testing.T) {
+	tests := []struct {
+		code  string
+		fatal error
+	}{
+		{"invalid_grant", b24pull.ErrInvalidGrant},
+		{"invalid_client", b24pull.ErrInvalidClient},
+		{"invalid_scope", b24pull.ErrInvalidScope},
+		{"insufficient_scope", b24pull.ErrInsufficientScope},
+		{"PAYMENT_REQUIRED", b24pull.ErrPaymentRequired},
+		{"temporarily_unavailable", nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.code, func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				l.open()
+				refusal := &oauth2.RetrieveError{Response: &http.Response{StatusCode: 400}, ErrorCode: tt.code}
+				c, err := b24pull.New(b24pull.OAuth(l.portal.URL(), failingTokens{refusal}), b24pull.WithHTTPClient(l.portal.HTTPClient()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				l.subscribe(c)
+				l.run(nil)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if tt.fatal != nil {
+					l.ended(tt.fatal)
+				} else if l.sub.State() == StateClosed {
+					t.Errorf("ended with %v", l.err)
+				}
+			})
+		})
+	}
+}
+
+type failingTokens struct{ err error }
+
+func (f failingTokens) Token() (*oauth2.Token, error) { return nil, f.err }
+
+// TestContextEndsRetries: what is tried again is tried for as long as the context lives.
+func TestContextEndsRetries(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.open()
+		l.portal.Misbehave(pulltest.REST, pulltest.RESTError(503, "OVERLOAD_LIMIT"))
+		l.subscribe(nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+		defer cancel()
+		err := l.sub.Run(ctx, HandlerFunc(func(context.Context, Message) error { return nil }))
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, b24pull.ErrOverload) {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+}

@@ -151,10 +151,10 @@ func (l *loop) show(cause error) {
 	case after == before && (after != StateLive || l.main.transport() == l.carrier):
 		return
 	case after == StateClosed:
-		l.err = cause
-		if cause == nil {
-			l.err = l.renewal.end
+		if l.ctx.Err() == nil {
+			cause = l.renewal.ended(cause)
 		}
+		l.err = cause
 	case after == StateLive:
 		l.trouble = nil
 		l.scheduleReturn()

@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -33,6 +34,19 @@ type renewal struct {
 	anew     bool        // connect anew, even to the same channels
 	attempt  int         // failures in a row, or configs that were the same past their end
 	end      error       // why the subscription is leaving
+}
+
+// ended is why a subscription that is leaving is over: the end of its config, and what kept that from being read. Of
+// one that is not leaving it is the cause.
+func (r *renewal) ended(cause error) error {
+	switch {
+	case r.end == nil:
+		return cause
+	case cause == nil:
+		return r.end
+	default:
+		return fmt.Errorf("%w; what was sent last could not be read: %w", r.end, cause)
+	}
 }
 
 // fetch asks the source for a config.

@@ -45,9 +45,12 @@ func (o *orderer) live(m Message, now time.Time) {
 	}
 }
 
+// begins tells that the read answers, which may be by a live message: then there is nothing yet to say of others.
+func (o *orderer) begins() { o.answering = true }
+
 // shown tells how far the read has come.
 func (o *orderer) shown(pos mid) {
-	o.answering = true
+	o.begins()
 	if !o.unordered && !o.partial {
 		o.frontier = pos
 		o.merge()
@@ -59,13 +62,12 @@ func (o *orderer) shown(pos mid) {
 	o.emitTail(func(Message) bool { return len(o.tail) > tailMax })
 }
 
-// found takes a message that only the read has.
+// found takes a message that only the read has; shown is to follow.
 func (o *orderer) found(m Message) {
 	o.tail = append(o.tail, m)
 	for i := len(o.tail) - 1; i > 0 && o.tail[i].key.mid.less(o.tail[i-1].key.mid); i-- {
 		o.tail[i], o.tail[i-1] = o.tail[i-1], o.tail[i]
 	}
-	o.shown(m.key.mid)
 }
 
 // merge emits what can no longer be overtaken: waiting messages up to the frontier, each behind what the read
@@ -96,9 +98,9 @@ func (o *orderer) emitTail(while func(Message) bool) {
 // end is called when a read is over. While another one is owed, live messages beyond this one's answer go on
 // waiting.
 func (o *orderer) end(owed bool) {
-	if o.partial && owed {
+	if owed && (o.partial || o.frontier.isZero()) {
+		o.holding = o.holding || o.partial
 		o.expectAnother()
-		o.holding = true
 		return
 	}
 	o.partial = false
@@ -115,7 +117,7 @@ func (o *orderer) end(owed bool) {
 func (o *orderer) expectAnother() {
 	o.answering = false
 	o.frontier = mid{}
-	o.holding = o.holding || len(o.tail) > 0
+	o.holding = o.holding || len(o.tail)+len(o.waiting) > 0
 }
 
 // release stops the waiting.

@@ -28,6 +28,7 @@ func (o *ordered) lives(ns ...uint64) {
 func (o *ordered) finds(ns ...uint64) {
 	for _, n := range ns {
 		o.found(Message{key: key{mid: midAt(n)}})
+		o.shown(midAt(n))
 	}
 }
 
@@ -134,7 +135,7 @@ func TestOrderHoldEnds(t *testing.T) {
 	o.now = o.now.Add(holdMax / 2)
 	o.expire(o.now)
 	o.want(t, 1)
-	o.shown(mid{})
+	o.begins()
 	o.now = o.now.Add(time.Hour)
 	if next := o.expire(o.now); !next.IsZero() {
 		t.Error("a read that has begun to answer is waited for")
@@ -151,4 +152,49 @@ func TestOrderRelease(t *testing.T) {
 	o.release()
 	o.lives(3)
 	o.want(t, 1, 2, 3)
+}
+
+// TestOrderWaitsOnForAnother: what waits for a read that is owed is not overtaken by what comes live next.
+func TestOrderWaitsOnForAnother(t *testing.T) {
+	o := newOrdered()
+	o.finds(2)
+	o.lives(4)
+	o.end(true)
+	o.lives(5)
+	o.want(t, 2)
+	o.finds(3)
+	o.end(false)
+	o.want(t, 2, 3, 4, 5)
+}
+
+// TestOrderSingleAnswer: an answer that may be a live message says nothing of what may stand before that.
+func TestOrderSingleAnswer(t *testing.T) {
+	s := newDriven(t, after(1))
+	s.order.hold()
+	s.lives(4)
+	s.beginRead(s.now, "")
+	s.shows(4)
+	s.want()
+	s.endRead(readEnded, true, s.now)
+	s.lives(5)
+	s.want()
+	s.reads(1, 2, 3, 4, 5)
+	s.want("2R", "3R", "4", "5")
+}
+
+// TestOrderSingleAnswers: nor does a second such answer let through what the first one has brought.
+func TestOrderSingleAnswers(t *testing.T) {
+	o := newOrdered()
+	o.hold()
+	o.begins()
+	o.found(Message{key: key{mid: midAt(6)}})
+	o.expectAnother()
+	o.lives(4)
+	o.begins()
+	o.end(true)
+	o.want(t)
+	o.finds(3)
+	o.shown(midAt(6))
+	o.end(false)
+	o.want(t, 3, 4, 6)
 }

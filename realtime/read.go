@@ -126,8 +126,7 @@ func (s *session) screen(m Message, now time.Time) bool {
 			s.remember(old, now)
 			s.ledger.settle(old)
 		}
-		c.show(old.mid)
-		s.order.shown(old.mid)
+		s.shown(old.mid)
 	}
 	if len(c.screened) <= maxScreened {
 		return true
@@ -162,12 +161,10 @@ func (s *session) take(m Message, now time.Time) bool {
 		if arrived.Before(c.start.Add(-s.settle)) && c.settled.less(m.key.mid) {
 			c.settled = m.key.mid
 		}
-		c.show(m.key.mid)
-		s.order.shown(m.key.mid)
+		s.shown(m.key.mid)
 		return true
 	case s.control(m, now):
-		c.show(m.key.mid)
-		s.order.shown(m.key.mid)
+		s.shown(m.key.mid)
 		return true
 	case !s.queue.admit(m.size):
 		return false
@@ -176,9 +173,19 @@ func (s *session) take(m Message, now time.Time) bool {
 		s.note(m, now)
 		m.Replayed = true
 		c.found++
-		c.show(m.key.mid)
 		s.order.found(m)
+		s.shown(m.key.mid)
 		return true
+	}
+}
+
+// shown notes that the answer holds a message, and tells those that wait, once it says something about others.
+func (s *session) shown(pos mid) {
+	s.chain.show(pos)
+	if s.chain.definite {
+		s.order.shown(pos)
+	} else {
+		s.order.begins()
 	}
 }
 

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime"
+)
+
+// readyWithin is how long a subscription may take to stand for the first time.
+const readyWithin = time.Minute
+
+// consumer is all that a subscription has to know. It can be handed to another process.
+type consumer struct {
+	Config    json.RawMessage
+	Roots     []byte
+	Detours   detours
+	Polling   bool
+	Cursor    string        // file to go on from; none: from now
+	SaveEvery time.Duration // the cursor
+	Handling  time.Duration // a message takes
+}
+
+// reporter is told what a consumer does.
+type reporter interface {
+	ready()
+	begun(n int)
+	handled(n int)
+	note(text string)
+}
+
+// consume subscribes and handles messages until ctx is done.
+func (c *consumer) consume(ctx context.Context, report reporter) error {
+	cfg := new(b24pull.Config)
+	if err := json.Unmarshal(c.Config, cfg); err != nil {
+		return err
+	}
+	transport := &http.Transport{DialContext: c.Detours.dial, TLSClientConfig: trusting(c.Roots)}
+	defer transport.CloseIdleConnections()
+	store, err := openCursor(c.Cursor)
+	if err != nil {
+		return err
+	}
+	how := realtime.TransportWebSocket
+	if c.Polling {
+		how = realtime.TransportLongPolling
+	}
+	sub, err := realtime.Subscribe(realtime.FromConfig(cfg),
+		realtime.WithHTTPClient(&http.Client{Transport: transport}),
+		realtime.WithBackoff(func(int) time.Duration { return 10 * time.Millisecond }),
+		realtime.WithTransport(how),
+		realtime.WithCursor(store.start),
+		realtime.WithObserver(func(e realtime.Event) { observe(e, report) }),
+	)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { await(ctx, cancel, sub, report, store.start.IsZero()) })
+	beside.Go(func() { store.keep(ctx, c.SaveEvery, cancel) })
+	err = sub.Run(ctx, realtime.HandlerFunc(func(_ context.Context, m realtime.Message) error {
+		return c.handle(m, store, report)
+	}))
+	tell(sub.Stats(), report)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	cancel(nil)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return nil
+	case errors.Is(err, realtime.ErrConfigExpired):
+		return fmt.Errorf("the push server refuses the channel; is -key its key, and -version its version? %w", err)
+	}
+	return err
+}
+
+func (c *consumer) handle(m realtime.Message, store *cursorFile, report reporter) error {
+	if m.Command != command {
+		report.note(fmt.Sprintf("a strange message: %s %s", m.Module, m.Command))
+		return nil
+	}
+	params, err := realtime.Decode[numbered](m)
+	if err != nil {
+		return err
+	}
+	report.begun(params.N)
+	time.Sleep(c.Handling)
+	report.handled(params.N)
+	store.handled(m)
+	return nil
+}
+
+var errNotReady = errors.New("the subscription has not been established within a minute")
+
+// await reports when the subscription stands; one that has no cursor to go on from must in time.
+func await(ctx context.Context, cancel context.CancelCauseFunc, sub *realtime.Subscription, report reporter, first bool) {
+	late := time.After(readyWithin)
+	if !first {
+		late = nil
+	}
+	select {
+	case <-sub.Ready():
+		report.ready()
+	case <-late:
+		cancel(errNotReady)
+	case <-ctx.Done():
+	}
+}
+
+// observe reports what should not be.
+func observe(e realtime.Event, report reporter) {
+	switch e := e.(type) {
+	case realtime.Gap:
+		report.note(fmt.Sprintf("gap: %v", e.Reason))
+	case realtime.Undecodable:
+		report.note(fmt.Sprintf("undecodable: %v", e.Err))
+	}
+}
+
+func tell(s realtime.Stats, report reporter) {
+	lost := uint64(0)
+	for _, n := range s.Reconnects {
+		lost += n
+	}
+	report.note(fmt.Sprintf("connections lost %d; reads %d and %d broken off, which found %d messages that did not come live; live repeats dropped %d",
+		lost, s.Reads, s.BrokenReads, s.Found, s.Repeats))
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// testPortal is a portal in this process.
+func testPortal(o *options) (*server, error) {
+	opts := []pulltest.Option{
+		pulltest.WithVersion(o.version),
+		pulltest.WithProcesses(o.subscribers, o.publishers),
+		pulltest.WithDisorder(o.disorder),
+	}
+	if o.pings > 0 {
+		opts = append(opts, pulltest.WithPingInterval(o.pings))
+	}
+	portal := pulltest.NewPortal(opts...)
+	config := portal.ConfigJSON()
+	cfg := new(b24pull.Config)
+	if err := json.Unmarshal(config, cfg); err != nil {
+		portal.Close()
+		return nil, err
+	}
+	private := privateID(string(cfg.Channels.Private.ID))
+	return &server{
+		name:    fmt.Sprintf("a portal in this process, version %d, %d subscribers, %d publishers", o.version, o.subscribers, o.publishers),
+		config:  config,
+		publish: slices.Repeat([]string{portal.PushURL() + "/pub/"}, o.publishers),
+		channel: private,
+		body:    numberedBody(o.version, private),
+		roots:   pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: portal.Certificate().Raw}),
+		close:   portal.Close,
+	}, nil
+}
+
+// privateID is the first part of private[:public].signature.
+func privateID(id string) string {
+	if i := strings.IndexAny(id, ":."); i >= 0 {
+		return id[:i]
+	}
+	return id
+}

@@ -1,40 +1,178 @@
 package pulltest
 
-import "sync"
+import (
+	"fmt"
+	"sync"
+	"time"
+)
 
-// auth knows who may call REST: the webhook's code and the application's
-// access tokens, the present one and those that have expired.
+// codeLife is how long an authorization code can be exchanged.
+const codeLife = 30 * time.Second
+
+// auth knows who may call REST: the webhook's code, and what the application
+// was given.
 type auth struct {
 	webhook string
+	opts    *options
 
-	mu      sync.Mutex
-	token   string
-	expired map[string]bool
+	mu        sync.Mutex
+	installed bool
+	signedIn  int    // who uses the portal's pages
+	token     string // the one without an end of its own
+	access    map[string]grant
+	refresh   map[string]grant
+	codes     map[string]grant
 }
 
-func newAuth() *auth {
-	return &auth{webhook: randomID()[:16], token: randomID(), expired: make(map[string]bool)}
+// grant is what one of the application's tokens or codes is good for.
+type grant struct {
+	user int
+	end  time.Time // zero: none
 }
 
-func (a *auth) renew() string {
+// Token is a pair of OAuth tokens, as the authorization server gives them out.
+type Token struct {
+	AccessToken  string
+	RefreshToken string
+	Expires      time.Time // the end of the access token, by the portal's clock
+	UserID       int
+}
+
+func newAuth(o *options) *auth {
+	a := &auth{webhook: randomID()[:16], opts: o, signedIn: webhookUser}
+	a.install()
+	return a
+}
+
+// install makes the application known, with nothing granted but the token of
+// AccessToken. The caller holds a.mu, or is the only one who knows a.
+func (a *auth) install() {
+	a.access, a.refresh, a.codes = make(map[string]grant), make(map[string]grant), make(map[string]grant)
+	a.token = randomID()
+	a.access[a.token] = grant{user: webhookUser}
+	a.installed = true
+}
+
+func (a *auth) uninstall() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.expired[a.token] = true
+	a.installed = false
+}
+
+// reinstall is install, where the application is not.
+func (a *auth) reinstall() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.installed {
+		a.install()
+	}
+}
+
+// expire ends every access token and returns a new one without an end.
+func (a *auth) expire() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for token, g := range a.access {
+		g.end = a.opts.clock.now()
+		a.access[token] = g
+	}
 	a.token = randomID()
+	a.access[a.token] = grant{user: webhookUser}
 	return a.token
 }
 
-// check returns nil if the token is good.
-func (a *auth) check(token string) *restError {
+// check returns who calls with the access token.
+func (a *auth) check(token string) (user int, err *restError) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	g, known := a.access[token]
 	switch {
-	case token == "":
-		return errNoAuth
-	case token == a.token:
-		return nil
-	case a.expired[token]:
-		return errExpiredToken
+	case !known || !a.installed:
+		return 0, errNoAuth
+	case a.over(g):
+		return 0, errExpiredToken
 	}
-	return errNoAuth
+	return g.user, nil
+}
+
+func (a *auth) over(g grant) bool { return !g.end.IsZero() && !a.opts.clock.now().Before(g.end) }
+
+// issue gives out a new pair of tokens.
+func (a *auth) issue(user int) Token {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pair(user)
+}
+
+func (a *auth) pair(user int) Token {
+	now := a.opts.clock.now()
+	t := Token{randomID(), randomID(), now.Add(a.opts.accessLife), user}
+	a.access[t.AccessToken] = grant{user, t.Expires}
+	a.refresh[t.RefreshToken] = grant{user, now.Add(a.opts.refreshLife)}
+	return t
+}
+
+// code gives out an authorization code of the user who is signed in.
+func (a *auth) code() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	code := randomID()
+	a.codes[code] = grant{a.signedIn, a.opts.clock.now().Add(codeLife)}
+	return code
+}
+
+// exchange takes an authorization code, which is good once.
+func (a *auth) exchange(code string) (Token, *restError) { return a.redeem(&a.codes, code) }
+
+// rotate takes a refresh token, which is good once.
+func (a *auth) rotate(token string) (Token, *restError) { return a.redeem(&a.refresh, token) }
+
+func (a *auth) redeem(grants *map[string]grant, key string) (Token, *restError) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g, known := (*grants)[key]
+	delete(*grants, key)
+	if !known || !a.installed || a.over(g) {
+		return Token{}, errInvalidGrant
+	}
+	return a.pair(g.user), nil
+}
+
+// AccessToken is an OAuth access token of the application for user 1, good
+// until ExpireToken or Uninstall, and without a refresh token; see [Portal.Token]
+// for one as applications get it.
+func (p *Portal) AccessToken() string {
+	p.auth.mu.Lock()
+	defer p.auth.mu.Unlock()
+	return p.auth.token
+}
+
+// ExpireToken ends the life of all access tokens given out so far, which are
+// answered 401 expired_token from now on, and returns a new one as AccessToken
+// does. Refresh tokens are not touched.
+func (p *Portal) ExpireToken() string { return p.auth.expire() }
+
+// Token gives out a pair of tokens for a user, 1 or 2, as the exchange of an
+// authorization code does. It panics at any other user.
+func (p *Portal) Token(user int) Token {
+	mustKnow(user)
+	return p.auth.issue(user)
+}
+
+// SignIn says who uses the portal's pages from now on, user 1 or 2, and is the
+// one who authorizes, installs and opens the application; it is user 1 before.
+// It panics at any other user.
+func (p *Portal) SignIn(user int) {
+	mustKnow(user)
+	p.auth.mu.Lock()
+	defer p.auth.mu.Unlock()
+	p.auth.signedIn = user
+}
+
+func knownUser(user int) bool { return user == webhookUser || user == otherUser }
+
+func mustKnow(user int) {
+	if !knownUser(user) {
+		panic(fmt.Sprintf("pulltest: there is no user %d", user))
+	}
 }

@@ -14,8 +14,8 @@ const (
 	revisionWeb    = 19
 	revisionMobile = 3
 
-	webhookUser = 1 // who stands behind the webhook and the access token
-	otherUser   = 2 // a colleague, known by a public channel
+	webhookUser = 1 // who stands behind the webhook
+	otherUser   = 2 // a colleague
 )
 
 // portalZone is where the portal's clock hangs: its times carry this offset.
@@ -174,9 +174,9 @@ type configPublicChannel struct {
 
 // config is the result of pull.application.config.get or, for the portal's own
 // channels, of pull.config.get.
-func (b *configBook) config(owner, hostname string) configResult {
+func (b *configBook) config(owner string, user int, hostname string) configResult {
 	now := b.opts.clock.now()
-	shared, private := b.shared(owner), b.private(owner, webhookUser)
+	shared, private := b.shared(owner), b.private(owner, user)
 	c := configResult{
 		Server: b.server(hostname),
 		API:    configAPI{revisionWeb, revisionMobile},

@@ -6,10 +6,6 @@ import (
 	"time"
 )
 
-// applicationClientID is what the application is called where a control
-// command names the type of its shared channel.
-const applicationClientID = "local.5f3c0d1b2a4e60.71829304"
-
 // restartNotice is the time between the command server_restart and the restart.
 const restartNotice = 100 * time.Millisecond
 
@@ -22,6 +18,8 @@ func (to Target) channelName() (name string, private bool) {
 		return privateName(ofPortal, webhookUser), true
 	case UserShared:
 		return sharedName(ofPortal), false
+	case Colleague:
+		return privateName(ofApplication, otherUser), true
 	}
 	return privateName(ofApplication, webhookUser), true
 }
@@ -77,7 +75,7 @@ func (p *Portal) ExpireChannel(to Target, action string) (mid string) {
 	}
 	params := channelExpire{Action: action, Channel: expiredChannel{old.channelID.private, kind}}
 	if to == Shared {
-		params.Channel.Type = applicationClientID
+		params.Channel.Type = p.opts.application.ClientID
 	}
 	if action == "reconnect" {
 		params.NewChannel = &newChannel{p.config.describe(fresh, kind), start}
@@ -114,7 +112,7 @@ func (p *Portal) ExpireConfig() (mid string) {
 // ids survive. REST goes on, and what is emitted meanwhile is kept.
 func (p *Portal) RestartServer(down time.Duration) {
 	var all []channelKey
-	for _, to := range []Target{Private, Shared, UserPrivate, UserShared} {
+	for _, to := range []Target{Private, Shared, UserPrivate, UserShared, Colleague} {
 		all = append(all, p.receivers(to)...)
 	}
 	p.command("server_restart", nil, all)

@@ -16,6 +16,7 @@ const (
 	Both                      // the private id and, where there is one, the public id of Private: it arrives twice, with one mid
 	UserPrivate               // the private channel of user 1 that pull.config.get names
 	UserShared                // the shared channel that pull.config.get names
+	Colleague                 // the application's private channel of user 2
 )
 
 // defaultExpiry is what a portal's own events get: 86,400 s.

@@ -90,22 +90,35 @@ func (p *Portal) audiences(receivers []channelKey) [][]channelKey {
 // eventReceivers are the private channels of the users, or the shared channel
 // if none is given.
 func (p *Portal) eventReceivers(value any) ([]channelKey, *restError) {
-	users, ok := value.([]any)
-	switch {
-	case value == nil:
+	if value == nil {
 		return p.receivers(Shared), nil
-	case !ok:
-		users = []any{value}
+	}
+	users, err := usersOf(value)
+	if err != nil {
+		return nil, err
 	}
 	var keys []channelKey
-	for _, u := range users {
-		user, ok := integer(u)
-		if !ok || user != webhookUser && user != otherUser {
-			return nil, errUser
-		}
+	for _, user := range users {
 		keys = append(keys, p.config.private(ofApplication, user).keys()[0])
 	}
 	return keys, nil
+}
+
+// usersOf takes one user or a list; all must be known.
+func usersOf(value any) ([]int, *restError) {
+	list, ok := value.([]any)
+	if !ok {
+		list = []any{value}
+	}
+	var users []int
+	for _, u := range list {
+		user, ok := integer(u)
+		if !ok || !knownUser(user) {
+			return nil, errUser
+		}
+		users = append(users, user)
+	}
+	return users, nil
 }
 
 // integer takes a number or a decimal string, as PHP does.

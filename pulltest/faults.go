@@ -19,9 +19,10 @@ const (
 	REST       Service = 1 << iota // the portal's methods
 	WebSockets                     // upgrades at the push server, and the open websockets
 	Polls                          // long polls, which are the reads of the history too
+	OAuth                          // the authorization server's /oauth/token/
 )
 
-const services = 3
+const services = 4
 
 // Fault is a way to misbehave.
 type Fault struct {
@@ -41,6 +42,7 @@ const (
 	delayed
 	garbled
 	garbledFrame
+	unanswered
 )
 
 var (
@@ -53,20 +55,25 @@ var (
 	// close frame; what was to be written is when the fault ends.
 	Stall = Fault{kind: stalled}
 
-	// Garble breaks an answer of REST in the middle, and one message of each
+	// Garble breaks an answer of REST or the authorization server in the middle, and one message of each
 	// frame or answer of the push server, whose body then is no JSON: of n
 	// messages the one at n/2. In JSON-RPC a batch with such a body is no JSON as a whole.
 	Garble = Fault{kind: garbled}
 
 	// GarbleFrame replaces a whole frame or answer by garbage.
 	GarbleFrame = Fault{kind: garbledFrame}
+
+	// LoseAnswer does what REST or the authorization server is asked, and resets
+	// the connection in place of the answer. The push server knows no such fault.
+	LoseAnswer = Fault{kind: unanswered}
 )
 
 // Refuse answers with an HTTP status and a line of text.
 func Refuse(status int) Fault { return Fault{kind: refused, status: status} }
 
 // RESTError answers as REST tells an error, such as 503 QUERY_LIMIT_EXCEEDED,
-// with a description and the time; a status of 200 can bear an error too.
+// with a description and the time, or as the authorization server does, without
+// a time; a status of 200 can bear an error too.
 func RESTError(status int, code string) Fault {
 	return Fault{kind: restFailure, status: status, code: code}
 }
@@ -178,7 +185,7 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 			writeText(w, f.status, http.StatusText(f.status))
 			return
 		case restFailure:
-			p.answer(w, p.opts.clock.now(), nil, &restError{f.status, f.code, describeError(f.code)})
+			p.fail(w, service, &restError{f.status, f.code, describeError(f.code)})
 			return
 		case stalled:
 			// net/http sees a client leave only after its body
@@ -192,12 +199,26 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 			defer timer.Stop()
 			p.pause(r.Context(), f, timer.C)
 		case garbled, garbledFrame:
-			if service == REST {
+			if service == REST || service == OAuth {
 				w = &garbler{w, f.kind}
+			}
+		case unanswered:
+			if service == REST || service == OAuth {
+				next.ServeHTTP(forgetful{make(http.Header)}, r)
+				rawConn(r).abort()
+				return
 			}
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+func (p *Portal) fail(w http.ResponseWriter, service Service, err *restError) {
+	if service == OAuth {
+		answerOAuth(w, nil, err)
+		return
+	}
+	p.answer(w, p.opts.clock.now(), operating{}, nil, err)
 }
 
 // pause waits for the end of the fault, the client or the portal, or for the timer.
@@ -214,6 +235,8 @@ func serviceOf(r *http.Request) Service {
 	switch {
 	case strings.HasPrefix(r.URL.Path, "/rest/"):
 		return REST
+	case r.URL.Path == tokenPath:
+		return OAuth
 	case websocket.IsWebSocketUpgrade(r):
 		return WebSockets
 	case r.Method == http.MethodGet && strings.TrimSuffix(r.URL.Path, "/") == pushPath+"/sub":
@@ -222,7 +245,14 @@ func serviceOf(r *http.Request) Service {
 	return 0
 }
 
-// garbler breaks each write, which is a whole answer of REST.
+// forgetful takes an answer that nobody gets.
+type forgetful struct{ header http.Header }
+
+func (f forgetful) Header() http.Header            { return f.header }
+func (forgetful) WriteHeader(int)                  {}
+func (forgetful) Write(answer []byte) (int, error) { return len(answer), nil }
+
+// garbler breaks each write, which is a whole answer of REST or OAuth.
 type garbler struct {
 	http.ResponseWriter
 	kind faultKind

@@ -3,24 +3,29 @@ package pulltest
 import (
 	"context"
 	"crypto/tls"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 )
 
-// serverListener knows the connections it accepted, so that all can be closed.
+// connections knows those that a portal's listeners accepted, so that all can be closed.
+type connections struct {
+	mu     sync.Mutex
+	open   map[*serverConn]struct{}
+	closed bool
+}
+
 type serverListener struct {
 	net.Listener
-
-	mu     sync.Mutex
-	conns  map[*serverConn]struct{}
-	closed bool
+	conns *connections
 }
 
 // serverConn is an accepted connection below TLS.
 type serverConn struct {
 	net.Conn
-	listener *serverListener
+	conns *connections
 }
 
 func (l *serverListener) Accept() (net.Conn, error) {
@@ -28,38 +33,38 @@ func (l *serverListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &serverConn{Conn: conn, listener: l}
-	l.mu.Lock()
-	closed := l.closed
-	if !closed {
-		l.conns[c] = struct{}{}
-	}
-	l.mu.Unlock()
-	if closed {
+	c := &serverConn{Conn: conn, conns: l.conns}
+	if !l.conns.add(c) {
 		c.abort()
 		return nil, net.ErrClosed
 	}
 	return c, nil
 }
 
-// abortAll cuts every connection, also those accepted later.
-func (l *serverListener) abortAll() {
-	l.mu.Lock()
-	l.closed = true
-	conns := make([]*serverConn, 0, len(l.conns))
-	for c := range l.conns {
-		conns = append(conns, c)
+func (s *connections) add(c *serverConn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.open[c] = struct{}{}
 	}
-	l.mu.Unlock()
-	for _, c := range conns {
+	return !s.closed
+}
+
+// abortAll cuts every connection, also those accepted later.
+func (s *connections) abortAll() {
+	s.mu.Lock()
+	s.closed = true
+	open := slices.Collect(maps.Keys(s.open))
+	s.mu.Unlock()
+	for _, c := range open {
 		c.abort()
 	}
 }
 
 func (c *serverConn) Close() error {
-	c.listener.mu.Lock()
-	delete(c.listener.conns, c)
-	c.listener.mu.Unlock()
+	c.conns.mu.Lock()
+	delete(c.conns.open, c)
+	c.conns.mu.Unlock()
 	return c.Conn.Close()
 }
 

@@ -31,6 +31,13 @@ type options struct {
 	publishers    int
 	disorder      time.Duration
 	webhookConfig bool
+	application   Application
+	memberID      string
+	scopes        []string
+	accessLife    time.Duration
+	refreshLife   time.Duration
+	stringNumbers bool
+	limits        limits
 	middleware    func(http.Handler) http.Handler
 }
 
@@ -51,6 +58,11 @@ func newOptions(opts []Option) *options {
 		configLife:   24 * time.Hour,
 		subscribers:  1,
 		publishers:   1,
+		application:  Application{Name: "pulltest"},
+		memberID:     md5hex(randomID()),
+		scopes:       []string{scopePull, scopeChannels},
+		accessLife:   time.Hour,
+		refreshLife:  180 * 24 * time.Hour,
 	}
 	for _, opt := range opts {
 		opt(o)
@@ -61,6 +73,7 @@ func newOptions(opts []Option) *options {
 
 // complete sets what depends on several options.
 func (o *options) complete() {
+	o.application.complete()
 	if o.pingInterval == unset {
 		o.pingInterval = o.dialect.pingInterval
 	}

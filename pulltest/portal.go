@@ -18,47 +18,44 @@ import (
 // pushPath is where the push server lives below the portal's URL.
 const pushPath = "/push"
 
-// Portal is a Bitrix24 portal: its REST methods for the pull API and one push
-// server, over https and wss. All methods can be called
-// concurrently.
+// Portal is a Bitrix24 portal: its REST methods for the pull API, one push
+// server, and the authorization server that gives out its tokens, over https
+// and wss. All methods can be called concurrently.
 type Portal struct {
-	opts     *options
-	url      string
-	push     *pushServer
-	config   *configBook
-	auth     *auth
-	client   *http.Client
-	leaf     *x509.Certificate
-	server   *http.Server
-	listener *serverListener
+	opts       *options
+	where      addresses
+	pushURL    string
+	authServer string
+	push       *pushServer
+	config     *configBook
+	auth       *auth
+	limiter    limiter
+	watches    watches
+	pushes     pushes
+	client     *http.Client
+	cert       tls.Certificate
+	server     *http.Server
+	conns      connections
 
-	open   sync.WaitGroup // connections that net/http serves, and handlers
-	served chan struct{}
-	quit   chan struct{}
-	once   sync.Once
+	open    sync.WaitGroup // connections that net/http serves, and handlers
+	serving sync.WaitGroup // listeners
+	quit    chan struct{}
+	once    sync.Once
 }
 
 // NewPortal starts a portal. It panics if it cannot listen. Close it when done.
 func NewPortal(opts ...Option) *Portal {
 	o := newOptions(opts)
 	p := &Portal{
-		opts:   o,
-		push:   newPushServer(o),
-		auth:   newAuth(),
-		served: make(chan struct{}),
-		quit:   make(chan struct{}),
+		opts:  o,
+		push:  newPushServer(o),
+		auth:  newAuth(o),
+		conns: connections{open: make(map[*serverConn]struct{})},
+		quit:  make(chan struct{}),
 	}
-	inner, host := listen(o.network)
-	cert, roots, err := newCertificate(host)
-	if err != nil {
-		inner.Close()
-		panic(fmt.Sprintf("pulltest: cannot make a certificate: %v", err))
-	}
-	p.listener = &serverListener{Listener: inner, conns: make(map[*serverConn]struct{})}
-	p.url = "https://" + host
-	p.leaf = cert.Leaf
-	p.client = newClient(o.network, &tls.Config{RootCAs: roots})
-	p.config = newConfigBook(p.url+pushPath, p.push.signer, o)
+	listeners := p.listen()
+	p.pushURL = p.where.url + pushPath
+	p.config = newConfigBook(p.pushURL, p.push.signer, o)
 	p.server = &http.Server{
 		Handler:     p.handler(),
 		ConnContext: withRawConn,
@@ -66,30 +63,55 @@ func NewPortal(opts ...Option) *Portal {
 		ErrorLog:    log.New(panicsOnly{}, "", log.LstdFlags),
 		Protocols:   http1(),
 	}
-	go p.serve(tls.NewListener(p.listener, &tls.Config{
-		Certificates: []tls.Certificate{cert},
-		NextProtos:   []string{"http/1.1"},
-	}))
+	for _, l := range listeners {
+		p.start(withTLS(l, p.cert))
+	}
 	p.open.Add(2)
 	go p.every(o.pingInterval, p.Ping)
 	go p.every(o.textPing, p.textPing)
 	return p
 }
 
-func listen(n *Network) (l net.Listener, host string) {
+// listen opens the portal's listener and, on a Network, that of the
+// authorization server, and makes the certificate for both.
+func (p *Portal) listen() []net.Listener {
+	l, host := listenAs(p.opts.network, "portal")
+	listeners, hosts := []net.Listener{l}, []string{host}
+	if p.opts.network != nil {
+		l, host := listenAs(p.opts.network, "oauth")
+		listeners, hosts = append(listeners, l), append(hosts, host)
+	}
+	p.where.begin("https://" + hosts[0])
+	p.authServer = "https://" + hosts[len(hosts)-1]
 	var err error
-	if n == nil {
-		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+	if p.cert, err = newCertificate(nil, hosts...); err != nil {
+		for _, l := range listeners {
+			l.Close()
+		}
+		panic(fmt.Sprintf("pulltest: cannot make a certificate: %v", err))
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(p.cert.Leaf)
+	p.client = newClient(p.opts.network, &tls.Config{RootCAs: roots})
+	for i, l := range listeners {
+		listeners[i] = &serverListener{l, &p.conns}
+	}
+	return listeners
+}
+
+// listenAs listens as the first host of a kind that is free on a network, or on
+// a loopback port.
+func listenAs(n *Network, kind string) (net.Listener, string) {
+	host := kind + ".example"
+	for i := 2; ; i++ {
+		l, at, err := listenAt(n, host, false)
+		switch {
+		case err == nil:
+			return l, at
+		case n == nil:
 			panic(fmt.Sprintf("pulltest: cannot listen on a loopback port: %v", err))
 		}
-		return l, l.Addr().String()
-	}
-	host = "portal.example"
-	for i := 2; ; i++ {
-		if l, err = n.Listen(host + ":443"); err == nil {
-			return l, host
-		}
-		host = fmt.Sprintf("portal%d.example", i)
+		host = fmt.Sprintf("%s%d.example", kind, i)
 	}
 }
 
@@ -126,8 +148,15 @@ func newClient(n *Network, config *tls.Config) *http.Client {
 // wait for them.
 func (p *Portal) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/rest/", http.HandlerFunc(p.serveREST))
+	mux.Handle("/rest/", p.atHome(p.serveREST))
+	mux.Handle(authorizePath, p.atHome(p.authorize))
 	mux.Handle(pushPath+"/", http.StripPrefix(pushPath, p.push))
+	if p.opts.network == nil {
+		mux.HandleFunc(tokenPath, p.serveToken)
+	} else {
+		mux.Handle(p.authHost()+"/", http.NotFoundHandler())
+		mux.HandleFunc(p.authHost()+tokenPath, p.serveToken)
+	}
 	h := p.misbehaving(mux)
 	if p.opts.middleware != nil {
 		h = p.opts.middleware(h)
@@ -135,6 +164,9 @@ func (p *Portal) handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.open.Add(1)
 		defer p.open.Done()
+		if r.TLS == nil {
+			p.push.hub.count(func(s *Stats) { s.Insecure++ })
+		}
 		w.Header().Set("Date", p.opts.clock.now().UTC().Format(http.TimeFormat))
 		h.ServeHTTP(w, r)
 	})
@@ -149,54 +181,36 @@ func (p *Portal) track(_ net.Conn, state http.ConnState) {
 	}
 }
 
-func (p *Portal) serve(l net.Listener) {
-	defer close(p.served)
-	p.server.Serve(l)
-}
-
 // Close cuts every connection, stops the portal and waits until nothing of it
 // runs any more. The idle connections of [Portal.HTTPClient] are closed too.
 func (p *Portal) Close() {
 	p.once.Do(func() {
+		p.where.close()
 		close(p.quit)
 		p.push.hub.close()
-		p.listener.abortAll()
+		p.conns.abortAll()
 		p.server.Close()
 	})
-	<-p.served
+	p.serving.Wait()
 	p.open.Wait()
 	p.client.CloseIdleConnections()
 }
 
-// URL is the portal's address: https, no trailing slash.
-func (p *Portal) URL() string { return p.url }
-
 // PushURL is the base of the push server's paths, no trailing slash. Below it
 // are /sub/ for subscribers, /subws/ for their websockets as well, /rest/ for
 // clients that publish, from version 4 on, /pub/ for the portal and /server-stat.
-func (p *Portal) PushURL() string { return p.url + pushPath }
+func (p *Portal) PushURL() string { return p.pushURL }
 
 // Webhook is the URL of an incoming webhook of user 1, to which method names
 // are appended.
 func (p *Portal) Webhook() string {
-	return fmt.Sprintf("%s/rest/%d/%s/", p.url, webhookUser, p.auth.webhook)
+	return fmt.Sprintf("%s/rest/%d/%s/", p.URL(), webhookUser, p.auth.webhook)
 }
-
-// AccessToken is an OAuth access token of the application, good until ExpireToken.
-func (p *Portal) AccessToken() string {
-	p.auth.mu.Lock()
-	defer p.auth.mu.Unlock()
-	return p.auth.token
-}
-
-// ExpireToken ends the life of the present access token, which is answered 401
-// expired_token from now on, and returns a new one.
-func (p *Portal) ExpireToken() string { return p.auth.renew() }
 
 // Certificate returns the certificate the portal shows, signed by itself, for
 // clients that cannot use HTTPClient: another process, say, that is given it as
 // a PEM file in SSL_CERT_FILE.
-func (p *Portal) Certificate() *x509.Certificate { return p.leaf }
+func (p *Portal) Certificate() *x509.Certificate { return p.cert.Leaf }
 
 // HTTPClient returns a client that trusts the portal's certificate and reaches
 // it over its Network, if it has one. It speaks HTTP/1.1 only and sets no

@@ -27,18 +27,16 @@ var (
 	errModule         = &restError{http.StatusBadRequest, "MODULE_ID_ERROR", "Module ID format error"}
 	errParams         = &restError{http.StatusBadRequest, "PARAMS_ERROR", "Params format error"}
 	errUser           = &restError{http.StatusBadRequest, "USER_ID_ACCESS_ERROR", "No access to the specified user"}
+	errScope          = &restError{http.StatusForbidden, "insufficient_scope", "The request requires higher privileges than provided by the access token."}
 )
 
 // describeError is the description of a documented error code, as far as it is
 // known, or else the code itself.
 func describeError(code string) string {
-	switch code {
-	case "QUERY_LIMIT_EXCEEDED":
-		return "Too many requests"
-	case "SERVER_ERROR":
-		return "Push & Pull server is not configured"
-	}
-	for _, e := range []*restError{errNoAuth, errExpiredToken, errCredentials, errConfigAuth, errInvalidFormat} {
+	for _, e := range []*restError{
+		errNoAuth, errExpiredToken, errCredentials, errConfigAuth, errInvalidFormat, errQueryLimit, errServer,
+		errScope, errInvalidRequest, errInvalidClient, errInvalidGrant, errInvalidScope, errPaymentRequired,
+	} {
 		if e.code == code {
 			return e.description
 		}
@@ -49,21 +47,53 @@ func describeError(code string) string {
 // restCall is a call of a REST method: who calls, and the parameters with upper-case names.
 type restCall struct {
 	webhook bool
+	user    int
 	params  map[string]any
+}
+
+// method is a REST method, with the scope it is of.
+type method struct {
+	scope string
+	call  func(*Portal, restCall) (any, *restError)
+}
+
+const (
+	scopePull     = "pull"
+	scopeChannels = "pull_channel"
+)
+
+var methods = map[string]method{
+	"pull.application.config.get": {scopePull, (*Portal).applicationConfig},
+	"pull.application.event.add":  {scopePull, (*Portal).addEvent},
+	"pull.application.push.add":   {scopePull, (*Portal).addPush},
+	"pull.watch.extend":           {scopePull, (*Portal).extendWatch},
+	"pull.config.get":             {scopeChannels, (*Portal).userConfig},
+	"pull.channel.public.get":     {scopeChannels, (*Portal).publicChannel},
+	"pull.channel.public.list":    {scopeChannels, (*Portal).publicChannels},
 }
 
 func (p *Portal) serveREST(w http.ResponseWriter, r *http.Request) {
 	start := p.opts.clock.now()
-	params, err := readParams(r)
 	var result any
+	var used operating
+	err := p.limiter.admit(p.opts.limits, start)
 	if err == nil {
-		result, err = p.route(r.URL.Path, params)
+		result, used, err = p.route(r)
 	}
-	p.answer(w, start, result, err)
+	p.push.hub.count(func(s *Stats) {
+		s.Calls++
+		switch err {
+		case errQueryLimit:
+			s.QueryLimited++
+		case errTimeLimit:
+			s.TimeLimited++
+		}
+	})
+	p.answer(w, start, used, result, err)
 }
 
-func (p *Portal) answer(w http.ResponseWriter, start time.Time, result any, err *restError) {
-	answer := map[string]any{"time": timeOf(start, p.opts.clock.now())}
+func (p *Portal) answer(w http.ResponseWriter, start time.Time, used operating, result any, err *restError) {
+	answer := map[string]any{"time": timeOf(start, p.opts.clock.now(), used)}
 	status := http.StatusOK
 	if err != nil {
 		status = err.status
@@ -76,34 +106,49 @@ func (p *Portal) answer(w http.ResponseWriter, start time.Time, result any, err 
 	json.NewEncoder(w).Encode(answer)
 }
 
-// route authorizes the call and finds the method of /rest/method or
+// route authorizes a call and makes it.
+func (p *Portal) route(r *http.Request) (result any, used operating, err *restError) {
+	call := restCall{}
+	if call.params, err = readParams(r); err != nil {
+		return nil, used, err
+	}
+	name, err := p.identify(&call, r.URL.Path)
+	if err != nil {
+		return nil, used, err
+	}
+	m, known := methods[name]
+	switch {
+	case !known:
+		return nil, used, errMethodNotFound
+	case !p.opts.allows(m.scope):
+		return nil, used, errScope
+	}
+	if used, err = p.limiter.operate(p.opts.limits, name, p.opts.clock.now()); err != nil {
+		return nil, used, err
+	}
+	result, err = m.call(p, call)
+	return result, used, err
+}
+
+// identify finds who calls, and the method of /rest/method or
 // /rest/USER/CODE/method.
-func (p *Portal) route(path string, params map[string]any) (any, *restError) {
+func (p *Portal) identify(call *restCall, path string) (method string, err *restError) {
 	parts := strings.Split(strings.Trim(strings.TrimPrefix(path, "/rest/"), "/"), "/")
-	call := restCall{params: params}
 	switch len(parts) {
 	case 1:
-		token, _ := params["AUTH"].(string)
-		if err := p.auth.check(token); err != nil {
-			return nil, err
+		token, _ := call.params["AUTH"].(string)
+		if call.user, err = p.auth.check(token); err != nil {
+			return "", err
 		}
 	case 3:
-		call.webhook = true
+		call.webhook, call.user = true, webhookUser
 		if parts[0] != strconv.Itoa(webhookUser) || parts[1] != p.auth.webhook {
-			return nil, errCredentials
+			return "", errCredentials
 		}
 	default:
-		return nil, errMethodNotFound
+		return "", errMethodNotFound
 	}
-	switch strings.TrimSuffix(strings.ToLower(parts[len(parts)-1]), ".json") {
-	case "pull.application.config.get":
-		return p.applicationConfig(call)
-	case "pull.config.get":
-		return p.userConfig(call)
-	case "pull.application.event.add":
-		return p.addEvent(call)
-	}
-	return nil, errMethodNotFound
+	return strings.TrimSuffix(strings.ToLower(parts[len(parts)-1]), ".json"), nil
 }
 
 type restTime struct {
@@ -117,24 +162,26 @@ type restTime struct {
 	Operating        float64 `json:"operating"`
 }
 
-func timeOf(start, finish time.Time) restTime {
+func timeOf(start, finish time.Time, used operating) restTime {
+	resetAt := used.resetAt
+	if resetAt.IsZero() {
+		resetAt = start.Add(operatingWindow)
+	}
 	return restTime{
 		Start:            float64(start.UnixMicro()) / 1e6,
 		Finish:           float64(finish.UnixMicro()) / 1e6,
 		Duration:         finish.Sub(start).Seconds(),
 		DateStart:        start.In(portalZone).Format(atomTime),
 		DateFinish:       finish.In(portalZone).Format(atomTime),
-		OperatingResetAt: start.Add(10 * time.Minute).Unix(),
+		OperatingResetAt: resetAt.Unix(),
+		Operating:        used.time.Seconds(),
 	}
 }
 
-// hostname is the portal's name in the config and in events.
-func (p *Portal) hostname() string { return strings.TrimPrefix(p.url, "https://") }
-
 // ConfigJSON returns the result of pull.application.config.get as it would be
-// answered now.
+// answered now to user 1.
 func (p *Portal) ConfigJSON() []byte {
-	data, err := json.Marshal(p.config.config(ofApplication, p.hostname()))
+	data, err := json.Marshal(p.config.config(ofApplication, webhookUser, p.hostname()))
 	if err != nil {
 		panic("pulltest: " + err.Error())
 	}
@@ -146,7 +193,7 @@ func (p *Portal) applicationConfig(call restCall) (any, *restError) {
 		return nil, errConfigAuth
 	}
 	p.push.hub.count(func(s *Stats) { s.Configs++ })
-	return p.config.config(ofApplication, p.hostname()), nil
+	return p.config.config(ofApplication, call.user, p.hostname()), nil
 }
 
 func (p *Portal) userConfig(call restCall) (any, *restError) {
@@ -154,5 +201,5 @@ func (p *Portal) userConfig(call restCall) (any, *restError) {
 		return nil, errUserConfigAuth
 	}
 	p.push.hub.count(func(s *Stats) { s.Configs++ })
-	return p.config.config(ofPortal, p.hostname()), nil
+	return p.config.config(ofPortal, call.user, p.hostname()), nil
 }

@@ -20,6 +20,14 @@ type Stats struct {
 	Acknowledged  int // acknowledgements of messages received (version 5)
 	Refused       int // websockets and polls refused for their channel id, token or client id
 	Evicted       int // connections thrown out by a newer one (4029)
+	TokenRequests int // requests at the authorization server's /oauth/token/, refused ones too
+	Exchanges     int // of these, authorization codes exchanged
+	Refreshes     int // of these, refresh tokens taken
+	Calls         int // calls of REST, refused ones too, but no faults and redirects
+	QueryLimited  int // of these, those answered QUERY_LIMIT_EXCEEDED
+	TimeLimited   int // of these, those answered OPERATION_TIME_LIMIT
+	Redirects     int // requests answered 302 at an address the portal has left
+	Insecure      int // requests over plain http
 }
 
 // Stats returns the counters as they are now.

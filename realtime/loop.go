@@ -212,6 +212,10 @@ func (l *loop) full() {
 	if l.main.status.state == StateLive {
 		l.gap(GapPaused, nil)
 	}
+	l.waiting = nil
+	if l.reading.isUp() {
+		l.abortRead(l.reading.stream)
+	}
 	for _, s := range l.streams() {
 		s.aside = nil // reads bring it
 		l.handle(s, event{kind: evFull}, nil)

@@ -122,7 +122,7 @@ func (o *orderer) expectAnother() {
 
 // release stops the waiting.
 func (o *orderer) release() {
-	o.holding = false
+	o.holding, o.partial = false, false
 	if !o.answering {
 		o.emitWaiting(func(waiting) bool { return true })
 		o.emitTail(func(Message) bool { return true })

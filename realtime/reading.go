@@ -74,7 +74,9 @@ func (l *loop) abortRead(s *stream) {
 		l.reading.hangUp(closeNormal)
 		s.session.endRead(readBroken, true, time.Now())
 	}
-	s.session.forgetPeek()
+	if !l.reading.isUp() || l.reading.stream.session != s.session {
+		s.session.forgetPeek()
+	}
 	l.nextRead()
 }
 

@@ -422,6 +422,9 @@ func (l *loop) takeOrder(s *session, m Message) bool {
 		return false
 	}
 	l.orders = append(l.orders, o)
+	if o.command == channelExpire {
+		l.expectMore()
+	}
 	return true
 }
 
@@ -440,6 +443,9 @@ func (l *loop) execute(o order) {
 	switch o.command {
 	case channelExpire:
 		if !o.concerns(latest.config) {
+			if !l.owed() {
+				l.memory.order.release()
+			}
 			return
 		}
 		if cfg := o.replaced(latest.config); cfg != nil {
@@ -451,7 +457,6 @@ func (l *loop) execute(o order) {
 		}
 		l.renewal.reason = RenewChannelExpired
 		l.fetch(false)
-		l.expectMore()
 	case configExpire, serverRestart:
 		l.renewal.reason, l.renewal.anew = RenewConfigExpired, true
 		if o.command == serverRestart {

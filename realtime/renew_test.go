@@ -83,3 +83,19 @@ func TestNewBeginningIsRead(t *testing.T) {
 		}
 	})
 }
+
+// TestForeignExpiry: the end of a channel that is not ours holds nothing up.
+func TestForeignExpiry(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.start(nil)
+		time.Sleep(time.Second)
+		l.portal.Control("channel_expire", map[string]any{"action": "get_config", "channel": map[string]string{"id": "0123456789abcdef0123456789abcdef", "type": "private"}}, pulltest.Private)
+		time.Sleep(time.Second)
+		l.emit("at once")
+		time.Sleep(500 * time.Millisecond)
+		l.want("at once")
+		if n := l.portal.Stats().Configs; n != 1 {
+			t.Errorf("%d configs fetched", n)
+		}
+	})
+}

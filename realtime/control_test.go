@@ -161,7 +161,7 @@ func TestBothChannelsExpire(t *testing.T) {
 	})
 	t.Run("found by one read while disconnected", func(t *testing.T) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
-			l.start(nil, WithTransport(TransportWebSocket), WithBackoff(soon))
+			l.start(nil, WithTransport(TransportWebSocket), WithBackoff(func(int) time.Duration { return 500 * time.Millisecond }))
 			time.Sleep(time.Minute)
 			l.portal.Misbehave(pulltest.Polls, pulltest.BadGateway)
 			l.portal.CutWebSockets()

@@ -141,17 +141,17 @@ func TestMissedCommands(t *testing.T) {
 					onVirtualTime(t, func(t *testing.T, l *life) {
 						l.start(s.portal, WithTransport(transport))
 						time.Sleep(10 * time.Second)
-						l.tickFor(30*time.Second, time.Second)
+						l.tickFor(20*time.Second, time.Second)
 						l.portal.Cut()
-						reason := RenewChannelExpired
+						reason, long := RenewChannelExpired, time.Minute
 						if action == "" {
-							reason = RenewConfigExpired
+							reason, long = RenewConfigExpired, 3*time.Minute
 							l.portal.ExpireConfig()
 						} else {
 							l.portal.ExpireChannel(pulltest.Private, action)
 						}
-						l.tickFor(3*time.Minute, time.Second)
-						time.Sleep(time.Minute)
+						l.tickFor(long, 2*time.Second)
+						time.Sleep(20 * time.Second)
 						if r := lifeEvents[Renewal](l); len(r) != 1 || r[0].Reason != reason || r[0].Err != nil {
 							t.Errorf("renewals %+v", r)
 						}

@@ -88,7 +88,7 @@ func TestNewBeginningIsRead(t *testing.T) {
 func TestForeignExpiry(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
-		time.Sleep(time.Second)
+		time.Sleep(10 * time.Second)
 		l.portal.Control("channel_expire", map[string]any{"action": "get_config", "channel": map[string]string{"id": "0123456789abcdef0123456789abcdef", "type": "private"}}, pulltest.Private)
 		time.Sleep(time.Second)
 		l.emit("at once")

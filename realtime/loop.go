@@ -213,8 +213,8 @@ func (l *loop) full() {
 		l.gap(GapPaused, nil)
 	}
 	l.waiting = nil
-	if l.reading.isUp() {
-		l.abortRead(l.reading.stream)
+	for _, s := range l.streams() {
+		l.abortRead(s) // before any of them gives back what another one's read has shown
 	}
 	for _, s := range l.streams() {
 		s.aside = nil // reads bring it

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"io"
 	"testing"
 	"time"
 
@@ -27,4 +28,37 @@ func TestLastReadIsPatient(t *testing.T) {
 			t.Errorf("%d gaps", n)
 		}
 	})
+}
+
+// TestFullDuringTheReadOfAnother: the queue gets full while one stream is read and messages of another wait. Both are
+// paused, and what waits is given back.
+func TestFullDuringTheReadOfAnother(t *testing.T) {
+	now := time.Now()
+	q := newQueue(2, 1<<20)
+	l := &loop{observe: func(Event) {}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
+	l.memory = newMemory(after(1), q, now, l.observe)
+	live := func() *stream {
+		return &stream{session: l.memory.session(midAt(1), true), status: status{state: StateLive, anchored: true}}
+	}
+	l.main = live()
+	old := live()
+	l.old = []*stream{old}
+
+	l.memory.order.hold()
+	waits, shown := Message{key: key{mid: midAt(2)}}, Message{key: key{mid: midAt(3)}}
+	l.main.session.live(waits, now)
+	old.status.read = readRunning
+	old.session.beginRead(now, "")
+	l.reading = &link{stream: old, read: true, up: true, cancel: func() {}}
+	old.session.history(shown, now)
+	l.messages(l.main, &[]decoded{{message: Message{key: key{mid: midAt(4)}}}}, now, l.main.session.live)
+
+	for _, s := range l.streams() {
+		if s.status.state != StatePaused || s.status.read != readIdle {
+			t.Errorf("status %+v", s.status)
+		}
+	}
+	if _, seen := l.memory.seen[waits.key]; seen || l.reading.isUp() {
+		t.Error("the message that waits was not given back, or the read goes on")
+	}
 }

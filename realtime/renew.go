@@ -32,7 +32,7 @@ type renewal struct {
 	again    bool        // what is being fetched may be out of date already
 	reason   RenewReason // of the config being fetched
 	anew     bool        // connect anew, even to the same channels
-	attempt  int         // failures in a row, or configs that were the same past their end
+	attempt  int         // failures in a row, or configs that were at their end
 	end      error       // why the subscription is leaving
 }
 
@@ -406,11 +406,13 @@ func (l *loop) scheduleRenewal(cfg *b24pull.Config, same bool) {
 		l.renewal.attempt = 0
 		early := min(renewEarly, left/4)
 		l.timers.arm(timerRenew, ends.Add(-early/2-rand.N(early/2)))
-	case left > 0:
-		l.timers.arm(timerRenew, ends.Add(time.Second))
 	default:
 		l.renewal.attempt++
-		l.timers.arm(timerRenew, now.Add(min(time.Minute, 5*time.Second*time.Duration(min(l.renewal.attempt, 12)))))
+		at := now.Add(min(time.Minute, 5*time.Second*time.Duration(min(l.renewal.attempt, 12))))
+		if end := ends.Add(time.Second); left > 0 && (l.renewal.attempt == 1 || at.Before(end)) {
+			at = end
+		}
+		l.timers.arm(timerRenew, at)
 	}
 }
 

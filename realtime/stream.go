@@ -250,6 +250,7 @@ func (l *loop) receivePoll(in inbound) {
 // a longer one is the history, and whole. A poll that brought nothing keeps its distance to the next.
 func (l *loop) polled(s *stream, now time.Time) {
 	s.live.hangUp(closeNormal)
+	s.timers.disarm(timerPeek)
 	s.answering = false
 	single := s.answers == 1
 	if single {

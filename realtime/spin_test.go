@@ -1,0 +1,157 @@
+package realtime
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// TestNoSpinning: whatever a server or a source answers at once and for ever, an hour sees a number of requests that
+// a server can bear. What is counted are polls, websockets and configs.
+func TestNoSpinning(t *testing.T) {
+	same := func(w http.ResponseWriter) { // one message for ever, in the framing of version 3
+		fmt.Fprint(w, `#!NGINXNMS!#{"id":1,"mid":"17954211000000000000000001","channel":"c","tag":"1","time":"Mon, 23 Nov 2026 10:00:00 GMT","text":{"module_id":"application","command":"same","params":[]}}#!NGINXNME!#`)
+	}
+	answers := map[string]func(w http.ResponseWriter){
+		"not modified": func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotModified) },
+		"empty":        func(w http.ResponseWriter) {},
+		"same message": same,
+		"same twice":   func(w http.ResponseWriter) { same(w); same(w) },
+		"garbage":      func(w http.ResponseWriter) { fmt.Fprint(w, "garbage") },
+		"bad request":  func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadRequest) },
+		"bad gateway":  func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) },
+		"redirect":     func(w http.ResponseWriter) { w.WriteHeader(http.StatusFound) },
+	}
+	for name, answer := range answers {
+		for _, version := range []int{2, 3, 4, 5} {
+			for _, transport := range both {
+				t.Run(fmt.Sprint(name, " version ", version, " ", transport), func(t *testing.T) {
+					t.Parallel()
+					onVirtualTime(t, func(t *testing.T, l *life) {
+						var asked counts
+						l.open(pulltest.WithVersion(version), asked.count(func(w http.ResponseWriter, r *http.Request) bool {
+							if requestKind(r) != "poll" {
+								return false
+							}
+							answer(w)
+							return true
+						}))
+						l.subscribe(nil, WithTransport(transport))
+						l.run(nil)
+						time.Sleep(time.Hour)
+						synctest.Wait()
+						asked.bound(t, 4000, 200, 200)
+					})
+				})
+			}
+		}
+	}
+}
+
+// counts counts requests by kind.
+type counts struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func requestKind(r *http.Request) string {
+	switch {
+	case r.Header.Get("Upgrade") != "":
+		return "websocket"
+	case strings.HasPrefix(r.URL.Path, "/rest/"):
+		return "config"
+	default:
+		return "poll"
+	}
+}
+
+// count counts what is asked, and lets answer take it.
+func (c *counts) count(answer func(w http.ResponseWriter, r *http.Request) bool) pulltest.Option {
+	c.n = make(map[string]int)
+	return pulltest.WithHandler(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c.mu.Lock()
+			c.n[requestKind(r)]++
+			c.mu.Unlock()
+			if !answer(w, r) {
+				next.ServeHTTP(w, r)
+			}
+		})
+	})
+}
+
+func (c *counts) bound(t *testing.T, polls, sockets, configs int) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.Logf("%v in an hour", c.n)
+	if c.n["poll"] > polls || c.n["websocket"] > sockets || c.n["config"] > configs {
+		t.Errorf("%v requests in an hour", c.n)
+	}
+}
+
+// mutable is a source that changes what the portal says.
+type mutable struct {
+	*b24pull.Client
+	change func(cfg *b24pull.Config)
+}
+
+func (s mutable) GetApplicationConfig(ctx context.Context, cache bool) (*b24pull.Config, error) {
+	cfg, err := s.Client.GetApplicationConfig(ctx, cache)
+	if err == nil {
+		s.change(cfg)
+	}
+	return cfg, err
+}
+
+// TestNoSpinningOfConfigs: the same for configs that are always past their end, or always other ones.
+func TestNoSpinningOfConfigs(t *testing.T) {
+	n := 0
+	changes := map[string]func(cfg *b24pull.Config){
+		"past its end":    func(cfg *b24pull.Config) { cfg.Expires = time.Now().Add(-time.Hour) },
+		"just at its end": func(cfg *b24pull.Config) { cfg.Expires = time.Now() },
+		"ends at once":    func(cfg *b24pull.Config) { cfg.Expires = time.Now().Add(time.Second) },
+		"other channel, past its end": func(cfg *b24pull.Config) {
+			n++
+			cfg.Channels.Private.ID = b24pull.Secret(fmt.Sprintf("%032x", n))
+			cfg.Channels.Private.End = time.Now().Add(-time.Minute)
+		},
+		"other channel, ends at once": func(cfg *b24pull.Config) {
+			n++
+			cfg.Channels.Private.ID = b24pull.Secret(fmt.Sprintf("%032x", n))
+			cfg.Channels.Private.End = time.Now().Add(time.Second)
+		},
+		"other channel": func(cfg *b24pull.Config) {
+			n++
+			cfg.Channels.Private.ID = b24pull.Secret(fmt.Sprintf("%032x", n))
+		},
+		"other server": func(cfg *b24pull.Config) {
+			n++
+			cfg.Server.Hostname = fmt.Sprint(n)
+			cfg.Expires = time.Now()
+		},
+	}
+	for name, change := range changes {
+		for _, transport := range both {
+			t.Run(name+" "+transport.String(), func(t *testing.T) {
+				onVirtualTime(t, func(t *testing.T, l *life) {
+					var asked counts
+					l.open(pulltest.WithVersion(2), asked.count(func(http.ResponseWriter, *http.Request) bool { return false }))
+					l.subscribe(mutable{client(t, l.portal), change}, WithTransport(transport))
+					l.run(nil)
+					time.Sleep(time.Hour)
+					synctest.Wait()
+					asked.bound(t, 4000, 200, 200)
+				})
+			})
+		}
+	}
+}

@@ -62,3 +62,29 @@ func TestFullDuringTheReadOfAnother(t *testing.T) {
 		t.Error("the message that waits was not given back, or the read goes on")
 	}
 }
+
+// TestReplacedSoonAfterTheBeginning: what was kept before a subscription began is not delivered with what new
+// channels hold, however soon they come.
+func TestReplacedSoonAfterTheBeginning(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
+		onVirtualTime(t, func(t *testing.T, l *life) {
+			l.open(opts...)
+			for range 10 {
+				l.portal.Emit(pulltest.Message{Command: "before", To: pulltest.Shared})
+				time.Sleep(time.Minute)
+			}
+			l.subscribe(nil, WithTransport(transport), WithBackoff(soon))
+			l.run(nil)
+			<-l.sub.Ready()
+			l.emit("one")
+			time.Sleep(time.Second)
+			l.portal.ExpireChannel(pulltest.Private, "reconnect")
+			l.emit("two")
+			time.Sleep(10 * time.Minute)
+			l.want("one", "two")
+			if n := countEvents[Gap](l); n > 0 {
+				t.Errorf("%d gaps", n)
+			}
+		})
+	})
+}

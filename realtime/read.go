@@ -267,6 +267,7 @@ func (s *session) settleAnchor(now time.Time) {
 	s.newest = c.last
 	s.reach(c.last)
 	s.advance(c.settled, now)
+	s.moves = nil // what was kept before the beginning is owed to nobody
 }
 
 // A readOutcome is how one attempt at a read ended.

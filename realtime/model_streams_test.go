@@ -147,7 +147,9 @@ func (m *streamsModel) message(x *streamMessage) Message {
 	return Message{key: key{mid: x.mid}, Time: x.born.Truncate(time.Second), size: 10, transient: x.stored.IsZero() && x.n%2 == 0}
 }
 
-func (s *modelStream) holds(x *streamMessage) bool { return x.channel == shared || x.channel == s.channel }
+func (s *modelStream) holds(x *streamMessage) bool {
+	return x.channel == shared || x.channel == s.channel
+}
 
 // kept is what the server has for a stream after a position.
 func (m *streamsModel) kept(s *modelStream, from mid) (found []*streamMessage) {

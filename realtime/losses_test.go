@@ -36,7 +36,7 @@ func TestFullDuringTheReadOfAnother(t *testing.T) {
 	now := time.Now()
 	q := newQueue(2, 1<<20)
 	l := &loop{observe: func(Event) {}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
-	l.memory = newMemory(after(1), q, now, l.observe)
+	l.memory = newMemory(after(1), newLedger(after(1)), q, now, l.observe)
 	live := func() *stream {
 		return &stream{session: l.memory.session(midAt(1), true), status: status{state: StateLive, anchored: true}}
 	}

@@ -127,7 +127,7 @@ func (m *streamsModel) chance(of int) bool { return m.random.IntN(of) == 0 }
 
 // begin starts a process on the present channels.
 func (m *streamsModel) begin(channel int) {
-	m.memory = newMemory(m.cursor, newQueue(6+m.random.IntN(20), 1<<20), m.now, func(Event) {})
+	m.memory = newMemory(m.cursor, newLedger(m.cursor), newQueue(6+m.random.IntN(20), 1<<20), m.now, func(Event) {})
 	m.memory.order.sorted = m.polling
 	s := m.memory.session(m.cursor.pos, !m.cursor.IsZero())
 	m.streams = []*modelStream{m.stream(s, channel)}
@@ -139,7 +139,7 @@ func (m *streamsModel) begin(channel int) {
 
 func (m *streamsModel) stream(s *session, channel int) *modelStream {
 	s.tags = m.tags
-	s.ledger.countBy(m.tags)
+	s.ledger.bind(binding{}, m.tags)
 	return &modelStream{session: s, channel: channel, nextRead: m.now}
 }
 

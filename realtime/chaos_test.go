@@ -136,6 +136,9 @@ func (s *storm) run() {
 		s.portal.Emit(pulltest.Message{Params: numbered{-n - 1}, To: pulltest.Target(s.random.IntN(2))})
 		time.Sleep(s.upTo(20 * time.Second))
 	}
+	if s.harsh {
+		time.Sleep(2 * time.Second) // until the last of them is stored
+	}
 	ctx, cancel := context.WithCancel(s.t.Context())
 	defer cancel()
 	s.cancel = cancel

@@ -1,6 +1,6 @@
 // Package pulltest plays a Bitrix24 portal in memory: its REST methods for
-// the pull API and a push server, behind one TLS listener. It is to pull clients
-// what net/http/httptest is to HTTP clients.
+// the pull API, a push server, and the authorization server of its application.
+// It is to pull clients what net/http/httptest is to HTTP clients.
 //
 // A [Portal] listens on a loopback port by default. On a [Network] it needs no
 // sockets at all, so that a whole scenario can run in a testing/synctest bubble,
@@ -14,8 +14,8 @@
 // 4 on a websocket gets nothing between a ping and its pong. On request it does worse:
 //
 //   - [Portal.Cut], [Portal.CloseWebSockets] and [Portal.RestartServer] end connections.
-//   - [Portal.Misbehave] makes REST, websockets or polls fail, hang or talk nonsense,
-//     until [Portal.Behave].
+//   - [Portal.Misbehave] makes REST, websockets, polls or the authorization server
+//     fail, hang, talk nonsense or lose their answers, until [Portal.Behave].
 //   - [Portal.ReplaceChannel], [Portal.ExpireChannel] and [Portal.ExpireConfig] do what
 //     a portal does with channels that grow old, [WithChannelLife] lets them age sooner,
 //     [Portal.EmitOld] publishes to the one before, [Portal.Control] sends other commands,
@@ -23,6 +23,18 @@
 //   - [WithProcesses] and [WithDisorder] let message ids overtake each other,
 //     [Portal.Silence] makes a process deaf, [Portal.Forget] loses the history,
 //     and [WithClockShift] sets the clocks wrong.
+//
+// An application lives with it as with a real one:
+//
+//   - /oauth/authorize/ of the portal and /oauth/token/ of [Portal.AuthServer] give
+//     the tokens of [Portal.Application]: codes live 30 s, access tokens an hour, refresh
+//     tokens 180 days or until they are used. [Portal.Token] is the short way there,
+//     [Portal.ExpireToken] lets access tokens expire, [Portal.SignIn] changes the user.
+//   - [Portal.Install], [Portal.InstallByEvent], [Portal.Open] and [Portal.Uninstall] call
+//     its handlers.
+//   - [Portal.Move] takes the portal to another address, [WithQueryLimit] and
+//     [WithOperatingLimit] throttle REST, and [WithScope] limits what may be called.
+//   - [Portal.PushNotifications] and [Portal.Watched] tell what its calls came to.
 //
 // [WithVersion] chooses among the push servers that portals have:
 //

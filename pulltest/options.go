@@ -162,7 +162,7 @@ func WithChannels(seed string) Option {
 }
 
 // WithHandler puts a handler of the test in front of everything the portal
-// serves, REST and push server, to inject faults that [Portal.Misbehave] does
+// serves, REST, OAuth and push server, to inject faults that [Portal.Misbehave] does
 // not know: it may answer itself, wait,
 // or hijack the connection instead of calling next. A handler that waits must
 // give up when the request's context is done, or Close does not return.

@@ -98,6 +98,7 @@ func host(address string) string { return strings.TrimPrefix(address, "https://"
 
 func TestInstallAndOpen(t *testing.T) {
 	withApp(t, func(t *testing.T, p *pulltest.Portal, app string, got <-chan callback) {
+		before := []string{p.Token(2).AccessToken, p.AccessToken()}
 		for name, post := range map[string]func(context.Context, string) error{"install": p.Install, "open": p.Open} {
 			if err := post(t.Context(), app+"/?keep=this"); err != nil {
 				t.Fatal(name, err)
@@ -117,6 +118,11 @@ func TestInstallAndOpen(t *testing.T) {
 			}
 			if a := refresh(t, p, taken["REFRESH_ID"]); a.status != 200 {
 				t.Errorf("%s: the refresh token: %d %s", name, a.status, a.Error)
+			}
+		}
+		for _, token := range before {
+			if e := works(t, p, token); e != "" {
+				t.Errorf("a token of before: %s", e)
 			}
 		}
 	})

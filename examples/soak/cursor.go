@@ -73,7 +73,7 @@ func (f *cursorFile) save() error {
 		return nil
 	}
 	text, err := last.Cursor().MarshalText()
-	if err != nil {
+	if err != nil || len(text) == 0 { // nothing that the server keeps has been handled
 		return err
 	}
 	next := f.path + ".next"

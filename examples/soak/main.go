@@ -32,7 +32,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, (*consumer).consume))
+	os.Exit(run(ctx, defaults(), os.Args[1:], os.Stdout, os.Stderr, (*consumer).consume))
 }
 
 const (
@@ -46,8 +46,7 @@ counts what arrives. With none of -sub, -poll, -pub and -key it tries a portal i
 `
 
 // run is the command.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer, consume consumeFunc) int {
-	o := defaults()
+func run(ctx context.Context, o *options, args []string, stdout, stderr io.Writer, consume consumeFunc) int {
 	flags := o.flags()
 	err := flags.Parse(args)
 	switch {

@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// saveSlack is how much longer than the interval between saves a save may take, on a busy machine.
-const saveSlack = 500 * time.Millisecond
-
 // options are what the flags say.
 type options struct {
 	sub, poll string
@@ -34,15 +31,17 @@ type options struct {
 	backlog size
 	wait    time.Duration
 
-	saveEvery time.Duration // no flags: shorter in tests
-	grace     time.Duration
+	// no flags, but other values in tests
+	saveEvery time.Duration // the cursor, where there is a process to kill
+	saveSlack time.Duration // that a save may take, on a busy machine
+	grace     time.Duration // for what comes twice, after all has come once
 }
 
 func defaults() *options {
 	return &options{
 		version: 4, transport: "ws", subscribers: 1, publishers: 1,
 		messages: 10_000, rate: 300, burst: 4, transient: 0.3,
-		wait: 3 * time.Minute, saveEvery: time.Second, grace: 2 * time.Second,
+		wait: 3 * time.Minute, saveEvery: time.Second, saveSlack: 500 * time.Millisecond, grace: 2 * time.Second,
 	}
 }
 

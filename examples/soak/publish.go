@@ -22,7 +22,7 @@ const keepFor = time.Hour
 // load is what to publish.
 type load struct {
 	messages  int     // that the server is to keep
-	rate      float64 // of these a second; 0: as fast as it goes
+	rate      float64 // of these a second
 	burst     int     // of these at once
 	transient float64 // the share of all messages that the server is not to keep
 	padding   int     // bytes to make each longer by
@@ -102,7 +102,7 @@ func (l load) deal(ctx context.Context, stopped <-chan struct{}, queues []chan o
 		return false
 	}
 	for n := 0; n < l.messages; n++ {
-		if l.rate > 0 && n%l.burst == 0 {
+		if n%l.burst == 0 {
 			due := start.Add(time.Duration(float64(n) / l.rate * float64(time.Second)))
 			select {
 			case <-time.After(time.Until(due)):

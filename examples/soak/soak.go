@@ -34,7 +34,7 @@ type soak struct {
 
 // newSoak makes all that is needed, and starts nothing but the proxies.
 func newSoak(o *options, stderr io.Writer, consume consumeFunc) (*soak, error) {
-	s := &soak{options: o, log: &lines{out: stderr}, consume: consume, tally: newTally(o.saveEvery + saveSlack)}
+	s := &soak{options: o, log: &lines{out: stderr}, consume: consume, tally: newTally(o.saveEvery + o.saveSlack)}
 	var err error
 	if s.server, err = o.server(); err != nil {
 		return nil, err
@@ -105,15 +105,21 @@ func (s *soak) publishing(ctx context.Context, stopped <-chan struct{}) error {
 	defer stopCutting()
 	killed := make(chan error, 1)
 	go func() { killed <- s.killing(ctx, stopped) }()
-	err := publish(ctx, stopped, s.publishers, load{messages: s.messages, rate: s.rate, burst: s.burst, transient: s.transient})
-	if err != nil {
-		s.fail(err)
-	}
+	err := s.publish(ctx, stopped, load{messages: s.messages, rate: s.rate, burst: s.burst, transient: s.transient})
 	if err := errors.Join(err, <-killed); err != nil {
 		return err
 	}
 	stopCutting()
 	return s.settle(ctx)
+}
+
+// publish publishes a load. When it cannot, all is over.
+func (s *soak) publish(ctx context.Context, stopped <-chan struct{}, l load) error {
+	err := publish(ctx, stopped, s.publishers, l)
+	if err != nil {
+		s.fail(err)
+	}
+	return err
 }
 
 // begin starts the first consumer and waits until it is ready.

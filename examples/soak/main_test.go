@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childMark) != "" {
+		os.Exit(consumerMain(os.Stdin, os.Stdout, os.Stderr))
+	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil { // the tests wait more than they work
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// quick are options for a test: a save may take long on a busy machine, all else is short.
+func quick() *options {
+	o := defaults()
+	o.saveEvery, o.saveSlack, o.grace = 100*time.Millisecond, time.Minute, 200*time.Millisecond
+	return o
+}
+
+// result is what a run of the program has come to.
+type result struct {
+	code                                          int
+	stdout, stderr                                string
+	lost, repeated, disordered, kept, cuts, kills int
+}
+
+var lastLine = regexp.MustCompile(`(?:^|\n)lost (\d+), repeated (\d+), out of order (\d+) of (\d+); cuts (\d+), kills (\d+)\n$`)
+
+// soaked runs the program.
+func soaked(t *testing.T, o *options, consume consumeFunc, args ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	r := result{code: run(ctx, o, args, &stdout, &stderr, consume)}
+	r.stdout, r.stderr = stdout.String(), stderr.String()
+	if ctx.Err() != nil {
+		t.Error("had to be stopped")
+	}
+	found := lastLine.FindStringSubmatch(r.stdout)
+	if found == nil {
+		t.Fatalf("exit code %d, no verdict in %q\n%s", r.code, r.stdout, r.stderr)
+	}
+	for i, n := range []*int{&r.lost, &r.repeated, &r.disordered, &r.kept, &r.cuts, &r.kills} {
+		*n, _ = strconv.Atoi(found[i+1])
+	}
+	return r
+}
+
+// wantAll fails the test unless all has come, once.
+func (r result) wantAll(t *testing.T, kept int) {
+	t.Helper()
+	t.Log(strings.TrimSpace(r.stdout))
+	if r.code != 0 || r.lost != 0 || r.repeated != 0 || r.kept != kept {
+		t.Errorf("exit code %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+}
+
+// TestPortal: all that is published arrives under cuts, whatever the version and the transport.
+func TestPortal(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"3", "4", "5"} {
+		for _, transport := range []string{"ws", "poll"} {
+			t.Run(version+" "+transport, func(t *testing.T) {
+				t.Parallel()
+				r := soaked(t, quick(), (*consumer).consume, "-version", version, "-transport", transport, "-messages", "300")
+				r.wantAll(t, 300)
+				if r.cuts == 0 || r.kills != 0 {
+					t.Errorf("%d cuts, %d kills", r.cuts, r.kills)
+				}
+			})
+		}
+	}
+}
+
+// TestDistantPortal has distance, pings, and processes that overtake each other.
+func TestDistantPortal(t *testing.T) {
+	t.Parallel()
+	r := soaked(t, quick(), (*consumer).consume, "-messages", "300", "-delay", "20ms", "-pings", "200ms",
+		"-subscribers", "2", "-publishers", "2", "-disorder", "20ms")
+	r.wantAll(t, 300)
+}
+
+// TestRealServer has the program make its own channel for a push server that it knows by its addresses and key.
+func TestRealServer(t *testing.T) {
+	t.Parallel()
+	for version := 1; version <= 4; version++ {
+		t.Run(strconv.Itoa(version), func(t *testing.T) {
+			t.Parallel()
+			const key = "another-secret-key"
+			portal := pulltest.NewPortal(pulltest.WithVersion(version), pulltest.WithKey(key))
+			defer portal.Close()
+			target, err := url.Parse(portal.PushURL())
+			if err != nil {
+				t.Fatal(err)
+			}
+			front := httptest.NewServer(&httputil.ReverseProxy{ // without TLS, since the program trusts no strange certificate
+				Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
+				Transport:     portal.HTTPClient().Transport,
+				ErrorHandler:  func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+				FlushInterval: -1,
+			})
+			defer front.Close()
+			socket := strings.Replace(front.URL, "http", "ws", 1) + "/subws/"
+			args := []string{"-version", strconv.Itoa(version), "-key", key, "-messages", "100",
+				"-sub", socket, "-poll", front.URL + "/sub/", "-pub", front.URL + "/pub/," + front.URL + "/pub/"}
+			r := soaked(t, quick(), (*consumer).consume, args...)
+			r.wantAll(t, 100)
+			if version < 3 {
+				return
+			}
+			args[3] = "not-the-key"
+			r = soaked(t, quick(), (*consumer).consume, args...)
+			if r.code != exitFailed || !strings.Contains(r.stderr, "-key") || strings.Contains(r.stderr, "not-the-key") {
+				t.Errorf("with a wrong key: exit code %d, %s", r.code, r.stderr)
+			}
+		})
+	}
+}
+
+// TestKills: a consumer that is killed and started again loses nothing.
+func TestKills(t *testing.T) {
+	t.Parallel()
+	r := soaked(t, quick(), (*consumer).consume, "-messages", "400", "-kill", "2")
+	r.wantAll(t, 400)
+	if r.kills != 2 {
+		t.Errorf("%d kills", r.kills)
+	}
+}
+
+// TestBacklog: the program says how much memory the consumer took.
+func TestBacklog(t *testing.T) {
+	t.Parallel()
+	r := soaked(t, quick(), (*consumer).consume, "-backlog", "3MB")
+	r.wantAll(t, 301)
+	told := regexp.MustCompile(`^memory max ([1-9]\d*) MiB, at rest ([1-9]\d*) MiB\n`).MatchString(r.stdout)
+	if told != (runtime.GOOS == "linux") {
+		t.Errorf("printed %q", r.stdout)
+	}
+}
+
+// careless is a consumer that passes over some messages and handles others twice.
+type careless struct{ reporter }
+
+func (c careless) handled(n int) {
+	switch n % 50 {
+	case 10:
+		return
+	case 20:
+		c.reporter.handled(n)
+	}
+	c.reporter.handled(n)
+}
+
+// TestCarelessConsumer is the twin of TestPortal: the program sees what is lost and what is repeated.
+func TestCarelessConsumer(t *testing.T) {
+	t.Parallel()
+	consume := func(c *consumer, ctx context.Context, report reporter) error {
+		return c.consume(ctx, careless{report})
+	}
+	r := soaked(t, quick(), consume, "-messages", "100", "-transient", "0", "-cut", "0", "-wait", "3s")
+	if r.code != exitFailed || r.lost == 0 || r.repeated == 0 || !strings.Contains(r.stderr, "the first that are lost: [10 60") {
+		t.Errorf("exit code %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+}
+
+// TestInterrupted: what was published until then is waited for.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	consume := func(c *consumer, ctx context.Context, report reporter) error {
+		return c.consume(ctx, interrupting{report, cancel})
+	}
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, quick(), []string{"-messages", "1000000"}, &stdout, &stderr, consume)
+	if code != 0 || !strings.HasPrefix(stdout.String(), "lost 0, repeated 0,") {
+		t.Errorf("exit code %d, %s%s", code, stdout.String(), stderr.String())
+	}
+}
+
+// interrupting interrupts the program when it has handled a message.
+type interrupting struct {
+	reporter
+	interrupt context.CancelFunc
+}
+
+func (i interrupting) handled(n int) {
+	i.reporter.handled(n)
+	i.interrupt()
+}
+
+// TestMistakes: each gets one clear line.
+func TestMistakes(t *testing.T) {
+	real := func(args ...string) []string {
+		return append([]string{"-sub", "wss://push.example/subws/", "-poll", "https://push.example/sub/", "-pub", "https://push.example/pub/", "-key", "s3cr3t"}, args...)
+	}
+	tests := []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"an argument", []string{"portal"}, "portal"},
+		{"an unknown flag", []string{"-verbose"}, "-verbose"},
+		{"no such version", []string{"-version", "6"}, "-version"},
+		{"no such transport", []string{"-transport", "carrier pigeon"}, "-transport"},
+		{"no messages", []string{"-messages", "0"}, "-messages"},
+		{"no rate", []string{"-rate", "NaN"}, "-rate"},
+		{"nothing kept", []string{"-transient", "1"}, "-transient"},
+		{"a range upside down", []string{"-cut", "600ms-100ms"}, "-cut"},
+		{"a range that is none", []string{"-cut", "often"}, "-cut"},
+		{"a range from 0", []string{"-cut", "0s-1s"}, "-cut"},
+		{"time that goes back", []string{"-delay", "-1s"}, "-delay"},
+		{"a size that is none", []string{"-backlog", "200 elephants"}, "-backlog"},
+		{"a small backlog", []string{"-backlog", "1kB"}, "-backlog"},
+		{"a backlog and messages", []string{"-backlog", "1MB", "-messages", "5"}, "-backlog"},
+		{"a key alone", []string{"-key", "s3cr3t"}, "-pub"},
+		{"no websocket", []string{"-poll", "https://push.example/sub/", "-pub", "https://push.example/pub/", "-key", "s3cr3t"}, "-sub"},
+		{"no polling", []string{"-sub", "wss://push.example/", "-pub", "https://push.example/pub/", "-key", "s3cr3t", "-transport", "poll"}, "-poll"},
+		{"no polling on version 2", []string{"-sub", "wss://push.example/", "-pub", "https://push.example/pub/", "-version", "2"}, "-poll"},
+		{"no key", []string{"-sub", "wss://push.example/", "-pub", "https://push.example/pub/"}, "-key"},
+		{"a real version 5", real("-version", "5"), "-version"},
+		{"a real server's processes", real("-publishers", "2"), "-publishers"},
+		{"no websocket address", real("-sub", "https://s3cr3t"), "-sub"},
+		{"no polling address", real("-poll", "push.example/s3cr3t"), "-poll"},
+		{"no publishing address", real("-pub", "https://push.example/pub/,s3cr3t"), "-pub"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			code := run(t.Context(), quick(), tt.args, &stdout, &stderr, nil)
+			line := stderr.String()
+			if code != exitUsage || stdout.Len() > 0 || strings.Count(line, "\n") != 1 || !strings.Contains(line, tt.want) || strings.Contains(line, "s3cr3t") {
+				t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout.String(), line)
+			}
+		})
+	}
+}
+
+// TestCutsLeaveTimeToConnect: unless it is told otherwise, the program cuts less often over a distance.
+func TestCutsLeaveTimeToConnect(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                         "100ms-600ms",
+		"-delay=150ms":             "1.3s-1.8s",
+		"-delay=150ms -cut=1s-2s":  "1s-2s",
+		"-cut=0":                   "0s",
+		"-backlog=1MB":             "0s",
+		"-backlog=1MB -cut=1s":     "1s",
+		"-backlog=1.5MiB -delay=0": "0s",
+	} {
+		o := defaults()
+		flags := o.flags()
+		if err := flags.Parse(strings.Fields(args)); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.check(flags); err != nil || o.cut.String() != want {
+			t.Errorf("%s: cuts every %s, %v; want %s", args, &o.cut, err, want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -49,7 +50,7 @@ func (r *running) stop() error {
 func (r *running) die() (time.Time, error) {
 	select {
 	case <-r.over:
-		return time.Time{}, fmt.Errorf("the consumer has ended: %w", r.err)
+		return time.Time{}, r.ended()
 	default:
 	}
 	r.wanted.Store(true)
@@ -57,6 +58,14 @@ func (r *running) die() (time.Time, error) {
 	r.kill()
 	<-r.over
 	return at, nil
+}
+
+// ended is the error of a consumer that nobody has asked to end.
+func (r *running) ended() error {
+	if r.err == nil {
+		return errors.New("the consumer has ended")
+	}
+	return fmt.Errorf("the consumer has ended: %w", r.err)
 }
 
 // witness enters what one life of a consumer reports.

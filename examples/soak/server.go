@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/url"
 
@@ -83,7 +84,7 @@ func realServer(o *options) *server {
 		"channels": map[string]any{"private": channel},
 	})
 	return &server{
-		name: "a push server of version " + string(rune('0'+o.version)), config: config, publish: o.pub, channel: private,
+		name: fmt.Sprintf("a push server of version %d", o.version), config: config, publish: o.pub, channel: private,
 		body: numberedBody(o.version, private), close: func() {},
 	}
 }

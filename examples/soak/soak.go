@@ -79,10 +79,10 @@ func (s *soak) run(ctx context.Context) error {
 	s.fail = fail
 	watched := make(chan struct{})
 	s.beside.Go(func() { s.progress(watched) })
-	s.beside.Go(func() { s.memory.sample(watched) })
 	scenario := s.publishing
 	if s.backlog > 0 {
 		scenario = s.backlogged
+		s.beside.Go(func() { s.memory.sample(watched) })
 	}
 	err := scenario(work, ctx.Done())
 	close(watched)
@@ -106,7 +106,10 @@ func (s *soak) publishing(ctx context.Context, stopped <-chan struct{}) error {
 	killed := make(chan error, 1)
 	go func() { killed <- s.killing(ctx, stopped) }()
 	err := s.publish(ctx, stopped, load{messages: s.messages, rate: s.rate, burst: s.burst, transient: s.transient})
-	if err := errors.Join(err, <-killed); err != nil {
+	if failed := <-killed; err == nil {
+		err = failed
+	}
+	if err != nil {
 		return err
 	}
 	stopCutting()
@@ -154,7 +157,7 @@ func (s *soak) start() error {
 	s.beside.Go(func() {
 		<-r.over
 		if !r.wanted.Load() {
-			s.fail(fmt.Errorf("the consumer has ended: %w", r.err))
+			s.fail(r.ended())
 		}
 	})
 	return nil

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -43,21 +45,23 @@ func (c *consumer) consume(ctx context.Context, report reporter) error {
 	}
 	transport := &http.Transport{DialContext: c.Detours.dial, TLSClientConfig: trusting(c.Roots)}
 	defer transport.CloseIdleConnections()
-	store, err := openCursor(c.Cursor)
-	if err != nil {
-		return err
-	}
 	how := realtime.TransportWebSocket
 	if c.Polling {
 		how = realtime.TransportLongPolling
 	}
-	sub, err := realtime.Subscribe(realtime.FromConfig(cfg),
+	opts := []realtime.Option{
 		realtime.WithHTTPClient(&http.Client{Transport: transport}),
 		realtime.WithBackoff(func(int) time.Duration { return 10 * time.Millisecond }),
 		realtime.WithTransport(how),
-		realtime.WithCursor(store.start),
 		realtime.WithObserver(func(e realtime.Event) { observe(e, report) }),
-	)
+	}
+	first := true
+	if c.Cursor != "" {
+		_, err := os.Stat(c.Cursor)
+		first = errors.Is(err, fs.ErrNotExist)
+		opts = append(opts, realtime.WithCursorStore(realtime.NewFileStore(c.Cursor)), realtime.WithSaveInterval(c.SaveEvery))
+	}
+	sub, err := realtime.Subscribe(realtime.FromConfig(cfg), opts...)
 	if err != nil {
 		return err
 	}
@@ -65,10 +69,9 @@ func (c *consumer) consume(ctx context.Context, report reporter) error {
 	defer cancel(nil)
 	var beside sync.WaitGroup
 	defer beside.Wait()
-	beside.Go(func() { await(ctx, cancel, sub, report, store.start.IsZero()) })
-	beside.Go(func() { store.keep(ctx, c.SaveEvery, cancel) })
+	beside.Go(func() { await(ctx, cancel, sub, report, first) })
 	err = sub.Run(ctx, realtime.HandlerFunc(func(_ context.Context, m realtime.Message) error {
-		return c.handle(m, store, report)
+		return c.handle(m, report)
 	}))
 	tell(sub.Stats(), report)
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
@@ -84,7 +87,7 @@ func (c *consumer) consume(ctx context.Context, report reporter) error {
 	return err
 }
 
-func (c *consumer) handle(m realtime.Message, store *cursorFile, report reporter) error {
+func (c *consumer) handle(m realtime.Message, report reporter) error {
 	if m.Command != command {
 		report.note(fmt.Sprintf("a strange message: %s %s", m.Module, m.Command))
 		return nil
@@ -96,7 +99,6 @@ func (c *consumer) handle(m realtime.Message, store *cursorFile, report reporter
 	report.begun(params.N)
 	time.Sleep(c.Handling)
 	report.handled(params.N)
-	store.handled(m)
 	return nil
 }
 

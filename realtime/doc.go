@@ -36,8 +36,9 @@
 //
 // The invariants behind it, each with the test that breaks without it:
 //
-//   - A read follows every connect and every ping, begun only when the server has sent on since (TestCutsLoseWithoutReads,
-//     TestPingHole), and thousands of messages do not wait for one (TestReadsByVolume).
+//   - A read follows every connect and every ping, begun only when the server has sent on since (TestHoles makes each hole
+//     of live delivery and takes the reads out; TestSurvivesCuts, TestPingHole), and thousands of messages do not wait for
+//     one (TestReadsByVolume).
 //   - The cursor C is moved by whole reads from just below it alone, and only to a message that first arrived longer
 //     than the settle time before the read began (TestCursorMovesBySettledReadsOnly, TestDisorder, TestModel). It
 //     begins below all that was not settled, by the server's own clock, when the first read was made (TestAnchor).

@@ -152,3 +152,27 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestReadGoesOnWhenConnected: a read that broke off does not sit out its delay once the connection stands again, so
+// that what was missed comes before what is new.
+func TestReadGoesOnWhenConnected(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.start(nil, WithTransport(TransportWebSocket), WithBackoff(func(int) time.Duration { return 100 * time.Millisecond }))
+		time.Sleep(time.Minute)
+		l.portal.Misbehave(pulltest.Polls, pulltest.BadGateway)
+		l.portal.CutWebSockets()
+		time.Sleep(3 * time.Minute) // connected, and the delay before the read goes on is 30 s by now
+		broken := l.sub.Stats().BrokenReads
+		for l.sub.Stats().BrokenReads == broken {
+			time.Sleep(100 * time.Millisecond)
+		}
+		l.portal.Behave(pulltest.Polls)
+		l.portal.CutWebSockets()
+		l.tickFor(20*time.Second, 50*time.Millisecond)
+		time.Sleep(5 * time.Second)
+		l.wantTicks()
+		if s := l.sub.Stats(); s.Found == 0 {
+			t.Error("nothing was missed")
+		}
+	})
+}

@@ -14,6 +14,8 @@ func (l *life) shown() Transport {
 	return changes[len(changes)-1].Transport
 }
 
+const failures = 5 // of websockets, before long polling is tried
+
 // fallBack makes websockets fail until long polling stands in for them.
 func (l *life) fallBack(portal ...pulltest.Option) {
 	l.t.Helper()
@@ -33,14 +35,14 @@ func TestFallsBackToPolling(t *testing.T) {
 		l.fallBack(pulltest.WithVersion(version))
 		for _, c := range l.changes(StateWaiting) {
 			want := TransportWebSocket
-			if c.Attempt >= socketPatience {
+			if c.Attempt >= failures {
 				want = TransportLongPolling
 			}
 			if c.Transport != want {
 				t.Errorf("attempt %d by %v", c.Attempt+1, c.Transport)
 			}
 		}
-		if waits := l.changes(StateWaiting); len(waits) != socketPatience {
+		if waits := l.changes(StateWaiting); len(waits) != failures {
 			t.Errorf("%d failures", len(waits))
 		}
 		l.tickFor(5*time.Minute, 5*time.Second)
@@ -86,7 +88,7 @@ func TestReturnsToWebSocket(t *testing.T) {
 		if n := l.portal.Stats().Polls - polls; n > 3 { // the reads after pings, in tag versions by timer
 			t.Errorf("%d polls beside a websocket", n)
 		}
-		if len(l.changes(StateWaiting)) != socketPatience {
+		if len(l.changes(StateWaiting)) != failures {
 			t.Error("the connection was lost on the way back")
 		}
 		l.wantTicks()

@@ -123,22 +123,11 @@ func (a *oauthAuth) endpoint() (endpoint, error) {
 	if a.source() == nil {
 		return endpoint{}, errors.New("b24pull: oauth: the token source is nil")
 	}
-	address := a.portal()
-	if !strings.Contains(address, "://") {
-		address = "https://" + address
-	}
-	u, err := parseAddress(address)
+	base, err := portalAddress(a.portal())
 	if err != nil {
-		return endpoint{}, fmt.Errorf("b24pull: oauth: %w; want https://PORTAL", err)
+		return endpoint{}, fmt.Errorf("b24pull: oauth: %w", err)
 	}
-	switch path := strings.TrimSuffix(u.EscapedPath(), "/"); {
-	case u.Scheme != "https":
-		return endpoint{}, errors.New("b24pull: oauth: https is required: a token goes to the portal's https address only")
-	case path != "" && path != "/rest":
-		return endpoint{}, errors.New("b24pull: oauth: the portal's address has a path; want https://PORTAL")
-	}
-	u.Path = "/rest/"
-	return endpoint{base: u, portal: "https://" + u.Host}, nil
+	return endpoint{base: base, portal: "https://" + base.Host}, nil
 }
 
 func (a *oauthAuth) token(ctx context.Context) (*oauth2.Token, error) {
@@ -221,6 +210,26 @@ func parseAddress(address string) (*url.URL, error) {
 		return nil, errors.New("the address has a user, a query or a fragment")
 	}
 	u.Host, u.RawPath = strings.ToLower(u.Host), ""
+	return u, nil
+}
+
+// portalAddress parses the address of a portal, or its bare host name, to that
+// of its REST. https is required. Its errors do not repeat the address.
+func portalAddress(address string) (*url.URL, error) {
+	if !strings.Contains(address, "://") {
+		address = "https://" + address
+	}
+	u, err := parseAddress(address)
+	if err != nil {
+		return nil, fmt.Errorf("%w; want https://PORTAL", err)
+	}
+	switch path := strings.TrimSuffix(u.EscapedPath(), "/"); {
+	case u.Scheme != "https":
+		return nil, errors.New("https is required: a token goes to the portal's https address only")
+	case path != "" && path != "/rest":
+		return nil, errors.New("the portal's address has a path; want https://PORTAL")
+	}
+	u.Path = "/rest/"
 	return u, nil
 }
 

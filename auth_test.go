@@ -96,7 +96,7 @@ func TestOAuthAddress(t *testing.T) {
 	}
 	for address, portal := range good {
 		c, err := New(OAuth(address, static("t")))
-		if err != nil || c.Portal() != portal || c.base.String() != portal+"/rest/" {
+		if err != nil || c.Portal() != portal || c.place.now().String() != portal+"/rest/" {
 			t.Errorf("%s: got %v, %v", address, c, err)
 		}
 	}
@@ -187,13 +187,13 @@ func TestTokenErrors(t *testing.T) {
 		{"empty token", func() (*oauth2.Token, error) { return &oauth2.Token{}, nil }, nil, "b24pull: no access token: the token source returned an empty token and no error"},
 		{"answer with a code", func() (*oauth2.Token, error) {
 			return nil, &oauth2.RetrieveError{Response: &http.Response{StatusCode: 400}, ErrorCode: "invalid_grant", Body: []byte("the body")}
-		}, ErrInvalidGrant, "b24pull: no access token: invalid_grant: the authorization server refused the code or refresh token (HTTP 400)"},
+		}, ErrInvalidGrant, "b24pull: no access token: invalid_grant: the authorization server refused the code or refresh token (HTTP 400); have a user open or authorize the application again"},
 		{"answer without a code", func() (*oauth2.Token, error) {
 			return nil, &oauth2.RetrieveError{Response: &http.Response{StatusCode: 502}, Body: []byte("the body")}
 		}, nil, "b24pull: no access token: the authorization server refused (HTTP 502)"},
 		{"wrapped answer", func() (*oauth2.Token, error) {
 			return nil, errors.Join(own, &oauth2.RetrieveError{ErrorCode: "PAYMENT_REQUIRED", Body: []byte("the body")})
-		}, ErrPaymentRequired, "b24pull: no access token: PAYMENT_REQUIRED: the subscription for the application or the portal's plan has ended"},
+		}, ErrPaymentRequired, "b24pull: no access token: PAYMENT_REQUIRED: the subscription for the application or the portal's plan has ended; the portal has to renew it"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

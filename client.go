@@ -1,25 +1,20 @@
 package b24pull
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/go-resty/resty/v2"
-	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
 const (
-	// DefaultTimeout bounds a call where WithTimeout does not say otherwise.
+	// DefaultTimeout bounds a request where WithTimeout does not say otherwise.
 	DefaultTimeout = 30 * time.Second
 
 	defaultUserAgent = "b24pull (https://github.com/b24pull/b24pull)"
@@ -30,12 +25,13 @@ const (
 // prints without its secrets. Make one with New.
 type Client struct {
 	auth    Auth
-	base    *url.URL
-	portal  string
+	place   *place
 	secrets func() redact.Redactor // a function, which fmt prints as an address
 	http    *http.Client
 	rest    *resty.Client
 	timeout time.Duration
+	limiter *Limiter
+	retry   Retry
 }
 
 // Option changes a Client that New makes.
@@ -45,6 +41,9 @@ type options struct {
 	http      *http.Client
 	timeout   time.Duration
 	userAgent string
+	limiter   *Limiter
+	retry     Retry
+	moved     func(from, to string)
 }
 
 // WithHTTPClient sets the HTTP client for all calls: its transport has the proxy,
@@ -61,8 +60,9 @@ func WithHTTPClient(c *http.Client) Option {
 	}
 }
 
-// WithTimeout bounds each call, getting a token included. The default is
-// DefaultTimeout.
+// WithTimeout bounds each request of a call, and each getting of a token for one.
+// The whole call, with its pauses and repeats, is bounded by its context and by
+// WithRetry. The default is DefaultTimeout.
 func WithTimeout(d time.Duration) Option {
 	return func(o *options) error {
 		if d <= 0 {
@@ -84,6 +84,36 @@ func WithUserAgent(agent string) Option {
 	}
 }
 
+// WithRetry sets how calls are repeated; see Class for which. The default is
+// Retry{}.
+func WithRetry(r Retry) Option {
+	return func(o *options) (err error) {
+		o.retry, err = r.withDefaults()
+		return err
+	}
+}
+
+// WithLimiter sets the Limiter that the calls wait for; nil for none, which suits a
+// portal on a server of its own. The default is one of the Client's own, with
+// DefaultLimitBurst and DefaultLimitRate.
+func WithLimiter(l *Limiter) Option {
+	return func(o *options) error {
+		o.limiter = l
+		return nil
+	}
+}
+
+// WithMoved has moved called once when the portal has answered from a new address,
+// with the old and the new one, like https://portal.bitrix24.com. The Client calls
+// there from then on; what is stored, like Token.Portal, is the caller's to change.
+// moved is called before the call that found out returns.
+func WithMoved(moved func(from, to string)) Option {
+	return func(o *options) error {
+		o.moved = moved
+		return nil
+	}
+}
+
 // New returns a Client for the portal that auth names. It checks auth and the
 // options and does no I/O.
 func New(auth Auth, opts ...Option) (*Client, error) {
@@ -94,7 +124,8 @@ func New(auth Auth, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := options{timeout: DefaultTimeout, userAgent: defaultUserAgent}
+	o := options{timeout: DefaultTimeout, userAgent: defaultUserAgent, limiter: NewLimiter(DefaultLimitBurst, DefaultLimitRate)}
+	o.retry, _ = Retry{}.withDefaults()
 	for _, option := range opts {
 		if option == nil {
 			return nil, errors.New("b24pull: New: an option is nil")
@@ -107,8 +138,8 @@ func New(auth Auth, opts ...Option) (*Client, error) {
 		o.http = &http.Client{Transport: defaultTransport()}
 	}
 	return &Client{
-		auth: auth, base: at.base, portal: at.portal, secrets: func() redact.Redactor { return at.secrets },
-		http: o.http, rest: newREST(o), timeout: o.timeout,
+		auth: auth, place: &place{base: at.base, moved: o.moved}, secrets: func() redact.Redactor { return at.secrets },
+		http: o.http, rest: newREST(o), timeout: o.timeout, limiter: o.limiter, retry: o.retry,
 	}, nil
 }
 
@@ -137,9 +168,9 @@ func newREST(o options) *resty.Client {
 // Client made for itself. Do not change it.
 func (c *Client) HTTPClient() *http.Client { return c.http }
 
-// Portal returns the portal's scheme and host, https://portal.bitrix24.com. It
-// holds no secret.
-func (c *Client) Portal() string { return c.portal }
+// Portal returns the portal's scheme and host, https://portal.bitrix24.com; after a
+// move the new one. It holds no secret.
+func (c *Client) Portal() string { return portalOf(c.place.now()) }
 
 // String names the portal and the kind of authorization.
 func (c Client) String() string {
@@ -154,88 +185,6 @@ func (c Client) Format(f fmt.State, verb rune) { writeRedacted(f, verb, c.String
 
 // LogValue is String for log/slog.
 func (c Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
-
-// call is the one path to the portal. params may be nil and is not modified. take
-// gets an answer that has a result.
-func (c *Client) call(ctx context.Context, method string, params map[string]any, take func(answer) error) error {
-	if c == nil || c.rest == nil {
-		return errors.New("b24pull: the Client was not made by New")
-	}
-	limited, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	err := c.exchange(limited, method, params, take)
-	if errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
-		return fmt.Errorf("b24pull: %s: no answer within %v: %w", method, c.timeout, context.DeadlineExceeded)
-	}
-	return err
-}
-
-// exchange posts, and posts once more with another token if the portal refused
-// the first as expired.
-func (c *Client) exchange(ctx context.Context, method string, params map[string]any, take func(answer) error) error {
-	token, err := c.auth.token(ctx)
-	known := withToken(c.secrets(), token)
-	if err != nil {
-		return tokenError(known, err)
-	}
-	a, err := c.post(ctx, method, params, token, known)
-	if token != nil && errors.Is(err, ErrExpiredToken) {
-		next, refreshErr := c.auth.refused(ctx, token)
-		known = withToken(known, next)
-		switch {
-		case refreshErr != nil:
-			return tokenError(known, refreshErr)
-		case next != nil && next.AccessToken != token.AccessToken:
-			a, err = c.post(ctx, method, params, next, known)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return take(a)
-}
-
-func withToken(known redact.Redactor, token *oauth2.Token) redact.Redactor {
-	if token == nil {
-		return known
-	}
-	return known.With(token.AccessToken, token.RefreshToken)
-}
-
-// post sends one request and returns the answer, if it has a result.
-func (c *Client) post(ctx context.Context, method string, params map[string]any, token *oauth2.Token, known redact.Redactor) (answer, error) {
-	body := maps.Clone(params)
-	if body == nil {
-		body = map[string]any{}
-	}
-	if token != nil {
-		body["auth"] = token.AccessToken
-	}
-	payload, err := json.Marshal(body)
-	if err != nil {
-		return answer{}, fmt.Errorf("b24pull: %s: the parameters: %w", method, known.Error(err))
-	}
-	resp, err := c.rest.R().SetContext(ctx).SetBody(payload).Post(c.base.String() + method)
-	a := answer{method: method, known: known}
-	if resp != nil && resp.RawResponse != nil {
-		a.status, a.contentType, a.body = resp.StatusCode(), resp.Header().Get("Content-Type"), resp.Body()
-		a.received, a.took = resp.ReceivedAt(), resp.Time()
-	}
-	switch {
-	case redirected(a.status):
-		return answer{}, a.fail("the portal answered with a redirect; it may have moved")
-	case errors.Is(err, resty.ErrResponseBodyTooLarge):
-		return answer{}, a.fail(fmt.Sprintf("the answer is larger than %d MiB", answerLimit>>20))
-	case err != nil:
-		return answer{}, fmt.Errorf("b24pull: %s: %w", method, known.Error(err))
-	}
-	a.raw, err = a.result()
-	if e, ok := err.(*APIError); ok && e.Code == "" && ctx.Err() != nil {
-		// Half an answer, since the end of the context cut the connection.
-		return answer{}, fmt.Errorf("b24pull: %s: %w", method, ctx.Err())
-	}
-	return a, err
-}
 
 // silence is resty's logger: resty writes addresses, which hold a webhook's
 // code.

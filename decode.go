@@ -263,12 +263,13 @@ type answer struct {
 	body        []byte
 	raw         json.RawMessage // the result in body, once it has been found
 	known       redact.Redactor
+	location    string    // where a redirect leads; a secret
 	received    time.Time // by our clock
 	took        time.Duration
 }
 
 func (a answer) fail(problem string) *APIError {
-	return &APIError{Status: a.status, Method: a.method, Description: problem}
+	return &APIError{Status: a.status, Method: a.method, Description: problem, Time: a.time()}
 }
 
 // minShift is the least difference between two clocks that is taken for one: a
@@ -294,12 +295,11 @@ func (a answer) shift(clock time.Time) time.Duration {
 // clock returns the portal's time when it answered, zero if it tells none that
 // can be read.
 func (a answer) clock() time.Time {
-	var err error
-	times := node{raw: a.body}.object(&err).object("time")
-	if t := times.moment("finish"); !t.IsZero() {
-		return t
+	t := a.time()
+	if t.Finish.IsZero() {
+		return t.DateFinish
 	}
-	return times.moment("date_finish")
+	return t.Finish
 }
 
 // result returns the envelope's result, or the error it holds. The body's text

@@ -11,51 +11,59 @@ import (
 
 // Errors that a portal or an authorization server answers, to be used with
 // errors.Is: an *APIError or a *TokenError is one of them when it has its code.
-// The codes are those of the public REST documentation: the pages of
-// pull.application.config.get, pull.config.get and pull.application.event.add,
-// of the system-wide errors, and of OAuth.
+// The codes are those of the public REST documentation: the pages of the methods
+// of the scopes pull and pull_channel, of the system-wide errors, and of OAuth. The
+// Class says whether a call is repeated; this is the one table of it.
 var (
-	ErrServerNotConfigured = newCode("SERVER_ERROR", "the portal has no push server configured", "turn on Push & Pull in the portal's settings")
-	ErrWrongAuthType       = newCode("WRONG_AUTH_TYPE", "the method does not take this kind of authorization", "")
-	ErrUserID              = newCode("USER_ID_ACCESS_ERROR", "the application may not send to this user", "name users who may use the application")
-	ErrModuleID            = newCode("MODULE_ID_ERROR", "the module's name is not acceptable", "use lower case letters, digits, dots and underscores")
-	ErrCommand             = newCode("COMMAND_ERROR", "the command's name is not acceptable", "use letters, digits and _ : | . -")
-	ErrParams              = newCode("PARAMS_ERROR", "the parameters of the command are not acceptable", "pass an object")
-	ErrAccess              = newCode("ACCESS_ERROR", "the method may not be called this way", "")
-	ErrInvalidFormat       = newCode("INVALID_FORMAT", "a parameter has a wrong format", "")
-	ErrExpiredToken        = newCode("expired_token", "the access token has expired", "get a new one with the refresh token")
-	ErrNoAuth              = newCode("NO_AUTH_FOUND", "the portal does not know the token or webhook", "make a new one")
-	ErrInsufficientScope   = newCode("insufficient_scope", "the scope is missing", "give the application or webhook the scope of the method: pull, or pull_channel")
-	ErrInvalidCredentials  = newCode("INVALID_CREDENTIALS", "the user of the token or webhook may not do this", "")
-	ErrAccessDenied        = newCode("ACCESS_DENIED", "the portal's plan or settings do not allow REST", "")
-	ErrUserAccess          = newCode("user_access_error", "the user has no access to the application", "give it to the user in the application's settings")
-	ErrQueryLimit          = newCode("QUERY_LIMIT_EXCEEDED", "too many calls in a short time", "call again later, not more often than twice a second")
-	ErrOperationTimeLimit  = newCode("OPERATION_TIME_LIMIT", "the method has used up its time", "call again in ten minutes")
-	ErrOverload            = newCode("OVERLOAD_LIMIT", "REST is blocked on this portal for overload", "call again later, or ask the portal's support")
-	ErrInternal            = newCode("INTERNAL_SERVER_ERROR", "the portal failed", "call again later")
-	ErrUnexpectedAnswer    = newCode("ERROR_UNEXPECTED_ANSWER", "the portal failed", "call again later")
-	ErrPortalDeleted       = newCode("PORTAL_DELETED", "the portal has been deleted", "")
-	ErrInvalidRequest      = newCode("INVALID_REQUEST", "the request is not acceptable", "")
+	ErrServerNotConfigured = newCode("SERVER_ERROR", Final, "the portal has no push server configured", "turn on Push & Pull in the portal's settings")
+	ErrWrongAuthType       = newCode("WRONG_AUTH_TYPE", Final, "the method does not take this kind of authorization", "")
+	ErrUserID              = newCode("USER_ID_ACCESS_ERROR", Final, "the application may not send to this user", "name users who may use the application")
+	ErrModuleID            = newCode("MODULE_ID_ERROR", Final, "the module's name is not acceptable", "use lower case letters, digits, dots and underscores")
+	ErrCommand             = newCode("COMMAND_ERROR", Final, "the command's name is not acceptable", "use letters, digits and _ : | . -")
+	ErrParams              = newCode("PARAMS_ERROR", Final, "the parameters of the command are not acceptable", "pass an object")
+	ErrText                = newCode("TEXT_ERROR", Final, "the text is empty", "")
+	ErrEmptyAppName        = newCode("EMPTY_APP_NAME", Final, "the application has no name to show", "give it one in the application's settings")
+	ErrAccess              = newCode("ACCESS_ERROR", Final, "the method may not be called this way", "")
+	ErrInvalidFormat       = newCode("INVALID_FORMAT", Final, "a parameter has a wrong format", "")
+	ErrExpiredToken        = newCode("expired_token", Expired, "the access token has expired", "get a new one with the refresh token")
+	ErrNoAuth              = newCode("NO_AUTH_FOUND", Final, "the portal does not know the token or webhook", "make a new one")
+	ErrInsufficientScope   = newCode("insufficient_scope", Final, "the scope is missing", "give the application or webhook the scope of the method: pull, or pull_channel")
+	ErrInvalidCredentials  = newCode("INVALID_CREDENTIALS", Final, "the user of the token or webhook may not do this", "")
+	ErrAccessDenied        = newCode("ACCESS_DENIED", Final, "the portal's plan or settings do not allow REST", "")
+	ErrUserAccess          = newCode("user_access_error", Final, "the user has no access to the application", "give it to the user in the application's settings")
+	ErrQueryLimit          = newCode("QUERY_LIMIT_EXCEEDED", Throttled, "too many calls in a short time", "call again later, not more often than twice a second")
+	ErrOperationTimeLimit  = newCode("OPERATION_TIME_LIMIT", Paused, "the method has used up its time", "call again in ten minutes")
+	ErrOverload            = newCode("OVERLOAD_LIMIT", Final, "REST is blocked on this portal for overload", "call again later, or ask the portal's support")
+	ErrInternal            = newCode("INTERNAL_SERVER_ERROR", Unavailable, "the portal failed", "call again later")
+	ErrUnexpectedAnswer    = newCode("ERROR_UNEXPECTED_ANSWER", Unavailable, "the portal failed", "call again later")
+	ErrPortalDeleted       = newCode("PORTAL_DELETED", Final, "the portal has been deleted", "")
+	ErrInvalidRequest      = newCode("INVALID_REQUEST", Final, "the request is not acceptable", "")
+	ErrBatchMethod         = newCode("ERROR_BATCH_METHOD_NOT_ALLOWED", Final, "the method may not be called in a batch", "call it by itself")
 
-	ErrInvalidClient   = newCode("invalid_client", "the authorization server does not know the application", "check client_id and client_secret")
-	ErrInvalidGrant    = newCode("invalid_grant", "the authorization server refused the code or refresh token", "have a user authorize the application again")
-	ErrInvalidScope    = newCode("invalid_scope", "the authorization server refused the scope", "")
-	ErrPaymentRequired = newCode("PAYMENT_REQUIRED", "the subscription for the application or the portal's plan has ended", "")
+	ErrInvalidClient   = newCode("invalid_client", Final, "the authorization server does not know the application", "check client_id and client_secret")
+	ErrInvalidGrant    = newCode("invalid_grant", Final, "the authorization server refused the code or refresh token", "have a user open or authorize the application again")
+	ErrInvalidScope    = newCode("invalid_scope", Final, "the authorization server refused the scope", "")
+	ErrPaymentRequired = newCode("PAYMENT_REQUIRED", Final, "the subscription for the application or the portal's plan has ended", "the portal has to renew it")
 )
 
-// ErrInvalidConfig is the error, by errors.Is, of an answer or a saved config
-// that cannot be used: something in it has an unexpected type or value, or it has
-// no server, no channel or no address.
+// ErrInvalidConfig is the error, by errors.Is, of an answer, or a saved config or
+// token, that cannot be used: something in it has an unexpected type or value, or it
+// has no server, no channel or no address.
 var ErrInvalidConfig = errors.New("b24pull: invalid config")
 
 // codes is the one table from code to sentinel; newCode fills it.
 var codes = map[string]*codeError{}
 
-// A codeError is a sentinel: what the code means, and what to do.
-type codeError struct{ code, meaning, advice string }
+// A codeError is a sentinel: whether to call again, what the code means, and
+// what to do.
+type codeError struct {
+	code            string
+	class           Class
+	meaning, advice string
+}
 
-func newCode(code, meaning, advice string) error {
-	e := &codeError{code: code, meaning: meaning, advice: advice}
+func newCode(code string, class Class, meaning, advice string) error {
+	e := &codeError{code: code, class: class, meaning: meaning, advice: advice}
 	codes[strings.ToLower(code)] = e
 	return e
 }
@@ -82,6 +90,9 @@ type APIError struct {
 	Description string
 	// Method is the REST method called, like pull.config.get.
 	Method string
+	// Time is what the answer told about time: after ErrOperationTimeLimit its
+	// OperatingResetAt is when the method may be called again.
+	Time Time
 }
 
 // Error names the method, the code, the description, the HTTP status and, where
@@ -124,8 +135,8 @@ func (e *APIError) advice() string {
 	return sentinel.advice
 }
 
-// TokenError says that there was no access token to call with: the TokenSource
-// or TokenRefresher failed. An *oauth2.RetrieveError is not within reach of
+// TokenError says that there is no access token: the TokenSource or TokenRefresher
+// of a call failed, or the authorization server refused a code or a refresh token. An *oauth2.RetrieveError is not within reach of
 // errors.As, since it holds the authorization server's whole answer.
 type TokenError struct {
 	// Code is the authorization server's error code, like invalid_grant; "" if the
@@ -138,14 +149,16 @@ type TokenError struct {
 	cause error
 }
 
-// Error names the code and status, or the cause.
+// Error names the code, the status and, where it is known, the way out; or the
+// cause.
 func (e *TokenError) Error() string {
-	text := "b24pull: no access token"
+	text, advice := "b24pull: no access token", ""
 	switch {
 	case e.Code != "":
 		text += ": " + e.Code
 		if sentinel := codes[strings.ToLower(e.Code)]; sentinel != nil {
 			text += ": " + sentinel.meaning
+			advice = sentinel.advice
 		}
 	case e.cause != nil:
 		return text + ": " + e.cause.Error()
@@ -154,6 +167,9 @@ func (e *TokenError) Error() string {
 	}
 	if e.Status != 0 {
 		text += fmt.Sprintf(" (HTTP %d)", e.Status)
+	}
+	if advice != "" {
+		text += "; " + advice
 	}
 	return text
 }
@@ -167,6 +183,9 @@ func (e *TokenError) Unwrap() error { return e.cause }
 // tokenError wraps what a TokenSource returned.
 func tokenError(known redact.Redactor, err error) error {
 	clean := known.Error(err)
+	if _, ok := clean.(*TokenError); ok {
+		return clean
+	}
 	outer := &TokenError{cause: clean}
 	var refusal *redact.TokenRefusal
 	if errors.As(clean, &refusal) {

@@ -8,6 +8,7 @@ require (
 	github.com/gorilla/websocket v1.5.3
 	go.uber.org/goleak v1.3.0
 	golang.org/x/oauth2 v0.37.0
+	golang.org/x/time v0.12.0
 	google.golang.org/protobuf v1.36.12
 )
 

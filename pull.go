@@ -34,7 +34,7 @@ func (c *Client) GetConfig(ctx context.Context, cache bool) (*Config, error) {
 
 func (c *Client) config(ctx context.Context, method string, cache bool) (*Config, error) {
 	cfg := new(Config)
-	if err := c.call(ctx, method, map[string]any{"CACHE": yesNo(cache)}, cfg.take); err != nil {
+	if err := c.call(ctx, request{method, map[string]any{"CACHE": yesNo(cache)}, true, cfg.take}); err != nil {
 		return nil, err
 	}
 	return cfg, nil
@@ -79,8 +79,9 @@ var (
 )
 
 // AddApplicationEvent sends an event to the application's own channels (method
-// pull.application.event.add, scope pull, OAuth only). It is not repeated on a
-// network error, since the portal may have sent the event.
+// pull.application.event.add, scope pull, OAuth only). It is not repeated where the
+// portal may have sent the event already, as on a broken connection; see
+// Retry.Effects.
 //
 // Errors: ErrCommand, ErrModuleID, ErrParams and ErrUserID for an event that is
 // not acceptable, without a call where that can be told; and those of
@@ -90,7 +91,7 @@ func (c *Client) AddApplicationEvent(ctx context.Context, e ApplicationEvent) er
 	if err != nil {
 		return fmt.Errorf("b24pull: %s: %w", methodApplicationEvent, err)
 	}
-	return c.call(ctx, methodApplicationEvent, params, accepted)
+	return c.call(ctx, request{methodApplicationEvent, params, false, accepted})
 }
 
 func (e ApplicationEvent) parameters() (map[string]any, error) {
@@ -120,19 +121,23 @@ func (e ApplicationEvent) parameters() (map[string]any, error) {
 	if len(e.UserIDs) == 0 {
 		return nil, fmt.Errorf("the list of users is empty: nil sends to everybody (%w)", ErrUserID)
 	}
-	for _, id := range e.UserIDs {
+	params["USER_ID"] = e.UserIDs
+	return params, checkUsers(e.UserIDs)
+}
+
+func checkUsers(ids []int64) error {
+	for _, id := range ids {
 		if id <= 0 {
-			return nil, fmt.Errorf("user %d: want a positive id (%w)", id, ErrUserID)
+			return fmt.Errorf("user %d: want a positive id (%w)", id, ErrUserID)
 		}
 	}
-	params["USER_ID"] = e.UserIDs
-	return params, nil
+	return nil
 }
 
 // accepted wants the result true.
 func accepted(a answer) error {
 	if !bytes.Equal(bytes.TrimSpace(a.raw), []byte("true")) {
-		return fmt.Errorf("b24pull: %s: want the result true, got %s", methodApplicationEvent, kindOf(a.raw))
+		return fmt.Errorf("b24pull: %s: want the result true, got %s", a.method, kindOf(a.raw))
 	}
 	return nil
 }

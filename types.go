@@ -276,7 +276,7 @@ func decodeConfig(o object) Config {
 		Channels: Channels{Shared: decodeChannel(channels.object("shared")), Private: decodeChannel(channels.object("private"))},
 		ClientID: cmp.Or(o.textOrNumber("clientId"), server.textOrNumber("clientId")),
 		JWT:      Secret(o.text("jwt")),
-		Expires:  o.moment("exp"), PublicChannels: decodePublicChannels(o),
+		Expires:  o.moment("exp"), PublicChannels: decodePublicChannels(o.publicChannels()),
 		ServerTime: o.moment("serverTime"),
 	}
 }
@@ -312,12 +312,23 @@ func decodeChannel(o object) *Channel {
 	}
 }
 
-// decodePublicChannels also takes the false of servers older than version 4.
-func decodePublicChannels(o object) map[int64]PublicChannel {
+// publicChannels also takes the false of servers older than version 4.
+func (o object) publicChannels() object {
 	if n := o.at("publicChannels"); string(n.raw) == "false" {
-		return nil
+		return object{err: o.err}
 	}
-	list := o.object("publicChannels")
+	return o.object("publicChannels")
+}
+
+func decodePublicChannel(o object, userID int64) PublicChannel {
+	return PublicChannel{
+		UserID: cmp.Or(o.number("user_id"), userID), PublicID: Secret(o.text("public_id")), Signature: Secret(o.text("signature")),
+		Start: o.moment("start"), End: o.moment("end"),
+	}
+}
+
+// decodePublicChannels decodes an object of channels by user id.
+func decodePublicChannels(list object) map[int64]PublicChannel {
 	if len(list.fields) == 0 {
 		return nil
 	}
@@ -328,11 +339,7 @@ func decodePublicChannels(o object) map[int64]PublicChannel {
 			list.fail(&configError{list.path, "a key is not a user id"})
 			continue
 		}
-		ch := list.object(key)
-		channels[id] = PublicChannel{
-			UserID: cmp.Or(ch.number("user_id"), id), PublicID: Secret(ch.text("public_id")), Signature: Secret(ch.text("signature")),
-			Start: ch.moment("start"), End: ch.moment("end"),
-		}
+		channels[id] = decodePublicChannel(list.object(key), id)
 	}
 	return channels
 }

@@ -143,6 +143,8 @@ var fatal = []error{
 	b24pull.ErrInvalidScope,
 	b24pull.ErrPaymentRequired,
 	b24pull.ErrPortalDeleted,
+	b24pull.ErrNoToken,
+	b24pull.ErrUninstalled,
 }
 
 func isFatal(err error) bool {

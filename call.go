@@ -1,0 +1,177 @@
+package b24pull
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+
+	"github.com/go-resty/resty/v2"
+	"golang.org/x/oauth2"
+
+	"github.com/b24pull/b24pull/internal/redact"
+)
+
+// A request is a call to be made.
+type request struct {
+	method string
+	params map[string]any // may be nil; not modified
+	read   bool           // calling twice does no harm
+	take   func(answer) error
+}
+
+// call is the one path to the portal. It repeats what may be repeated.
+func (c *Client) call(ctx context.Context, q request) error {
+	if c == nil || c.rest == nil {
+		return errors.New("b24pull: the Client was not made by New")
+	}
+	for attempt := 1; ; attempt++ {
+		err := c.exchange(ctx, q)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		pause, again := c.retry.pause(attempt, q.read, err)
+		if !again {
+			return err
+		}
+		if !sleep(ctx, pause) {
+			if ctx.Err() != nil {
+				return fmt.Errorf("%w; then %w", err, ctx.Err())
+			}
+			return err
+		}
+	}
+}
+
+// exchange posts, and posts once more with another token if the portal refused
+// the first as expired.
+func (c *Client) exchange(ctx context.Context, q request) error {
+	if err := c.turn(ctx, q); err != nil {
+		return err
+	}
+	var token *oauth2.Token
+	err := c.limited(ctx, "", func(ctx context.Context) (err error) {
+		token, err = c.auth.token(ctx)
+		return err
+	})
+	known := withToken(c.secrets(), token)
+	if err != nil {
+		return tokenError(known, err)
+	}
+	a, err := c.send(ctx, q, token, known)
+	if token != nil && errors.Is(err, ErrExpiredToken) {
+		var next *oauth2.Token
+		failed := c.limited(ctx, "", func(ctx context.Context) (err error) {
+			next, err = c.auth.refused(ctx, token)
+			return err
+		})
+		known = withToken(known, next)
+		switch {
+		case failed != nil:
+			return tokenError(known, failed)
+		case next == nil || next.AccessToken == token.AccessToken:
+			return err
+		}
+		if err := c.turn(ctx, q); err != nil {
+			return err
+		}
+		a, err = c.send(ctx, q, next, known)
+	}
+	if err != nil {
+		return err
+	}
+	return q.take(a)
+}
+
+// turn waits for the limiter.
+func (c *Client) turn(ctx context.Context, q request) error {
+	if err := c.limiter.wait(ctx); err != nil {
+		return fmt.Errorf("b24pull: %s: %w", q.method, err)
+	}
+	return nil
+}
+
+// limited bounds one step of a call by the client's timeout. name is what the error
+// begins with.
+func (c *Client) limited(ctx context.Context, name string, step func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	err := step(limited)
+	if errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
+		late := context.DeadlineExceeded
+		return &networkError{fmt.Sprintf("%sno answer within %v: %v", name, c.timeout, late), late}
+	}
+	return err
+}
+
+func withToken(known redact.Redactor, token *oauth2.Token) redact.Redactor {
+	if token == nil {
+		return known
+	}
+	return known.With(token.AccessToken, token.RefreshToken)
+}
+
+// send posts, and follows a portal that has moved.
+func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known redact.Redactor) (a answer, err error) {
+	start := c.place.now()
+	at := start
+	for range maxMoves + 1 {
+		err = c.limited(ctx, "b24pull: "+q.method+": ", func(ctx context.Context) (err error) {
+			a, err = c.post(ctx, at, q, token, known)
+			return err
+		})
+		if errors.Is(err, ErrQueryLimit) {
+			c.limiter.full()
+		}
+		next, has, refused := a.elsewhere(at)
+		if refused != nil {
+			return answer{}, refused
+		}
+		if !has {
+			if at != start && answered(err) {
+				c.place.move(start, at)
+			}
+			return a, err
+		}
+		at = next
+	}
+	return answer{}, a.fail("the portal answers with one redirect after another")
+}
+
+// post sends one request and returns the answer; without an error it has a result.
+func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oauth2.Token, known redact.Redactor) (answer, error) {
+	body := maps.Clone(q.params)
+	if body == nil {
+		body = map[string]any{}
+	}
+	if token != nil {
+		body["auth"] = token.AccessToken
+	}
+	payload, err := json.Marshal(body)
+	if err != nil {
+		return answer{}, fmt.Errorf("b24pull: %s: the parameters: %w", q.method, known.Error(err))
+	}
+	a := answer{method: q.method, known: known}
+	resp, err := c.rest.R().SetContext(redact.KeepLocation(ctx, &a.location)).SetBody(payload).Post(base.String() + q.method)
+	if resp != nil && resp.RawResponse != nil {
+		a.status, a.contentType, a.body = resp.StatusCode(), resp.Header().Get("Content-Type"), resp.Body()
+		a.received, a.took = resp.ReceivedAt(), resp.Time()
+	}
+	switch {
+	case redirected(a.status):
+		return a, a.fail("the portal answered with a redirect")
+	case errors.Is(err, resty.ErrResponseBodyTooLarge):
+		return answer{}, a.fail(fmt.Sprintf("the answer is larger than %d MiB", answerLimit>>20))
+	case err != nil:
+		clean := known.Error(err)
+		return answer{}, &networkError{fmt.Sprintf("b24pull: %s: %v", q.method, clean), clean}
+	}
+	a.raw, err = a.result()
+	if e, ok := err.(*APIError); ok && e.Code == "" && ctx.Err() != nil {
+		// Half an answer, since the end of the context cut the connection.
+		return answer{}, &networkError{fmt.Sprintf("b24pull: %s: %v", q.method, ctx.Err()), ctx.Err()}
+	}
+	return a, err
+}

@@ -1,0 +1,179 @@
+package b24pull
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+const (
+	methodApplicationPush = "pull.application.push.add"
+	methodWatchExtend     = "pull.watch.extend"
+	methodPublicChannel   = "pull.channel.public.get"
+	methodPublicChannels  = "pull.channel.public.list"
+)
+
+// ApplicationPush is a notification on the phones of some users.
+type ApplicationPush struct {
+	// UserIDs are the receivers; one at least.
+	UserIDs []int64
+	// Text is what the notification says.
+	Text string
+	// Avatar is the address of a picture, "" for none.
+	Avatar string
+}
+
+// AddApplicationPush sends a push notification from the application (method
+// pull.application.push.add, scope pull, OAuth only). It is not repeated where the
+// portal may have sent it already; see Retry.Effects.
+//
+// Errors: ErrText and ErrUserID for a notification that is not acceptable, without a
+// call where that can be told; ErrEmptyAppName; and those of GetApplicationConfig.
+func (c *Client) AddApplicationPush(ctx context.Context, p ApplicationPush) error {
+	params, err := p.parameters()
+	if err != nil {
+		return fmt.Errorf("b24pull: %s: %w", methodApplicationPush, err)
+	}
+	return c.call(ctx, request{methodApplicationPush, params, false, accepted})
+}
+
+func (p ApplicationPush) parameters() (map[string]any, error) {
+	if strings.TrimSpace(p.Text) == "" {
+		return nil, fmt.Errorf("the text is empty (%w)", ErrText)
+	}
+	if len(p.UserIDs) == 0 {
+		return nil, fmt.Errorf("the list of users is empty (%w)", ErrUserID)
+	}
+	params := map[string]any{"USER_ID": p.UserIDs, "TEXT": p.Text}
+	if p.Avatar != "" {
+		params["AVATAR"] = p.Avatar
+	}
+	return params, checkUsers(p.UserIDs)
+}
+
+// ExtendWatch has the portal go on sending the events of the tags, which a page of
+// it has subscribed to (method pull.watch.extend, scope pull). It returns which tags
+// still live. KeepWatch does it again and again.
+//
+// Errors are those of GetApplicationConfig.
+func (c *Client) ExtendWatch(ctx context.Context, tags ...string) (map[string]bool, error) {
+	if len(tags) == 0 {
+		return nil, fmt.Errorf("b24pull: %s: no tags (%w)", methodWatchExtend, ErrInvalidFormat)
+	}
+	var alive map[string]bool
+	err := c.call(ctx, request{methodWatchExtend, map[string]any{"TAGS": tags}, true, func(a answer) (err error) {
+		alive, err = livingTags(a.raw, tags)
+		return err
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return alive, nil
+}
+
+// livingTags reads an object of tags, a list of them, or a list of booleans in
+// their order, which is what PHP makes of tags that are numbers.
+func livingTags(raw json.RawMessage, tags []string) (map[string]bool, error) {
+	alive := make(map[string]bool, len(tags))
+	for _, tag := range tags {
+		alive[tag] = false
+	}
+	wrong := &configError{methodWatchExtend, "want an object or a list of tags"}
+	if kindOf(raw) == kindObject {
+		var object Map[string, Bool]
+		if json.Unmarshal(raw, &object) != nil {
+			return nil, wrong
+		}
+		for tag, lives := range object {
+			alive[tag] = bool(lives)
+		}
+		return alive, nil
+	}
+	var list []json.RawMessage
+	if !nothing(raw) && json.Unmarshal(raw, &list) != nil {
+		return nil, wrong
+	}
+	for i, v := range list {
+		var tag string
+		var lives Bool
+		switch {
+		case kindOf(v) == kindString && json.Unmarshal(v, &tag) == nil:
+			alive[tag] = true
+		case kindOf(v) == kindBool && len(list) == len(tags) && json.Unmarshal(v, &lives) == nil:
+			alive[tags[i]] = bool(lives)
+		default:
+			return nil, wrong
+		}
+	}
+	return alive, nil
+}
+
+// GetPublicChannel returns the channel to publish to a user (method
+// pull.channel.public.get, scope pull_channel): the application's for the user, or
+// else the portal's own. A user without one is ErrInvalidConfig.
+//
+// Other errors are those of GetApplicationConfig.
+func (c *Client) GetPublicChannel(ctx context.Context, userID int64, application bool) (PublicChannel, error) {
+	if err := checkUsers([]int64{userID}); err != nil {
+		return PublicChannel{}, fmt.Errorf("b24pull: %s: %w", methodPublicChannel, err)
+	}
+	params := map[string]any{"USER_ID": userID, "APPLICATION": yesNo(application)}
+	var channel PublicChannel
+	err := c.call(ctx, request{methodPublicChannel, params, true, func(a answer) (err error) {
+		o := node{"result", a.raw}.object(&err)
+		channel = decodePublicChannel(o, userID)
+		if channel.PublicID == "" {
+			o.fail(o.at("public_id").wrong("missing"))
+		}
+		return err
+	}})
+	if err != nil {
+		return PublicChannel{}, err
+	}
+	return channel, nil
+}
+
+// ListPublicChannels returns the channels to publish to users, by user id (method
+// pull.channel.public.list, scope pull_channel). Users without one are left out.
+// Errors are those of GetApplicationConfig.
+func (c *Client) ListPublicChannels(ctx context.Context, userIDs []int64, application bool) (map[int64]PublicChannel, error) {
+	if len(userIDs) == 0 {
+		return nil, fmt.Errorf("b24pull: %s: the list of users is empty (%w)", methodPublicChannels, ErrUserID)
+	}
+	if err := checkUsers(userIDs); err != nil {
+		return nil, fmt.Errorf("b24pull: %s: %w", methodPublicChannels, err)
+	}
+	params := map[string]any{"USERS": userIDs, "APPLICATION": yesNo(application)}
+	var channels map[int64]PublicChannel
+	err := c.call(ctx, request{methodPublicChannels, params, true, func(a answer) (err error) {
+		channels = decodePublicChannels(node{"result", keyed(a.raw)}.object(&err))
+		return err
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return channels, nil
+}
+
+// keyed gives a list of channels, which PHP may write instead of an object, the user
+// ids in them as keys.
+func keyed(raw json.RawMessage) json.RawMessage {
+	var list []struct {
+		UserID Int `json:"user_id"`
+	}
+	var values []json.RawMessage
+	if kindOf(raw) != kindArray || json.Unmarshal(raw, &list) != nil || json.Unmarshal(raw, &values) != nil {
+		return raw
+	}
+	object := make(map[string]json.RawMessage, len(list))
+	for i, v := range values {
+		object[strconv.FormatInt(int64(list[i].UserID), 10)] = v
+	}
+	data, err := json.Marshal(object)
+	if err != nil || len(object) < len(list) || object["0"] != nil {
+		return raw
+	}
+	return data
+}

@@ -1,0 +1,238 @@
+package b24pull
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"golang.org/x/oauth2"
+
+	"github.com/b24pull/b24pull/internal/redact"
+)
+
+// The authorization servers of Bitrix24. They and the one that an Application
+// names are the only ones to see its client_secret.
+const (
+	// AuthServerWest serves portals of the West.
+	AuthServerWest = "https://oauth.bitrix.info"
+	// AuthServerEast serves portals of the East.
+	AuthServerEast = "https://oauth.bitrix24.tech"
+)
+
+// Application is a Bitrix24 application as it was registered. It makes tokens: of
+// a code, after a user was sent to AuthCodeURL, or of an older token. An application
+// that portals install gets its first token with a Callback instead. Do not change
+// it once it is in use.
+type Application struct {
+	// ClientID and ClientSecret name the application. The secret goes to
+	// authorization servers only, over https, in the body of a POST.
+	ClientID     string
+	ClientSecret Secret
+	// RedirectURL is where the user comes back to; "" for the one that was
+	// registered.
+	RedirectURL string
+	// Scopes are what to ask for; nil for what was registered.
+	Scopes []string
+	// AuthServer is the authorization server, scheme and host; "" for AuthServerWest.
+	// A token's own server is asked first if it is this one, AuthServerWest or
+	// AuthServerEast.
+	AuthServer string
+	// HTTPClient calls the authorization server; nil for one with net/http's default
+	// transport. Redirects are not followed.
+	HTTPClient *http.Client
+}
+
+// check tells what is wrong with the Application; it returns the authorization
+// server.
+func (a *Application) check() (*url.URL, error) {
+	if a == nil || a.ClientID == "" || a.ClientSecret == "" {
+		return nil, errors.New("b24pull: application: ClientID or ClientSecret is empty")
+	}
+	u, err := authServer(cmp.Or(a.AuthServer, AuthServerWest))
+	if err != nil {
+		return nil, fmt.Errorf("b24pull: application: AuthServer: %w", err)
+	}
+	return u, nil
+}
+
+// authServer wants scheme and host. A path is left out: what tokens name has one.
+func authServer(address string) (*url.URL, error) {
+	u, err := parseAddress(address)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w; want https://HOST", err)
+	case u.Scheme != "https":
+		return nil, errors.New("https is required: the client_secret goes there")
+	}
+	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
+}
+
+// serverFor returns the authorization server that a callback or a token names, if
+// it may see the client_secret, and else the application's.
+func (a *Application) serverFor(named string) (*url.URL, error) {
+	own, err := a.check()
+	if err != nil {
+		return nil, err
+	}
+	if !strings.Contains(named, "://") {
+		named = "https://" + named // server_domain is a bare host
+	}
+	u, err := authServer(named)
+	if err != nil {
+		return own, nil
+	}
+	switch u.String() {
+	case AuthServerWest, AuthServerEast:
+		return u, nil
+	}
+	return own, nil
+}
+
+func (a *Application) config(server string) *oauth2.Config {
+	return &oauth2.Config{
+		ClientID: a.ClientID, ClientSecret: string(a.ClientSecret), RedirectURL: a.RedirectURL,
+		Endpoint: oauth2.Endpoint{AuthURL: server + "/oauth/authorize/", TokenURL: server + "/oauth/token/", AuthStyle: oauth2.AuthStyleInParams},
+	}
+}
+
+// AuthCodeURL returns the address on the portal to send a user's browser to. state
+// is a value that nobody can guess, like that of crypto/rand.Text, kept in the
+// user's session for ParseRedirect.
+func (a *Application) AuthCodeURL(portal, state string) (string, error) {
+	if _, err := a.check(); err != nil {
+		return "", err
+	}
+	base, err := portalAddress(portal)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("b24pull: application: the portal: %w", err)
+	case state == "":
+		return "", errors.New("b24pull: application: the state is empty: anybody could bring a code of his own")
+	}
+	var opts []oauth2.AuthCodeOption
+	if len(a.Scopes) > 0 {
+		opts = append(opts, oauth2.SetAuthURLParam("scope", strings.Join(a.Scopes, ",")))
+	}
+	return a.config(base.Scheme+"://"+base.Host).AuthCodeURL(state, opts...), nil
+}
+
+// Exchange makes a token of a code that ParseRedirect returned. A code lives for 30
+// seconds and works once.
+//
+// Errors: a *TokenError, like ErrInvalidGrant for a code that is too old, or
+// ErrPaymentRequired.
+func (a *Application) Exchange(ctx context.Context, code AuthCode) (*Token, error) {
+	server, err := a.serverFor(code.Server)
+	if err != nil {
+		return nil, err
+	}
+	known := redact.Redactor(nil).With(string(a.ClientSecret), string(code.Code))
+	t, err := a.config(server.String()).Exchange(a.context(ctx), string(code.Code))
+	return a.take(known, t, "", err)
+}
+
+// Refresh makes a new token of an older one, whose refresh token is dead
+// afterwards: save the new one before it is used. What the answer does not tell
+// is taken from the old one. Tokens does all that.
+//
+// An answer that is lost on its way is a token lost: the authorization server has
+// changed the refresh token then, and the next try is ErrInvalidGrant. Only a
+// user who opens or authorizes the application again brings another.
+//
+// Errors: a *TokenError, like ErrInvalidGrant or ErrPaymentRequired.
+func (a *Application) Refresh(ctx context.Context, old *Token) (*Token, error) {
+	if old == nil {
+		old = new(Token)
+	}
+	t, err := a.refresh(ctx, old, old.ClientEndpoint)
+	if err != nil {
+		return nil, err
+	}
+	t.inherit(old)
+	return t, nil
+}
+
+// refresh returns the token as it was answered.
+func (a *Application) refresh(ctx context.Context, old *Token, endpoint string) (*Token, error) {
+	if old.RefreshToken == "" {
+		return nil, &TokenError{cause: errors.New("there is no refresh token; have a user open or authorize the application again")}
+	}
+	server, err := a.serverFor(old.ServerEndpoint)
+	if err != nil {
+		return nil, err
+	}
+	known := redact.Redactor(nil).With(string(a.ClientSecret), old.RefreshToken, old.AccessToken)
+	source := a.config(server.String()).TokenSource(a.context(ctx), &oauth2.Token{RefreshToken: old.RefreshToken})
+	answer, err := source.Token()
+	t, err := a.take(known, answer, endpoint, err)
+	if e, ok := err.(*TokenError); ok && e.cause != nil && ClassOf(&networkError{cause: e.cause}) != NotSent {
+		e.cause = fmt.Errorf("%w; the new token may be lost with the answer: if the next refresh is invalid_grant, "+
+			"have a user open or authorize the application again", e.cause)
+	}
+	return t, err
+}
+
+// inherit takes from old what an answer may leave out.
+func (t *Token) inherit(old *Token) {
+	t.ServerEndpoint = cmp.Or(t.ServerEndpoint, old.ServerEndpoint)
+	t.MemberID = cmp.Or(t.MemberID, old.MemberID)
+	t.UserID = cmp.Or(t.UserID, old.UserID)
+	t.Status = cmp.Or(t.Status, old.Status)
+	t.ApplicationToken = cmp.Or(t.ApplicationToken, old.ApplicationToken)
+	if len(t.Scope) == 0 {
+		t.Scope = old.Scope
+	}
+}
+
+// take decodes an answer of the authorization server. endpoint is the portal's
+// where the answer does not tell it.
+func (a *Application) take(known redact.Redactor, answer *oauth2.Token, endpoint string, err error) (*Token, error) {
+	if err != nil {
+		return nil, tokenError(known, err)
+	}
+	fields := map[string]any{"client_endpoint": endpoint}
+	for _, name := range []string{"access_token", "refresh_token", "expires", "expires_in", "client_endpoint", "server_endpoint",
+		"member_id", "user_id", "scope", "status"} {
+		if v := answer.Extra(name); v != nil && v != "" {
+			fields[name] = v
+		}
+	}
+	data, err := json.Marshal(fields)
+	if err != nil {
+		return nil, tokenError(known, err)
+	}
+	t := new(Token)
+	if err := t.UnmarshalJSON(data); err != nil {
+		return nil, &TokenError{cause: err}
+	}
+	t.RefreshToken = cmp.Or(t.RefreshToken, answer.RefreshToken)
+	return t, nil
+}
+
+// context has x/oauth2 call with our client. Nothing can bring the secret
+// elsewhere: redirects are not followed.
+func (a *Application) context(ctx context.Context) context.Context {
+	var own http.Client
+	if a.HTTPClient != nil {
+		own = *a.HTTPClient
+	}
+	own.Transport = onlyJSON{redact.NoRedirect{Base: own.Transport}}
+	return context.WithValue(ctx, oauth2.HTTPClient, &own)
+}
+
+// onlyJSON is a transport whose answers are JSON, whatever they say they are:
+// x/oauth2 would read text/plain as a form, and the new token would be lost.
+type onlyJSON struct{ base http.RoundTripper }
+
+func (t onlyJSON) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.base.RoundTrip(req)
+	if resp != nil {
+		resp.Header.Set("Content-Type", "application/json")
+	}
+	return resp, err
+}

@@ -1,0 +1,227 @@
+package b24pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+)
+
+// ErrNoToken is the error of a TokenStore that has no token of a key.
+var ErrNoToken = errors.New("b24pull: there is no such token")
+
+// TokenStore keeps an application's tokens, each under a key. Tokens uses it; a
+// store in a database saves Token.Raw, which is secret. All methods are called by
+// several goroutines at once.
+type TokenStore interface {
+	// Load returns the token, or an error that is ErrNoToken.
+	Load(ctx context.Context, key string) (*Token, error)
+	// Save keeps the token in place of an older one. When it returns, the token must be
+	// where neither a crash nor a power cut takes it away. The key is locked.
+	Save(ctx context.Context, key string, t *Token) error
+	// Delete forgets the token. There may be none. The key is locked.
+	Delete(ctx context.Context, key string) error
+	// Lock waits until nobody else holds the key, in whatever process uses the
+	// store, and holds it until unlock is called. A process that dies must not hold it
+	// any more. The lock is held while a token is refreshed: two that refresh at once
+	// would burn the refresh token.
+	Lock(ctx context.Context, key string) (unlock func(), err error)
+}
+
+// MemoryStore keeps tokens in memory: for tests, and for one process that may forget
+// them. The zero value is empty and ready to use.
+type MemoryStore struct {
+	mu     sync.Mutex
+	tokens map[string]*Token
+	locks  map[string]chan struct{}
+}
+
+// Load returns a copy of the token.
+func (s *MemoryStore) Load(_ context.Context, key string) (*Token, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tokens[key]
+	if t == nil {
+		return nil, ErrNoToken
+	}
+	return new(*t), nil
+}
+
+// Save keeps a copy of the token.
+func (s *MemoryStore) Save(_ context.Context, key string, t *Token) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tokens == nil {
+		s.tokens = make(map[string]*Token)
+	}
+	s.tokens[key] = new(*t)
+	return nil
+}
+
+// Delete forgets the token.
+func (s *MemoryStore) Delete(_ context.Context, key string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.tokens, key)
+	return nil
+}
+
+// Lock waits for the key.
+func (s *MemoryStore) Lock(ctx context.Context, key string) (unlock func(), err error) {
+	s.mu.Lock()
+	if s.locks == nil {
+		s.locks = make(map[string]chan struct{})
+	}
+	lock := s.locks[key]
+	if lock == nil {
+		lock = make(chan struct{}, 1)
+		s.locks[key] = lock
+	}
+	s.mu.Unlock()
+	select {
+	case lock <- struct{}{}:
+		return func() { <-lock }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// FileStore keeps tokens in a folder, a file each, which only its owner may read.
+// Several processes may share it. A file is replaced as a whole, so that a crash
+// leaves the old or the new token; the file and the folder are synced before Save
+// returns. Beside each token is an empty file for its lock, which stays.
+type FileStore struct{ folder string }
+
+// NewFileStore returns a store in a folder and makes the folder if there is none.
+func NewFileStore(folder string) (*FileStore, error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, fmt.Errorf("b24pull: token store: %w", err)
+	}
+	return &FileStore{folder}, nil
+}
+
+// Load reads the token's file.
+func (s *FileStore) Load(_ context.Context, key string) (*Token, error) {
+	path, err := s.path(key)
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(path + ".json")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, ErrNoToken
+	case err != nil:
+		return nil, storeError(err)
+	}
+	t := new(Token)
+	if err := t.UnmarshalJSON(data); err != nil {
+		return nil, storeError(err)
+	}
+	return t, nil
+}
+
+// Save replaces the token's file.
+func (s *FileStore) Save(_ context.Context, key string, t *Token) error {
+	path, err := s.path(key)
+	if err != nil {
+		return err
+	}
+	if err := writeSynced(path+".tmp", t.Raw()); err != nil {
+		return storeError(err)
+	}
+	if err := os.Rename(path+".tmp", path+".json"); err != nil {
+		return storeError(err)
+	}
+	return storeError(s.sync())
+}
+
+func writeSynced(path string, data []byte) error {
+	os.Remove(path) // what a crash has left, with whatever mode
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// sync makes renames and removals last. Windows does so without being asked, and
+// cannot sync a folder.
+func (s *FileStore) sync() error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	folder, err := os.Open(s.folder)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// Delete removes the token's file.
+func (s *FileStore) Delete(_ context.Context, key string) error {
+	path, err := s.path(key)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{path + ".tmp", path + ".json"} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return storeError(err)
+		}
+	}
+	return storeError(s.sync())
+}
+
+// Lock locks the file for the key's lock; where the system has no such locks, it
+// makes one, and a process that was killed may leave it.
+func (s *FileStore) Lock(ctx context.Context, key string) (unlock func(), err error) {
+	path, err := s.path(key)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		unlock, held, err := tryLock(path + ".lock")
+		switch {
+		case err != nil:
+			return nil, storeError(err)
+		case !held:
+			return unlock, nil
+		case !sleep(ctx, 10*time.Millisecond):
+			err := ctx.Err()
+			if err == nil {
+				err = context.DeadlineExceeded
+			}
+			return nil, fmt.Errorf("b24pull: token store: another process holds %s: %w", path+".lock", err)
+		}
+	}
+}
+
+// path is the name of a key's files without their ending. Lower case letters, digits, - and
+// _ stand for themselves: file systems may not tell cases apart.
+func (s *FileStore) path(key string) (string, error) {
+	var name strings.Builder
+	for _, c := range []byte(key) {
+		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' {
+			name.WriteByte(c)
+		} else {
+			fmt.Fprintf(&name, "%%%02x", c)
+		}
+	}
+	if name.Len() == 0 || name.Len() > 200 {
+		return "", errors.New("b24pull: token store: the key is empty or too long")
+	}
+	return filepath.Join(s.folder, name.String()), nil
+}
+
+func storeError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("b24pull: token store: %w", err)
+}

@@ -1,0 +1,142 @@
+package b24pull
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// Token is an access and a refresh token, and what Bitrix24 tells with them. It
+// prints and marshals without its secrets; Raw has what to save. The strings of the
+// oauth2.Token in it are plain: printed by themselves they tell all.
+type Token struct {
+	oauth2.Token
+
+	// Portal is the portal's scheme and host, as OAuth takes it.
+	Portal string
+	// ClientEndpoint is the address of the portal's REST, https://PORTAL/rest/.
+	ClientEndpoint string
+	// ServerEndpoint is the address of the authorization server's REST. Its host
+	// refreshes the token, if it is one that may see the client_secret.
+	ServerEndpoint string
+	// MemberID names the portal, also after its address has changed.
+	MemberID string
+	// UserID is the user the token was given for, 0 where nothing told it.
+	UserID int64
+	// Scope is what the application may use.
+	Scope []string
+	// Status is the application's: "F" free, "D" demo, "T" trial, "P" paid, "L" local,
+	// "S" subscription.
+	Status string
+	// ApplicationToken comes with the portal's events and proves that they are
+	// from there; "" until one has come.
+	ApplicationToken Secret
+}
+
+// String names the portal and the member.
+func (t Token) String() string {
+	text := "b24pull.Token(" + t.Portal
+	if t.MemberID != "" {
+		text += ", member " + t.MemberID
+	}
+	if !t.Expiry.IsZero() {
+		text += ", expires " + t.Expiry.UTC().Format(time.RFC3339)
+	}
+	return text + ")"
+}
+
+// Format writes String for every verb.
+func (t Token) Format(f fmt.State, verb rune) { writeRedacted(f, verb, t.String()) }
+
+// LogValue is String for log/slog.
+func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
+
+// MarshalText is String for encoding/json: a marshalled Token cannot be loaded
+// again. Raw has what to save.
+func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// savedToken is the form of Raw: an answer of the authorization server, and more.
+type savedToken struct {
+	AccessToken      string `json:"access_token"`
+	RefreshToken     string `json:"refresh_token,omitempty"`
+	Expires          int64  `json:"expires,omitempty"`
+	Portal           string `json:"portal,omitempty"`
+	ClientEndpoint   string `json:"client_endpoint,omitempty"`
+	ServerEndpoint   string `json:"server_endpoint,omitempty"`
+	MemberID         string `json:"member_id,omitempty"`
+	UserID           int64  `json:"user_id,omitempty"`
+	Scope            string `json:"scope,omitempty"`
+	Status           string `json:"status,omitempty"`
+	ApplicationToken string `json:"application_token,omitempty"`
+}
+
+// Raw returns the token as JSON, to be saved and loaded again with UnmarshalJSON.
+// It holds secrets.
+func (t *Token) Raw() json.RawMessage {
+	saved := savedToken{
+		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, Portal: t.Portal, ClientEndpoint: t.ClientEndpoint,
+		ServerEndpoint: t.ServerEndpoint, MemberID: t.MemberID, UserID: t.UserID, Scope: strings.Join(t.Scope, ","),
+		Status: t.Status, ApplicationToken: string(t.ApplicationToken),
+	}
+	if !t.Expiry.IsZero() {
+		saved.Expires = t.Expiry.Unix()
+	}
+	data, err := json.Marshal(saved)
+	if err != nil {
+		panic("b24pull: a token is strings and numbers: " + err.Error())
+	}
+	return data
+}
+
+// UnmarshalJSON decodes what Raw returned, or an answer of the authorization
+// server; numbers may be strings. Anything else is an error that is
+// ErrInvalidConfig and tells no value. t is changed only without an error.
+func (t *Token) UnmarshalJSON(data []byte) error {
+	root := node{"token", data}
+	switch {
+	case !json.Valid(data):
+		return root.wrong("want JSON, got what is none")
+	case kindOf(data) == kindNull:
+		return root.want("an object")
+	}
+	var err error
+	decoded := decodeToken(root.object(&err))
+	if err != nil {
+		return err
+	}
+	*t = decoded
+	return nil
+}
+
+// longestLife is more than any token lives, in seconds.
+const longestLife = 10 * 365 * 24 * 3600
+
+func decodeToken(o object) Token {
+	t := Token{
+		Portal: o.text("portal", "client_endpoint", "domain"), ServerEndpoint: o.text("server_endpoint"),
+		MemberID: o.textOrNumber("member_id"), UserID: o.number("user_id"),
+		Status: o.text("status"), ApplicationToken: Secret(o.text("application_token")),
+		Scope: strings.FieldsFunc(o.text("scope"), func(c rune) bool { return c == ',' || c == ' ' }),
+	}
+	t.AccessToken, t.RefreshToken, t.TokenType = o.text("access_token"), o.text("refresh_token"), "bearer"
+	t.Expiry = o.moment("expires")
+	if seconds := o.number("expires_in"); t.Expiry.IsZero() && seconds > 0 && seconds < longestLife {
+		t.Expiry = time.Now().Add(time.Duration(seconds) * time.Second).Truncate(time.Second).UTC()
+	}
+	if t.AccessToken == "" {
+		o.fail(o.at("access_token").wrong("missing"))
+	}
+	// In an answer of the authorization server domain is its own, but there
+	// client_endpoint is never missing.
+	base, err := portalAddress(t.Portal)
+	if err != nil {
+		o.fail(o.at("client_endpoint").wrong("want the portal's https address"))
+		return Token{}
+	}
+	t.Portal, t.ClientEndpoint = base.Scheme+"://"+base.Host, base.String()
+	return t
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -114,6 +115,7 @@ func ParseCallback(r *http.Request) (*Callback, error) {
 		}
 		return c, nil
 	}
+	maps.DeleteFunc(fields, func(_, v string) bool { return v == "" })
 	data, err := json.Marshal(fields)
 	if err != nil {
 		return nil, errors.New("b24pull: callback: the fields cannot be read")

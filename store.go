@@ -42,6 +42,9 @@ type MemoryStore struct {
 	locks  map[string]chan struct{}
 }
 
+// Format writes no token, whatever the verb.
+func (s *MemoryStore) Format(f fmt.State, verb rune) { writeRedacted(f, verb, "b24pull.MemoryStore") }
+
 // Load returns a copy of the token.
 func (s *MemoryStore) Load(_ context.Context, key string) (*Token, error) {
 	s.mu.Lock()

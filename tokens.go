@@ -45,6 +45,11 @@ func NewTokens(app *Application, store TokenStore) (*Tokens, error) {
 	return &Tokens{app: app, store: store, entries: make(map[string]*entry)}, nil
 }
 
+// Format names the application and tells no secret, whatever the verb.
+func (ts *Tokens) Format(f fmt.State, verb rune) {
+	writeRedacted(f, verb, "b24pull.Tokens("+ts.app.ClientID+")")
+}
+
 // entry returns that of a key.
 func (ts *Tokens) entry(key string) *entry {
 	ts.mu.Lock()
@@ -154,6 +159,12 @@ func (ts *Tokens) Wait(ctx context.Context) error {
 type TokenSource struct{ entry *entry }
 
 var _ TokenRefresher = (*TokenSource)(nil)
+
+// Format names the application and the key and tells no secret, whatever the
+// verb.
+func (s *TokenSource) Format(f fmt.State, verb rune) {
+	writeRedacted(f, verb, "b24pull.TokenSource("+s.entry.tokens.app.ClientID+", "+s.entry.key+")")
+}
 
 // Token returns the present token, however old: the portal tells when to refresh it.
 func (s *TokenSource) Token() (*oauth2.Token, error) {

@@ -1,0 +1,294 @@
+package b24pull
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A rotating server is an authorization server in memory: it rotates the refresh token
+// at every refresh and knows no other.
+type rotating struct {
+	mu         sync.Mutex
+	generation int
+	asked      int
+	endpoint   string            // of the portal
+	change     map[string]any    // of the answer
+	refuse     func() (int, any) // another answer
+	took       time.Duration
+}
+
+func (s *rotating) access() string  { return fmt.Sprintf("%s-access-%d", mark, s.generation) }
+func (s *rotating) refresh() string { return fmt.Sprintf("%s-refresh-%d", mark, s.generation) }
+
+// present is the token the server would take.
+func (s *rotating) present() *Token {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := &Token{Portal: "https://portal.example", ClientEndpoint: "https://portal.example/rest/", MemberID: "member1"}
+	t.AccessToken, t.RefreshToken = s.access(), s.refresh()
+	return t
+}
+
+func (s *rotating) answer(form url.Values) (int, any) {
+	time.Sleep(s.took)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked++
+	switch {
+	case s.refuse != nil:
+		return s.refuse()
+	case form.Get("client_id") != "app.1" || form.Get("client_secret") != clientSecret:
+		return 401, map[string]any{"error": "invalid_client"}
+	case form.Get("grant_type") == "authorization_code" && form.Get("code") == mark+"-code":
+	case form.Get("grant_type") == "refresh_token" && form.Get("refresh_token") == s.refresh():
+		s.generation++
+	default:
+		return 400, map[string]any{"error": "invalid_grant", "error_description": mark}
+	}
+	answer := map[string]any{"access_token": s.access(), "refresh_token": s.refresh(), "expires_in": "3600", "expires": "1780319382",
+		"client_endpoint": "https://portal.example/rest/", "server_endpoint": "https://oauth.bitrix.info/rest/", "domain": "oauth.bitrix.info",
+		"member_id": "member1", "user_id": "67", "scope": "crm,pull", "status": "F"}
+	if s.endpoint != "" {
+		answer["client_endpoint"] = s.endpoint
+	}
+	for name, v := range s.change {
+		answer[name] = v
+	}
+	return 200, answer
+}
+
+// A call is a request that a server of roundTrip saw.
+type call struct{ method, address, body string }
+
+// transport plays the server to every host and writes down the calls.
+func (s *rotating) transport(seen *[]call) *http.Client {
+	return &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		form, err := url.ParseQuery(string(body))
+		if err != nil {
+			return nil, err
+		}
+		status, answer := s.answer(form)
+		if seen != nil {
+			*seen = append(*seen, call{r.Method, r.URL.String(), string(body)})
+		}
+		return jsonResponse(r, status, answer), nil
+	})}
+}
+
+func jsonResponse(r *http.Request, status int, v any) *http.Response {
+	data, err := json.Marshal(v)
+	if text, ok := v.(string); ok {
+		data, err = []byte(text), nil
+	}
+	if err != nil {
+		panic(err)
+	}
+	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"text/plain"}}, Body: io.NopCloser(strings.NewReader(string(data))), Request: r}
+}
+
+func testApp(hc *http.Client) *Application {
+	return &Application{ClientID: "app.1", ClientSecret: clientSecret, HTTPClient: hc, AuthServer: "https://oauth.example"}
+}
+
+func TestAuthCodeURL(t *testing.T) {
+	app := testApp(nil)
+	app.RedirectURL, app.Scopes = "https://app.example/back", []string{"crm", "pull"}
+	address, err := app.AuthCodeURL("portal.example", "the state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	if !strings.HasPrefix(address, "https://portal.example/oauth/authorize/?") || q.Get("client_id") != "app.1" || q.Get("state") != "the state" ||
+		q.Get("redirect_uri") != app.RedirectURL || q.Get("scope") != "crm,pull" || strings.Contains(address, mark) {
+		t.Errorf("got %s", address)
+	}
+	for _, portal := range []string{"http://portal.example", "https://portal.example/x/", "", "https://a@portal.example"} {
+		if _, err := app.AuthCodeURL(portal, "state"); err == nil {
+			t.Errorf("%q was taken", portal)
+		}
+	}
+	if _, err := app.AuthCodeURL("portal.example", ""); err == nil {
+		t.Error("an empty state was taken")
+	}
+}
+
+func TestBadApplication(t *testing.T) {
+	for _, app := range []*Application{nil, {}, {ClientID: "a"}, {ClientID: "a", ClientSecret: clientSecret, AuthServer: "http://oauth.example"},
+		{ClientID: "a", ClientSecret: clientSecret, AuthServer: "https://"}} {
+		if _, err := NewTokens(app, new(MemoryStore)); err == nil {
+			t.Errorf("%v was taken", app)
+		}
+		if _, err := app.Exchange(context.Background(), AuthCode{Code: "x"}); err == nil {
+			t.Errorf("%v exchanged", app)
+		}
+	}
+}
+
+func TestExchangeAndRefresh(t *testing.T) {
+	server := &rotating{}
+	var seen []call
+	app := testApp(server.transport(&seen))
+	back := httptest.NewRequest("GET", "/back?code="+mark+"-code&state=st&domain=portal.example&member_id=member1&scope=crm&server_domain=oauth.example", nil)
+	code, err := ParseRedirect(back, "st")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := app.Exchange(context.Background(), code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.Portal != "https://portal.example" || first.ClientEndpoint != "https://portal.example/rest/" || first.UserID != 67 || first.Status != "F" ||
+		first.MemberID != "member1" || strings.Join(first.Scope, " ") != "crm pull" || first.Expiry.Unix() != 1780319382 || first.AccessToken != mark+"-access-0" {
+		t.Errorf("got %s", first.Raw())
+	}
+	first.ServerEndpoint, first.ApplicationToken = "", mark+"app"
+	server.change = map[string]any{"client_endpoint": nil, "member_id": "", "user_id": nil, "scope": "", "status": nil, "server_endpoint": nil}
+	second, err := app.Refresh(context.Background(), first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := *first
+	want.AccessToken, want.RefreshToken = mark+"-access-1", mark+"-refresh-1"
+	if string(second.Raw()) != string(want.Raw()) {
+		t.Errorf("got  %s\nwant %s", second.Raw(), want.Raw())
+	}
+	for _, c := range seen {
+		if c.method != "POST" || c.address != "https://oauth.example/oauth/token/" || !strings.Contains(c.body, "client_secret="+clientSecret) {
+			t.Errorf("called %s %s", c.method, c.address)
+		}
+	}
+}
+
+// TestSecretGoesNowhereElse: whatever a token or a callback names.
+func TestSecretGoesNowhereElse(t *testing.T) {
+	named := map[string]string{
+		"":                                       "https://oauth.example",
+		"https://oauth.example/rest/":            "https://oauth.example",
+		"https://oauth.bitrix.info/rest/":        "https://oauth.bitrix.info",
+		"oauth.bitrix24.tech":                    "https://oauth.bitrix24.tech",
+		"https://OAuth.Bitrix24.tech/rest/":      "https://oauth.bitrix24.tech",
+		"http://oauth.bitrix.info/rest/":         "https://oauth.example",
+		"https://evil.example/rest/":             "https://oauth.example",
+		"https://oauth.bitrix.info.evil.example": "https://oauth.example",
+		"https://oauth.bitrix.info@evil.example": "https://oauth.example",
+		"https://oauth.bitrix.info:8443/":        "https://oauth.example",
+		"https://evil.example/oauth.bitrix.info": "https://oauth.example",
+		"//oauth.bitrix.info":                    "https://oauth.example",
+		"%zz":                                    "https://oauth.example",
+	}
+	for endpoint, want := range named {
+		server := &rotating{}
+		var seen []call
+		old := server.present()
+		old.ServerEndpoint = endpoint
+		if _, err := testApp(server.transport(&seen)).Refresh(context.Background(), old); err != nil {
+			t.Errorf("%q: %v", endpoint, err)
+		}
+		if len(seen) != 1 || seen[0].address != want+"/oauth/token/" {
+			t.Errorf("%q: called %v, want %s", endpoint, seen, want)
+		}
+	}
+}
+
+// TestTokenRedirect: a redirect of the authorization server is not followed.
+func TestTokenRedirect(t *testing.T) {
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		calls := 0
+		srv := portal(t, func(w http.ResponseWriter, r *http.Request) {
+			calls++
+			w.Header().Set("Location", "/elsewhere?"+mark)
+			w.WriteHeader(status)
+		})
+		app := testApp(srv.Client())
+		app.AuthServer = srv.URL
+		_, err := app.Refresh(context.Background(), (&rotating{}).present())
+		checkError(t, err)
+		if calls != 1 {
+			t.Errorf("%d: %d calls", status, calls)
+		}
+	}
+}
+
+func TestOAuthErrors(t *testing.T) {
+	tests := []struct {
+		name   string
+		status int
+		answer any
+		is     error
+		text   string
+	}{
+		{"invalid_request", 400, map[string]any{"error": "invalid_request"}, ErrInvalidRequest, "invalid_request"},
+		{"invalid_client", 401, map[string]any{"error": "invalid_client", "error_description": mark}, ErrInvalidClient, "check client_id"},
+		{"invalid_grant", 400, map[string]any{"error": "invalid_grant"}, ErrInvalidGrant, "have a user open or authorize"},
+		{"invalid_scope", 400, map[string]any{"error": "invalid_scope"}, ErrInvalidScope, "refused the scope"},
+		{"insufficient_scope", 403, map[string]any{"error": "insufficient_scope"}, ErrInsufficientScope, "insufficient_scope"},
+		{"payment", 402, map[string]any{"error": "PAYMENT_REQUIRED"}, ErrPaymentRequired, "(HTTP 402); the portal has to renew it"},
+		{"in HTTP 200", 200, map[string]any{"error": "invalid_grant"}, ErrInvalidGrant, "(HTTP 200)"},
+		{"HTML", 502, "<html>" + mark, nil, "the authorization server refused (HTTP 502)"},
+		{"no JSON in HTTP 200", 200, "<html>" + mark, nil, "may be lost with the answer"},
+		{"no token", 200, map[string]any{"access_token": ""}, nil, "may be lost with the answer"},
+		{"portal over http", 200, map[string]any{"access_token": mark, "client_endpoint": "http://portal.example/rest/"}, ErrInvalidConfig, "want the portal's https address"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			server := &rotating{refuse: func() (int, any) { return tt.status, tt.answer }}
+			_, err := testApp(server.transport(nil)).Refresh(context.Background(), server.present())
+			t.Log(err)
+			checkError(t, err)
+			var typed *TokenError
+			if !errors.As(err, &typed) || tt.is != nil && !errors.Is(err, tt.is) || !strings.Contains(err.Error(), tt.text) || ClassOf(err) != Final {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestTokenSavedAndLoaded(t *testing.T) {
+	full := (&rotating{}).present()
+	full.Expiry, full.UserID, full.Scope, full.Status = time.Unix(1780319382, 0).UTC(), 1, []string{"a", "b"}, "L"
+	full.ServerEndpoint, full.ApplicationToken, full.TokenType = "https://oauth.example/rest/", mark+"app", "bearer"
+	var again Token
+	if err := json.Unmarshal(full.Raw(), &again); err != nil || string(again.Raw()) != string(full.Raw()) || !again.Expiry.Equal(full.Expiry) {
+		t.Errorf("%v, %s", err, again.Raw())
+	}
+	marshalled, err := json.Marshal(full)
+	if err != nil || json.Unmarshal(marshalled, &again) == nil {
+		t.Errorf("marshalled and without its secrets it was taken: %s, %v", marshalled, err)
+	}
+	for name, v := range map[string]any{"Token": *full, "*Token": full, "[]Token": []Token{*full}, "field": struct{ T Token }{*full}} {
+		if form := leak(v); form != "" {
+			t.Errorf("%s tells a secret by %s", name, form)
+		}
+	}
+	inside := struct{ token *Token }{full}
+	for _, verb := range []string{"%v", "%+v", "%#v"} {
+		if form := fmt.Sprintf(verb, inside); strings.Contains(form, mark) {
+			t.Errorf("a *Token in an unexported field tells a secret by %s: %s", verb, form)
+		}
+	}
+	for _, bad := range []string{``, `null`, `[1]`, `{}`, `{"access_token":"` + mark + `"}`, `{"access_token":["` + mark + `"],"domain":"a.example"}`,
+		`{"access_token":"` + mark + `","domain":"a.example","user_id":"` + mark + `"}`, `{"access_token":"` + mark + `","client_endpoint":"http://a.example/rest/"}`} {
+		before := again
+		if err := again.UnmarshalJSON([]byte(bad)); !errors.Is(err, ErrInvalidConfig) || strings.Contains(err.Error(), mark) || string(before.Raw()) != string(again.Raw()) {
+			t.Errorf("%s: got %v", bad, err)
+		}
+	}
+}

@@ -21,7 +21,16 @@ import (
 	"golang.org/x/oauth2"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		if err := child(); err != nil {
+			fmt.Println("error:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const minimalConfig = `{"server":{"version":4,"websocket_secure":"wss://rt.example/"},"channels":{"shared":{"id":"shared-id"}}}`
 

@@ -7,22 +7,93 @@
 //
 // # Authorization
 //
-// OAuth is for applications and takes an oauth2.TokenSource; a TokenRefresher is
-// asked for another token when the portal refuses one as expired. Webhook is for
-// the user behind an incoming webhook. Portals give GetApplicationConfig to OAuth
-// only and GetConfig to a webhook only; the other way they answer
-// ErrWrongAuthType.
+// OAuth is for applications and takes an oauth2.TokenSource. Webhook is for the user
+// behind an incoming webhook. Portals give GetApplicationConfig to OAuth only and
+// GetConfig to a webhook only; the other way they answer ErrWrongAuthType.
+//
+// # Tokens
+//
+// An Application makes tokens; Tokens keeps them in a TokenStore, MemoryStore or
+// FileStore or your own, and refreshes them.
+//
+//	app := &b24pull.Application{ClientID: "app.1", ClientSecret: secret}
+//	tokens, err := b24pull.NewTokens(app, store)
+//	client, err := b24pull.New(b24pull.OAuth(token.Portal, tokens.Source(token.MemberID)))
+//
+// A token first arrives in one of two ways. A portal that installs the application, or
+// whose user opens it, posts a form or the event ONAPPINSTALL: ParseCallback reads it
+// and Tokens.Handle keeps its token, as it deletes that of a portal which posts
+// ONAPPUNINSTALL. Or a user's browser is sent to Application.AuthCodeURL and comes back
+// with a code, for ParseRedirect, Application.Exchange and Tokens.Put.
+//
+// A token is refreshed when a portal has refused it as expired, never on a schedule:
+// once for all goroutines that wait for it, for those that come later with the old one,
+// and for all processes with the same store. The new token is in the store before it is
+// used. A process that is killed after that loses nothing. Killed while the
+// authorization server answers it loses the token, since the old refresh token is dead
+// by then: the next refresh is ErrInvalidGrant, and a user has to open or authorize the
+// application again. Tokens.Wait helps to end a process in order. ErrInvalidGrant and
+// ErrPaymentRequired are final: the refresh token is not sent again until the process
+// is restarted.
+//
+// Any other oauth2.TokenSource works too, but it cannot be told that a token was
+// refused: it refreshes by the clock, a token that the portal has withdrawn before its
+// time stays in use until then, and its refresh has no context. One that is a
+// TokenRefresher can be told.
 //
 // # Errors
 //
 // A refusal of the portal is an *APIError, a refusal of the authorization server a
 // *TokenError; compare both with errors.Is to ErrExpiredToken and its like. A config
 // that cannot be used is ErrInvalidConfig. A cancelled context is context.Canceled,
-// and a call that took too long context.DeadlineExceeded. Calls are not repeated,
-// except once with a new token. Redirects are not followed.
+// and a call that took too long context.DeadlineExceeded.
+//
+// # Repeats and limits
+//
+// What follows an error depends on its Class, which ClassOf tells:
+//
+//	class        met by                                    the call is repeated
+//	expired      the code expired_token                    once, with a new token
+//	throttled    QUERY_LIMIT_EXCEEDED, or any other 429    after a pause
+//	paused       OPERATION_TIME_LIMIT                      at operating_reset_at
+//	not sent     a connection that did not come about      after a pause
+//	unavailable  HTTP 500 and above, broken connections    reads only, after a pause
+//	final        everything else                           no
+//
+// The codes that are not final:
+//
+//	expired_token            expired
+//	QUERY_LIMIT_EXCEEDED     throttled
+//	OPERATION_TIME_LIMIT     paused
+//	INTERNAL_SERVER_ERROR    unavailable
+//	ERROR_UNEXPECTED_ANSWER  unavailable
+//
+// SERVER_ERROR, OVERLOAD_LIMIT and PORTAL_DELETED are final although they come with a
+// status above 499: waiting does not help. Reads are the methods that get and list,
+// pull.watch.extend, and what is called with Read; others, like
+// pull.application.event.add, may have had their effect when a connection breaks, and are
+// repeated then only with Retry.Effects. WithRetry has the number of attempts and the
+// pauses.
+//
+// Each request waits for a Limiter, a bucket like the portal's own; clients of one
+// portal should share one. WithTimeout bounds each request. What bounds the whole call is
+// the context: nothing waits if its deadline would be reached before.
+//
+// # Portals that move
+//
+// A portal with a new address answers 302. The call is repeated there, the client stays
+// there, and WithMoved tells. Only a move to https is followed, and a token goes nowhere
+// but to the portal's address and to where the portal itself says it has moved. All other
+// redirects are errors.
+//
+// # Values from PHP
+//
+// Int, Bool, Map and List are for the fields of your own structs: PHP writes 5 as "5",
+// true as "Y", and an empty object as [].
 //
 // # Secrets
 //
-// The webhook's code, tokens, channel ids, signatures and the jwt are in no error
-// and no printed Client, Auth or Config. See Secret for the few ways around that.
+// The webhook's code, tokens, the client_secret, channel ids, signatures and the jwt are
+// in no error and no printed Client, Auth, Token or Config. See Secret for the few ways
+// around that.
 package b24pull

@@ -42,20 +42,22 @@ func (p *place) move(from, to *url.URL) {
 func portalOf(base *url.URL) string { return base.Scheme + "://" + base.Host }
 
 // elsewhere reads where the portal has moved to: the host that a 302 names. The path
-// stays ours. Only another host over https is a move, since the call's secret goes
-// there; any other redirect is an error.
+// stays ours. Only another host's REST over https is a move, since the call's secret
+// goes there; any other redirect, like one to a login page, is an error.
 func (a answer) elsewhere(base *url.URL) (next *url.URL, has bool, err error) {
 	if a.status != http.StatusFound {
 		return nil, false, nil
 	}
 	to, err := base.Parse(a.location)
 	switch {
-	case err != nil || a.location == "" || to.Host == "" || to.Opaque != "" || to.User != nil:
+	case err != nil || a.location == "" || to.Hostname() == "" || to.Opaque != "" || to.User != nil:
 		return nil, false, a.fail("the portal answered with a redirect to what is no address")
 	case strings.EqualFold(to.Host, base.Host):
 		return nil, false, a.fail("the portal answered with a redirect to itself")
 	case to.Scheme != "https":
 		return nil, false, a.fail("the portal answered with a redirect that is not to https; it is not followed")
+	case to.Path != "" && to.Path != "/" && !strings.HasPrefix(to.Path, "/rest/"):
+		return nil, false, a.fail("the portal answered with a redirect to what is no REST address; it is not followed")
 	}
 	moved := *base
 	moved.Scheme, moved.Host = to.Scheme, strings.ToLower(to.Host)

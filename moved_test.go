@@ -1,0 +1,169 @@
+package b24pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// movable are portals by host: each answers a result or a redirect.
+type movable struct {
+	mu   sync.Mutex
+	to   map[string]string // Location by host; "" answers
+	seen []string
+}
+
+func (m *movable) client() *http.Client {
+	return &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.seen = append(m.seen, r.Method+" "+r.URL.String()+" "+string(body))
+		if location, moved := m.to[r.URL.Host]; moved {
+			resp := jsonResponse(r, 302, "")
+			resp.Header.Set("Location", location)
+			return resp, nil
+		}
+		return jsonResponse(r, 200, `{"result":true}`), nil
+	})}
+}
+
+func TestMoved(t *testing.T) {
+	const secret = mark + "-token"
+	for name, location := range map[string]string{
+		"the method":         "https://new.example/rest/pull.application.event.add",
+		"with a query":       "https://new.example/rest/pull.application.event.add?auth=" + mark,
+		"the portal":         "https://NEW.example",
+		"without the scheme": "//new.example/",
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := &movable{to: map[string]string{"portal.example": location}}
+			var told []string
+			c := mustNew(t, OAuth("portal.example", static(secret)), WithHTTPClient(m.client()), WithMoved(func(from, to string) { told = append(told, from+" "+to) }))
+			for range 2 {
+				if err := event(context.Background(), c); err != nil {
+					t.Fatal(err)
+				}
+			}
+			body := `{"COMMAND":"test","PARAMS":{},"auth":"` + secret + `"}`
+			want := []string{"POST https://portal.example/rest/pull.application.event.add " + body,
+				"POST https://new.example/rest/pull.application.event.add " + body, "POST https://new.example/rest/pull.application.event.add " + body}
+			if !slices.Equal(m.seen, want) {
+				t.Errorf("seen\n%s", strings.Join(m.seen, "\n"))
+			}
+			if !slices.Equal(told, []string{"https://portal.example https://new.example"}) || c.Portal() != "https://new.example" {
+				t.Errorf("told %q, the portal is %s", told, c.Portal())
+			}
+		})
+	}
+}
+
+func TestMovedWebhook(t *testing.T) {
+	m := &movable{to: map[string]string{"portal.example": "https://new.example/rest/", "new.example": "https://newer.example/"}}
+	c := mustNew(t, Webhook("https://portal.example/rest/1/"+hookCode+"/"), WithHTTPClient(m.client()))
+	if err := event(context.Background(), c); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.seen) != 3 || !strings.HasPrefix(m.seen[2], "POST https://newer.example/rest/1/"+hookCode+"/pull.application.event.add ") {
+		t.Errorf("seen %q", m.seen)
+	}
+}
+
+// TestMovedNowhere: what is no move is refused, and neither printed nor called.
+func TestMovedNowhere(t *testing.T) {
+	for name, location := range map[string]string{
+		"http":          "http://new.example/?" + mark,
+		"itself":        "https://portal.example/?" + mark,
+		"itself, path":  "/rest/other?" + mark,
+		"itself, http":  "http://portal.example/" + mark,
+		"a login page":  "https://login.example/sso?" + mark,
+		"ftp":           "ftp://new.example/" + mark,
+		"a user":        "https://" + mark + "@new.example/",
+		"no host":       "https:///" + mark,
+		"opaque":        "https:" + mark,
+		"no address":    "%zz" + mark,
+		"nothing":       "",
+		"only a query":  "?" + mark,
+		"no real host":  "https://:443/" + mark,
+		"control codes": "https://new.example\x01/" + mark,
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := &movable{to: map[string]string{"portal.example": location}}
+			c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(from, to string) { t.Errorf("moved to %s", to) }))
+			err := event(context.Background(), c)
+			t.Log(err)
+			checkError(t, err)
+			var refused *APIError
+			if !errors.As(err, &refused) || refused.Status != 302 || len(m.seen) != 1 || c.Portal() != "https://portal.example" {
+				t.Errorf("got %v; %d calls, the portal is %s", err, len(m.seen), c.Portal())
+			}
+		})
+	}
+}
+
+// TestMovedRoundAndRound: redirects that lead on and on end, and are not remembered.
+func TestMovedRoundAndRound(t *testing.T) {
+	m := &movable{to: map[string]string{"portal.example": "https://a.example/", "a.example": "https://b.example/", "b.example": "https://portal.example/"}}
+	c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()))
+	if err := event(context.Background(), c); err == nil || !strings.Contains(err.Error(), "one redirect after another") || len(m.seen) != maxMoves+1 {
+		t.Errorf("got %v after %d calls", err, len(m.seen))
+	}
+	if c.Portal() != "https://portal.example" {
+		t.Errorf("the portal is %s", c.Portal())
+	}
+}
+
+// TestMovedToNoPortal: a place that does not answer as a portal is not remembered.
+func TestMovedToNoPortal(t *testing.T) {
+	for _, body := range []string{"<html>", `{"error":"expired_token"}`} {
+		s := &script{answers: []func(*http.Request) (*http.Response, error){
+			func(r *http.Request) (*http.Response, error) {
+				resp := jsonResponse(r, 302, "")
+				resp.Header.Set("Location", "https://new.example/")
+				return resp, nil
+			}, says(404, body)}}
+		c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(s.client()))
+		err := event(context.Background(), c)
+		want := "https://portal.example"
+		if errors.Is(err, ErrExpiredToken) {
+			want = "https://new.example"
+		}
+		if err == nil || c.Portal() != want {
+			t.Errorf("%v, the portal is %s", err, c.Portal())
+		}
+	}
+}
+
+// TestMovedOnce: many calls find the portal gone at once, and one tells.
+func TestMovedOnce(t *testing.T) {
+	m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
+	var mu sync.Mutex
+	told := 0
+	c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(string, string) {
+		mu.Lock()
+		told++
+		mu.Unlock()
+	}))
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if err := event(context.Background(), c); err != nil {
+				t.Error(err)
+			}
+			_ = fmt.Sprint(c, c.Portal())
+		})
+	}
+	wg.Wait()
+	if told != 1 {
+		t.Errorf("told %d times", told)
+	}
+}

@@ -1,0 +1,332 @@
+package b24pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// classes are the documented codes, the status they come with, and what a call does then.
+var classes = []struct {
+	code   string
+	status int
+	class  Class
+}{
+	{"SERVER_ERROR", 500, Final}, {"SERVER_ERROR", 200, Final}, {"WRONG_AUTH_TYPE", 403, Final}, {"USER_ID_ACCESS_ERROR", 400, Final},
+	{"MODULE_ID_ERROR", 400, Final}, {"COMMAND_ERROR", 400, Final}, {"PARAMS_ERROR", 400, Final}, {"ACCESS_ERROR", 403, Final},
+	{"TEXT_ERROR", 400, Final}, {"EMPTY_APP_NAME", 400, Final}, {"INVALID_FORMAT", 400, Final}, {"expired_token", 401, Expired},
+	{"NO_AUTH_FOUND", 401, Final}, {"insufficient_scope", 403, Final}, {"INVALID_CREDENTIALS", 403, Final}, {"ACCESS_DENIED", 403, Final},
+	{"user_access_error", 403, Final}, {"QUERY_LIMIT_EXCEEDED", 503, Throttled}, {"OPERATION_TIME_LIMIT", 429, Paused},
+	{"OVERLOAD_LIMIT", 503, Final}, {"INTERNAL_SERVER_ERROR", 500, Unavailable}, {"ERROR_UNEXPECTED_ANSWER", 500, Unavailable},
+	{"PORTAL_DELETED", 500, Final}, {"INVALID_REQUEST", 400, Final}, {"ERROR_BATCH_METHOD_NOT_ALLOWED", 405, Final},
+	{"invalid_client", 401, Final}, {"invalid_grant", 400, Final}, {"invalid_scope", 403, Final}, {"PAYMENT_REQUIRED", 402, Final},
+	{"NEVER_SEEN", 400, Final}, {"NEVER_SEEN", 502, Unavailable}, {"", 502, Unavailable}, {"", 429, Throttled}, {"", 404, Final}, {"", 200, Final},
+}
+
+// script answers one call after the other; the last answer stays. It tells when calls came.
+type script struct {
+	answers []func(*http.Request) (*http.Response, error)
+	came    []time.Duration
+	start   time.Time
+}
+
+func (s *script) client() *http.Client {
+	s.start = time.Now()
+	return &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		s.came = append(s.came, time.Since(s.start))
+		answer := s.answers[min(len(s.came), len(s.answers))-1]
+		io.Copy(io.Discard, r.Body)
+		return answer(r)
+	})}
+}
+
+func says(status int, body string) func(*http.Request) (*http.Response, error) {
+	return func(r *http.Request) (*http.Response, error) { return jsonResponse(r, status, body), nil }
+}
+
+func fails(err error) func(*http.Request) (*http.Response, error) {
+	return func(*http.Request) (*http.Response, error) { return nil, err }
+}
+
+var good = says(200, `{"result":true}`)
+
+// retrying calls the script's portal with repeats.
+func (s *script) retrying(t *testing.T, opts ...Option) *Client {
+	t.Helper()
+	return mustNew(t, OAuth("portal.example", static(accessToken)), append([]Option{WithHTTPClient(s.client()), WithRetry(Retry{})}, opts...)...)
+}
+
+func event(ctx context.Context, c *Client) error {
+	return c.AddApplicationEvent(ctx, ApplicationEvent{Command: "test"})
+}
+
+// TestClasses plays every documented code, once, to a read and to a call with an effect.
+func TestClasses(t *testing.T) {
+	tested := map[string]bool{}
+	for _, tt := range classes {
+		tested[strings.ToLower(tt.code)] = true
+		t.Run(fmt.Sprintf("%s %d", tt.code, tt.status), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				body := "<html>"
+				if tt.code != "" {
+					body = fmt.Sprintf(`{"error":%q,"time":{"finish":1000.5,"operating_reset_at":1100}}`, tt.code)
+				}
+				read := &script{answers: []func(*http.Request) (*http.Response, error){says(tt.status, body), good}}
+				_, err := read.retrying(t).Call(t.Context(), "some.get", nil, nil, Read())
+				effect := &script{answers: read.answers}
+				effectErr := event(t.Context(), effect.retrying(t))
+				again := tt.class == Throttled || tt.class == Paused
+				if got := err == nil; got != (again || tt.class == Unavailable) {
+					t.Errorf("a read: %v", err)
+				}
+				if got := effectErr == nil; got != again {
+					t.Errorf("an event: %v", effectErr)
+				}
+				if effectErr != nil && ClassOf(effectErr) != tt.class {
+					t.Errorf("class %v, want %v", ClassOf(effectErr), tt.class)
+				}
+				if tt.class == Paused && read.came[1] != 100500*time.Millisecond {
+					t.Errorf("again after %v", read.came[1])
+				}
+			})
+		})
+	}
+	for code := range codes {
+		if !tested[code] {
+			t.Errorf("%s is not tested", code)
+		}
+	}
+}
+
+// TestDocumentedClasses compares the table of the documentation.
+func TestDocumentedClasses(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := map[string]string{}
+	for line := range strings.Lines(string(doc)) {
+		if fields := strings.Fields(strings.TrimPrefix(line, "//")); len(fields) >= 2 && codes[strings.ToLower(fields[0])] != nil {
+			written[strings.ToLower(fields[0])] = strings.Join(fields[1:], " ")
+		}
+	}
+	for code, sentinel := range codes {
+		if sentinel.class != Final && written[code] != sentinel.class.String() {
+			t.Errorf("%s: %q in the table, is %v", sentinel.code, written[code], sentinel.class)
+		}
+		if sentinel.class == Final && written[code] != "" {
+			t.Errorf("%s stands in the table and is final", sentinel.code)
+		}
+	}
+	for class, want := range map[Class]string{Final: "final", Unavailable: "unavailable", -1: "Class(-1)", 9: "Class(9)"} {
+		if class.String() != want {
+			t.Errorf("%d is %v", int(class), class)
+		}
+	}
+}
+
+func TestNetworkErrors(t *testing.T) {
+	dial := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("refused")}
+	read := &net.OpError{Op: "read", Net: "tcp", Err: errors.New("reset")}
+	tests := []struct {
+		name        string
+		err         error
+		class       Class
+		event, told bool // whether an event is repeated; and with Effects
+	}{
+		{"dial", dial, NotSent, true, true},
+		{"wrapped dial", fmt.Errorf("proxy: %w", dial), NotSent, true, true},
+		{"read", read, Unavailable, false, true},
+		{"EOF", io.ErrUnexpectedEOF, Unavailable, false, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				once := func(opts ...Option) (error, int) {
+					s := &script{answers: []func(*http.Request) (*http.Response, error){fails(tt.err), good}}
+					return event(t.Context(), s.retrying(t, opts...)), len(s.came)
+				}
+				err, calls := once()
+				if (err == nil) != tt.event || err != nil && (calls != 1 || ClassOf(err) != tt.class) {
+					t.Errorf("an event: %v, %d calls", err, calls)
+				}
+				if err, calls := once(WithRetry(Retry{Effects: true})); (err == nil) != tt.told || calls != 2 {
+					t.Errorf("with Effects: %v, %d calls", err, calls)
+				}
+				s := &script{answers: []func(*http.Request) (*http.Response, error){fails(tt.err), good}}
+				if _, err := s.retrying(t).ExtendWatch(t.Context(), "a"); len(s.came) != 2 {
+					t.Errorf("a read: %v, %d calls", err, len(s.came))
+				}
+			})
+		})
+	}
+}
+
+// TestPauses: the pauses double up to Max, and are no more than a fifth longer.
+func TestPauses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{answers: []func(*http.Request) (*http.Response, error){says(503, `{"error":"QUERY_LIMIT_EXCEEDED"}`)}}
+		c := s.retrying(t, WithRetry(Retry{Attempts: 6, Max: 5 * time.Second}), WithLimiter(nil))
+		if err := event(t.Context(), c); !errors.Is(err, ErrQueryLimit) {
+			t.Errorf("got %v", err)
+		}
+		want := []time.Duration{1, 2, 4, 5, 5}
+		if len(s.came) != len(want)+1 {
+			t.Fatalf("%d calls", len(s.came))
+		}
+		for i, w := range want {
+			w *= time.Second
+			if got := s.came[i+1] - s.came[i]; got < w || got > w+w/5 {
+				t.Errorf("pause %d is %v", i, got)
+			}
+		}
+		fallback := &script{answers: s.answers}
+		event(t.Context(), fallback.retrying(t))
+		if len(fallback.came) != 4 {
+			t.Errorf("%d attempts, want 4", len(fallback.came))
+		}
+	})
+}
+
+// TestNoWaitOutlastsTheContext: neither a pause, nor that of a method, nor the limiter's.
+func TestNoWaitOutlastsTheContext(t *testing.T) {
+	reset := func(at string) func(*http.Request) (*http.Response, error) {
+		return says(429, `{"error":"OPERATION_TIME_LIMIT","time":{"date_finish":"2026-01-01T00:00:00+00:00","operating_reset_at":`+at+`}}`)
+	}
+	tests := []struct {
+		name   string
+		answer func(*http.Request) (*http.Response, error)
+		limit  *Limiter
+		is     error
+	}{
+		{"a pause", says(503, `{"error":"QUERY_LIMIT_EXCEEDED"}`), nil, ErrQueryLimit},
+		{"a method's", reset("1767225660"), nil, ErrOperationTimeLimit},
+		{"the limiter's", good, NewLimiter(1, 0.5), context.DeadlineExceeded},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				limiter := tt.limit
+				if limiter != nil {
+					limiter = NewLimiter(1, 0.5)
+				}
+				s := &script{answers: []func(*http.Request) (*http.Response, error){tt.answer}}
+				c := s.retrying(t, WithLimiter(limiter))
+				if limiter != nil {
+					if err := event(t.Context(), c); err != nil {
+						t.Fatal(err)
+					}
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				start, calls := time.Now(), len(s.came)
+				if err := event(ctx, c); !errors.Is(err, tt.is) || time.Since(start) != 0 || calls > 1 {
+					t.Errorf("got %v after %v", err, time.Since(start))
+				}
+				ctx, cancel = context.WithCancel(t.Context())
+				time.AfterFunc(500*time.Millisecond, cancel)
+				if err := event(ctx, c); !errors.Is(err, context.Canceled) || time.Since(start) != 500*time.Millisecond {
+					t.Errorf("cancelled: got %v after %v", err, time.Since(start))
+				}
+			})
+		})
+	}
+	t.Run("no time to wait for", func(t *testing.T) {
+		for _, answer := range []func(*http.Request) (*http.Response, error){reset("0"), reset("9000000000"), says(429, `{"error":"OPERATION_TIME_LIMIT"}`)} {
+			s := &script{answers: []func(*http.Request) (*http.Response, error){answer}}
+			if err := event(context.Background(), s.retrying(t)); !errors.Is(err, ErrOperationTimeLimit) || len(s.came) != 1 {
+				t.Errorf("got %v after %d calls", err, len(s.came))
+			}
+		}
+	})
+}
+
+// TestTimeoutIsOfOneAttempt: what bounds the whole are the attempts.
+func TestTimeoutIsOfOneAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}
+		s := &script{answers: []func(*http.Request) (*http.Response, error){hang, hang, good}}
+		c := s.retrying(t, WithTimeout(10*time.Second))
+		_, err := c.Call(t.Context(), "some.get", nil, nil, Read())
+		if took := time.Since(s.start); err != nil || took < 23*time.Second || took > 24*time.Second {
+			t.Errorf("%v after %v", err, took)
+		}
+		s = &script{answers: s.answers}
+		if err := event(t.Context(), s.retrying(t)); !errors.Is(err, context.DeadlineExceeded) || ClassOf(err) != Unavailable || len(s.came) != 1 {
+			t.Errorf("an event: %v", err)
+		}
+	})
+}
+
+// TestLimiter: what two clients send through one bucket.
+func TestLimiter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{answers: []func(*http.Request) (*http.Response, error){good}}
+		shared := NewLimiter(DefaultLimitBurst, DefaultLimitRate)
+		clients := []*Client{s.retrying(t, WithLimiter(shared)), s.retrying(t, WithLimiter(shared))}
+		for i := range 60 {
+			if err := event(t.Context(), clients[i%2]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, at := range s.came {
+			if want := time.Duration(max(0, i-49)) * 500 * time.Millisecond; at != want {
+				t.Errorf("call %d came at %v, want %v", i, at, want)
+			}
+		}
+		own := &script{answers: s.answers}
+		c := own.retrying(t)
+		for range 52 {
+			if err := event(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !slices.Equal(own.came[49:], []time.Duration{0, 500 * time.Millisecond, time.Second}) {
+			t.Errorf("a client's own: %v", own.came[49:])
+		}
+	})
+	for _, bad := range []func(){func() { NewLimiter(0, 1) }, func() { NewLimiter(1, 0) }} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			bad()
+		}()
+	}
+}
+
+// TestLimiterLearns: others call the portal too, its bucket is full before ours.
+func TestLimiterLearns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{answers: []func(*http.Request) (*http.Response, error){says(503, `{"error":"QUERY_LIMIT_EXCEEDED"}`), good}}
+		c := s.retrying(t, WithRetry(Retry{Attempts: 1}))
+		for range 3 {
+			event(t.Context(), c)
+		}
+		if !slices.Equal(s.came, []time.Duration{0, 500 * time.Millisecond, time.Second}) {
+			t.Errorf("calls at %v", s.came)
+		}
+	})
+}
+
+func TestBadRetry(t *testing.T) {
+	for _, r := range []Retry{{Attempts: -1}, {Min: -1}, {Max: -1}} {
+		if _, err := New(Webhook("https://portal.example/rest/1/hookcode/"), WithRetry(r)); err == nil {
+			t.Errorf("%+v was taken", r)
+		}
+	}
+}

@@ -25,7 +25,7 @@ type refresher struct {
 func (r *refresher) Token() (*oauth2.Token, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return &oauth2.Token{AccessToken: r.tokens[0], RefreshToken: "refresh-" + r.tokens[0]}, nil
+	return &oauth2.Token{AccessToken: mark + r.tokens[0], RefreshToken: mark + "refresh-" + r.tokens[0]}, nil
 }
 
 func (r *refresher) Refresh(_ context.Context, refused *oauth2.Token) (*oauth2.Token, error) {
@@ -34,11 +34,11 @@ func (r *refresher) Refresh(_ context.Context, refused *oauth2.Token) (*oauth2.T
 	if r.err != nil {
 		return nil, r.err
 	}
-	if refused.AccessToken == r.tokens[0] && len(r.tokens) > 1 {
+	if refused.AccessToken == mark+r.tokens[0] && len(r.tokens) > 1 {
 		r.tokens = r.tokens[1:]
 		r.refreshed++
 	}
-	return &oauth2.Token{AccessToken: r.tokens[0]}, nil
+	return &oauth2.Token{AccessToken: mark + r.tokens[0]}, nil
 }
 
 type sourceFunc func() (*oauth2.Token, error)
@@ -47,12 +47,12 @@ func (f sourceFunc) Token() (*oauth2.Token, error) { return f() }
 
 func TestWebhookAddress(t *testing.T) {
 	good := map[string]string{
-		"https://portal.example/rest/1/hookcode/":      "https://portal.example",
-		"https://portal.example/rest/1/hookcode":       "https://portal.example",
-		"https://Portal.Example:8443/rest/12/hookCODE": "https://portal.example:8443",
-		"http://127.0.0.1:80/rest/1/hookcode/":         "http://127.0.0.1:80",
-		"http://localhost/rest/1/hookcode/":            "http://localhost",
-		"http://[::1]/rest/1/hookcode/":                "http://[::1]",
+		"https://portal.example/rest/1/s3cr3thookcode/":      "https://portal.example",
+		"https://portal.example/rest/1/s3cr3thookcode":       "https://portal.example",
+		"https://Portal.Example:8443/rest/12/s3cr3thookCODE": "https://portal.example:8443",
+		"http://127.0.0.1:80/rest/1/s3cr3thookcode/":         "http://127.0.0.1:80",
+		"http://localhost/rest/1/s3cr3thookcode/":            "http://localhost",
+		"http://[::1]/rest/1/s3cr3thookcode/":                "http://[::1]",
 	}
 	for address, portal := range good {
 		if c, err := New(Webhook(address)); err != nil || c.Portal() != portal {
@@ -60,15 +60,15 @@ func TestWebhookAddress(t *testing.T) {
 		}
 	}
 	bad := []string{
-		"", "hookcode", "portal.example/rest/1/hookcode/", "//portal.example/rest/1/hookcode/",
-		"http://portal.example/rest/1/hookcode/", "http://127.0.0.1.example/rest/1/hookcode/", "ftp://portal.example/rest/1/hookcode/",
-		"https:///rest/1/hookcode/", "https://:443/rest/1/hookcode/", "https:hookcode", "https://portal.example:x/rest/1/hookcode/",
-		"https://portal.example/", "https://portal.example/rest/hookcode/", "https://portal.example/rest/x/hookcode/",
-		"https://portal.example/rest/1/hookcode/profile.json", "https://portal.example/rest/1/hookcode//",
-		"https://portal.example/rest/1/hookcode%2F..", "https://portal.example/rest/1/../hookcode/", "https://portal.example/rest/1//",
-		"https://portal.example/rest/1/hookcode/?", "https://portal.example/rest/1/hookcode/?a=b", "https://portal.example/rest/1/hookcode/#a",
-		"https://user:hookcode@portal.example/rest/1/hookcode/", "https://portal.example/rest/1/hookcode/\n", "https://portal.example/rest/1/hook code/",
-		"https://portal.example/rest/1/hookcode%zz/",
+		"", "s3cr3thookcode", "portal.example/rest/1/s3cr3thookcode/", "//portal.example/rest/1/s3cr3thookcode/",
+		"http://portal.example/rest/1/s3cr3thookcode/", "http://127.0.0.1.example/rest/1/s3cr3thookcode/", "ftp://portal.example/rest/1/s3cr3thookcode/",
+		"https:///rest/1/s3cr3thookcode/", "https://:443/rest/1/s3cr3thookcode/", "https:s3cr3thookcode", "https://portal.example:x/rest/1/s3cr3thookcode/",
+		"https://portal.example/", "https://portal.example/rest/s3cr3thookcode/", "https://portal.example/rest/x/s3cr3thookcode/",
+		"https://portal.example/rest/1/s3cr3thookcode/profile.json", "https://portal.example/rest/1/s3cr3thookcode//",
+		"https://portal.example/rest/1/s3cr3thookcode%2F..", "https://portal.example/rest/1/../s3cr3thookcode/", "https://portal.example/rest/1//",
+		"https://portal.example/rest/1/s3cr3thookcode/?", "https://portal.example/rest/1/s3cr3thookcode/?a=b", "https://portal.example/rest/1/s3cr3thookcode/#a",
+		"https://user:s3cr3thookcode@portal.example/rest/1/s3cr3thookcode/", "https://portal.example/rest/1/s3cr3thookcode/\n", "https://portal.example/rest/1/s3cr3thook code/",
+		"https://portal.example/rest/1/s3cr3thookcode%zz/",
 	}
 	for _, address := range bad {
 		c, err := New(Webhook(address))
@@ -76,7 +76,7 @@ func TestWebhookAddress(t *testing.T) {
 			t.Errorf("%q was taken", address)
 			continue
 		}
-		if text := err.Error() + Webhook(address).(*webhookAuth).String(); strings.Contains(text, "hookcode") || strings.Contains(text, "hook code") {
+		if text := err.Error() + Webhook(address).(*webhookAuth).String(); strings.Contains(text, mark) || strings.Contains(text, "s3cr3thook code") {
 			t.Errorf("%q: the error tells the code: %v", address, err)
 		}
 		if !strings.Contains(err.Error(), "b24pull: webhook: ") {
@@ -102,8 +102,8 @@ func TestOAuthAddress(t *testing.T) {
 	}
 	bad := []string{
 		"", "https://", "http://portal.example", "http://127.0.0.1", "http://localhost", "ws://portal.example", "HTTP://portal.example",
-		"https://portal.example/rest/1/hookcode/", "https://portal.example/?auth=hookcode", "https://hookcode@portal.example", "hookcode@portal.example",
-		"https://portal.example/#hookcode", "https://portal.example/%68ookcode",
+		"https://portal.example/rest/1/s3cr3thookcode/", "https://portal.example/?auth=s3cr3thookcode", "https://s3cr3thookcode@portal.example", "s3cr3thookcode@portal.example",
+		"https://portal.example/#s3cr3thookcode", "https://portal.example/s3cr3t%68ookcode",
 	}
 	for _, address := range bad {
 		c, err := New(OAuth(address, static("t")))
@@ -111,7 +111,7 @@ func TestOAuthAddress(t *testing.T) {
 			t.Errorf("%q was taken", address)
 			continue
 		}
-		if strings.Contains(err.Error(), "hookcode") {
+		if strings.Contains(err.Error(), "s3cr3thookcode") {
 			t.Errorf("%q: the error repeats the address: %v", address, err)
 		}
 	}
@@ -130,9 +130,10 @@ func tokenPortal(t *testing.T, good string, status int, refusal string) (*httpte
 			t.Error(err)
 		}
 		mu.Lock()
-		seen = append(seen, body.Auth)
+		token := strings.TrimPrefix(body.Auth, mark)
+		seen = append(seen, token)
 		mu.Unlock()
-		if body.Auth != good {
+		if token != good {
 			reply(status, refusal)(w, r)
 			return
 		}
@@ -156,7 +157,7 @@ func TestRefusedToken(t *testing.T) {
 		{"refreshed once, error in HTTP 200", &refresher{tokens: []string{"old", "good"}}, 200, expired, nil, []string{"old", "good"}},
 		{"the new one is refused as well", &refresher{tokens: []string{"old", "older", "good"}}, 401, expired, ErrExpiredToken, []string{"old", "older"}},
 		{"the same one again", &refresher{tokens: []string{"old"}}, 401, expired, ErrExpiredToken, []string{"old"}},
-		{"no refresher", static("old"), 401, expired, ErrExpiredToken, []string{"old"}},
+		{"no refresher", static(mark + "old"), 401, expired, ErrExpiredToken, []string{"old"}},
 		{"refresh fails", &refresher{tokens: []string{"old"}, err: broken}, 401, expired, broken, []string{"old"}},
 		{"another error", &refresher{tokens: []string{"old", "good"}}, 401, `{"error":"NO_AUTH_FOUND"}`, ErrNoAuth, []string{"old"}},
 	}
@@ -164,6 +165,7 @@ func TestRefusedToken(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			srv, seen := tokenPortal(t, "good", tt.status, tt.refusal)
 			cfg, err := oauthClient(t, srv, tt.source).GetApplicationConfig(context.Background(), true)
+			t.Log(err)
 			if !errors.Is(err, tt.want) || (cfg == nil) != (tt.want != nil) {
 				t.Errorf("got %v, %v; want %v", cfg, err, tt.want)
 			}

@@ -55,7 +55,7 @@ func reply(status int, body string) http.HandlerFunc {
 
 func webhookClient(t testing.TB, srv *httptest.Server, opts ...Option) *Client {
 	t.Helper()
-	return mustNew(t, Webhook(srv.URL+"/rest/1/hookcode/"), append([]Option{WithHTTPClient(srv.Client())}, opts...)...)
+	return mustNew(t, Webhook(srv.URL+"/rest/1/s3cr3thookcode/"), append([]Option{WithHTTPClient(srv.Client())}, opts...)...)
 }
 
 func oauthClient(t testing.TB, srv *httptest.Server, ts oauth2.TokenSource, opts ...Option) *Client {
@@ -113,19 +113,19 @@ func TestRequests(t *testing.T) {
 		body   map[string]any
 	}{
 		{"application config, cached", true, appConfig(true), config, "/rest/pull.application.config.get",
-			map[string]any{"CACHE": "Y", "auth": "the-token"}},
+			map[string]any{"CACHE": "Y", "auth": "s3cr3t-token"}},
 		{"application config, anew", true, appConfig(false), config, "/rest/pull.application.config.get",
-			map[string]any{"CACHE": "N", "auth": "the-token"}},
-		{"user config", false, userConfig, config, "/rest/1/hookcode/pull.config.get",
+			map[string]any{"CACHE": "N", "auth": "s3cr3t-token"}},
+		{"user config", false, userConfig, config, "/rest/1/s3cr3thookcode/pull.config.get",
 			map[string]any{"CACHE": "N"}},
 		{"event to everybody", true, event(ApplicationEvent{Command: "order.changed"}), `{"result":true}`, "/rest/pull.application.event.add",
-			map[string]any{"COMMAND": "order.changed", "PARAMS": map[string]any{}, "auth": "the-token"}},
+			map[string]any{"COMMAND": "order.changed", "PARAMS": map[string]any{}, "auth": "s3cr3t-token"}},
 		{"event to users", true, event(ApplicationEvent{Command: "a|b:c", Module: "my.module", UserIDs: []int64{1, 577},
 			Params: struct {
 				ID int `json:"id"`
 			}{7}}), `{"result":true}`, "/rest/pull.application.event.add",
 			map[string]any{"COMMAND": "a|b:c", "MODULE_ID": "my.module", "USER_ID": []any{1.0, 577.0},
-				"PARAMS": map[string]any{"id": 7.0}, "auth": "the-token"}},
+				"PARAMS": map[string]any{"id": 7.0}, "auth": "s3cr3t-token"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestRequests(t *testing.T) {
 			srv := portal(t, recorder(t, tt.answer, &got))
 			c := webhookClient(t, srv)
 			if tt.oauth {
-				c = oauthClient(t, srv, static("the-token"))
+				c = oauthClient(t, srv, static("s3cr3t-token"))
 			}
 			if err := tt.call(c); err != nil {
 				t.Fatal(err)
@@ -148,7 +148,7 @@ func TestRequests(t *testing.T) {
 
 func TestEventRefusedWithoutACall(t *testing.T) {
 	srv := portal(t, func(http.ResponseWriter, *http.Request) { t.Error("the portal was called") })
-	c := oauthClient(t, srv, static("the-token"))
+	c := oauthClient(t, srv, static("s3cr3t-token"))
 	tests := []struct {
 		name  string
 		event ApplicationEvent
@@ -177,7 +177,7 @@ func TestEventRefusedWithoutACall(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	ok := Webhook("https://portal.example/rest/1/hookcode/")
+	ok := Webhook("https://portal.example/rest/1/s3cr3thookcode/")
 	tests := []struct {
 		name string
 		auth Auth
@@ -224,7 +224,7 @@ func TestHTTPClientIsNeverModified(t *testing.T) {
 		t.Error("HTTPClient is not the client given")
 	}
 	bare := &http.Client{}
-	mustNew(t, Webhook(srv.URL+"/rest/1/hookcode/"), WithHTTPClient(bare))
+	mustNew(t, Webhook(srv.URL+"/rest/1/s3cr3thookcode/"), WithHTTPClient(bare))
 	if bare.Transport != nil {
 		t.Errorf("a transport was set: %v", bare.Transport)
 	}
@@ -233,7 +233,7 @@ func TestHTTPClientIsNeverModified(t *testing.T) {
 func TestDefaultHTTPClient(t *testing.T) {
 	srv := httptest.NewServer(reply(200, `{"result":`+minimalConfig+`}`))
 	defer srv.Close()
-	c := mustNew(t, Webhook(srv.URL+"/rest/1/hookcode"), WithUserAgent("mine/1"))
+	c := mustNew(t, Webhook(srv.URL+"/rest/1/s3cr3thookcode"), WithUserAgent("mine/1"))
 	defer c.HTTPClient().CloseIdleConnections()
 	if c.Portal() != srv.URL {
 		t.Errorf("Portal is %q, want %q", c.Portal(), srv.URL)
@@ -252,7 +252,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 			calls := 0
 			srv := portal(t, func(w http.ResponseWriter, r *http.Request) {
 				calls++
-				w.Header().Set("Location", "/rest/1/hookcode/pull.config.get?moved")
+				w.Header().Set("Location", "/rest/1/s3cr3thookcode/pull.config.get?moved")
 				w.WriteHeader(status)
 			})
 			_, err := webhookClient(t, srv).GetConfig(context.Background(), true)
@@ -328,7 +328,7 @@ func TestContextErrors(t *testing.T) {
 			cancel()
 			return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(`{"result":`)), Request: r}, nil
 		})
-		c := mustNew(t, Webhook("https://portal.example/rest/1/hookcode/"), WithHTTPClient(&http.Client{Transport: half}))
+		c := mustNew(t, Webhook("https://portal.example/rest/1/s3cr3thookcode/"), WithHTTPClient(&http.Client{Transport: half}))
 		if _, err := c.GetConfig(ctx, true); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
@@ -337,7 +337,7 @@ func TestContextErrors(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		srv := portal(t, func(http.ResponseWriter, *http.Request) { t.Error("the portal was called") })
-		for _, c := range []*Client{webhookClient(t, srv), oauthClient(t, srv, static("the-token"))} {
+		for _, c := range []*Client{webhookClient(t, srv), oauthClient(t, srv, static("s3cr3t-token"))} {
 			if _, err := c.GetConfig(ctx, true); !errors.Is(err, context.Canceled) {
 				t.Errorf("got %v", err)
 			}
@@ -357,7 +357,7 @@ func TestNothingIsLogged(t *testing.T) {
 	defer func() { os.Stderr = stderr; log.SetOutput(stderr) }()
 
 	srv := httptest.NewServer(reply(500, "no JSON"))
-	c := mustNew(t, Webhook(srv.URL+"/rest/1/hookcode/"))
+	c := mustNew(t, Webhook(srv.URL+"/rest/1/s3cr3thookcode/"))
 	c.rest.SetDebug(true) // has resty log every call
 	for range 2 {         // the second finds the portal gone
 		if _, err := c.GetConfig(context.Background(), true); err == nil {
@@ -374,7 +374,7 @@ func TestNothingIsLogged(t *testing.T) {
 func TestConcurrentCalls(t *testing.T) {
 	srv := portal(t, func(w http.ResponseWriter, r *http.Request) {
 		var body map[string]any
-		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body["auth"] != "second" {
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body["auth"] != mark+"second" {
 			reply(401, `{"error":"expired_token"}`)(w, r)
 			return
 		}

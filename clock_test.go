@@ -69,7 +69,7 @@ func TestClockShift(t *testing.T) {
 					}
 					return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(body + "}")), Request: r}, nil
 				})
-				c := mustNew(t, Webhook("https://portal.example/rest/1/hookcode/"), WithHTTPClient(&http.Client{Transport: slow}))
+				c := mustNew(t, Webhook("https://portal.example/rest/1/s3cr3thookcode/"), WithHTTPClient(&http.Client{Transport: slow}))
 				cfg, err := c.GetConfig(context.Background(), true)
 				if err != nil {
 					t.Fatal(err)

@@ -219,12 +219,12 @@ func FuzzConfig(f *testing.F) {
 }
 
 func FuzzAnswer(f *testing.F) {
-	f.Add(200, []byte(`{"error":"expired_token","error_description":"secret-token"}`))
+	f.Add(200, []byte(`{"error":"expired_token","error_description":"s3cr3t-token"}`))
 	f.Add(500, []byte(`{"result":true,"error":{"code":"x"}}`))
 	f.Add(502, []byte(`<html>`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		a := answer{method: methodConfig, status: status, body: body, known: redact.Redactor(nil).With("secret-token")}
-		if _, err := a.result(); err != nil && strings.Contains(err.Error(), "secret-token") {
+		a := answer{method: methodConfig, status: status, body: body, known: redact.Redactor(nil).With("s3cr3t-token")}
+		if _, err := a.result(); err != nil && strings.Contains(err.Error(), "s3cr3t-token") {
 			t.Errorf("the error tells the token: %v", err)
 		}
 	})

@@ -51,6 +51,7 @@ func TestSentinelsOverTheWire(t *testing.T) {
 	for code, want := range documented {
 		srv := portal(t, reply(400, fmt.Sprintf(`{"error":%q,"error_description":"why"}`, code)))
 		_, err := webhookClient(t, srv).GetConfig(context.Background(), true)
+		t.Log(err)
 		var refused *APIError
 		if !errors.As(err, &refused) || !errors.Is(err, want) {
 			t.Errorf("%s: got %v", code, err)

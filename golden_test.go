@@ -88,7 +88,7 @@ func goldenText(t *testing.T, name string, data []byte) string {
 	if strings.HasPrefix(name, "oauth_") {
 		return goldenToken(t, play)
 	}
-	c := oauthClient(t, portal(t, play), static("the-token"))
+	c := oauthClient(t, portal(t, play), static("s3cr3t-token"))
 	if strings.HasPrefix(name, "event_add") {
 		if err := c.AddApplicationEvent(ctx, ApplicationEvent{Command: "test"}); err != nil {
 			return goldenError(err)

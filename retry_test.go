@@ -325,7 +325,7 @@ func TestLimiterLearns(t *testing.T) {
 
 func TestBadRetry(t *testing.T) {
 	for _, r := range []Retry{{Attempts: -1}, {Min: -1}, {Max: -1}} {
-		if _, err := New(Webhook("https://portal.example/rest/1/hookcode/"), WithRetry(r)); err == nil {
+		if _, err := New(Webhook("https://portal.example/rest/1/s3cr3thookcode/"), WithRetry(r)); err == nil {
 			t.Errorf("%+v was taken", r)
 		}
 	}

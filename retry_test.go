@@ -151,15 +151,16 @@ func TestNetworkErrors(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				once := func(opts ...Option) (error, int) {
+				once := func(opts ...Option) (int, error) {
 					s := &script{answers: []func(*http.Request) (*http.Response, error){fails(tt.err), good}}
-					return event(t.Context(), s.retrying(t, opts...)), len(s.came)
+					err := event(t.Context(), s.retrying(t, opts...))
+					return len(s.came), err
 				}
-				err, calls := once()
+				calls, err := once()
 				if (err == nil) != tt.event || err != nil && (calls != 1 || ClassOf(err) != tt.class) {
 					t.Errorf("an event: %v, %d calls", err, calls)
 				}
-				if err, calls := once(WithRetry(Retry{Effects: true})); (err == nil) != tt.told || calls != 2 {
+				if calls, err := once(WithRetry(Retry{Effects: true})); (err == nil) != tt.told || calls != 2 {
 					t.Errorf("with Effects: %v, %d calls", err, calls)
 				}
 				s := &script{answers: []func(*http.Request) (*http.Response, error){fails(tt.err), good}}

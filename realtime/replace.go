@@ -1,0 +1,220 @@
+package realtime
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/b24pull/b24pull"
+)
+
+const (
+	// leaveAfter is how long replaced channels are listened to at the least, and leaveMax at the most.
+	leaveAfter = 15 * time.Second
+	leaveMax   = 15 * time.Minute
+	// clockSlack is how much earlier than it says a channel is taken to have begun.
+	clockSlack = 30 * time.Second
+	// returnAfter and returnSpread are the delay before websockets are tried again.
+	returnAfter  = 10 * time.Minute
+	returnSpread = 20 * time.Minute
+)
+
+// latest is the stream of the latest config.
+func (l *loop) latest() *stream {
+	if l.next != nil {
+		return l.next
+	}
+	return l.main
+}
+
+// giveUpNext: what was to take the main stream's place is overtaken by another. What its channels hold is read all
+// the same.
+func (l *loop) giveUpNext() {
+	next := l.next
+	switch {
+	case next == nil:
+	case next.session == l.main.session:
+		l.remove(next, nil)
+	default:
+		l.next = nil
+		l.old = append(l.old, next)
+		l.handle(next, event{kind: evReplaced}, nil)
+		next.timers.arm(timerLeave, time.Now().Add(leaveAfter))
+	}
+}
+
+// assume gives a stream its config.
+func (s *stream) assume(cfg *b24pull.Config, ep endpoint, wanted Transport) {
+	s.config, s.endpoint = cfg, ep
+	s.session.tags = ep.dialect == dialectTags
+	s.status.auto = wanted == TransportAuto && ep.socket.url != "" && ep.poll.url != ""
+	s.status.polling = wanted == TransportLongPolling || ep.socket.url == ""
+}
+
+// replace makes the stream of a new config. It takes the place of the main one once it is connected, or at once if
+// that is not.
+func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
+	now := time.Now()
+	next := &stream{}
+	switch main := l.main; {
+	case main.endpoint.same(&ep):
+		next.session = main.session
+	case main.endpoint.server == ep.server && main.endpoint.dialect == ep.dialect:
+		since := newest(cfg.Channels, main.config.Channels)
+		if !since.IsZero() {
+			since = since.Add(-cfg.ClockShift() - clockSlack)
+		}
+		var covered bool
+		if next.session, covered = main.session.successor(since, now); !covered {
+			l.gap(GapChannelReplaced, nil)
+		}
+		l.expectMore()
+	default:
+		next.session = l.memory.session(mid{}, main.session.anchored)
+		next.session.settle = l.opts.settle
+		l.memory.anotherServer()
+		l.gap(GapServerChanged, nil)
+	}
+	next.assume(cfg, ep, l.opts.transport)
+	next.status.anchored = next.session.anchored
+	if next.status.auto {
+		next.status.polling = l.main.status.polling
+	}
+	next.reason = reason
+	next.status.state = StateConfiguring
+	l.next = next
+	switch l.main.status.state {
+	case StateLive:
+		l.handle(next, event{kind: evConfig}, nil)
+	case StatePaused:
+		next.status.state = StatePaused
+		l.promote()
+	default:
+		next.status.attempt = l.main.status.attempt
+		l.promote()
+		l.handle(next, event{kind: evConfig}, nil)
+	}
+}
+
+// expectMore has messages wait: what comes from now on may be preceded by what new channels hold.
+func (l *loop) expectMore() {
+	l.memory.order.hold()
+	l.memory.order.partial = true
+}
+
+// newest is when the first of the channels began that were not there before; zero: unknown.
+func newest(channels, before b24pull.Channels) time.Time {
+	var first time.Time
+	for _, c := range []*b24pull.Channel{channels.Private, channels.Shared} {
+		if c == nil || holds(before, c) {
+			continue
+		}
+		if c.Start.IsZero() {
+			return time.Time{}
+		}
+		if first.IsZero() || c.Start.Before(first) {
+			first = c.Start
+		}
+	}
+	return first
+}
+
+func holds(channels b24pull.Channels, c *b24pull.Channel) bool {
+	return slices.ContainsFunc([]*b24pull.Channel{channels.Private, channels.Shared}, func(o *b24pull.Channel) bool {
+		return o != nil && o.ID == c.ID
+	})
+}
+
+// established: a stream can be relied upon.
+func (l *loop) established(s *stream) {
+	if s == l.next {
+		l.promote()
+	}
+	if !l.announced {
+		l.announced = true
+		close(l.ready)
+	}
+}
+
+// promote puts the next stream in the place of the main one, whose channels are listened to for a while: what is
+// sent to them still arrives, and their end is read.
+func (l *loop) promote() {
+	now := time.Now()
+	old := l.main
+	l.main, l.next = l.next, nil
+	l.old = append(l.old, old)
+	l.show(nil)
+	if old.session == l.main.session { // the same channels
+		l.abortRead(old)
+		l.remove(old, nil)
+		l.handle(l.main, event{kind: evMany}, nil)
+		return
+	}
+	l.handle(old, event{kind: evReplaced}, nil)
+	leave := now.Add(leaveAfter)
+	if ends := l.ends(old.config).Add(2 * old.session.settle); l.main.reason == RenewDue && ends.After(leave) {
+		leave = ends
+	}
+	if last := now.Add(leaveMax); leave.After(last) {
+		leave = last
+	}
+	old.timers.arm(timerLeave, leave)
+}
+
+// remove forgets a stream that is over.
+func (l *loop) remove(s *stream, cause error) {
+	s.live.hangUp(closeReplaced)
+	l.takeAside(s, time.Now().Add(asideFor))
+	l.abortRead(s)
+	if s.status.leaving && s.status.readAttempt > 0 && !s.continuedBy(l.main) {
+		l.gap(GapChannelReplaced, cause)
+	}
+	if l.next == s {
+		l.next = nil
+		if s.status.trial {
+			l.scheduleReturn()
+		}
+	}
+	l.old = slices.DeleteFunc(l.old, func(o *stream) bool { return o == s })
+	s.status.state = StateClosed
+	l.bind()
+	if !l.owed() {
+		l.memory.order.release()
+	}
+	for _, other := range l.streams() {
+		if other.session == s.session {
+			return
+		}
+	}
+	l.memory.drop(s.session, time.Now())
+}
+
+// continuedBy tells whether another stream has the same channels, under another token: then it reads their end.
+func (s *stream) continuedBy(o *stream) bool {
+	before, now := s.config.Channels, o.config.Channels
+	return s.endpoint.server == o.endpoint.server && before.Private != nil && before.Shared != nil &&
+		holds(now, before.Private) && holds(now, before.Shared)
+}
+
+// scheduleReturn sets the time to try websockets again, if polls stand in for them.
+func (l *loop) scheduleReturn() {
+	if l.main.status.polling && l.main.status.auto && !l.timers.armed(timerReturn) {
+		l.timers.arm(timerReturn, time.Now().Add(returnAfter+rand.N(returnSpread)))
+	}
+}
+
+// tryWebSocket opens a websocket beside the polls, to see whether it lasts.
+func (l *loop) tryWebSocket() {
+	main := l.main
+	if main.status.state != StateLive || l.next != nil {
+		l.scheduleReturn()
+		return
+	}
+	next := &stream{session: main.session}
+	next.assume(main.config, main.endpoint, l.opts.transport)
+	next.status.polling = false
+	next.status.state = StateConfiguring
+	next.status.anchored, next.status.trial = true, true
+	l.next = next
+	l.handle(next, event{kind: evConfig}, nil)
+}

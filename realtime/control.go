@@ -2,6 +2,8 @@ package realtime
 
 import (
 	"encoding/json"
+	"math/rand/v2"
+	"time"
 
 	"github.com/b24pull/b24pull"
 )
@@ -14,6 +16,12 @@ const (
 	configExpire   = "config_expire"
 	serverRestart  = "server_restart"
 	reconnectByNew = "reconnect"
+)
+
+// obeyAfter and obeySpread are the delay before a config that has expired is fetched, as documented.
+const (
+	obeyAfter  = 10 * time.Second
+	obeySpread = 110 * time.Second
 )
 
 func isControl(m Message) bool {
@@ -99,4 +107,51 @@ func (o order) names(c *b24pull.Channel) bool {
 // concerns tells whether the channel that has ended is one of a config's.
 func (o order) concerns(cfg *b24pull.Config) bool {
 	return o.channel == "" || o.names(cfg.Channels.Private) || o.names(cfg.Channels.Shared)
+}
+
+// takeOrder notes a control command; it is obeyed when the batch that it came with has been gone through. What comes
+// over replaced channels concerns nobody any more, unless it names one that is still in use.
+func (l *loop) takeOrder(s *session, m Message) bool {
+	o := decodeOrder(m)
+	if o.channel == "" && s != l.main.session && s != l.latest().session {
+		return false
+	}
+	l.orders = append(l.orders, o)
+	if o.command == channelExpire {
+		l.expectMore()
+	}
+	return true
+}
+
+// execute obeys a control command.
+func (l *loop) execute(o order) {
+	latest := l.latest()
+	l.log.Debug("control", "command", o.command)
+	switch o.command {
+	case channelExpire:
+		if !o.concerns(latest.config) {
+			if !l.owed() {
+				l.memory.order.release()
+			}
+			return
+		}
+		if cfg := o.replaced(latest.config); cfg != nil {
+			if ep, err := l.opts.endpoint(cfg); err == nil {
+				l.renewal.again = l.renewal.fetching
+				l.adopt(cfg, ep, RenewChannelExpired, false)
+				return
+			}
+		}
+		l.renewal.reason = RenewChannelExpired
+		l.fetch(false)
+	case configExpire, serverRestart:
+		l.renewal.reason, l.renewal.anew = RenewConfigExpired, true
+		if o.command == serverRestart {
+			l.renewal.reason = RenewServerRestarted
+		}
+		at := time.Now().Add(obeyAfter + rand.N(obeySpread))
+		if due := l.timers[timerRenew]; due.IsZero() || at.Before(due) {
+			l.timers.arm(timerRenew, at)
+		}
+	}
 }

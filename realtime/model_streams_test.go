@@ -19,7 +19,7 @@ func TestModelStreams(t *testing.T) {
 	}
 	for seed := range seedsFor(t, usual) {
 		m := newStreamsModel(t, uint64(seed))
-		for m.now.Before(m.start.Add(8 * time.Minute)) {
+		for m.now.Before(m.start.Add(24 * time.Minute)) {
 			m.step()
 		}
 		m.check()
@@ -67,21 +67,21 @@ type streamsModel struct {
 	memory  *memory
 	streams []*modelStream // the last one is the main one
 	reader  *modelStream   // whose read is under way
-	heard   time.Time
+	unheard []*streamMessage
 	paused  bool
 	cursor  Cursor
 }
 
 func newStreamsModel(t *testing.T, seed uint64) *streamsModel {
 	m := &streamsModel{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 2)), start: time.Unix(1795421100, 0)}
-	m.now, m.heard = m.start, m.start
+	m.now = m.start
 	m.polling, m.tags = m.chance(2), m.chance(3)
-	for at := m.start.Add(m.upTo(2 * time.Minute)); at.Before(m.start.Add(4 * time.Minute)); at = at.Add(2*time.Minute + m.upTo(2*time.Minute)) {
+	for at := m.start.Add(m.upTo(4 * time.Minute)); at.Before(m.start.Add(12 * time.Minute)); at = at.Add(4*time.Minute + m.upTo(4*time.Minute)) {
 		m.changes = append(m.changes, at)
-		m.learns = append(m.learns, at.Add(m.upTo(time.Minute)))
+		m.learns = append(m.learns, at.Add(m.upTo(4*time.Minute)))
 	}
-	for range 400 {
-		m.messages = append(m.messages, &streamMessage{born: m.start.Add(m.upTo(4 * time.Minute))})
+	for range 600 {
+		m.messages = append(m.messages, &streamMessage{born: m.start.Add(m.upTo(15 * time.Minute))})
 	}
 	slices.SortFunc(m.messages, func(a, b *streamMessage) int { return a.born.Compare(b.born) })
 	for i, x := range m.messages {
@@ -103,6 +103,12 @@ func newStreamsModel(t *testing.T, seed uint64) *streamsModel {
 			x.live = stored.Add(m.upTo(400 * time.Millisecond))
 		}
 	}
+	for _, x := range m.messages {
+		if !x.live.IsZero() {
+			m.unheard = append(m.unheard, x)
+		}
+	}
+	slices.SortFunc(m.unheard, func(a, b *streamMessage) int { return cmp.Or(a.live.Compare(b.live), cmp.Compare(a.n, b.n)) })
 	m.begin(0)
 	return m
 }
@@ -164,9 +170,9 @@ func (m *streamsModel) kept(s *modelStream, from mid) (found []*streamMessage) {
 	return found
 }
 
-// step lets 50 ms pass.
+// step lets 100 ms pass.
 func (m *streamsModel) step() {
-	m.now = m.now.Add(50 * time.Millisecond)
+	m.now = m.now.Add(100 * time.Millisecond)
 	m.replace()
 	m.hear()
 	if m.chance(60) {
@@ -206,21 +212,15 @@ func (m *streamsModel) replace() {
 	if !covered {
 		m.t.Errorf("seed %d: the new channel's beginning is not covered", m.seed)
 	}
-	main.leave = m.now.Add(leaveAfter)
+	main.leave = m.now.Add(leaveAfter + m.upTo(8*time.Minute))
 	m.streams = append(m.streams, m.stream(next, main.channel+1))
 }
 
 // hear takes what has come live.
 func (m *streamsModel) hear() {
-	var arrived []*streamMessage
-	for _, x := range m.messages {
-		if !x.live.IsZero() && x.live.After(m.heard) && !x.live.After(m.now) {
-			arrived = append(arrived, x)
-		}
-	}
-	m.heard = m.now
-	slices.SortFunc(arrived, func(a, b *streamMessage) int { return cmp.Or(a.live.Compare(b.live), cmp.Compare(a.n, b.n)) })
-	for _, x := range arrived {
+	for len(m.unheard) > 0 && !m.unheard[0].live.After(m.now) {
+		x := m.unheard[0]
+		m.unheard = m.unheard[1:]
 		for _, s := range m.streams {
 			if !s.holds(x) {
 				continue
@@ -284,18 +284,22 @@ func (m *streamsModel) poll(s *modelStream) {
 
 // read begins a read of a stream that is due, or goes on with it.
 func (m *streamsModel) read(s *modelStream) {
-	if m.reader == nil && !m.paused && (s.peek || !m.now.Before(s.nextRead)) {
+	over := !s.leave.IsZero() && m.now.After(s.leave)
+	if m.reader == nil && !m.paused && (s.peek || over || !m.now.Before(s.nextRead)) {
 		var from mid
 		if s.peek && s.anchored {
 			from = s.beginPeek(m.now, "")
 		} else {
-			s.last = !s.leave.IsZero() && m.now.After(s.leave)
+			s.last = over
 			from = s.beginRead(m.now, "")
 		}
 		s.peek = false
 		s.answer = m.kept(s, from)
 		s.hangs = len(s.answer) == 0
 		s.nextRead = m.now.Add(m.upTo(12 * time.Second))
+		if !s.leave.IsZero() && m.chance(2) { // it is not pinged any more, say
+			s.nextRead = m.now.Add(m.upTo(10 * time.Minute))
+		}
 		m.reader = s
 		return
 	}

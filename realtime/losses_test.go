@@ -1,8 +1,10 @@
 package realtime
 
 import (
+	"context"
 	"io"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
@@ -86,5 +88,41 @@ func TestReplacedSoonAfterTheBeginning(t *testing.T) {
 				t.Errorf("%d gaps", n)
 			}
 		})
+	})
+}
+
+// TestReplacedWhilePaused: a queue that was full has room again, and the read that follows brings the news that a
+// channel has been replaced. The new channels are connected to.
+func TestReplacedWhilePaused(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
+		for _, action := range []string{"reconnect", "get_config"} {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				l.open(opts...)
+				l.subscribe(nil, WithTransport(transport), WithBackoff(soon))
+				l.sub.queue.maxMessages = 10
+				got := newTally()
+				l.run(func(_ context.Context, m Message) error {
+					got.add(t, m)
+					time.Sleep(10 * time.Millisecond)
+					return nil
+				})
+				<-l.sub.Ready()
+				const n = 100
+				for i := range n {
+					if i == n/2 {
+						l.portal.ExpireChannel(pulltest.Private, action)
+					}
+					l.portal.Emit(pulltest.Message{Params: numbered{i}})
+				}
+				time.Sleep(10 * time.Minute)
+				synctest.Wait()
+				if lost, repeated, _ := got.count(n); lost+repeated > 0 || l.sub.State() != StateLive {
+					t.Errorf("lost %d, repeated %d, %v", lost, repeated, l.sub.State())
+				}
+				if len(l.changes(StatePaused)) == 0 {
+					t.Error("the queue was never full")
+				}
+			})
+		}
 	})
 }

@@ -88,7 +88,11 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 		l.handle(next, event{kind: evConfig}, nil)
 	case StatePaused:
 		next.status.state = StatePaused
+		room := l.main.status.read != readIdle // that was told, and is not told again
 		l.promote()
+		if room {
+			l.handle(next, event{kind: evRoom}, nil)
+		}
 	default:
 		next.status.attempt = l.main.status.attempt
 		l.promote()

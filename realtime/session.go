@@ -1,6 +1,9 @@
 package realtime
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// settleTime is the longest a publish may take on the server from its id to the store: L. What first
@@ -68,6 +71,7 @@ func (s *session) successor(since, now time.Time) (next *session, covered bool) 
 	covered = since.IsZero() || since.After(s.dark)
 	next = s.memory.session(known, s.anchored)
 	next.settle, next.tags, next.top, next.foreign = s.settle, s.tags, s.top, true
+	next.moves, next.dark = append(slices.Clone(s.moves), move{now, s.known}), s.dark // for the channels that replace those
 	return next, covered
 }
 

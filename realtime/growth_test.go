@@ -1,0 +1,102 @@
+package realtime
+
+import (
+	"context"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// TestNothingGrows: however often channels are replaced under constant traffic, nothing is left behind of those
+// that are gone.
+func TestNothingGrows(t *testing.T) {
+	for _, transport := range both {
+		t.Run(transport.String(), func(t *testing.T) {
+			t.Parallel()
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				l.open()
+				l.subscribe(nil, WithTransport(transport), WithBackoff(soon))
+				ctx, cancel := context.WithCancelCause(t.Context())
+				loop := loopOf(l.sub)
+				stopped := make(chan error)
+				go func() { stopped <- loop.run(ctx) }()
+				got := newTally()
+				handled := make(chan struct{})
+				go func() {
+					defer close(handled)
+					_ = l.sub.deliver(ctx, func(_ context.Context, m Message) error {
+						got.add(t, m)
+						return nil
+					})
+				}()
+				<-l.sub.Ready()
+				replacements := 200
+				if transport == TransportLongPolling { // each message is a poll or two
+					replacements = 60
+				}
+				n, goroutines := 0, 0
+				for i := range replacements {
+					l.portal.ExpireChannel(pulltest.Target(i%2), []string{"reconnect", "get_config"}[i/2%2])
+					for range 40 { // in 20 s
+						l.portal.Emit(pulltest.Message{Params: numbered{n}, To: pulltest.Target(n % 2)})
+						n++
+						time.Sleep(time.Second / 2)
+					}
+					if i == 10 {
+						synctest.Wait()
+						goroutines = runtime.NumGoroutine()
+					}
+				}
+				time.Sleep(5 * time.Second)
+				synctest.Wait()
+				if more := runtime.NumGoroutine() - goroutines; more > 50 { // other tests run beside this one
+					t.Errorf("%d goroutines more than after ten replacements", more)
+				}
+				cancel(errClosed)
+				<-stopped
+				<-handled
+				if lost, repeated, _ := got.count(n); lost+repeated > 0 {
+					t.Errorf("lost %d, repeated %d", lost, repeated)
+				}
+				loop.small(t)
+			})
+		})
+	}
+}
+
+// loopOf is the loop of a subscription whose Run is not called.
+func loopOf(s *Subscription) *loop {
+	return &loop{
+		source: s.source, opts: &s.opts, socket: s.dial, rpc: s.dialRPC, poll: s.poll, history: s.history,
+		observe: func(Event) {}, log: s.opts.logger, queue: s.queue, state: &s.state, ready: s.ready, stats: &s.stats,
+	}
+}
+
+// small checks the sizes of what a subscription of two messages a second remembers: some minutes of them.
+func (l *loop) small(t *testing.T) {
+	t.Helper()
+	const minutes = 8 * 60 * 2
+	passed := 0
+	for _, g := range l.memory.passed {
+		passed += len(g.keys)
+	}
+	moves := len(l.main.session.moves)
+	done, open := len(l.memory.ledger.done), len(l.memory.ledger.open)
+	t.Logf("%d streams, %d sessions; %d seen, %d above, %d passed in %d generations, %d moves; %d done, %d open",
+		len(l.streams()), len(l.memory.sessions), len(l.memory.seen), len(l.memory.above), passed, len(l.memory.passed), moves, done, open)
+	if len(l.streams()) > 2 || len(l.memory.sessions) > 2 || len(l.waiting) > 0 {
+		t.Error("streams are left behind")
+	}
+	if len(l.memory.seen) > minutes || len(l.memory.above) > minutes || passed > minutes || len(l.memory.passed) > minutes {
+		t.Error("the memory grows")
+	}
+	if len(l.memory.above)+passed != len(l.memory.seen) {
+		t.Error("seen are others than those above and those passed")
+	}
+	if done > minutes || open > 0 || moves > 100 {
+		t.Error("the ledger or the moves grow")
+	}
+}

@@ -67,11 +67,8 @@ func (s *storm) misbehave() {
 		pulltest.BadGateway, pulltest.Stall, pulltest.GarbleFrame, pulltest.Refuse(503), pulltest.Refuse(429),
 		pulltest.Delay(s.upTo(20 * time.Second)),
 	}
-	if service == pulltest.WebSockets {
-		faults = append(faults, pulltest.Refuse(400))
-		if s.polls {
-			faults = append(faults, pulltest.Garble)
-		}
+	if service == pulltest.WebSockets && s.polls { // else they are the history, which cannot be refused or damaged without loss
+		faults = append(faults, pulltest.Refuse(400), pulltest.Garble)
 	}
 	s.portal.Misbehave(service, faults[s.random.IntN(len(faults))])
 	time.AfterFunc(s.upTo(20*time.Second), func() { s.portal.Behave(service) })

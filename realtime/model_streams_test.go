@@ -67,7 +67,7 @@ type streamsModel struct {
 	memory  *memory
 	streams []*modelStream // the last one is the main one
 	reader  *modelStream   // whose read is under way
-	began   time.Time // what was born before is owed to nobody
+	began   time.Time      // what was born before is owed to nobody
 	unheard []*streamMessage
 	paused  bool
 	cursor  Cursor

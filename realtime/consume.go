@@ -183,8 +183,8 @@ func (s *Subscription) begin(ctx context.Context) (all, receiving context.Contex
 	return all, receiving, nil
 }
 
-func (s *Subscription) machine(ctx context.Context) {
-	l := &loop{
+func (s *Subscription) newLoop() *loop {
+	return &loop{
 		source:  s.source,
 		opts:    &s.opts,
 		socket:  s.dial,
@@ -199,6 +199,10 @@ func (s *Subscription) machine(ctx context.Context) {
 		stats:   &s.stats,
 		ledger:  s.ledger,
 	}
+}
+
+func (s *Subscription) machine(ctx context.Context) {
+	l := s.newLoop()
 	err := l.run(ctx)
 	s.trouble = l.trouble
 	if context.Cause(ctx) == errDrained {

@@ -20,7 +20,8 @@ func TestNothingGrows(t *testing.T) {
 				l.open()
 				l.subscribe(nil, WithTransport(transport), WithBackoff(soon))
 				ctx, cancel := context.WithCancelCause(t.Context())
-				loop := loopOf(l.sub)
+				l.sub.ledger = newLedger(Cursor{})
+				loop := l.sub.newLoop()
 				stopped := make(chan error)
 				go func() { stopped <- loop.run(ctx) }()
 				got := newTally()
@@ -64,14 +65,6 @@ func TestNothingGrows(t *testing.T) {
 				loop.small(t)
 			})
 		})
-	}
-}
-
-// loopOf is the loop of a subscription whose Run is not called.
-func loopOf(s *Subscription) *loop {
-	return &loop{
-		source: s.source, opts: &s.opts, socket: s.dial, rpc: s.dialRPC, poll: s.poll, history: s.history,
-		observe: func(Event) {}, log: s.opts.logger, queue: s.queue, state: &s.state, ready: s.ready, stats: &s.stats,
 	}
 }
 

@@ -3,20 +3,22 @@ package b24pull
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // movable are portals by host: each answers a result or a redirect.
 type movable struct {
 	mu   sync.Mutex
-	to   map[string]string // Location by host; "" answers
+	to   map[string]string // Location by host; the others answer
 	seen []string
+	took time.Duration
 }
 
 func (m *movable) client() *http.Client {
@@ -25,6 +27,7 @@ func (m *movable) client() *http.Client {
 		if err != nil {
 			return nil, err
 		}
+		time.Sleep(m.took)
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.seen = append(m.seen, r.Method+" "+r.URL.String()+" "+string(body))
@@ -145,25 +148,21 @@ func TestMovedToNoPortal(t *testing.T) {
 
 // TestMovedOnce: many calls find the portal gone at once, and one tells.
 func TestMovedOnce(t *testing.T) {
-	m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
-	var mu sync.Mutex
-	told := 0
-	c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(string, string) {
-		mu.Lock()
-		told++
-		mu.Unlock()
-	}))
-	var wg sync.WaitGroup
-	for range 20 {
-		wg.Go(func() {
-			if err := event(context.Background(), c); err != nil {
-				t.Error(err)
-			}
-			_ = fmt.Sprint(c, c.Portal())
-		})
-	}
-	wg.Wait()
-	if told != 1 {
-		t.Errorf("told %d times", told)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		m := &movable{to: map[string]string{"portal.example": "https://new.example/"}, took: time.Second}
+		told := make(chan string, 20)
+		c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(_, to string) { told <- to }))
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				if err := event(t.Context(), c); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if len(told) != 1 || len(m.seen) != 40 {
+			t.Errorf("told %d times in %d calls", len(told), len(m.seen))
+		}
+	})
 }

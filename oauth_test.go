@@ -85,7 +85,7 @@ func (s *rotating) transport(seen *[]call) *http.Client {
 		if seen != nil {
 			*seen = append(*seen, call{r.Method, r.URL.String(), string(body)})
 		}
-		return jsonResponse(r, status, answer), nil
+		return jsonResponse(r, status, answer), r.Context().Err()
 	})}
 }
 

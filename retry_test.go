@@ -298,6 +298,18 @@ func TestLimiter(t *testing.T) {
 			t.Errorf("a client's own: %v", own.came[49:])
 		}
 	})
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{answers: []func(*http.Request) (*http.Response, error){good}}
+		c := s.retrying(t, WithLimiter(NewLimiter(1, 1)))
+		for range 3 { // the second and third give up, and take nobody's turn
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			event(ctx, c)
+			cancel()
+		}
+		if err := event(t.Context(), c); err != nil || !slices.Equal(s.came, []time.Duration{0, time.Second}) {
+			t.Errorf("%v, calls at %v", err, s.came)
+		}
+	})
 	for _, bad := range []func(){func() { NewLimiter(0, 1) }, func() { NewLimiter(1, 0) }} {
 		func() {
 			defer func() {

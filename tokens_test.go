@@ -14,19 +14,24 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// A brokenStore is a MemoryStore whose Save can fail, and which writes down what is
-// done with it.
+// A brokenStore is a MemoryStore whose Save can fail, and which counts its locks.
 type brokenStore struct {
 	MemoryStore
-	mu   sync.Mutex
-	fail error
-	done []string
+	mu    sync.Mutex
+	fail  error
+	locks int
+}
+
+func (s *brokenStore) Lock(ctx context.Context, key string) (func(), error) {
+	s.mu.Lock()
+	s.locks++
+	s.mu.Unlock()
+	return s.MemoryStore.Lock(ctx, key)
 }
 
 func (s *brokenStore) Save(ctx context.Context, key string, t *Token) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.done = append(s.done, "save "+t.AccessToken)
 	if s.fail != nil {
 		return s.fail
 	}
@@ -65,7 +70,7 @@ func clientOf(t *testing.T, server *rotating, source oauth2.TokenSource, opts ..
 	return mustNew(t, OAuth("portal.example", source), append([]Option{WithHTTPClient(&http.Client{Transport: rest}), WithLimiter(nil)}, opts...)...)
 }
 
-// expire has the portal forget the token without the application knowing.
+// expired is a token that the portal has forgotten, with a good refresh token.
 func (s *rotating) expired() *Token {
 	old := s.present()
 	old.AccessToken = mark + "-expired"
@@ -76,8 +81,8 @@ func (s *rotating) expired() *Token {
 // some that hold it still when it has been refreshed long ago.
 func TestOneRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &rotating{took: 2 * time.Second}
-		ts := keep(t, server, new(MemoryStore))
+		server, store := &rotating{took: 2 * time.Second}, &brokenStore{}
+		ts := keep(t, server, store)
 		if err := ts.Put(t.Context(), "member1", server.expired()); err != nil {
 			t.Fatal(err)
 		}
@@ -101,6 +106,9 @@ func TestOneRefresh(t *testing.T) {
 		wg.Wait()
 		if server.asked != 1 {
 			t.Errorf("%d refreshes, want 1", server.asked)
+		}
+		if want := 3; store.locks != want { // two of Put
+			t.Errorf("the store was locked %d times, want %d", store.locks, want)
 		}
 	})
 }

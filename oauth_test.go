@@ -30,6 +30,13 @@ type rotating struct {
 func (s *rotating) access() string  { return fmt.Sprintf("%s-access-%d", mark, s.generation) }
 func (s *rotating) refresh() string { return fmt.Sprintf("%s-refresh-%d", mark, s.generation) }
 
+// counts tells how often the server was asked and which token is its present one.
+func (s *rotating) counts() (asked, generation int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked, s.generation
+}
+
 // present is the token the server would take.
 func (s *rotating) present() *Token {
 	s.mu.Lock()

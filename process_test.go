@@ -113,9 +113,9 @@ type lab struct {
 	store  *FileStore
 }
 
-func newLab(t *testing.T) *lab {
+func newLab(t *testing.T, took time.Duration) *lab {
 	t.Helper()
-	l := &lab{server: &rotating{change: map[string]any{"server_endpoint": nil}}, store: fileStore(t)}
+	l := &lab{server: &rotating{took: took, change: map[string]any{"server_endpoint": nil}}, store: fileStore(t)}
 	l.http = portal(t, func(w http.ResponseWriter, r *http.Request) {
 		if err := r.ParseForm(); err != nil {
 			t.Error(err)
@@ -180,8 +180,7 @@ func (l *lab) refresh(t *testing.T) string {
 // TestTwoProcessesRefreshOnce: each with twenty goroutines that hold the expired
 // token.
 func TestTwoProcessesRefreshOnce(t *testing.T) {
-	l := newLab(t)
-	l.server.took = 200 * time.Millisecond
+	l := newLab(t, 200*time.Millisecond)
 	first, out1 := l.start(t, "late", 1)
 	second, out2 := l.start(t, "late", 1)
 	for _, out := range []io.Reader{out1, out2} {
@@ -192,8 +191,8 @@ func TestTwoProcessesRefreshOnce(t *testing.T) {
 	if err := errors.Join(first.Wait(), second.Wait()); err != nil {
 		t.Error(err)
 	}
-	if l.server.asked != 1 {
-		t.Errorf("%d refreshes, want 1", l.server.asked)
+	if asked, _ := l.server.counts(); asked != 1 {
+		t.Errorf("%d refreshes, want 1", asked)
 	}
 }
 
@@ -209,14 +208,14 @@ func TestKilledAtAPoint(t *testing.T) {
 	} {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t)
+			l := newLab(t, 0)
 			cmd, out := l.start(t, point, 1)
 			io.Copy(io.Discard, out)
 			if err := cmd.Wait(); err == nil {
 				t.Error("the process lives")
 			}
-			if got := l.stored(t); got != want.stored || l.server.generation != 1 {
-				t.Errorf("generation %d is stored of %d, want %d", got, l.server.generation, want.stored)
+			if _, generation := l.server.counts(); l.stored(t) != want.stored || generation != 1 {
+				t.Errorf("generation %d is stored of %d, want %d", l.stored(t), generation, want.stored)
 			}
 			if text := l.refresh(t); !strings.Contains(text, want.next) {
 				t.Errorf("the next process: %s", text)
@@ -232,7 +231,7 @@ func TestKilledAnytime(t *testing.T) {
 	if testing.Short() {
 		rounds = 3
 	}
-	l := newLab(t)
+	l := newLab(t, 0)
 	for round := range rounds {
 		cmd, out := l.start(t, "on", 1_000_000)
 		lines := bufio.NewScanner(out)

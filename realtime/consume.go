@@ -18,15 +18,16 @@ import (
 // leaves the last one unhandled, unless [Subscription.Commit] was called for it.
 func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
+		left := false
 		err := s.consume(ctx, func(ctx context.Context) error {
 			return s.deliver(ctx, func(_ context.Context, m Message) error {
-				if !yield(m, nil) {
+				if left = !yield(m, nil); left {
 					return errLeft
 				}
 				return nil
 			})
 		})
-		if err != nil && err != errLeft {
+		if err != nil && !left { // what could not be saved is logged
 			yield(Message{}, err)
 		}
 	}
@@ -110,6 +111,7 @@ func (s *Subscription) consume(ctx context.Context, deliver func(context.Context
 		<-received
 		<-stopped
 		if saved := s.commits.finish(ctx); saved != nil {
+			s.opts.logger.Error("cursor not saved", "err", saved)
 			err = errors.Join(err, saved)
 		}
 	}()
@@ -198,6 +200,8 @@ func (s *Subscription) newLoop() *loop {
 		ready:   s.ready,
 		stats:   &s.stats,
 		ledger:  s.ledger,
+
+		rpcHistory: s.historyRPC,
 	}
 }
 

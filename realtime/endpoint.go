@@ -69,6 +69,9 @@ func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 // endpoint makes the endpoint of a config, and refuses one that cannot be used as the user wants.
 func (o *options) endpoint(cfg *b24pull.Config) (endpoint, error) {
 	ep, err := newEndpoint(cfg, o.insecure)
+	if o.transport == TransportAuto && !o.insecure {
+		ep.keepSecure()
+	}
 	switch {
 	case err != nil:
 		return endpoint{}, err
@@ -78,6 +81,17 @@ func (o *options) endpoint(cfg *b24pull.Config) (endpoint, error) {
 		return endpoint{}, errNoPolling
 	}
 	return ep, nil
+}
+
+// keepSecure does without a URL that is not secure where the other one is. (Versions 1 and 2 can be read by polls only.)
+func (e *endpoint) keepSecure() {
+	socket, poll := strings.HasPrefix(e.socket.url, "wss:"), strings.HasPrefix(e.poll.url, "https:")
+	switch {
+	case poll && !socket:
+		e.socket.url = ""
+	case socket && !poll && e.dialect != dialectTags:
+		e.poll.url = ""
+	}
 }
 
 // serverOf names the server behind a URL; its positions are of one sequence.
@@ -92,14 +106,6 @@ func serverOf(base string, cfg *b24pull.Config) string {
 // same tells whether two endpoints are the same channels on the same server.
 func (e *endpoint) same(o *endpoint) bool {
 	return e.dialect == o.dialect && e.socket.url == o.socket.url && e.poll.url == o.poll.url
-}
-
-// history is where to read what follows a position, and whether by a poll; otherwise by a websocket.
-func (e *endpoint) history(m mid) (at address, poll bool) {
-	if e.poll.url == "" {
-		return e.after(e.socket, m), false
-	}
-	return e.after(e.poll, m), true
 }
 
 // after is an address that asks for what follows a position.

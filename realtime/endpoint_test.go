@@ -1,7 +1,6 @@
 package realtime
 
 import (
-	"cmp"
 	"net/http"
 	"strings"
 	"testing"
@@ -123,9 +122,8 @@ func TestEndpoint(t *testing.T) {
 			if ep.socket.url != tt.socket || ep.poll.url != tt.poll {
 				t.Errorf("got\n%s\n%s, want\n%s\n%s", ep.socket, ep.poll, tt.socket, tt.poll)
 			}
-			at, poll := ep.history(midAt(7))
-			if want := cmp.Or(tt.poll, tt.socket) + "&mid=" + midAt(7).String(); at.url != want || poll != (tt.poll != "") {
-				t.Errorf("reads %s, by a poll: %v", at.url, poll)
+			if at := ep.after(ep.poll, midAt(7)); tt.poll != "" && at.url != tt.poll+"&mid="+midAt(7).String() {
+				t.Errorf("reads %s", at.url)
 			}
 		})
 	}
@@ -148,7 +146,7 @@ func TestEndpoint(t *testing.T) {
 			{1795421675, 3}:             "tag=3&time=Mon,%2023%20Nov%202026%2008:14:35%20GMT",
 			(mid{1795421675, 0}).prev(): "tag=999999999&time=Mon,%2023%20Nov%202026%2008:14:34%20GMT",
 		} {
-			at, _ := ep.history(pos)
+			at := ep.after(ep.poll, pos)
 			if _, query, _ := strings.Cut(at.url, "&revision=19&"); query != want {
 				t.Errorf("after %v: %s, want %s", pos, query, want)
 			}

@@ -27,6 +27,9 @@ type loop struct {
 	rpc     transport
 	poll    transport
 	history transport // reads the history where there are no polls
+
+	rpcHistory transport // the same of a JSON-RPC server
+
 	observe func(Event)
 	log     *slog.Logger
 	queue   *queue
@@ -54,6 +57,7 @@ type loop struct {
 	orders  []order // from the server, not yet obeyed
 
 	announced bool      // ready is closed
+	refusals  int       // of a fixed config, in a row
 	carrier   Transport // as the world was last shown
 }
 
@@ -93,7 +97,21 @@ func (l *loop) run(ctx context.Context) error {
 		}
 		l.afterEvent()
 	}
+	l.deliverReceived()
 	return l.err
+}
+
+// deliverReceived hands over what has been received and still waits, for its time or for its turn.
+func (l *loop) deliverReceived() {
+	now := time.Now()
+	for _, s := range l.streams() {
+		for _, a := range s.aside {
+			s.session.lastly(a.message, now)
+		}
+		s.aside = nil
+	}
+	l.memory.order.answering = false
+	l.memory.order.release()
 }
 
 // stopCause is what went wrong, nil if the user wanted no more.

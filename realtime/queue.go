@@ -47,6 +47,14 @@ func (q *queue) admit(size int) bool {
 	return true
 }
 
+// grant takes room whether there is any or not.
+func (q *queue) grant(size int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.messages++
+	q.bytes += size
+}
+
 // drop gives back the room of an admitted message that will not be pushed.
 func (q *queue) drop(size int) {
 	q.mu.Lock()

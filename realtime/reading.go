@@ -23,13 +23,39 @@ func (l *loop) read(r read, now time.Time) {
 	}
 	l.memory.order.partial = l.memory.order.partial || l.owedElsewhere(s)
 	l.timers.arm(timerRead, now.Add(readSent))
-	at, poll := s.endpoint.history(after)
-	t := l.poll
-	if !poll {
-		t = l.history
-	}
+	t, at := l.historyOf(s, after)
 	l.reading = l.connect(&link{stream: s, read: true}, t, at)
 }
+
+// historyOf is how to read what follows a position: by a poll where the server has them, or else by a websocket of its
+// own. Where polls do not get through and a websocket does, every other try is by that.
+func (l *loop) historyOf(s *stream, after mid) (transport, address) {
+	e := &s.endpoint
+	blocked := !s.status.polling && e.socket.url != "" && e.dialect != dialectTags && s.status.readAttempt >= patience && s.status.readAttempt%2 == 1
+	switch {
+	case e.poll.url != "" && !blocked:
+		return l.poll, e.after(e.poll, after)
+	case e.dialect == dialectRPC:
+		return l.rpcHistory, e.after(e.socket, after)
+	default:
+		return l.history, e.after(e.socket, after)
+	}
+}
+
+// failureOf is what an error asks for. Where there is no other config to be had, an HTTP 400 is not believed at once: a
+// proxy can answer that, too.
+func (l *loop) failureOf(err error) failure {
+	why := classify(err)
+	var status *StatusError
+	if _, fixed := l.source.(fixedConfig); fixed && why == failConfig && errors.As(err, &status) && l.refusals < doubted {
+		l.refusals++
+		return failPassing
+	}
+	return why
+}
+
+// doubted is how many refusals of a config that cannot be replaced are taken for a proxy's.
+const doubted = 2
 
 // owed tells whether a read is to come that live messages wait for.
 func (l *loop) owed() bool {
@@ -120,7 +146,7 @@ func (l *loop) readOver(s *stream, how readOutcome, cause error) {
 	l.logRead(s, result)
 	l.observe(result)
 	if how == readBroken {
-		l.handle(s, event{kind: evReadBroken, failure: classify(cause)}, cause)
+		l.handle(s, event{kind: evReadBroken, failure: l.failureOf(cause)}, cause)
 	} else {
 		l.handle(s, event{kind: evReadEnded, again: again}, nil)
 	}

@@ -162,6 +162,7 @@ func (l *loop) goOn(now binding) {
 	case from.IsZero():
 	case differ(from.bound.server, now.server):
 		main.known, main.foreign = mid{}, true
+		l.ledger.advance(l.memory.floor())
 		l.gap(GapServerChanged, nil)
 	case differ(from.bound.channels, now.channels):
 		main.foreign = true

@@ -87,7 +87,7 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 	case StateLive:
 		l.handle(next, event{kind: evConfig}, nil)
 	case StatePaused:
-		next.status.state = StatePaused
+		next.status.state, next.status.configured = StatePaused, true
 		room := l.main.status.read != readIdle // that was told, and is not told again
 		l.promote()
 		if room {
@@ -168,7 +168,10 @@ func (l *loop) promote() {
 // remove forgets a stream that is over.
 func (l *loop) remove(s *stream, cause error) {
 	s.live.hangUp(closeReplaced)
-	l.takeAside(s, time.Now().Add(asideFor))
+	for _, a := range s.aside {
+		s.session.lastly(a.message, time.Now())
+	}
+	s.aside = nil
 	l.abortRead(s)
 	if s.status.leaving && s.status.readAttempt > 0 && !s.continuedBy(l.main) {
 		l.gap(GapChannelReplaced, cause)
@@ -196,8 +199,9 @@ func (l *loop) remove(s *stream, cause error) {
 // continuedBy tells whether another stream has the same channels, under another token: then it reads their end.
 func (s *stream) continuedBy(o *stream) bool {
 	before, now := s.config.Channels, o.config.Channels
-	return s.endpoint.server == o.endpoint.server && before.Private != nil && before.Shared != nil &&
-		holds(now, before.Private) && holds(now, before.Shared)
+	goesOn := func(c *b24pull.Channel) bool { return c == nil || holds(now, c) }
+	return s.endpoint.server == o.endpoint.server && (before.Private != nil || before.Shared != nil) &&
+		goesOn(before.Private) && goesOn(before.Shared)
 }
 
 // scheduleReturn sets the time to try websockets again, if polls stand in for them.

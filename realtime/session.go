@@ -113,6 +113,17 @@ func (s *session) live(m Message, now time.Time) bool {
 	return true
 }
 
+// lastly is live for what comes at the very end: it is taken even where the queue is full, since nothing will bring it
+// again.
+func (s *session) lastly(m Message, now time.Time) {
+	if _, repeat := s.seen[m.key]; repeat || !s.anchored || s.control(m, now) {
+		return
+	}
+	s.queue.grant(m.size)
+	s.note(m, now)
+	s.order.live(m, now)
+}
+
 // control takes a control command, which is ours and not the user's.
 func (s *session) control(m Message, now time.Time) bool {
 	if s.obey == nil || !isControl(m) {
@@ -152,6 +163,7 @@ func (s *session) sequence(pos mid) (below bool) {
 func (s *session) beginAnew() {
 	s.known = mid{}
 	s.recall(s.known)
+	s.ledger.advance(s.floor())
 	s.since += manyMessages // a read is due
 	if s.chain != nil {
 		s.chain.peek = true // what is under way moves nothing any more

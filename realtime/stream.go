@@ -13,6 +13,9 @@ const (
 	pollReadEvery = 30 * time.Second
 	// pollWithin is how long a poll may hang: servers hold it for 40 s.
 	pollWithin = time.Minute
+	// pollProvedAfter is how long a poll has to hang, without an answer, for polls to be trusted: longer than gateways
+	// wait that give up.
+	pollProvedAfter = 35 * time.Second
 	// peekAfter is how long a poll hangs before a short read looks for what was published while the server took it
 	// up: that is kept, and not sent.
 	peekAfter = 500 * time.Millisecond
@@ -187,6 +190,7 @@ func (l *loop) receiveSocket(in inbound) {
 	s, now := in.link.stream, time.Now()
 	switch in.kind {
 	case inOpened:
+		l.refusals = 0
 		s.timers.arm(timerProved, now.Add(provedAfter))
 		s.watch(now)
 		l.handle(s, event{kind: evOpened}, nil)
@@ -207,7 +211,7 @@ func (l *loop) receiveSocket(in inbound) {
 		s.garbled = true
 	case inDown:
 		s.live.hangUp(closeNormal)
-		l.handle(s, event{kind: evLost, failure: classify(in.err)}, in.err)
+		l.handle(s, event{kind: evLost, failure: l.failureOf(in.err)}, in.err)
 	}
 }
 
@@ -218,7 +222,7 @@ func (l *loop) receivePoll(in inbound) {
 	case inSent:
 		s.timers.arm(timerPeek, now.Add(peekAfter))
 		if s.status.state == StateConnecting {
-			s.timers.arm(timerProved, now.Add(provedAfter))
+			s.timers.arm(timerProved, now.Add(pollProvedAfter))
 			s.watch(now)
 			l.handle(s, event{kind: evOpened}, nil)
 		}
@@ -242,7 +246,7 @@ func (l *loop) receivePoll(in inbound) {
 			return
 		}
 		s.live.hangUp(closeNormal)
-		l.handle(s, event{kind: evLost, failure: classify(in.err)}, in.err)
+		l.handle(s, event{kind: evLost, failure: l.failureOf(in.err)}, in.err)
 	}
 }
 

@@ -22,6 +22,8 @@ type Subscription struct {
 	poll    transport
 	history transport
 
+	historyRPC transport
+
 	queue *queue
 	state stateBox
 	ready chan struct{}
@@ -85,9 +87,11 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 		dial:    &socketTransport{dialer: o.dialer},
 		dialRPC: &rpc,
 		poll:    newPollTransport(o.httpClient),
-		history: &historyTransport{rpc},
+		history: &historyTransport{socketTransport{dialer: o.dialer}},
 		queue:   newQueue(o.maxMessages, o.maxBytes),
 		ready:   make(chan struct{}),
+
+		historyRPC: &historyTransport{rpc},
 	}, nil
 }
 

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -179,6 +181,24 @@ func (s *FileStore) Delete(_ context.Context, key string) error {
 		}
 	}
 	return storeError(s.sync())
+}
+
+// Keys returns the keys that have a token, in the order of their bytes: a program that
+// starts again goes on with them.
+func (s *FileStore) Keys() ([]string, error) {
+	files, err := os.ReadDir(s.folder)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	var keys []string
+	for _, f := range files {
+		name, token := strings.CutSuffix(f.Name(), ".json")
+		if key, err := url.PathUnescape(name); token && err == nil {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys, nil
 }
 
 // Lock locks the file for the key's lock; where the system has no such locks, it

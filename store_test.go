@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +43,12 @@ func TestStores(t *testing.T) {
 			for i, key := range keys {
 				if got, err := store.Load(ctx, key); err != nil || got.UserID != int64(i) || got.AccessToken != token.AccessToken {
 					t.Errorf("%q: %v, %v", key, got, err)
+				}
+			}
+			if files, ok := store.(*FileStore); ok {
+				slices.Sort(keys)
+				if got, err := files.Keys(); err != nil || !slices.Equal(got, keys) {
+					t.Errorf("keys %q, %v", got, err)
 				}
 			}
 			if err := store.Delete(ctx, "member1"); err != nil {

@@ -153,25 +153,32 @@ func TestFatalAtARenewal(t *testing.T) {
 	}
 }
 
-// TestFatalToken: what the authorization server refuses comes as the same errors.
+// TestFatalToken: what the authorization server refuses comes as the same errors, and so does a token that was
+// deleted.
 func TestFatalToken(t *testing.T) {
+	refusal := func(code string) error {
+		return &oauth2.RetrieveError{Response: &http.Response{StatusCode: 400}, ErrorCode: code}
+	}
 	tests := []struct {
-		code  string
-		fatal error
+		name    string
+		refusal error
+		fatal   error
 	}{
-		{"invalid_grant", b24pull.ErrInvalidGrant},
-		{"invalid_client", b24pull.ErrInvalidClient},
-		{"invalid_scope", b24pull.ErrInvalidScope},
-		{"insufficient_scope", b24pull.ErrInsufficientScope},
-		{"PAYMENT_REQUIRED", b24pull.ErrPaymentRequired},
-		{"temporarily_unavailable", nil},
+		{"invalid_grant", refusal("invalid_grant"), b24pull.ErrInvalidGrant},
+		{"invalid_client", refusal("invalid_client"), b24pull.ErrInvalidClient},
+		{"invalid_scope", refusal("invalid_scope"), b24pull.ErrInvalidScope},
+		{"insufficient_scope", refusal("insufficient_scope"), b24pull.ErrInsufficientScope},
+		{"PAYMENT_REQUIRED", refusal("PAYMENT_REQUIRED"), b24pull.ErrPaymentRequired},
+		{"temporarily_unavailable", refusal("temporarily_unavailable"), nil},
+		{"uninstalled", b24pull.ErrUninstalled, b24pull.ErrUninstalled},
+		{"never installed", b24pull.ErrNoToken, b24pull.ErrNoToken},
+		{"the store fails", errors.New("disk full"), nil},
 	}
 	for _, tt := range tests {
-		t.Run(tt.code, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
 				l.open()
-				refusal := &oauth2.RetrieveError{Response: &http.Response{StatusCode: 400}, ErrorCode: tt.code}
-				c, err := b24pull.New(b24pull.OAuth(l.portal.URL(), failingTokens{refusal}), b24pull.WithHTTPClient(l.portal.HTTPClient()))
+				c, err := b24pull.New(b24pull.OAuth(l.portal.URL(), failingTokens{tt.refusal}), b24pull.WithHTTPClient(l.portal.HTTPClient()))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/b24pull/b24pull"
+)
+
+// An app is the application: the tokens of the portals that have installed it, and a subscription to each.
+type app struct {
+	*config
+	tokens *b24pull.Tokens
+	say    func(format string, args ...any)
+	logger *slog.Logger
+
+	mu       sync.Mutex
+	portals  map[string]*portal // by member id
+	stopping bool
+}
+
+// errStopping refuses portals that come while the program ends. Their tokens are kept.
+var errStopping = errors.New("the application is stopping")
+
+// start subscribes to a portal whose token is stored, if it is not subscribed to.
+func (a *app) start(ctx context.Context, member string) error {
+	token, err := a.tokens.Get(ctx, member)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.stopping:
+		return errStopping
+	case a.portals[member].running():
+		return nil
+	}
+	p, err := a.newPortal(member, token.Portal)
+	if err != nil {
+		return err
+	}
+	a.portals[member] = p
+	go p.run()
+	return nil
+}
+
+// portal returns that of a member, nil if there is none.
+func (a *app) portal(member string) *portal {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.portals[member]
+}
+
+// uninstalled waits for the end of the subscription of a portal whose token was deleted.
+func (a *app) uninstalled(ctx context.Context, member string) error {
+	if p := a.portal(member); p != nil {
+		select {
+		case <-p.ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	err := a.start(ctx, member) // if it was installed again meanwhile
+	if errors.Is(err, b24pull.ErrNoToken) {
+		return nil
+	}
+	return err
+}
+
+// keep stores the token that a code was exchanged for, in place of the one before.
+func (a *app) keep(ctx context.Context, token *b24pull.Token) error {
+	err := a.tokens.Update(ctx, token.MemberID, func(t *b24pull.Token) error {
+		token.ApplicationToken = t.ApplicationToken // a code brings none
+		*t = *token
+		return nil
+	})
+	if errors.Is(err, b24pull.ErrNoToken) {
+		token.ApplicationToken = a.applicationToken
+		err = a.tokens.Put(ctx, token.MemberID, token)
+	}
+	return err
+}
+
+// complete gives a new token the application_token of the config, which a form does not bring.
+func (a *app) complete(ctx context.Context, member string) error {
+	if a.applicationToken == "" {
+		return nil
+	}
+	return a.tokens.Update(ctx, member, func(t *b24pull.Token) error {
+		t.ApplicationToken = a.applicationToken
+		return nil
+	})
+}
+
+// drain ends all subscriptions when what they have received is handled, and waits for refreshes.
+func (a *app) drain(ctx context.Context) error {
+	a.mu.Lock()
+	a.stopping = true
+	portals := slices.Collect(maps.Values(a.portals))
+	a.mu.Unlock()
+	for _, p := range portals {
+		p.sub.Drain(ctx)
+	}
+	for _, p := range portals {
+		<-p.ended
+	}
+	if err := a.tokens.Wait(ctx); err != nil {
+		return fmt.Errorf("a token was being refreshed and may be lost: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/b24pull/b24pull"
+)
+
+// config is what the application is and where it keeps what it knows.
+type config struct {
+	application      *b24pull.Application
+	applicationToken b24pull.Secret // "" if the portals tell it
+	folder           string
+	events           string               // the public address for events; "" if portals are not to be told
+	http             *http.Client         // nil: the default
+	heard            func(command string) // called when an event has been handled; may be nil
+}
+
+// configure reads the environment. There is no config if nothing is set.
+func (p *program) configure() (*config, error) {
+	env := func(name string) string { return strings.TrimSpace(p.getenv(name)) }
+	needed := []string{"B24PULL_CLIENT_ID", "B24PULL_CLIENT_SECRET", "B24PULL_REDIRECT_URL"}
+	var missing []string
+	for _, name := range needed {
+		if env(name) == "" {
+			missing = append(missing, name)
+		}
+	}
+	further := env("B24PULL_TOKEN_FOLDER") + env("B24PULL_APPLICATION_TOKEN") + env("B24PULL_AUTH_SERVER")
+	switch {
+	case len(missing) == len(needed) && further == "":
+		return nil, nil
+	case len(missing) > 0:
+		return nil, usagef("set %s as well", strings.Join(missing, " and "))
+	}
+	events, err := url.Parse(env("B24PULL_REDIRECT_URL"))
+	if err != nil || events.Scheme != "https" || events.Host == "" || events.Path != "/redirect" || events.RawQuery != "" {
+		return nil, usagef("B24PULL_REDIRECT_URL: want https://HOST/redirect")
+	}
+	events.Path = "/event"
+	return &config{
+		application: &b24pull.Application{
+			ClientID: env("B24PULL_CLIENT_ID"), ClientSecret: b24pull.Secret(env("B24PULL_CLIENT_SECRET")),
+			RedirectURL: env("B24PULL_REDIRECT_URL"), AuthServer: env("B24PULL_AUTH_SERVER"), HTTPClient: p.httpClient,
+		},
+		applicationToken: b24pull.Secret(env("B24PULL_APPLICATION_TOKEN")),
+		folder:           cmp.Or(env("B24PULL_TOKEN_FOLDER"), "b24pull-app"),
+		events:           events.String(),
+		http:             p.httpClient,
+	}, nil
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/b24pull/b24pull"
+)
+
+const (
+	// installedPage is shown in the portal while it installs the application, which it has to be told the end of.
+	installedPage = `<!doctype html><title>Installed</title><p>Installed.
+<script src="https://api.bitrix24.com/api/v1/"></script>
+<script>BX24.init(function () { BX24.installFinish() })</script>`
+
+	openPage = `<!doctype html><title>Application</title><p>The application listens to this portal.`
+
+	stateCookie = "b24pull_state"
+
+	// callbackTime is how long a callback may take. The portal's patience does not count: a refresh that is broken
+	// off loses its token.
+	callbackTime = time.Minute
+)
+
+// routes are where portals and users come.
+func (a *app) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /install", a.callback("installed", installedPage))
+	mux.HandleFunc("POST /open", a.callback("opened", openPage))
+	mux.HandleFunc("POST /event", a.callback("", ""))
+	mux.HandleFunc("GET /authorize", a.authorize)
+	mux.HandleFunc("GET /redirect", a.redirect)
+	return mux
+}
+
+// refusal is an error that is the caller's.
+type refusal struct {
+	error
+	status int
+}
+
+func (e refusal) Unwrap() error { return e.error }
+
+// answer tells the caller no more than the status; the log has the error.
+func (a *app) answer(w http.ResponseWriter, r *http.Request, page string, err error) {
+	var refused refusal
+	status := http.StatusOK
+	switch {
+	case err == nil:
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		io.WriteString(w, page)
+		return
+	case errors.As(err, &refused):
+		status = refused.status
+	case errors.Is(err, b24pull.ErrApplicationToken), errors.Is(err, b24pull.ErrNoToken), errors.Is(err, b24pull.ErrInvalidGrant):
+		status = http.StatusForbidden
+	default:
+		status = http.StatusServiceUnavailable
+	}
+	a.say("%s refused: %v", r.URL.Path, err)
+	http.Error(w, http.StatusText(status), status)
+}
+
+func within(r *http.Request) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(r.Context()), callbackTime)
+}
+
+// callback takes forms and events. done is what a form tells, by its address.
+func (a *app) callback(done, page string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := within(r)
+		defer cancel()
+		a.answer(w, r, page, a.take(ctx, r, done))
+	}
+}
+
+// take does what a callback asks, once it is to be believed.
+func (a *app) take(ctx context.Context, r *http.Request, done string) error {
+	c, err := b24pull.ParseCallback(r)
+	if err != nil {
+		return refusal{err, http.StatusBadRequest}
+	}
+	if a.applicationToken != "" && c.Event != "" {
+		if err := c.Verify(a.applicationToken); err != nil {
+			return err
+		}
+	}
+	_, err = a.tokens.Get(ctx, c.MemberID)
+	known := err == nil
+	if err := a.tokens.Handle(ctx, c); err != nil {
+		return err
+	}
+	switch {
+	case c.Uninstalled():
+		a.say("member %s: uninstalled by the event, and the tokens are deleted", c.MemberID)
+		return a.uninstalled(ctx, c.MemberID)
+	case c.Installed():
+		a.say("member %s: installed by the event, and the tokens are stored with the application_token", c.MemberID)
+	case c.Event != "":
+		a.say("member %s: event %q", c.MemberID, c.Event)
+		return nil
+	case known:
+		a.say("member %s: %s by a form; there are tokens already", c.MemberID, done)
+	default:
+		a.say("member %s: %s by a form, and the tokens are stored", c.MemberID, done)
+		if err := a.complete(ctx, c.MemberID); err != nil {
+			return err
+		}
+	}
+	return a.start(ctx, c.MemberID)
+}
+
+// authorize sends a user to the portal, who comes back to redirect.
+func (a *app) authorize(w http.ResponseWriter, r *http.Request) {
+	state := rand.Text()
+	to, err := a.application.AuthCodeURL(r.FormValue("portal"), state)
+	if err != nil {
+		a.answer(w, r, "", refusal{err, http.StatusBadRequest})
+		return
+	}
+	a.setState(w, state, 600)
+	http.Redirect(w, r, to, http.StatusFound)
+}
+
+// setState keeps the state in the user's browser, for so many seconds.
+func (a *app) setState(w http.ResponseWriter, state string, seconds int) {
+	http.SetCookie(w, &http.Cookie{
+		Name: stateCookie, Value: state, Path: "/redirect", MaxAge: seconds, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Secure: strings.HasPrefix(a.application.RedirectURL, "https:"),
+	})
+}
+
+// redirect exchanges the code that a user comes back with.
+func (a *app) redirect(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := within(r)
+	defer cancel()
+	var state string
+	if cookie, err := r.Cookie(stateCookie); err == nil {
+		state = cookie.Value
+	}
+	a.setState(w, "", -1)
+	code, err := b24pull.ParseRedirect(r, state)
+	if err != nil {
+		err = refusal{err, http.StatusBadRequest}
+	} else {
+		err = a.exchange(ctx, code)
+	}
+	a.answer(w, r, openPage, err)
+}
+
+func (a *app) exchange(ctx context.Context, code b24pull.AuthCode) error {
+	token, err := a.application.Exchange(ctx, code)
+	if err != nil {
+		return err
+	}
+	if err := a.keep(ctx, token); err != nil {
+		return err
+	}
+	a.say("member %s: authorized by a user, the code is exchanged and the tokens are stored", token.MemberID)
+	return a.start(ctx, token.MemberID)
+}

@@ -1,0 +1,340 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+var registered = pulltest.Application{Name: "App", ClientID: "app.1", ClientSecret: "s3cr3tclient", ApplicationToken: "s3cr3tapp"}
+
+// world is real portals, as far as the program can tell, and their authorization server.
+type world struct {
+	t       *testing.T
+	portals []*pulltest.Portal
+	client  *http.Client
+	env     map[string]string
+	folder  string
+
+	mu     sync.Mutex
+	bound  []map[string]string // what event.bind was told
+	issued []string            // by the authorization server
+}
+
+// newWorld has so many portals, all of which have the application. Only the first takes bindings of events.
+func newWorld(t *testing.T, portals int) *world {
+	w := &world{t: t, folder: t.TempDir()}
+	roots := x509.NewCertPool()
+	for i := range portals {
+		opts := []pulltest.Option{pulltest.WithApplication(registered)}
+		if i == 0 {
+			opts = append(opts, pulltest.WithHandler(w.bindings))
+		}
+		p := pulltest.NewPortal(opts...)
+		t.Cleanup(p.Close)
+		roots.AddCert(p.Certificate())
+		p.Emit(pulltest.Message{Command: "long.past", To: pulltest.Shared})
+		w.portals = append(w.portals, p)
+	}
+	server := httptest.NewTLSServer(http.HandlerFunc(w.authServer))
+	t.Cleanup(server.Close)
+	roots.AddCert(server.Certificate())
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	t.Cleanup(transport.CloseIdleConnections)
+	w.client = &http.Client{Transport: transport}
+	w.env = map[string]string{
+		"B24PULL_CLIENT_ID": registered.ClientID, "B24PULL_CLIENT_SECRET": registered.ClientSecret, "B24PULL_AUTH_SERVER": server.URL,
+		"B24PULL_REDIRECT_URL": "https://app.example/redirect", "B24PULL_TOKEN_FOLDER": w.folder,
+	}
+	return w
+}
+
+// authServer serves all portals: it asks each of theirs.
+func (w *world) authServer(rw http.ResponseWriter, r *http.Request) {
+	form, _ := io.ReadAll(r.Body)
+	for i, p := range w.portals {
+		resp, err := p.HTTPClient().Post(p.AuthServer()+r.URL.Path, r.Header.Get("Content-Type"), bytes.NewReader(form))
+		if err != nil {
+			w.t.Error(err)
+			return
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK && i < len(w.portals)-1 {
+			continue
+		}
+		var token struct {
+			Access  string `json:"access_token"`
+			Refresh string `json:"refresh_token"`
+		}
+		if json.Unmarshal(body, &token) == nil && token.Access != "" {
+			w.mu.Lock()
+			w.issued = append(w.issued, token.Access, token.Refresh)
+			w.mu.Unlock()
+		}
+		rw.WriteHeader(resp.StatusCode)
+		rw.Write(body)
+		return
+	}
+}
+
+// bindings is event.get and event.bind, which the portal in memory does not know.
+func (w *world) bindings(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		switch r.URL.Path {
+		case "/rest/event.get":
+			json.NewEncoder(rw).Encode(map[string]any{"result": w.bound})
+		case "/rest/event.bind":
+			var call map[string]string
+			if err := json.NewDecoder(r.Body).Decode(&call); err != nil {
+				w.t.Error(err)
+			}
+			delete(call, "auth")
+			w.bound = append(w.bound, call)
+			io.WriteString(rw, `{"result":true}`)
+		default:
+			w.mu.Unlock()
+			defer w.mu.Lock()
+			next.ServeHTTP(rw, r)
+		}
+	})
+}
+
+// checkBound checks that the event was bound, and once.
+func (w *world) checkBound() {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.bound) != 1 || w.bound[0]["event"] != "ONAPPUNINSTALL" || w.bound[0]["handler"] != "https://app.example/event" {
+		w.t.Errorf("bound %v", w.bound)
+	}
+}
+
+// run starts the program and returns the address of its callbacks.
+func (w *world) run() (*running, string) {
+	w.t.Helper()
+	r := start(w.t, w.env, w.client, "-listen", "127.0.0.1:0")
+	r.says("callbacks are served at ")
+	return r, regexp.MustCompile(`http://\S+`).FindString(r.stdout.String())
+}
+
+// checkSecrets looks for everything that may not be printed.
+func (w *world) checkSecrets(r *running) {
+	w.t.Helper()
+	text := r.stdout.String() + r.stderr.String()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	secrets := append(slices.Clone(w.issued), "s3cr3t")
+	for _, p := range w.portals {
+		for _, id := range regexp.MustCompile(`"id":"([^"]+)"`).FindAllSubmatch(p.ConfigJSON(), -1) {
+			secrets = append(secrets, string(id[1]))
+		}
+	}
+	if len(secrets) < 5 {
+		w.t.Errorf("only %d secrets", len(secrets))
+	}
+	for _, secret := range secrets {
+		if strings.Contains(text, secret) {
+			w.t.Errorf("the secret %q in\n%s", secret, text)
+		}
+	}
+}
+
+// files are the names of the stored tokens and cursors.
+func (w *world) files() (names []string) {
+	for _, pattern := range []string{"*.json", "*.cursor"} {
+		found, err := filepath.Glob(filepath.Join(w.folder, pattern))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, f := range found {
+			names = append(names, filepath.Base(f))
+		}
+	}
+	return names
+}
+
+// post sends an event as anybody can, and returns the status.
+func post(t *testing.T, address string, form url.Values) int {
+	t.Helper()
+	resp, err := http.PostForm(address, form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+	return resp.StatusCode
+}
+
+func forged(p *pulltest.Portal, applicationToken string) url.Values {
+	return url.Values{"event": {"ONAPPUNINSTALL"}, "auth[member_id]": {p.MemberID()}, "auth[application_token]": {applicationToken}}
+}
+
+// TestPortals: each portal that installs the application is listened to, until it uninstalls it. After a restart
+// the others go on where they were.
+func TestPortals(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	one, two := w.portals[0], w.portals[1]
+	r, app := w.run()
+	for _, p := range w.portals {
+		if err := p.InstallByEvent(t.Context(), app+"/install"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.says(one.URL()+`: event app.hello: "hello from`, two.URL()+`: event app.hello: "hello from`,
+		two.URL()+": the portal will not tell when it uninstalls the application")
+	w.checkBound()
+
+	if status := post(t, app+"/event", forged(one, "guess")); status != http.StatusForbidden {
+		t.Errorf("a forged event is answered %d", status)
+	}
+	if err := two.Uninstall(t.Context(), app+"/event"); err != nil {
+		t.Fatal(err)
+	}
+	r.says(two.URL() + ": the subscription has ended: b24pull: the token was deleted")
+	one.Emit(pulltest.Message{Command: helloCommand, Params: hello{"still here"}, To: pulltest.Shared})
+	r.says(one.URL() + `: event app.hello: "still here"`)
+	r.stop()
+	r.says(one.URL() + ": the subscription has ended and its cursor is stored")
+	w.checkSecrets(r)
+	if got := w.files(); !slices.Equal(got, []string{one.MemberID() + ".json", one.MemberID() + ".cursor"}) {
+		t.Errorf("left behind: %v", got)
+	}
+
+	one.Emit(pulltest.Message{Command: helloCommand, Params: hello{"while you were away"}, To: pulltest.Shared})
+	r, app = w.run()
+	r.says(one.URL() + `: event app.hello: "while you were away"`)
+	if strings.Contains(r.stdout.String(), "still here") {
+		t.Errorf("an event came again:\n%s", r.stdout.String())
+	}
+	r.says(one.URL() + `: event app.hello: "hello from`)
+	w.checkBound()
+
+	if err := two.Install(t.Context(), app+"/install"); err != nil {
+		t.Fatal(err)
+	}
+	r.says(two.URL() + `: event app.hello: "hello from`)
+	r.stop()
+	w.checkSecrets(r)
+}
+
+// TestApplicationToken: where no ONAPPINSTALL tells the application_token, the variable does, and without either
+// no uninstallation is believed.
+func TestApplicationToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	portal := w.portals[0]
+	r, app := w.run()
+	if err := portal.Install(t.Context(), app+"/install"); err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range []string{registered.ApplicationToken, "guess", ""} {
+		if status := post(t, app+"/event", forged(portal, token)); status != http.StatusForbidden {
+			t.Errorf("the token %q is answered %d", token, status)
+		}
+	}
+	r.stop()
+	if err := os.Remove(filepath.Join(w.folder, portal.MemberID()+".json")); err != nil {
+		t.Fatal(err)
+	}
+
+	w.env["B24PULL_APPLICATION_TOKEN"] = registered.ApplicationToken
+	r, app = w.run()
+	install := forged(portal, "guess")
+	install.Set("event", "ONAPPINSTALL")
+	if status := post(t, app+"/install", install); status != http.StatusForbidden {
+		t.Errorf("a forged installation is answered %d", status)
+	}
+	if err := portal.Open(t.Context(), app+"/open"); err != nil {
+		t.Fatal(err)
+	}
+	if err := portal.Open(t.Context(), app+"/open"); err != nil {
+		t.Fatal(err)
+	}
+	r.says("opened by a form, and the tokens are stored", "opened by a form; there are tokens already")
+	if err := portal.Uninstall(t.Context(), app+"/event"); err != nil {
+		t.Error(err)
+	}
+	r.says("the subscription has ended: b24pull: the token was deleted")
+	r.stop()
+	w.checkSecrets(r)
+	if got := w.files(); len(got) > 0 {
+		t.Errorf("left behind: %v", got)
+	}
+}
+
+// TestAuthorize: a code is taken from the browser that was sent for it and from no other. The application_token is
+// kept, and a portal whose refresh token was refused is listened to again.
+func TestAuthorize(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	portal := w.portals[0]
+	r, app := w.run()
+	if err := portal.InstallByEvent(t.Context(), app+"/install"); err != nil {
+		t.Fatal(err)
+	}
+	r.says("event app.hello")
+	r.stop()
+
+	portal.ExpireToken()
+	portal.Misbehave(pulltest.OAuth, pulltest.RESTError(400, "invalid_grant"))
+	r, app = w.run()
+	r.says("the subscription has ended: ", "invalid_grant", "at /authorize?portal=127.0.0.1")
+	portal.Behave(pulltest.OAuth)
+
+	get := func(address string, cookies []*http.Cookie) *http.Response {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range cookies {
+			req.AddCookie(c)
+		}
+		resp, err := w.client.Transport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp
+	}
+	sent := get(app+"/authorize?portal="+strings.TrimPrefix(portal.URL(), "https://"), nil)
+	back := get(sent.Header.Get("Location"), nil).Header.Get("Location")
+	back = strings.Replace(back, "https://app.example", app, 1) // as the proxy before the program does
+	cookies := sent.Cookies()
+	if len(cookies) != 1 || !cookies[0].Secure || !cookies[0].HttpOnly {
+		t.Errorf("cookies %v", cookies)
+	}
+	if resp := get(back, nil); resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("another browser is answered %s", resp.Status)
+	}
+	if resp := get(app+"/authorize?portal=http://portal.example", nil); resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("a portal over http is answered %s", resp.Status)
+	}
+	if resp := get(back, cookies); resp.StatusCode != http.StatusOK {
+		t.Errorf("the user is answered %s", resp.Status)
+	}
+	r.says("the code is exchanged", "event app.hello")
+	if err := portal.Uninstall(t.Context(), app+"/event"); err != nil {
+		t.Errorf("the application_token was not kept: %v", err)
+	}
+	r.stop()
+	w.checkSecrets(r)
+}

@@ -46,7 +46,15 @@ func (a *app) start(ctx context.Context, member string) error {
 		return err
 	}
 	a.portals[member] = p
-	go p.run()
+	go func() {
+		p.run()
+		if !p.anew {
+			return
+		}
+		if err := a.start(context.Background(), member); err != nil {
+			p.say("%v", err)
+		}
+	}()
 	return nil
 }
 

@@ -24,6 +24,7 @@ type portal struct {
 	end    context.CancelFunc
 	ended  chan struct{}
 	err    error // why, once it has ended; nil: the program stopped it
+	anew   bool  // once it has ended: it can begin again, without the cursor
 }
 
 // newPortal makes the client and the subscription. It does no I/O.
@@ -97,6 +98,9 @@ func (p *portal) run() {
 	case errors.Is(p.err, b24pull.ErrUninstalled):
 		os.Remove(p.cursor) // another installation begins anew
 		p.say("the subscription has ended: %v", p.err)
+	case errors.Is(p.err, realtime.ErrCursorMismatch):
+		p.anew = os.Remove(p.cursor) == nil
+		p.say("the subscription begins anew, and what was sent since the program stopped is lost: %v", p.err)
 	case errors.Is(p.err, b24pull.ErrInvalidGrant):
 		p.say("the subscription has ended: %v: at /authorize?portal=%s", p.err, strings.TrimPrefix(p.client.Portal(), "https://"))
 	default:

@@ -233,6 +233,14 @@ func TestPortals(t *testing.T) {
 	r.says(two.URL() + `: event app.hello: "hello from`)
 	r.stop()
 	w.checkSecrets(r)
+
+	to := one.Move("https://new.example")
+	r, _ = w.run()
+	r.says(to+": the portal has moved there", to+": the subscription begins anew", to+`: event app.hello: "hello from`)
+	r.stop()
+	if data, err := os.ReadFile(filepath.Join(w.folder, one.MemberID()+".json")); err != nil || !strings.Contains(string(data), to+"/rest/") {
+		t.Errorf("the new address is not stored: %v", err)
+	}
 }
 
 // TestApplicationToken: where no ONAPPINSTALL tells the application_token, the variable does, and without either

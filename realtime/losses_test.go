@@ -126,3 +126,26 @@ func TestReplacedWhilePaused(t *testing.T) {
 		}
 	})
 }
+
+// TestFailedTrialLeavesTheRead: a websocket that is tried beside polls and fails takes nothing from the short read
+// that goes on for those.
+func TestFailedTrialLeavesTheRead(t *testing.T) {
+	now := time.Now()
+	q := newQueue(10, 1<<20)
+	l := &loop{observe: func(Event) {}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
+	l.memory = newMemory(after(1), q, now, l.observe)
+	l.main = &stream{session: l.memory.session(midAt(1), true), status: status{state: StateLive, polling: true, anchored: true, read: readRunning}}
+	l.next = &stream{session: l.main.session, status: status{state: StateConnecting, anchored: true, trial: true}}
+	l.main.session.polled(midAt(1))
+	l.main.session.beginPeek(now, "")
+	l.reading = &link{stream: l.main, read: true, up: true, cancel: func() {}}
+	l.handle(l.next, event{kind: evLost}, errStuck)
+
+	if l.next != nil {
+		t.Error("the trial is not over")
+	}
+	l.receiveRead(inbound{kind: inSent, link: l.reading})
+	if !l.reading.isUp() || !l.main.session.history(Message{key: key{mid: midAt(2)}}, now) {
+		t.Error("the short read does not go on")
+	}
+}

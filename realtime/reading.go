@@ -100,7 +100,7 @@ func (l *loop) abortRead(s *stream) {
 		l.reading.hangUp(closeNormal)
 		s.session.endRead(readBroken, true, time.Now())
 	}
-	if !l.reading.isUp() || l.reading.stream.session != s.session {
+	if !l.reading.isUp() || l.reading.stream.session != s.session { // else it is another stream's on the same channels
 		s.session.forgetPeek()
 	}
 	l.nextRead()

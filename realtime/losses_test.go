@@ -133,7 +133,7 @@ func TestFailedTrialLeavesTheRead(t *testing.T) {
 	now := time.Now()
 	q := newQueue(10, 1<<20)
 	l := &loop{observe: func(Event) {}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
-	l.memory = newMemory(after(1), q, now, l.observe)
+	l.memory = newMemory(after(1), newLedger(after(1)), q, now, l.observe)
 	l.main = &stream{session: l.memory.session(midAt(1), true), status: status{state: StateLive, polling: true, anchored: true, read: readRunning}}
 	l.next = &stream{session: l.main.session, status: status{state: StateConnecting, anchored: true, trial: true}}
 	l.main.session.polled(midAt(1))

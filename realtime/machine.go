@@ -155,7 +155,8 @@ func decide(s status, e event) (status, []action) {
 		d.state = StateLive
 		d.do(doHold)
 		d.owe()
-		d.resume() // the server can be reached again
+		d.readAttempt = 0 // what has failed was another connection's
+		d.resume()        // the server can be reached again
 		d.checkReady()
 	case evLost:
 		d.fail(e.failure)

@@ -86,7 +86,7 @@ func TestFixedConfigCannotBeRead(t *testing.T) {
 		l.fixed()
 		l.run(nil)
 		<-l.sub.Ready()
-		l.portal.Misbehave(pulltest.Polls, pulltest.BadGateway)
+		l.portal.Misbehave(pulltest.Polls|pulltest.WebSockets, pulltest.BadGateway)
 		<-l.done
 		l.ended(ErrConfigExpired)
 		var status *StatusError

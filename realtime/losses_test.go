@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -132,9 +133,10 @@ func TestReplacedWhilePaused(t *testing.T) {
 func TestFailedTrialLeavesTheRead(t *testing.T) {
 	now := time.Now()
 	q := newQueue(10, 1<<20)
-	l := &loop{observe: func(Event) {}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
-	l.memory = newMemory(after(1), newLedger(after(1)), q, now, l.observe)
-	l.main = &stream{session: l.memory.session(midAt(1), true), status: status{state: StateLive, polling: true, anchored: true, read: readRunning}}
+	led := newLedger(after(1))
+	l := &loop{ledger: led, observe: func(Event) {}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
+	l.memory = newMemory(after(1), led, q, now, l.observe)
+	l.main = &stream{config: new(b24pull.Config), session: l.memory.session(midAt(1), true), status: status{state: StateLive, polling: true, anchored: true, read: readRunning}}
 	l.next = &stream{session: l.main.session, status: status{state: StateConnecting, anchored: true, trial: true}}
 	l.main.session.polled(midAt(1))
 	l.main.session.beginPeek(now, "")

@@ -277,6 +277,7 @@ func TestApplicationToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.says("opened by a form, and the tokens are stored", "opened by a form; there are tokens already")
+	r.says("event app.hello")
 	if err := portal.Uninstall(t.Context(), app+"/event"); err != nil {
 		t.Error(err)
 	}

@@ -220,6 +220,9 @@ func TestCourse(t *testing.T) {
 		})
 	})
 	t.Run("real sockets", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("takes half a minute")
+		}
 		onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 			t.Parallel()
 			portal := pulltest.NewPortal(opts...)

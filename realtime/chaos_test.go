@@ -42,7 +42,7 @@ func TestChaos(t *testing.T) {
 			ways = append(ways, way{s.portal, transport})
 		}
 	}
-	for seed := range seedsFor(t, 2*len(ways)) {
+	for seed := range seedsFor(t, len(ways)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			way := ways[seed%len(ways)]

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -139,26 +141,48 @@ func surviveCuts(t *testing.T, load load, change func(*Subscription), opts ...pu
 	return got, cuts
 }
 
-// TestSurvivesCuts: 100 cuts while 300 messages a second are published, on virtual time and over real sockets;
-// every message arrives, once and in order.
+// cutsFor is how many cuts a test makes: the usual number, or what B24PULL_CUTS says.
+func cutsFor(t *testing.T, usual int) int {
+	text := os.Getenv("B24PULL_CUTS")
+	if text == "" {
+		return usual
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestSurvivesCuts: 100 cuts while 300 messages a second are published, on every version and transport in virtual
+// time, and over real sockets; every message arrives, once and in order.
 func TestSurvivesCuts(t *testing.T) {
 	t.Parallel()
-	check := func(t *testing.T, load load, opts ...pulltest.Option) {
-		got, cuts := surviveCuts(t, load, func(*Subscription) {}, opts...)
+	check := func(t *testing.T, load load, wanted int, transport Transport, opts ...pulltest.Option) {
+		got, cuts := surviveCuts(t, load, func(s *Subscription) { s.opts.transport = transport }, opts...)
 		n := load.messages
 		lost, repeated, disordered := got.count(n)
 		t.Logf("lost %d, repeated %d, out of order %d of %d; cuts %d, found by reads %d", lost, repeated, disordered, n, cuts, got.replayed)
 		if lost+repeated+disordered > 0 {
 			t.Errorf("lost %d, repeated %d, out of order %d", lost, repeated, disordered)
 		}
-		if cuts < 100 {
+		if cuts < wanted {
 			t.Errorf("only %d cuts hit a connection", cuts)
 		}
 	}
 	t.Run("in memory", func(t *testing.T) {
 		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			check(t, load{messages: 25_000, minEvery: 30, spread: 300}, pulltest.WithNetwork(pulltest.NewNetwork()))
+		onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
+			t.Parallel()
+			usual := 20
+			if len(opts) == 1 && transport != TransportAuto && !testing.Short() { // nothing but the version is special
+				usual = 100
+			}
+			synctest.Test(t, func(t *testing.T) {
+				cuts := cutsFor(t, usual)
+				opts := append(opts[:len(opts):len(opts)], pulltest.WithNetwork(pulltest.NewNetwork()))
+				check(t, load{messages: 20 * cuts, minEvery: 5, spread: 26}, cuts, transport, opts...)
+			})
 		})
 	})
 	t.Run("real sockets", func(t *testing.T) {
@@ -166,7 +190,7 @@ func TestSurvivesCuts(t *testing.T) {
 			t.Skip("takes half a minute")
 		}
 		t.Parallel()
-		check(t, load{messages: 10_000, minEvery: 45, spread: 90}, pulltest.WithGather(100*time.Millisecond))
+		check(t, load{messages: 10_000, minEvery: 45, spread: 90}, 100, TransportAuto, pulltest.WithGather(100*time.Millisecond))
 	})
 }
 

@@ -24,12 +24,12 @@ type modelMessage struct {
 // handled twice within one process.
 func TestModel(t *testing.T) {
 	t.Parallel()
-	seeds := uint64(300)
+	seeds := 300
 	if testing.Short() {
 		seeds = 100
 	}
-	for seed := range seeds {
-		m := newModel(t, seed)
+	for seed := range seedsFor(t, seeds) {
+		m := newModel(t, uint64(seed))
 		for m.now.Before(m.start.Add(4 * time.Minute)) {
 			m.step()
 		}
@@ -49,7 +49,7 @@ type model struct {
 
 	*session
 	cursor   Cursor
-	heard    time.Time // live messages up to here have been taken
+	unheard  []*modelMessage // still to come live
 	paused   bool
 	reading  bool
 	answer   []*modelMessage // what the read has still to show
@@ -58,7 +58,7 @@ type model struct {
 
 func newModel(t *testing.T, seed uint64) *model {
 	m := &model{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), start: time.Unix(1795421100, 0)}
-	m.now, m.heard = m.start, m.start
+	m.now = m.start
 	for range 400 {
 		m.messages = append(m.messages, &modelMessage{born: m.start.Add(m.upTo(2 * time.Minute))})
 	}
@@ -78,6 +78,12 @@ func newModel(t *testing.T, seed uint64) *model {
 			x.live = stored.Add(m.upTo(400 * time.Millisecond))
 		}
 	}
+	for _, x := range m.messages {
+		if !x.live.IsZero() {
+			m.unheard = append(m.unheard, x)
+		}
+	}
+	slices.SortFunc(m.unheard, func(a, b *modelMessage) int { return cmp.Or(a.live.Compare(b.live), cmp.Compare(a.n, b.n)) })
 	m.begin()
 	return m
 }
@@ -133,19 +139,10 @@ func (m *model) step() {
 
 // hear takes what has come live; while paused it is gone.
 func (m *model) hear() {
-	var arrived []*modelMessage
-	for _, x := range m.messages {
-		if !x.live.IsZero() && x.live.After(m.heard) && !x.live.After(m.now) {
-			arrived = append(arrived, x)
-		}
-	}
-	m.heard = m.now
-	slices.SortFunc(arrived, func(a, b *modelMessage) int { return cmp.Or(a.live.Compare(b.live), cmp.Compare(a.n, b.n)) })
-	for _, x := range arrived {
-		if m.paused {
-			return
-		}
-		if !m.session.live(m.message(x), m.now) {
+	for len(m.unheard) > 0 && !m.unheard[0].live.After(m.now) {
+		x := m.unheard[0]
+		m.unheard = m.unheard[1:]
+		if !m.paused && !m.session.live(m.message(x), m.now) {
 			m.pause()
 		}
 	}

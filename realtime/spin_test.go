@@ -14,7 +14,7 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestNoSpinning: whatever a server or a source answers at once and for ever, an hour sees a number of requests that
+// TestNoSpinning: whatever a server or a source answers at once and for ever, ten minutes see a number of requests that
 // a server can bear. What is counted are polls, websockets and configs.
 func TestNoSpinning(t *testing.T) {
 	same := func(w http.ResponseWriter) { // one message for ever, in the framing of version 3
@@ -31,7 +31,7 @@ func TestNoSpinning(t *testing.T) {
 		"redirect":     func(w http.ResponseWriter) { w.WriteHeader(http.StatusFound) },
 	}
 	for name, answer := range answers {
-		for _, version := range []int{2, 3, 4, 5} {
+		for _, version := range []int{2, 3, 5} {
 			for _, transport := range both {
 				t.Run(fmt.Sprint(name, " version ", version, " ", transport), func(t *testing.T) {
 					t.Parallel()
@@ -46,9 +46,9 @@ func TestNoSpinning(t *testing.T) {
 						}))
 						l.subscribe(nil, WithTransport(transport))
 						l.run(nil)
-						time.Sleep(time.Hour)
+						time.Sleep(10 * time.Minute)
 						synctest.Wait()
-						asked.bound(t, 4000, 200, 200)
+						asked.bound(t, 700, 50, 50)
 					})
 				})
 			}
@@ -92,9 +92,9 @@ func (c *counts) bound(t *testing.T, polls, sockets, configs int) {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t.Logf("%v in an hour", c.n)
+	t.Logf("%v", c.n)
 	if c.n["poll"] > polls || c.n["websocket"] > sockets || c.n["config"] > configs {
-		t.Errorf("%v requests in an hour", c.n)
+		t.Errorf("%v requests, that is too many", c.n)
 	}
 }
 
@@ -112,7 +112,7 @@ func (s mutable) GetApplicationConfig(ctx context.Context, cache bool) (*b24pull
 	return cfg, err
 }
 
-// TestNoSpinningOfConfigs: the same for configs that are always past their end, or always other ones.
+// TestNoSpinningOfConfigs: the same within an hour, for configs that are always past their end, or always other ones.
 func TestNoSpinningOfConfigs(t *testing.T) {
 	n := 0
 	changes := map[string]func(cfg *b24pull.Config){

@@ -70,6 +70,18 @@ func (n node) want(what string) error {
 
 func (n node) wrong(problem string) error { return &configError{n.path, problem} }
 
+// rootNode is what a whole text holds; null is none of what can be decoded.
+func rootNode(name string, data []byte) (node, error) {
+	n := node{name, data}
+	switch {
+	case !json.Valid(data):
+		return n, n.wrong("want JSON, got what is none")
+	case kindOf(data) == kindNull:
+		return n, n.want("an object")
+	}
+	return n, nil
+}
+
 // absent tells whether there is nothing to decode.
 func (n node) absent() bool { k := kindOf(n.raw); return k == kindNone || k == kindNull }
 

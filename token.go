@@ -96,14 +96,10 @@ func (t *Token) Raw() json.RawMessage {
 // server; numbers may be strings. Anything else is an error that is
 // ErrInvalidConfig and tells no value. t is changed only without an error.
 func (t *Token) UnmarshalJSON(data []byte) error {
-	root := node{"token", data}
-	switch {
-	case !json.Valid(data):
-		return root.wrong("want JSON, got what is none")
-	case kindOf(data) == kindNull:
-		return root.want("an object")
+	root, err := rootNode("token", data)
+	if err != nil {
+		return err
 	}
-	var err error
 	decoded := decodeToken(root.object(&err))
 	if err != nil {
 		return err

@@ -217,14 +217,10 @@ func (s *Server) addresses() []*string {
 // and so is a config that cannot be used: without a server, a channel or an
 // address. c is changed only without an error.
 func (c *Config) UnmarshalJSON(data []byte) error {
-	if !json.Valid(data) {
-		return &configError{"config", "want JSON, got what is none"}
+	root, err := rootNode("config", data)
+	if err != nil {
+		return err
 	}
-	root := node{"config", data}
-	if kindOf(data) == kindNull {
-		return root.want("an object")
-	}
-	var err error
 	o := root.object(&err)
 	if o.fields["server"] == nil && kindOf(o.fields["result"]) == kindObject {
 		root.raw = o.fields["result"]
@@ -248,14 +244,10 @@ func (c *Config) UnmarshalJSON(data []byte) error {
 // is an error that is ErrInvalidConfig, and so is a channel without an id. c is
 // changed only without an error.
 func (c *Channel) UnmarshalJSON(data []byte) error {
-	root := node{"channel", data}
-	switch {
-	case !json.Valid(data):
-		return root.wrong("want JSON, got what is none")
-	case kindOf(data) == kindNull:
-		return root.want("an object")
+	root, err := rootNode("channel", data)
+	if err != nil {
+		return err
 	}
-	var err error
 	o := root.object(&err)
 	decoded := decodeChannel(o)
 	if decoded == nil {

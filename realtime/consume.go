@@ -190,7 +190,6 @@ func (s *Subscription) newLoop() *loop {
 		source:  s.source,
 		opts:    &s.opts,
 		socket:  s.dial,
-		rpc:     s.dialRPC,
 		poll:    s.poll,
 		history: s.history,
 		observe: s.observe,
@@ -200,8 +199,6 @@ func (s *Subscription) newLoop() *loop {
 		ready:   s.ready,
 		stats:   &s.stats,
 		ledger:  s.ledger,
-
-		rpcHistory: s.historyRPC,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/b24pull/b24pull"
@@ -58,10 +59,10 @@ func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 	secrets := secretsOf(cfg)
 	e := endpoint{dialect: dialect, server: serverOf(cmp.Or(poll, socket), cfg), channels: channelTypes(cfg.Channels)}
 	if socket != "" {
-		e.socket = address{withQuery(socket, query), secrets}
+		e.socket = address{url: withQuery(socket, query), secrets: secrets, rpc: dialect == dialectRPC}
 	}
 	if poll != "" {
-		e.poll = address{withQuery(poll, query), secrets}
+		e.poll = address{url: withQuery(poll, query), secrets: secrets}
 	}
 	return e, nil
 }
@@ -117,10 +118,7 @@ func (e *endpoint) after(at address, m mid) address {
 // secretsOf are the channel ids, the parts they are made of, and the token.
 func secretsOf(cfg *b24pull.Config) redact.Redactor {
 	secrets := redact.Redactor(nil).With(string(cfg.JWT))
-	for _, c := range []*b24pull.Channel{cfg.Channels.Private, cfg.Channels.Shared} {
-		if c == nil {
-			continue
-		}
+	for _, c := range channelsOf(cfg.Channels) {
 		secrets = secrets.With(string(c.ID))
 		for _, part := range strings.FieldsFunc(string(c.ID), func(r rune) bool { return r == ':' || r == '.' }) {
 			if len(part) >= 8 {
@@ -152,11 +150,16 @@ func endpointQuery(cfg *b24pull.Config, d dialect) (string, error) {
 	return strings.Join(params, "&"), nil
 }
 
+// channelsOf are the channels there are, private first.
+func channelsOf(channels b24pull.Channels) []*b24pull.Channel {
+	return slices.DeleteFunc([]*b24pull.Channel{channels.Private, channels.Shared}, func(c *b24pull.Channel) bool { return c == nil })
+}
+
 // channelIDs joins the ids as they came, private first.
 func channelIDs(channels b24pull.Channels) string {
 	var ids []string
-	for _, c := range []*b24pull.Channel{channels.Private, channels.Shared} {
-		if c != nil && c.ID != "" {
+	for _, c := range channelsOf(channels) {
+		if c.ID != "" {
 			ids = append(ids, string(c.ID))
 		}
 	}

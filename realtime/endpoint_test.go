@@ -120,7 +120,7 @@ func TestEndpoint(t *testing.T) {
 				t.Fatal(err)
 			}
 			if ep.socket.url != tt.socket || ep.poll.url != tt.poll {
-				t.Errorf("got\n%s\n%s, want\n%s\n%s", ep.socket, ep.poll, tt.socket, tt.poll)
+				t.Errorf("got\n%s\n%s, want\n%s\n%s", ep.socket.url, ep.poll.url, tt.socket, tt.poll)
 			}
 			if at := ep.after(ep.poll, midAt(7)); tt.poll != "" && at.url != tt.poll+"&mid="+midAt(7).String() {
 				t.Errorf("reads %s", at.url)
@@ -133,7 +133,7 @@ func TestEndpoint(t *testing.T) {
 			t.Fatal(err)
 		}
 		if ep.socket.url != "ws://rt.example/plain/?"+query || ep.poll.url != "http://rt.example/plain/?"+query {
-			t.Errorf("got\n%s\n%s", ep.socket, ep.poll)
+			t.Errorf("got\n%s\n%s", ep.socket.url, ep.poll.url)
 		}
 	})
 	t.Run("versions 1 and 2 by time and tag", func(t *testing.T) {

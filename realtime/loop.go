@@ -23,13 +23,9 @@ const (
 type loop struct {
 	source  ConfigSource
 	opts    *options
-	socket  transport // for websockets, and the one below for those of a JSON-RPC server
-	rpc     transport
+	socket  transport
 	poll    transport
-	history transport // reads the history where there are no polls
-
-	rpcHistory transport // the same of a JSON-RPC server
-
+	history transport // reads the history by websockets, where there are no polls
 	observe func(Event)
 	log     *slog.Logger
 	queue   *queue
@@ -103,12 +99,8 @@ func (l *loop) run(ctx context.Context) error {
 
 // deliverReceived hands over what has been received and still waits, for its time or for its turn.
 func (l *loop) deliverReceived() {
-	now := time.Now()
 	for _, s := range l.streams() {
-		for _, a := range s.aside {
-			s.session.lastly(a.message, now)
-		}
-		s.aside = nil
+		s.takeRest(time.Now())
 	}
 	l.memory.order.answering = false
 	l.memory.order.release()

@@ -32,14 +32,10 @@ func (l *loop) read(r read, now time.Time) {
 func (l *loop) historyOf(s *stream, after mid) (transport, address) {
 	e := &s.endpoint
 	blocked := !s.status.polling && e.socket.url != "" && e.dialect != dialectTags && s.status.readAttempt >= patience && s.status.readAttempt%2 == 1
-	switch {
-	case e.poll.url != "" && !blocked:
-		return l.poll, e.after(e.poll, after)
-	case e.dialect == dialectRPC:
-		return l.rpcHistory, e.after(e.socket, after)
-	default:
+	if e.poll.url == "" || blocked {
 		return l.history, e.after(e.socket, after)
 	}
+	return l.poll, e.after(e.poll, after)
 }
 
 // failureOf is what an error asks for. Where there is no other config to be had, an HTTP 400 is not believed at once: a

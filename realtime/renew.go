@@ -203,10 +203,8 @@ func endsOf(cfg *b24pull.Config) []time.Time {
 		return nil
 	}
 	ends := []time.Time{cfg.Expires}
-	for _, c := range []*b24pull.Channel{cfg.Channels.Private, cfg.Channels.Shared} {
-		if c != nil {
-			ends = append(ends, c.End)
-		}
+	for _, c := range channelsOf(cfg.Channels) {
+		ends = append(ends, c.End)
 	}
 	return ends
 }

@@ -109,8 +109,8 @@ func (l *loop) expectMore() {
 // newest is when the first of the channels began that were not there before; zero: unknown.
 func newest(channels, before b24pull.Channels) time.Time {
 	var first time.Time
-	for _, c := range []*b24pull.Channel{channels.Private, channels.Shared} {
-		if c == nil || holds(before, c) {
+	for _, c := range channelsOf(channels) {
+		if holds(before, c) {
 			continue
 		}
 		if c.Start.IsZero() {
@@ -124,9 +124,7 @@ func newest(channels, before b24pull.Channels) time.Time {
 }
 
 func holds(channels b24pull.Channels, c *b24pull.Channel) bool {
-	return slices.ContainsFunc([]*b24pull.Channel{channels.Private, channels.Shared}, func(o *b24pull.Channel) bool {
-		return o != nil && o.ID == c.ID
-	})
+	return slices.ContainsFunc(channelsOf(channels), func(o *b24pull.Channel) bool { return o.ID == c.ID })
 }
 
 // established: a stream can be relied upon.
@@ -168,10 +166,7 @@ func (l *loop) promote() {
 // remove forgets a stream that is over.
 func (l *loop) remove(s *stream, cause error) {
 	s.live.hangUp(closeReplaced)
-	for _, a := range s.aside {
-		s.session.lastly(a.message, time.Now())
-	}
-	s.aside = nil
+	s.takeRest(time.Now())
 	l.abortRead(s)
 	if s.status.leaving && s.status.readAttempt > 0 && !s.continuedBy(l.main) {
 		l.gap(GapChannelReplaced, cause)
@@ -198,10 +193,9 @@ func (l *loop) remove(s *stream, cause error) {
 
 // continuedBy tells whether another stream has the same channels, under another token: then it reads their end.
 func (s *stream) continuedBy(o *stream) bool {
-	before, now := s.config.Channels, o.config.Channels
-	goesOn := func(c *b24pull.Channel) bool { return c == nil || holds(now, c) }
-	return s.endpoint.server == o.endpoint.server && (before.Private != nil || before.Shared != nil) &&
-		goesOn(before.Private) && goesOn(before.Shared)
+	before := channelsOf(s.config.Channels)
+	ended := func(c *b24pull.Channel) bool { return !holds(o.config.Channels, c) }
+	return s.endpoint.server == o.endpoint.server && len(before) > 0 && !slices.ContainsFunc(before, ended)
 }
 
 // scheduleReturn sets the time to try websockets again, if polls stand in for them.

@@ -90,6 +90,14 @@ func (l *loop) takeAside(s *stream, now time.Time) {
 	}
 }
 
+// takeRest takes all that waits aside, at the end.
+func (s *stream) takeRest(now time.Time) {
+	for _, a := range s.aside {
+		s.session.lastly(a.message, now)
+	}
+	s.aside = nil
+}
+
 // taker is what takes the live messages of a stream.
 func (l *loop) taker(s *stream) func(Message, time.Time) bool {
 	if s.status.old {
@@ -179,11 +187,7 @@ func (l *loop) dial(s *stream, now time.Time) {
 		s.live = l.connect(&link{stream: s, poll: true}, l.poll, s.endpoint.after(s.endpoint.poll, s.hungFrom))
 		return
 	}
-	t := l.socket
-	if s.endpoint.dialect == dialectRPC {
-		t = l.rpc
-	}
-	s.live = l.connect(&link{stream: s}, t, s.endpoint.socket)
+	s.live = l.connect(&link{stream: s}, l.socket, s.endpoint.socket)
 }
 
 func (l *loop) receiveSocket(in inbound) {

@@ -18,11 +18,8 @@ type Subscription struct {
 	source  ConfigSource
 	opts    options
 	dial    transport
-	dialRPC transport
 	poll    transport
 	history transport
-
-	historyRPC transport
 
 	queue *queue
 	state stateBox
@@ -80,18 +77,15 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 			return nil, err
 		}
 	}
-	rpc := socketTransport{dialer: o.dialer, rpc: true}
+	socket := socketTransport{o.dialer}
 	return &Subscription{
 		source:  source,
 		opts:    o,
-		dial:    &socketTransport{dialer: o.dialer},
-		dialRPC: &rpc,
+		dial:    &socket,
 		poll:    newPollTransport(o.httpClient),
-		history: &historyTransport{socketTransport{dialer: o.dialer}},
+		history: &historyTransport{socket},
 		queue:   newQueue(o.maxMessages, o.maxBytes),
 		ready:   make(chan struct{}),
-
-		historyRPC: &historyTransport{rpc},
 	}, nil
 }
 

@@ -22,6 +22,7 @@ type transport interface {
 type address struct {
 	url     string
 	secrets redact.Redactor
+	rpc     bool // over a websocket the server sends text pings, and wants messages confirmed
 }
 
 // fail says what failed, without the address: net/http and servers like to repeat it.

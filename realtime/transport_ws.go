@@ -24,10 +24,7 @@ const (
 )
 
 // socketTransport opens websockets.
-type socketTransport struct {
-	dialer *websocket.Dialer
-	rpc    bool // the server sends text pings, and wants messages confirmed
-}
+type socketTransport struct{ dialer *websocket.Dialer }
 
 // dialerFrom makes a dialer that goes the ways of an HTTP transport: its proxy, its dial functions, its TLS
 // roots. A websocket needs HTTP/1.1, so h2 is not offered.
@@ -56,7 +53,7 @@ func (t *socketTransport) open(ctx context.Context, at address, sink sink) (conn
 		return nil, at.refused(answer, err)
 	}
 	sink.sent()
-	c := &socketConn{at: at, ws: ws, rpc: t.rpc, beat: sink.beat}
+	c := &socketConn{at: at, ws: ws, beat: sink.beat}
 	context.AfterFunc(ctx, func() { c.close(closeNormal) })
 	ws.SetPingHandler(func(payload string) error {
 		err := c.control(websocket.PongMessage, []byte(payload))
@@ -125,7 +122,6 @@ func (at address) refused(answer *http.Response, err error) error {
 type socketConn struct {
 	at   address
 	ws   *websocket.Conn
-	rpc  bool
 	beat func()
 	once sync.Once
 
@@ -138,7 +134,7 @@ func (c *socketConn) next() (io.Reader, error) {
 		if err != nil {
 			return nil, c.at.broken(err)
 		}
-		if !c.rpc || kind != websocket.TextMessage {
+		if !c.at.rpc || kind != websocket.TextMessage {
 			return &socketFrame{c.at, frame}, nil
 		}
 		head := make([]byte, len(textPing)+1)
@@ -165,7 +161,7 @@ const (
 
 // received confirms a message. That this fails is told by reading, which fails as well.
 func (c *socketConn) received(id string) {
-	if c.rpc && id != "" {
+	if c.at.rpc && id != "" {
 		_ = c.write(textReceipt + id)
 	}
 }

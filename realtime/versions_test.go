@@ -190,8 +190,8 @@ func (c *course) run() {
 	if gaps := eventsOf[Gap](c); len(gaps) > 0 {
 		c.t.Errorf("gaps: %+v", gaps)
 	}
-	if repeated := eventsOf[Undecodable](c); len(repeated) > 0 {
-		c.t.Errorf("undecodable: %+v", repeated)
+	if undecodable := eventsOf[Undecodable](c); len(undecodable) > 0 {
+		c.t.Errorf("undecodable: %+v", undecodable)
 	}
 }
 
@@ -214,7 +214,7 @@ func TestCourse(t *testing.T) {
 				defer portal.Close()
 				c := begin(t, portal, transport)
 				c.run()
-				c.live24h(portal)
+				c.live24h()
 				c.stop()
 			})
 		})
@@ -235,7 +235,7 @@ func TestCourse(t *testing.T) {
 }
 
 // live24h lets a day pass with a message a minute: channels end after 12 hours, and their config is renewed.
-func (c *course) live24h(*pulltest.Portal) {
+func (c *course) live24h() {
 	before := len(eventsOf[Renewal](c))
 	for range 24 * 60 {
 		c.emit(1)

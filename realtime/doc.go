@@ -47,7 +47,8 @@
 //     (TestLateLiveMessage). A bound on this memory may repeat, never lose, and is reported as [Forgotten].
 //   - An answer counts as the history only if it shows that it is (TestIncompleteReads, TestFirstReadAnsweredLive,
 //     TestSingleAnswerMayHaveOvertaken); a read that breaks off is gone on with, and is one read
-//     (TestBrokenReadGoesOn).
+//     (TestBrokenReadGoesOn). One that is silent has the next one wait longer, up to twenty seconds: a server may be
+//     slow to gather what it keeps (TestSlowServer).
 //   - What a full queue refuses has not been seen (TestRefusedIsNotSeen, TestFullQueuePauses).
 //   - What is persisted, P, is the smaller of C and the place before the oldest message that is not handled, with what
 //     was handled above it (TestLedger, TestStoreResumes, TestParallel). Committed means that Save has returned
@@ -56,15 +57,15 @@
 //     they began (TestCourse, TestReplacedTwice).
 //
 // What the server sent in order arrives in order: live messages wait for a read that may bring older ones, up to two
-// seconds. What only a read has found is marked Replayed; what comes behind its turn is marked Late.
+// seconds, and up to ten for the first read of a subscription that goes on from somewhere. What only a read has found is marked Replayed; what comes behind its turn is marked Late.
 //
 // Where something may be lost all the same, a [Gap] says so: to the observer, and with the next message.
 //
 // # What it costs
 //
 // An idle subscription costs the server one read for each of its pings, every two minutes: a poll that is answered at
-// once with the one message that the cursor stands on. (On a channel that keeps nothing the poll hangs for two seconds
-// and counts among the channel's 100 connections.) A busy one is read about once for each thousand messages, and a
+// once with the one message that the cursor stands on. (On a channel that keeps nothing the poll hangs for up to
+// twenty seconds and counts among the channel's 100 connections.) A busy one is read about once for each thousand messages, and a
 // read shows again what was published since the settle time before the last one: at 300 messages a second each message
 // crosses the network three times. A subscription that polls costs about 300 requests an hour when idle: the polls
 // themselves, a short read behind each, and a read every half minute; when busy, up to two requests a message.

@@ -14,11 +14,12 @@ import (
 // the inbox. A nil link is one that was never opened.
 type link struct {
 	stream *stream
-	read   bool // for a read, not for live delivery
-	poll   bool // one poll of a live connection
-	up     bool // false once it has been given up: whatever it still posts is stale
-	sent   bool // the request is with the server
-	conn   conn // nil until opened
+	read   bool      // for a read, not for live delivery
+	poll   bool      // one poll of a live connection
+	up     bool      // false once it has been given up: whatever it still posts is stale
+	sent   bool      // the request is with the server
+	until  time.Time // of a read: when it has no answer
+	conn   conn      // nil until opened
 	cancel context.CancelFunc
 	tasks  *sync.WaitGroup
 }

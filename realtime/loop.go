@@ -75,6 +75,9 @@ func (l *loop) run(ctx context.Context) error {
 	defer l.alarm.stop()
 	l.memory = newMemory(l.opts.cursor, l.ledger, l.queue, time.Now(), l.observe)
 	l.memory.obey, l.memory.stats = l.takeOrder, l.stats
+	if l.opts.begun() {
+		l.memory.order.patience = holdFirst
+	}
 	l.main = &stream{session: l.memory.session(l.opts.cursor.pos, l.opts.begun())}
 	l.main.session.settle = l.opts.settle
 	l.main.status.anchored = l.main.session.anchored
@@ -309,7 +312,7 @@ func (l *loop) expire() {
 		}
 	}
 	if l.timers.due(timerRead, now) {
-		l.readTimeout()
+		l.readTimeout(now)
 	}
 	if l.timers.due(timerRenew, now) {
 		l.renew()

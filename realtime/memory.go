@@ -32,7 +32,7 @@ type generation struct {
 
 func newMemory(from Cursor, l *ledger, q *queue, now time.Time, report func(Event)) *memory {
 	b := &memory{queue: q, ledger: l, report: report, seen: make(map[key]time.Time)}
-	b.order.emit = b.emit
+	b.order.emit, b.order.patience = b.emit, holdMax
 	for _, k := range from.done {
 		b.remember(k, now)
 	}

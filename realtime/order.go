@@ -3,8 +3,10 @@ package realtime
 import "time"
 
 const (
-	// holdMax is how long a live message waits for a read that has not begun to answer.
-	holdMax = 2 * time.Second
+	// holdMax is how long a live message waits for a read that has not begun to answer, and holdFirst the same for the
+	// first read of a subscription that goes on from somewhere, which brings all that came meanwhile.
+	holdMax   = 2 * time.Second
+	holdFirst = 10 * time.Second
 	// tailMax is how many messages only the read has may wait for live ones to be merged with.
 	tailMax = 1024
 )
@@ -13,7 +15,8 @@ const (
 // that follows is in, live messages wait: the read may bring older ones. This is for order only: nothing
 // depends on it for being delivered.
 type orderer struct {
-	emit func(Message)
+	emit     func(Message)
+	patience time.Duration // how long live messages wait for a read that does not answer
 
 	holding   bool      // a read is owed that may bring older messages than the next live one
 	answering bool      // a read is bringing its answer, in mid order
@@ -136,15 +139,15 @@ func (o *orderer) expire(now time.Time) (next time.Time) {
 		o.tailUntil = time.Time{}
 		return time.Time{}
 	}
-	o.emitWaiting(func(w waiting) bool { return !now.Before(w.since.Add(holdMax)) })
+	o.emitWaiting(func(w waiting) bool { return !now.Before(w.since.Add(o.patience)) })
 	if len(o.waiting) > 0 {
-		next = o.waiting[0].since.Add(holdMax)
+		next = o.waiting[0].since.Add(o.patience)
 	}
 	switch {
 	case len(o.tail) == 0:
 		o.tailUntil = time.Time{}
 	case o.tailUntil.IsZero():
-		o.tailUntil = now.Add(holdMax)
+		o.tailUntil = now.Add(o.patience)
 	case !now.Before(o.tailUntil):
 		o.emitTail(func(Message) bool { return true })
 	}

@@ -15,6 +15,7 @@ type ordered struct {
 
 func newOrdered() *ordered {
 	o := &ordered{now: time.Unix(1795421100, 0)}
+	o.patience = holdMax
 	o.emit = func(m Message) { o.out = append(o.out, m.key.mid.counter) }
 	return o
 }

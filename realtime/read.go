@@ -87,12 +87,17 @@ func (s *session) ask(now time.Time) mid {
 func (s *session) mayBeEmpty() bool { return s.chain.from.isZero() || s.chain.peek || s.foreign }
 
 // readPatience is how long the read's answer may take from when the server has the request: where nothing is kept
-// there is none; otherwise it is there at once.
-func (s *session) readPatience() time.Duration {
-	if s.mayBeEmpty() {
-		return 2 * time.Second
+// there is none, otherwise it is there at once; but a server may take long to gather much. So each read that had no
+// answer has the next one wait longer.
+func (s *session) readPatience(silent int) time.Duration {
+	base := 10 * time.Second
+	switch {
+	case s.chain.peek:
+		return holdMax
+	case s.mayBeEmpty():
+		base = s.order.patience
 	}
-	return 10 * time.Second
+	return min(base<<min(silent, 4), 20*time.Second)
 }
 
 // history takes a message that the read shows. It returns false if the queue is full: then the message has not
@@ -310,6 +315,7 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 		again = c.found > 0
 	}
 	s.chain = nil
+	s.order.patience = holdMax
 	if again {
 		s.order.expectAnother()
 	} else {

@@ -106,8 +106,8 @@ func (l *loop) receiveRead(in inbound) {
 	s, now := in.link.stream, time.Now()
 	switch in.kind {
 	case inSent:
-		in.link.sent = true
-		l.timers.arm(timerRead, now.Add(s.session.readPatience()))
+		in.link.sent, in.link.until = true, now.Add(s.session.readPatience(s.silent))
+		l.timers.arm(timerRead, now.Add(l.memory.order.patience))
 	case inOpened:
 		s.silent = 0
 		l.timers.arm(timerRead, now.Add(readStall))
@@ -149,18 +149,27 @@ func (l *loop) readOver(s *stream, how readOutcome, cause error) {
 	l.nextRead()
 }
 
-// readTimeout: a read that the server has but does not answer has nothing to read. From a cursor there should
-// be, so there the answer must stay out repeatedly. Any other read has stalled.
-func (l *loop) readTimeout() {
+// readTimeout: a read that the server has but does not answer has nothing to read, or is slow. After a moment live
+// messages do not wait for it any more; it goes on for longer unless another one waits. From a cursor there should be
+// an answer, so there it must stay out repeatedly. Any other read has stalled.
+func (l *loop) readTimeout(now time.Time) {
 	s := l.reading.stream
 	if !l.reading.sent || l.reading.conn != nil {
 		l.readOver(s, readBroken, errStall)
 		return
 	}
-	if s.silent++; s.silent < patience && !s.session.mayBeEmpty() {
+	mayBeEmpty := s.session.mayBeEmpty()
+	if now.Before(l.reading.until) && !(mayBeEmpty && len(l.waiting) > 0) {
+		l.memory.order.release()
+		l.timers.arm(timerRead, l.reading.until)
+		return
+	}
+	if !s.session.chain.peek {
+		s.silent++
+	}
+	if s.silent < patience && !mayBeEmpty {
 		l.readOver(s, readBroken, errNoAnswer)
 		return
 	}
-	s.silent = 0
 	l.readOver(s, readSilent, nil)
 }

@@ -79,7 +79,7 @@ func (o *orderer) found(m Message) {
 func (o *orderer) merge() {
 	for len(o.waiting) > 0 {
 		first := o.waiting[0].key.mid
-		o.emitTail(func(m Message) bool { return m.key.mid.less(first) })
+		o.emitTail(func(m Message) bool { return m.key.mid.less(first) && !o.frontier.less(m.key.mid) })
 		if o.frontier.less(first) {
 			break
 		}

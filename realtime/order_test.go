@@ -199,3 +199,21 @@ func TestOrderSingleAnswers(t *testing.T) {
 	o.end(false)
 	o.want(t, 3, 4, 6)
 }
+
+// TestOrderSingleAnswerAhead: what such an answer has brought does not overtake what the next read shows before it,
+// whatever waits behind it.
+func TestOrderSingleAnswerAhead(t *testing.T) {
+	o := newOrdered()
+	o.hold()
+	o.begins()
+	o.found(Message{key: key{mid: midAt(6)}})
+	o.expectAnother()
+	o.lives(7)
+	o.finds(3)
+	o.want(t, 3)
+	o.finds(5)
+	o.shown(midAt(6))
+	o.shown(midAt(7))
+	o.end(false)
+	o.want(t, 3, 5, 6, 7)
+}

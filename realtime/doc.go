@@ -76,12 +76,14 @@
 // and messages look the same, but that versions 1 and 2 give no IDs, and that the sender is named from version 4 on
 // only (before, it is always the backend). A websocket comes first. Long polling stands in for it where the server has
 // websockets off, where [WithTransport] says so, or when websockets have failed five times in a row; then they are
-// tried again every 10 to 30 minutes.
+// tried again every 10 to 30 minutes, and in between whenever polls fail as well.
 //
 // A config and its channels end, usually after 12 hours, by the portal's clock, whose difference from ours is known
 // from the answer to the REST call. Some minutes before, and when the push server says that a channel or the config has
 // expired, a new config is fetched. The new channels are connected beside the old ones, which are listened to until
-// their end has passed and has been read. Such commands of the server are obeyed and not delivered.
+// their end has passed and has been read. Such commands of the server are obeyed and not delivered. When
+// connecting has failed five times in a row another config is asked for, since the server may have moved; where there
+// is none, the present one is used on.
 //
 // What cannot be helped by trying again ends the subscription with its error: credentials that the portal refuses,
 // [b24pull.ErrWrongAuthType], a missing scope, a portal without push server, one that is deleted or has not paid, and

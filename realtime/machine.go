@@ -87,11 +87,13 @@ type status struct {
 	state      State
 	polling    bool // over long polling, not over a websocket
 	auto       bool // the one may take the place of the other
+	barred     bool // websockets have failed so often that one failure of theirs is enough to poll again
 	trial      bool // tries whether websockets work again: one attempt, and it has to last
 	old        bool // its channels have been replaced: it is not connected again
 	leaving    bool // it ends with the read that is due or under way
 	configured bool // there is a config to connect with
 	stale      bool // the next config must not come from a cache
+	doubted    bool // the config may be of no use, since nothing answers: another is asked for, and is not a must
 	attempt    int  // failed attempts since a connection last lasted
 
 	pings int // ours, not answered yet
@@ -127,6 +129,8 @@ const (
 	lastPatience = 12
 	// socketPatience is how many times websockets may fail before long polling is tried.
 	socketPatience = 5
+	// configPatience is how many times connecting may fail before another config is asked for: the server may have moved.
+	configPatience = 5
 )
 
 // decide is the life of a stream: what it does next, given where it stands and what has happened. It is pure;
@@ -140,7 +144,7 @@ func decide(s status, e event) (status, []action) {
 	case evStart:
 		d.connect()
 	case evConfig:
-		d.configured, d.stale = true, false
+		d.configured, d.stale, d.doubted = true, false, false
 		if d.state == StateConfiguring {
 			d.connect()
 		}
@@ -148,7 +152,12 @@ func decide(s status, e event) (status, []action) {
 			d.owe() // the first read runs beside the connect
 		}
 	case evConfigFailed:
-		if d.state == StateConfiguring || e.failure == failFatal {
+		switch {
+		case d.state != StateConfiguring && e.failure != failFatal:
+		case d.doubted && e.failure != failFatal:
+			d.configured, d.stale, d.doubted = true, false, false
+			d.connect()
+		default:
 			d.fail(e.failure)
 		}
 	case evOpened:
@@ -162,6 +171,7 @@ func decide(s status, e event) (status, []action) {
 		d.fail(e.failure)
 	case evProved:
 		d.attempt = 0
+		d.barred = d.barred && d.polling
 		if d.trial {
 			d.trial = false
 			d.checkReady()
@@ -263,9 +273,12 @@ func (d *decision) fail(why failure) {
 		d.state = StateWaiting // what is still to come is for its last read
 		return
 	case why == failConfig:
-		d.configured, d.stale = false, true
+		d.configured, d.stale, d.doubted = false, true, false
 	}
 	d.attempt++
+	if d.configured && d.attempt%configPatience == 0 {
+		d.configured, d.stale, d.doubted = false, true, true
+	}
 	d.chooseTransport()
 	d.state = StateWaiting
 	if why == failCrowded {
@@ -276,12 +289,13 @@ func (d *decision) fail(why failure) {
 }
 
 // chooseTransport goes from websockets that keep failing to long polling, and back if that cannot be had either:
-// then it is not the websocket's fault.
+// then it need not be the websocket's fault. From then on each gets one try, until a websocket lasts.
 func (d *decision) chooseTransport() {
 	switch {
 	case !d.auto || d.state == StateConfiguring:
 	case !d.polling:
-		d.polling = d.attempt >= socketPatience
+		d.barred = d.barred || d.attempt >= socketPatience
+		d.polling = d.barred
 	case d.attempt > 1: // since one lasted
 		d.polling = false
 	}

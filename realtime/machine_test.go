@@ -26,11 +26,13 @@ func owed(s *status)           { s.due = readWhole }
 func owedShort(s *status)      { s.due = readShort }
 func noConfig(s *status)       { s.configured = false }
 func staleConfig(s *status)    { s.configured, s.stale = false, true }
+func doubtedConfig(s *status)  { s.configured, s.stale, s.doubted = false, true, true }
 func pinged(n int) func(*status) {
 	return func(s *status) { s.pings = n }
 }
 func polling(s *status)  { s.polling = true }
 func auto(s *status)     { s.auto = true }
+func barred(s *status)   { s.barred = true }
 func onTrial(s *status)  { s.trial = true }
 func replaced(s *status) { s.old = true }
 func leaving(s *status)  { s.leaving = true }
@@ -214,9 +216,9 @@ func TestDecide(t *testing.T) {
 
 		// from one transport to the other
 		{
-			"the fifth failure: long polling",
+			"the fifth failure: long polling, and perhaps another config",
 			at(StateConnecting, auto, tried(4)), event{kind: evLost},
-			at(StateWaiting, auto, polling, tried(5)), []action{doWait},
+			at(StateWaiting, auto, polling, barred, tried(5), doubtedConfig), []action{doWait},
 		},
 		{
 			"the fourth: not yet",
@@ -237,6 +239,21 @@ func TestDecide(t *testing.T) {
 			"long polling that has not lasted either: websockets again",
 			at(StateLive, auto, polling, anchoredStatus, tried(5)), event{kind: evLost},
 			at(StateWaiting, auto, anchoredStatus, tried(6)), []action{doWait},
+		},
+		{
+			"long polling has failed, and the websocket that was tried again: long polling",
+			at(StateConnecting, auto, barred, tried(1)), event{kind: evLost},
+			at(StateWaiting, auto, barred, polling, tried(2)), []action{doWait},
+		},
+		{
+			"a websocket lasts: five may fail again",
+			at(StateLive, auto, barred, anchoredStatus, tried(6)), event{kind: evProved},
+			at(StateLive, auto, anchoredStatus), nil,
+		},
+		{
+			"polls last: that says nothing of websockets",
+			at(StateLive, auto, polling, barred, anchoredStatus, tried(6)), event{kind: evProved},
+			at(StateLive, auto, polling, barred, anchoredStatus), nil,
 		},
 		{
 			"polls that have worked go on",
@@ -262,6 +279,38 @@ func TestDecide(t *testing.T) {
 			"a trial that fails is over",
 			at(StateConnecting, onTrial, anchoredStatus), event{kind: evLost},
 			at(StateClosed, onTrial, anchoredStatus, func(s *status) { s.configured = true }), nil,
+		},
+
+		// another config, where nothing answers
+		{
+			"it is asked for past the cache",
+			at(StateWaiting, doubtedConfig, tried(5)), event{kind: evRetry},
+			at(StateConfiguring, doubtedConfig, tried(5)), []action{doFetch},
+		},
+		{
+			"it comes",
+			at(StateConfiguring, doubtedConfig, anchoredStatus, tried(5)), event{kind: evConfig},
+			at(StateConnecting, anchoredStatus, tried(5)), []action{doDial},
+		},
+		{
+			"it does not: the present one is tried again",
+			at(StateConfiguring, doubtedConfig, anchoredStatus, tried(5)), event{kind: evConfigFailed},
+			at(StateConnecting, anchoredStatus, tried(5)), []action{doDial},
+		},
+		{
+			"the portal wants us no more",
+			at(StateConfiguring, doubtedConfig, anchoredStatus, tried(5)), event{kind: evConfigFailed, failure: failFatal},
+			at(StateClosed, doubtedConfig, anchoredStatus, tried(5)), nil,
+		},
+		{
+			"five more failures: again",
+			at(StateConnecting, anchoredStatus, tried(9)), event{kind: evLost},
+			at(StateWaiting, doubtedConfig, anchoredStatus, tried(10)), []action{doWait},
+		},
+		{
+			"a config that the server refuses is of no use",
+			at(StateConnecting, anchoredStatus, tried(9)), event{kind: evLost, failure: failConfig},
+			at(StateWaiting, staleConfig, anchoredStatus, tried(10)), []action{doWait},
 		},
 
 		// replaced channels

@@ -58,6 +58,7 @@ const (
 	RenewConfigExpired               // the server said so (config_expire)
 	RenewServerRestarted             // the server said that it restarts (server_restart)
 	RenewRefused                     // the server has refused the channels
+	RenewUnreachable                 // the server could not be reached, again and again
 )
 
 // String is the reason in lower case.
@@ -73,6 +74,8 @@ func (r RenewReason) String() string {
 		return "server restarted"
 	case RenewRefused:
 		return "refused"
+	case RenewUnreachable:
+		return "unreachable"
 	default:
 		return "none"
 	}

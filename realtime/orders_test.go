@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -62,8 +63,8 @@ func TestConfigExpiresWhileDown(t *testing.T) {
 		l.portal.Misbehave(pulltest.WebSockets|pulltest.Polls, pulltest.BadGateway)
 		l.portal.Cut()
 		l.tickFor(4*time.Minute, time.Second)
-		if n := l.portal.Stats().Configs; n != 2 {
-			t.Errorf("%d configs fetched", n)
+		if r := lifeEvents[Renewal](l); !slices.ContainsFunc(r, func(r Renewal) bool { return r.Reason == RenewConfigExpired }) {
+			t.Errorf("renewals %+v", r)
 		}
 		l.portal.Behave(pulltest.WebSockets | pulltest.Polls)
 		l.tickFor(2*time.Minute, time.Second)

@@ -55,7 +55,7 @@ func (l *loop) fetch(cache bool) {
 
 // renew asks for a new config while the present one still works.
 func (l *loop) renew() {
-	if l.renewal.reason == 0 {
+	if l.renewal.reason == 0 || l.renewal.reason == RenewUnreachable {
 		l.renewal.reason = RenewDue
 	}
 	l.fetch(false)
@@ -89,11 +89,15 @@ func (l *loop) configured(cfg *b24pull.Config, err error) {
 func (l *loop) notConfigured(err error) {
 	why := classify(err)
 	now := time.Now()
-	waits := false
+	waits, must := false, false
 	for _, s := range l.streams() {
-		waits = waits || s.status.state == StateConfiguring
+		if s.status.state == StateConfiguring {
+			waits, must = true, must || !s.status.doubted
+		}
 	}
 	switch {
+	case errors.Is(err, ErrConfigExpired) && waits && !must:
+		why = failPassing
 	case errors.Is(err, ErrConfigExpired) && !waits:
 		l.endFixed(err, now)
 		return
@@ -106,7 +110,11 @@ func (l *loop) notConfigured(err error) {
 			l.handle(s, event{kind: evConfigFailed, failure: why}, err)
 		}
 	}
-	if !waits {
+	switch {
+	case must:
+	case l.renewal.reason == RenewUnreachable:
+		l.renewal.reason = 0 // the present one is tried again
+	default:
 		l.renewal.attempt++
 		delay := l.opts.backoff(l.renewal.attempt)
 		l.timers.arm(timerRenew, now.Add(delay))

@@ -78,7 +78,7 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 	next.assume(cfg, ep, l.opts.transport)
 	next.status.anchored = next.session.anchored
 	if next.status.auto {
-		next.status.polling = l.main.status.polling
+		next.status.polling, next.status.barred = l.main.status.polling, l.main.status.barred
 	}
 	next.reason = reason
 	next.status.state = StateConfiguring

@@ -133,6 +133,9 @@ func (l *loop) do(s *stream, a action) {
 		s.timers.disarm(timerRetry)
 		if s.status.stale && l.renewal.reason == 0 {
 			l.renewal.reason = RenewRefused
+			if s.status.doubted {
+				l.renewal.reason = RenewUnreachable
+			}
 		}
 		l.fetch(!s.status.stale)
 	case doDial:

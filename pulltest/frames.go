@@ -86,19 +86,35 @@ func (m *message) encode() []byte {
 	return appendBytes(b, 5, s)
 }
 
-// binaryFrame is a ResponseBatch with one OutgoingMessagesResponse.
+// binaryFrame is a ResponseBatch with one OutgoingMessagesResponse. A history can be many megabytes, so it is written
+// in one piece of the right size.
 func binaryFrame(messages []*message) []byte {
-	var list []byte
+	list := 0
 	for _, m := range messages {
-		list = appendBytes(list, 1, m.encoded)
+		list += bytesSize(len(m.encoded))
 	}
-	return response(1, list)
+	b := make([]byte, 0, bytesSize(bytesSize(list)))
+	for _, size := range []int{bytesSize(list), list} { // the response in the batch, and the messages in that: field 1 of each
+		b = protowire.AppendTag(b, 1, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(size))
+	}
+	for _, m := range messages {
+		b = appendBytes(b, 1, m.encoded)
+	}
+	return b
 }
+
+// bytesSize is how long a field of n bytes is, of a number below 16.
+func bytesSize(n int) int { return protowire.SizeTag(1) + protowire.SizeBytes(n) }
 
 // textFrame is the framing of versions 1 to 3; head names the members before
 // the body.
 func textFrame(messages []*message, head func(*message) string) []byte {
-	var b []byte
+	size := 0
+	for _, m := range messages {
+		size += len(m.body) + 256
+	}
+	b := make([]byte, 0, size)
 	for _, m := range messages {
 		b = fmt.Appendf(b, `%s{%s,"text":%s}%s`, textStart, head(m), m.body, textEnd)
 	}

@@ -41,6 +41,7 @@ type session struct {
 
 	chain *chain
 	since int // messages that arrived since the last read began
+	news  int // messages that came live and had not been seen
 
 	peekFrom mid  // the lowest position a poll hung from since the last peek began
 	peekDue  bool // there is one
@@ -108,6 +109,7 @@ func (s *session) live(m Message, now time.Time) bool {
 	if s.stats != nil {
 		s.stats.arrived(m, now)
 	}
+	s.news++
 	s.note(m, now)
 	s.order.live(m, now)
 	return true

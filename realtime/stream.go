@@ -40,6 +40,7 @@ type stream struct {
 
 	hungAt    time.Time // of the present poll
 	hungFrom  mid
+	hungNews  int  // what had come before it
 	answering bool // it brings its answer
 	answers   int  // messages of it
 
@@ -184,7 +185,7 @@ func (l *loop) dial(s *stream, now time.Time) {
 	s.live.hangUp(closeNormal)
 	l.memory.order.sorted = l.main.status.polling
 	if s.status.polling {
-		s.hungAt, s.hungFrom, s.answers = now, s.session.top, 0
+		s.hungAt, s.hungFrom, s.hungNews, s.answers = now, s.session.top, s.session.news, 0
 		s.timers.arm(timerPong, now.Add(pollWithin))
 		s.timers.disarm(timerPeek)
 		s.live = l.connect(&link{stream: s, poll: true}, l.poll, s.endpoint.after(s.endpoint.poll, s.hungFrom))
@@ -267,7 +268,7 @@ func (l *loop) polled(s *stream, now time.Time) {
 	if single {
 		s.session.polled(s.hungFrom)
 	}
-	if s.session.top == s.hungFrom && now.Before(s.hungAt.Add(pollDistance)) {
+	if s.session.top == s.hungFrom && s.session.news == s.hungNews && now.Before(s.hungAt.Add(pollDistance)) {
 		s.timers.disarm(timerPong)
 		s.timers.arm(timerHang, s.hungAt.Add(pollDistance))
 	} else {

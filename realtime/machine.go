@@ -101,6 +101,7 @@ type status struct {
 	read        readState
 	due         readKind // the read that is due when this one is over
 	readAttempt int      // failures of this read
+	readRefused bool     // the last of them was a refusal of the channels
 
 	anchored bool // the first read is done, or a cursor stands for it
 	ready    bool
@@ -336,7 +337,7 @@ func (d *decision) peek() {
 
 func (d *decision) readEnded() {
 	first := !d.anchored
-	d.read, d.readAttempt = readIdle, 0
+	d.read, d.readAttempt, d.readRefused = readIdle, 0, false
 	d.anchored = true
 	due := d.due
 	d.due = readNone
@@ -366,7 +367,9 @@ func (d *decision) readBroken(why failure) {
 	}
 	d.read = readWaiting
 	d.readAttempt++
-	if d.leaving && (d.readAttempt >= lastPatience || why == failConfig) {
+	again := d.readRefused // one refusal can be a proxy's, or come from another way of reading
+	d.readRefused = why == failConfig
+	if d.leaving && (d.readAttempt >= lastPatience || again && d.readRefused) {
 		d.do(doHangUp, doRelease)
 		d.state = StateClosed
 		return

@@ -36,6 +36,7 @@ func barred(s *status)   { s.barred = true }
 func onTrial(s *status)  { s.trial = true }
 func replaced(s *status) { s.old = true }
 func leaving(s *status)  { s.leaving = true }
+func refused(s *status)  { s.readRefused = true }
 func tried(n int) func(*status) {
 	return func(s *status) { s.attempt = n }
 }
@@ -337,7 +338,7 @@ func TestDecide(t *testing.T) {
 		{
 			"replaced, and refused: what comes is for the last read",
 			at(StateLive, anchoredStatus, replaced, reading), event{kind: evReadBroken, failure: failConfig},
-			at(StateLive, anchoredStatus, replaced, readBroke, readTried(1)), []action{doReadWait},
+			at(StateLive, anchoredStatus, replaced, readBroke, readTried(1), refused), []action{doReadWait},
 		},
 		{
 			"leave: a last read",
@@ -365,9 +366,19 @@ func TestDecide(t *testing.T) {
 			at(StateClosed, anchoredStatus, replaced, leaving, func(s *status) { s.configured = true }), []action{doHangUp},
 		},
 		{
-			"the last read is refused: over",
+			"the last read is refused twice: over",
+			at(StateWaiting, anchoredStatus, replaced, leaving, reading, readTried(1), refused), event{kind: evReadBroken, failure: failConfig},
+			at(StateClosed, anchoredStatus, replaced, leaving, readBroke, readTried(2), refused, func(s *status) { s.configured = true }), []action{doHangUp, doRelease},
+		},
+		{
+			"it is refused once: that can be a proxy's",
 			at(StateWaiting, anchoredStatus, replaced, leaving, reading), event{kind: evReadBroken, failure: failConfig},
-			at(StateClosed, anchoredStatus, replaced, leaving, readBroke, readTried(1), func(s *status) { s.configured = true }), []action{doHangUp, doRelease},
+			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(1), refused), []action{doReadWait},
+		},
+		{
+			"it is refused, and then breaks off",
+			at(StateWaiting, anchoredStatus, replaced, leaving, reading, readTried(1), refused), event{kind: evReadBroken},
+			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(2)), []action{doReadWait},
 		},
 		{
 			"the last read breaks off: it goes on",
@@ -483,7 +494,7 @@ func TestDecide(t *testing.T) {
 		{
 			"a read is refused for its channels: a new config",
 			at(StateLive, anchoredStatus, reading), event{kind: evReadBroken, failure: failConfig},
-			at(StateWaiting, staleConfig, anchoredStatus, readBroke, readTried(1), tried(1)), []action{doReadWait, doHangUp, doWait},
+			at(StateWaiting, staleConfig, anchoredStatus, readBroke, readTried(1), refused, tried(1)), []action{doReadWait, doHangUp, doWait},
 		},
 		{
 			"a broken read goes on",
@@ -536,7 +547,7 @@ func TestDecide(t *testing.T) {
 		{
 			"what was missed cannot be read with this config",
 			at(StatePaused, anchoredStatus, reading), event{kind: evReadBroken, failure: failConfig},
-			at(StateWaiting, staleConfig, anchoredStatus, readBroke, readTried(1), tried(1)), []action{doReadWait, doHangUp, doWait},
+			at(StateWaiting, staleConfig, anchoredStatus, readBroke, readTried(1), refused, tried(1)), []action{doReadWait, doHangUp, doWait},
 		},
 		{"room while not paused", at(StateLive, anchoredStatus), event{kind: evRoom}, at(StateLive, anchoredStatus), nil},
 

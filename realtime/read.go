@@ -26,6 +26,7 @@ type chain struct {
 	settled  mid // the greatest message shown that arrived well before start
 	definite bool
 	stands   bool // the answer has shown what was expected
+	garbled  bool // it may have been what could not be decoded
 
 	shown, found int
 	first        mid     // of the present answer
@@ -294,7 +295,7 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 		s.order.end(true)
 		return result, false
 	}
-	if s.resumed && !c.peek {
+	if s.resumed && !c.peek && (c.stands || !c.garbled) {
 		s.resumed = false
 		if !c.stands {
 			s.lose(Gap{Reason: GapExpired})

@@ -188,6 +188,9 @@ func (s *session) polled(from mid) {
 
 // undecodable takes what is known of a message that could not be decoded, and tells whether it is news.
 func (s *session) undecodable(m Message, now time.Time) bool {
+	if s.chain != nil {
+		s.chain.garbled = true
+	}
 	if m.key == (key{}) {
 		return true
 	}

@@ -518,3 +518,22 @@ func TestLongHistoryIsNotRemembered(t *testing.T) {
 	}
 	s.want(fmt.Sprint(n+1) + "R")
 }
+
+// TestGarbledIsNotExpired: what a cursor stands on may be the message that could not be decoded; only an answer that can be
+// read to the end says that the history has expired.
+func TestGarbledIsNotExpired(t *testing.T) {
+	s := newDriven(t, after(1))
+	s.resumed = true
+	s.beginRead(s.now, "")
+	s.undecodable(Message{}, s.now)
+	s.shows(2, 3)
+	s.endRead(readEnded, false, s.now)
+	if s.gap != nil {
+		t.Errorf("an answer with a message that could not be decoded: %+v", *s.gap)
+	}
+	s.pass(time.Minute)
+	s.reads(2, 3)
+	if s.gap == nil || s.gap.Reason != GapExpired {
+		t.Errorf("an answer without what the cursor stands on: %+v", s.gap)
+	}
+}

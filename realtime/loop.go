@@ -230,7 +230,7 @@ func (l *loop) full() {
 		l.abortRead(s) // before any of them gives back what another one's read has shown
 	}
 	for _, s := range l.streams() {
-		s.aside = nil // reads bring it
+		s.aside, s.asideSize = nil, 0 // reads bring it
 		l.handle(s, event{kind: evFull}, nil)
 	}
 }

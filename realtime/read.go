@@ -8,8 +8,9 @@ import (
 const (
 	// screenFor is how long after a first read without an answer its result is in doubt.
 	screenFor = time.Minute
-	// maxScreened is how many messages are held back meanwhile.
-	maxScreened = 1024
+	// maxScreened is how many messages are held back meanwhile, and screenedBytes how much of them.
+	maxScreened   = 1024
+	screenedBytes = 4 << 20
 )
 
 // chain is one read of the history from just below the cursor. A read that breaks off goes on from the last
@@ -33,6 +34,7 @@ type chain struct {
 	only         Message // the anchor's last message; if the answer is not definite, its only one
 	screen       bool    // the answer may hold what stood before the beginning
 	screened     []Message
+	screenedSize int
 	recent       []anchored
 	compacted    int // how much of it there was when it was last compacted
 }
@@ -79,7 +81,8 @@ func (s *session) forgetPeek() {
 func (s *session) ask(now time.Time) mid {
 	s.peekDue = false
 	s.order.unordered = s.tags
-	s.chain.first, s.chain.definite, s.chain.screened = mid{}, false, nil
+	s.chain.first, s.chain.definite = mid{}, false
+	s.chain.screened, s.chain.screenedSize = nil, 0
 	s.chain.screen = !s.emptyAt.IsZero() && s.chain.from.isZero() && now.Sub(s.emptyAt) < screenFor
 	return s.chain.from
 }
@@ -124,28 +127,36 @@ func (s *session) history(m Message, now time.Time) bool {
 func (s *session) screen(m Message, now time.Time) bool {
 	c := s.chain
 	c.screened = append(c.screened, m)
+	c.screenedSize += m.size
 	age := now.Sub(s.emptyAt) + time.Second // its clock shows whole seconds
 	for len(c.screened) > 0 && m.Time.Sub(c.screened[0].Time) >= age {
-		old := c.screened[0].key
-		c.screened = c.screened[1:]
+		old := c.unscreen().key
 		if _, repeat := s.seen[old]; !repeat {
 			s.remember(old, now)
 			s.ledger.settle(old)
 		}
 		s.shown(old.mid)
 	}
-	if len(c.screened) <= maxScreened {
-		return true
+	for len(c.screened) > maxScreened || c.screenedSize > screenedBytes {
+		if !s.take(c.unscreen(), now) {
+			return false
+		}
 	}
-	first := c.screened[0]
+	return true
+}
+
+func (c *chain) unscreen() Message {
+	m := c.screened[0]
+	c.screened[0] = Message{}
 	c.screened = c.screened[1:]
-	return s.take(first, now)
+	c.screenedSize -= m.size
+	return m
 }
 
 // endAnswer takes what was still held back when the answer came to its end. It returns false if the queue is full.
 func (s *session) endAnswer(now time.Time) bool {
 	held := s.chain.screened
-	s.chain.screened = nil
+	s.chain.screened, s.chain.screenedSize = nil, 0
 	for _, m := range held {
 		if !s.take(m, now) {
 			return false

@@ -44,14 +44,16 @@ type stream struct {
 	answering bool // it brings its answer
 	answers   int  // messages of it
 
-	aside []aside // live messages of replaced channels, for their time
+	aside     []aside // live messages of replaced channels, for their time
+	asideSize int
 }
 
 // Live messages of channels that have been replaced wait for a moment: most of them come over the new connection
 // as well, in the order of what else comes there, and the server gathers for each connection on its own.
 const (
-	asideFor = time.Second
-	asideMax = 1024
+	asideFor   = time.Second
+	asideMax   = 1024
+	asideBytes = 4 << 20
 )
 
 // aside is a message that waits, and until when.
@@ -64,24 +66,31 @@ type aside struct {
 func (l *loop) setAside(s *stream) func(Message, time.Time) bool {
 	return func(m Message, now time.Time) bool {
 		s.aside = append(s.aside, aside{m, now.Add(asideFor)})
+		s.asideSize += m.size
 		if !s.timers.armed(timerAside) {
 			s.timers.arm(timerAside, now.Add(asideFor))
 		}
-		if len(s.aside) <= asideMax {
-			return true
+		for len(s.aside) > asideMax || s.asideSize > asideBytes {
+			if !s.session.live(s.popAside(), now) {
+				return false
+			}
 		}
-		first := s.aside[0].message
-		s.aside = s.aside[1:]
-		return s.session.live(first, now)
+		return true
 	}
+}
+
+func (s *stream) popAside() Message {
+	m := s.aside[0].message
+	s.aside[0] = aside{}
+	s.aside = s.aside[1:]
+	s.asideSize -= m.size
+	return m
 }
 
 // takeAside takes the messages that have waited until now.
 func (l *loop) takeAside(s *stream, now time.Time) {
 	for len(s.aside) > 0 && !s.aside[0].until.After(now) {
-		m := s.aside[0].message
-		s.aside = s.aside[1:]
-		if !s.session.live(m, now) {
+		if !s.session.live(s.popAside(), now) {
 			l.full()
 			return
 		}
@@ -93,10 +102,9 @@ func (l *loop) takeAside(s *stream, now time.Time) {
 
 // takeRest takes all that waits aside, at the end.
 func (s *stream) takeRest(now time.Time) {
-	for _, a := range s.aside {
-		s.session.lastly(a.message, now)
+	for len(s.aside) > 0 {
+		s.session.lastly(s.popAside(), now)
 	}
-	s.aside = nil
 }
 
 // taker is what takes the live messages of a stream.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/b24pull/b24pull"
 )
@@ -21,6 +22,9 @@ type Cursor struct {
 	tags  bool    // positions are times and tags, not mids
 	pos   mid     // everything up to here has been handled
 	done  keySet  // the message at pos, if there is one, and what was handled beyond, in order
+
+	witness mid       // a message at pos or beyond that the channels keep; zero: none is known
+	readAt  time.Time // when the history was last known
 }
 
 // IsZero reports whether c is no position.
@@ -43,6 +47,10 @@ func bindingOf(cfg *b24pull.Config, ep *endpoint) binding {
 		channels: sum(strings.Join(ids, " ")),
 	}
 }
+
+// whole tells whether a key's checksum is stored as it is, not shortened: places by time and tag are shared by messages of
+// many channels, and so is no place at all.
+func (c Cursor) whole(k key) bool { return c.tags || k.mid.isZero() }
 
 // check tells whether the cursor can be used with a server: it must be of the same portal, and positions of the same
 // kind.
@@ -78,18 +86,25 @@ func (c Cursor) MarshalText() ([]byte, error) {
 	for _, sum := range []uint32{c.bound.portal, c.bound.server, c.bound.channels} {
 		b = binary.LittleEndian.AppendUint32(b, sum)
 	}
-	b = binary.AppendUvarint(b, c.pos.epoch)
-	b = binary.AppendUvarint(b, c.pos.counter)
+	for _, m := range []mid{c.pos, c.witness} {
+		b = binary.AppendUvarint(b, m.epoch)
+		b = binary.AppendUvarint(b, m.counter)
+	}
+	b = binary.AppendUvarint(b, uint64(max(c.readAt.Unix(), 0)))
 	last := c.pos
 	for _, k := range c.done {
 		// mostly the same epoch: then the difference of the counters is all there is to say
-		b = binary.AppendUvarint(b, k.mid.epoch-last.epoch)
 		if k.mid.epoch == last.epoch {
-			b = binary.AppendUvarint(b, k.mid.counter-last.counter)
+			b = binary.AppendUvarint(b, (k.mid.counter-last.counter)<<1)
 		} else {
+			b = binary.AppendUvarint(b, (k.mid.epoch-last.epoch)<<1|1)
 			b = binary.AppendUvarint(b, k.mid.counter)
 		}
-		b = binary.LittleEndian.AppendUint32(b, k.sum)
+		if c.whole(k) {
+			b = binary.LittleEndian.AppendUint32(b, k.sum)
+		} else {
+			b = binary.LittleEndian.AppendUint16(b, uint16(k.sum))
+		}
 		last = k.mid
 	}
 	version := cursorByMid
@@ -119,7 +134,6 @@ func (c *Cursor) UnmarshalText(text []byte) error {
 	if err != nil {
 		return err
 	}
-	decoded.tags = version == cursorByTag
 	*c = decoded
 	return nil
 }
@@ -157,25 +171,42 @@ func decodeCursor(version string, raw []byte) (Cursor, error) {
 	for _, sum := range []*uint32{&c.bound.portal, &c.bound.server, &c.bound.channels} {
 		*sum, raw = binary.LittleEndian.Uint32(raw), raw[4:]
 	}
+	c.tags = version == cursorByTag
 	c.pos = mid{number(), number()}
-	if !valid(c.pos) {
+	c.witness = mid{number(), number()}
+	if !valid(c.pos) || !valid(c.witness) {
 		return Cursor{}, damaged
+	}
+	switch at := number(); {
+	case at > maxEpoch:
+		return Cursor{}, damaged
+	case at > 0:
+		c.readAt = time.Unix(int64(at), 0)
 	}
 	last := c.pos
 	for len(raw) > 0 {
-		next := mid{last.epoch, 0}
-		step := number()
-		next.epoch += step
-		next.counter = number()
-		if step == 0 {
-			next.counter += last.counter
+		k := key{mid: last}
+		if step := number(); step&1 == 0 {
+			k.mid.counter += step >> 1
+		} else {
+			k.mid.epoch += step >> 1
+			k.mid.counter = number()
 		}
-		if !valid(next) || len(raw) < 4 {
+		width := 2
+		if c.whole(k) {
+			width = 4
+		}
+		if !valid(k.mid) || len(raw) < width {
 			return Cursor{}, damaged
 		}
-		c.done.add(key{next, binary.LittleEndian.Uint32(raw)})
-		raw = raw[4:]
-		last = next
+		if width == 2 {
+			k.sum = uint32(binary.LittleEndian.Uint16(raw))
+		} else {
+			k.sum = binary.LittleEndian.Uint32(raw)
+		}
+		c.done.add(k)
+		raw = raw[width:]
+		last = k.mid
 	}
 	return c, nil
 }

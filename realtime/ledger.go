@@ -3,6 +3,7 @@ package realtime
 import (
 	"slices"
 	"sync"
+	"time"
 )
 
 // ledger is the book of what the user has handled. The session writes into it what it has taken for delivery, the
@@ -11,20 +12,23 @@ import (
 type ledger struct {
 	changed chan struct{} // signals that there is another cursor
 
-	mu    sync.Mutex
-	begun bool    // there is a position: the history has been read once, or a cursor stands for it
-	tags  bool    // positions are times and tags
-	bound binding // what the positions are of
-	known mid     // how far the history is known: the session's C
-	open  keySet  // to be delivered or delivered, not handled
-	done  keySet  // handled, or never to be, and not below the position
+	mu      sync.Mutex
+	begun   bool      // there is a position: the history has been read once, or a cursor stands for it
+	tags    bool      // positions are times and tags
+	bound   binding   // what the positions are of
+	next    *binding  // what they will be of once the user has been told
+	known   mid       // how far the history is known: the session's C
+	witness mid       // the session's
+	readAt  time.Time // the session's
+	open    keySet    // to be delivered or delivered, not handled
+	done    keySet    // handled, or never to be, and not below the position
 }
 
 func newLedger(from Cursor) *ledger {
 	return &ledger{
 		changed: make(chan struct{}, 1),
 		begun:   !from.IsZero(), tags: from.tags, bound: from.bound,
-		known: from.pos, done: slices.Clone(from.done),
+		known: from.pos, witness: from.witness, readAt: from.readAt, done: slices.Clone(from.done),
 	}
 }
 
@@ -32,8 +36,16 @@ func newLedger(from Cursor) *ledger {
 func (l *ledger) bind(b binding, tags bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.bound, l.tags = b, tags
+	l.bound, l.next, l.tags = b, nil, tags
 	signal(l.changed)
+}
+
+// bindLater is bind for when the user has handled a message that bears a Gap: he who goes on from a cursor of before is
+// to be told again.
+func (l *ledger) bindLater(b binding, tags bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.next, l.tags = &b, tags
 }
 
 // begin says that there is a position.
@@ -64,8 +76,20 @@ func (l *ledger) giveBack(m Message) {
 
 // handled enters a message as handled.
 func (l *ledger) handled(m Message) {
+	if m.Gap != nil {
+		l.told()
+	}
 	if !m.transient {
 		l.settle(m.key)
+	}
+}
+
+func (l *ledger) told() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.next != nil {
+		l.bound, l.next = *l.next, nil
+		signal(l.changed)
 	}
 }
 
@@ -88,10 +112,10 @@ func (l *ledger) recall(k key) {
 }
 
 // advance moves the known end of the history and forgets what no cursor needs any more.
-func (l *ledger) advance(known mid) {
+func (l *ledger) advance(known, witness mid, readAt time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.known = known
+	l.known, l.witness, l.readAt = known, witness, readAt
 	l.done.cut(l.position(key{}))
 	signal(l.changed)
 }
@@ -100,16 +124,22 @@ func (l *ledger) advance(known mid) {
 func (l *ledger) forget(keys []key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	gone := make(map[key]bool, len(keys))
 	for _, k := range keys {
-		l.done.remove(k)
+		gone[k] = true
 	}
+	l.done = slices.DeleteFunc(l.done, func(k key) bool { return gone[k] })
 }
 
-// cursorAfter is the cursor of a user who has just handled the message with key k.
-func (l *ledger) cursorAfter(k key) Cursor {
+// cursorAfter is the cursor of a user who has just handled a message.
+func (l *ledger) cursorAfter(m Message) Cursor {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.at(k)
+	c := l.at(m.key)
+	if m.Gap != nil && l.next != nil {
+		c.bound = *l.next
+	}
+	return c
 }
 
 // cursor is the cursor of a user who has handled what is handled. ok is false before there is a position.
@@ -126,7 +156,7 @@ func (l *ledger) at(k key) Cursor {
 	}
 	pos := l.position(k)
 	done.cut(pos)
-	return Cursor{bound: l.bound, tags: l.tags, pos: pos, done: done}
+	return Cursor{bound: l.bound, tags: l.tags, pos: pos, witness: l.witness, readAt: l.readAt, done: done}
 }
 
 // position is the smaller of what is known and the place just before the oldest open message but one.
@@ -169,12 +199,6 @@ func (s *keySet) remove(k key) {
 	default:
 		*s = slices.Delete(*s, i, i+1)
 	}
-}
-
-// stands tells whether there is a message at a position.
-func (s keySet) stands(pos mid) bool {
-	i, _ := s.find(key{mid: pos})
-	return !pos.isZero() && i < len(s) && s[i].mid == pos
 }
 
 // cut removes what is below pos.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -135,12 +136,24 @@ func (l *loop) all(e event) {
 	}
 }
 
+// connected tells a session since when it is connected, or that it is no more. Two streams can be of one session.
+func (l *loop) connected(s *stream, before State) {
+	switch after := s.status.state; {
+	case after == before:
+	case after == StateLive && s.session.up.IsZero():
+		s.session.up = time.Now()
+	case before == StateLive && !slices.ContainsFunc(l.streams(), func(o *stream) bool { return o.session == s.session && o.status.state == StateLive }):
+		s.session.up, s.session.away = time.Time{}, true
+	}
+}
+
 // handle has decide decide about a stream, and does it.
 func (l *loop) handle(s *stream, e event, cause error) {
 	before := s.status
 	var actions []action
 	s.status, actions = decide(before, e)
 	s.cause, s.delay = cause, 0
+	l.connected(s, before.state)
 	for _, a := range actions {
 		l.do(s, a)
 	}

@@ -19,6 +19,7 @@ type memory struct {
 	newest   mid // the greatest delivered
 	sessions []*session
 
+	short  keySet            // of a cursor: keys without the whole of their checksums
 	seen   map[key]time.Time // when it first arrived; all from the floor on, and for a while what it passed
 	above  []key             // seen and not below the floor
 	passed []generation      // seen, and no read will bring them: below the floor, or never kept
@@ -35,6 +36,15 @@ func newMemory(from Cursor, l *ledger, q *queue, now time.Time, report func(Even
 	b.order.emit, b.order.patience = b.emit, holdMax
 	for _, k := range from.done {
 		b.remember(k, now)
+		if k.short() {
+			b.short = append(b.short, k)
+		}
+	}
+	if !from.tags && !from.IsZero() {
+		b.epoch(from.pos)
+		for _, k := range from.done {
+			b.epoch(k.mid)
+		}
 	}
 	return b
 }
@@ -44,7 +54,7 @@ func (b *memory) session(known mid, anchored bool) *session {
 	s := &session{memory: b, settle: settleTime, known: known, top: known, anchored: anchored}
 	b.sessions = append(b.sessions, s)
 	b.recall(known)
-	b.ledger.advance(b.floor())
+	b.tellFloor()
 	return s
 }
 
@@ -56,15 +66,33 @@ func (b *memory) drop(s *session, now time.Time) {
 	}
 }
 
-// floor is the position up to which the history of every stream is known.
-func (b *memory) floor() mid {
-	floor := b.sessions[0].known
+// lowest is the stream whose history is known up to the floor: that of every other is known so far, too.
+func (b *memory) lowest() *session {
+	lowest := b.sessions[0]
 	for _, s := range b.sessions[1:] {
-		if s.known.less(floor) {
-			floor = s.known
+		if s.known.less(lowest.known) {
+			lowest = s
 		}
 	}
-	return floor
+	return lowest
+}
+
+func (b *memory) floor() mid { return b.lowest().known }
+
+// tellFloor enters in the ledger how far the history is known.
+func (b *memory) tellFloor() {
+	lowest := b.lowest()
+	b.ledger.advance(lowest.known, lowest.witness, lowest.readAt)
+}
+
+// remembered is the key under which a message is remembered: a cursor has brought some of them shortened.
+func (b *memory) remembered(k key) key {
+	if len(b.short) > 0 {
+		if short := k.shorten(); b.short.has(short) {
+			return short
+		}
+	}
+	return k
 }
 
 // recall takes back what the floor has passed and a stream that begins lower can bring again.
@@ -116,7 +144,9 @@ func (b *memory) forgetHalf() {
 
 // lose reports that messages may have been lost, to the observer and with the next message.
 func (b *memory) lose(g Gap) {
-	b.gap = &g
+	if b.gap == nil || g.Reason > b.gap.Reason {
+		b.gap = &g
+	}
 	b.report(g)
 }
 
@@ -198,20 +228,25 @@ func (b *memory) settleFloor(now time.Time) {
 	}
 	b.above = kept
 	b.passed = append(b.passed, gone)
-	b.ledger.advance(floor)
+	b.tellFloor()
 }
 
-// forgetUnkept lets go of what a read that began at start would have moved the cursor to, or shown alone, if the
-// server still kept it: no later read can bring it. Beside another stream nothing is let go of: it may bring it.
-func (b *memory) forgetUnkept(start time.Time) {
+// forgetUnkept lets go of what a read that began at start would have moved the cursor to, or shown at all, if the
+// server still kept it, as it may keep one: no later read can bring it. Cursors do without it at once, and after some
+// minutes it is not remembered either. Beside another stream nothing is let go of: it may bring it.
+func (b *memory) forgetUnkept(start time.Time, settle time.Duration, but mid) {
 	if len(b.sessions) > 1 {
 		return
 	}
 	var gone []key
 	kept := b.above[:0]
 	for _, k := range b.above {
-		if k.mid != b.sessions[0].known && b.seen[k].Before(start.Add(-rememberPassed)) {
+		at := b.seen[k]
+		unkept := k.mid != b.sessions[0].known && k.mid != but && at.Before(start.Add(-settle))
+		if unkept {
 			gone = append(gone, k)
+		}
+		if unkept && at.Before(start.Add(-rememberPassed)) {
 			delete(b.seen, k)
 		} else {
 			kept = append(kept, k)

@@ -77,7 +77,7 @@ func TestOlderSequence(t *testing.T) {
 		s.history(older(n), s.now)
 	}
 	s.endRead(readEnded, false, s.now)
-	s.want("8", "3L", "1RL", "2RL")
+	s.want("8", "3", "1RL", "2RL") // late in the sequence that has begun
 	if gaps != 1 {
 		t.Errorf("%d gaps", gaps)
 	}

@@ -52,7 +52,7 @@ func (m Message) Cursor() Cursor {
 	if m.ledger == nil {
 		return Cursor{}
 	}
-	return m.ledger.cursorAfter(m.key)
+	return m.ledger.cursorAfter(m)
 }
 
 // Sender says who published a message. Only a backend's message is the portal's own word; a client's message

@@ -82,21 +82,21 @@ func (r RenewReason) String() string {
 }
 
 // Gap tells that messages may have been lost that no read can bring. The observer is told, and the next message
-// bears it.
+// bears it; of several the gravest.
 type Gap struct {
 	Reason GapReason
 	Err    error // what stood in the way, if anything; holds no secret
 }
 
-// GapReason is what a Gap comes of.
+// GapReason is what a Gap comes of. A graver one is greater.
 type GapReason uint8
 
 const (
 	_                  GapReason = iota
 	GapPaused                    // the queue was full: what the server does not keep is lost until it is connected again
 	GapChannelReplaced           // a channel was replaced, and its end, or the new one's beginning, could not be read
+	GapExpired                   // after a time without connection the server does not keep any more what was read before, nor perhaps what followed
 	GapServerChanged             // there is another server, or it has lost its data: the history is another one
-	GapExpired                   // the server does not keep any more what the cursor stands on, nor perhaps what followed
 )
 
 // String is the reason in lower case.

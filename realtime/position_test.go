@@ -127,7 +127,9 @@ func TestCursorText(t *testing.T) {
 		{pos: midAt(1)},
 		{pos: mid{9_999_999_999, maxCounter}},
 		{done: []key{{midAt(3), 1}}},
-		{pos: midAt(7), done: []key{{midAt(9), 0}, {midAt(9), 0xffffffff}, {midAt(12), 5}, {mid{1795421101, 2}, 6}}},
+		{pos: midAt(7), done: []key{{midAt(9), 0}, {midAt(9), 0xffff}, {midAt(12), 5}, {mid{1795421101, 2}, 6}}},
+		{pos: midAt(7), witness: midAt(8), readAt: time.Unix(1795421103, 0)},
+		{done: []key{{mid{}, whole | 0xfffff}, {midAt(9), 5}}},
 		{bound: binding{1, 2, 3}},
 		{bound: binding{1, 0xffffffff, 3}, tags: true, pos: mid{1795421101, 2}, done: []key{{mid{1795421101, 2}, 6}}},
 	}
@@ -142,6 +144,39 @@ func TestCursorText(t *testing.T) {
 		}
 		if diff := cmp.Diff(c, back, cmp.AllowUnexported(Cursor{}, key{}, mid{}, binding{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", text, diff)
+		}
+	}
+}
+
+// TestCursorKeysAreShort: a message is known again by what a cursor holds of it, and so is one of the same mid that is
+// another.
+func TestCursorKeysAreShort(t *testing.T) {
+	s := newDriven(t, after(1))
+	one, other := s.message(2, 0), s.message(2, 0)
+	one.key.sum, other.key.sum = whole|0x1234567, whole|0x1234568
+	s.live(one, s.now)
+	m, _, _ := s.queue.tryPop()
+	text, err := m.Cursor().MarshalText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var from Cursor
+	if err := from.UnmarshalText(text); err != nil {
+		t.Fatal(err)
+	}
+	for _, first := range []Message{one, other} {
+		next := newDriven(t, from)
+		next.live(first, next.now)
+		next.live(one, next.now)
+		next.beginRead(next.now, "")
+		next.shows(1)
+		next.history(one, next.now)
+		next.history(other, next.now)
+		next.endRead(readEnded, false, next.now)
+		if first.key == one.key {
+			next.want("2R") // the other
+		} else {
+			next.want("2")
 		}
 	}
 }
@@ -194,7 +229,7 @@ func TestLedger(t *testing.T) {
 	l := newLedger(Cursor{})
 	want := func(after key, pos mid, done ...uint64) {
 		t.Helper()
-		c := l.cursorAfter(after)
+		c := l.cursorAfter(Message{key: after})
 		var got []uint64
 		for _, d := range c.done {
 			got = append(got, d.mid.counter)
@@ -209,16 +244,16 @@ func TestLedger(t *testing.T) {
 	want(k(1), mid{}, 1) // nothing is known of the history yet
 	l.settle(k(1))
 	l.settle(k(3))
-	l.advance(midAt(4))
+	l.advance(midAt(4), mid{}, time.Time{})
 	want(k(3), midAt(1), 1, 3) // 2 is open, so the position stays before it
 	want(k(2), midAt(3), 3)    // with 2 handled it moves up to before 4
 	l.settle(k(2))
 	l.settle(k(4))
-	l.advance(midAt(4))
+	l.advance(midAt(4), mid{}, time.Time{})
 	want(k(5), midAt(4), 4, 5)
 	l.take(Message{key: k(2)}) // late: it turned up after the position had passed it
 	want(k(5), midAt(1), 4, 5)
-	if got := newLedger(l.cursorAfter(k(5))).cursorAfter(key{}); got.pos != midAt(1) || len(got.done) != 2 {
+	if got := newLedger(l.cursorAfter(Message{key: k(5)})).cursorAfter(Message{}); got.pos != midAt(1) || len(got.done) != 2 {
 		t.Errorf("a ledger that goes on from a cursor gives %+v", got)
 	}
 }

@@ -18,7 +18,9 @@ const (
 type chain struct {
 	where  string    // the address asked; with other channels there is another history
 	start  time.Time // our clock
+	asked  time.Time // the same of the present try
 	peek   bool      // it begins above the cursor, for what a poll may have left out, and moves nothing
+	poll   bool      // an answer of one message says all there is; one by a websocket may have lost the rest to a ping
 	anchor bool      // the first read of all: what it shows is known, not delivered
 
 	from     mid // the server is asked for what follows this
@@ -26,7 +28,7 @@ type chain struct {
 	last     mid // the last message shown
 	settled  mid // the greatest message shown that arrived well before start
 	definite bool
-	stands   bool // the answer has shown what was expected
+	stands   bool // the answer has shown the witness
 	garbled  bool // it may have been what could not be decoded
 
 	shown, found int
@@ -79,7 +81,7 @@ func (s *session) forgetPeek() {
 
 // ask makes the chain ready for another answer.
 func (s *session) ask(now time.Time) mid {
-	s.peekDue = false
+	s.peekDue, s.chain.asked = false, now
 	s.order.unordered = s.tags
 	s.chain.first, s.chain.definite = mid{}, false
 	s.chain.screened, s.chain.screenedSize = nil, 0
@@ -88,12 +90,14 @@ func (s *session) ask(now time.Time) mid {
 }
 
 // mayBeEmpty tells whether the read may have no answer at all, since nothing need be kept where it begins.
-func (s *session) mayBeEmpty() bool { return s.chain.from.isZero() || s.chain.peek || s.foreign }
+func (s *session) mayBeEmpty() bool {
+	return s.chain.from.isZero() || s.chain.peek || s.witness.isZero()
+}
 
 // readPatience is how long the read's answer may take from when the server has the request: where nothing is kept
 // there is none, otherwise it is there at once; but a server may take long to gather much. So each read that had no
 // answer has the next one wait longer.
-func (s *session) readPatience(silent int) time.Duration {
+func (s *session) readPatience() time.Duration {
 	base := 10 * time.Second
 	switch {
 	case s.chain.peek:
@@ -101,13 +105,15 @@ func (s *session) readPatience(silent int) time.Duration {
 	case s.mayBeEmpty():
 		base = s.order.patience
 	}
-	return min(base<<min(silent, 4), 20*time.Second)
+	return min(base<<min(s.silent, 4), 20*time.Second)
 }
 
 // history takes a message that the read shows. It returns false if the queue is full: then the message has not
 // been seen, and the read has to break off.
 func (s *session) history(m Message, now time.Time) bool {
+	m.key = s.remembered(m.key)
 	c := s.chain
+	c.stands = c.stands || m.key.mid == s.witness
 	switch {
 	case c.anchor:
 		c.anchorAt(m)
@@ -218,7 +224,7 @@ func (c *chain) show(pos mid) {
 		c.definite = true
 	}
 	if !c.expect.isZero() && pos == c.expect {
-		c.definite, c.stands = true, true
+		c.definite = true
 	}
 	if c.last.less(pos) {
 		c.last = pos
@@ -306,25 +312,32 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 		s.order.end(true)
 		return result, false
 	}
-	if s.resumed && !c.peek && (c.stands || !c.garbled) {
-		s.resumed = false
-		if !c.stands {
-			s.lose(Gap{Reason: GapExpired})
-		}
-	}
 	switch {
 	case c.peek:
 		again = !c.definite && c.found > 0
 	case c.anchor:
+		s.verify(now)
 		s.settleAnchor(now)
 		if how == readSilent {
 			s.emptyAt = now
 		}
 	case result.Complete:
+		s.singles = 0
+		s.verify(now)
 		s.advance(c.settled, now)
-		s.forgetUnkept(c.start)
+		s.forgetUnkept(c.start, s.settle, s.known)
+	case how == readSilent:
+		s.singles = 0
+		s.verify(now)
 	default:
 		again = c.found > 0
+		s.singles++
+		if c.shown == 1 && (c.poll || s.singles > 1) {
+			if !again {
+				s.verify(now)
+			}
+			s.forgetUnkept(c.start, s.settle, c.last)
+		}
 	}
 	s.chain = nil
 	s.order.patience = holdMax
@@ -335,4 +348,29 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 	}
 	s.forget(now)
 	return result, again
+}
+
+// keptFor is the longest a push server keeps a message.
+const keptFor = 24 * time.Hour
+
+// verify looks, at the end of a whole read, whether the history still reaches back to where it was known. Where it does
+// not, messages may have come and expired unseen, unless there was a connection all the time.
+func (s *session) verify(now time.Time) {
+	c := s.chain
+	if c.garbled && !c.stands {
+		return // the witness may be what could not be decoded: the next read will tell
+	}
+	gone := !s.witness.isZero() && !c.stands
+	long := !s.readAt.IsZero() && now.Sub(s.readAt) > keptFor
+	if s.away && (gone || long) {
+		s.lose(Gap{Reason: GapExpired})
+	}
+	if gone {
+		s.witness = mid{}
+	}
+	s.readAt = now
+	if !s.up.IsZero() && !s.up.After(c.asked) {
+		s.away = false
+	}
+	s.tellFloor()
 }

@@ -24,6 +24,7 @@ func (l *loop) read(r read, now time.Time) {
 	l.memory.order.partial = l.memory.order.partial || l.owedElsewhere(s)
 	l.timers.arm(timerRead, now.Add(readSent))
 	t, at := l.historyOf(s, after)
+	s.session.chain.poll = t == l.poll
 	l.reading = l.connect(&link{stream: s, read: true}, t, at)
 }
 
@@ -106,10 +107,10 @@ func (l *loop) receiveRead(in inbound) {
 	s, now := in.link.stream, time.Now()
 	switch in.kind {
 	case inSent:
-		in.link.sent, in.link.until = true, now.Add(s.session.readPatience(s.silent))
+		in.link.sent, in.link.until = true, now.Add(s.session.readPatience())
 		l.timers.arm(timerRead, now.Add(l.memory.order.patience))
 	case inOpened:
-		s.silent = 0
+		s.session.silent = 0
 		l.timers.arm(timerRead, now.Add(readStall))
 	case inProgress:
 		l.timers.arm(timerRead, now.Add(readStall))
@@ -165,9 +166,9 @@ func (l *loop) readTimeout(now time.Time) {
 		return
 	}
 	if !s.session.chain.peek {
-		s.silent++
+		s.session.silent++
 	}
-	if s.silent < patience && !mayBeEmpty {
+	if s.session.silent < patience && !mayBeEmpty {
 		l.readOver(s, readBroken, errNoAnswer)
 		return
 	}

@@ -166,18 +166,18 @@ func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew 
 // goOn begins where the cursor says, if there is one, and reports what has happened to its channels meanwhile.
 func (l *loop) goOn(now binding) {
 	from, main := l.opts.cursor, l.main.session
+	main.readAt, main.away = from.readAt, true
 	switch {
-	case from.IsZero():
 	case differ(from.bound.server, now.server):
-		main.known, main.foreign = mid{}, true
-		l.ledger.advance(l.memory.floor())
+		main.known, main.readAt = mid{}, time.Time{}
+		l.memory.anotherServer()
 		l.gap(GapServerChanged, nil)
 	case differ(from.bound.channels, now.channels):
-		main.foreign = true
 		l.gap(GapChannelReplaced, nil)
-	case l.ledger.done.stands(from.pos):
-		main.resumed = true
+	default:
+		main.witness = from.witness
 	}
+	l.memory.tellFloor()
 	l.bind()
 	if main.anchored {
 		l.ledger.begin()
@@ -187,8 +187,13 @@ func (l *loop) goOn(now binding) {
 // bind says whose positions cursors hold. While replaced channels have not been read to their end, they are still
 // theirs: who goes on from such a cursor is to know that something may be missing.
 func (l *loop) bind() {
-	if len(l.old) == 0 {
-		l.ledger.bind(bindingOf(l.main.config, &l.main.endpoint), l.main.session.tags)
+	b, tags := bindingOf(l.main.config, &l.main.endpoint), l.main.session.tags
+	switch {
+	case len(l.old) > 0:
+	case l.memory.gap != nil:
+		l.ledger.bindLater(b, tags)
+	default:
+		l.ledger.bind(b, tags)
 	}
 }
 

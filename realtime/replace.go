@@ -65,7 +65,8 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 			since = since.Add(-cfg.ClockShift() - clockSlack)
 		}
 		var covered bool
-		if next.session, covered = main.session.successor(since, now); !covered {
+		next.session, covered = main.session.successor(since, now)
+		if !covered || overlooked(main.config.Channels.Private, cfg.Channels.Private) || overlooked(main.config.Channels.Shared, cfg.Channels.Shared) {
 			l.gap(GapChannelReplaced, nil)
 		}
 		l.expectMore()
@@ -121,6 +122,15 @@ func newest(channels, before b24pull.Channels) time.Time {
 		}
 	}
 	return first
+}
+
+// overlooked tells whether a channel began so late after the one before it that there was time for another between them.
+func overlooked(before, now *b24pull.Channel) bool {
+	if before == nil || now == nil || before.ID == now.ID || before.Start.IsZero() || before.End.IsZero() || now.Start.IsZero() {
+		return false
+	}
+	life := before.End.Sub(before.Start)
+	return !now.Start.Before(before.End.Add(life - clockSlack))
 }
 
 func holds(channels b24pull.Channels, c *b24pull.Channel) bool {

@@ -32,8 +32,12 @@ type session struct {
 	dark     time.Time // when the last move before these was made
 	top      mid       // M: the greatest seen
 	anchored bool      // known has been set from the history once, or came with a cursor
-	foreign  bool      // known stands on a message that these channels may not hold
-	resumed  bool      // known stands on a message that a cursor has brought: if it is not kept any more, others may have expired, too
+	witness  mid       // a message at known, or above, that these channels keep: when it is not there any more, others may have expired, too
+	readAt   time.Time // when the last whole read began that came to its end; zero: unknown
+	up       time.Time // since when it is connected; zero: it is not
+	away     bool      // it was not connected at some time since that read
+	silent   int       // reads in a row without an answer
+	singles  int       // reads in a row with an answer of one message
 	setBack  bool      // mids have begun anew below known
 	early    []key     // the first that came live before that
 	doubtful key       // the first read's only message: the last one kept, or a live one that answered the read
@@ -71,7 +75,8 @@ func (s *session) successor(since, now time.Time) (next *session, covered bool) 
 	}
 	covered = since.IsZero() || since.After(s.dark)
 	next = s.memory.session(known, s.anchored)
-	next.settle, next.tags, next.top, next.foreign = s.settle, s.tags, s.top, true
+	next.settle, next.tags, next.top = s.settle, s.tags, s.top
+	next.readAt, next.away = s.readAt, s.away
 	next.moves, next.dark = append(slices.Clone(s.moves), move{now, s.known}), s.dark // for the channels that replace those
 	return next, covered
 }
@@ -88,6 +93,7 @@ func (s *session) live(m Message, now time.Time) bool {
 		}
 		return true
 	}
+	m.key = s.remembered(m.key)
 	s.since++
 	s.reach(m.key.mid)
 	if _, repeat := s.seen[m.key]; repeat && m.key != s.doubtful {
@@ -118,6 +124,7 @@ func (s *session) live(m Message, now time.Time) bool {
 // lastly is live for what comes at the very end: it is taken even where the queue is full, since nothing will bring it
 // again.
 func (s *session) lastly(m Message, now time.Time) {
+	m.key = s.remembered(m.key)
 	if _, repeat := s.seen[m.key]; repeat || !s.anchored || s.control(m, now) {
 		return
 	}
@@ -163,9 +170,10 @@ func (s *session) sequence(pos mid) (below bool) {
 
 // beginAnew has the history read from its very beginning.
 func (s *session) beginAnew() {
-	s.known = mid{}
+	s.known, s.witness = mid{}, mid{}
+	s.newest = mid{}
 	s.recall(s.known)
-	s.ledger.advance(s.floor())
+	s.tellFloor()
 	s.since += manyMessages // a read is due
 	if s.chain != nil {
 		s.chain.peek = true // what is under way moves nothing any more
@@ -194,6 +202,7 @@ func (s *session) undecodable(m Message, now time.Time) bool {
 	if m.key == (key{}) {
 		return true
 	}
+	m.key = s.remembered(m.key)
 	if _, repeat := s.seen[m.key]; repeat {
 		return false
 	}
@@ -209,7 +218,7 @@ func (s *session) advance(to mid, now time.Time) {
 	}
 	s.moves = append(s.moves, move{now, s.known})
 	s.forgetMoves(now)
-	s.known, s.foreign = to, false
+	s.known, s.witness = to, to
 	s.settleFloor(now)
 }
 

@@ -523,7 +523,7 @@ func TestLongHistoryIsNotRemembered(t *testing.T) {
 // read to the end says that the history has expired.
 func TestGarbledIsNotExpired(t *testing.T) {
 	s := newDriven(t, after(1))
-	s.resumed = true
+	s.witness, s.away = midAt(1), true
 	s.beginRead(s.now, "")
 	s.undecodable(Message{}, s.now)
 	s.shows(2, 3)

@@ -32,7 +32,6 @@ type stream struct {
 	live     *link
 	timers   deadlines
 	readFrom time.Time // when its last read began
-	silent   int       // reads in a row without an answer
 	garbled  bool      // a live frame could not be read to its end, since the last read began
 	cause    error     // of what is being done
 	delay    time.Duration

@@ -33,7 +33,7 @@ func TestGapAfterLongOutage(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
-				l.start(long, WithTransport(transport))
+				l.start(long, WithTransport(transport), WithBackoff(func(int) time.Duration { return 5 * time.Minute }))
 				l.tickFor(30*time.Minute, time.Minute)
 				l.portal.Misbehave(pulltest.REST|pulltest.WebSockets|pulltest.Polls, pulltest.BadGateway)
 				l.portal.Cut()

@@ -3,6 +3,7 @@ package realtime
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
@@ -31,6 +32,7 @@ func TestPollsDisorder(t *testing.T) {
 			time.Sleep(300 * time.Millisecond)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		late := 0
 		for n, at := range sent {
 			if arrived[n].Sub(at) > 300*time.Millisecond {

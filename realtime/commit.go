@@ -5,26 +5,32 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 const (
 	// defaultSaveInterval is how often a changed cursor is saved.
 	defaultSaveInterval = time.Second
-	// lastSave bounds the saving of the cursor at the end of a run.
-	lastSave = 10 * time.Second
+	// lastSave bounds the saving of the cursor at the end of a run, cancelledSave that since its context was done.
+	lastSave      = 10 * time.Second
+	cancelledSave = time.Second
 )
 
 // committer saves the cursor of a running subscription as it changes, but not for each message.
 type committer struct {
-	store    CursorStore
+	store    CursorStore // nil: there is nothing to do
 	ledger   *ledger
 	interval time.Duration
 	log      *slog.Logger
 
-	mu    sync.Mutex // of saving
-	saved string
-	tried time.Time
+	turn  chan struct{} // held by the one who saves
+	saved string        // belongs to whose turn it is
+	tried atomic.Pointer[time.Time]
+}
+
+func newCommitter(o *options, l *ledger) *committer {
+	return &committer{store: o.store, ledger: l, interval: o.saveInterval, log: o.logger, turn: make(chan struct{}, 1)}
 }
 
 // run saves until the context is done.
@@ -39,7 +45,10 @@ func (c *committer) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		delay := time.Until(c.lastTried().Add(c.interval))
+		delay := time.Duration(0)
+		if tried := c.tried.Load(); tried != nil {
+			delay = time.Until(tried.Add(c.interval))
+		}
 		if failures > 0 {
 			delay = max(delay, readBackoff(failures))
 		}
@@ -56,27 +65,34 @@ func (c *committer) run(ctx context.Context) {
 	}
 }
 
-func (c *committer) lastTried() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.tried
-}
-
-// save saves the cursor, if it is another than the one saved last.
+// save saves the cursor, if it is another than the one saved last. Saves come one after the other.
 func (c *committer) save(ctx context.Context) error {
 	if c.store == nil {
 		return nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if err := c.saveInTurn(ctx); err != nil {
+		return fmt.Errorf("realtime: saving the cursor: %w", err)
+	}
+	return nil
+}
+
+func (c *committer) saveInTurn(ctx context.Context) error {
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	cursor, ok := c.ledger.cursor()
 	text := cursor.String()
 	if !ok || text == c.saved {
 		return nil
 	}
-	c.tried = time.Now()
+	c.tried.Store(new(time.Now()))
 	if err := c.store.Save(ctx, cursor); err != nil {
-		return fmt.Errorf("realtime: saving the cursor: %w", err)
+		return err
 	}
 	c.saved = text
 	return nil
@@ -84,9 +100,19 @@ func (c *committer) save(ctx context.Context) error {
 
 // finish saves what is left when all has stopped, even if that was because the context is done.
 func (c *committer) finish(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSave)
+	saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSave)
+	var watching sync.WaitGroup
+	defer watching.Wait()
 	defer cancel()
-	return c.save(ctx)
+	watching.Go(func() {
+		select {
+		case <-ctx.Done():
+			sleep(saving, cancelledSave)
+			cancel()
+		case <-saving.Done():
+		}
+	})
+	return c.save(saving)
 }
 
 // sleep waits; false means that the context is done.

@@ -37,8 +37,12 @@ func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
 // several at a time. It blocks, and when it returns every goroutine of the subscription has stopped and the cursor
 // is saved. A handler's error ends it with a [*HandlerError], unless [WithErrorPolicy] says otherwise; or else it
 // returns nil after Close or Drain, the context's error when that is done, or the error that trying again cannot
-// help. A handler that ignores its context is waited for. A handler that panics has its message unhandled, and the
-// panic goes on from Run.
+// help. A cursor that could not be saved at the end is an error, too.
+//
+// When the context is done, everything stops within a second, but for a handler and a [CursorStore] that ignore their
+// contexts: these are waited for. After Close, and whatever else ends it, the last save alone may take ten seconds.
+//
+// A handler that panics has its message unhandled, and the panic goes on from Run.
 func (s *Subscription) Run(ctx context.Context, h Handler) error {
 	if h == nil {
 		return errors.New("realtime: Run: the handler is nil")
@@ -88,7 +92,8 @@ var (
 // consume runs the machine and the committer beside the consumer and returns when all have stopped: nil after Close
 // and Drain.
 func (s *Subscription) consume(ctx context.Context, deliver func(context.Context) error) (err error) {
-	ctx, receiving, err := s.begin(ctx)
+	given := ctx
+	ctx, receiving, err := s.begin(given)
 	if err != nil {
 		return err
 	}
@@ -110,7 +115,7 @@ func (s *Subscription) consume(ctx context.Context, deliver func(context.Context
 		s.cancel(errLeft)
 		<-received
 		<-stopped
-		if saved := s.commits.finish(ctx); saved != nil {
+		if saved := s.commits.finish(given); saved != nil {
 			s.opts.logger.Error("cursor not saved", "err", saved)
 			err = errors.Join(err, saved)
 		}
@@ -146,8 +151,7 @@ func (s *Subscription) open(ctx context.Context) error {
 	defer s.mu.Unlock()
 	s.opts.cursor = cursor
 	s.ledger = newLedger(cursor)
-	s.commits.store, s.commits.ledger = s.opts.store, s.ledger
-	s.commits.interval, s.commits.log = s.opts.saveInterval, s.opts.logger
+	s.commits = newCommitter(&s.opts, s.ledger)
 	return nil
 }
 

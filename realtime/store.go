@@ -13,14 +13,17 @@ import (
 )
 
 // A CursorStore keeps the cursor of one subscription, so that another run of the program goes on where this one
-// stopped. Its methods are not called at the same time.
+// stopped. Its methods are not called at the same time. They must return soon after their context is done: a run waits
+// for them.
 type CursorStore interface {
 	// Load returns what was saved last, or the zero Cursor if nothing was. An error ends the subscription before it
 	// begins: a position that cannot be read is not taken for none.
 	Load(ctx context.Context) (Cursor, error)
 
 	// Save keeps a cursor in place of the one before. When it returns nil, c is what Load returns, whatever happens
-	// to the process. After an error it is called again.
+	// to the process. After an error it is called again, but at the end of a run: that last save has ten seconds, so
+	// that Close and Drain lose no position to a store that is slow, and one second from the moment on that the
+	// run's context is done. If it fails, what was handled since the save before comes again.
 	Save(ctx context.Context, c Cursor) error
 }
 

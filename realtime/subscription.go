@@ -34,7 +34,7 @@ type Subscription struct {
 	drain   context.CancelCauseFunc // of the machine alone
 
 	ledger  *ledger
-	commits committer
+	commits *committer
 	trouble error // why the machine was not connected when it stopped; nil if it was
 }
 
@@ -126,17 +126,19 @@ func (s *Subscription) Format(f fmt.State, _ rune) {
 }
 
 // Commit counts m as handled, also before its handler returns or the loop over Messages asks for the next one, and
-// saves the cursor. When it returns nil, m does not come again after a restart. Without [WithCursorStore] there is
-// nothing to save. It is an error for a message that the subscription has not delivered.
+// saves the cursor. When it returns nil, m does not come again after a restart. When it returns an error, ctx's if that
+// is done before or while it waits, m counts as handled all the same and the next save holds it. Without
+// [WithCursorStore] there is nothing to save. It is an error for a message that the subscription has not delivered.
 func (s *Subscription) Commit(ctx context.Context, m Message) error {
 	s.mu.Lock()
 	mine := s.ledger != nil && m.ledger == s.ledger
+	commits := s.commits
 	s.mu.Unlock()
 	if !mine {
 		return errors.New("realtime: Commit: the message was not delivered by this subscription")
 	}
 	m.ledger.handled(m)
-	return s.commits.save(ctx)
+	return commits.save(ctx)
 }
 
 // Drain ends the subscription when what it has received is handled: it disconnects, the messages in the queue are

@@ -427,14 +427,14 @@ func TestErrorPolicy(t *testing.T) {
 		next    []string // after a restart
 	}{
 		{"none", nil, []string{"one", "bad"}, errHandler, []string{"bad", "three"}},
-		{"stop", func(*HandlerError, int) ErrorAction { return StopRun }, []string{"one", "bad"}, errHandler, []string{"bad", "three"}},
-		{"skip", func(*HandlerError, int) ErrorAction { return SkipMessage }, []string{"one", "bad", "three"}, nil, nil},
+		{"stop", func(*HandlerError, int) ErrorAction { return StopRun() }, []string{"one", "bad"}, errHandler, []string{"bad", "three"}},
+		{"skip", func(*HandlerError, int) ErrorAction { return SkipMessage() }, []string{"one", "bad", "three"}, nil, nil},
 		{"retry", func(e *HandlerError, attempt int) ErrorAction {
 			if e.Message.Command != "bad" || !errors.Is(e, errHandler) {
 				t.Errorf("asked about %v", e)
 			}
 			if attempt == 3 {
-				return SkipMessage
+				return SkipMessage()
 			}
 			return RetryAfter(time.Duration(attempt) * time.Second)
 		}, []string{"one", "bad", "bad", "bad", "three"}, nil, nil},

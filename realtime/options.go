@@ -161,16 +161,18 @@ func WithSettleTime(d time.Duration) Option {
 	}
 }
 
-// ErrorAction is what becomes of a message whose handler failed. The zero ErrorAction stops Run.
+// ErrorAction is what becomes of a message whose handler failed: [StopRun], [SkipMessage] or [RetryAfter]. The zero
+// ErrorAction is StopRun's.
 type ErrorAction struct {
 	skip, retry bool
 	delay       time.Duration
 }
 
-var (
-	StopRun     = ErrorAction{}           // Run returns the error; the message is not handled
-	SkipMessage = ErrorAction{skip: true} // the message counts as handled
-)
+// StopRun has Run return the error; the message is not handled.
+func StopRun() ErrorAction { return ErrorAction{} }
+
+// SkipMessage has the message count as handled.
+func SkipMessage() ErrorAction { return ErrorAction{skip: true} }
 
 // RetryAfter calls the handler again after a delay. Messages that come after, in order, wait meanwhile.
 func RetryAfter(delay time.Duration) ErrorAction { return ErrorAction{retry: true, delay: delay} }

@@ -42,7 +42,7 @@ func (a *app) newPortal(member, address string) (*portal, error) {
 	p.sub, err = realtime.Subscribe(p.client,
 		realtime.WithCursorStore(realtime.NewFileStore(p.cursor)),
 		realtime.WithLogger(a.logger.With("portal", address)),
-		realtime.WithErrorPolicy(func(*realtime.HandlerError, int) realtime.ErrorAction { return realtime.SkipMessage }),
+		realtime.WithErrorPolicy(func(*realtime.HandlerError, int) realtime.ErrorAction { return realtime.SkipMessage() }),
 	)
 	if err != nil {
 		return nil, err

@@ -42,7 +42,8 @@ func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
 // When the context is done, everything stops within a second, but for a handler and a [CursorStore] that ignore their
 // contexts: these are waited for. After Close, and whatever else ends it, the last save alone may take ten seconds.
 //
-// A handler that panics has its message unhandled, and the panic goes on from Run.
+// A handler that panics has its message unhandled, and the panic goes on from Run once all has stopped. One that calls
+// [runtime.Goexit], as a test's FailNow does, ends the goroutine of Run in the same way.
 func (s *Subscription) Run(ctx context.Context, h Handler) error {
 	if h == nil {
 		return errors.New("realtime: Run: the handler is nil")

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -486,20 +485,21 @@ func TestHandlerPanics(t *testing.T) {
 				l.emit("one")
 				l.emit("bad")
 			}()
-			func() {
-				defer func() {
-					if p := recover(); p != "bad" {
-						t.Errorf("recovered %v", p)
-					}
-				}()
-				_ = l.sub.Run(t.Context(), HandlerFunc(func(_ context.Context, m Message) error {
-					if m.Command == "bad" {
-						time.Sleep(time.Second)
-						panic("bad")
-					}
-					return nil
-				}))
-			}()
+			p := l.recovered(func(_ context.Context, m Message) error {
+				if m.Command == "bad" {
+					time.Sleep(time.Second)
+					panic("bad")
+				}
+				return nil
+			})
+			if wrapped, ok := p.(*HandlerPanic); ok != (opts != nil) {
+				t.Errorf("recovered %T", p)
+			} else if ok {
+				p = wrapped.Value
+			}
+			if p != "bad" {
+				t.Errorf("recovered %v", p)
+			}
 			if s := l.sub.State(); s != StateClosed {
 				t.Errorf("state is %v", s)
 			}
@@ -508,92 +508,4 @@ func TestHandlerPanics(t *testing.T) {
 			next.want("bad")
 		})
 	}
-}
-
-// TestParallel: handlers run beside each other, those of one key in order, and the cursor passes nothing that is not
-// handled.
-func TestParallel(t *testing.T) {
-	onVirtualTime(t, func(t *testing.T, l *life) {
-		l.open()
-		store := new(MemoryStore)
-		l.subscribe(nil, WithCursorStore(store), WithParallel(8, func(m Message) string { return m.Command }))
-		var mu sync.Mutex
-		last := make(map[string]int)
-		running, most := 0, 0
-		enter := func(n int) {
-			mu.Lock()
-			defer mu.Unlock()
-			running += n
-			most = max(most, running)
-		}
-		l.run(func(ctx context.Context, m Message) error {
-			enter(1)
-			defer enter(-1)
-			if m.Command == "stuck" {
-				<-ctx.Done()
-				return ctx.Err()
-			}
-			params, err := Decode[numbered](m)
-			mu.Lock()
-			if params.N != last[m.Command]+1 {
-				t.Errorf("%s: %d after %d", m.Command, params.N, last[m.Command])
-			}
-			last[m.Command] = params.N
-			mu.Unlock()
-			time.Sleep(100 * time.Millisecond)
-			return err
-		})
-		<-l.sub.Ready()
-		l.emit("stuck")
-		const keys, each = 5, 40
-		for n := range each {
-			for k := range keys {
-				l.portal.Emit(pulltest.Message{Command: fmt.Sprint("key", k), Params: numbered{n + 1}})
-			}
-		}
-		time.Sleep(8 * time.Second) // one after the other it would be 20
-		synctest.Wait()
-		if len(last) != keys || most != keys+1 {
-			t.Errorf("%d keys, %d at a time", len(last), most)
-		}
-		for k, n := range last {
-			if n != each {
-				t.Errorf("%s: %d of %d", k, n, each)
-			}
-		}
-		if err := l.stop(); err != nil {
-			t.Fatal(err)
-		}
-		next := l.goOn(store, nil)
-		time.Sleep(time.Minute)
-		next.want("stuck")
-	})
-}
-
-// TestParallelFails: the first error ends it, and what was handled beside it does not come again.
-func TestParallelFails(t *testing.T) {
-	onVirtualTime(t, func(t *testing.T, l *life) {
-		l.open()
-		store := new(MemoryStore)
-		l.subscribe(nil, WithCursorStore(store), WithParallel(3, nil))
-		l.run(func(_ context.Context, m Message) error {
-			if m.Command == "bad" {
-				time.Sleep(time.Second)
-				return errHandler
-			}
-			return nil
-		})
-		<-l.sub.Ready()
-		for _, c := range []string{"one", "bad", "bad", "two"} {
-			l.emit(c)
-		}
-		<-l.done
-		var failed *HandlerError
-		if !errors.As(l.err, &failed) || failed.Message.Command != "bad" || !errors.Is(l.err, errHandler) {
-			t.Errorf("Run returned %v", l.err)
-		}
-		next := l.goOn(store, nil)
-		time.Sleep(time.Minute)
-		next.want("bad", "bad")
-	})
 }

@@ -60,6 +60,25 @@ func (e *HandlerError) Error() string {
 
 func (e *HandlerError) Unwrap() error { return e.Err }
 
+// HandlerPanic is what Run panics with if a handler has panicked that [WithParallel] had called: in a goroutine of its
+// own, whose stack would be lost.
+type HandlerPanic struct {
+	Message Message // the one that was not handled
+	Value   any     // what the handler panicked with
+	Stack   []byte  // of the handler, as [runtime/debug.Stack] writes it
+}
+
+// Error has the stack in it, so that a panic that ends the program shows it.
+func (e *HandlerPanic) Error() string {
+	return fmt.Sprintf("realtime: handler of %s %s panicked: %v\n\n%s", e.Message.Module, e.Message.Command, e.Value, e.Stack)
+}
+
+// Unwrap returns the value if it is an error.
+func (e *HandlerPanic) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
 // StatusError is an HTTP answer of the push server or of a proxy before it that refused a connection or a
 // read.
 type StatusError struct {

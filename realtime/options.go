@@ -190,9 +190,16 @@ func WithErrorPolicy(policy func(err *HandlerError, attempt int) ErrorAction) Op
 }
 
 // WithParallel has Run call its handler for up to n messages at a time. Messages with the same key are handled in
-// order, one after the other; a nil key is the message's module and command. Up to 16 n messages are taken from the
-// queue meanwhile. The cursor does not pass a message that is not handled, whatever came after it. [Subscription.Messages]
-// is not affected.
+// order, one after the other; a nil key is the message's module and command. key is called by one goroutine.
+//
+// Up to 16 n messages are taken from the queue, from the oldest that is not handled on: behind a handler that is stuck,
+// or is tried again for ever, the others come to a stop, and then the queue fills. So the cursor stays small. It does
+// not pass a message that is not handled, whatever came after it, and what was handled after it does not come again.
+//
+// A panic of a handler goes on from Run as a [*HandlerPanic], which has the handler's stack, a panic of key as it is,
+// both when the other handlers have returned. A handler that calls [runtime.Goexit] ends Run with a [*HandlerError].
+//
+// [Subscription.Messages] is not affected.
 func WithParallel(n int, key func(Message) string) Option {
 	return func(o *options) error {
 		if n < 1 {

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -140,45 +138,6 @@ func TestSaveFails(t *testing.T) {
 		time.Sleep(time.Minute)
 		next.want("two")
 	})
-}
-
-// TestFileStoreDamaged: a file that is no cursor ends the subscription and stays as it is.
-func TestFileStoreDamaged(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "cursor")
-	store := NewFileStore(path)
-	if err := store.Save(t.Context(), after(7)); err != nil {
-		t.Fatal(err)
-	}
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c, err := store.Load(t.Context()); err != nil || c.String() != after(7).String() {
-		t.Fatalf("loaded %v, %v", c, err)
-	}
-	for _, content := range []string{"", "\n", "garbage", string(whole[:len(whole)/2])} {
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		onVirtualTime(t, func(t *testing.T, l *life) {
-			l.open()
-			l.subscribe(nil, WithCursorStore(store))
-			l.run(nil)
-			<-l.done
-			if l.err == nil || !strings.Contains(l.err.Error(), path) || !strings.Contains(l.err.Error(), "remove it") {
-				t.Errorf("%q: Run returned %v", content, l.err)
-			}
-		})
-		if kept, err := os.ReadFile(path); err != nil || string(kept) != content {
-			t.Errorf("%q became %q, %v", content, kept, err)
-		}
-	}
-	if files, err := os.ReadDir(filepath.Dir(path)); err != nil || len(files) != 1 {
-		t.Errorf("left behind: %v, %v", files, err)
-	}
-	if err := NewFileStore(filepath.Join(path, "no folder")).Save(t.Context(), after(7)); err == nil {
-		t.Error("saved where there is no folder")
-	}
 }
 
 // TestCursorOfAnother: a cursor of another portal is refused; one of channels that were replaced is gone on from, and

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 )
 
@@ -49,18 +47,30 @@ func (s *MemoryStore) Save(_ context.Context, c Cursor) error {
 	return nil
 }
 
-// FileStore is a [CursorStore] in a file. A save writes a new file beside it, has it and its folder synced to the
-// disk, and puts it in place at once: whenever the machine stops, there is the cursor before or the one after.
-type FileStore struct{ path string }
+// FileStore is a [CursorStore] in a file. A save writes a new file beside it, named .tmp, has it and its folder synced
+// to the disk, and puts it in place at once: whenever the machine stops, there is the cursor before or the one after.
+// Where the path is a symbolic link, the file that it leads to is replaced. Only its owner can read it.
+//
+// One subscription uses a file at a time. If a save finds that another has written it, it fails once and says so.
+type FileStore struct {
+	path string
+	disk disk
 
-// NewFileStore returns a store in the file at path, which is made by the first save; its folder must be there. One
-// subscription uses it at a time.
-func NewFileStore(path string) *FileStore { return &FileStore{path} }
+	mu    sync.Mutex
+	known bool   // what the file holds:
+	last  []byte // nothing if there is none
+}
+
+// NewFileStore returns a store in the file at path, which is made by the first save; its folder must be there.
+func NewFileStore(path string) *FileStore { return &FileStore{path: path, disk: osDisk{}} }
 
 // Load implements [CursorStore]. A file that is not there is an empty store; one that does not hold a cursor is an
 // error.
 func (s *FileStore) Load(context.Context) (Cursor, error) {
-	text, err := os.ReadFile(s.path)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text, err := s.disk.ReadFile(s.path)
+	s.known, s.last = err == nil || errors.Is(err, fs.ErrNotExist), text
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return Cursor{}, nil
@@ -79,44 +89,49 @@ func (s *FileStore) Load(context.Context) (Cursor, error) {
 
 // Save implements [CursorStore].
 func (s *FileStore) Save(_ context.Context, c Cursor) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	text, err := c.MarshalText()
-	if err == nil {
-		err = s.replace(append(text, '\n'))
-	}
 	if err != nil {
+		return err
+	}
+	text = append(text, '\n')
+	if s.taken() {
+		s.known = false
+		return fmt.Errorf("realtime: cursor file %s: another process has written it; only one subscription may use it", s.path)
+	}
+	s.known = false
+	if err := s.replace(text); err != nil {
 		return fmt.Errorf("realtime: cursor file: %w", err)
 	}
+	s.known, s.last = true, text
 	return nil
 }
 
-func (s *FileStore) replace(content []byte) error {
-	folder := filepath.Dir(s.path)
-	f, err := os.CreateTemp(folder, filepath.Base(s.path)+".*.tmp")
-	if err != nil {
-		return err
+// taken tells whether another has written the file.
+func (s *FileStore) taken() bool {
+	if !s.known {
+		return false
 	}
-	defer os.Remove(f.Name()) // there is none when all went well
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), s.path); err != nil {
-		return err
-	}
-	return syncFolder(folder)
+	text, err := s.disk.ReadFile(s.path)
+	return err == nil && !bytes.Equal(text, s.last)
 }
 
-// syncFolder makes a rename last. Windows has no such thing.
-func syncFolder(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	folder, err := os.Open(path)
+func (s *FileStore) replace(content []byte) error {
+	path, err := follow(s.disk, s.path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(folder.Sync(), folder.Close())
+	fresh := path + ".tmp"
+	s.disk.Remove(fresh) // what a process has left that was killed
+	if err := create(s.disk, fresh, content); err != nil {
+		s.disk.Remove(fresh)
+		return err
+	}
+	if err := s.disk.Rename(fresh, path); err != nil {
+		s.disk.Remove(fresh)
+		return err
+	}
+	folder, _ := filepath.Split(path)
+	return s.disk.SyncFolder(folder + ".")
 }

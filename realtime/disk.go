@@ -13,14 +13,14 @@ type disk interface {
 	ReadFile(path string) ([]byte, error)
 	Readlink(path string) (string, error)
 	Create(path string) (diskFile, error) // there must be none
+	Open(path string) (diskFile, error)   // a file or a folder
 	Rename(from, to string) error         // in place of what is there
 	Remove(path string) error
-	SyncFolder(path string) error // makes what was renamed in it last
 }
 
 type diskFile interface {
 	io.WriteCloser
-	Sync() error // makes what was written last
+	Sync() error // makes what was written last, and in a folder what was renamed
 }
 
 // create makes a file whose content lasts.
@@ -34,6 +34,18 @@ func create(d disk, path string, content []byte) error {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
+}
+
+// syncFolder makes what was renamed in a folder last. Windows has no such thing.
+func syncFolder(d disk, path string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	folder, err := d.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // follow is the path at the end of symbolic links, whether there is a file or not.
@@ -57,21 +69,10 @@ type osDisk struct{}
 
 func (osDisk) ReadFile(path string) ([]byte, error) { return os.ReadFile(path) }
 func (osDisk) Readlink(path string) (string, error) { return os.Readlink(path) }
+func (osDisk) Open(path string) (diskFile, error)   { return os.Open(path) }
 func (osDisk) Rename(from, to string) error         { return os.Rename(from, to) }
 func (osDisk) Remove(path string) error             { return os.Remove(path) }
 
 func (osDisk) Create(path string) (diskFile, error) {
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-}
-
-// SyncFolder does nothing on Windows, which has no such thing.
-func (osDisk) SyncFolder(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
 }

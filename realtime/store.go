@@ -133,5 +133,5 @@ func (s *FileStore) replace(content []byte) error {
 		return err
 	}
 	folder, _ := filepath.Split(path)
-	return s.disk.SyncFolder(folder + ".")
+	return syncFolder(s.disk, folder+".")
 }

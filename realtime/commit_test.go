@@ -163,3 +163,42 @@ func TestLastSave(t *testing.T) {
 		})
 	}
 }
+
+// closedStore cannot be loaded.
+type closedStore struct{ MemoryStore }
+
+func (*closedStore) Load(ctx context.Context) (Cursor, error) {
+	return Cursor{}, errors.Join(errBroken, ctx.Err())
+}
+
+// TestLoadFails: a subscription whose cursor cannot be loaded has ended, and says so.
+func TestLoadFails(t *testing.T) {
+	for _, closed := range []bool{false, true} {
+		t.Run(fmt.Sprint("closed before ", closed), func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				l.open()
+				var log strings.Builder
+				l.subscribe(nil, WithCursorStore(new(closedStore)), WithLogger(newTestLogger(&log)))
+				if closed {
+					l.sub.Close()
+				}
+				l.run(nil)
+				<-l.done
+				changes := l.changes(StateClosed)
+				if s := l.sub.State(); s != StateClosed || len(changes) != 1 || changes[0].From != StateIdle {
+					t.Fatalf("state is %v, changes %+v", s, changes)
+				}
+				failed := errors.Is(changes[0].Cause, errBroken)
+				logged := strings.Contains(log.String(), "ERROR") && strings.Contains(log.String(), errBroken.Error())
+				if errors.Is(l.err, errBroken) == closed || failed == closed || logged == closed {
+					t.Errorf("Run returned %v, cause %v, logged %q", l.err, changes[0].Cause, log.String())
+				}
+				select {
+				case <-l.sub.Ready():
+					t.Error("ready")
+				default:
+				}
+			})
+		})
+	}
+}

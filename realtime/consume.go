@@ -100,7 +100,9 @@ func (s *Subscription) consume(ctx context.Context, deliver func(context.Context
 	}
 	defer s.cancel(errLeft)
 	if err := s.open(ctx); err != nil {
-		return s.outcome(ctx, err)
+		err = s.outcome(ctx, err)
+		s.notBegun(ctx, err)
+		return err
 	}
 	stopped := make(chan struct{})
 	go func() {
@@ -154,6 +156,15 @@ func (s *Subscription) open(ctx context.Context) error {
 	s.ledger = newLedger(cursor)
 	s.commits = newCommitter(&s.opts, s.ledger)
 	return nil
+}
+
+// notBegun tells that the subscription has ended before the machine was there to tell.
+func (s *Subscription) notBegun(ctx context.Context, cause error) {
+	s.state.set(StateClosed)
+	if cause != nil && ctx.Err() == nil {
+		s.opts.logger.Error("state", "from", StateIdle.String(), "to", StateClosed.String(), "cause", cause)
+	}
+	s.observe(StateChange{From: StateIdle, To: StateClosed, Cause: cause})
 }
 
 // deliver hands over message by message until there is an error.

@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -175,4 +176,46 @@ func TestReadGoesOnWhenConnected(t *testing.T) {
 			t.Error("nothing was missed")
 		}
 	})
+}
+
+// TestWithSettleTime: where a publish takes longer than the default allows for, messages are lost that are stored while
+// the connection is down; with the option they are not, neither on the first channels nor on those that replace them.
+func TestWithSettleTime(t *testing.T) {
+	const slowest = 40 * time.Second
+	lost := func(replaced bool, opts ...Option) (lost int) {
+		onVirtualTime(t, func(t *testing.T, l *life) {
+			l.start([]pulltest.Option{pulltest.WithProcesses(1, 2), pulltest.WithDisorder(slowest), pulltest.WithPingInterval(7 * time.Second)},
+				append(opts, WithTransport(TransportWebSocket), WithBackoff(soon))...)
+			if replaced {
+				l.portal.ExpireChannel(pulltest.Private, "reconnect")
+			}
+			time.Sleep(5 * time.Minute)
+			for range 20 {
+				l.tickFor(10*time.Second, 100*time.Millisecond)
+				l.portal.Misbehave(pulltest.WebSockets, pulltest.BadGateway)
+				l.portal.CutWebSockets()
+				l.tickFor(5*time.Second, 100*time.Millisecond)
+				l.portal.Behave(pulltest.WebSockets)
+			}
+			time.Sleep(5 * time.Minute)
+			var repeated int
+			if lost, repeated, _ = l.ticked(); repeated > 0 {
+				t.Errorf("%d repeated", repeated)
+			}
+		})
+		return lost
+	}
+	for _, replaced := range []bool{false, true} {
+		if n := lost(replaced, WithSettleTime(slowest+5*time.Second)); n > 0 {
+			t.Errorf("channels replaced %v: %d lost", replaced, n)
+		}
+		if n := lost(replaced); n == 0 {
+			t.Errorf("channels replaced %v: nothing is lost without the option: the test shows nothing", replaced)
+		}
+	}
+	for _, d := range []time.Duration{0, -time.Second, time.Minute + 1} {
+		if _, err := Subscribe(FromConfig(nil), WithSettleTime(d)); err == nil || !strings.Contains(err.Error(), "WithSettleTime") {
+			t.Errorf("%v: %v", d, err)
+		}
+	}
 }

@@ -27,6 +27,9 @@ type Auth interface {
 	// refused is told that the portal refused a token as expired. It returns
 	// another one, or nil if it has none.
 	refused(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error)
+	// unknown is told that the portal does not know a token. It returns another one, or nil
+	// if it has none.
+	unknown(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error)
 }
 
 // An endpoint is where calls go.
@@ -102,6 +105,10 @@ func (a *webhookAuth) refused(context.Context, *oauth2.Token) (*oauth2.Token, er
 	return nil, nil
 }
 
+func (a *webhookAuth) unknown(context.Context, *oauth2.Token) (*oauth2.Token, error) {
+	return nil, nil
+}
+
 // String names the kind and the portal.
 func (a *webhookAuth) String() string { return describeAuth("Webhook", a) }
 
@@ -166,6 +173,15 @@ func (a *oauthAuth) refused(ctx context.Context, token *oauth2.Token) (*oauth2.T
 	}
 	next, err := refresher.Refresh(ctx, token)
 	return next, checkToken(next, err)
+}
+
+func (a *oauthAuth) unknown(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error) {
+	if source, ok := a.source().(interface {
+		reread(context.Context, *oauth2.Token) (*oauth2.Token, error)
+	}); ok {
+		return source.reread(ctx, token)
+	}
+	return nil, nil
 }
 
 func checkToken(token *oauth2.Token, err error) error {

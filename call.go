@@ -45,8 +45,8 @@ func (c *Client) call(ctx context.Context, q request) error {
 	}
 }
 
-// exchange posts, and posts once more with another token if the portal refused
-// the first as expired.
+// exchange posts, and posts once more with another token if the portal does not know
+// the first, or has refused it as expired.
 func (c *Client) exchange(ctx context.Context, q request) error {
 	if err := c.turn(ctx, q); err != nil {
 		return err
@@ -61,10 +61,16 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 		return tokenError(known, err)
 	}
 	a, err := c.send(ctx, q, token, known)
-	if token != nil && errors.Is(err, ErrExpiredToken) {
+	for _, other := range []struct {
+		after error
+		token func(context.Context, *oauth2.Token) (*oauth2.Token, error)
+	}{{ErrNoAuth, c.auth.unknown}, {ErrExpiredToken, c.auth.refused}} {
+		if token == nil || !errors.Is(err, other.after) {
+			continue
+		}
 		var next *oauth2.Token
 		failed := c.limited(ctx, "", func(ctx context.Context) (err error) {
-			next, err = c.auth.refused(ctx, token)
+			next, err = other.token(ctx, token)
 			return err
 		})
 		known = withToken(known, next)
@@ -77,7 +83,8 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 		if err := c.turn(ctx, q); err != nil {
 			return err
 		}
-		a, err = c.send(ctx, q, next, known)
+		token = next
+		a, err = c.send(ctx, q, token, known)
 	}
 	if err != nil {
 		return err

@@ -140,6 +140,9 @@ func TestHandle(t *testing.T) {
 	handle := func(form url.Values) error { return ts.Handle(ctx, mustParse(t, form)) }
 	access := func() string {
 		stored, err := ts.Get(ctx, "member1")
+		if errors.Is(err, ErrNoToken) {
+			return ErrNoToken.Error()
+		}
 		if err != nil {
 			return err.Error()
 		}
@@ -172,11 +175,12 @@ func TestHandle(t *testing.T) {
 
 	server.generation = 0
 	check("opened by another user", handle(openForm()), nil, mark+"-access-1 "+mark+"app")
-	check("installed by somebody else", handle(installEvent(mark+"other")), ErrApplicationToken, mark+"-access-1 "+mark+"app")
-	check("an event", handle(event), nil, mark+"-access-1 "+mark+"app")
+	// The stored token was asked whether it lives.
+	check("installed by somebody else", handle(installEvent(mark+"other")), ErrApplicationToken, mark+"-access-2 "+mark+"app")
+	check("an event", handle(event), nil, mark+"-access-2 "+mark+"app")
 	event.Set("auth[application_token]", mark+"other")
-	check("a forged event", handle(event), ErrApplicationToken, mark+"-access-1 "+mark+"app")
-	check("uninstalled by somebody else", handle(uninstallEvent(mark+"other")), ErrApplicationToken, mark+"-access-1 "+mark+"app")
+	check("a forged event", handle(event), ErrApplicationToken, mark+"-access-2 "+mark+"app")
+	check("uninstalled by somebody else", handle(uninstallEvent(mark+"other")), ErrApplicationToken, mark+"-access-2 "+mark+"app")
 
 	source := ts.Source("member1")
 	life, cancel := source.Context(ctx)
@@ -189,6 +193,7 @@ func TestHandle(t *testing.T) {
 	if _, err := source.Token(); !errors.Is(err, ErrUninstalled) || !errors.Is(context.Cause(life), ErrUninstalled) {
 		t.Errorf("the source lives: %v, %v", err, context.Cause(life))
 	}
+	server.generation = 0
 	check("opened again", handle(openForm()), nil, mark+"-access-1 ")
 	if _, err := source.Token(); !errors.Is(err, ErrUninstalled) {
 		t.Errorf("the old source lives again: %v", err)

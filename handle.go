@@ -5,70 +5,167 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
-// Handle does what a callback asks of the tokens, under the portal's MemberID as the
-// key, and tells whether the callback is to be believed:
+// Handle does what a callback asks of the tokens, under the portal's MemberID as the key:
 //
+//   - The form of a user's installing or opening the application stores its token if there
+//     is none, or one that is Revoked. If there is a good one nothing happens: any user of
+//     the portal can send a form, and nil does not say that this one is genuine. Do not
+//     take a user for somebody because of it.
 //   - ONAPPINSTALL stores its token, in place of another one only if it brings the
-//     application_token that came with that.
-//   - ONAPPUNINSTALL deletes the token, if it brings the application_token.
-//   - The form of a user's opening the application stores its token if there is none:
-//     any user of the portal can send one.
-//   - Any other event only has its application_token verified.
+//     application_token that came with that, or if the other one is dead. The first one to come
+//     is believed, also where a form has brought no application_token, if it is then for the
+//     same user; an application that knows its application_token from elsewhere stores it
+//     with Update.
+//   - ONAPPUNINSTALL deletes the token, if it brings the application_token, or if the token
+//     is dead.
+//   - Any other event only has its application_token verified: nil says that it comes from
+//     the portal.
 //
-// A token is refreshed before it is stored: the authorization server then vouches for it
-// and for the portal's address, whoever sent the callback. Errors: ErrApplicationToken;
-// ErrNoToken for an event of a portal that is not known; those of Application.Refresh and
-// of the store. After an error the token of the callback may be spent: the portal's user
-// has to open the application once more.
+// A token that comes is refreshed before it is stored: the authorization server then vouches
+// for it and for the portal's address, whoever sent the callback. Where there is no
+// application_token to tell whether an installation has ended, the stored token is refreshed:
+// it is dead if that is ErrInvalidGrant. Then it is marked as Revoked.
+//
+// What Handle has begun it ends, within its own bounds of some minutes, also when ctx ends:
+// a portal that hangs up would cost a token. Wait waits for it.
+//
+// Errors: ErrApplicationToken; ErrNoToken for an event of a portal that is not known; those of
+// Application.Refresh; a *StoreError if the token could not be stored, which Handle does first
+// when it gets the same or another callback; and those of the store. After any other error the
+// token of the callback may be spent: a user has to open the application once more.
 func (ts *Tokens) Handle(ctx context.Context, c *Callback) error {
-	stored, err := ts.Get(ctx, c.MemberID)
-	unknown := errors.Is(err, ErrNoToken)
-	switch {
-	case err != nil && !unknown:
-		return err
-	case c.Uninstalled() && unknown:
-		return nil
-	case c.Uninstalled():
-		if err := c.Verify(stored.ApplicationToken); err != nil {
-			return err
-		}
-		return ts.Delete(ctx, c.MemberID)
-	case c.Event == "" && !unknown:
-		return nil
-	case c.Event == "" || c.Installed():
-		return ts.install(ctx, c, stored)
-	case unknown:
+	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return c.Verify(stored.ApplicationToken)
+	if !c.Installed() && !c.Uninstalled() {
+		if done, err := ts.glance(ctx, c); done {
+			return err
+		}
+	}
+	defer ts.land(ts.takeOff())
+	ctx = context.WithoutCancel(ctx)
+	return ts.locked(ctx, c.MemberID, func(e *entry) error { return e.handle(ctx, c) })
+}
+
+// glance does what needs no lock: all but to store the token of a form.
+func (ts *Tokens) glance(ctx context.Context, c *Callback) (done bool, err error) {
+	e := ts.acquire(c.MemberID)
+	defer ts.release(e)
+	t, unstored, err := e.current(ctx)
+	switch {
+	case c.Event == "" && errors.Is(err, ErrNoToken):
+		return false, nil
+	case err != nil:
+		return true, err
+	case c.Event == "":
+		return !t.Revoked && unstored == nil, nil
+	}
+	if err := c.Verify(t.ApplicationToken); err != nil {
+		return true, err
+	}
+	e.paid()
+	return true, nil
+}
+
+// handle needs the lock.
+func (e *entry) handle(ctx context.Context, c *Callback) error {
+	e.mu.Lock()
+	again := e.pending != nil && e.pending.claimed != "" && c.Token != nil && e.pending.claimed == c.Token.RefreshToken
+	e.mu.Unlock()
+	stored, err := e.settle(ctx)
+	switch {
+	case err != nil && !errors.Is(err, ErrNoToken):
+		return err
+	case stored == nil && c.Uninstalled():
+		e.tokens.forget(e)
+		return nil
+	case c.Uninstalled():
+		return e.uninstall(ctx, c, stored)
+	case stored != nil && again:
+		return nil
+	case stored != nil && !stored.Revoked && c.Event == "":
+		return nil
+	}
+	return e.install(ctx, c, stored)
+}
+
+func (e *entry) uninstall(ctx context.Context, c *Callback, stored *Token) error {
+	if refusal := c.Verify(stored.ApplicationToken); refusal != nil && !stored.Revoked {
+		if stored.ApplicationToken != "" && !stored.kept {
+			return refusal
+		}
+		if alive, err := e.alive(ctx, stored); alive || err != nil {
+			return cmp.Or(err, refusal)
+		}
+	}
+	return e.remove(ctx)
 }
 
 // install stores the token of a callback. stored may be nil.
-func (ts *Tokens) install(ctx context.Context, c *Callback, stored *Token) error {
+func (e *entry) install(ctx context.Context, c *Callback, stored *Token) error {
 	if c.Token == nil {
 		return fmt.Errorf("b24pull: callback: %s brings no token", cmp.Or(c.Event, "the form"))
 	}
-	var known Secret
-	if stored != nil {
-		known = stored.ApplicationToken
-	}
-	if known != "" {
-		if err := c.Verify(known); err != nil {
-			return err
-		}
-	}
-	t, err := ts.app.confirm(ctx, c.Token)
+	t, err := e.tokens.app.confirm(ctx, c.Token)
 	if err != nil {
 		return err
 	}
-	t.ApplicationToken = cmp.Or(c.ApplicationToken, known)
-	return ts.Put(ctx, c.MemberID, t)
+	t.ApplicationToken = c.ApplicationToken
+	if stored != nil {
+		if err := e.replaces(ctx, c, t, stored); err != nil {
+			return err
+		}
+		if t.ApplicationToken == "" {
+			t.ApplicationToken, t.kept = stored.ApplicationToken, stored.ApplicationToken != ""
+		}
+	}
+	return e.save(ctx, &pending{token: t, before: stored.identity(), claimed: c.Token.RefreshToken})
+}
+
+// replaces tells whether a confirmed token may take the place of the stored one. That any
+// user of the portal can get one is not enough.
+func (e *entry) replaces(ctx context.Context, c *Callback, t, stored *Token) error {
+	refusal := c.Verify(stored.ApplicationToken)
+	if refusal == nil || stored.Revoked {
+		return nil
+	}
+	if same := t.UserID != 0 && t.UserID == stored.UserID; same && (stored.ApplicationToken == "" || stored.kept) {
+		return nil
+	}
+	if alive, err := e.alive(ctx, stored); alive || err != nil {
+		return cmp.Or(err, refusal)
+	}
+	return nil
+}
+
+// alive tells whether the installation of the stored token has not ended. It asks by
+// refreshing it: there is no other way to learn that.
+func (e *entry) alive(ctx context.Context, stored *Token) (bool, error) {
+	e.mu.Lock()
+	recent := !e.probed.IsZero() && time.Since(e.probed) < probePause
+	e.mu.Unlock()
+	if recent {
+		return true, nil
+	}
+	_, err := e.renew(ctx, stored)
+	if errors.Is(err, ErrInvalidGrant) {
+		return false, nil
+	}
+	if err == nil {
+		e.mu.Lock()
+		e.probed = time.Now()
+		e.mu.Unlock()
+	}
+	return err == nil, err
 }
 
 // confirm refreshes a token of which nothing is believed but that it may be one.
 func (a *Application) confirm(ctx context.Context, claimed *Token) (*Token, error) {
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
+	defer cancel()
 	t, err := a.refresh(ctx, claimed, "")
 	if err != nil {
 		return nil, err

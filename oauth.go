@@ -183,7 +183,9 @@ func (t *Token) inherit(old *Token) {
 	t.MemberID = cmp.Or(t.MemberID, old.MemberID)
 	t.UserID = cmp.Or(t.UserID, old.UserID)
 	t.Status = cmp.Or(t.Status, old.Status)
-	t.ApplicationToken = cmp.Or(t.ApplicationToken, old.ApplicationToken)
+	if t.ApplicationToken == "" {
+		t.ApplicationToken, t.kept = old.ApplicationToken, old.kept
+	}
 	if len(t.Scope) == 0 {
 		t.Scope = old.Scope
 	}

@@ -62,7 +62,7 @@ func (s *rotating) answer(form url.Values) (int, any) {
 	default:
 		return 400, map[string]any{"error": "invalid_grant", "error_description": mark}
 	}
-	answer := map[string]any{"access_token": s.access(), "refresh_token": s.refresh(), "expires_in": "3600", "expires": "1780319382",
+	answer := map[string]any{"access_token": s.access(), "refresh_token": s.refresh(), "expires_in": "3600", "expires": "4070908800",
 		"client_endpoint": "https://portal.example/rest/", "server_endpoint": "https://oauth.bitrix.info/rest/", "domain": "oauth.bitrix.info",
 		"member_id": "member1", "user_id": "67", "scope": "crm,pull", "status": "F"}
 	if s.endpoint != "" {
@@ -163,7 +163,7 @@ func TestExchangeAndRefresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	if first.Portal != "https://portal.example" || first.ClientEndpoint != "https://portal.example/rest/" || first.UserID != 67 || first.Status != "F" ||
-		first.MemberID != "member1" || strings.Join(first.Scope, " ") != "crm pull" || first.Expiry.Unix() != 1780319382 || first.AccessToken != mark+"-access-0" {
+		first.MemberID != "member1" || strings.Join(first.Scope, " ") != "crm pull" || first.Expiry.Unix() != 4070908800 || first.AccessToken != mark+"-access-0" {
 		t.Errorf("got %s", first.Raw())
 	}
 	first.ServerEndpoint, first.ApplicationToken = "", mark+"app"
@@ -270,8 +270,9 @@ func TestOAuthErrors(t *testing.T) {
 
 func TestTokenSavedAndLoaded(t *testing.T) {
 	full := (&rotating{}).present()
-	full.Expiry, full.UserID, full.Scope, full.Status = time.Unix(1780319382, 0).UTC(), 1, []string{"a", "b"}, "L"
+	full.Expiry, full.UserID, full.Scope, full.Status = time.Unix(4070908800, 0).UTC(), 1, []string{"a", "b"}, "L"
 	full.ServerEndpoint, full.ApplicationToken, full.TokenType = "https://oauth.example/rest/", mark+"app", "bearer"
+	full.Revoked, full.kept = true, true
 	var again Token
 	if err := json.Unmarshal(full.Raw(), &again); err != nil || string(again.Raw()) != string(full.Raw()) || !again.Expiry.Equal(full.Expiry) {
 		t.Errorf("%v, %s", err, again.Raw())

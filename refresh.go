@@ -3,72 +3,34 @@ package b24pull
 import (
 	"context"
 	"errors"
-	"sync"
+	"fmt"
+	"runtime"
+	"time"
 
 	"golang.org/x/oauth2"
-
-	"github.com/b24pull/b24pull/internal/redact"
 )
 
-// An entry is what a process knows of the token of a key.
-type entry struct {
-	tokens *Tokens
-	key    string
-	gone   chan struct{} // closed when the token is deleted
-
-	mu      sync.Mutex
-	token   *Token  // in the store as well; nil: not read yet
-	flight  *flight // the refresh underway
-	unsaved *Token  // refreshed, but not stored
-	spent   string  // a refresh token that was refused for good
-	why     error   // how it was refused
-}
-
-// A flight is a refresh that several wait for.
+// A flight is work with a token that is not to be broken off. Several may wait for it.
 type flight struct {
 	done  chan struct{}
 	token *Token
 	err   error
 }
 
-func (e *entry) end() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.ended() {
-		close(e.gone)
-	}
+// takeOff and land keep the flights that Wait waits for.
+func (ts *Tokens) takeOff() *flight {
+	f := &flight{done: make(chan struct{})}
+	ts.air.Lock()
+	ts.flights[f] = struct{}{}
+	ts.air.Unlock()
+	return f
 }
 
-func (e *entry) ended() bool {
-	select {
-	case <-e.gone:
-		return true
-	default:
-		return false
-	}
-}
-
-// use takes a token that is in the store.
-func (e *entry) use(t *Token) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.token, e.unsaved = new(*t), nil
-}
-
-func (e *entry) underway() *flight {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.flight
-}
-
-// known returns the token that was read or stored last, nil before the first.
-func (e *entry) known() (*Token, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.ended() {
-		return nil, ErrUninstalled
-	}
-	return e.token, nil
+func (ts *Tokens) land(f *flight) {
+	ts.air.Lock()
+	delete(ts.flights, f)
+	ts.air.Unlock()
+	close(f.done)
 }
 
 // present returns the token.
@@ -85,7 +47,7 @@ func (e *entry) present(ctx context.Context) (*oauth2.Token, error) {
 
 // load reads the token from the store. Whoever has put one meanwhile is right.
 func (e *entry) load(ctx context.Context) (*Token, error) {
-	t, err := e.tokens.store.Load(ctx, e.key)
+	t, err := e.stored(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +64,28 @@ func (e *entry) load(ctx context.Context) (*Token, error) {
 
 // bare is what goes out: a copy.
 func bare(t *Token) *oauth2.Token { return new(t.Token) }
+
+// reread returns another token than one that the portal does not know, if the store has
+// one, and nil if not: another process may have installed the application again.
+func (e *entry) reread(ctx context.Context, unknown *oauth2.Token) (*oauth2.Token, error) {
+	t, err := e.stored(ctx)
+	switch {
+	case errors.Is(err, ErrNoToken):
+		e.tokens.forget(e)
+		return nil, ErrUninstalled
+	case err != nil || t.AccessToken == unknown.AccessToken:
+		return nil, nil // the portal's refusal says more than an error of the store
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.ended():
+		return nil, ErrUninstalled
+	case e.token == nil || e.token.AccessToken == unknown.AccessToken:
+		e.token = t
+	}
+	return bare(e.token), nil
+}
 
 func (e *entry) refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Token, error) {
 	if err := ctx.Err(); err != nil {
@@ -134,31 +118,34 @@ func (e *entry) join(ctx context.Context, refused *oauth2.Token) (*flight, *oaut
 	switch {
 	case e.ended():
 		return nil, nil, ErrUninstalled
-	case e.token != nil && (refused == nil || e.token.AccessToken != refused.AccessToken):
-		return nil, bare(e.token), nil
 	case e.flight != nil:
 		return e.flight, nil, nil
+	case e.token != nil && (refused == nil || e.token.AccessToken != refused.AccessToken):
+		return nil, bare(e.token), nil
 	}
-	f := &flight{done: make(chan struct{})}
+	f := e.tokens.takeOff()
 	e.flight = f
 	go func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
-		defer cancel()
-		f.token, f.err = e.fly(ctx, refused)
+		defer e.tokens.land(f)
+		f.token, f.err = e.fly(context.WithoutCancel(ctx), refused)
 		e.mu.Lock()
 		e.flight = nil
 		e.mu.Unlock()
-		close(f.done)
+		e.tokens.drop(e)
 	}()
 	return f, nil, nil
 }
 
-// fly refreshes under the store's lock.
-func (e *entry) fly(ctx context.Context, refused *oauth2.Token) (*Token, error) {
-	var t *Token
-	err := e.tokens.locked(ctx, e.key, func() (err error) {
-		if t, err = e.next(ctx, refused); err == nil {
-			e.use(t)
+// fly refreshes under the store's lock. It does not panic: nobody could recover it.
+func (e *entry) fly(ctx context.Context, refused *oauth2.Token) (t *Token, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			t, err = nil, panicError(v)
+		}
+	}()
+	err = e.tokens.locked(ctx, e.key, func(*entry) (err error) {
+		if _, err = e.known(); err == nil {
+			t, err = e.next(ctx, refused)
 		}
 		return err
 	})
@@ -169,39 +156,25 @@ func (e *entry) fly(ctx context.Context, refused *oauth2.Token) (*Token, error) 
 	return t, err
 }
 
+// panicError tells of a panic no more than its type: what it says may hold a secret.
+func panicError(v any) error {
+	if err, ok := v.(runtime.Error); ok {
+		return fmt.Errorf("b24pull: the token store or the HTTP client panicked: %w", err)
+	}
+	return fmt.Errorf("b24pull: the token store or the HTTP client panicked with a %T", v)
+}
+
 // next returns the token to use after the refused one; it is in the store. What
-// another process has put there, or is not the refused one for any other reason, is it
-// already.
+// another process has put there is it already, unless it is too old as well.
 func (e *entry) next(ctx context.Context, refused *oauth2.Token) (*Token, error) {
-	stored, err := e.tokens.store.Load(ctx, e.key)
-	if err != nil {
+	t, err := e.settle(ctx)
+	switch {
+	case err != nil:
 		return nil, err
+	case refused == nil:
+		return t, nil
+	case t.AccessToken == refused.AccessToken, t.Revoked, !t.Expiry.IsZero() && time.Now().After(t.Expiry):
+		return e.renew(ctx, t)
 	}
-	if refused == nil || stored.AccessToken != refused.AccessToken {
-		return stored, nil
-	}
-	e.mu.Lock()
-	next, spent, why := e.unsaved, e.spent, e.why
-	e.mu.Unlock()
-	if next == nil {
-		if why != nil && spent == stored.RefreshToken {
-			return nil, why
-		}
-		next, err = e.tokens.app.Refresh(ctx, stored)
-		if errors.Is(err, ErrInvalidGrant) || errors.Is(err, ErrPaymentRequired) {
-			e.mu.Lock()
-			e.spent, e.why = stored.RefreshToken, err
-			e.mu.Unlock()
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	if err := e.tokens.store.Save(ctx, e.key, next); err != nil {
-		e.mu.Lock()
-		e.unsaved = next
-		e.mu.Unlock()
-		return nil, &StoreError{redact.Redactor(nil).With(next.AccessToken, next.RefreshToken).Error(err)}
-	}
-	return next, nil
+	return t, nil
 }

@@ -55,7 +55,7 @@ func (s *MemoryStore) Load(_ context.Context, key string) (*Token, error) {
 	if t == nil {
 		return nil, ErrNoToken
 	}
-	return new(*t), nil
+	return t.clone(), nil
 }
 
 // Save keeps a copy of the token.
@@ -65,7 +65,7 @@ func (s *MemoryStore) Save(_ context.Context, key string, t *Token) error {
 	if s.tokens == nil {
 		s.tokens = make(map[string]*Token)
 	}
-	s.tokens[key] = new(*t)
+	s.tokens[key] = t.clone()
 	return nil
 }
 
@@ -93,7 +93,7 @@ func (s *MemoryStore) Lock(ctx context.Context, key string) (unlock func(), err 
 	case lock <- struct{}{}:
 		return func() { <-lock }, nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, context.Cause(ctx)
 	}
 }
 
@@ -216,7 +216,7 @@ func (s *FileStore) Lock(ctx context.Context, key string) (unlock func(), err er
 		case !held:
 			return unlock, nil
 		case !sleep(ctx, 10*time.Millisecond):
-			err := ctx.Err()
+			err := context.Cause(ctx)
 			if err == nil {
 				err = context.DeadlineExceeded
 			}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,25 @@ type Token struct {
 	// ApplicationToken comes with the portal's events and proves that they are
 	// from there; "" until one has come.
 	ApplicationToken Secret
+	// Revoked says that the authorization server has refused the refresh token for good
+	// (ErrInvalidGrant). Tokens sets it; Tokens.Handle puts the token of the next callback
+	// in its place.
+	Revoked bool
+
+	// kept: the ApplicationToken came with a token before, from an installation that may
+	// have been another one.
+	kept bool
+}
+
+// clone shares nothing with t.
+func (t *Token) clone() *Token {
+	c := *t
+	c.Scope = slices.Clone(t.Scope)
+	return &c
+}
+
+func (t *Token) secrets() []string {
+	return []string{t.AccessToken, t.RefreshToken, string(t.ApplicationToken)}
 }
 
 // String names the portal and the member.
@@ -72,6 +92,8 @@ type savedToken struct {
 	Scope            string `json:"scope,omitempty"`
 	Status           string `json:"status,omitempty"`
 	ApplicationToken string `json:"application_token,omitempty"`
+	Kept             bool   `json:"application_token_kept,omitempty"`
+	Revoked          bool   `json:"revoked,omitempty"`
 }
 
 // Raw returns the token as JSON, to be saved and loaded again with UnmarshalJSON.
@@ -80,7 +102,7 @@ func (t *Token) Raw() json.RawMessage {
 	saved := savedToken{
 		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, Portal: t.Portal, ClientEndpoint: t.ClientEndpoint,
 		ServerEndpoint: t.ServerEndpoint, MemberID: t.MemberID, UserID: t.UserID, Scope: strings.Join(t.Scope, ","),
-		Status: t.Status, ApplicationToken: string(t.ApplicationToken),
+		Status: t.Status, ApplicationToken: string(t.ApplicationToken), Kept: t.kept, Revoked: t.Revoked,
 	}
 	if !t.Expiry.IsZero() {
 		saved.Expires = t.Expiry.Unix()
@@ -116,6 +138,7 @@ func decodeToken(o object) Token {
 		Portal: o.text("portal", "client_endpoint", "domain"), ServerEndpoint: o.text("server_endpoint"),
 		MemberID: o.textOrNumber("member_id"), UserID: o.number("user_id"),
 		Status: o.text("status"), ApplicationToken: Secret(o.text("application_token")),
+		kept: o.flag("application_token_kept"), Revoked: o.flag("revoked"),
 		Scope: strings.FieldsFunc(o.text("scope"), func(c rune) bool { return c == ',' || c == ' ' }),
 	}
 	t.AccessToken, t.RefreshToken, t.TokenType = o.text("access_token"), o.text("refresh_token"), "bearer"

@@ -1,10 +1,14 @@
 package b24pull
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -14,11 +18,13 @@ import (
 // has removed the application, or Tokens.Delete was called.
 var ErrUninstalled = errors.New("b24pull: the token was deleted; the application may have been uninstalled")
 
-// storeTimeout bounds what is done with a store where no context does, refreshTimeout
-// a refresh, which no caller's context may break off.
+// What is done with a token is bounded step by step, where no context does: a step that has
+// begun gets its time, however long the one before took.
 const (
 	storeTimeout   = 30 * time.Second
 	refreshTimeout = time.Minute
+	// lockTimeout is longer than another process holds a lock to refresh.
+	lockTimeout = 3 * time.Minute
 )
 
 // Tokens keeps the tokens of an application in a TokenStore, each under a key, and
@@ -31,7 +37,10 @@ type Tokens struct {
 	store TokenStore
 
 	mu      sync.Mutex
-	entries map[string]*entry
+	entries map[string]*entry // mu may be held when an entry's is locked, not the other way
+
+	air     sync.Mutex
+	flights map[*flight]struct{}
 }
 
 // NewTokens checks the application and does no I/O.
@@ -42,7 +51,7 @@ func NewTokens(app *Application, store TokenStore) (*Tokens, error) {
 	if store == nil {
 		return nil, errors.New("b24pull: NewTokens: the store is nil")
 	}
-	return &Tokens{app: app, store: store, entries: make(map[string]*entry)}, nil
+	return &Tokens{app: app, store: store, entries: make(map[string]*entry), flights: make(map[*flight]struct{})}, nil
 }
 
 // Format names the application and tells no secret, whatever the verb.
@@ -50,8 +59,8 @@ func (ts *Tokens) Format(f fmt.State, verb rune) {
 	writeRedacted(f, verb, "b24pull.Tokens("+ts.app.ClientID+")")
 }
 
-// entry returns that of a key.
-func (ts *Tokens) entry(key string) *entry {
+// acquire returns the entry of a key. It is to be released.
+func (ts *Tokens) acquire(key string) *entry {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	e := ts.entries[key]
@@ -59,7 +68,24 @@ func (ts *Tokens) entry(key string) *entry {
 		e = &entry{tokens: ts, key: key, gone: make(chan struct{})}
 		ts.entries[key] = e
 	}
+	e.users++
 	return e
+}
+
+func (ts *Tokens) release(e *entry) {
+	ts.mu.Lock()
+	e.users--
+	ts.mu.Unlock()
+	ts.drop(e)
+}
+
+// drop drops an entry that nobody uses and that has nothing to keep.
+func (ts *Tokens) drop(e *entry) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if e.users == 0 && ts.entries[e.key] == e && e.idle() {
+		delete(ts.entries, e.key)
+	}
 }
 
 // forget ends an entry; its key may get another one.
@@ -74,76 +100,110 @@ func (ts *Tokens) forget(e *entry) {
 
 // Get returns the stored token of a key, or an error that is ErrNoToken.
 func (ts *Tokens) Get(ctx context.Context, key string) (*Token, error) {
-	return ts.store.Load(ctx, key)
+	e := ts.acquire(key)
+	defer ts.release(e)
+	return e.stored(ctx)
 }
 
 // Put stores a token under a key, in place of an older one, for the sources of the key to
 // use. Only a token that is to be trusted belongs there: what Exchange or Refresh
-// returned is, what came with a callback is not.
+// returned is, what came with a callback is not. The end of ctx ends the waiting for the
+// key's lock, but does not break off what comes after. An error of the store is a
+// *StoreError.
 func (ts *Tokens) Put(ctx context.Context, key string, t *Token) error {
 	if t == nil || t.AccessToken == "" {
 		return errors.New("b24pull: Put: the token is empty")
 	}
-	return ts.locked(ctx, key, func() error { return ts.put(ctx, key, t) })
+	return ts.locked(ctx, key, func(e *entry) error {
+		before, err := e.stored(context.WithoutCancel(ctx))
+		if err != nil {
+			before = nil // whatever it is, it is replaced
+		}
+		return e.save(ctx, &pending{token: t.clone(), before: before.identity()})
+	})
 }
 
-// put needs the lock.
-func (ts *Tokens) put(ctx context.Context, key string, t *Token) error {
-	if err := ts.store.Save(ctx, key, t); err != nil {
-		return err
-	}
-	ts.entry(key).use(t)
-	return nil
-}
-
-// Update changes the stored token of a key, as with a new Portal after a move. No
-// refresh comes in between.
+// Update changes the token of a key, as with a new Portal after a move. No refresh comes
+// in between, and a refreshed token that could not be stored is changed and stored. The end
+// of ctx ends the waiting for the key's lock, but does not break off what comes after. An
+// error is ErrNoToken, or change's own, or a *StoreError if the changed token could not be
+// stored.
 func (ts *Tokens) Update(ctx context.Context, key string, change func(*Token) error) error {
-	return ts.locked(ctx, key, func() error {
-		t, err := ts.store.Load(ctx, key)
+	return ts.locked(ctx, key, func(e *entry) error {
+		t, p, err := e.current(context.WithoutCancel(ctx))
 		if err != nil {
 			return err
+		}
+		before := t.identity()
+		if p != nil {
+			before = p.before
 		}
 		if err := change(t); err != nil {
 			return err
 		}
-		return ts.put(ctx, key, t)
+		return e.save(ctx, &pending{token: t.clone(), before: before})
 	})
 }
 
 // Delete forgets the token of a key. The key's sources fail with ErrUninstalled at
 // once and for good; a token that is put there later is for new ones.
 func (ts *Tokens) Delete(ctx context.Context, key string) error {
-	ts.forget(ts.entry(key))
-	return ts.locked(ctx, key, func() error {
-		ts.forget(ts.entry(key)) // a source that was made meanwhile
-		return ts.store.Delete(ctx, key)
-	})
+	e := ts.acquire(key)
+	ts.forget(e) // its sources do not wait for the lock
+	ts.release(e)
+	return ts.locked(ctx, key, func(e *entry) error { return e.remove(ctx) })
 }
 
-func (ts *Tokens) locked(ctx context.Context, key string, do func() error) error {
-	unlock, err := ts.store.Lock(ctx, key)
+// locked holds the lock of a key. The end of ctx ends only the waiting for it.
+func (ts *Tokens) locked(ctx context.Context, key string, do func(*entry) error) error {
+	unlock, err := ts.lock(ctx, key)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return do()
+	e := ts.acquire(key)
+	defer ts.release(e)
+	return do(e)
+}
+
+// lock waits for the lock. The store's context lives until unlock: a database may tie a
+// lock to it.
+func (ts *Tokens) lock(ctx context.Context, key string) (unlock func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	held, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	late := fmt.Errorf("b24pull: nobody has released the lock of %q within %v: %w", key, lockTimeout, context.DeadlineExceeded)
+	timer := time.AfterFunc(lockTimeout, func() { cancel(late) })
+	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	release, err := ts.store.Lock(held, key)
+	inTime := timer.Stop()
+	inTime = stop() && inTime
+	switch {
+	case err == nil && inTime:
+		return func() {
+			defer cancel(nil)
+			release()
+		}, nil
+	case err == nil:
+		release()
+		err = cmp.Or(ctx.Err(), late)
+	case !inTime && !errors.Is(err, cmp.Or(ctx.Err(), late)):
+		err = fmt.Errorf("%w; %w", err, cmp.Or(ctx.Err(), late))
+	}
+	cancel(nil)
+	return nil, err
 }
 
 // Source returns a source of the key's token for OAuth. It does no I/O.
-func (ts *Tokens) Source(key string) *TokenSource { return &TokenSource{ts.entry(key)} }
+func (ts *Tokens) Source(key string) *TokenSource { return &TokenSource{tokens: ts, key: key} }
 
-// Wait waits for the refreshes underway. A process that ends without loses a token
-// if it is just being answered.
+// Wait waits for the refreshes underway, and for Handle. A process that ends without
+// loses a token if it is just being answered.
 func (ts *Tokens) Wait(ctx context.Context) error {
-	ts.mu.Lock()
-	var flights []*flight
-	for _, e := range ts.entries {
-		if f := e.underway(); f != nil {
-			flights = append(flights, f)
-		}
-	}
-	ts.mu.Unlock()
+	ts.air.Lock()
+	flights := slices.Collect(maps.Keys(ts.flights))
+	ts.air.Unlock()
 	for _, f := range flights {
 		select {
 		case <-f.done:
@@ -156,21 +216,38 @@ func (ts *Tokens) Wait(ctx context.Context) error {
 
 // TokenSource is a TokenRefresher of Tokens. All sources of a key share what they
 // know.
-type TokenSource struct{ entry *entry }
+type TokenSource struct {
+	tokens *Tokens
+	key    string
+	entry  atomic.Pointer[entry] // nil until there was a token
+}
 
 var _ TokenRefresher = (*TokenSource)(nil)
 
 // Format names the application and the key and tells no secret, whatever the
 // verb.
 func (s *TokenSource) Format(f fmt.State, verb rune) {
-	writeRedacted(f, verb, "b24pull.TokenSource("+s.entry.tokens.app.ClientID+", "+s.entry.key+")")
+	writeRedacted(f, verb, "b24pull.TokenSource("+s.tokens.app.ClientID+", "+s.key+")")
+}
+
+// ask keeps the entry if it has a token: a key without one costs no memory.
+func (s *TokenSource) ask(do func(*entry) (*oauth2.Token, error)) (*oauth2.Token, error) {
+	if e := s.entry.Load(); e != nil {
+		return do(e)
+	}
+	e := s.tokens.acquire(s.key)
+	t, err := do(e)
+	if t == nil && !errors.Is(err, ErrUninstalled) || !s.entry.CompareAndSwap(nil, e) {
+		s.tokens.release(e)
+	}
+	return t, err
 }
 
 // Token returns the present token, however old: the portal tells when to refresh it.
 func (s *TokenSource) Token() (*oauth2.Token, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	return s.entry.present(ctx)
+	return s.ask(func(e *entry) (*oauth2.Token, error) { return e.present(ctx) })
 }
 
 // Refresh returns another token than the refused one. Whoever comes with a token
@@ -178,22 +255,35 @@ func (s *TokenSource) Token() (*oauth2.Token, error) {
 // wait, and stored before anybody gets it. The end of a caller's context ends its
 // waiting, not the refresh.
 //
-// Errors: ErrUninstalled; ErrInvalidGrant and ErrPaymentRequired, which are final: the
-// same refresh token is not sent again by this process, so only a token that is put
-// into the store ends them; those of Application.Refresh; and a *StoreError if the new
-// token could not be stored.
+// Errors: ErrUninstalled; ErrInvalidGrant, which is final for all processes with the store:
+// the token is marked as Revoked there, and only another one ends it; ErrPaymentRequired,
+// after which the authorization server is asked again a minute later, or as soon as a token
+// is stored or an event of the portal is verified; those of Application.Refresh; and a
+// *StoreError if the new token could not be stored.
 func (s *TokenSource) Refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Token, error) {
-	return s.entry.refresh(ctx, refused)
+	return s.ask(func(e *entry) (*oauth2.Token, error) { return e.refresh(ctx, refused) })
+}
+
+// reread is told that the portal does not know a token.
+func (s *TokenSource) reread(ctx context.Context, unknown *oauth2.Token) (*oauth2.Token, error) {
+	return s.ask(func(e *entry) (*oauth2.Token, error) { return e.reread(ctx, unknown) })
 }
 
 // Context returns a context that ends with ErrUninstalled as its cause when the
 // token is deleted through the same Tokens: for a subscription that has to end with
 // the application.
 func (s *TokenSource) Context(parent context.Context) (context.Context, context.CancelFunc) {
+	e := s.entry.Load()
+	if e == nil {
+		if e = s.tokens.acquire(s.key); !s.entry.CompareAndSwap(nil, e) {
+			s.tokens.release(e)
+			e = s.entry.Load()
+		}
+	}
 	ctx, cancel := context.WithCancelCause(parent)
 	go func() {
 		select {
-		case <-s.entry.gone:
+		case <-e.gone:
 			cancel(ErrUninstalled)
 		case <-ctx.Done():
 		}
@@ -201,14 +291,14 @@ func (s *TokenSource) Context(parent context.Context) (context.Context, context.
 	return ctx, func() { cancel(nil) }
 }
 
-// A StoreError says that a new token could not be stored. It is kept in memory and
-// not used; the next refresh stores it first. If the process ends before that, the
-// token is lost.
+// A StoreError says that a token could not be stored. It is kept in memory and not
+// used; the next refresh, Update or Handle of its key stores it first. If the process ends
+// before that, the token is lost, and a refresh of the one before may be ErrInvalidGrant.
 type StoreError struct{ cause error }
 
 // Error names the cause and the way out.
 func (e *StoreError) Error() string {
-	return fmt.Sprintf("b24pull: the refreshed token could not be stored: %v; it is kept in memory: make the store work and call again "+
+	return fmt.Sprintf("b24pull: the token could not be stored: %v; it is kept in memory: make the store work and call again "+
 		"before the process ends, or else have a user open or authorize the application again", e.cause)
 }
 

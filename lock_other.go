@@ -8,9 +8,12 @@ import (
 	"os"
 )
 
+// lockAdvice is for who has waited in vain.
+const lockAdvice = ", or one that was killed has left it: then remove the file"
+
 // tryLock makes a file that must not be there. A process that is killed leaves it,
 // and it has to be removed by hand.
-func tryLock(path string) (unlock func(), held bool, err error) {
+func tryLock(path string) (unlock func(last bool), held bool, err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
 	case errors.Is(err, fs.ErrExist):
@@ -19,5 +22,5 @@ func tryLock(path string) (unlock func(), held bool, err error) {
 		return nil, false, err
 	}
 	f.Close()
-	return func() { os.Remove(path) }, false, nil
+	return func(bool) { os.Remove(path) }, false, nil
 }

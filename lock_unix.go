@@ -8,8 +8,12 @@ import (
 	"syscall"
 )
 
-// tryLock locks a file. The lock ends with the process at the latest.
-func tryLock(path string) (unlock func(), held bool, err error) {
+// lockAdvice is for who has waited in vain.
+const lockAdvice = ""
+
+// tryLock locks a file. The lock ends with the process at the latest. The last one to
+// unlock removes the file.
+func tryLock(path string) (unlock func(last bool), held bool, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, false, err
@@ -27,5 +31,25 @@ func tryLock(path string) (unlock func(), held bool, err error) {
 		}
 		return nil, false, &os.PathError{Op: "flock", Path: path, Err: err}
 	}
-	return func() { f.Close() }, false, nil
+	if !inPlace(f, path) {
+		f.Close()
+		return nil, true, nil
+	}
+	return func(last bool) {
+		if last {
+			os.Remove(path) // while it is locked
+		}
+		f.Close()
+	}, false, nil
+}
+
+// inPlace tells whether a file has not been removed, since another one at its path can be
+// locked too.
+func inPlace(f *os.File, path string) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(mine, there)
 }

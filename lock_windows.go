@@ -8,9 +8,12 @@ import (
 
 const errorSharingViolation syscall.Errno = 32
 
+// lockAdvice is for who has waited in vain.
+const lockAdvice = ""
+
 // tryLock opens a file so that nobody else can. The lock ends with the process at
-// the latest.
-func tryLock(path string) (unlock func(), held bool, err error) {
+// the latest; the file stays.
+func tryLock(path string) (unlock func(last bool), held bool, err error) {
 	name, err := syscall.UTF16PtrFromString(path)
 	if err != nil {
 		return nil, false, &os.PathError{Op: "open", Path: path, Err: err}
@@ -22,5 +25,5 @@ func tryLock(path string) (unlock func(), held bool, err error) {
 	case err != nil:
 		return nil, false, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	return func() { syscall.CloseHandle(h) }, false, nil
+	return func(bool) { syscall.CloseHandle(h) }, false, nil
 }

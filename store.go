@@ -20,19 +20,23 @@ var ErrNoToken = errors.New("b24pull: there is no such token")
 
 // TokenStore keeps an application's tokens, each under a key. Tokens uses it; a
 // store in a database saves Token.Raw, which is secret. All methods are called by
-// several goroutines at once.
+// several goroutines at once. What a method's error says is told to whoever calls Tokens;
+// only the tokens that Save was given are taken out of it.
 type TokenStore interface {
-	// Load returns the token, or an error that is ErrNoToken.
+	// Load returns the token, or an error that is ErrNoToken. The caller may change the
+	// token: a store that keeps tokens in memory returns a copy, with a Scope of its own.
 	Load(ctx context.Context, key string) (*Token, error)
 	// Save keeps the token in place of an older one. When it returns, the token must be
-	// where neither a crash nor a power cut takes it away. The key is locked.
+	// where neither a crash nor a power cut takes it away. The token is the store's: nobody
+	// changes it any more. The key is locked.
 	Save(ctx context.Context, key string, t *Token) error
 	// Delete forgets the token. There may be none. The key is locked.
 	Delete(ctx context.Context, key string) error
 	// Lock waits until nobody else holds the key, in whatever process uses the
 	// store, and holds it until unlock is called. A process that dies must not hold it
 	// any more. The lock is held while a token is refreshed: two that refresh at once
-	// would burn the refresh token.
+	// would burn the refresh token. ctx ends the waiting; it does not end while the lock is
+	// held.
 	Lock(ctx context.Context, key string) (unlock func(), err error)
 }
 
@@ -41,7 +45,12 @@ type TokenStore interface {
 type MemoryStore struct {
 	mu     sync.Mutex
 	tokens map[string]*Token
-	locks  map[string]chan struct{}
+	locks  map[string]*memoryLock
+}
+
+type memoryLock struct {
+	held  chan struct{} // full while somebody holds it
+	users int           // who hold it or wait for it
 }
 
 // Format writes no token, whatever the verb.
@@ -81,18 +90,27 @@ func (s *MemoryStore) Delete(_ context.Context, key string) error {
 func (s *MemoryStore) Lock(ctx context.Context, key string) (unlock func(), err error) {
 	s.mu.Lock()
 	if s.locks == nil {
-		s.locks = make(map[string]chan struct{})
+		s.locks = make(map[string]*memoryLock)
 	}
 	lock := s.locks[key]
 	if lock == nil {
-		lock = make(chan struct{}, 1)
+		lock = &memoryLock{held: make(chan struct{}, 1)}
 		s.locks[key] = lock
 	}
+	lock.users++
 	s.mu.Unlock()
+	leave := func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if lock.users--; lock.users == 0 {
+			delete(s.locks, key)
+		}
+	}
 	select {
-	case lock <- struct{}{}:
-		return func() { <-lock }, nil
+	case lock.held <- struct{}{}:
+		return func() { <-lock.held; leave() }, nil
 	case <-ctx.Done():
+		leave()
 		return nil, context.Cause(ctx)
 	}
 }
@@ -100,15 +118,36 @@ func (s *MemoryStore) Lock(ctx context.Context, key string) (unlock func(), err 
 // FileStore keeps tokens in a folder, a file each, which only its owner may read.
 // Several processes may share it. A file is replaced as a whole, so that a crash
 // leaves the old or the new token; the file and the folder are synced before Save
-// returns. Beside each token is an empty file for its lock, which stays.
+// returns. Beside each token is an empty file for its lock.
 type FileStore struct{ folder string }
 
 // NewFileStore returns a store in a folder and makes the folder if there is none.
 func NewFileStore(folder string) (*FileStore, error) {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, fmt.Errorf("b24pull: token store: %w", err)
+	if err := makeFolder(folder, syncFolder); err != nil {
+		return nil, storeError(err)
 	}
 	return &FileStore{folder}, nil
+}
+
+// makeFolder makes a folder and what is missing above it. A power cut does not take it
+// away: sync is called for each folder that has got a new one.
+func makeFolder(folder string, sync func(string) error) error {
+	var grown []string
+	for f := filepath.Clean(folder); ; f = filepath.Dir(f) {
+		if _, err := os.Stat(f); !errors.Is(err, fs.ErrNotExist) || f == filepath.Dir(f) {
+			break
+		}
+		grown = append(grown, filepath.Dir(f))
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	for _, f := range grown {
+		if err := sync(f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Load reads the token's file.
@@ -143,7 +182,7 @@ func (s *FileStore) Save(_ context.Context, key string, t *Token) error {
 	if err := os.Rename(path+".tmp", path+".json"); err != nil {
 		return storeError(err)
 	}
-	return storeError(s.sync())
+	return storeError(syncFolder(s.folder))
 }
 
 func writeSynced(path string, data []byte) error {
@@ -156,13 +195,13 @@ func writeSynced(path string, data []byte) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// sync makes renames and removals last. Windows does so without being asked, and
+// syncFolder makes renames and removals last. Windows does so without being asked, and
 // cannot sync a folder.
-func (s *FileStore) sync() error {
+func syncFolder(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
-	folder, err := os.Open(s.folder)
+	folder, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -180,7 +219,7 @@ func (s *FileStore) Delete(_ context.Context, key string) error {
 			return storeError(err)
 		}
 	}
-	return storeError(s.sync())
+	return storeError(syncFolder(s.folder))
 }
 
 // Keys returns the keys that have a token, in the order of their bytes: a program that
@@ -214,13 +253,16 @@ func (s *FileStore) Lock(ctx context.Context, key string) (unlock func(), err er
 		case err != nil:
 			return nil, storeError(err)
 		case !held:
-			return unlock, nil
+			return func() {
+				_, err := os.Stat(path + ".json")
+				unlock(errors.Is(err, fs.ErrNotExist))
+			}, nil
 		case !sleep(ctx, 10*time.Millisecond):
 			err := context.Cause(ctx)
 			if err == nil {
 				err = context.DeadlineExceeded
 			}
-			return nil, fmt.Errorf("b24pull: token store: another process holds %s: %w", path+".lock", err)
+			return nil, fmt.Errorf("b24pull: token store: another process holds %s%s: %w", path+".lock", lockAdvice, err)
 		}
 	}
 }

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -63,9 +66,11 @@ func TestStores(t *testing.T) {
 			}
 			brief, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
 			defer cancel()
-			if _, err := store.Lock(brief, "member1"); !errors.Is(err, context.DeadlineExceeded) {
+			_, err = store.Lock(brief, "member1")
+			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), lockAdvice) {
 				t.Errorf("locked twice: %v", err)
 			}
+			t.Log(err)
 			other, err := store.Lock(ctx, "member2")
 			if err != nil {
 				t.Fatal(err)
@@ -78,6 +83,79 @@ func TestStores(t *testing.T) {
 			}
 			again()
 		})
+	}
+}
+
+// TestLockWithoutToken: a key that has no token leaves nothing, and is locked all the same.
+func TestLockWithoutToken(t *testing.T) {
+	files, memory := fileStore(t), new(MemoryStore)
+	for name, store := range map[string]TokenStore{"memory": memory, "file": files} {
+		var inside atomic.Int32
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for range 20 {
+					unlock, err := store.Lock(context.Background(), "nobody")
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if inside.Add(1) != 1 {
+						t.Errorf("%s: two have the lock", name)
+					}
+					time.Sleep(100 * time.Microsecond)
+					inside.Add(-1)
+					unlock()
+				}
+			})
+		}
+		wg.Wait()
+	}
+	left, err := os.ReadDir(files.folder)
+	if err != nil || len(left) != 0 && runtime.GOOS != "windows" || len(memory.locks) != 0 {
+		t.Errorf("left: %v, %v, %d locks in memory", left, err, len(memory.locks))
+	}
+}
+
+// TestCopies: what a caller changes is his own.
+func TestCopies(t *testing.T) {
+	ctx := context.Background()
+	store := new(MemoryStore)
+	token := (&rotating{}).present()
+	token.Scope = []string{"crm"}
+	ts, err := NewTokens(testApp(nil), store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ts.Put(ctx, "member1", token); err != nil {
+		t.Fatal(err)
+	}
+	token.Scope[0] = "changed"
+	for range 2 {
+		stored, err := ts.Get(ctx, "member1")
+		if err != nil || stored.Scope[0] != "crm" {
+			t.Fatalf("got %v, %v", stored.Scope, err)
+		}
+		stored.Scope[0] = "changed"
+	}
+}
+
+// TestNewFolder: each folder that has got another one is synced, the nearest first.
+func TestNewFolder(t *testing.T) {
+	root := t.TempDir()
+	var synced []string
+	sync := func(path string) error { synced = append(synced, path); return syncFolder(path) }
+	for range 2 {
+		if err := makeFolder(filepath.Join(root, "a", "b", "c")+"/", sync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{filepath.Join(root, "a", "b"), filepath.Join(root, "a"), root}; !slices.Equal(synced, want) {
+		t.Errorf("synced %q", synced)
+	}
+	stop := errors.New("stop")
+	if err := makeFolder(filepath.Join(root, "d"), func(string) error { return stop }); err != stop {
+		t.Errorf("got %v", err)
 	}
 }
 

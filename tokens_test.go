@@ -119,8 +119,7 @@ func TestTwoTokensOneStore(t *testing.T) {
 		server, store := &rotating{took: time.Second}, new(MemoryStore)
 		old := bare(server.present())
 		var wg sync.WaitGroup
-		for range 2 {
-			ts := keep(t, server, store)
+		for _, ts := range []*Tokens{keep(t, server, store), keep(t, server, store)} {
 			for range 20 {
 				wg.Go(func() {
 					if next, err := ts.Source("member1").Refresh(t.Context(), old); err != nil || next.AccessToken != mark+"-access-1" {

@@ -195,7 +195,7 @@ func TestTokenErrors(t *testing.T) {
 		}, nil, "b24pull: no access token: the authorization server refused (HTTP 502)"},
 		{"wrapped answer", func() (*oauth2.Token, error) {
 			return nil, errors.Join(own, &oauth2.RetrieveError{ErrorCode: "PAYMENT_REQUIRED", Body: []byte("the body")})
-		}, ErrPaymentRequired, "b24pull: no access token: PAYMENT_REQUIRED: the subscription for the application or the portal's plan has ended; the portal has to renew it"},
+		}, ErrPaymentRequired, "b24pull: no access token: PAYMENT_REQUIRED: the subscription for the application or the portal's plan has ended; the portal has to renew it; Tokens asks again a minute after the refusal at the earliest"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

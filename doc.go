@@ -31,10 +31,14 @@
 // and for all processes with the same store. The new token is in the store before it is
 // used. A process that is killed after that loses nothing. Killed while the
 // authorization server answers it loses the token, since the old refresh token is dead
-// by then: the next refresh is ErrInvalidGrant, and a user has to open or authorize the
-// application again. Tokens.Wait helps to end a process in order. ErrInvalidGrant and
-// ErrPaymentRequired are final: the refresh token is not sent again until the process
-// is restarted.
+// by then: the next refresh is ErrInvalidGrant, the token is marked as Revoked in the store,
+// and a user has to open or authorize the application again: Tokens.Handle and Tokens.Put
+// take the new token. Tokens.Wait helps to end a process in order. A token that is
+// Revoked is not sent again by any process; after ErrPaymentRequired the authorization
+// server is asked again a minute later.
+//
+// A token that is not known to the portal (ErrNoAuth) is looked up in the store once, where
+// another process may have put another one, or deleted it: that is ErrUninstalled.
 //
 // Any other oauth2.TokenSource works too, but it cannot be told that a token was
 // refused: it refreshes by the clock, a token that the portal has withdrawn before its

@@ -43,7 +43,7 @@ var (
 	ErrInvalidClient   = newCode("invalid_client", Final, "the authorization server does not know the application", "check client_id and client_secret")
 	ErrInvalidGrant    = newCode("invalid_grant", Final, "the authorization server refused the code or refresh token", "have a user open or authorize the application again")
 	ErrInvalidScope    = newCode("invalid_scope", Final, "the authorization server refused the scope", "")
-	ErrPaymentRequired = newCode("PAYMENT_REQUIRED", Final, "the subscription for the application or the portal's plan has ended", "the portal has to renew it")
+	ErrPaymentRequired = newCode("PAYMENT_REQUIRED", Final, "the subscription for the application or the portal's plan has ended", "the portal has to renew it; Tokens asks again a minute after the refusal at the earliest")
 )
 
 // ErrInvalidConfig is the error, by errors.Is, of an answer, or a saved config or

@@ -43,7 +43,9 @@ type Application struct {
 	// AuthServerEast.
 	AuthServer string
 	// HTTPClient calls the authorization server; nil for one with net/http's default
-	// transport. Redirects are not followed.
+	// transport. Redirects are not followed. It needs no Timeout: Tokens gives each refresh
+	// a minute, Exchange and Refresh have their context. A shorter one costs a token if the
+	// server answers later.
 	HTTPClient *http.Client
 }
 
@@ -122,7 +124,8 @@ func (a *Application) AuthCodeURL(portal, state string) (string, error) {
 }
 
 // Exchange makes a token of a code that ParseRedirect returned. A code lives for 30
-// seconds and works once.
+// seconds and works once: if ctx ends before the answer has come, the user has to be sent
+// to AuthCodeURL again. Nothing bounds the call but ctx and the HTTPClient.
 //
 // Errors: a *TokenError, like ErrInvalidGrant for a code that is too old, or
 // ErrPaymentRequired.
@@ -142,7 +145,8 @@ func (a *Application) Exchange(ctx context.Context, code AuthCode) (*Token, erro
 //
 // An answer that is lost on its way is a token lost: the authorization server has
 // changed the refresh token then, and the next try is ErrInvalidGrant. Only a
-// user who opens or authorizes the application again brings another.
+// user who opens or authorizes the application again brings another. So ctx should not
+// be that of a request, whose end breaks the call off.
 //
 // Errors: a *TokenError, like ErrInvalidGrant or ErrPaymentRequired.
 func (a *Application) Refresh(ctx context.Context, old *Token) (*Token, error) {

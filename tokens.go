@@ -28,9 +28,10 @@ const (
 )
 
 // Tokens keeps the tokens of an application in a TokenStore, each under a key, and
-// refreshes them when a portal has refused them; never before, as Bitrix24 asks. The key
-// is the portal's MemberID where Handle stores a token; an application that needs
-// tokens of several users makes keys of its own. Tokens is safe for concurrent use, and
+// refreshes them when a portal has refused them; never before, as Bitrix24 asks, except
+// where Handle has to learn whether an installation has ended. The key is the portal's
+// MemberID where Handle stores a token; an application that needs tokens of several users
+// makes keys of its own. Tokens is safe for concurrent use, and
 // so are several of them, in one process or in many, with one store.
 type Tokens struct {
 	app   *Application

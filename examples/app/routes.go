@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/b24pull/b24pull"
 )
@@ -21,10 +20,6 @@ const (
 	openPage = `<!doctype html><title>Application</title><p>The application listens to this portal.`
 
 	stateCookie = "b24pull_state"
-
-	// callbackTime is how long a callback may take. The portal's patience does not count: a refresh that is broken
-	// off loses its token.
-	callbackTime = time.Minute
 )
 
 // routes are where portals and users come.
@@ -66,16 +61,11 @@ func (a *app) answer(w http.ResponseWriter, r *http.Request, page string, err er
 	http.Error(w, http.StatusText(status), status)
 }
 
-func within(r *http.Request) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(r.Context()), callbackTime)
-}
-
 // callback takes forms and events. done is what a form tells, by its address.
 func (a *app) callback(done, page string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := within(r)
-		defer cancel()
-		a.answer(w, r, page, a.take(ctx, r, done))
+		// A portal that does not wait has installed the application all the same.
+		a.answer(w, r, page, a.take(context.WithoutCancel(r.Context()), r, done))
 	}
 }
 
@@ -137,8 +127,6 @@ func (a *app) setState(w http.ResponseWriter, state string, seconds int) {
 
 // redirect exchanges the code that a user comes back with.
 func (a *app) redirect(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := within(r)
-	defer cancel()
 	var state string
 	if cookie, err := r.Cookie(stateCookie); err == nil {
 		state = cookie.Value
@@ -148,7 +136,7 @@ func (a *app) redirect(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		err = refusal{err, http.StatusBadRequest}
 	} else {
-		err = a.exchange(ctx, code)
+		err = a.exchange(r.Context(), code)
 	}
 	a.answer(w, r, openPage, err)
 }

@@ -54,6 +54,40 @@ func TestUpdateOfUnsaved(t *testing.T) {
 	}
 }
 
+// TestUpdatedTwice: what could not be stored at first does not come back later.
+func TestUpdatedTwice(t *testing.T) {
+	store := &brokenStore{}
+	ts := keep(t, &rotating{}, store)
+	update := func(status string) error {
+		return ts.Update(t.Context(), "member1", func(t *Token) error { t.Status += status; return nil })
+	}
+	store.fail = errFull
+	checkStatus := func(want string) {
+		t.Helper()
+		if stored, err := ts.Get(t.Context(), "member1"); err != nil || stored.Status != want {
+			t.Errorf("stored %q, %v; want %q", stored.Status, err, want)
+		}
+	}
+	if err := update("a"); err == nil {
+		t.Error("no error")
+	}
+	checkStatus("")
+	store.fail = nil
+	if err := update("b"); err != nil {
+		t.Error(err)
+	}
+	checkStatus("ab")
+	for range 2 {
+		if _, err := ts.Source("member1").Refresh(t.Context(), nil); err != nil {
+			t.Error(err)
+		}
+		if err := update("c"); err != nil {
+			t.Error(err)
+		}
+	}
+	checkStatus("abcc")
+}
+
 // TestPutOverUnsaved: the token that was refused is no reason to forget the new one, another
 // token is.
 func TestPutOverUnsaved(t *testing.T) {

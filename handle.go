@@ -93,8 +93,8 @@ func (e *entry) handle(ctx context.Context, c *Callback) error {
 }
 
 func (e *entry) uninstall(ctx context.Context, c *Callback, stored *Token) error {
-	if refusal := c.Verify(stored.ApplicationToken); refusal != nil && !stored.Revoked {
-		if stored.ApplicationToken != "" && !stored.kept {
+	if refusal := c.Verify(stored.ApplicationToken); refusal != nil {
+		if stored.ApplicationToken != "" && !stored.kept && !stored.Revoked {
 			return refusal
 		}
 		if alive, err := e.alive(ctx, stored); alive || err != nil {
@@ -129,7 +129,7 @@ func (e *entry) install(ctx context.Context, c *Callback, stored *Token) error {
 // user of the portal can get one is not enough.
 func (e *entry) replaces(ctx context.Context, c *Callback, t, stored *Token) error {
 	refusal := c.Verify(stored.ApplicationToken)
-	if refusal == nil || stored.Revoked {
+	if refusal == nil {
 		return nil
 	}
 	if same := t.UserID != 0 && t.UserID == stored.UserID; same && (stored.ApplicationToken == "" || stored.kept) {
@@ -147,7 +147,10 @@ func (e *entry) alive(ctx context.Context, stored *Token) (bool, error) {
 	e.mu.Lock()
 	recent := !e.probed.IsZero() && time.Since(e.probed) < probePause
 	e.mu.Unlock()
-	if recent {
+	switch {
+	case stored.Revoked:
+		return false, nil
+	case recent:
 		return true, nil
 	}
 	_, err := e.renew(ctx, stored)

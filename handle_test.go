@@ -279,6 +279,35 @@ func TestRevoked(t *testing.T) {
 	}
 }
 
+// TestRevokedAfterQuestion: a token that was alive a moment ago has been refused since.
+func TestRevokedAfterQuestion(t *testing.T) {
+	for name, last := range map[string]struct {
+		form   url.Values
+		stored string
+	}{"reinstalled": {installOf("second", "new"), "second-1 new"}, "uninstalled": {uninstallEvent(mark + "new"), "nothing"}} {
+		d := newDesk(t, new(MemoryStore))
+		d.want("installed", d.handle(installOf("first", "app")), nil, "first-1 app")
+		d.want("forged", d.handle(installOf("forger", "forged")), ErrApplicationToken, "first-2 app")
+		d.server.die("first")
+		_, err := d.tokens.Source("member1").Refresh(t.Context(), &oauth2.Token{AccessToken: mark + "-access-first-2"})
+		d.want("refreshed", err, ErrInvalidGrant, "first-2 app revoked")
+		d.want(name, d.handle(last.form), nil, last.stored)
+	}
+}
+
+// TestUninstalledElsewhere: another process has had the event first.
+func TestUninstalledElsewhere(t *testing.T) {
+	d := newDesk(t, new(MemoryStore))
+	d.want("installed", d.handle(installOf("first", "app")), nil, "first-1 app")
+	life, cancel := d.tokens.Source("member1").Context(t.Context())
+	defer cancel()
+	if err := others(t, d.tokens).Handle(t.Context(), mustParse(t, uninstallEvent(mark+"app"))); err != nil {
+		t.Error(err)
+	}
+	d.want("uninstalled", d.handle(uninstallEvent(mark+"app")), nil, "nothing")
+	<-life.Done()
+}
+
 // TestKeptApplicationToken: a form has replaced a dead token, and nobody knows whether the
 // application_token is still the portal's.
 func TestKeptApplicationToken(t *testing.T) {

@@ -76,21 +76,26 @@ func TestLockTakesNoTime(t *testing.T) {
 		if next, err := ts.Source("member1").Refresh(t.Context(), bare((&rotating{}).present())); err != nil || next.AccessToken != mark+"-access-1" {
 			t.Error(err)
 		}
+		server.took = 65 * time.Second
+		if _, err := ts.Source("member1").Refresh(t.Context(), &oauth2.Token{AccessToken: mark + "-access-1"}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("an answer after 65 seconds: %v", err)
+		}
 		unlock, err = store.Lock(t.Context(), "member1")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer unlock()
 		start := time.Now()
-		_, err = ts.Source("member1").Refresh(t.Context(), bare(server.present()))
-		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != lockTimeout || server.asked != 1 {
+		_, err = ts.Source("member1").Refresh(t.Context(), &oauth2.Token{AccessToken: mark + "-access-1"})
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != lockTimeout || server.asked != 2 {
 			t.Errorf("got %v after %v", err, time.Since(start))
 		}
 		checkError(t, err)
 	})
 }
 
-// A tiedStore has locks that end with their context, as those of a database may.
+// A tiedStore has locks that end with their context, as those of a database may, and saves
+// for nobody whose context has ended.
 type tiedStore struct {
 	MemoryStore
 	t *testing.T
@@ -104,6 +109,13 @@ func (s *tiedStore) Lock(ctx context.Context, key string) (func(), error) {
 		}
 		unlock()
 	}, err
+}
+
+func (s *tiedStore) Save(ctx context.Context, key string, t *Token) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.MemoryStore.Save(ctx, key, t)
 }
 
 // TestLockContext: it lives until unlock, whatever becomes of the caller's.

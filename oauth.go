@@ -140,7 +140,8 @@ func (a *Application) Exchange(ctx context.Context, code AuthCode) (*Token, erro
 }
 
 // Refresh makes a new token of an older one, whose refresh token is dead
-// afterwards: save the new one before it is used. What the answer does not tell
+// afterwards: save the new one before it is used. What the answer does not tell, or
+// not in a form that can be read,
 // is taken from the old one. Tokens does all that.
 //
 // An answer that is lost on its way is a token lost: the authorization server has
@@ -227,18 +228,6 @@ func (a *Application) context(ctx context.Context) context.Context {
 	if a.HTTPClient != nil {
 		own = *a.HTTPClient
 	}
-	own.Transport = onlyJSON{redact.NoRedirect{Base: own.Transport}}
+	own.Transport = tidy{redact.NoRedirect{Base: own.Transport}}
 	return context.WithValue(ctx, oauth2.HTTPClient, &own)
-}
-
-// onlyJSON is a transport whose answers are JSON, whatever they say they are:
-// x/oauth2 would read text/plain as a form, and the new token would be lost.
-type onlyJSON struct{ base http.RoundTripper }
-
-func (t onlyJSON) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := t.base.RoundTrip(req)
-	if resp != nil {
-		resp.Header.Set("Content-Type", "application/json")
-	}
-	return resp, err
 }

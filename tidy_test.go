@@ -1,0 +1,92 @@
+package b24pull
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestOddFieldsLoseNoToken: the refresh token is spent whatever else the answer tells, so only what the token is
+// made of may refuse it. The rest counts as not told.
+func TestOddFieldsLoseNoToken(t *testing.T) {
+	none := []any{nil, false, true, []any{}, []any{"crm"}, map[string]any{}, map[string]any{"a": 1}, ""}
+	odd := map[string][]any{
+		"scope": append(none, 1), "status": append(none, 1), "server_endpoint": append(none, 1, "%zz"), "member_id": none,
+		"client_endpoint": append(none, 1), "user_id": append(none, 1.5, "x", 1e30), "expires": append(none, -1, "soon", 1e30, "1e400"),
+		"expires_in": append(none, "soon", -1, "NaN", "1e400", 1e30), "token_type": append(none, 1), "error": {nil, false, 0, []any{}, ""},
+		"error_description": append(none, 1), "error_uri": append(none, 1),
+	}
+	for name, values := range odd {
+		for _, v := range values {
+			server := &rotating{change: map[string]any{name: v}}
+			old := server.present()
+			old.ServerEndpoint, old.Status, old.UserID, old.Scope = "https://oauth.example/rest/", "L", 5, []string{"pull"}
+			next, err := testApp(server.transport(nil)).Refresh(context.Background(), old)
+			if err != nil {
+				t.Errorf("%s %v: %v", name, v, err)
+				continue
+			}
+			if next.AccessToken != mark+"-access-1" || next.RefreshToken != mark+"-refresh-1" || next.Portal != old.Portal || next.MemberID != old.MemberID {
+				t.Errorf("%s %v: got %s", name, v, next.Raw())
+			}
+			inherited := map[string]bool{
+				"scope": strings.Join(next.Scope, " ") == "pull", "status": next.Status == "L", "user_id": next.UserID == 5,
+				"server_endpoint": next.ServerEndpoint == old.ServerEndpoint || v == "%zz",
+			}
+			if is, tested := inherited[name]; tested && !is {
+				t.Errorf("%s %v is not the old one's: %s", name, v, next.Raw())
+			}
+		}
+	}
+}
+
+// TestLife: expires_in is what x/oauth2 reads as well, and fails at.
+func TestLife(t *testing.T) {
+	for _, v := range []any{3600, "3600", "3600.0", 3600.5, "3600.9", 3.6e3} {
+		server := &rotating{change: map[string]any{"expires": nil, "expires_in": v}}
+		next, err := testApp(server.transport(nil)).Refresh(context.Background(), server.present())
+		if err != nil || next.Expiry.IsZero() {
+			t.Errorf("%v: %v, %v", v, next, err)
+		}
+	}
+}
+
+// TestNoTokenWithoutItsParts: what is odd in these refuses the answer.
+func TestNoTokenWithoutItsParts(t *testing.T) {
+	for name, values := range map[string][]any{
+		"access_token":    {nil, false, 1, []any{mark}, ""},
+		"refresh_token":   {false, 1, []any{mark}},
+		"client_endpoint": {"http://portal.example/rest/", "https://portal.example/" + mark, "%zz"},
+	} {
+		for _, v := range values {
+			server := &rotating{change: map[string]any{name: v}}
+			_, err := testApp(server.transport(nil)).Refresh(context.Background(), server.present())
+			if err == nil || !strings.Contains(err.Error(), "may be lost with the answer") {
+				t.Errorf("%s %v: %v", name, v, err)
+			}
+			checkError(t, err)
+		}
+	}
+}
+
+// TestAnswerBreaksOff: the cause stays in reach.
+func TestAnswerBreaksOff(t *testing.T) {
+	broken := errors.New("broken")
+	hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		resp := jsonResponse(r, 200, "")
+		resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"access_token":"`+mark), failing{broken}))
+		return resp, nil
+	})}
+	_, err := testApp(hc).Refresh(context.Background(), (&rotating{}).present())
+	if !errors.Is(err, broken) || !strings.Contains(err.Error(), "may be lost with the answer") {
+		t.Errorf("got %v", err)
+	}
+	checkError(t, err)
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }

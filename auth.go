@@ -48,7 +48,7 @@ type TokenRefresher interface {
 	// Refresh returns a token other than the refused one. It may be called by
 	// several goroutines with the same refused token; it should refresh once and
 	// give the new token to all. Later calls of Token must return the new token
-	// too.
+	// too. A call whose context ends does not wait for Refresh.
 	Refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Token, error)
 }
 
@@ -138,6 +138,20 @@ func (a *oauthAuth) endpoint() (endpoint, error) {
 }
 
 func (a *oauthAuth) token(ctx context.Context) (*oauth2.Token, error) {
+	return ask(ctx, a.source().Token)
+}
+
+func (a *oauthAuth) refused(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error) {
+	refresher, ok := a.source().(TokenRefresher)
+	if !ok {
+		return nil, nil
+	}
+	return ask(ctx, func() (*oauth2.Token, error) { return refresher.Refresh(ctx, token) })
+}
+
+// ask waits for a source of the user's until the context ends, whatever the source
+// does.
+func ask(ctx context.Context, source func() (*oauth2.Token, error)) (*oauth2.Token, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -153,7 +167,7 @@ func (a *oauthAuth) token(ctx context.Context) (*oauth2.Token, error) {
 			r.panicked = recover()
 			got <- r
 		}()
-		r.token, r.err = a.source().Token()
+		r.token, r.err = source()
 	}()
 	select {
 	case <-ctx.Done():
@@ -164,15 +178,6 @@ func (a *oauthAuth) token(ctx context.Context) (*oauth2.Token, error) {
 		}
 		return r.token, checkToken(r.token, r.err)
 	}
-}
-
-func (a *oauthAuth) refused(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error) {
-	refresher, ok := a.source().(TokenRefresher)
-	if !ok {
-		return nil, nil
-	}
-	next, err := refresher.Refresh(ctx, token)
-	return next, checkToken(next, err)
 }
 
 func (a *oauthAuth) unknown(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error) {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/oauth2"
 )
@@ -192,7 +194,7 @@ func TestTokenErrors(t *testing.T) {
 		}, ErrInvalidGrant, "b24pull: no access token: invalid_grant: the authorization server refused the code or refresh token (HTTP 400); have a user open or authorize the application again"},
 		{"answer without a code", func() (*oauth2.Token, error) {
 			return nil, &oauth2.RetrieveError{Response: &http.Response{StatusCode: 502}, Body: []byte("the body")}
-		}, nil, "b24pull: no access token: the authorization server refused (HTTP 502)"},
+		}, nil, "b24pull: no access token: the authorization server answered HTTP 502"},
 		{"wrapped answer", func() (*oauth2.Token, error) {
 			return nil, errors.Join(own, &oauth2.RetrieveError{ErrorCode: "PAYMENT_REQUIRED", Body: []byte("the body")})
 		}, ErrPaymentRequired, "b24pull: no access token: PAYMENT_REQUIRED: the subscription for the application or the portal's plan has ended; the portal has to renew it; Tokens asks again a minute after the refusal at the earliest"},
@@ -232,6 +234,46 @@ func TestTokenSourceThatHangs(t *testing.T) {
 	}
 	close(release)
 	<-done
+}
+
+// A deafRefresher heeds no context.
+type deafRefresher struct{ boom bool }
+
+func (deafRefresher) Token() (*oauth2.Token, error) {
+	return &oauth2.Token{AccessToken: accessToken}, nil
+}
+
+func (r deafRefresher) Refresh(context.Context, *oauth2.Token) (*oauth2.Token, error) {
+	if r.boom {
+		panic("boom")
+	}
+	time.Sleep(time.Hour)
+	return &oauth2.Token{AccessToken: mark + "too late"}, nil
+}
+
+// TestRefresherThatHangs: neither the caller's deadline nor the timeout waits for it; its panic comes out where
+// the caller can recover it.
+func TestRefresherThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{answers: []func(*http.Request) (*http.Response, error){says(401, `{"error":"expired_token"}`)}}
+		c := mustNew(t, OAuth("portal.example", deafRefresher{}), WithHTTPClient(s.client()), WithTimeout(10*time.Second))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := event(ctx, c); !errors.Is(err, context.DeadlineExceeded) || time.Since(s.start) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(s.start))
+		}
+		if err := event(t.Context(), c); !errors.Is(err, context.DeadlineExceeded) || time.Since(s.start) != 11*time.Second {
+			t.Errorf("%v after %v", err, time.Since(s.start))
+		}
+		defer func() {
+			if r := recover(); r != "boom" {
+				t.Errorf("recovered %v", r)
+			}
+			time.Sleep(2 * time.Hour)
+		}()
+		c = mustNew(t, OAuth("portal.example", deafRefresher{boom: true}), WithHTTPClient(s.client()))
+		t.Errorf("no panic, but %v", event(t.Context(), c))
+	})
 }
 
 type tokenFunc func() (*oauth2.Token, error)

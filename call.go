@@ -27,12 +27,14 @@ func (c *Client) call(ctx context.Context, q request) error {
 	if c == nil || c.rest == nil {
 		return errors.New("b24pull: the Client was not made by New")
 	}
-	for attempt := 1; ; attempt++ {
+	so := course{read: q.read}
+	for {
 		err := c.exchange(ctx, q)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		pause, again := c.retry.pause(attempt, q.read, err)
+		so.took(err)
+		pause, again := c.retry.pause(so, err)
 		if !again {
 			return err
 		}
@@ -108,7 +110,9 @@ func (c *Client) limited(ctx context.Context, name string, step func(context.Con
 	err := step(limited)
 	if errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
 		late := context.DeadlineExceeded
-		return &networkError{fmt.Sprintf("%sno answer within %v: %v", name, c.timeout, late), late}
+		var broken *networkError
+		unsent := errors.As(err, &broken) && broken.unsent
+		return &networkError{fmt.Sprintf("%sno answer within %v: %v", name, c.timeout, late), late, unsent}
 	}
 	return err
 }
@@ -161,7 +165,8 @@ func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oaut
 		return answer{}, fmt.Errorf("b24pull: %s: the parameters: %w", q.method, known.Error(err))
 	}
 	a := answer{method: q.method, known: known}
-	resp, err := c.rest.R().SetContext(redact.KeepLocation(ctx, &a.location)).SetBody(payload).Post(base.String() + q.method)
+	var w wire
+	resp, err := c.rest.R().SetContext(redact.KeepLocation(w.watch(ctx), &a.location)).SetBody(payload).Post(base.String() + q.method)
 	if resp != nil && resp.RawResponse != nil {
 		a.status, a.contentType, a.body = resp.StatusCode(), resp.Header().Get("Content-Type"), resp.Body()
 		a.received, a.took = resp.ReceivedAt(), resp.Time()
@@ -173,12 +178,12 @@ func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oaut
 		return answer{}, a.fail(fmt.Sprintf("the answer is larger than %d MiB", answerLimit>>20))
 	case err != nil:
 		clean := known.Error(err)
-		return answer{}, &networkError{fmt.Sprintf("b24pull: %s: %v", q.method, clean), clean}
+		return answer{}, &networkError{fmt.Sprintf("b24pull: %s: %v", q.method, clean), clean, w.unsent()}
 	}
 	a.raw, err = a.result()
 	if e, ok := err.(*APIError); ok && e.Code == "" && ctx.Err() != nil {
 		// Half an answer, since the end of the context cut the connection.
-		return answer{}, &networkError{fmt.Sprintf("b24pull: %s: %v", q.method, ctx.Err()), ctx.Err()}
+		return answer{}, &networkError{fmt.Sprintf("b24pull: %s: %v", q.method, ctx.Err()), ctx.Err(), false}
 	}
 	return a, err
 }

@@ -72,9 +72,26 @@
 //	INTERNAL_SERVER_ERROR    unavailable
 //	ERROR_UNEXPECTED_ANSWER  unavailable
 //
-// SERVER_ERROR, OVERLOAD_LIMIT and PORTAL_DELETED are final although they come with a
-// status above 499: waiting does not help. Reads are the methods that get and list,
-// pull.watch.extend, and what is called with Read; others, like
+// Where the authorization server fails, the error is a *TokenError, and the call has had
+// no effect yet. So any call is repeated, not only a read:
+//
+//	class        met by                                    the refresh is repeated
+//	throttled    QUERY_LIMIT_EXCEEDED, or any other 429    after a pause
+//	not sent     a connection that did not come about      after a pause
+//	unavailable  HTTP 500 and above                        once, after a pause
+//	unavailable  a broken connection, no answer in time    no, but by the next call
+//	unavailable  a *StoreError                             only the storing, after a pause
+//	final        every other code, and everything else     no
+//
+// A refresh whose answer was lost has killed the refresh token: another one is refused
+// with ErrInvalidGrant, but nothing is lost by it. One that was not carried out leaves it
+// alive. Which of them it was nobody can tell after a 502 or a broken connection.
+//
+// A connection that did not come about is one that failed to be dialed, a proxy that is
+// down or refuses, or a TLS handshake that breaks off. A certificate that is not good is
+// final. SERVER_ERROR, OVERLOAD_LIMIT and PORTAL_DELETED are final although they come
+// with a status above 499: waiting does not help. Reads are the methods that get and
+// list, pull.watch.extend, and what is called with Read; others, like
 // pull.application.event.add, may have had their effect when a connection breaks, and are
 // repeated then only with Retry.Effects. WithRetry has the number of attempts and the
 // pauses.

@@ -162,6 +162,8 @@ func (e *TokenError) Error() string {
 		}
 	case e.cause != nil:
 		return text + ": " + e.cause.Error()
+	case e.Status >= http.StatusInternalServerError:
+		return fmt.Sprintf("%s: %v", text, failed(e.Status))
 	default:
 		text += ": the authorization server refused"
 	}
@@ -172,6 +174,22 @@ func (e *TokenError) Error() string {
 		text += "; " + advice
 	}
 	return text
+}
+
+// failed is the text of an HTTP status of 500 and above that came without a code: a
+// gateway may have written it, and nobody has refused.
+func failed(status int) error {
+	return fmt.Errorf("the authorization server answered HTTP %d", status)
+}
+
+// answerLost tells whether the authorization server may have given out a token that
+// has not arrived.
+func (e *TokenError) answerLost() bool {
+	var broken *networkError
+	if e.Code != "" || errors.As(e.cause, &broken) && broken.unreached() {
+		return false
+	}
+	return e.cause != nil || e.Status >= http.StatusInternalServerError
 }
 
 // Is tells whether target is the sentinel of the error's code.
@@ -186,12 +204,15 @@ func tokenError(known redact.Redactor, err error) error {
 	if _, ok := clean.(*TokenError); ok {
 		return clean
 	}
+	if _, ok := clean.(*networkError); !ok && fromNetwork(err) {
+		clean = &networkError{text: clean.Error(), cause: clean}
+	}
 	outer := &TokenError{cause: clean}
 	var refusal *redact.TokenRefusal
 	if errors.As(clean, &refusal) {
 		outer.Code, outer.Status = refusal.Code, refusal.Status
 	}
-	if clean == error(refusal) {
+	if refusal != nil && clean == error(refusal) {
 		outer.cause = nil // Code and Status say it all
 	}
 	return outer

@@ -135,19 +135,22 @@ func (a *Application) Exchange(ctx context.Context, code AuthCode) (*Token, erro
 		return nil, err
 	}
 	known := redact.Redactor(nil).With(string(a.ClientSecret), string(code.Code))
-	t, err := a.config(server.String()).Exchange(a.context(ctx), string(code.Code))
-	return a.take(known, t, "", err)
+	answer, err := a.ask(ctx, known, func(ctx context.Context) (*oauth2.Token, error) {
+		return a.config(server.String()).Exchange(ctx, string(code.Code))
+	})
+	return a.take(known, answer, "", err)
 }
 
 // Refresh makes a new token of an older one, whose refresh token is dead
 // afterwards: save the new one before it is used. What the answer does not tell, or
-// not in a form that can be read,
-// is taken from the old one. Tokens does all that.
+// not in a form that can be read, is taken from the old one. Tokens does all that.
 //
 // An answer that is lost on its way is a token lost: the authorization server has
 // changed the refresh token then, and the next try is ErrInvalidGrant. Only a
 // user who opens or authorizes the application again brings another. So ctx should not
-// be that of a request, whose end breaks the call off.
+// be that of a request, whose end breaks the call off. Trying again loses nothing that is
+// not lost already, and where the server was not reached or has failed before it did
+// anything it brings the token.
 //
 // Errors: a *TokenError, like ErrInvalidGrant or ErrPaymentRequired.
 func (a *Application) Refresh(ctx context.Context, old *Token) (*Token, error) {
@@ -172,14 +175,26 @@ func (a *Application) refresh(ctx context.Context, old *Token, endpoint string) 
 		return nil, err
 	}
 	known := redact.Redactor(nil).With(string(a.ClientSecret), old.RefreshToken, old.AccessToken)
-	source := a.config(server.String()).TokenSource(a.context(ctx), &oauth2.Token{RefreshToken: old.RefreshToken})
-	answer, err := source.Token()
+	answer, err := a.ask(ctx, known, func(ctx context.Context) (*oauth2.Token, error) {
+		return a.config(server.String()).TokenSource(ctx, &oauth2.Token{RefreshToken: old.RefreshToken}).Token()
+	})
 	t, err := a.take(known, answer, endpoint, err)
-	if e, ok := err.(*TokenError); ok && e.cause != nil && ClassOf(&networkError{cause: e.cause}) != NotSent {
+	if e, ok := err.(*TokenError); ok && e.answerLost() {
 		e.cause = fmt.Errorf("%w; the new token may be lost with the answer: if the next refresh is invalid_grant, "+
-			"have a user open or authorize the application again", e.cause)
+			"have a user open or authorize the application again", cmp.Or(e.cause, failed(e.Status)))
 	}
 	return t, err
+}
+
+// ask has x/oauth2 call the authorization server.
+func (a *Application) ask(ctx context.Context, known redact.Redactor, call func(context.Context) (*oauth2.Token, error)) (*oauth2.Token, error) {
+	var w wire
+	answer, err := call(a.context(w.watch(ctx)))
+	if err != nil && fromNetwork(err) {
+		clean := known.Error(err)
+		err = &networkError{clean.Error(), clean, w.unsent()}
+	}
+	return answer, err
 }
 
 // inherit takes from old what an answer may leave out.

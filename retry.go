@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -25,11 +24,12 @@ const (
 	// Paused: refused until a time that the answer tells. Any call is repeated
 	// then.
 	Paused
-	// NotSent: the portal was not reached. Any call is repeated after a pause.
+	// NotSent: the portal or the authorization server was not reached. Any call is
+	// repeated after a pause.
 	NotSent
 	// Unavailable: the portal failed, or its answer did not come; the call may have
 	// had its effect. Reads are repeated after a pause, others only with
-	// Retry.Effects.
+	// Retry.Effects. Where the authorization server failed, any call is repeated, once.
 	Unavailable
 )
 
@@ -44,49 +44,54 @@ func (c Class) String() string {
 }
 
 // ClassOf returns the class of an error of this package: by its code where that is
-// known, else by the HTTP status: 429 is Throttled, 500 and above are Unavailable. All
-// else is Final, a *TokenError and the end of the caller's context too.
+// known, else by the HTTP status: 429 is Throttled, 500 and above are Unavailable. So it
+// is with a *TokenError, which without both has the class of its cause: that of a failure
+// of the network, and Unavailable for a *StoreError. All else is Final, the end of the
+// caller's context too.
 func ClassOf(err error) Class {
 	var token *TokenError
 	var refused *APIError
 	var broken *networkError
 	switch {
 	case errors.As(err, &token):
-		return Final
+		return token.class()
 	case errors.As(err, &refused):
-		if sentinel := codes[strings.ToLower(refused.Code)]; sentinel != nil {
-			return sentinel.class
-		}
-		switch {
-		case refused.Status >= http.StatusInternalServerError:
-			return Unavailable
-		case refused.Status == http.StatusTooManyRequests:
-			return Throttled
-		}
+		class, _ := answerClass(refused.Code, refused.Status)
+		return class
 	case errors.As(err, &broken):
 		return broken.class()
 	}
 	return Final
 }
 
-// A networkError says that no answer came.
-type networkError struct {
-	text  string
-	cause error
+// answerClass is the class of a refusal. It is told unless neither the code nor the
+// status is one that means something.
+func answerClass(code string, status int) (class Class, told bool) {
+	sentinel := codes[strings.ToLower(code)]
+	switch {
+	case sentinel != nil:
+		return sentinel.class, true
+	case status >= http.StatusInternalServerError:
+		return Unavailable, true
+	case status == http.StatusTooManyRequests:
+		return Throttled, true
+	}
+	return Final, false
 }
 
-func (e *networkError) Error() string { return e.text }
-func (e *networkError) Unwrap() error { return e.cause }
-
-func (e *networkError) class() Class {
-	var op *net.OpError
-	switch {
-	case errors.Is(e.cause, context.Canceled):
-		return Final
-	case errors.As(e.cause, &op) && op.Op == "dial":
-		return NotSent
+func (e *TokenError) class() Class {
+	if class, told := answerClass(e.Code, e.Status); told && class != Expired {
+		return class
 	}
-	return Unavailable
+	var broken *networkError
+	var unsaved *StoreError
+	switch {
+	case errors.As(e.cause, &unsaved):
+		return Unavailable
+	case errors.As(e.cause, &broken):
+		return broken.class()
+	}
+	return Final
 }
 
 // Retry says how calls are repeated. Zero fields have the values named.
@@ -121,10 +126,44 @@ func (r Retry) withDefaults() (Retry, error) {
 // longestPause is more than a portal pauses a method: ten minutes.
 const longestPause = 15 * time.Minute
 
-// pause tells whether to repeat a call after err, and how long to wait. attempt
-// counts from 1.
-func (r Retry) pause(attempt int, read bool, err error) (time.Duration, bool) {
-	if attempt >= r.Attempts {
+// A course is how a call has gone so far.
+type course struct {
+	read     bool // calling twice does no harm
+	attempts int
+	refusals int // HTTP 500 and above of the authorization server
+}
+
+// took counts an attempt and its error.
+func (c *course) took(err error) {
+	c.attempts++
+	var token *TokenError
+	if errors.As(err, &token) && token.Status >= http.StatusInternalServerError {
+		c.refusals++
+	}
+}
+
+// safe tells whether the call may be repeated after an error that is Unavailable. A
+// *TokenError means that the call itself has had no effect; what may have had one is
+// the refresh. If it was carried out and its answer is lost then the refresh token is
+// dead, and a repeat is refused but loses nothing more. If it was not, a repeat saves
+// the call. The second is likely where the server, or a gateway, has answered that it
+// failed, once; a repeat after that, or after a broken connection, is for a later
+// call. A token that was not stored is in memory, so nothing is sent again.
+func (c course) safe(effects bool, err error) bool {
+	var token *TokenError
+	var unsaved *StoreError
+	switch {
+	case !errors.As(err, &token):
+		return c.read || effects
+	case errors.As(err, &unsaved):
+		return true
+	}
+	return token.Status >= http.StatusInternalServerError && c.refusals == 1
+}
+
+// pause tells whether to repeat a call after err, and how long to wait.
+func (r Retry) pause(c course, err error) (time.Duration, bool) {
+	if c.attempts >= r.Attempts {
 		return 0, false
 	}
 	switch ClassOf(err) {
@@ -132,14 +171,14 @@ func (r Retry) pause(attempt int, read bool, err error) (time.Duration, bool) {
 		return untilReset(err)
 	case Throttled, NotSent:
 	case Unavailable:
-		if !read && !r.Effects {
+		if !c.safe(r.Effects, err) {
 			return 0, false
 		}
 	default:
 		return 0, false
 	}
 	d := r.Min
-	for range attempt - 1 {
+	for range c.attempts - 1 {
 		if d >= r.Max/2 {
 			d = r.Max
 			break

@@ -34,8 +34,8 @@ type Watch struct {
 // beside the subscription whose channels the events come to, with a context that
 // ends with it.
 //
-// It returns the context's error, ErrWatchEnded when no tag is left, a *TokenError, or
-// an error of ExtendWatch of which calling again gives the same (class Final).
+// It returns the context's error, ErrWatchEnded when no tag is left, or an error of
+// ExtendWatch of which calling again gives the same (class Final).
 func (c *Client) KeepWatch(ctx context.Context, w Watch) error {
 	if w.Interval < 0 {
 		return fmt.Errorf("b24pull: KeepWatch: the interval %v is negative", w.Interval)

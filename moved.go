@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"sync"
 )
@@ -52,16 +53,35 @@ func (a answer) elsewhere(base *url.URL) (next *url.URL, has bool, err error) {
 	switch {
 	case err != nil || a.location == "" || to.Hostname() == "" || to.Opaque != "" || to.User != nil:
 		return nil, false, a.fail("the portal answered with a redirect to what is no address")
-	case strings.EqualFold(to.Host, base.Host):
+	case hostOf(to) == hostOf(base):
 		return nil, false, a.fail("the portal answered with a redirect to itself")
 	case to.Scheme != "https":
 		return nil, false, a.fail("the portal answered with a redirect that is not to https; it is not followed")
-	case to.Path != "" && to.Path != "/" && !strings.HasPrefix(to.Path, "/rest/"):
+	case !restPath(to.Path):
 		return nil, false, a.fail("the portal answered with a redirect to what is no REST address; it is not followed")
 	}
 	moved := *base
-	moved.Scheme, moved.Host = to.Scheme, strings.ToLower(to.Host)
+	moved.Scheme, moved.Host = to.Scheme, hostOf(to)
 	return &moved, true, nil
+}
+
+// hostOf is the host of an address in the one form that it is compared in: lower
+// case, no dot at the end, and no port that is the scheme's own.
+func hostOf(u *url.URL) string {
+	host, port := strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")), u.Port()
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port == "" || u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		return host
+	}
+	return host + ":" + port
+}
+
+// restPath tells whether a path is that of a portal's REST, or none at all.
+func restPath(p string) bool {
+	p = path.Clean("/"+p) + "/"
+	return p == "//" || strings.HasPrefix(p, "/rest/")
 }
 
 // answered tells whether an error, or none, is the answer of a portal's REST.

@@ -47,6 +47,9 @@ func TestMoved(t *testing.T) {
 		"with a query":       "https://new.example/rest/pull.application.event.add?auth=" + mark,
 		"the portal":         "https://NEW.example",
 		"without the scheme": "//new.example/",
+		"the default port":   "https://new.example:443/rest/",
+		"a dot at the end":   "https://new.example./rest/",
+		"a long way round":   "https://new.example/x/../rest/./a.b",
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := &movable{to: map[string]string{"portal.example": location}}
@@ -88,6 +91,11 @@ func TestMovedNowhere(t *testing.T) {
 		"itself":        "https://portal.example/?" + mark,
 		"itself, path":  "/rest/other?" + mark,
 		"itself, http":  "http://portal.example/" + mark,
+		"itself, port":  "https://portal.example:443/rest/" + mark,
+		"itself, dot":   "https://Portal.example./rest/" + mark,
+		"out of REST":   "https://new.example/rest/../oauth/" + mark,
+		"out, escaped":  "https://new.example/rest/%2e%2e/" + mark,
+		"out, twice":    "https://new.example//rest/../../rest/../" + mark,
 		"a login page":  "https://login.example/sso?" + mark,
 		"ftp":           "ftp://new.example/" + mark,
 		"a user":        "https://" + mark + "@new.example/",

@@ -27,7 +27,7 @@ func Read() CallOption { return func(q *request) { q.read = true } }
 var methodForm = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*$`)
 
 // Call calls any method; its name is in lower case, like crm.deal.list. params marshals to
-// a JSON object, nil is an empty one. The answer's result is decoded into result
+// a JSON object; nil, or a map or pointer that is nil, is an empty one. The answer's result is decoded into result
 // by encoding/json; nil leaves it. Int, Bool, Map and List take what PHP makes of
 // values.
 //
@@ -68,7 +68,11 @@ func callParams(params any) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if kind := kindOf(data); kind != kindObject {
+	switch kind := kindOf(data); kind {
+	case kindNull: // a nil map
+		return nil, nil
+	case kindObject:
+	default:
 		return nil, fmt.Errorf("want what marshals to an object, got %s", kind)
 	}
 	var fields map[string]json.RawMessage

@@ -159,7 +159,6 @@ func TestEventRefusedWithoutACall(t *testing.T) {
 		{"command with a line break at the end", ApplicationEvent{Command: "a\n"}, ErrCommand},
 		{"module in upper case", ApplicationEvent{Command: "a", Module: "Main"}, ErrModuleID},
 		{"params are a list", ApplicationEvent{Command: "a", Params: []int{1}}, ErrParams},
-		{"params are a nil map", ApplicationEvent{Command: "a", Params: map[string]int(nil)}, ErrParams},
 		{"no user left", ApplicationEvent{Command: "a", UserIDs: []int64{}}, ErrUserID},
 		{"user 0", ApplicationEvent{Command: "a", UserIDs: []int64{3, 0}}, ErrUserID},
 	}

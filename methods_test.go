@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -263,6 +264,74 @@ func TestKeepWatch(t *testing.T) {
 			t.Errorf("%v; asked %q, lost %q, failed %d", err, asked, lost, failed)
 		}
 	})
+}
+
+// TestKeepWatchTwice: a tag that is named twice is one.
+func TestKeepWatchTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked, lost []string
+		hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			var body struct{ TAGS []string }
+			if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+				return nil, err
+			}
+			asked = append(asked, strings.Join(body.TAGS, ","))
+			return jsonResponse(r, 200, `{"result":{"a":false,"b":true}}`), nil
+		})}
+		c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(hc))
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+		defer cancel()
+		tags := []string{"a", "b", "a", "b"}
+		c.KeepWatch(ctx, Watch{Tags: tags, Lost: func(tag string) { lost = append(lost, tag) }})
+		if !slices.Equal(asked, []string{"a,b", "b"}) || !slices.Equal(lost, []string{"a"}) || !slices.Equal(tags, []string{"a", "b", "a", "b"}) {
+			t.Errorf("asked %q, lost %q, tags %q", asked, lost, tags)
+		}
+	})
+}
+
+// TestNilParams: a map or a pointer that is nil is an empty object.
+func TestNilParams(t *testing.T) {
+	var sent []string
+	hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		body, err := io.ReadAll(r.Body)
+		sent = append(sent, string(body))
+		return jsonResponse(r, 200, `{"result":true}`), err
+	})}
+	c := mustNew(t, Webhook("https://portal.example/rest/1/"+hookCode+"/"), WithHTTPClient(hc))
+	for _, params := range []any{nil, map[string]any(nil), (*struct{ A int })(nil), json.RawMessage("null")} {
+		if err := c.AddApplicationEvent(context.Background(), ApplicationEvent{Command: "a", Params: params}); err != nil {
+			t.Errorf("%T: %v", params, err)
+		}
+		if _, err := c.Call(context.Background(), "a.b", params, nil); err != nil {
+			t.Errorf("%T: %v", params, err)
+		}
+	}
+	for i, got := range sent {
+		if want := []string{`{"COMMAND":"a","PARAMS":{}}`, `{}`}[i%2]; got != want {
+			t.Errorf("sent %s, want %s", got, want)
+		}
+	}
+	if len(sent) != 8 {
+		t.Errorf("%d calls", len(sent))
+	}
+}
+
+// TestReopen: what GetApplicationConfig says of Call.
+func TestReopen(t *testing.T) {
+	var sent string
+	hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		body, err := io.ReadAll(r.Body)
+		sent = r.URL.Path + string(body)
+		return jsonResponse(r, 200, `{"result":`+minimalConfig+`}`), err
+	})}
+	c := mustNew(t, Webhook("https://portal.example/rest/1/"+hookCode+"/"), WithHTTPClient(hc))
+	var cfg Config
+	if _, err := c.Call(context.Background(), "pull.config.get", map[string]string{"CACHE": "N", "REOPEN": "N"}, &cfg, Read()); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(sent, `/pull.config.get{"CACHE":"N","REOPEN":"N"}`) || cfg.Channels.Private == nil && cfg.Channels.Shared == nil {
+		t.Errorf("sent %s, got %v", sent, cfg)
+	}
 }
 
 func TestKeepWatchEnds(t *testing.T) {

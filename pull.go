@@ -17,7 +17,11 @@ const (
 // GetApplicationConfig returns the push server and the channels of the
 // application (method pull.application.config.get, scope pull). With cache the
 // portal may answer with channels it has given before; without, it looks
-// anew.
+// anew. The parameter REOPEN is left to the portal, for which it is Y; Call gives
+// another value, and decodes into a Config all but its ClockShift:
+//
+//	params := map[string]string{"CACHE": "N", "REOPEN": "N"}
+//	_, err := client.Call(ctx, "pull.application.config.get", params, &cfg, b24pull.Read())
 //
 // Errors: an *APIError, like ErrServerNotConfigured, or ErrWrongAuthType over a
 // webhook; a *TokenError; ErrInvalidConfig; or the network's.
@@ -27,7 +31,7 @@ func (c *Client) GetApplicationConfig(ctx context.Context, cache bool) (*Config,
 
 // GetConfig returns the push server and the channels of the user behind a webhook
 // (method pull.config.get, scope pull_channel). Over OAuth the portal answers
-// ErrWrongAuthType. cache and errors are those of GetApplicationConfig.
+// ErrWrongAuthType. cache, REOPEN and errors are those of GetApplicationConfig.
 func (c *Client) GetConfig(ctx context.Context, cache bool) (*Config, error) {
 	return c.config(ctx, methodConfig, cache)
 }
@@ -61,8 +65,8 @@ func yesNo(b bool) string {
 type ApplicationEvent struct {
 	// Command names the event; letters, digits and _ : | . -
 	Command string
-	// Params is the event's data. It must marshal to a JSON object; nil is an
-	// empty one.
+	// Params is the event's data. It must marshal to a JSON object; nil, or a map or
+	// pointer that is nil, is an empty one.
 	Params any
 	// Module is the module_id of the message; lower case letters, digits, dots and
 	// underscores. The portal takes "" for "application".
@@ -104,10 +108,13 @@ func (e ApplicationEvent) parameters() (map[string]any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("params: %w (%w)", err, ErrParams)
 		}
-		if kind := kindOf(data); kind != kindObject {
+		switch kind := kindOf(data); kind {
+		case kindNull: // a nil map
+		case kindObject:
+			params["PARAMS"] = json.RawMessage(data)
+		default:
 			return nil, fmt.Errorf("params: want what marshals to an object, got %s (%w)", kind, ErrParams)
 		}
-		params["PARAMS"] = json.RawMessage(data)
 	}
 	if e.Module != "" {
 		if !moduleForm.MatchString(e.Module) {

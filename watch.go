@@ -43,7 +43,12 @@ func (c *Client) KeepWatch(ctx context.Context, w Watch) error {
 	if w.Interval == 0 {
 		w.Interval = DefaultWatchInterval
 	}
-	tags := slices.Clone(w.Tags)
+	var tags []string
+	for _, tag := range w.Tags {
+		if !slices.Contains(tags, tag) {
+			tags = append(tags, tag)
+		}
+	}
 	for {
 		pause := w.Interval
 		alive, err := c.ExtendWatch(ctx, tags...)

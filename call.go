@@ -35,6 +35,9 @@ func (c *Client) call(ctx context.Context, q request) error {
 		}
 		so.took(err)
 		pause, again := c.retry.pause(so, err)
+		if left, paused := c.paused.left(q.method); paused != nil && ClassOf(err) == Paused {
+			pause = left
+		}
 		if !again {
 			return err
 		}
@@ -94,12 +97,17 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 	return q.take(a)
 }
 
-// turn waits for the limiter.
+// turn waits for the limiter. A method that is paused, before or meanwhile, is
+// refused as the portal would.
 func (c *Client) turn(ctx context.Context, q request) error {
+	if _, err := c.paused.left(q.method); err != nil {
+		return err
+	}
 	if err := c.limiter.wait(ctx); err != nil {
 		return fmt.Errorf("b24pull: %s: %w", q.method, err)
 	}
-	return nil
+	_, err := c.paused.left(q.method)
+	return err
 }
 
 // limited bounds one step of a call by the client's timeout. name is what the error
@@ -136,6 +144,7 @@ func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known
 		if errors.Is(err, ErrQueryLimit) {
 			c.limiter.full()
 		}
+		c.paused.note(q.method, err)
 		next, has, refused := a.elsewhere(at)
 		if refused != nil {
 			return answer{}, refused

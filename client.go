@@ -32,6 +32,7 @@ type Client struct {
 	timeout time.Duration
 	limiter *Limiter
 	retry   Retry
+	paused  *pauses
 }
 
 // Option changes a Client that New makes.
@@ -140,6 +141,7 @@ func New(auth Auth, opts ...Option) (*Client, error) {
 	return &Client{
 		auth: auth, place: &place{base: at.base, moved: o.moved}, secrets: func() redact.Redactor { return at.secrets },
 		http: o.http, rest: newREST(o), timeout: o.timeout, limiter: o.limiter, retry: o.retry,
+		paused: new(pauses),
 	}, nil
 }
 

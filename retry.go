@@ -22,7 +22,8 @@ const (
 	// Throttled: refused for too many calls. Any call is repeated after a pause.
 	Throttled
 	// Paused: refused until a time that the answer tells. Any call is repeated
-	// then.
+	// then. Until then the Client sends none of the method, but refuses it with the
+	// portal's error.
 	Paused
 	// NotSent: the portal or the authorization server was not reached. Any call is
 	// repeated after a pause.
@@ -99,8 +100,8 @@ type Retry struct {
 	// Attempts is how often a call is tried at most; 4. 1 is without
 	// repeating.
 	Attempts int
-	// Min is the first pause, 1 s. Each is twice the one before, up to Max, 30 s; up
-	// to a fifth is added by chance.
+	// Min is the first pause, 1 s, or Max if that is less. Each is twice the one
+	// before, up to Max, 30 s, or Min if that is more; up to a fifth is added by chance.
 	Min, Max time.Duration
 	// Effects has calls repeated that may have had their effect: after a broken
 	// connection an event may be sent twice.
@@ -111,11 +112,17 @@ func (r Retry) withDefaults() (Retry, error) {
 	if r.Attempts < 0 || r.Min < 0 || r.Max < 0 {
 		return r, fmt.Errorf("b24pull: WithRetry: a negative value: %+v", r)
 	}
+	if r.Max > 0 && r.Min > r.Max {
+		return r, fmt.Errorf("b24pull: WithRetry: Min, %v, is more than Max, %v", r.Min, r.Max)
+	}
 	if r.Attempts == 0 {
 		r.Attempts = 4
 	}
 	if r.Min == 0 {
 		r.Min = time.Second
+		if r.Max > 0 {
+			r.Min = min(r.Min, r.Max)
+		}
 	}
 	if r.Max == 0 {
 		r.Max = max(30*time.Second, r.Min)

@@ -336,7 +336,82 @@ func TestLimiterLearns(t *testing.T) {
 	})
 }
 
+// TestRepeatedCallWaitsItsTurn: the one after a refresh, too.
+func TestRepeatedCallWaitsItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{answers: []func(*http.Request) (*http.Response, error){says(401, `{"error":"expired_token"}`), good}}
+		source := &refresher{tokens: []string{mark + "1", mark + "2"}}
+		c := mustNew(t, OAuth("portal.example", source), WithHTTPClient(s.client()), WithLimiter(NewLimiter(1, 1)))
+		if err := event(t.Context(), c); err != nil || !slices.Equal(s.came, []time.Duration{0, time.Second}) {
+			t.Errorf("%v, calls at %v", err, s.came)
+		}
+		source.tokens = []string{mark + "1", mark + "2"}
+		s.came, s.answers = nil, []func(*http.Request) (*http.Response, error){says(401, `{"error":"expired_token"}`), good}
+		time.Sleep(time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		if err := event(ctx, c); !errors.Is(err, context.DeadlineExceeded) || len(s.came) != 1 {
+			t.Errorf("%v, calls at %v", err, s.came)
+		}
+	})
+}
+
+// TestPausedMethod: nobody else's call is sent into a pause. It is of the method, and over in time.
+func TestPausedMethod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sent := map[string]int{}
+		start := time.Now()
+		over := start.Add(5 * time.Minute)
+		hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			io.Copy(io.Discard, r.Body)
+			method := r.URL.Path[len("/rest/"):]
+			sent[method]++
+			if method == "slow.add" && time.Now().Before(over) {
+				now := time.Now().Add(time.Hour).Unix() // by the portal's clock
+				return jsonResponse(r, 429, fmt.Sprintf(`{"error":"OPERATION_TIME_LIMIT","time":{"finish":%d,"operating_reset_at":%d}}`,
+					now, over.Add(time.Hour).Unix())), nil
+			}
+			return jsonResponse(r, 200, `{"result":true}`), nil
+		})}
+		c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(hc), WithRetry(Retry{}))
+		slow := func(ctx context.Context) error { _, err := c.Call(ctx, "slow.add", nil, nil); return err }
+		for range 50 {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+			var refused *APIError
+			if err := slow(ctx); !errors.As(err, &refused) || !errors.Is(err, ErrOperationTimeLimit) || refused.Time.OperatingResetAt.IsZero() || time.Since(start) > 0 {
+				t.Errorf("got %v after %v", err, time.Since(start))
+			}
+			cancel()
+		}
+		once := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(hc), WithRetry(Retry{Attempts: 1}))
+		for range 2 {
+			if _, err := once.Call(t.Context(), "slow.add", nil, nil); !errors.Is(err, ErrOperationTimeLimit) || time.Since(start) > 0 {
+				t.Errorf("without repeats: %v", err)
+			}
+		}
+		if _, err := c.Call(t.Context(), "other.add", nil, nil); err != nil || time.Since(start) > 0 {
+			t.Errorf("another method: %v", err)
+		}
+		if sent["slow.add"] != 2 { // one of each client
+			t.Errorf("%d calls were sent into the pause", sent["slow.add"])
+		}
+		time.Sleep(time.Minute)
+		if err := slow(t.Context()); err != nil || time.Since(start) != 5*time.Minute+time.Second || sent["slow.add"] != 3 {
+			t.Errorf("%v after %v and %d calls", err, time.Since(start), sent["slow.add"])
+		}
+	})
+}
+
 func TestBadRetry(t *testing.T) {
+	_, err := New(Webhook("https://portal.example/rest/1/s3cr3thookcode/"), WithRetry(Retry{Min: time.Minute, Max: time.Second}))
+	if err == nil || err.Error() != "b24pull: WithRetry: Min, 1m0s, is more than Max, 1s" {
+		t.Errorf("got %v", err)
+	}
+	for _, r := range []Retry{{Min: time.Hour}, {Max: time.Millisecond}, {Min: time.Second, Max: time.Second}} {
+		if full, err := r.withDefaults(); err != nil || full.Min > full.Max {
+			t.Errorf("%+v: %+v, %v", r, full, err)
+		}
+	}
 	for _, r := range []Retry{{Attempts: -1}, {Min: -1}, {Max: -1}} {
 		if _, err := New(Webhook("https://portal.example/rest/1/s3cr3thookcode/"), WithRetry(r)); err == nil {
 			t.Errorf("%+v was taken", r)

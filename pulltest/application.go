@@ -12,12 +12,18 @@ type Application struct {
 	Name             string // in the portal's language; empty: push notifications are refused
 	ClientID         string
 	ClientSecret     string
-	ApplicationToken string // tells the application that an event comes from the portal
+	ApplicationToken string // tells the application that an event comes from the portal; an installation after Uninstall makes up another
 	RedirectURL      string // where /oauth/authorize/ leads if its redirect_uri does not say
 }
 
-// Application returns the application, whose tokens the portal takes.
-func (p *Portal) Application() Application { return p.opts.application }
+// Application returns the application, whose tokens the portal takes, as it is now.
+func (p *Portal) Application() Application {
+	p.auth.mu.Lock()
+	defer p.auth.mu.Unlock()
+	a := p.opts.application
+	a.ApplicationToken = p.auth.applicationToken
+	return a
+}
 
 // MemberID is the portal's id, which it keeps when it moves.
 func (p *Portal) MemberID() string { return p.opts.memberID }

@@ -15,13 +15,14 @@ type auth struct {
 	webhook string
 	opts    *options
 
-	mu        sync.Mutex
-	installed bool
-	signedIn  int    // who uses the portal's pages
-	token     string // the one without an end of its own
-	access    map[string]grant
-	refresh   map[string]grant
-	codes     map[string]grant
+	mu               sync.Mutex
+	installed        bool
+	signedIn         int // who uses the portal's pages
+	applicationToken string
+	token            string // the one without an end of its own
+	access           map[string]grant
+	refresh          map[string]grant
+	codes            map[string]grant
 }
 
 // grant is what one of the application's tokens or codes is good for.
@@ -39,7 +40,7 @@ type Token struct {
 }
 
 func newAuth(o *options) *auth {
-	a := &auth{webhook: randomID()[:16], opts: o, signedIn: webhookUser}
+	a := &auth{webhook: randomID()[:16], opts: o, signedIn: webhookUser, applicationToken: o.application.ApplicationToken}
 	a.install()
 	return a
 }
@@ -65,6 +66,7 @@ func (a *auth) reinstall() {
 	defer a.mu.Unlock()
 	if !a.installed {
 		a.install()
+		a.applicationToken = randomID()
 	}
 }
 

@@ -16,7 +16,8 @@ const formType = "application/x-www-form-urlencoded"
 // what its install handler receives: a form with AUTH_ID, REFRESH_ID,
 // AUTH_EXPIRES, SERVER_ENDPOINT, member_id, status and PLACEMENT, and in the
 // query DOMAIN, PROTOCOL, LANG and APP_SID. After Uninstall the tokens of
-// before stay dead. The application counts as installed before it, too.
+// before stay dead, and the application_token is a new one. The application
+// counts as installed before it, too.
 //
 // handlerURL is reached over the portal's Network, if it has one: http, or https
 // with a certificate that HTTPClient trusts. A status other than 2xx is an error.
@@ -104,7 +105,7 @@ func (p *Portal) postEvent(ctx context.Context, handlerURL, event string, fields
 		"auth[client_endpoint]":   {p.clientEndpoint()},
 		"auth[server_endpoint]":   {p.serverEndpoint()},
 		"auth[member_id]":         {p.opts.memberID},
-		"auth[application_token]": {p.opts.application.ApplicationToken},
+		"auth[application_token]": {p.Application().ApplicationToken},
 	}
 	for name, value := range fields {
 		form.Set(name, value)

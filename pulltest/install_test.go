@@ -184,11 +184,25 @@ func TestUninstall(t *testing.T) {
 		if status, a := call(t, p, p.Webhook()+"pull.config.get", params{}); status != 200 {
 			t.Errorf("the webhook: %d %s", status, a.Error)
 		}
+		former := p.Application()
 		if err := p.Install(t.Context(), app); err != nil {
 			t.Fatal(err)
 		}
 		_, taken := receive(t, got, "AUTH_ID")
 		refused("installed again")
+		again := p.Application()
+		if again.ApplicationToken == former.ApplicationToken || again.ApplicationToken == "" {
+			t.Error("the application_token is the one of before")
+		}
+		if again.ApplicationToken = former.ApplicationToken; again != former {
+			t.Errorf("%+v has become %+v", former, again)
+		}
+		if err := p.InstallByEvent(t.Context(), app); err != nil {
+			t.Fatal(err)
+		}
+		if c, _ := receive(t, got); c.form.Get("auth[application_token]") != p.Application().ApplicationToken {
+			t.Error("ONAPPINSTALL brings another application_token")
+		}
 		if a := refresh(t, p, other.RefreshToken); a.Error != "invalid_grant" {
 			t.Errorf("the refresh token of before: %d %s", a.status, a.Error)
 		}

@@ -14,6 +14,7 @@ type config struct {
 	application      *b24pull.Application
 	applicationToken b24pull.Secret // "" if the portals tell it
 	folder           string
+	hosts            []string             // of portals, or *.DOMAIN; to let users authorize there
 	events           string               // the public address for events; "" if portals are not to be told
 	http             *http.Client         // nil: the default
 	heard            func(command string) // called when an event has been handled; may be nil
@@ -29,7 +30,7 @@ func (p *program) configure() (*config, error) {
 			missing = append(missing, name)
 		}
 	}
-	further := env("B24PULL_TOKEN_FOLDER") + env("B24PULL_APPLICATION_TOKEN") + env("B24PULL_AUTH_SERVER")
+	further := env("B24PULL_TOKEN_FOLDER") + env("B24PULL_APPLICATION_TOKEN") + env("B24PULL_AUTH_SERVER") + env("B24PULL_PORTALS")
 	switch {
 	case len(missing) == len(needed) && further == "":
 		return nil, nil
@@ -48,6 +49,7 @@ func (p *program) configure() (*config, error) {
 		},
 		applicationToken: b24pull.Secret(env("B24PULL_APPLICATION_TOKEN")),
 		folder:           cmp.Or(env("B24PULL_TOKEN_FOLDER"), "b24pull-app"),
+		hosts:            strings.FieldsFunc(strings.ToLower(env("B24PULL_PORTALS")), func(c rune) bool { return c == ',' || c == ' ' }),
 		events:           events.String(),
 		http:             p.httpClient,
 	}, nil

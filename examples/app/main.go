@@ -9,6 +9,7 @@
 //	B24PULL_REDIRECT_URL        https://HOST/redirect, as it was registered
 //	B24PULL_TOKEN_FOLDER        for tokens and cursors, which are secret; the default is b24pull-app
 //	B24PULL_APPLICATION_TOKEN   of an application for one portal, where no ONAPPINSTALL tells it
+//	B24PULL_PORTALS             hosts of portals like portal.example or *.company.example, separated by commas, beside those of the cloud
 //	B24PULL_AUTH_SERVER         the default is https://oauth.bitrix.info, for the East https://oauth.bitrix24.tech
 //
 // have https://HOST lead to the address of -listen, and register these addresses:
@@ -17,7 +18,8 @@
 //	https://HOST/open      the application itself
 //
 // Events like ONAPPUNINSTALL come to https://HOST/event, which portals are told with event.bind. The address
-// https://HOST/authorize?portal=portal.bitrix24.com lets a user authorize the application by the way of a code.
+// https://HOST/authorize?portal=portal.bitrix24.com lets a user authorize the application by the way of a code: on a
+// portal that has installed it, on one of the cloud, and on those of B24PULL_PORTALS, but nowhere else.
 //
 // Each portal is listened to until it uninstalls the application, or until Ctrl-C. When the program starts again it
 // goes on with all portals where it stopped.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -37,28 +38,29 @@ func (a *app) routes() http.Handler {
 type refusal struct {
 	error
 	status int
+	page   string // what the caller is told; "" for the status
 }
 
 func (e refusal) Unwrap() error { return e.error }
 
-// answer tells the caller no more than the status; the log has the error.
+// answer tells the caller no more than the status, or the refusal's page; the log has the error.
 func (a *app) answer(w http.ResponseWriter, r *http.Request, page string, err error) {
 	var refused refusal
-	status := http.StatusOK
+	status, text := http.StatusOK, ""
 	switch {
 	case err == nil:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		io.WriteString(w, page)
 		return
 	case errors.As(err, &refused):
-		status = refused.status
+		status, text = refused.status, refused.page
 	case errors.Is(err, b24pull.ErrApplicationToken), errors.Is(err, b24pull.ErrNoToken), errors.Is(err, b24pull.ErrInvalidGrant):
 		status = http.StatusForbidden
 	default:
 		status = http.StatusServiceUnavailable
 	}
 	a.say("%s refused: %v", r.URL.Path, err)
-	http.Error(w, http.StatusText(status), status)
+	http.Error(w, cmp.Or(text, http.StatusText(status)), status)
 }
 
 // callback takes forms and events. done is what a form tells, by its address.
@@ -73,7 +75,7 @@ func (a *app) callback(done, page string) http.HandlerFunc {
 func (a *app) take(ctx context.Context, r *http.Request, done string) error {
 	c, err := b24pull.ParseCallback(r)
 	if err != nil {
-		return refusal{err, http.StatusBadRequest}
+		return refusal{error: err, status: http.StatusBadRequest}
 	}
 	if a.applicationToken != "" && c.Event != "" {
 		if err := c.Verify(a.applicationToken); err != nil {
@@ -105,12 +107,16 @@ func (a *app) take(ctx context.Context, r *http.Request, done string) error {
 	return a.start(ctx, c.MemberID)
 }
 
-// authorize sends a user to the portal, who comes back to redirect.
+// authorize sends a user to a portal, who comes back to redirect.
 func (a *app) authorize(w http.ResponseWriter, r *http.Request) {
 	state := rand.Text()
 	to, err := a.application.AuthCodeURL(r.FormValue("portal"), state)
 	if err != nil {
-		a.answer(w, r, "", refusal{err, http.StatusBadRequest})
+		a.answer(w, r, "", refusal{error: err, status: http.StatusBadRequest})
+		return
+	}
+	if err := a.checkPortal(to); err != nil {
+		a.answer(w, r, "", err)
 		return
 	}
 	a.setState(w, state, 600)
@@ -134,7 +140,7 @@ func (a *app) redirect(w http.ResponseWriter, r *http.Request) {
 	a.setState(w, "", -1)
 	code, err := b24pull.ParseRedirect(r, state)
 	if err != nil {
-		err = refusal{err, http.StatusBadRequest}
+		err = refusal{error: err, status: http.StatusBadRequest}
 	} else {
 		err = a.exchange(r.Context(), code)
 	}

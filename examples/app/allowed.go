@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// cloudPortal is a host of the Bitrix24 cloud: a name, and a zone like com, de or com.br. What users publish there is
+// in other zones, like site.
+var cloudPortal = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?\.bitrix24\.(com|[a-z]{2}|com\.[a-z]{2})$`)
+
+const unknownPortalPage = "This application does not know this portal. Install the application on the portal first, " +
+	"or have whoever runs the application name the portal's host in B24PULL_PORTALS.\n"
+
+// checkPortal refuses to send a browser to a host that is no portal: the one who has made the link may be anybody.
+func (a *app) checkPortal(address string) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return refusal{error: err, status: http.StatusBadRequest}
+	}
+	if cloudPortal.MatchString(u.Host) || a.names(u.Host) || a.knows(u.Host) {
+		return nil
+	}
+	return refusal{fmt.Errorf("%q is no portal that is known or allowed", u.Host), http.StatusForbidden, unknownPortalPage}
+}
+
+// names tells whether the environment names a host, by itself or as *.DOMAIN.
+func (a *app) names(host string) bool {
+	_, domain, _ := strings.Cut(host, ".")
+	for _, allowed := range a.hosts {
+		if allowed == host || domain != "" && allowed == "*."+domain {
+			return true
+		}
+	}
+	return false
+}
+
+// knows tells whether a portal at the host has installed the application.
+func (a *app) knows(host string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, p := range a.portals {
+		if p.client.Portal() == "https://"+host {
+			return true
+		}
+	}
+	return false
+}

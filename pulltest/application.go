@@ -67,8 +67,8 @@ func (a *Application) complete() {
 		value string
 	}{
 		{&a.ClientID, "local.5f3c0d1b2a4e60.71829304"},
-		{&a.ClientSecret, randomID()},
-		{&a.ApplicationToken, randomID()},
+		{&a.ClientSecret, randomSecret()},
+		{&a.ApplicationToken, randomSecret()},
 	} {
 		if *made.field == "" {
 			*made.field = made.value

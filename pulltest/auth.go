@@ -40,7 +40,7 @@ type Token struct {
 }
 
 func newAuth(o *options) *auth {
-	a := &auth{webhook: randomID()[:16], opts: o, signedIn: webhookUser, applicationToken: o.application.ApplicationToken}
+	a := &auth{webhook: randomSecret()[:16], opts: o, signedIn: webhookUser, applicationToken: o.application.ApplicationToken}
 	a.install()
 	return a
 }
@@ -49,7 +49,7 @@ func newAuth(o *options) *auth {
 // AccessToken. The caller holds a.mu, or is the only one who knows a.
 func (a *auth) install() {
 	a.access, a.refresh, a.codes = make(map[string]grant), make(map[string]grant), make(map[string]grant)
-	a.token = randomID()
+	a.token = randomSecret()
 	a.access[a.token] = grant{user: webhookUser}
 	a.installed = true
 }
@@ -66,7 +66,7 @@ func (a *auth) reinstall() {
 	defer a.mu.Unlock()
 	if !a.installed {
 		a.install()
-		a.applicationToken = randomID()
+		a.applicationToken = randomSecret()
 	}
 }
 
@@ -78,7 +78,7 @@ func (a *auth) expire() string {
 		g.end = a.opts.clock.now()
 		a.access[token] = g
 	}
-	a.token = randomID()
+	a.token = randomSecret()
 	a.access[a.token] = grant{user: webhookUser}
 	return a.token
 }
@@ -108,7 +108,7 @@ func (a *auth) issue(user int) Token {
 
 func (a *auth) pair(user int) Token {
 	now := a.opts.clock.now()
-	t := Token{randomID(), randomID(), now.Add(a.opts.accessLife), user}
+	t := Token{randomSecret(), randomSecret(), now.Add(a.opts.accessLife), user}
 	a.access[t.AccessToken] = grant{user, t.Expires}
 	a.refresh[t.RefreshToken] = grant{user, now.Add(a.opts.refreshLife)}
 	return t
@@ -118,7 +118,7 @@ func (a *auth) pair(user int) Token {
 func (a *auth) code() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	code := randomID()
+	code := randomSecret()
 	a.codes[code] = grant{a.signedIn, a.opts.clock.now().Add(codeLife)}
 	return code
 }

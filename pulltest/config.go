@@ -98,9 +98,9 @@ func (b *configBook) renew(name string, public bool) *portalChannel {
 	now := b.opts.clock.now().Truncate(time.Second)
 	c := &portalChannel{start: now, end: now.Add(b.opts.channelLife)}
 	base := b.base(name)
-	c.channelID.private = md5hex(base)
+	c.channelID.private = b.id(base)
 	if public && b.opts.dialect.publicIDs {
-		c.public = md5hex(base + "public")
+		c.public = b.id(base + "public")
 	}
 	b.replaced[name], b.channels[name] = b.channels[name], c
 	return c
@@ -118,6 +118,15 @@ func (b *configBook) base(name string) string {
 		return b.opts.seed
 	}
 	return b.opts.seed + " " + name + " " + strconv.Itoa(n)
+}
+
+// id is a channel id; one that is random is marked.
+func (b *configBook) id(base string) string {
+	id := md5hex(base)
+	if b.opts.seed == "" {
+		id = SecretMark + id[len(SecretMark):]
+	}
+	return id
 }
 
 func md5hex(text string) string {

@@ -294,4 +294,12 @@ func (p *Portal) every(d time.Duration, f func()) {
 	}
 }
 
+// SecretMark is what every secret begins with that a portal makes up: the
+// webhook's code, tokens, codes, the client_secret, the application_token and, but
+// for those of WithChannels, channel ids. Look for it in what a program prints.
+const SecretMark = "5ec2e75ec2e7"
+
+// randomSecret is marked, and long enough to be cut to 16.
+func randomSecret() string { return SecretMark + randomID()[len(SecretMark):] }
+
 func randomID() string { return strings.ToLower(rand.Text()) }

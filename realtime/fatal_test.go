@@ -140,7 +140,7 @@ func TestFatalAtARenewal(t *testing.T) {
 				}
 				l.tickFor(10*time.Second, time.Second)
 				l.portal.Behave(pulltest.REST)
-				time.Sleep(2 * time.Minute)
+				time.Sleep(12 * time.Minute) // a method that is paused is not called for ten
 				if n := countEvents[StateChange](l) - states; n > 0 {
 					t.Errorf("%d state changes", n)
 				}

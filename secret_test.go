@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -341,7 +342,8 @@ func TestSuiteTellsNoSecret(t *testing.T) {
 	cmd.Env = append(os.Environ(), markedEnv+"=1")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Errorf("%v\n%s", err, out[max(0, len(out)-2000):])
+		failed := regexp.MustCompile(`(?m)^\s*--- FAIL.*$`).FindAllString(string(out), -1)
+		t.Errorf("%v: %q\n%s", err, failed, out[max(0, len(out)-2000):])
 	}
 	errors := 0
 	for line := range strings.Lines(string(out)) {

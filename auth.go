@@ -149,6 +149,13 @@ func (a *oauthAuth) refused(ctx context.Context, token *oauth2.Token) (*oauth2.T
 	return ask(ctx, func() (*oauth2.Token, error) { return refresher.Refresh(ctx, token) })
 }
 
+func checkToken(token *oauth2.Token, err error) error {
+	if err == nil && (token == nil || token.AccessToken == "") {
+		return errors.New("the token source returned an empty token and no error")
+	}
+	return err
+}
+
 // ask waits for a source of the user's until the context ends, whatever the source
 // does.
 func ask(ctx context.Context, source func() (*oauth2.Token, error)) (*oauth2.Token, error) {
@@ -187,13 +194,6 @@ func (a *oauthAuth) unknown(ctx context.Context, token *oauth2.Token) (*oauth2.T
 		return source.reread(ctx, token)
 	}
 	return nil, nil
-}
-
-func checkToken(token *oauth2.Token, err error) error {
-	if err == nil && (token == nil || token.AccessToken == "") {
-		return errors.New("the token source returned an empty token and no error")
-	}
-	return err
 }
 
 // String names the kind and the portal.

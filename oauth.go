@@ -148,9 +148,10 @@ func (a *Application) Exchange(ctx context.Context, code AuthCode) (*Token, erro
 // An answer that is lost on its way is a token lost: the authorization server has
 // changed the refresh token then, and the next try is ErrInvalidGrant. Only a
 // user who opens or authorizes the application again brings another. So ctx should not
-// be that of a request, whose end breaks the call off. Trying again loses nothing that is
-// not lost already, and where the server was not reached or has failed before it did
-// anything it brings the token.
+// be that of a request, whose end breaks the call off.
+//
+// Trying again loses nothing that is not lost already. Where the server was not
+// reached, or has failed before it did anything, it brings the token.
 //
 // Errors: a *TokenError, like ErrInvalidGrant or ErrPaymentRequired.
 func (a *Application) Refresh(ctx context.Context, old *Token) (*Token, error) {

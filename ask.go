@@ -1,0 +1,38 @@
+package b24pull
+
+import (
+	"context"
+
+	"golang.org/x/oauth2"
+)
+
+// ask waits for a source of the user's until the context ends, whatever the source
+// does.
+func ask(ctx context.Context, source func() (*oauth2.Token, error)) (*oauth2.Token, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	type answer struct {
+		token    *oauth2.Token
+		err      error
+		panicked any
+	}
+	got := make(chan answer, 1)
+	go func() {
+		var r answer
+		defer func() {
+			r.panicked = recover()
+			got <- r
+		}()
+		r.token, r.err = source()
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case r := <-got:
+		if r.panicked != nil {
+			panic(r.panicked) // where the caller can recover it
+		}
+		return r.token, checkToken(r.token, r.err)
+	}
+}

@@ -22,6 +22,6 @@ function flush(show,  i) {
 /^--- (PASS|SKIP): / { drop($3); test = ""; next }
 /^[ \t]+--- (PASS|SKIP): / { next }
 /^(PASS|FAIL)$/ { test = ""; next }
-/^(ok|FAIL|\?)[ \t]/ { flush($1 == "FAIL"); print; next }
+/^(ok|FAIL|\?)[ \t]/ { flush($1 == "FAIL"); print; fflush(); next }
 { said[++n] = $0; by[n] = test }
 END { flush(1) }

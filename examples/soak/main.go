@@ -10,8 +10,9 @@
 //	lost L, repeated R, out of order O of N; cuts C, kills K
 //
 // of the N messages that the server was asked to keep. The exit status is 1 if anything was lost, or repeated that
-// must not be: after a kill may be repeated what was handled since the cursor was last saved. Out of order is what came
-// behind a later message of its publisher; with several publishing processes a push server itself changes the order.
+// must not be: after a kill may be repeated what was handled since the cursor was last saved. It is 1, too, if a consumer
+// under a backlog has not kept to its memory. Out of order is what came behind a later message of its publisher; with
+// several publishing processes a push server itself changes the order.
 package main
 
 import (

@@ -54,6 +54,20 @@ func (m *memory) known() bool {
 	return m.max > 0
 }
 
+const (
+	// heapLimit is what a consumer's GOMEMLIMIT is.
+	heapLimit = 64 << 20
+	// flatLimit is what it may occupy: that, and its program.
+	flatLimit = heapLimit + 16<<20
+)
+
+// flat tells whether the process has kept to its limit.
+func (m *memory) flat() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.max <= flatLimit
+}
+
 // residentSize is a process's resident memory in bytes; 0 if it cannot be found out.
 func residentSize(pid int) int64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

@@ -162,7 +162,7 @@ func (o *options) handling() time.Duration {
 // environment is what a consumer process has in it besides.
 func (o *options) environment() []string {
 	if o.backlog > 0 {
-		return []string{"GOMEMLIMIT=64MiB"}
+		return []string{fmt.Sprintf("GOMEMLIMIT=%dMiB", heapLimit>>20)}
 	}
 	return nil
 }

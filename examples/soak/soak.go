@@ -289,9 +289,13 @@ func (s *soak) verdict(stdout io.Writer) bool {
 	if c.unknown > 0 {
 		s.log.say("%d messages came that were never published", c.unknown)
 	}
+	flat := true
 	if s.backlog > 0 && s.memory.known() {
 		fmt.Fprintln(stdout, &s.memory)
+		if flat = s.memory.flat(); !flat {
+			s.log.say("the consumer has not kept to %d MiB", flatLimit>>20)
+		}
 	}
 	fmt.Fprintln(stdout, c)
-	return !c.bad()
+	return flat && !c.bad()
 }

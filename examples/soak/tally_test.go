@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"testing"
 	"time"
 )
@@ -90,5 +91,16 @@ func TestTallyInHand(t *testing.T) {
 	a.killed(time.Now())
 	if c := a.now(); c.killsInside != 1 || c.bad() {
 		t.Errorf("%s", c.progress())
+	}
+}
+
+// TestVerdictOfMemory: a consumer that takes in the whole backlog has failed, even if it loses nothing.
+func TestVerdictOfMemory(t *testing.T) {
+	for max, well := range map[int64]bool{0: true, 60 << 20: true, 200 << 20: false} {
+		s := &soak{options: &options{backlog: 1}, log: &lines{out: io.Discard}, tally: newTally(0)}
+		s.memory.max = max
+		if got := s.verdict(io.Discard); got != well {
+			t.Errorf("with %d MiB all is well: %v", max>>20, got)
+		}
 	}
 }

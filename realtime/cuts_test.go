@@ -190,7 +190,7 @@ func TestSurvivesCuts(t *testing.T) {
 			t.Skip("takes half a minute")
 		}
 		t.Parallel()
-		check(t, load{messages: 10_000, minEvery: 45, spread: 90}, 100, TransportAuto, pulltest.WithGather(100*time.Millisecond))
+		check(t, load{messages: 10_000, minEvery: 40, spread: 70}, 100, TransportAuto, pulltest.WithGather(100*time.Millisecond))
 	})
 }
 

@@ -225,6 +225,10 @@ func TestNoEntriesWithoutToken(t *testing.T) {
 	d := newDesk(t, new(MemoryStore))
 	for i := range 10 {
 		key := fmt.Sprint("member", i)
+		c := mustParse(t, uninstallEvent("x"))
+		c.MemberID = key
+		d.tokens.Handle(t.Context(), c)
+		d.tokens.Delete(t.Context(), key)
 		source := d.tokens.Source(key)
 		_, err := source.Token()
 		if !errors.Is(err, ErrNoToken) || !strings.Contains(err.Error(), key) || !strings.Contains(err.Error(), "install") {
@@ -233,14 +237,13 @@ func TestNoEntriesWithoutToken(t *testing.T) {
 		source.Refresh(t.Context(), &oauth2.Token{AccessToken: "x"})
 		source.reread(t.Context(), &oauth2.Token{AccessToken: "x"})
 		d.tokens.Get(t.Context(), key)
-		c := mustParse(t, formOf("form"))
+		c = mustParse(t, formOf("form"))
 		c.MemberID, c.Token.MemberID = key, key
 		d.tokens.Handle(t.Context(), c)
-		c = mustParse(t, uninstallEvent("x"))
-		c.MemberID = key
-		d.tokens.Handle(t.Context(), c)
 		d.tokens.Update(t.Context(), key, func(*Token) error { return nil })
-		d.tokens.Delete(t.Context(), key)
+		if _, err := source.Token(); !errors.Is(err, ErrNoToken) {
+			t.Errorf("got %v", err)
+		}
 	}
 	if len(d.tokens.entries) != 0 || len(d.tokens.flights) != 0 {
 		t.Errorf("%d entries are left, %d flights", len(d.tokens.entries), len(d.tokens.flights))

@@ -15,10 +15,10 @@ import (
 //     the portal can send a form, and nil does not say that this one is genuine. Do not
 //     take a user for somebody because of it.
 //   - ONAPPINSTALL stores its token, in place of another one only if it brings the
-//     application_token that came with that, or if the other one is dead. The first one to come
-//     is believed, also where a form has brought no application_token, if it is then for the
-//     same user; an application that knows its application_token from elsewhere stores it
-//     with Update.
+//     application_token that came with that, or if that one is dead; where no
+//     application_token has come yet, as a form brings none, also if it is for the same
+//     user. An application that knows its application_token from elsewhere stores it with
+//     Update. For a portal that has no token yet the first callback is believed.
 //   - ONAPPUNINSTALL deletes the token, if it brings the application_token, or if the token
 //     is dead.
 //   - Any other event only has its application_token verified: nil says that it comes from

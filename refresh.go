@@ -71,8 +71,7 @@ func (e *entry) reread(ctx context.Context, unknown *oauth2.Token) (*oauth2.Toke
 	t, err := e.stored(ctx)
 	switch {
 	case errors.Is(err, ErrNoToken):
-		e.tokens.forget(e)
-		return nil, ErrUninstalled
+		return nil, e.missing(err)
 	case err != nil || t.AccessToken == unknown.AccessToken:
 		return nil, nil // the portal's refusal says more than an error of the store
 	}
@@ -150,10 +149,18 @@ func (e *entry) fly(ctx context.Context, refused *oauth2.Token) (t *Token, err e
 		return err
 	})
 	if errors.Is(err, ErrNoToken) {
-		e.tokens.forget(e) // another process has deleted it
-		return nil, ErrUninstalled
+		return nil, e.missing(err)
 	}
 	return t, err
+}
+
+// missing ends an entry whose token another process has deleted. It had one before.
+func (e *entry) missing(err error) error {
+	if t, ended := e.known(); t == nil && ended == nil {
+		return err
+	}
+	e.tokens.forget(e)
+	return ErrUninstalled
 }
 
 // panicError tells of a panic no more than its type: what it says may hold a secret.
@@ -173,7 +180,7 @@ func (e *entry) next(ctx context.Context, refused *oauth2.Token) (*Token, error)
 		return nil, err
 	case refused == nil:
 		return t, nil
-	case t.AccessToken == refused.AccessToken, t.Revoked, !t.Expiry.IsZero() && time.Now().After(t.Expiry):
+	case t.AccessToken == refused.AccessToken, !t.Expiry.IsZero() && time.Now().After(t.Expiry):
 		return e.renew(ctx, t)
 	}
 	return t, nil

@@ -322,3 +322,35 @@ func TestPanics(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestRefreshNobodyWaitsFor: it leaves no entry of a key without a token, and refreshes
+// nothing for one that was deleted.
+func TestRefreshNobodyWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, store := &rotating{}, &panickingStore{}
+		ts := keep(t, server, store)
+		for _, key := range []string{"member1", "member2"} {
+			unlock, err := store.Lock(t.Context(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if _, err := ts.Source(key).Refresh(ctx, bare(server.present())); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", key, err)
+			}
+			cancel()
+			if key == "member1" {
+				ts.forget(ts.entries[key])
+			} else {
+				store.load = "away"
+			}
+			unlock()
+			if err := ts.Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if len(ts.entries) != 0 || server.asked != 0 {
+				t.Errorf("%s: %d entries, %d refreshes", key, len(ts.entries), server.asked)
+			}
+		}
+	})
+}

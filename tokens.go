@@ -256,7 +256,7 @@ func (s *TokenSource) Token() (*oauth2.Token, error) {
 // wait, and stored before anybody gets it. The end of a caller's context ends its
 // waiting, not the refresh.
 //
-// Errors: ErrUninstalled; ErrInvalidGrant, which is final for all processes with the store:
+// Errors: ErrUninstalled, or ErrNoToken if there was no token before; ErrInvalidGrant, which is final for all processes with the store:
 // the token is marked as Revoked there, and only another one ends it; ErrPaymentRequired,
 // after which the authorization server is asked again a minute later, or as soon as a token
 // is stored or an event of the portal is verified; those of Application.Refresh; and a

@@ -320,8 +320,9 @@ func TestDrain(t *testing.T) {
 				store := new(MemoryStore)
 				l.subscribe(nil, WithCursorStore(store))
 				l.run(func(context.Context, Message) error {
+					time.Sleep(time.Second) // the others have been received
 					drain(l, true)
-					time.Sleep(10 * time.Second)
+					time.Sleep(9 * time.Second)
 					return nil
 				})
 				<-l.sub.Ready()

@@ -48,6 +48,10 @@ func (m Message) Clone() Message {
 // Cursor returns the position of a reader that has handled m and everything that was handled before it.
 // Stored together with the effects of m, and given to [WithCursor], it makes a new subscription go on right
 // behind m. The Cursor of a message that was not delivered by a subscription is zero.
+//
+// Handlers that run beside each other ([WithParallel]) may store theirs in another order than they got them. The one
+// that was stored last counts then: if it is an earlier one, what was handled since it was taken comes again. Nothing
+// is lost.
 func (m Message) Cursor() Cursor {
 	if m.ledger == nil {
 		return Cursor{}

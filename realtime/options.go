@@ -93,8 +93,9 @@ func WithObserver(observe func(Event)) Option {
 
 // WithBackoff sets the delay before an attempt to connect, or to renew the config. The attempts are counted from 1
 // and start afresh once a connection has lasted. A delay of less than 10 ms is taken for 10 ms. The default is that
-// of the portal's own connector: 0.5, 5, 25, 45 and then 60 seconds, each plus up to 20 %. After the server's «too
-// many connections» (close code 4029) a fixed delay of a minute holds instead.
+// of the portal's own connector: 0.5, 5, 25, 45 and then 60 seconds, each plus up to 20 %, so that the subscribers of a
+// server that was down do not come back together. Nothing is added to the delays of your function: it should spread
+// them itself. After the server's «too many connections» (close code 4029) a fixed delay of a minute holds instead.
 func WithBackoff(delay func(attempt int) time.Duration) Option {
 	return func(o *options) error {
 		if delay == nil {

@@ -155,8 +155,9 @@ func (s *Subscription) Drain(ctx context.Context) {
 }
 
 // Close ends the subscription: Run returns nil, and the loop over Messages ends, as soon as the handler that is
-// running returns. Close does not wait for that. Messages that were received and not handled are dropped; the
-// server still has them. It can be called more than once, and before Run.
+// running returns and the cursor is saved. Close does not wait for that. Messages that were received and not handled are
+// dropped. A run that goes on from the cursor brings those that the server keeps; without a cursor, or a time to live, they
+// are lost. [Subscription.Drain] has them handled. Close can be called more than once, and before Run.
 func (s *Subscription) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -106,7 +106,7 @@ func serverOf(base string, cfg *b24pull.Config) string {
 
 // same tells whether two endpoints are the same channels on the same server.
 func (e *endpoint) same(o *endpoint) bool {
-	return e.dialect == o.dialect && e.socket.url == o.socket.url && e.poll.url == o.poll.url
+	return e.dialect == o.dialect && e.server == o.server && e.socket.url == o.socket.url && e.poll.url == o.poll.url
 }
 
 // after is an address that asks for what follows a position.

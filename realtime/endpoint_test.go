@@ -127,6 +127,18 @@ func TestEndpoint(t *testing.T) {
 			}
 		})
 	}
+	t.Run("another server at the same address", func(t *testing.T) {
+		of := func(edit func(*b24pull.Config)) *endpoint {
+			ep, err := newEndpoint(cfg(edit), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &ep
+		}
+		if !of(nil).same(of(nil)) || of(nil).same(of(func(c *b24pull.Config) { c.Server.Hostname = "another.example" })) {
+			t.Error("a server is not told by its hostname")
+		}
+	})
 	t.Run("insecure where that is wanted", func(t *testing.T) {
 		ep, err := newEndpoint(cfg(nil), true)
 		if err != nil {

@@ -329,7 +329,7 @@ func TestDrain(t *testing.T) {
 				l.emit("one")
 				l.emit("two")
 				l.emit("three")
-				time.Sleep(time.Second)
+				time.Sleep(5 * time.Second)
 				drain(l, false)
 				time.Sleep(time.Second)
 				l.emit("later")

@@ -238,7 +238,7 @@ func TestParallelStops(t *testing.T) {
 						l.emit(fmt.Sprint("k", i))
 					}
 					if name == "closed from outside" {
-						time.Sleep(500 * time.Millisecond)
+						time.Sleep(3500 * time.Millisecond)
 						l.sub.Close()
 						over.Store(true)
 					}
@@ -274,7 +274,7 @@ func TestKeyPanics(t *testing.T) {
 		go func() {
 			<-l.sub.Ready()
 			l.emit("slow")
-			time.Sleep(time.Second)
+			time.Sleep(10 * time.Second) // begun
 			l.emit("bad")
 		}()
 		var running, cancelled atomic.Int32
@@ -345,7 +345,7 @@ func TestGoexit(t *testing.T) {
 				})
 				<-l.sub.Ready()
 				l.emit("one")
-				time.Sleep(time.Second)
+				time.Sleep(10 * time.Second) // handled
 				l.emit("exit")
 				<-l.done
 				var failed *HandlerError

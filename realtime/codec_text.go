@@ -141,7 +141,7 @@ func (c *textCodec) message(raw []byte) (Message, error) {
 		m.ID = string(id)
 		m.key = keyOfDigits(id, e.text)
 		if len(id) == 0 {
-			m.key.sum = crc32.Update(m.key.sum, castagnoli, e.id) | whole // all there is to tell it from its like
+			m.key.sum = crc32.Update(m.key.sum, castagnoli, e.id) | fullSum // all there is to tell it from its like
 		}
 	}
 	if err := c.parseText(&m, &e); err != nil {

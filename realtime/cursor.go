@@ -48,9 +48,9 @@ func bindingOf(cfg *b24pull.Config, ep *endpoint) binding {
 	}
 }
 
-// whole tells whether a key's checksum is stored as it is, not shortened: places by time and tag are shared by messages of
+// full tells whether a key's checksum is stored as it is, not shortened: places by time and tag are shared by messages of
 // many channels, and so is no place at all.
-func (c Cursor) whole(k key) bool { return c.tags || k.mid.isZero() }
+func (c Cursor) full(k key) bool { return c.tags || k.mid.isZero() }
 
 // check tells whether the cursor can be used with a server: it must be of the same portal, and positions of the same
 // kind.
@@ -100,7 +100,7 @@ func (c Cursor) MarshalText() ([]byte, error) {
 			b = binary.AppendUvarint(b, (k.mid.epoch-last.epoch)<<1|1)
 			b = binary.AppendUvarint(b, k.mid.counter)
 		}
-		if c.whole(k) {
+		if c.full(k) {
 			b = binary.LittleEndian.AppendUint32(b, k.sum)
 		} else {
 			b = binary.LittleEndian.AppendUint16(b, uint16(k.sum))
@@ -193,7 +193,7 @@ func decodeCursor(version string, raw []byte) (Cursor, error) {
 			k.mid.counter = number()
 		}
 		width := 2
-		if c.whole(k) {
+		if c.full(k) {
 			width = 4
 		}
 		if !valid(k.mid) || len(raw) < width {

@@ -13,10 +13,12 @@ type ledger struct {
 	changed chan struct{} // signals that there is another cursor
 
 	mu      sync.Mutex
-	begun   bool      // there is a position: the history has been read once, or a cursor stands for it
-	tags    bool      // positions are times and tags
-	bound   binding   // what the positions are of
-	next    *binding  // what they will be of once the user has been told
+	begun   bool     // there is a position: the history has been read once, or a cursor stands for it
+	tags    bool     // positions are times and tags
+	bound   binding  // what the positions are of
+	next    *binding // what they will be of when what is owed is handled, and the gap is told
+	owed    keySet
+	untold  *Gap
 	known   mid       // how far the history is known: the session's C
 	witness mid       // the session's
 	readAt  time.Time // the session's
@@ -32,20 +34,30 @@ func newLedger(from Cursor) *ledger {
 	}
 }
 
-// bind says what the positions are of, and what they are.
+// bind says what the positions are of, and what they are. What is open may be of other channels, and a gap that has been
+// found is still to be told: until all that is handled, who goes on from a cursor is to know that something may be
+// missing, so it stays bound to what it was.
 func (l *ledger) bind(b binding, tags bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.bound, l.next, l.tags = b, nil, tags
-	signal(l.changed)
+	l.next, l.tags = &b, tags
+	l.owed = slices.Clone(l.open)
+	l.rebind()
 }
 
-// bindLater is bind for when the user has handled a message that bears a Gap: he who goes on from a cursor of before is
-// to be told again.
-func (l *ledger) bindLater(b binding, tags bool) {
+// lost says that a gap is to be told.
+func (l *ledger) lost(g *Gap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.next, l.tags = &b, tags
+	l.untold = g
+}
+
+// rebind has the latest binding take effect if all is handled that it waits for.
+func (l *ledger) rebind() {
+	if l.next != nil && l.untold == nil && len(l.owed) == 0 {
+		l.bound, l.next = *l.next, nil
+		signal(l.changed)
+	}
 }
 
 // begin says that there is a position.
@@ -77,19 +89,19 @@ func (l *ledger) giveBack(m Message) {
 // handled enters a message as handled.
 func (l *ledger) handled(m Message) {
 	if m.Gap != nil {
-		l.told()
+		l.told(m.Gap)
 	}
 	if !m.transient {
 		l.settle(m.key)
 	}
 }
 
-func (l *ledger) told() {
+func (l *ledger) told(g *Gap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.next != nil {
-		l.bound, l.next = *l.next, nil
-		signal(l.changed)
+	if l.untold == g {
+		l.untold = nil
+		l.rebind()
 	}
 }
 
@@ -98,7 +110,9 @@ func (l *ledger) settle(k key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open.remove(k)
+	l.owed.remove(k)
 	l.done.add(k)
+	l.rebind()
 	signal(l.changed)
 }
 
@@ -136,7 +150,8 @@ func (l *ledger) cursorAfter(m Message) Cursor {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.at(m.key)
-	if m.Gap != nil && l.next != nil {
+	told := l.untold == nil || l.untold == m.Gap
+	if last := len(l.owed) == 0 || len(l.owed) == 1 && l.owed.has(m.key); l.next != nil && told && last {
 		c.bound = *l.next
 	}
 	return c

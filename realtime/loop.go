@@ -217,10 +217,10 @@ func (l *loop) receive(in inbound) {
 }
 
 // messages hands a batch to the session until the queue refuses one.
-func (l *loop) messages(s *stream, batch *[]decoded, now time.Time, take func(Message, time.Time) bool) {
+func (l *loop) messages(s *stream, read bool, batch *[]decoded, now time.Time, take func(Message, time.Time) bool) {
 	for _, d := range *batch {
 		if d.err != nil {
-			if s.session.undecodable(d.message, now) {
+			if s.session.undecodable(d.message, read, now) {
 				l.undecodable(d.err)
 			}
 			continue

@@ -54,7 +54,7 @@ func TestFullDuringTheReadOfAnother(t *testing.T) {
 	old.session.beginRead(now, "")
 	l.reading = &link{stream: old, read: true, up: true, cancel: func() {}}
 	old.session.history(shown, now)
-	l.messages(l.main, &[]decoded{{message: Message{key: key{mid: midAt(4)}}}}, now, l.main.session.live)
+	l.messages(l.main, false, &[]decoded{{message: Message{key: key{mid: midAt(4)}}}}, now, l.main.session.live)
 
 	for _, s := range l.streams() {
 		if s.status.state != StatePaused || s.status.read != readIdle {

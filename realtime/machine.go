@@ -154,11 +154,10 @@ func decide(s status, e event) (status, []action) {
 		}
 	case evConfigFailed:
 		switch {
-		case d.state != StateConfiguring && e.failure != failFatal:
-		case d.doubted && e.failure != failFatal:
+		case d.state == StateConfiguring && d.doubted:
 			d.configured, d.stale, d.doubted = true, false, false
 			d.connect()
-		default:
+		case d.state == StateConfiguring || e.failure == failFatal:
 			d.fail(e.failure)
 		}
 	case evOpened:

@@ -299,9 +299,9 @@ func TestDecide(t *testing.T) {
 			at(StateConnecting, anchoredStatus, tried(5)), []action{doDial},
 		},
 		{
-			"the portal wants us no more",
+			"the portal wants us no more: the present one is used to its end",
 			at(StateConfiguring, doubtedConfig, anchoredStatus, tried(5)), event{kind: evConfigFailed, failure: failFatal},
-			at(StateClosed, doubtedConfig, anchoredStatus, tried(5)), nil,
+			at(StateConnecting, anchoredStatus, tried(5)), []action{doDial},
 		},
 		{
 			"five more failures: again",

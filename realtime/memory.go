@@ -19,7 +19,7 @@ type memory struct {
 	newest   mid // the greatest delivered
 	sessions []*session
 
-	short  keySet            // of a cursor: keys without the whole of their checksums
+	short  keySet            // of a cursor: keys with a part of their checksums, under which those messages are remembered
 	seen   map[key]time.Time // when it first arrived; all from the floor on, and for a while what it passed
 	above  []key             // seen and not below the floor
 	passed []generation      // seen, and no read will bring them: below the floor, or never kept
@@ -146,6 +146,7 @@ func (b *memory) forgetHalf() {
 func (b *memory) lose(g Gap) {
 	if b.gap == nil || g.Reason > b.gap.Reason {
 		b.gap = &g
+		b.ledger.lost(b.gap)
 	}
 	b.report(g)
 }

@@ -83,11 +83,11 @@ var naiveMid = regexp.MustCompile(`^[0-9]{26}$`)
 // naiveKey makes a key out of an id's digits and what is hashed. It hashes instead, where the digits are no mid.
 func naiveKey(digits, hashed, instead string) key {
 	if !naiveMid.MatchString(digits) {
-		return key{sum: crc32.Checksum([]byte(hashed+instead), castagnoli) | whole}
+		return key{sum: crc32.Checksum([]byte(hashed+instead), castagnoli) | fullSum}
 	}
 	epoch, _ := strconv.ParseUint(digits[:10], 10, 64)
 	counter, _ := strconv.ParseUint(digits[10:], 10, 64)
-	return key{mid{epoch, counter}, crc32.Checksum([]byte(hashed), castagnoli) | whole}
+	return key{mid{epoch, counter}, crc32.Checksum([]byte(hashed), castagnoli) | fullSum}
 }
 
 // naiveDecode reads a frame with the protobuf library and encoding/json, all at once. ok is false if the frame

@@ -81,7 +81,7 @@ func naiveEnvelope(raw json.RawMessage, o textOptions) (m naiveMessage, ok bool)
 
 // naiveSum is the checksum in the key of a message without mid.
 func naiveSum(channel, beside, id, text string) uint32 {
-	return crc32.Checksum([]byte(strings.Join([]string{channel, beside, id, text, ""}, "\x00")), castagnoli) | whole
+	return crc32.Checksum([]byte(strings.Join([]string{channel, beside, id, text, ""}, "\x00")), castagnoli) | fullSum
 }
 
 func naiveObject(raw json.RawMessage) (fields map[string]json.RawMessage) {

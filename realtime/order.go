@@ -125,7 +125,7 @@ func (o *orderer) expectAnother() {
 
 // release stops the waiting.
 func (o *orderer) release() {
-	o.holding, o.partial = false, false
+	o.holding, o.partial, o.patience = false, false, holdMax
 	if !o.answering {
 		o.emitWaiting(func(waiting) bool { return true })
 		o.emitTail(func(Message) bool { return true })

@@ -133,17 +133,17 @@ func newKey(m mid, ok bool, id, body []byte) key {
 	if !ok {
 		sum = crc32.Update(sum, castagnoli, id)
 	}
-	return key{m, sum | whole}
+	return key{m, sum | fullSum}
 }
 
-// whole marks a checksum that is not shortened.
-const whole = 1 << 31
+// fullSum marks a checksum that is not shortened.
+const fullSum = 1 << 31
 
 // shorten gives the key as cursors hold it: with sixteen bits of the checksum, since a cursor is to be small, and two
 // messages of one mid are as rare as servers that lose their data.
 func (k key) shorten() key { return key{k.mid, k.sum & 0xffff} }
 
-func (k key) short() bool { return k.sum&whole == 0 }
+func (k key) short() bool { return k.sum&fullSum == 0 }
 
 // keyOfTag makes the key of a message of versions 1 and 2, whose place is shared by what other channels and
 // processes send: parts are all that tells it from those.
@@ -154,7 +154,7 @@ func keyOfTag(t time.Time, tag []byte, parts ...[]byte) key {
 		k.sum = crc32.Update(k.sum, castagnoli, p)
 		k.sum = crc32.Update(k.sum, castagnoli, []byte{0})
 	}
-	k.sum |= whole
+	k.sum |= fullSum
 	return k
 }
 

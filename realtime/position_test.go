@@ -129,7 +129,7 @@ func TestCursorText(t *testing.T) {
 		{done: []key{{midAt(3), 1}}},
 		{pos: midAt(7), done: []key{{midAt(9), 0}, {midAt(9), 0xffff}, {midAt(12), 5}, {mid{1795421101, 2}, 6}}},
 		{pos: midAt(7), witness: midAt(8), readAt: time.Unix(1795421103, 0)},
-		{done: []key{{mid{}, whole | 0xfffff}, {midAt(9), 5}}},
+		{done: []key{{mid{}, fullSum | 0xfffff}, {midAt(9), 5}}},
 		{bound: binding{1, 2, 3}},
 		{bound: binding{1, 0xffffffff, 3}, tags: true, pos: mid{1795421101, 2}, done: []key{{mid{1795421101, 2}, 6}}},
 	}
@@ -153,7 +153,7 @@ func TestCursorText(t *testing.T) {
 func TestCursorKeysAreShort(t *testing.T) {
 	s := newDriven(t, after(1))
 	one, other := s.message(2, 0), s.message(2, 0)
-	one.key.sum, other.key.sum = whole|0x1234567, whole|0x1234568
+	one.key.sum, other.key.sum = fullSum|0x1234567, fullSum|0x1234568
 	s.live(one, s.now)
 	m, _, _ := s.queue.tryPop()
 	text, err := m.Cursor().MarshalText()

@@ -181,9 +181,7 @@ func (s *session) take(m Message, now time.Time) bool {
 	arrived, repeat := s.seen[m.key]
 	switch {
 	case repeat:
-		if arrived.Before(c.start.Add(-s.settle)) && c.settled.less(m.key.mid) {
-			c.settled = m.key.mid
-		}
+		c.settle(m.key.mid, arrived, s.settle)
 		s.shown(m.key.mid)
 		return true
 	case s.control(m, now):
@@ -199,6 +197,13 @@ func (s *session) take(m Message, now time.Time) bool {
 		s.order.found(m)
 		s.shown(m.key.mid)
 		return true
+	}
+}
+
+// settle notes that a message has been shown that may have arrived long enough ago for the cursor.
+func (c *chain) settle(pos mid, arrived time.Time, settle time.Duration) {
+	if arrived.Before(c.start.Add(-settle)) && c.settled.less(pos) {
+		c.settled = pos
 	}
 }
 
@@ -316,31 +321,30 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 	case c.peek:
 		again = !c.definite && c.found > 0
 	case c.anchor:
-		s.verify(now)
+		s.verify()
 		s.settleAnchor(now)
 		if how == readSilent {
 			s.emptyAt = now
 		}
 	case result.Complete:
 		s.singles = 0
-		s.verify(now)
+		s.verify()
 		s.advance(c.settled, now)
 		s.forgetUnkept(c.start, s.settle, s.known)
 	case how == readSilent:
 		s.singles = 0
-		s.verify(now)
+		s.verify()
 	default:
 		again = c.found > 0
 		s.singles++
 		if c.shown == 1 && (c.poll || s.singles > 1) {
 			if !again {
-				s.verify(now)
+				s.verify()
 			}
 			s.forgetUnkept(c.start, s.settle, c.last)
 		}
 	}
 	s.chain = nil
-	s.order.patience = holdMax
 	if again {
 		s.order.expectAnother()
 	} else {
@@ -350,25 +354,31 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 	return result, again
 }
 
-// keptFor is the longest a push server keeps a message.
-const keptFor = 24 * time.Hour
+const (
+	// keptFor is the longest a push server keeps a message.
+	keptFor = 24 * time.Hour
+	// readsApart is how long two reads lie apart at the most, with some to spare. What lives shorter than that can be
+	// lost at any time.
+	readsApart = 5 * time.Minute
+)
 
 // verify looks, at the end of a whole read, whether the history still reaches back to where it was known. Where it does
-// not, messages may have come and expired unseen, unless there was a connection all the time.
-func (s *session) verify(now time.Time) {
+// not, messages may have come and expired unseen, unless the read before was not long ago or there was a connection all
+// the time.
+func (s *session) verify() {
 	c := s.chain
 	if c.garbled && !c.stands {
 		return // the witness may be what could not be decoded: the next read will tell
 	}
 	gone := !s.witness.isZero() && !c.stands
-	long := !s.readAt.IsZero() && now.Sub(s.readAt) > keptFor
-	if s.away && (gone || long) {
+	apart := c.asked.Sub(s.readAt)
+	if s.away && !s.readAt.IsZero() && (gone && apart > readsApart || apart > keptFor) {
 		s.lose(Gap{Reason: GapExpired})
 	}
 	if gone {
 		s.witness = mid{}
 	}
-	s.readAt = now
+	s.readAt = c.asked
 	if !s.up.IsZero() && !s.up.After(c.asked) {
 		s.away = false
 	}

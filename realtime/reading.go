@@ -29,10 +29,13 @@ func (l *loop) read(r read, now time.Time) {
 }
 
 // historyOf is how to read what follows a position: by a poll where the server has them, or else by a websocket of its
-// own. Where polls do not get through and a websocket does, every other try is by that.
+// own. Where polls do not get through and a websocket does, every other try is by that, and so is the last one before
+// silence is believed.
 func (l *loop) historyOf(s *stream, after mid) (transport, address) {
 	e := &s.endpoint
-	blocked := !s.status.polling && e.socket.url != "" && e.dialect != dialectTags && s.status.readAttempt >= patience && s.status.readAttempt%2 == 1
+	swallowed := s.session.silent == patience-1 && !s.session.mayBeEmpty()
+	failing := s.status.readAttempt >= patience && s.status.readAttempt%2 == 1
+	blocked := (swallowed || failing) && !s.status.polling && e.socket.url != "" && e.dialect != dialectTags
 	if e.poll.url == "" || blocked {
 		return l.history, e.after(e.socket, after)
 	}
@@ -44,15 +47,15 @@ func (l *loop) historyOf(s *stream, after mid) (transport, address) {
 func (l *loop) failureOf(err error) failure {
 	why := classify(err)
 	var status *StatusError
-	if _, fixed := l.source.(fixedConfig); fixed && why == failConfig && errors.As(err, &status) && l.refusals < doubted {
+	if _, fixed := l.source.(fixedConfig); fixed && why == failConfig && errors.As(err, &status) && l.refusals < believed {
 		l.refusals++
 		return failPassing
 	}
 	return why
 }
 
-// doubted is how many refusals of a config that cannot be replaced are taken for a proxy's.
-const doubted = 2
+// believed is how many refusals of a config that cannot be replaced are taken for a proxy's, before one is believed.
+const believed = 2
 
 // owed tells whether a read is to come that live messages wait for.
 func (l *loop) owed() bool {
@@ -115,7 +118,7 @@ func (l *loop) receiveRead(in inbound) {
 	case inProgress:
 		l.timers.arm(timerRead, now.Add(readStall))
 	case inMessages:
-		l.messages(s, in.batch, now, s.session.history)
+		l.messages(s, true, in.batch, now, s.session.history)
 	case inGarbled:
 		l.undecodable(in.err)
 		l.readOver(s, readBroken, in.err)

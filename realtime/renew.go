@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -14,6 +15,8 @@ const (
 	renewEarly = 10 * time.Minute
 	// renewTail is when a renewal that gives the same channels again is tried at their very end.
 	renewTail = 20 * time.Second
+	// doubtWithin is how long another config is waited for that need not be.
+	doubtWithin = 20 * time.Second
 )
 
 // renewal is what is under way to get another config.
@@ -47,8 +50,13 @@ func (l *loop) fetch(cache bool) {
 		return
 	}
 	r.fetching = true
+	ctx, cancel := l.ctx, context.CancelFunc(func() {})
+	if r.reason == RenewUnreachable {
+		ctx, cancel = context.WithTimeout(ctx, doubtWithin)
+	}
 	l.tasks.Go(func() {
-		cfg, err := l.source.GetApplicationConfig(l.ctx, cache)
+		defer cancel()
+		cfg, err := l.source.GetApplicationConfig(ctx, cache)
 		l.post(inbound{kind: inConfig, config: cfg, err: err})
 	})
 }
@@ -96,7 +104,7 @@ func (l *loop) notConfigured(err error) {
 		}
 	}
 	switch {
-	case errors.Is(err, ErrConfigExpired) && waits && !must:
+	case waits && !must:
 		why = failPassing
 	case errors.Is(err, ErrConfigExpired) && !waits:
 		l.endFixed(err, now)
@@ -187,13 +195,8 @@ func (l *loop) goOn(now binding) {
 // bind says whose positions cursors hold. While replaced channels have not been read to their end, they are still
 // theirs: who goes on from such a cursor is to know that something may be missing.
 func (l *loop) bind() {
-	b, tags := bindingOf(l.main.config, &l.main.endpoint), l.main.session.tags
-	switch {
-	case len(l.old) > 0:
-	case l.memory.gap != nil:
-		l.ledger.bindLater(b, tags)
-	default:
-		l.ledger.bind(b, tags)
+	if len(l.old) == 0 {
+		l.ledger.bind(bindingOf(l.main.config, &l.main.endpoint), l.main.session.tags)
 	}
 }
 

@@ -188,7 +188,9 @@ func (l *loop) remove(s *stream, cause error) {
 		}
 	}
 	l.old = slices.DeleteFunc(l.old, func(o *stream) bool { return o == s })
+	before := s.status.state
 	s.status.state = StateClosed
+	l.connected(s, before)
 	l.bind()
 	if !l.owed() {
 		l.memory.order.release()

@@ -76,7 +76,7 @@ func (s *session) successor(since, now time.Time) (next *session, covered bool) 
 	covered = since.IsZero() || since.After(s.dark)
 	next = s.memory.session(known, s.anchored)
 	next.settle, next.tags, next.top = s.settle, s.tags, s.top
-	next.readAt, next.away = s.readAt, s.away
+	next.readAt, next.away = s.readAt, true
 	next.moves, next.dark = append(slices.Clone(s.moves), move{now, s.known}), s.dark // for the channels that replace those
 	return next, covered
 }
@@ -194,21 +194,31 @@ func (s *session) polled(from mid) {
 	s.peekDue = true
 }
 
-// undecodable takes what is known of a message that could not be decoded, and tells whether it is news.
-func (s *session) undecodable(m Message, now time.Time) bool {
-	if s.chain != nil {
-		s.chain.garbled = true
-	}
-	if m.key == (key{}) {
+// undecodable takes what is known of a message that could not be decoded, and tells whether it is news. A read that
+// shows it shows it as any other.
+func (s *session) undecodable(m Message, read bool, now time.Time) bool {
+	c := s.chain
+	if m.key == (key{}) || read && c.anchor {
+		if read {
+			c.garbled = true
+		}
 		return true
 	}
 	m.key = s.remembered(m.key)
-	if _, repeat := s.seen[m.key]; repeat {
-		return false
+	s.reach(m.key.mid)
+	arrived, repeat := s.seen[m.key]
+	if !repeat {
+		s.note(m, now)
+		s.ledger.handled(m)
 	}
-	s.note(m, now)
-	s.ledger.handled(m)
-	return true
+	if read {
+		c.stands = c.stands || m.key.mid == s.witness
+		if repeat {
+			c.settle(m.key.mid, arrived, s.settle)
+		}
+		s.shown(m.key.mid)
+	}
+	return !repeat
 }
 
 // advance moves the cursor.

@@ -523,9 +523,9 @@ func TestLongHistoryIsNotRemembered(t *testing.T) {
 // read to the end says that the history has expired.
 func TestGarbledIsNotExpired(t *testing.T) {
 	s := newDriven(t, after(1))
-	s.witness, s.away = midAt(1), true
+	s.witness, s.away, s.readAt = midAt(1), true, s.now.Add(-time.Hour)
 	s.beginRead(s.now, "")
-	s.undecodable(Message{}, s.now)
+	s.undecodable(Message{}, true, s.now)
 	s.shows(2, 3)
 	s.endRead(readEnded, false, s.now)
 	if s.gap != nil {

@@ -220,7 +220,7 @@ func (l *loop) receiveSocket(in inbound) {
 	case inBeat:
 		s.timers.arm(timerBeat, now.Add(beatWithin))
 	case inMessages:
-		l.messages(s, in.batch, now, l.taker(s))
+		l.messages(s, false, in.batch, now, l.taker(s))
 	case inGarbled:
 		l.undecodable(in.err)
 		s.garbled = true
@@ -250,7 +250,7 @@ func (l *loop) receivePoll(in inbound) {
 		s.timers.arm(timerPong, now.Add(readStall))
 	case inMessages:
 		s.answers += len(*in.batch)
-		l.messages(s, in.batch, now, l.taker(s))
+		l.messages(s, false, in.batch, now, l.taker(s))
 	case inGarbled:
 		l.undecodable(in.err)
 		s.garbled = true

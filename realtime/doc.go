@@ -54,14 +54,16 @@
 //     was handled above it (TestLedger, TestStoreResumes, TestParallel): 3 bytes a message, which makes a cursor of 4 kB
 //     at 10 messages a second and of 12 kB at 300 (TestCursorSize). Committed means that Save has returned (TestCommit,
 //     TestSaveFails).
-//   - A history that does not reach back any more to where it was known, after a time without a connection or without a
-//     process, is a Gap (TestGapAfterLongOutage, TestGapAfterLongPause, TestGapAtUnhandled), and that of a quiet portal,
-//     whose messages have expired in their time, is none (TestNoGapWithoutNeed). So is a server whose ids have begun anew
-//     (TestForgetfulServer, TestOlderSequenceAfterRestart).
+//   - A history that does not reach back any more to where it was known, after five minutes without a connection or
+//     without a process, is a Gap (TestGapAfterLongOutage, TestGapAfterLongPause, TestGapAtUnhandled), and that of a quiet
+//     portal, whose messages have expired in their time, is none (TestNoGapWithoutNeed, TestNoGapOfTheShortLived). So is a
+//     server whose ids have begun anew (TestForgetfulServer, TestOlderSequenceAfterRestart). What expires unhandled while
+//     later messages are kept is not told of.
 //   - Replaced channels are read once more after they have ended, and new ones from where the history was known when
 //     they began (TestCourse, TestReplacedTwice). Where the times of the channels leave room for others between them, that
 //     is a Gap (TestGapReplacedTwice); channels that a portal replaces twice before their end, while there is no
-//     connection, leave no trace.
+//     connection, leave no trace. Until what came over the old channels is handled, cursors are bound to them: a restart
+//     cannot read it over the new ones, and says so (TestGapUnhandledOfReplaced).
 //
 // What the server sent in order arrives in order: live messages wait for a read that may bring older ones, up to two
 // seconds, and up to ten for the first read of a subscription that goes on from somewhere. What only a read has found is marked Replayed; what comes behind its turn is marked Late.
@@ -91,7 +93,7 @@
 // expired, a new config is fetched. The new channels are connected beside the old ones, which are listened to until
 // their end has passed and has been read. Such commands of the server are obeyed and not delivered. When
 // connecting has failed five times in a row another config is asked for, since the server may have moved; where there
-// is none, the present one is used on.
+// is none, or the portal refuses, the present one is used to its end.
 //
 // What cannot be helped by trying again ends the subscription with its error: credentials that the portal refuses,
 // [b24pull.ErrWrongAuthType], a missing scope, a portal without push server, one that is deleted or has not paid, and

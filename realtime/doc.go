@@ -66,7 +66,8 @@
 //     cannot read it over the new ones, and says so (TestGapUnhandledOfReplaced).
 //
 // What the server sent in order arrives in order: live messages wait for a read that may bring older ones, up to two
-// seconds, and up to ten for the first read of a subscription that goes on from somewhere. What only a read has found is marked Replayed; what comes behind its turn is marked Late.
+// seconds, and up to ten for the first read of a subscription that goes on from somewhere. What only a read has found is
+// marked Replayed; what comes behind its turn is marked Late.
 //
 // Where something may be lost all the same, a [Gap] says so: to the observer, and with the next message; one that was
 // found at a start is found again until that message is handled (TestGapIsToldUntilHandled).
@@ -74,9 +75,9 @@
 // # What it costs
 //
 // An idle subscription costs the server one read for each of its pings, every two minutes: a poll that is answered at
-// once with the one message that the cursor stands on. (On a channel that keeps nothing the poll hangs for up to
-// twenty seconds and counts among the channel's 100 connections.) A busy one is read about once for each thousand messages, and a
-// read shows again what was published since the settle time before the last one: at 300 messages a second each message
+// once with the one message that the cursor stands on. (On a channel that keeps nothing the poll hangs for up to twenty
+// seconds and counts among the channel's 100 connections.) A busy one is read about once for each thousand messages, and
+// a read shows again what was published since the settle time before the last one: at 300 messages a second each message
 // crosses the network three times. A subscription that polls costs about 300 requests an hour when idle: the polls
 // themselves, a short read behind each, and a read every half minute; when busy, up to two requests a message.
 //

@@ -6,9 +6,15 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// ask waits for a source of the user's until the context ends, whatever the source
-// does.
+// ask has a source of the user's give a token.
 func ask(ctx context.Context, source func() (*oauth2.Token, error)) (*oauth2.Token, error) {
+	token, err := await(ctx, source)
+	return token, checkToken(token, err)
+}
+
+// await waits for a source of the user's until the context ends, whatever the source
+// does.
+func await(ctx context.Context, source func() (*oauth2.Token, error)) (*oauth2.Token, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -33,6 +39,6 @@ func ask(ctx context.Context, source func() (*oauth2.Token, error)) (*oauth2.Tok
 		if r.panicked != nil {
 			panic(r.panicked) // where the caller can recover it
 		}
-		return r.token, checkToken(r.token, r.err)
+		return r.token, r.err
 	}
 }

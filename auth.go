@@ -160,7 +160,7 @@ func (a *oauthAuth) unknown(ctx context.Context, token *oauth2.Token) (*oauth2.T
 	if source, ok := a.source().(interface {
 		reread(context.Context, *oauth2.Token) (*oauth2.Token, error)
 	}); ok {
-		return source.reread(ctx, token)
+		return await(ctx, func() (*oauth2.Token, error) { return source.reread(ctx, token) })
 	}
 	return nil, nil
 }

@@ -35,8 +35,8 @@ func (c *Client) call(ctx context.Context, q request) error {
 		}
 		so.took(err)
 		pause, again := c.retry.pause(so, err)
-		if left, paused := c.paused.left(q.method); paused != nil && ClassOf(err) == Paused {
-			pause = left
+		if ClassOf(err) == Paused && c.paused.knows(q.method) {
+			pause, _ = c.paused.left(q.method)
 		}
 		if !again {
 			return err
@@ -119,8 +119,11 @@ func (c *Client) limited(ctx context.Context, name string, step func(context.Con
 	if errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
 		late := context.DeadlineExceeded
 		var broken *networkError
-		unsent := errors.As(err, &broken) && broken.unsent
-		return &networkError{fmt.Sprintf("%sno answer within %v: %v", name, c.timeout, late), late, unsent}
+		fate := fateUnknown
+		if errors.As(err, &broken) {
+			fate = broken.fate
+		}
+		return &networkError{fmt.Sprintf("%sno answer within %v: %v", name, c.timeout, late), late, fate}
 	}
 	return err
 }
@@ -187,12 +190,12 @@ func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oaut
 		return answer{}, a.fail(fmt.Sprintf("the answer is larger than %d MiB", answerLimit>>20))
 	case err != nil:
 		clean := known.Error(err)
-		return answer{}, &networkError{fmt.Sprintf("b24pull: %s: %v", q.method, clean), clean, w.unsent()}
+		return answer{}, &networkError{fmt.Sprintf("b24pull: %s: %v", q.method, clean), clean, w.fate()}
 	}
 	a.raw, err = a.result()
 	if e, ok := err.(*APIError); ok && e.Code == "" && ctx.Err() != nil {
 		// Half an answer, since the end of the context cut the connection.
-		return answer{}, &networkError{fmt.Sprintf("b24pull: %s: %v", q.method, ctx.Err()), ctx.Err(), false}
+		return answer{}, &networkError{fmt.Sprintf("b24pull: %s: %v", q.method, ctx.Err()), ctx.Err(), fateSent}
 	}
 	return a, err
 }

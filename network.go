@@ -13,10 +13,19 @@ import (
 
 // A networkError says that no answer came.
 type networkError struct {
-	text   string
-	cause  error
-	unsent bool // no connection came about
+	text  string
+	cause error
+	fate  fate
 }
+
+// fate is what is known of a request that got no answer.
+type fate uint8
+
+const (
+	fateUnknown fate = iota
+	fateUnsent       // no connection came about
+	fateSent         // one did: it may have been executed, whatever the error is
+)
 
 func (e *networkError) Error() string { return e.text }
 func (e *networkError) Unwrap() error { return e.cause }
@@ -34,7 +43,13 @@ func (e *networkError) class() Class {
 // unreached tells whether the request was surely not sent.
 func (e *networkError) unreached() bool {
 	var op *net.OpError
-	return e.unsent || badCertificate(e.cause) || errors.As(e.cause, &op) && (op.Op == "dial" || op.Op == "proxyconnect")
+	switch {
+	case e.fate != fateUnknown:
+		return e.fate == fateUnsent
+	case badCertificate(e.cause):
+		return true
+	}
+	return errors.As(e.cause, &op) && (op.Op == "dial" || op.Op == "proxyconnect")
 }
 
 // badCertificate tells whether the other side is not who it should be; asking it again does not help.
@@ -66,5 +81,13 @@ func (w *wire) watch(ctx context.Context) context.Context {
 	})
 }
 
-// unsent is false also where the transport does not tell.
-func (w *wire) unsent() bool { return w.asked.Load() && !w.got.Load() }
+// fate is unknown where the transport does not tell.
+func (w *wire) fate() fate {
+	switch {
+	case w.got.Load():
+		return fateSent
+	case w.asked.Load():
+		return fateUnsent
+	}
+	return fateUnknown
+}

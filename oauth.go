@@ -193,7 +193,7 @@ func (a *Application) ask(ctx context.Context, known redact.Redactor, call func(
 	answer, err := call(a.context(w.watch(ctx)))
 	if err != nil && fromNetwork(err) {
 		clean := known.Error(err)
-		err = &networkError{clean.Error(), clean, w.unsent()}
+		err = &networkError{clean.Error(), clean, w.fate()}
 	}
 	return answer, err
 }

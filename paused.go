@@ -34,18 +34,21 @@ func (p *pauses) note(method string, err error) {
 	p.methods[method] = pausedMethod{time.Now().Add(d), err}
 }
 
-// left tells for how long a method is paused yet, and by which error.
+// knows tells whether a method was told to pause, for however long.
+func (p *pauses) knows(method string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.methods[method]
+	return ok
+}
+
+// left tells for how long a method is paused yet, and by which error: none if it is not.
 func (p *pauses) left(method string) (time.Duration, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	paused, ok := p.methods[method]
-	if !ok {
-		return 0, nil
+	paused := p.methods[method]
+	if d := time.Until(paused.until); d > 0 {
+		return d, paused.err
 	}
-	d := time.Until(paused.until)
-	if d <= 0 {
-		delete(p.methods, method)
-		return 0, nil
-	}
-	return d, paused.err
+	return 0, nil
 }

@@ -90,22 +90,26 @@ func (e *entry) refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Tok
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f, newer, err := e.join(ctx, refused)
-	if err != nil || newer != nil {
-		return newer, err
+	for {
+		f, newer, err := e.join(ctx, refused)
+		if err != nil || newer != nil {
+			return newer, err
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if _, err := e.known(); err != nil {
+			return nil, err
+		}
+		switch {
+		case f.err != nil:
+			return nil, f.err
+		case refused == nil || f.token.AccessToken != refused.AccessToken:
+			return bare(f.token), nil
+		} // it had begun before this token was refused
 	}
-	select {
-	case <-f.done:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if _, err := e.known(); err != nil {
-		return nil, err
-	}
-	if f.err != nil {
-		return nil, f.err
-	}
-	return bare(f.token), nil
 }
 
 // join returns the refresh underway, after it has begun one if there is none. There

@@ -47,8 +47,8 @@ func (c Class) String() string {
 // ClassOf returns the class of an error of this package: by its code where that is
 // known, else by the HTTP status: 429 is Throttled, 500 and above are Unavailable. So it
 // is with a *TokenError, which without both has the class of its cause: that of a failure
-// of the network, and Unavailable for a *StoreError. All else is Final, the end of the
-// caller's context too.
+// of the network, and Unavailable for a *StoreError. All else is Final, a caller who
+// cancels too; a deadline that passes during a request is a failure of the network.
 func ClassOf(err error) Class {
 	var token *TokenError
 	var refused *APIError

@@ -23,8 +23,8 @@ var ErrUninstalled = errors.New("b24pull: the token was deleted; the application
 const (
 	storeTimeout   = 30 * time.Second
 	refreshTimeout = time.Minute
-	// lockTimeout is longer than another process holds a lock to refresh.
-	lockTimeout = 3 * time.Minute
+	// lockTimeout is longer than another process holds a lock.
+	lockTimeout = 5 * time.Minute
 )
 
 // Tokens keeps the tokens of an application in a TokenStore, each under a key, and
@@ -146,8 +146,8 @@ func (ts *Tokens) Update(ctx context.Context, key string, change func(*Token) er
 	})
 }
 
-// Delete forgets the token of a key. The key's sources fail with ErrUninstalled at
-// once and for good; a token that is put there later is for new ones.
+// Delete forgets the token of a key. The key's sources that have had a token fail with
+// ErrUninstalled at once and for good; a token that is put there later is for new ones.
 func (ts *Tokens) Delete(ctx context.Context, key string) error {
 	e := ts.acquire(key)
 	ts.forget(e) // its sources do not wait for the lock

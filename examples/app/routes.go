@@ -142,7 +142,7 @@ func (a *app) redirect(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		err = refusal{error: err, status: http.StatusBadRequest}
 	} else {
-		err = a.exchange(r.Context(), code)
+		err = a.exchange(context.WithoutCancel(r.Context()), code) // what the exchange brings is not to be lost
 	}
 	a.answer(w, r, openPage, err)
 }

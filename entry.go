@@ -31,6 +31,7 @@ type entry struct {
 	pending *pending // could not be stored, or is just being stored
 	unpaid  *unpaid
 	probed  time.Time // when a doubtful callback was last found to be none of the portal's
+	doubted identity  // a stored token whose installation may have ended
 }
 
 // pending is a token that is not stored yet.
@@ -96,6 +97,20 @@ func (e *entry) use(t *Token) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.token = t
+}
+
+// doubt is told that the installation of a stored token may have ended.
+func (e *entry) doubt(stored identity) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.doubted = stored
+}
+
+// doubts tells whether the installation of a stored token may have ended.
+func (e *entry) doubts(stored *Token) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.doubted == stored.identity()
 }
 
 // paid ends the pause after PAYMENT_REQUIRED.

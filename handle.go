@@ -11,16 +11,18 @@ import (
 // Handle does what a callback asks of the tokens, under the portal's MemberID as the key:
 //
 //   - The form of a user's installing or opening the application stores its token if there
-//     is none, or one that is Revoked. If there is a good one nothing happens: any user of
-//     the portal can send a form, and nil does not say that this one is genuine. Do not
-//     take a user for somebody because of it.
+//     is none, or one that is Revoked or dead. If there is a good one nothing happens: any
+//     user of the portal can send a form, and nil does not say that this one is genuine. Do
+//     not take a user for somebody because of it. Whether the token is dead is asked only if
+//     the portal has answered ErrNoAuth to a call with it, with a source of the same Tokens:
+//     a process that only handles callbacks does not learn that.
 //   - ONAPPINSTALL stores its token, in place of another one only if it brings the
 //     application_token that came with that, or if that one is dead; where no
 //     application_token has come yet, as a form brings none, also if it is for the same
 //     user. An application that knows its application_token from elsewhere stores it with
 //     Update. For a portal that has no token yet the first callback is believed.
 //   - ONAPPUNINSTALL deletes the token, if it brings the application_token, or if the token
-//     is dead.
+//     is dead. That is asked where no application_token has come yet, and after ErrNoAuth.
 //   - Any other event only has its application_token verified: nil says that it comes from
 //     the portal.
 //
@@ -61,7 +63,7 @@ func (ts *Tokens) glance(ctx context.Context, c *Callback) (done bool, err error
 	case err != nil:
 		return true, err
 	case c.Event == "":
-		return !t.Revoked && unstored == nil, nil
+		return !t.Revoked && unstored == nil && !e.doubts(t), nil
 	}
 	if err := c.Verify(t.ApplicationToken); err != nil {
 		return true, err
@@ -87,14 +89,19 @@ func (e *entry) handle(ctx context.Context, c *Callback) error {
 	case stored != nil && again:
 		return nil
 	case stored != nil && !stored.Revoked && c.Event == "":
-		return nil
+		if !e.doubts(stored) {
+			return nil
+		}
+		if alive, err := e.alive(ctx, stored); alive || err != nil {
+			return err
+		}
 	}
 	return e.install(ctx, c, stored)
 }
 
 func (e *entry) uninstall(ctx context.Context, c *Callback, stored *Token) error {
 	if refusal := c.Verify(stored.ApplicationToken); refusal != nil {
-		if stored.ApplicationToken != "" && !stored.kept && !stored.Revoked {
+		if stored.ApplicationToken != "" && !stored.kept && !stored.Revoked && !e.doubts(stored) {
 			return refusal
 		}
 		if alive, err := e.alive(ctx, stored); alive || err != nil {
@@ -155,6 +162,7 @@ func (e *entry) alive(ctx context.Context, stored *Token) (bool, error) {
 	}
 	_, err := e.renew(ctx, stored)
 	if errors.Is(err, ErrInvalidGrant) {
+		stored.Revoked = true // as it is in the store
 		return false, nil
 	}
 	if err == nil {

@@ -47,6 +47,20 @@ func newInstallation(t *testing.T) *installation {
 	return &installation{p, tokens, server.URL}
 }
 
+// caller returns a call with the installation's token.
+func (i *installation) caller(t *testing.T) func() error {
+	t.Helper()
+	client, err := b24pull.New(b24pull.OAuth(i.portal.URL(), i.tokens.Source(i.portal.MemberID())),
+		b24pull.WithHTTPClient(i.portal.HTTPClient()), b24pull.WithLimiter(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() error {
+		_, err := client.GetApplicationConfig(t.Context(), true)
+		return err
+	}
+}
+
 // TestInstallOverSockets: the form and the event of one installation come at once, and the
 // portal is believed when it uninstalls.
 func TestInstallOverSockets(t *testing.T) {
@@ -89,15 +103,7 @@ func TestOpenedAfterLostAnswer(t *testing.T) {
 			if err := install(i); err != nil {
 				t.Fatal(err)
 			}
-			client, err := b24pull.New(b24pull.OAuth(i.portal.URL(), i.tokens.Source(i.portal.MemberID())),
-				b24pull.WithHTTPClient(i.portal.HTTPClient()), b24pull.WithLimiter(nil))
-			if err != nil {
-				t.Fatal(err)
-			}
-			call := func() error {
-				_, err := client.GetApplicationConfig(t.Context(), true)
-				return err
-			}
+			call := i.caller(t)
 			i.portal.ExpireToken()
 			i.portal.Misbehave(pulltest.OAuth, pulltest.LoseAnswer)
 			if err := call(); err == nil {
@@ -118,6 +124,40 @@ func TestOpenedAfterLostAnswer(t *testing.T) {
 			}
 			if err := call(); !errors.Is(err, b24pull.ErrUninstalled) {
 				t.Errorf("after it was uninstalled: %v", err)
+			}
+		})
+	}
+}
+
+// TestReinstalledUnseen: the application was away when the portal uninstalled it.
+func TestReinstalledUnseen(t *testing.T) {
+	for name, again := range map[string]func(*installation) error{
+		"installed": func(i *installation) error { return i.portal.Install(t.Context(), i.handler) },
+		"opened": func(i *installation) error {
+			i.portal.InstallByEvent(t.Context(), "http://127.0.0.1:1/") // the event is lost too
+			return i.portal.Open(t.Context(), i.handler)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := newInstallation(t)
+			if err := i.portal.Install(t.Context(), i.handler); err != nil {
+				t.Fatal(err)
+			}
+			call := i.caller(t)
+			if err := call(); err != nil {
+				t.Error(err)
+			}
+			if err := i.portal.Uninstall(t.Context(), "http://127.0.0.1:1/"); err == nil {
+				t.Error("the event has come")
+			}
+			if err := call(); !errors.Is(err, b24pull.ErrNoAuth) {
+				t.Errorf("after it was uninstalled: %v", err)
+			}
+			if err := again(i); err != nil {
+				t.Error(err)
+			}
+			if err := call(); err != nil {
+				t.Errorf("after it was %s: %v", name, err)
 			}
 		})
 	}

@@ -66,14 +66,18 @@ func (e *entry) load(ctx context.Context) (*Token, error) {
 func bare(t *Token) *oauth2.Token { return new(t.Token) }
 
 // reread returns another token than one that the portal does not know, if the store has
-// one, and nil if not: another process may have installed the application again.
+// one, and nil if not: another process may have installed the application again, or the
+// installation has ended unseen.
 func (e *entry) reread(ctx context.Context, unknown *oauth2.Token) (*oauth2.Token, error) {
 	t, err := e.stored(ctx)
 	switch {
 	case errors.Is(err, ErrNoToken):
 		return nil, e.missing(err)
-	case err != nil || t.AccessToken == unknown.AccessToken:
+	case err != nil:
 		return nil, nil // the portal's refusal says more than an error of the store
+	case t.AccessToken == unknown.AccessToken:
+		e.doubt(t.identity())
+		return nil, nil
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -54,3 +54,18 @@ func TestUnknownButAlive(t *testing.T) {
 		}
 	})
 }
+
+// TestUndecided: a forged callback does not have the genuine one refused.
+func TestUndecided(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, new(MemoryStore))
+		d.want("installed", d.handle(formOf("admin")), nil, "admin-1 ")
+		d.want("forged", d.handle(uninstallEvent(mark+"any")), ErrApplicationToken, "admin-2 ")
+		d.server.die("admin")
+		d.want("too early", d.handle(uninstallEvent(mark+"app")), ErrUndecided, "admin-2 ")
+		d.unknown("admin-2")
+		d.want("a form", d.handle(formOf("open")), ErrUndecided, "admin-2 ")
+		time.Sleep(time.Minute)
+		d.want("genuine", d.handle(uninstallEvent(mark+"app")), nil, "nothing")
+	})
+}

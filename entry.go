@@ -14,7 +14,7 @@ const (
 	// unpaidPause is how long PAYMENT_REQUIRED is believed.
 	unpaidPause = time.Minute
 	// probePause is how long a token that was refreshed for a doubtful callback counts
-	// as alive: anybody can send such a callback.
+	// as alive: anybody can send such a callback. ErrUndecided tells of it.
 	probePause = time.Minute
 )
 

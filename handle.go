@@ -8,6 +8,11 @@ import (
 	"time"
 )
 
+// ErrUndecided is the error of a callback of which cannot be told yet whether it is to be
+// believed: whether the stored token is alive was asked less than a minute ago, and it was.
+// It is neither refused nor done. Handle decides it a minute later, if it comes again.
+var ErrUndecided = errors.New("b24pull: it was asked less than a minute ago whether the installation has ended; handle the callback again in a minute")
+
 // Handle does what a callback asks of the tokens, under the portal's MemberID as the key:
 //
 //   - The form of a user's installing or opening the application stores its token if there
@@ -29,12 +34,13 @@ import (
 // A token that comes is refreshed before it is stored: the authorization server then vouches
 // for it and for the portal's address, whoever sent the callback. Where there is no
 // application_token to tell whether an installation has ended, the stored token is refreshed:
-// it is dead if that is ErrInvalidGrant. Then it is marked as Revoked.
+// it is dead if that is ErrInvalidGrant. Then it is marked as Revoked. As anybody can send
+// callbacks, this is asked again only a minute after it was found alive.
 //
 // What Handle has begun it ends, within its own bounds of some minutes, also when ctx ends:
 // a portal that hangs up would cost a token. Wait waits for it.
 //
-// Errors: ErrApplicationToken; ErrNoToken for an event of a portal that is not known; those of
+// Errors: ErrApplicationToken; ErrUndecided; ErrNoToken for an event of a portal that is not known; those of
 // Application.Refresh; a *StoreError if the token could not be stored, which Handle does first
 // when it gets the same or another callback; and those of the store. After any other error the
 // token of the callback may be spent: a user has to open the application once more.
@@ -148,8 +154,8 @@ func (e *entry) replaces(ctx context.Context, c *Callback, t, stored *Token) err
 	return nil
 }
 
-// alive tells whether the installation of the stored token has not ended. It asks by
-// refreshing it: there is no other way to learn that.
+// alive tells whether the installation of the stored token has not ended, ErrUndecided if
+// that was asked just before. It asks by refreshing it: there is no other way to learn that.
 func (e *entry) alive(ctx context.Context, stored *Token) (bool, error) {
 	e.mu.Lock()
 	recent := !e.probed.IsZero() && time.Since(e.probed) < probePause
@@ -158,7 +164,7 @@ func (e *entry) alive(ctx context.Context, stored *Token) (bool, error) {
 	case stored.Revoked:
 		return false, nil
 	case recent:
-		return true, nil
+		return true, ErrUndecided
 	}
 	_, err := e.renew(ctx, stored)
 	if errors.Is(err, ErrInvalidGrant) {

@@ -1,6 +1,8 @@
 package b24pull
 
 import (
+	"errors"
+	"net/http"
 	"net/url"
 	"testing"
 	"testing/synctest"
@@ -67,5 +69,71 @@ func TestUndecided(t *testing.T) {
 		d.want("a form", d.handle(formOf("open")), ErrUndecided, "admin-2 ")
 		time.Sleep(time.Minute)
 		d.want("genuine", d.handle(uninstallEvent(mark+"app")), nil, "nothing")
+	})
+}
+
+// losing loses the nth request from now on its way.
+func (d *desk) losing(nth int) {
+	good := d.tokens.app.HTTPClient.Transport
+	d.tokens.app.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		if nth--; nth == 0 {
+			return nil, errLost
+		}
+		return good.RoundTrip(r)
+	})}
+}
+
+var errLost = errors.New("connection reset")
+
+// TestQuestionFails: the token of a callback is not lost with the question about the old one.
+func TestQuestionFails(t *testing.T) {
+	failed := func(t *testing.T) *desk {
+		d := newDesk(t, new(MemoryStore))
+		d.want("installed", d.handle(installOf("first", "app")), nil, "first-1 app")
+		d.server.seen()
+		d.losing(2)
+		d.want("reinstalled", d.handle(installOf("second", "new")), errLost, "first-1 app")
+		return d
+	}
+	t.Run("the same", func(t *testing.T) {
+		d := failed(t)
+		d.server.die("first")
+		d.want("again", d.handle(installOf("second", "new")), nil, "second-1 new")
+		if seen := d.server.seen(); seen != "second-0 first-1" {
+			t.Errorf("asked for %s", seen)
+		}
+		d.want("uninstalled", d.handle(uninstallEvent(mark+"new")), nil, "nothing")
+	})
+	t.Run("opened", func(t *testing.T) {
+		d := failed(t)
+		d.server.die("first")
+		d.want("a form", d.handle(formOf("third")), nil, "third-1 new")
+		d.want("uninstalled", d.handle(uninstallEvent(mark+"new")), nil, "nothing")
+	})
+	t.Run("alive", func(t *testing.T) {
+		d := failed(t)
+		d.want("a form", d.handle(formOf("third")), nil, "first-2 app")
+		d.want("a form", d.handle(formOf("third")), nil, "first-2 app")
+		d.want("again", d.handle(installOf("second", "new")), ErrUndecided, "first-2 app")
+		if seen := d.server.seen(); seen != "second-0 first-1" {
+			t.Errorf("asked for %s", seen)
+		}
+	})
+	t.Run("another", func(t *testing.T) {
+		d := failed(t)
+		d.server.die("first")
+		d.want("reinstalled", d.handle(installOf("third", "newer")), nil, "third-1 newer")
+	})
+	t.Run("unpaid", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDesk(t, new(MemoryStore))
+			d.want("installed", d.handle(installOf("first", "app")), nil, "first-1 app")
+			d.server.unpaid("first", true)
+			d.want("reinstalled", d.handle(installOf("second", "new")), ErrPaymentRequired, "first-1 app")
+			time.Sleep(2 * time.Minute)
+			d.server.unpaid("first", false)
+			d.server.die("first")
+			d.want("again", d.handle(installOf("second", "new")), nil, "second-1 new")
+		})
 	})
 }

@@ -30,6 +30,9 @@ type entry struct {
 	flight  *flight  // the refresh underway
 	pending *pending // could not be stored, or is just being stored
 	unpaid  *unpaid
+
+	candidate *pending // confirmed; whether it may replace the stored token is not decided
+
 	probed  time.Time // when a doubtful callback was last found to be none of the portal's
 	doubted identity  // a stored token whose installation may have ended
 }
@@ -110,7 +113,7 @@ func (e *entry) doubt(stored identity) {
 func (e *entry) doubts(stored *Token) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.doubted == stored.identity()
+	return e.doubted == stored.identity() || e.candidate != nil && e.candidate.before == stored.identity()
 }
 
 // paid ends the pause after PAYMENT_REQUIRED.

@@ -42,8 +42,10 @@ var ErrUndecided = errors.New("b24pull: it was asked less than a minute ago whet
 //
 // Errors: ErrApplicationToken; ErrUndecided; ErrNoToken for an event of a portal that is not known; those of
 // Application.Refresh; a *StoreError if the token could not be stored, which Handle does first
-// when it gets the same or another callback; and those of the store. After any other error the
-// token of the callback may be spent: a user has to open the application once more.
+// when it gets the same or another callback; and those of the store. A token
+// that was confirmed when Handle could not learn whether the stored one is dead is kept in
+// memory, and the next form or installation decides. After any other error the token of the
+// callback may be spent: a user has to open the application once more.
 func (ts *Tokens) Handle(ctx context.Context, c *Callback) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -122,20 +124,50 @@ func (e *entry) install(ctx context.Context, c *Callback, stored *Token) error {
 	if c.Token == nil {
 		return fmt.Errorf("b24pull: callback: %s brings no token", cmp.Or(c.Event, "the form"))
 	}
-	t, err := e.tokens.app.confirm(ctx, c.Token)
+	e.mu.Lock()
+	candidate := e.candidate
+	e.mu.Unlock()
+	t, err := e.confirmed(ctx, c, candidate)
 	if err != nil {
 		return err
 	}
 	t.ApplicationToken = c.ApplicationToken
+	p := &pending{token: t, before: stored.identity(), claimed: c.Token.RefreshToken}
 	if stored != nil {
 		if err := e.replaces(ctx, c, t, stored); err != nil {
+			e.consider(p, err)
 			return err
 		}
 		if t.ApplicationToken == "" {
-			t.ApplicationToken, t.kept = stored.ApplicationToken, stored.ApplicationToken != ""
+			from := stored
+			if candidate != nil && candidate.before == p.before {
+				from = candidate.token
+			}
+			t.ApplicationToken, t.kept = from.ApplicationToken, from.ApplicationToken != ""
 		}
 	}
-	return e.save(ctx, &pending{token: t, before: stored.identity(), claimed: c.Token.RefreshToken})
+	e.consider(nil, nil)
+	return e.save(ctx, p)
+}
+
+// confirmed returns the token of a callback, confirmed now or when the same callback came
+// before.
+func (e *entry) confirmed(ctx context.Context, c *Callback, candidate *pending) (*Token, error) {
+	if candidate != nil && candidate.claimed == c.Token.RefreshToken {
+		return candidate.token.clone(), nil
+	}
+	return e.tokens.app.confirm(ctx, c.Token)
+}
+
+// consider keeps a confirmed token for the next callback to decide, unless it was refused: it
+// cannot be confirmed again.
+func (e *entry) consider(p *pending, err error) {
+	if errors.Is(err, ErrApplicationToken) {
+		p = nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.candidate = p
 }
 
 // replaces tells whether a confirmed token may take the place of the stored one. That any

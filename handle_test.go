@@ -21,6 +21,7 @@ type grants struct {
 	mu     sync.Mutex
 	at     map[string]int // the present number by name
 	dead   map[string]bool
+	owes   map[string]bool // who are answered PAYMENT_REQUIRED
 	user   map[string]int
 	took   map[string]time.Duration
 	refuse string // an error code for everybody
@@ -28,13 +29,19 @@ type grants struct {
 }
 
 func newGrants() *grants {
-	return &grants{at: map[string]int{}, dead: map[string]bool{}, user: map[string]int{}, took: map[string]time.Duration{}}
+	return &grants{at: map[string]int{}, dead: map[string]bool{}, owes: map[string]bool{}, user: map[string]int{}, took: map[string]time.Duration{}}
 }
 
 func (g *grants) die(name string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.dead[name] = true
+}
+
+func (g *grants) unpaid(name string, unpaid bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.owes[name] = unpaid
 }
 
 // seen returns the refresh tokens that were asked for since the last time.
@@ -64,6 +71,8 @@ func (g *grants) client() *http.Client {
 		switch {
 		case g.refuse != "":
 			return jsonResponse(r, 400, map[string]any{"error": g.refuse}), nil
+		case g.owes[name]:
+			return jsonResponse(r, 402, map[string]any{"error": "PAYMENT_REQUIRED"}), nil
 		case g.dead[name] || token != fmt.Sprintf("%s-%d", name, g.at[name]):
 			return jsonResponse(r, 400, map[string]any{"error": "invalid_grant"}), nil
 		}

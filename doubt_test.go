@@ -137,3 +137,27 @@ func TestQuestionFails(t *testing.T) {
 		})
 	})
 }
+
+// TestUnsavedComesBack: the portal was installed elsewhere and has uninstalled the
+// application before a first token could be stored.
+func TestUnsavedComesBack(t *testing.T) {
+	for name, last := range map[string]struct {
+		form   url.Values
+		stored string
+	}{"a form": {formOf("third"), "third-1 old"}, "the event": {installOf("third", "new"), "third-1 new"}, "uninstalled": {uninstallEvent(mark + "new"), "nothing"}} {
+		store := &brokenStore{}
+		d := newDesk(t, store)
+		store.fail = errLost
+		d.want("installed", d.handle(installOf("first", "old")), errLost, "nothing")
+		store.fail = nil
+		other := others(t, d.tokens)
+		for _, form := range []url.Values{installOf("second", "app"), uninstallEvent(mark + "app")} {
+			if err := other.Handle(t.Context(), mustParse(t, form)); err != nil {
+				t.Error(err)
+			}
+		}
+		d.server.die("first")
+		d.server.die("second")
+		d.want(name, d.handle(last.form), nil, last.stored)
+	}
+}

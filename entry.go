@@ -168,6 +168,9 @@ func (e *entry) settle(ctx context.Context) (*Token, error) {
 	if err := e.save(ctx, p); err != nil && !t.Revoked {
 		return nil, err
 	}
+	if p.claimed != "" && p.before == (identity{}) {
+		e.doubt(t.identity()) // there may have been another one that was deleted
+	}
 	return t, nil
 }
 

@@ -136,15 +136,18 @@ func TestUnsavedElsewhere(t *testing.T) {
 }
 
 // TestHandleUnsaved: a callback's token that could not be stored is stored with the next
-// callback, or the same.
+// callback, or the same. Another callback asks whether it is dead meanwhile.
 func TestHandleUnsaved(t *testing.T) {
-	for name, again := range map[string]func(*desk) error{
-		"the same": func(d *desk) error { return d.handle(installOf("event", "app")) },
-		"a form":   func(d *desk) error { return d.handle(formOf("form")) },
-		"a call": func(d *desk) error {
+	for name, again := range map[string]struct {
+		do            func(*desk) error
+		stored, asked string
+	}{
+		"the same": {func(d *desk) error { return d.handle(installOf("event", "app")) }, "event-1 app", "event-0"},
+		"a form":   {func(d *desk) error { return d.handle(formOf("form")) }, "event-2 app", "event-0 event-1"},
+		"a call": {func(d *desk) error {
 			_, err := d.tokens.Source("member1").Refresh(d.t.Context(), &oauth2.Token{AccessToken: "older"})
 			return err
-		},
+		}, "event-1 app", "event-0"},
 	} {
 		store := &brokenStore{}
 		d := newDesk(t, store)
@@ -156,8 +159,8 @@ func TestHandleUnsaved(t *testing.T) {
 			t.Errorf("%s: an unstored token is out: %v", name, err)
 		}
 		store.fail = nil
-		d.want(name, again(d), nil, "event-1 app")
-		if seen := d.server.seen(); seen != "event-0" {
+		d.want(name, again.do(d), nil, again.stored)
+		if seen := d.server.seen(); seen != again.asked {
 			t.Errorf("%s: asked for %s", name, seen)
 		}
 	}

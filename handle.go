@@ -19,8 +19,9 @@ var ErrUndecided = errors.New("b24pull: it was asked less than a minute ago whet
 //     is none, or one that is Revoked or dead. If there is a good one nothing happens: any
 //     user of the portal can send a form, and nil does not say that this one is genuine. Do
 //     not take a user for somebody because of it. Whether the token is dead is asked only if
-//     the portal has answered ErrNoAuth to a call with it, with a source of the same Tokens:
-//     a process that only handles callbacks does not learn that.
+//     the portal has answered ErrNoAuth to a call with it, with a source of the same Tokens
+//     (a process that only handles callbacks does not learn that), and of a portal's first
+//     token that could not be stored at once.
 //   - ONAPPINSTALL stores its token, in place of another one only if it brings the
 //     application_token that came with that, or if that one is dead; where no
 //     application_token has come yet, as a form brings none, also if it is for the same
@@ -95,6 +96,7 @@ func (e *entry) handle(ctx context.Context, c *Callback) error {
 	case c.Uninstalled():
 		return e.uninstall(ctx, c, stored)
 	case stored != nil && again:
+		e.doubt(identity{})
 		return nil
 	case stored != nil && !stored.Revoked && c.Event == "":
 		if !e.doubts(stored) {

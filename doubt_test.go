@@ -161,3 +161,57 @@ func TestUnsavedComesBack(t *testing.T) {
 		d.want(name, d.handle(last.form), nil, last.stored)
 	}
 }
+
+// TestReplacedByApplication: with a token that the application has of a user itself nobody
+// knows whether the application_token is still the portal's.
+func TestReplacedByApplication(t *testing.T) {
+	for name, replace := range map[string]func(*desk, *Token) error{
+		"Update": func(d *desk, code *Token) error {
+			return d.tokens.Update(d.t.Context(), "member1", func(t *Token) error {
+				code.ApplicationToken = t.ApplicationToken
+				*t = *code
+				return nil
+			})
+		},
+		"Put": func(d *desk, code *Token) error {
+			code.ApplicationToken = mark + "app"
+			return d.tokens.Put(d.t.Context(), "member1", code)
+		},
+	} {
+		replaced := func() *desk {
+			d := newDesk(t, new(MemoryStore))
+			d.want("installed", d.handle(installOf("first", "app")), nil, "first-1 app")
+			code := (&rotating{}).present()
+			code.AccessToken, code.RefreshToken = mark+"-access-code-0", mark+"-refresh-code-0"
+			d.want(name, replace(d, code), nil, "code-0 app")
+			if err := d.tokens.Update(t.Context(), "member1", func(t *Token) error { t.Portal = "https://new.example"; return nil }); err != nil {
+				t.Error(err)
+			}
+			return d
+		}
+		d := replaced()
+		d.want("uninstalled by somebody", d.handle(uninstallEvent(mark+"new")), ErrApplicationToken, "code-1 app")
+		d = replaced()
+		d.server.die("code")
+		d.want("uninstalled", d.handle(uninstallEvent(mark+"new")), nil, "nothing")
+		d = replaced()
+		err := d.tokens.Update(t.Context(), "member1", func(t *Token) error { t.ApplicationToken = mark + "new"; return nil })
+		d.want("told", err, nil, "code-0 new")
+		d.server.die("code")
+		d.want("uninstalled with the old one", d.handle(uninstallEvent(mark+"app")), ErrApplicationToken, "code-0 new")
+	}
+}
+
+// TestChangedByApplication: what is no other token does not put its application_token in doubt.
+func TestChangedByApplication(t *testing.T) {
+	d := newDesk(t, new(MemoryStore))
+	d.want("installed", d.handle(installOf("first", "app")), nil, "first-1 app")
+	token, err := d.tokens.Get(t.Context(), "member1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.want("Put", d.tokens.Put(t.Context(), "member1", token), nil, "first-1 app")
+	d.want("Update", d.tokens.Update(t.Context(), "member1", func(t *Token) error { t.Status = "P"; return nil }), nil, "first-1 app")
+	d.server.die("first")
+	d.want("uninstalled by somebody", d.handle(uninstallEvent(mark+"new")), ErrApplicationToken, "first-1 app")
+}

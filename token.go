@@ -53,6 +53,17 @@ func (t *Token) clone() *Token {
 	return &c
 }
 
+// keep is told which token t replaces, and finds out whether its ApplicationToken is kept.
+func (t *Token) keep(before *Token) {
+	switch {
+	case before == nil || t.ApplicationToken == "":
+	case t.ApplicationToken != before.ApplicationToken:
+		t.kept = false
+	default:
+		t.kept = t.kept || before.kept || t.identity() != before.identity()
+	}
+}
+
 func (t *Token) secrets() []string {
 	return []string{t.AccessToken, t.RefreshToken, string(t.ApplicationToken)}
 }

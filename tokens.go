@@ -108,7 +108,8 @@ func (ts *Tokens) Get(ctx context.Context, key string) (*Token, error) {
 
 // Put stores a token under a key, in place of an older one, for the sources of the key to
 // use. Only a token that is to be trusted belongs there: what Exchange or Refresh
-// returned is, what came with a callback is not. The end of ctx ends the waiting for the
+// returned is, what came with a callback is not. If it is another token with the same
+// ApplicationToken, Handle does not take that for the portal's present one. The end of ctx ends the waiting for the
 // key's lock, but does not break off what comes after. An error of the store is a
 // *StoreError.
 func (ts *Tokens) Put(ctx context.Context, key string, t *Token) error {
@@ -120,12 +121,15 @@ func (ts *Tokens) Put(ctx context.Context, key string, t *Token) error {
 		if err != nil {
 			before = nil // whatever it is, it is replaced
 		}
-		return e.save(ctx, &pending{token: t.clone(), before: before.identity()})
+		next := t.clone()
+		next.keep(before)
+		return e.save(ctx, &pending{token: next, before: before.identity()})
 	})
 }
 
 // Update changes the token of a key, as with a new Portal after a move. No refresh comes
-// in between, and a refreshed token that could not be stored is changed and stored. The end
+// in between, and a refreshed token that could not be stored is changed and stored. Another
+// token in place of this one is as with Put. The end
 // of ctx ends the waiting for the key's lock, but does not break off what comes after. An
 // error is ErrNoToken, or change's own, or a *StoreError if the changed token could not be
 // stored.
@@ -135,14 +139,16 @@ func (ts *Tokens) Update(ctx context.Context, key string, change func(*Token) er
 		if err != nil {
 			return err
 		}
-		before := t.identity()
+		old, before := t.clone(), t.identity()
 		if p != nil {
 			before = p.before
 		}
 		if err := change(t); err != nil {
 			return err
 		}
-		return e.save(ctx, &pending{token: t.clone(), before: before})
+		next := t.clone()
+		next.keep(old)
+		return e.save(ctx, &pending{token: next, before: before})
 	})
 }
 

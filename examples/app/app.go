@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"slices"
 	"sync"
 
@@ -81,9 +82,17 @@ func (a *app) uninstalled(ctx context.Context, member string) error {
 	return err
 }
 
-// keep stores the token that a code was exchanged for, in place of the one before.
+// errOtherUser refuses the token of a user while another's is good: any user of the portal can authorize.
+var errOtherUser = refusal{errors.New("there is a good token of another user"), http.StatusForbidden,
+	"The application listens to this portal with the access of another user already. Only that user can renew it here; " +
+		"if it does not work any more, open the application in the portal."}
+
+// keep stores the token that a code was exchanged for, in place of one that is refused or the same user's.
 func (a *app) keep(ctx context.Context, token *b24pull.Token) error {
 	err := a.tokens.Update(ctx, token.MemberID, func(t *b24pull.Token) error {
+		if !t.Revoked && (t.UserID == 0 || t.UserID != token.UserID) {
+			return errOtherUser
+		}
 		token.ApplicationToken = t.ApplicationToken // a code brings none
 		*t = *token
 		return nil

@@ -310,36 +310,17 @@ func TestAuthorize(t *testing.T) {
 	r.says("the subscription has ended: ", "invalid_grant", "at /authorize?portal=127.0.0.1")
 	portal.Behave(pulltest.OAuth)
 
-	get := func(address string, cookies []*http.Cookie) *http.Response {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, c := range cookies {
-			req.AddCookie(c)
-		}
-		resp, err := w.client.Transport.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		return resp
-	}
-	sent := get(app+"/authorize?portal="+strings.TrimPrefix(portal.URL(), "https://"), nil)
-	back := get(sent.Header.Get("Location"), nil).Header.Get("Location")
-	back = strings.Replace(back, "https://app.example", app, 1) // as the proxy before the program does
-	cookies := sent.Cookies()
+	back, cookies := w.authorized(portal, app)
 	if len(cookies) != 1 || !cookies[0].Secure || !cookies[0].HttpOnly {
 		t.Errorf("cookies %v", cookies)
 	}
-	if resp := get(back, nil); resp.StatusCode != http.StatusBadRequest {
+	if resp, _ := w.get(back, nil); resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("another browser is answered %s", resp.Status)
 	}
-	if resp := get(app+"/authorize?portal=http://portal.example", nil); resp.StatusCode != http.StatusBadRequest {
+	if resp, _ := w.get(app+"/authorize?portal=http://portal.example", nil); resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("a portal over http is answered %s", resp.Status)
 	}
-	if resp := get(back, cookies); resp.StatusCode != http.StatusOK {
+	if resp, _ := w.get(back, cookies); resp.StatusCode != http.StatusOK {
 		t.Errorf("the user is answered %s", resp.Status)
 	}
 	r.says("the code is exchanged", "event app.hello")

@@ -38,7 +38,9 @@
 // server is asked again a minute later.
 //
 // A token that is not known to the portal (ErrNoAuth) is looked up in the store once, where
-// another process may have put another one, or deleted it: that is ErrUninstalled.
+// another process may have put another one, or deleted it: that is ErrUninstalled. If it is
+// still the same one, the application may have been uninstalled unseen: the next form that
+// Tokens.Handle gets in this process has it ask, and replaces the token if it is dead.
 //
 // Any other oauth2.TokenSource works too, but it cannot be told that a token was
 // refused: it refreshes by the clock, a token that the portal has withdrawn before its

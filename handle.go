@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// ErrUndecided is the error of a callback of which cannot be told yet whether it is to be
-// believed: whether the stored token is alive was asked less than a minute ago, and it was.
-// It is neither refused nor done. Handle decides it a minute later, if it comes again.
-var ErrUndecided = errors.New("b24pull: it was asked less than a minute ago whether the installation has ended; handle the callback again in a minute")
+// ErrUndecided is the error of a callback that is neither refused nor done: it asks whether
+// the stored token is dead, and less than a minute ago it was alive. Handle it again a minute
+// later.
+var ErrUndecided = errors.New("b24pull: less than a minute ago the installation had not ended; handle the callback again in a minute")
 
 // Handle does what a callback asks of the tokens, under the portal's MemberID as the key:
 //
@@ -23,12 +23,13 @@ var ErrUndecided = errors.New("b24pull: it was asked less than a minute ago whet
 //     (a process that only handles callbacks does not learn that), and of a portal's first
 //     token that could not be stored at once.
 //   - ONAPPINSTALL stores its token, in place of another one only if it brings the
-//     application_token that came with that, or if that one is dead; where no
-//     application_token has come yet, as a form brings none, also if it is for the same
-//     user. An application that knows its application_token from elsewhere stores it with
-//     Update. For a portal that has no token yet the first callback is believed.
+//     application_token that came with that, or if that one is dead; where none has
+//     come with that, as a form and a code bring none, also if it is for the same user. An
+//     application that knows its application_token from elsewhere stores it with Update. For
+//     a portal that has no token yet the first callback is believed.
 //   - ONAPPUNINSTALL deletes the token, if it brings the application_token, or if the token
-//     is dead. That is asked where no application_token has come yet, and after ErrNoAuth.
+//     is dead. That is asked where no application_token has come with it, and where a form
+//     would ask.
 //   - Any other event only has its application_token verified: nil says that it comes from
 //     the portal.
 //
@@ -41,12 +42,12 @@ var ErrUndecided = errors.New("b24pull: it was asked less than a minute ago whet
 // What Handle has begun it ends, within its own bounds of some minutes, also when ctx ends:
 // a portal that hangs up would cost a token. Wait waits for it.
 //
-// Errors: ErrApplicationToken; ErrUndecided; ErrNoToken for an event of a portal that is not known; those of
-// Application.Refresh; a *StoreError if the token could not be stored, which Handle does first
-// when it gets the same or another callback; and those of the store. A token
-// that was confirmed when Handle could not learn whether the stored one is dead is kept in
-// memory, and the next form or installation decides. After any other error the token of the
-// callback may be spent: a user has to open the application once more.
+// Errors: ErrApplicationToken; ErrUndecided; ErrNoToken for an event of a portal that is not
+// known; those of Application.Refresh; a *StoreError if the token could not be stored, which
+// Handle does first when it gets the same or another callback; and those of the store. If
+// Handle could not learn whether the stored token is dead, it keeps the other one in memory
+// for the same callback to come again, and a form asks too. After any other error the token of
+// the callback may be spent: a user has to open the application once more.
 func (ts *Tokens) Handle(ctx context.Context, c *Callback) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -95,8 +95,8 @@ func TestGapOutlastsRenewal(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		third.emit("three")
 		time.Sleep(time.Minute)
-		if third.messages[0].Gap == nil {
-			t.Errorf("handled %q, gaps %+v", third.commands(), lifeEvents[Gap](third))
+		if got := third.commands(); third.messages[0].Gap == nil {
+			t.Errorf("handled %q, gaps %+v", got, lifeEvents[Gap](third))
 		}
 	})
 }

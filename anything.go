@@ -60,20 +60,27 @@ func (c *Client) Call(ctx context.Context, method string, params, result any, op
 	return answered, err
 }
 
-func callParams(params any) (map[string]any, error) {
-	if params == nil {
-		return nil, nil
-	}
+// paramsObject is the JSON object that a user's params marshal to; nil for nil, and for a map or
+// pointer that is nil.
+func paramsObject(params any) (json.RawMessage, error) {
 	data, err := json.Marshal(params)
 	if err != nil {
 		return nil, err
 	}
 	switch kind := kindOf(data); kind {
-	case kindNull: // a nil map
+	case kindNull:
 		return nil, nil
 	case kindObject:
+		return data, nil
 	default:
 		return nil, fmt.Errorf("want what marshals to an object, got %s", kind)
+	}
+}
+
+func callParams(params any) (map[string]any, error) {
+	data, err := paramsObject(params)
+	if err != nil || data == nil {
+		return nil, err
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(data, &fields); err != nil {

@@ -103,18 +103,12 @@ func (e ApplicationEvent) parameters() (map[string]any, error) {
 		return nil, fmt.Errorf("command %q: want letters, digits and _ : | . - (%w)", e.Command, ErrCommand)
 	}
 	params := map[string]any{"COMMAND": e.Command, "PARAMS": json.RawMessage("{}")}
-	if e.Params != nil {
-		data, err := json.Marshal(e.Params)
-		if err != nil {
-			return nil, fmt.Errorf("params: %w (%w)", err, ErrParams)
-		}
-		switch kind := kindOf(data); kind {
-		case kindNull: // a nil map
-		case kindObject:
-			params["PARAMS"] = json.RawMessage(data)
-		default:
-			return nil, fmt.Errorf("params: want what marshals to an object, got %s (%w)", kind, ErrParams)
-		}
+	data, err := paramsObject(e.Params)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("params: %w (%w)", err, ErrParams)
+	case data != nil:
+		params["PARAMS"] = data
 	}
 	if e.Module != "" {
 		if !moduleForm.MatchString(e.Module) {

@@ -16,8 +16,11 @@ import (
 )
 
 // seedsFor is how many seeds a random test runs: the usual number, or what B24PULL_SEEDS says.
-func seedsFor(t *testing.T, usual int) int {
-	text := os.Getenv("B24PULL_SEEDS")
+func seedsFor(t *testing.T, usual int) int { return numberFrom(t, "B24PULL_SEEDS", usual) }
+
+// numberFrom is what an environment variable says, or the usual number.
+func numberFrom(t *testing.T, variable string, usual int) int {
+	text := os.Getenv(variable)
 	if text == "" {
 		return usual
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -142,17 +140,7 @@ func surviveCuts(t *testing.T, load load, change func(*Subscription), opts ...pu
 }
 
 // cutsFor is how many cuts a test makes: the usual number, or what B24PULL_CUTS says.
-func cutsFor(t *testing.T, usual int) int {
-	text := os.Getenv("B24PULL_CUTS")
-	if text == "" {
-		return usual
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
+func cutsFor(t *testing.T, usual int) int { return numberFrom(t, "B24PULL_CUTS", usual) }
 
 // TestSurvivesCuts: 100 cuts while 300 messages a second are published, on every version and transport in virtual
 // time, and over real sockets; every message arrives, once and in order.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -50,7 +49,7 @@ func (n *Network) Listen(addr string) (net.Listener, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if _, taken := n.listeners[addr]; taken {
-		return nil, &net.OpError{Op: "listen", Net: networkName, Addr: memAddr(addr), Err: syscall.EADDRINUSE}
+		return nil, &net.OpError{Op: "listen", Net: networkName, Addr: memAddr(addr), Err: errAddressTaken}
 	}
 	l := &memListener{network: n, addr: memAddr(addr)}
 	l.arrived.L = &l.mu
@@ -74,11 +73,11 @@ func (n *Network) DialContext(ctx context.Context, _, addr string) (net.Conn, er
 	local := memAddr(fmt.Sprintf("client:%d", n.dialed))
 	n.mu.Unlock()
 	if l == nil {
-		return fail(syscall.ECONNREFUSED)
+		return fail(errRefused)
 	}
 	there, back := newPipe(), newPipe()
 	if !l.enqueue(&memConn{network: n, in: there, out: back, local: l.addr, remote: local}) {
-		return fail(syscall.ECONNREFUSED)
+		return fail(errRefused)
 	}
 	return &memConn{network: n, in: back, out: there, local: local, remote: l.addr}, nil
 }

@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -135,7 +134,7 @@ func (p *pipe) read(b []byte) (int, error) {
 		case p.readClosed:
 			return 0, net.ErrClosed
 		case p.broken:
-			return 0, syscall.ECONNRESET
+			return 0, errReset
 		case p.readBy.passed():
 			return 0, os.ErrDeadlineExceeded
 		case len(b) == 0:
@@ -182,9 +181,9 @@ func (p *pipe) write(b []byte, latency time.Duration) (int, error) {
 		case p.writeClosed:
 			return n, net.ErrClosed
 		case p.broken:
-			return n, syscall.ECONNRESET
+			return n, errReset
 		case p.readClosed && p.refused:
-			return n, syscall.EPIPE
+			return n, errBrokenPipe
 		case p.readClosed:
 			p.refused = true
 			return len(b), nil

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,14 +39,14 @@ func connect(t *testing.T, n *pulltest.Network) (client, server net.Conn) {
 func TestNetworkAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := pulltest.NewNetwork()
-		if _, err := n.DialContext(t.Context(), "tcp", "host:1"); !errors.Is(err, syscall.ECONNREFUSED) {
+		if _, err := n.DialContext(t.Context(), "tcp", "host:1"); !errors.Is(err, pulltest.ErrRefused) {
 			t.Errorf("dialing nobody: %v", err)
 		}
 		l, err := n.Listen("host:1")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := n.Listen("host:1"); !errors.Is(err, syscall.EADDRINUSE) {
+		if _, err := n.Listen("host:1"); !errors.Is(err, pulltest.ErrAddressTaken) {
 			t.Errorf("listening twice: %v", err)
 		}
 		waiting, err := n.DialContext(t.Context(), "tcp", "host:1")
@@ -58,7 +57,7 @@ func TestNetworkAddresses(t *testing.T) {
 		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("accepting from a closed listener: %v", err)
 		}
-		if _, err := waiting.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		if _, err := waiting.Read(make([]byte, 1)); !errors.Is(err, pulltest.ErrReset) {
 			t.Errorf("a connection nobody accepted reads %v", err)
 		}
 		cancelled, cancel := context.WithCancel(t.Context())
@@ -87,7 +86,7 @@ func TestNetworkClose(t *testing.T) {
 			t.Errorf("closing twice: %v", err)
 		}
 		client.Write([]byte("x"))
-		if _, err := client.Write([]byte("x")); !errors.Is(err, syscall.EPIPE) {
+		if _, err := client.Write([]byte("x")); !errors.Is(err, pulltest.ErrBrokenPipe) {
 			t.Errorf("writing to a closed peer: %v", err)
 		}
 	})

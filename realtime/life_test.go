@@ -3,6 +3,7 @@ package realtime
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -123,7 +124,7 @@ func TestDelays(t *testing.T) {
 }
 
 func TestBackoffBounds(t *testing.T) {
-	for _, attempt := range []int{-1, 0, 1, 2, 5, 63, 64, 65, 1 << 40} {
+	for _, attempt := range []int{-1, 0, 1, 2, 5, 63, 64, 65, math.MaxInt} {
 		if d := defaultBackoff(attempt); d < 500*time.Millisecond || d > 72*time.Second {
 			t.Errorf("attempt %d: %v", attempt, d)
 		}

@@ -15,7 +15,8 @@
 //
 //   - [Portal.Cut], [Portal.CloseWebSockets] and [Portal.RestartServer] end connections.
 //   - [Portal.Misbehave] makes REST, websockets, polls or the authorization server
-//     fail, hang, talk nonsense or lose their answers, until [Portal.Behave].
+//     fail, hang, talk nonsense, lose their answers or send clients to a login page,
+//     until [Portal.Behave]; [Fault.WithRetryAfter] has them say for how long.
 //   - [Portal.ReplaceChannel], [Portal.ExpireChannel] and [Portal.ExpireConfig] do what
 //     a portal does with channels that grow old, [WithChannelLife] lets them age sooner,
 //     [Portal.EmitOld] publishes to the one before, [Portal.Control] sends other commands,

@@ -30,6 +30,10 @@ type Fault struct {
 	status int
 	code   string
 	delay  time.Duration
+
+	text       string // of a redirect its location, of an error object the object
+	retryAfter string
+	timeless   bool
 }
 
 type faultKind int
@@ -175,7 +179,14 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
+		f.announce(w.Header())
 		switch f.kind {
+		case redirected:
+			f.answerRedirect(w, r)
+			return
+		case objectFailure:
+			f.answerObject(w)
+			return
 		case badGateway:
 			w.Header().Set("Content-Type", "text/html")
 			w.WriteHeader(http.StatusBadGateway)
@@ -185,7 +196,7 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 			writeText(w, f.status, http.StatusText(f.status))
 			return
 		case restFailure:
-			p.fail(w, service, &restError{f.status, f.code, describeError(f.code)})
+			p.fail(w, service, &restError{f.status, f.code, describeError(f.code)}, f.timeless)
 			return
 		case stalled:
 			// net/http sees a client leave only after its body
@@ -213,12 +224,17 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 	})
 }
 
-func (p *Portal) fail(w http.ResponseWriter, service Service, err *restError) {
+func (p *Portal) fail(w http.ResponseWriter, service Service, err *restError, timeless bool) {
 	if service == OAuth {
 		answerOAuth(w, nil, err)
 		return
 	}
-	p.answer(w, p.opts.clock.now(), operating{}, nil, err)
+	now := p.opts.clock.now()
+	answer := answerOf(nil, err, false)
+	if !timeless {
+		answer["time"] = timeOf(now, now, operating{})
+	}
+	writeAnswer(w, err, answer)
 }
 
 // pause waits for the end of the fault, the client or the portal, or for the timer.

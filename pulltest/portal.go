@@ -207,6 +207,12 @@ func (p *Portal) Webhook() string {
 	return fmt.Sprintf("%s/rest/%d/%s/", p.URL(), webhookUser, p.auth.webhook)
 }
 
+// APIWebhook is the same webhook by the address of the newer REST,
+// /rest/api/USER/CODE/, which tells errors as objects {code, message}.
+func (p *Portal) APIWebhook() string {
+	return fmt.Sprintf("%s/rest/api/%d/%s/", p.URL(), webhookUser, p.auth.webhook)
+}
+
 // Certificate returns the certificate the portal shows, signed by itself, for
 // clients that cannot use HTTPClient: another process, say, that is given it as
 // a PEM file in SSL_CERT_FILE.

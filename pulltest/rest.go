@@ -89,17 +89,27 @@ func (p *Portal) serveREST(w http.ResponseWriter, r *http.Request) {
 			s.TimeLimited++
 		}
 	})
-	p.answer(w, start, used, result, err)
+	_, newer := newerAddress(r.URL.Path)
+	answer := answerOf(result, err, newer)
+	answer["time"] = timeOf(start, p.opts.clock.now(), used)
+	writeAnswer(w, err, answer)
 }
 
-func (p *Portal) answer(w http.ResponseWriter, start time.Time, used operating, result any, err *restError) {
-	answer := map[string]any{"time": timeOf(start, p.opts.clock.now(), used)}
+// answerOf is an answer of REST without its time; the newer REST tells an error as an object.
+func answerOf(result any, err *restError, newer bool) map[string]any {
+	switch {
+	case err == nil:
+		return map[string]any{"result": result}
+	case newer:
+		return map[string]any{"error": errorObject{Code: err.code, Message: err.description}}
+	}
+	return map[string]any{"error": err.code, "error_description": err.description}
+}
+
+func writeAnswer(w http.ResponseWriter, err *restError, answer map[string]any) {
 	status := http.StatusOK
 	if err != nil {
 		status = err.status
-		answer["error"], answer["error_description"] = err.code, err.description
-	} else {
-		answer["result"] = result
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
@@ -131,8 +141,9 @@ func (p *Portal) route(r *http.Request) (result any, used operating, err *restEr
 }
 
 // identify finds who calls, and the method of /rest/method or
-// /rest/USER/CODE/method.
+// /rest/USER/CODE/method, or of the newer addresses that begin with /rest/api/.
 func (p *Portal) identify(call *restCall, path string) (method string, err *restError) {
+	path, _ = newerAddress(path)
 	parts := strings.Split(strings.Trim(strings.TrimPrefix(path, "/rest/"), "/"), "/")
 	switch len(parts) {
 	case 1:

@@ -158,6 +158,9 @@ func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known
 			}
 			return a, err
 		}
+		if err := c.follow(ctx, at, next, a); err != nil {
+			return answer{}, err
+		}
 		at = next
 	}
 	return answer{}, a.fail("the portal answers with one redirect after another")

@@ -1,6 +1,7 @@
 package b24pull
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,7 +45,7 @@ type options struct {
 	userAgent string
 	limiter   *Limiter
 	retry     Retry
-	moved     func(from, to string)
+	moved     func(ctx context.Context, from, to string) error
 }
 
 // WithHTTPClient sets the HTTP client for all calls: its transport has the proxy,
@@ -104,12 +105,26 @@ func WithLimiter(l *Limiter) Option {
 	}
 }
 
-// WithMoved has moved called once when the portal has answered from a new address,
-// with the old and the new one, like https://portal.bitrix24.com. The Client calls
-// there from then on; what is stored, like Token.Portal, is the caller's to change.
-// moved is called before the call that found out returns.
-func WithMoved(moved func(from, to string)) Option {
+// WithMoved has moved called when the portal answers that it has another address,
+// before that address is sent anything: a request there has the token or the code of
+// the webhook in it. from and to are scheme and host, https://portal.bitrix24.com. nil
+// lets the call go on at the new address; once that has answered as a portal the Client
+// stays there, see Client.Portal. What is stored, like Token.Portal, is the caller's to
+// change.
+//
+// An error is a veto: the call fails with a *MoveError, and so does every other one
+// that meets the same move within a minute, without asking. Then moved is called again.
+// A move that was allowed is asked for once. Of concurrent calls one asks, and the
+// others wait for what it is told. ctx is the call's, and nothing else bounds moved,
+// which must not call the Client. A subscription takes a veto as it takes a portal that
+// fails: it goes on as long as its channels live, and tries again.
+//
+// Without WithMoved every move to https is followed.
+func WithMoved(moved func(ctx context.Context, from, to string) error) Option {
 	return func(o *options) error {
+		if moved == nil {
+			return errors.New("b24pull: WithMoved: the function is nil")
+		}
 		o.moved = moved
 		return nil
 	}
@@ -139,7 +154,7 @@ func New(auth Auth, opts ...Option) (*Client, error) {
 		o.http = &http.Client{Transport: defaultTransport()}
 	}
 	return &Client{
-		auth: auth, place: &place{base: at.base, moved: o.moved}, secrets: func() redact.Redactor { return at.secrets },
+		auth: auth, place: &place{base: at.base, moves: approvals{asked: o.moved}}, secrets: func() redact.Redactor { return at.secrets },
 		http: o.http, rest: newREST(o), timeout: o.timeout, limiter: o.limiter, retry: o.retry,
 		paused: new(pauses),
 	}, nil

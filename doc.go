@@ -104,10 +104,10 @@
 //
 // # Portals that move
 //
-// A portal with a new address answers 302. The call is repeated there, the client stays
-// there, and WithMoved tells. Only a move to https is followed, and a token goes nowhere
-// but to the portal's address and to where the portal itself says it has moved. All other
-// redirects are errors.
+// A portal with a new address answers 302. The call is repeated there, and the client
+// stays there. WithMoved is asked first, and may say no. Only a move to https is
+// followed, and a token goes nowhere but to the portal's address and to where the portal
+// itself says it has moved. All other redirects are errors.
 //
 // # Values from PHP
 //

@@ -1,7 +1,9 @@
 package b24pull
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"path"
@@ -14,10 +16,43 @@ const maxMoves = 3
 
 // A place is where a portal is. It changes when the portal has moved.
 type place struct {
-	moved func(from, to string)
+	moves approvals
 
 	mu   sync.Mutex
 	base *url.URL // ends with a slash, never modified; the method's name follows
+}
+
+// MoveError says that a portal has moved and that the function given to WithMoved did
+// not let the Client follow: the other host was sent nothing. It is Final; a call made a
+// minute later asks again.
+type MoveError struct {
+	// Method is the REST method called, like pull.config.get.
+	Method string
+	// From and To are the two addresses, scheme and host.
+	From, To string
+	// Err is what the function returned, without secrets.
+	Err error
+}
+
+// Error names the two addresses and why the move was not followed.
+func (e *MoveError) Error() string {
+	return fmt.Sprintf("b24pull: %s: the portal has moved from %s to %s, and WithMoved did not let the call follow: %v", e.Method, e.From, e.To, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *MoveError) Unwrap() error { return e.Err }
+
+// follow asks whether a call may go on at another address.
+func (c *Client) follow(ctx context.Context, from, to *url.URL, a answer) error {
+	m := move{portalOf(from), portalOf(to)}
+	err := c.place.moves.ask(ctx, m)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("b24pull: %s: asking whether to follow the portal to %s: %w", a.method, m.to, ctx.Err())
+	}
+	return &MoveError{Method: a.method, From: m.from, To: m.to, Err: a.known.Error(err)}
 }
 
 func (p *place) now() *url.URL {
@@ -30,13 +65,10 @@ func (p *place) now() *url.URL {
 // find it gone.
 func (p *place) move(from, to *url.URL) {
 	p.mu.Lock()
-	first := p.base == from
-	if first {
+	defer p.mu.Unlock()
+	if p.base == from {
 		p.base = to
-	}
-	p.mu.Unlock()
-	if first && p.moved != nil {
-		p.moved(portalOf(from), portalOf(to))
+		p.moves.arrived(portalOf(to))
 	}
 }
 

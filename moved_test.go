@@ -54,7 +54,7 @@ func TestMoved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := &movable{to: map[string]string{"portal.example": location}}
 			var told []string
-			c := mustNew(t, OAuth("portal.example", static(secret)), WithHTTPClient(m.client()), WithMoved(func(from, to string) { told = append(told, from+" "+to) }))
+			c := mustNew(t, OAuth("portal.example", static(secret)), WithHTTPClient(m.client()), WithMoved(func(_ context.Context, from, to string) error { told = append(told, from+" "+to); return nil }))
 			for range 2 {
 				if err := event(context.Background(), c); err != nil {
 					t.Fatal(err)
@@ -109,7 +109,7 @@ func TestMovedNowhere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := &movable{to: map[string]string{"portal.example": location}}
-			c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(from, to string) { t.Errorf("moved to %s", to) }))
+			c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(_ context.Context, _, to string) error { t.Errorf("asked about %s", to); return nil }))
 			err := event(context.Background(), c)
 			t.Log(err)
 			checkError(t, err)
@@ -159,7 +159,7 @@ func TestMovedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &movable{to: map[string]string{"portal.example": "https://new.example/"}, took: time.Second}
 		told := make(chan string, 20)
-		c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(_, to string) { told <- to }))
+		c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(_ context.Context, _, to string) error { told <- to; return nil }))
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {

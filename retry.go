@@ -53,7 +53,10 @@ func ClassOf(err error) Class {
 	var token *TokenError
 	var refused *APIError
 	var broken *networkError
+	var vetoed *MoveError
 	switch {
+	case errors.As(err, &vetoed):
+		return Final // whatever the veto's own error is
 	case errors.As(err, &token):
 		return token.class()
 	case errors.As(err, &refused):

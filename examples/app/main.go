@@ -19,7 +19,8 @@
 //
 // Events like ONAPPUNINSTALL come to https://HOST/event, which portals are told with event.bind. The address
 // https://HOST/authorize?portal=portal.bitrix24.com lets a user authorize the application by the way of a code: on a
-// portal that has installed it, on one of the cloud, and on those of B24PULL_PORTALS, but nowhere else.
+// portal that has installed it, on one of the cloud, and on those of B24PULL_PORTALS, but nowhere else. A portal that
+// moves is followed into the cloud and to those of B24PULL_PORTALS.
 //
 // Each portal is listened to until it uninstalls the application, or until Ctrl-C. When the program starts again it
 // goes on with all portals where it stopped.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -67,16 +68,23 @@ func (p *portal) running() bool {
 	}
 }
 
-// moved is called when the portal has another address, which is stored for the next start.
-func (p *portal) moved(_, to string) {
+// moved is asked when the portal says that it has another address, before that gets a token. It is stored for the next
+// start. What is neither in the cloud nor named by the environment may be anybody's.
+func (p *portal) moved(_ context.Context, _, to string) error {
+	_, host, _ := strings.Cut(to, "://")
+	if !cloudPortal.MatchString(host) && !p.app.names(host) {
+		p.say("it has moved to %s, which is not followed: name the host in B24PULL_PORTALS if it is the portal's", to)
+		return fmt.Errorf("%s is no host of the cloud and is not in B24PULL_PORTALS", host)
+	}
 	err := p.app.tokens.Update(p.life, p.member, func(t *b24pull.Token) error {
-		t.Portal, t.ClientEndpoint = to, to+"/rest/"
+		t.Portal = to
 		return nil
 	})
 	p.app.say("%s: the portal has moved there", to)
 	if err != nil {
 		p.app.say("%s: the new address is not stored: %v", to, err)
 	}
+	return nil
 }
 
 // run listens until the portal uninstalls the application, the program ends, or trying again cannot help.

@@ -234,11 +234,16 @@ func TestPortals(t *testing.T) {
 	r.stop()
 	w.checkSecrets(r)
 
+	from := one.URL()
 	to := one.Move("https://new.example")
+	r, _ = w.run()
+	r.says(from + ": it has moved to " + to + ", which is not followed")
+	r.stop()
+	w.env["B24PULL_PORTALS"] = strings.TrimPrefix(to, "https://")
 	r, _ = w.run()
 	r.says(to+": the portal has moved there", to+": the subscription begins anew", to+`: event app.hello: "hello from`)
 	r.stop()
-	if data, err := os.ReadFile(filepath.Join(w.folder, one.MemberID()+".json")); err != nil || !strings.Contains(string(data), to+"/rest/") {
+	if data, err := os.ReadFile(filepath.Join(w.folder, one.MemberID()+".json")); err != nil || !strings.Contains(string(data), `"portal":"`+to+`"`) {
 		t.Errorf("the new address is not stored: %v", err)
 	}
 }

@@ -1,0 +1,232 @@
+package b24pull
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// sentTo counts the requests that a host got.
+func (m *movable) sentTo(host string) (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, request := range m.seen {
+		if strings.Contains(request, " https://"+host+"/") {
+			n++
+		}
+	}
+	return n
+}
+
+func bothAuths() map[string]Auth {
+	return map[string]Auth{"OAuth": OAuth("portal.example", static(accessToken)), "webhook": Webhook("https://portal.example/rest/1/" + hookCode + "/")}
+}
+
+// TestVeto: the other host gets nothing, the application is asked once a minute, and what it allows is followed.
+func TestVeto(t *testing.T) {
+	for name, auth := range bothAuths() {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &movable{to: map[string]string{"portal.example": "https://new.example/rest/"}}
+				no := errors.New("the administrator has to confirm it first")
+				asked, allowed := 0, false
+				c := mustNew(t, auth, WithHTTPClient(m.client()), WithLimiter(nil), WithRetry(Retry{}), WithMoved(func(_ context.Context, from, to string) error {
+					if asked++; from != "https://portal.example" || to != "https://new.example" || m.sentTo("new.example") > 0 {
+						t.Errorf("asked about %s and %s after %d requests there", from, to, m.sentTo("new.example"))
+					}
+					if allowed {
+						return nil
+					}
+					return no
+				}))
+				for minute := range 3 {
+					for range 10 {
+						err := event(t.Context(), c)
+						var vetoed *MoveError
+						if !errors.Is(err, no) || !errors.As(err, &vetoed) || ClassOf(err) != Final || vetoed.From != "https://portal.example" ||
+							vetoed.To != "https://new.example" || vetoed.Method != "pull.application.event.add" {
+							t.Fatalf("got %v of class %v", err, ClassOf(err))
+						}
+						checkError(t, err)
+						time.Sleep(vetoPause / 10)
+					}
+					if asked != minute+1 || m.sentTo("new.example") != 0 || m.sentTo("portal.example") != 10*asked || c.Portal() != "https://portal.example" {
+						t.Errorf("asked %d times, %d and %d requests, the portal is %s", asked, m.sentTo("portal.example"), m.sentTo("new.example"), c.Portal())
+					}
+				}
+				allowed = true
+				for range 3 {
+					if err := event(t.Context(), c); err != nil {
+						t.Error(err)
+					}
+				}
+				if asked != 4 || m.sentTo("new.example") != 3 || c.Portal() != "https://new.example" {
+					t.Errorf("asked %d times, %d requests, the portal is %s", asked, m.sentTo("new.example"), c.Portal())
+				}
+			})
+		})
+	}
+}
+
+// TestVetoKeepsSecrets: the function's error may hold anything, and its class does not count.
+func TestVetoKeepsSecrets(t *testing.T) {
+	secrets := map[string]string{"OAuth": accessToken, "webhook": hookCode}
+	for name, auth := range bothAuths() {
+		for _, refusal := range []error{errors.New("no: " + secrets[name]), &net.OpError{Op: "dial", Err: errors.New("refused")}, ErrQueryLimit, context.Canceled} {
+			m := &movable{to: map[string]string{"portal.example": "https://new.example/?" + mark}}
+			c := mustNew(t, auth, WithHTTPClient(m.client()), WithRetry(Retry{}), WithMoved(func(context.Context, string, string) error { return refusal }))
+			err := event(t.Context(), c)
+			checkError(t, err)
+			if ClassOf(err) != Final || !errors.Is(err, refusal) || len(m.seen) != 1 {
+				t.Errorf("%s: %v of class %v after %d requests", name, err, ClassOf(err), len(m.seen))
+			}
+		}
+	}
+}
+
+// TestVetoOnTheWay: each step of a way is asked for, before it is gone.
+func TestVetoOnTheWay(t *testing.T) {
+	m := &movable{to: map[string]string{"portal.example": "https://new.example/", "new.example": "https://evil.example/"}}
+	var asked []string
+	c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(_ context.Context, from, to string) error {
+		if asked = append(asked, from+" "+to); to == "https://evil.example" {
+			return errors.New("no")
+		}
+		return nil
+	}))
+	var vetoed *MoveError
+	for range 2 {
+		if err := event(t.Context(), c); !errors.As(err, &vetoed) || vetoed.From != "https://new.example" {
+			t.Errorf("got %v", err)
+		}
+	}
+	if len(asked) != 2 || m.sentTo("evil.example") != 0 || c.Portal() != "https://portal.example" {
+		t.Errorf("asked %q, %d requests, the portal is %s", asked, m.sentTo("evil.example"), c.Portal())
+	}
+}
+
+// TestAllowedOnce: a move that was allowed is not asked for again while the new address does not answer, but one
+// away from an address that the portal has come back to is.
+func TestAllowedOnce(t *testing.T) {
+	m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
+	asked := 0
+	c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(context.Context, string, string) error { asked++; return nil }))
+	move := func(from, to string) {
+		m.to = map[string]string{from: "https://" + to + "/"}
+	}
+	m.to["new.example"] = "https://new.example/login" // no portal
+	for range 3 {
+		if err := event(t.Context(), c); err == nil || asked != 1 {
+			t.Errorf("%v, asked %d times", err, asked)
+		}
+	}
+	for i, way := range [][2]string{{"portal.example", "new.example"}, {"new.example", "portal.example"}, {"portal.example", "new.example"}} {
+		move(way[0], way[1])
+		if err := event(t.Context(), c); err != nil || asked != i+1 || c.Portal() != "https://"+way[1] {
+			t.Errorf("%v, asked %d times, the portal is %s", err, asked, c.Portal())
+		}
+	}
+	for i := range 3 * maxVerdicts {
+		move("new.example", "portal.example")
+		m.to["portal.example"] = "https://host" + strconv.Itoa(i) + ".example/"
+		m.to["host"+strconv.Itoa(i)+".example"] = "/login"
+		if err := event(t.Context(), c); err == nil {
+			t.Error("a login page was taken for a portal")
+		}
+	}
+	if n := len(c.place.moves.verdicts); n > maxVerdicts {
+		t.Errorf("%d moves are remembered", n)
+	}
+}
+
+// TestVetoAskedOnce: of many calls at once one asks. If its context ends while it does, another asks, and each caller
+// waits for no longer than its own context lasts.
+func TestVetoAskedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
+		var asked atomic.Int32
+		answer := make(chan error)
+		c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithLimiter(nil), WithMoved(func(ctx context.Context, _, _ string) error {
+			asked.Add(1)
+			select {
+			case err := <-answer:
+				return err
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}))
+		start := time.Now()
+		var wg sync.WaitGroup
+		short := func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			if err := event(ctx, c); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 5*time.Second {
+				t.Errorf("%v after %v", err, time.Since(start))
+			}
+		}
+		wg.Go(short)
+		synctest.Wait()
+		no := errors.New("no")
+		for range 20 {
+			wg.Go(func() {
+				if err := event(t.Context(), c); !errors.Is(err, no) {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Go(short)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if n := asked.Load(); n != 2 {
+			t.Errorf("asked %d times, want 2: the first one left", n)
+		}
+		answer <- no
+		wg.Wait()
+		if n := asked.Load(); n != 2 || m.sentTo("new.example") != 0 {
+			t.Errorf("asked %d times, %d requests", n, m.sentTo("new.example"))
+		}
+	})
+}
+
+// TestVetoAsksThePortal: a function that calls the portal it decides about does not wait for itself, and one that
+// panics leaves nobody waiting.
+func TestVetoAsksThePortal(t *testing.T) {
+	m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
+	var c *Client
+	c = mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(ctx context.Context, _, _ string) error { return event(ctx, c) }))
+	if err := event(t.Context(), c); err == nil || !strings.Contains(err.Error(), "has called the portal itself") || m.sentTo("new.example") != 0 {
+		t.Errorf("got %v", err)
+	}
+	angry := true
+	c = mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(context.Context, string, string) error {
+		if angry {
+			panic("no")
+		}
+		return nil
+	}))
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		event(t.Context(), c)
+	}()
+	angry = false
+	if err := event(t.Context(), c); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWithMovedNil(t *testing.T) {
+	if _, err := New(OAuth("portal.example", static(accessToken)), WithMoved(nil)); err == nil {
+		t.Error("nil was taken")
+	}
+}

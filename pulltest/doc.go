@@ -17,6 +17,7 @@
 //   - [Portal.Misbehave] makes REST, websockets, polls or the authorization server
 //     fail, hang, talk nonsense, lose their answers or send clients to a login page,
 //     until [Portal.Behave]; [Fault.WithRetryAfter] has them say for how long.
+//     [WebPage], [FalseAnswer], [Compressed] and their like answer in their place.
 //   - [Portal.ReplaceChannel], [Portal.ExpireChannel] and [Portal.ExpireConfig] do what
 //     a portal does with channels that grow old, [WithChannelLife] lets them age sooner,
 //     [Portal.EmitOld] publishes to the one before, [Portal.Control] sends other commands,

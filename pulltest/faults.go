@@ -31,7 +31,8 @@ type Fault struct {
 	code   string
 	delay  time.Duration
 
-	text       string // of a redirect its location, of an error object the object
+	text       string // of a redirect its location, of an error object the object, of a false answer its body
+	media      string // of a false answer
 	retryAfter string
 	timeless   bool
 }
@@ -108,7 +109,8 @@ func (p *Portal) Behave(s Service) {
 // failure is a fault at work.
 type failure struct {
 	Fault
-	over chan struct{} // closed at its end
+	over  chan struct{} // closed at its end
+	cache staleAnswer
 }
 
 // faults holds the present failure of each service; nil is none.
@@ -212,6 +214,14 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 		case garbled, garbledFrame:
 			if service == REST || service == OAuth {
 				w = &garbler{w, f.kind}
+			}
+		case falsified:
+			f.falsify(w)
+			return
+		case compressed, stale:
+			if service == Polls {
+				f.alter(w, r, next)
+				return
 			}
 		case unanswered:
 			if service == REST || service == OAuth {

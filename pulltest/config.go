@@ -45,6 +45,7 @@ type configBook struct {
 	channels map[string]*portalChannel
 	replaced map[string]*portalChannel // the one before
 	made     map[string]int
+	omitted  map[string]int // how many configs are still to lack a channel; below 0: all
 }
 
 func newConfigBook(push string, s signer, o *options) *configBook {
@@ -56,6 +57,7 @@ func newConfigBook(push string, s signer, o *options) *configBook {
 		channels: make(map[string]*portalChannel),
 		replaced: make(map[string]*portalChannel),
 		made:     make(map[string]int),
+		omitted:  make(map[string]int),
 	}
 	for _, owner := range []string{ofApplication, ofPortal} {
 		b.shared(owner)
@@ -135,13 +137,13 @@ func md5hex(text string) string {
 }
 
 type configResult struct {
-	Server         configServer             `json:"server"`
-	API            configAPI                `json:"api"`
-	Channels       map[string]configChannel `json:"channels"`
-	ClientID       string                   `json:"clientId,omitempty"`
-	JWT            string                   `json:"jwt,omitempty"`
-	Exp            int64                    `json:"exp"`
-	PublicChannels any                      `json:"publicChannels"` // false before version 4
+	Server         configServer `json:"server"`
+	API            configAPI    `json:"api"`
+	Channels       any          `json:"channels"` // PHP's empty array if there are none
+	ClientID       string       `json:"clientId,omitempty"`
+	JWT            string       `json:"jwt,omitempty"`
+	Exp            int64        `json:"exp"`
+	PublicChannels any          `json:"publicChannels"` // false before version 4
 }
 
 type configServer struct {
@@ -187,15 +189,24 @@ func (b *configBook) config(owner string, user int, hostname string) configResul
 	now := b.opts.clock.now()
 	shared, private := b.shared(owner), b.private(owner, user)
 	c := configResult{
-		Server: b.server(hostname),
-		API:    configAPI{revisionWeb, revisionMobile},
-		Channels: map[string]configChannel{
-			"shared":  b.describe(shared, "shared"),
-			"private": b.describe(private, "private"),
-		},
+		Server:         b.server(hostname),
+		API:            configAPI{revisionWeb, revisionMobile},
 		ClientID:       b.opts.clientID,
 		Exp:            now.Add(b.opts.configLife).Unix(),
 		PublicChannels: false,
+	}
+	channels := make(map[string]configChannel)
+	var ids []channelID
+	if !b.omits(privateName(owner, user)) {
+		channels["private"] = b.describe(private, "private")
+		ids = append(ids, private.channelID)
+	}
+	if !b.omits(sharedName(owner)) {
+		channels["shared"] = b.describe(shared, "shared")
+		ids = append(ids, shared.channelID)
+	}
+	if c.Channels = channels; len(channels) == 0 {
+		c.Channels = []any{}
 	}
 	if b.opts.dialect.publicIDs {
 		c.PublicChannels = map[string]configPublicChannel{
@@ -205,7 +216,7 @@ func (b *configBook) config(owner string, user int, hostname string) configResul
 	}
 	if b.opts.dialect.tokens {
 		end := now.Add(b.opts.tokenLife)
-		c.JWT = b.signer.token([]channelID{private.channelID, shared.channelID}, end)
+		c.JWT = b.signer.token(ids, end)
 		c.Exp = min(c.Exp, end.Unix())
 	}
 	return c

@@ -46,6 +46,29 @@ func (b *configBook) replace(to Target) (old, fresh portalChannel) {
 // from now on goes there. The push server goes on serving the old one.
 func (p *Portal) ReplaceChannel(to Target) { p.config.replace(to) }
 
+// OmitChannel makes the next n configs that would name a target's channel lack
+// it, all of them if n is negative, until OmitChannel is called with 0: as a
+// portal does that has not got its lock in time, which happens when channels are
+// replaced, or one whose user is not active. The channel itself goes on. A config
+// without any channel has PHP's empty array, [], in their place.
+func (p *Portal) OmitChannel(to Target, n int) {
+	name, _ := to.channelName()
+	p.config.mu.Lock()
+	defer p.config.mu.Unlock()
+	p.config.omitted[name] = n
+}
+
+// omits reports whether the config being made is to lack a channel.
+func (b *configBook) omits(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.omitted[name]
+	if n > 0 {
+		b.omitted[name]--
+	}
+	return n != 0
+}
+
 // EmitOld is [Portal.Emit] to the channel that was there before the present
 // one, as by a portal process that has not noticed yet. It panics if the channel
 // of m.To was never replaced.
@@ -58,6 +81,31 @@ func (p *Portal) EmitOld(m Message) (mid string) {
 		panic("pulltest: EmitOld to a channel that was never replaced")
 	}
 	return p.emit(m, m.To.keys(*old))
+}
+
+// RetireChannel is [Portal.ExpireChannel] as the portal's agent has it, which
+// deletes old channels: the new channel that the command names is always the
+// portal's own shared one, the one of UserShared, whatever channel has ended.
+func (p *Portal) RetireChannel(to Target) (mid string) {
+	old, _ := p.config.replace(to)
+	foreign := p.config.shared(ofPortal)
+	return p.command("channel_expire", channelExpire{
+		Action:     "reconnect",
+		Channel:    expiredChannel{old.channelID.private, p.typeOf(to)},
+		NewChannel: &newChannel{p.config.describe(foreign, "shared"), foreign.start.Unix()},
+	}, old.keys()[:1])
+}
+
+// typeOf is the type of a target's channel as commands have it.
+func (p *Portal) typeOf(to Target) string {
+	switch _, private := to.channelName(); {
+	case private:
+		return "private"
+	case to == Shared:
+		return p.opts.application.ClientID
+	default:
+		return "shared"
+	}
 }
 
 // ExpireChannel is [Portal.ReplaceChannel], and tells the old channel by the
@@ -73,10 +121,7 @@ func (p *Portal) ExpireChannel(to Target, action string) (mid string) {
 	if _, private := to.channelName(); private {
 		kind, start = "private", fresh.start.In(portalZone).Format(atomTime)
 	}
-	params := channelExpire{Action: action, Channel: expiredChannel{old.channelID.private, kind}}
-	if to == Shared {
-		params.Channel.Type = p.opts.application.ClientID
-	}
+	params := channelExpire{Action: action, Channel: expiredChannel{old.channelID.private, p.typeOf(to)}}
 	if action == "reconnect" {
 		params.NewChannel = &newChannel{p.config.describe(fresh, kind), start}
 	}

@@ -38,6 +38,7 @@ type framing struct {
 	media    string // Content-Type of a poll's answer
 	single   bool   // a websocket gets each message in a frame of its own
 	textPing bool   // a bare text ping is sent now and then
+	stamps   bool   // messages are stamped when they are sent: the server writes milliseconds into them
 	encode   func(messages []*message, now time.Time) []byte
 	take     func(c *socket, s *pushServer, data []byte) // nil: ignored
 }

@@ -54,8 +54,9 @@ func protoFraming(query url.Values, _ bool) *framing {
 		}
 	}
 	return &framing{
-		kind:  websocket.TextMessage,
-		media: "text/plain",
+		kind:   websocket.TextMessage,
+		media:  "text/plain",
+		stamps: true,
 		encode: func(messages []*message, now time.Time) []byte {
 			return textFrame(messages, func(m *message) string {
 				return fmt.Sprintf(`"id":%d,"mid":"%s","channel":"-","tag":"%d","time":"%s"`,

@@ -23,6 +23,7 @@
 //     [Portal.EmitOld] publishes to the one before, [Portal.Control] sends other commands,
 //     and [Portal.EmitAsClient] forges them.
 //   - [WithProcesses] and [WithDisorder] let message ids overtake each other,
+//     [WithIdleTimeout] puts a middle box before the push server that ends what is idle,
 //     [Portal.Silence] makes a process deaf, [Portal.Forget] loses the history,
 //     and [WithClockShift] sets the clocks wrong.
 //

@@ -52,15 +52,23 @@ func newMessage(epoch int64, seq uint64, body string, expiry time.Duration, now 
 		created: now,
 		from:    from,
 	}
-	m.encoded = m.encode()
+	m.encoded = m.encode(uint32(now.Unix()))
 	return m
+}
+
+// inMilliseconds is the message as a binary frame has it while a text-mode subscriber listens too: that one's stamp
+// makes milliseconds of created, which does not hold them.
+func (m *message) inMilliseconds() *message {
+	c := *m
+	c.encoded = m.encode(uint32(m.created.UnixMilli()))
+	return &c
 }
 
 // broken is the message with a body that is no JSON.
 func (m *message) broken() *message {
 	b := *m
 	b.body = `{"module_id":"broken` + garbage
-	b.encoded = b.encode()
+	b.encoded = b.encode(uint32(b.created.Unix()))
 	return &b
 }
 
@@ -69,7 +77,7 @@ func (m *message) expired(now time.Time) bool {
 }
 
 // encode writes every field, also an expiry of 0, as the real server does.
-func (m *message) encode() []byte {
+func (m *message) encode(created uint32) []byte {
 	id, err := hex.DecodeString(m.mid)
 	if err != nil {
 		panic("pulltest: a mid is not decimal: " + m.mid)
@@ -78,7 +86,7 @@ func (m *message) encode() []byte {
 	b = appendBytes(b, 2, []byte(m.body))
 	b = appendVarint(b, 3, uint64(m.expiry/time.Second))
 	b = protowire.AppendTag(b, 4, protowire.Fixed32Type)
-	b = binary.LittleEndian.AppendUint32(b, uint32(m.created.Unix()))
+	b = binary.LittleEndian.AppendUint32(b, created)
 	s := appendVarint(nil, 1, uint64(m.from.kind))
 	if m.from.id != nil {
 		s = appendBytes(s, 2, m.from.id)

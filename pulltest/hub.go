@@ -21,6 +21,7 @@ const (
 type subscriber interface {
 	deliver(m *message)
 	evict()
+	textMode() bool
 }
 
 // hub is the state of a push server's processes and their storage: who listens
@@ -36,6 +37,8 @@ type hub struct {
 	epoch     int64 // Unix second of the first publish
 	pastEpoch int64 // of a Redis that lost its data
 	seq       uint64
+	traffic   int       // ids a second that others take
+	counted   time.Time // when they were last counted
 	tagger    tagger
 	kept      map[channelKey]*history
 	sockets   map[*socket]struct{}
@@ -50,6 +53,8 @@ func newHub(o *options) *hub {
 	return &hub{
 		gather:    o.gather,
 		clock:     o.clock,
+		traffic:   o.traffic,
+		counted:   o.clock.now(),
 		kept:      make(map[channelKey]*history),
 		sockets:   make(map[*socket]struct{}),
 		polls:     make(map[*poll]struct{}),
@@ -91,6 +96,7 @@ func (h *hub) publishWith(x extras, receivers []channelKey, body string, expiry 
 	if h.epoch == 0 {
 		h.epoch = max(now.Unix(), h.pastEpoch+1)
 	}
+	h.countOthers(now)
 	h.seq++
 	m := newMessage(h.epoch, h.seq, body, min(max(expiry, 0), maxExpiry), now, from)
 	m.extras = x

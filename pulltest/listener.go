@@ -26,6 +26,7 @@ type serverListener struct {
 type serverConn struct {
 	net.Conn
 	conns *connections
+	idle  idleWatch
 }
 
 func (l *serverListener) Accept() (net.Conn, error) {
@@ -65,6 +66,7 @@ func (c *serverConn) Close() error {
 	c.conns.mu.Lock()
 	delete(c.conns.open, c)
 	c.conns.mu.Unlock()
+	c.idle.unwatch()
 	return c.Conn.Close()
 }
 

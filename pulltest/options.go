@@ -38,6 +38,8 @@ type options struct {
 	refreshLife   time.Duration
 	stringNumbers bool
 	limits        limits
+	idleTimeout   time.Duration // of a middle box; 0: there is none
+	traffic       int           // ids a second that others take
 	middleware    func(http.Handler) http.Handler
 }
 

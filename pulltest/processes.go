@@ -52,6 +52,31 @@ func (p *Portal) Forget() {
 	clear(h.tagger.numbers)
 }
 
+// WithTraffic makes others take so many message ids a second, as the other
+// portals do that share a push server in the cloud.
+func WithTraffic(perSecond int) Option {
+	return func(o *options) { o.traffic = perSecond }
+}
+
+// countOthers counts the ids that others have taken since it was last called.
+func (h *hub) countOthers(now time.Time) {
+	h.seq += uint64(now.Sub(h.counted).Seconds() * float64(h.traffic))
+	h.counted = now
+}
+
+// SetBack sets the counter of message ids back by n, but not below 0, as a Redis
+// that is restored from a backup does. What was kept under later ids is lost.
+func (p *Portal) SetBack(n uint64) {
+	h := p.push.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.countOthers(h.clock.now())
+	h.seq -= min(n, h.seq)
+	for _, i := range h.kept {
+		i.messages = slices.DeleteFunc(i.messages, func(m *message) bool { return m.seq > h.seq })
+	}
+}
+
 // processes are those of one push server.
 type processes struct {
 	subscribers []*subscribing
@@ -130,7 +155,11 @@ func (h *hub) send(copies []*message) {
 				h.stats.Unheard += len(p.subs[m.to])
 				continue
 			}
-			for _, s := range slices.Clone(p.subs[m.to]) {
+			subs := slices.Clone(p.subs[m.to])
+			if slices.ContainsFunc(subs, subscriber.textMode) {
+				m = m.inMilliseconds()
+			}
+			for _, s := range subs {
 				s.deliver(m)
 			}
 		}

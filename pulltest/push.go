@@ -83,6 +83,9 @@ type subscription struct {
 	refused  *pushError // if set, a websocket is closed at once
 }
 
+// textMode reports whether what is sent to the subscriber is stamped when it is sent.
+func (s *subscription) textMode() bool { return s.framing.stamps }
+
 func (s *pushServer) serveSub(w http.ResponseWriter, r *http.Request) {
 	upgrade := websocket.IsWebSocketUpgrade(r)
 	switch path := r.URL.Path; {
@@ -106,7 +109,7 @@ func (s *pushServer) serveSub(w http.ResponseWriter, r *http.Request) {
 	case sub.refused != nil:
 		refuse(w, sub.refused)
 	default:
-		s.servePoll(w, r, sub)
+		s.impatient(s.opts.idleTimeout, func(w http.ResponseWriter, r *http.Request) { s.servePoll(w, r, sub) })(w, r)
 	}
 }
 

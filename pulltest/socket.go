@@ -61,6 +61,7 @@ func (s *pushServer) serveSocket(w http.ResponseWriter, r *http.Request, sub sub
 	}
 	defer ws.Close()
 	c.ws = ws
+	c.raw.watchIdle(s.opts.idleTimeout, func() { s.hub.count(func(st *Stats) { st.IdleCuts++ }) })
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
@@ -299,6 +300,7 @@ func (c *socket) read(s *pushServer) {
 		if c.dialect.emptyPong {
 			data = ""
 		}
+		c.hub.count(func(st *Stats) { st.ClientPings++ })
 		c.out.push(outFrame{kind: websocket.PongMessage, data: []byte(data)})
 		return nil
 	})

@@ -15,6 +15,8 @@ type Stats struct {
 	DroppedByPing int // messages not sent because a ping was under way
 	Pings         int // pings sent
 	PingTimeouts  int // websockets dropped because a pong was missing
+	ClientPings   int // pings received
+	IdleCuts      int // connections ended by the middle box of WithIdleTimeout
 	TextPings     int // bare text pings sent (version 5)
 	Pongs         int // bare text pongs received
 	Acknowledged  int // acknowledgements of messages received (version 5)

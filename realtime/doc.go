@@ -89,6 +89,10 @@
 // websockets off, where [WithTransport] says so, or when websockets have failed five times in a row; then they are
 // tried again every 10 to 30 minutes, and in between whenever polls fail as well.
 //
+// Middle boxes end websockets that are silent for long, nginx after a minute. When three connections in a row have broken
+// off after about the same silence, or have gone dead, a subscription pings often enough to keep theirs shorter
+// (TestIdleTimeout, TestForgottenSocket); [WithPingInterval] has it do so from the start. Such pings cause no reads.
+//
 // A config and its channels end, usually after 12 hours, by the portal's clock, whose difference from ours is known
 // from the answer to the REST call. Some minutes before, and when the push server says that a channel or the config has
 // expired, a new config is fetched. The new channels are connected beside the old ones, which are listened to until

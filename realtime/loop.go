@@ -53,6 +53,9 @@ type loop struct {
 	renewal renewal
 	orders  []order // from the server, not yet obeyed
 
+	idling    idling // of websockets
+	idlePolls idling // of polls that nothing is sent over
+
 	announced bool      // ready is closed
 	refusals  int       // of a fixed config, in a row
 	carrier   Transport // as the world was last shown
@@ -159,7 +162,8 @@ func (l *loop) handle(s *stream, e event, cause error) {
 	}
 	after := s.status.state
 	if after != before.state && after != StateLive && (before.state == StateLive || before.state == StateConnecting) {
-		s.timers.disarm(timerProved, timerQuiet, timerPong, timerBeat, timerPeek, timerHang)
+		s.timers.disarm(timerProved, timerQuiet, timerPong, timerBeat, timerPeek, timerHang, timerIdle)
+		s.touched = time.Time{}
 		s.answering = false
 	}
 	switch {
@@ -302,6 +306,7 @@ func (l *loop) expire() {
 			{timerQuiet, evQuiet, nil},
 			{timerPong, evStuck, errStuck},
 			{timerBeat, evStuck, errStuck},
+			{timerIdle, evIdle, nil},
 			{timerPeek, evHanging, nil},
 			{timerHang, evPolled, nil},
 			{timerRetry, evRetry, nil},
@@ -312,6 +317,8 @@ func (l *loop) expire() {
 				switch t.timer {
 				case timerQuiet:
 					s.watch(now)
+				case timerPong:
+					l.unanswered(s, now)
 				case timerPeek:
 					s.session.polled(s.hungFrom)
 				}

@@ -44,7 +44,8 @@ const (
 	evProved     // it has lasted long enough to be trusted
 	evRetry      // the delay is over
 	evPing       // the server has pinged and got its pong: it has sent nothing between the two
-	evPong       // our ping has been answered, so what the server sent before has arrived
+	evPong       // one of our pings has been answered, so what the server sent before has arrived
+	evIdle       // a ping is due that keeps the connection from being idle
 	evQuiet      // no ping for too long; of polls: no read
 	evStuck      // no pong for too long, or no answer to a poll
 	evPolled     // a poll of the live connection is over, as polls are
@@ -65,18 +66,19 @@ const (
 type action uint8
 
 const (
-	doFetch    action = iota // ask the source for the config, past its cache if stale
-	doDial                   // open the live connection, or its next poll
-	doHangUp                 // close it: normal
-	doDrop                   // close it: stuck
-	doPing                   // send a ping on it, and watch for the pong
-	doWait                   // start the delay before attempt
-	doWaitLong               // start the long delay
-	doHold                   // live messages wait for the coming read
-	doRelease                // they wait no more
-	doRead                   // begin a read, or go on with the one that broke off
-	doPeek                   // begin a short read, from where the last polls hung
-	doReadWait               // start the delay before the read goes on
+	doFetch     action = iota // ask the source for the config, past its cache if stale
+	doDial                    // open the live connection, or its next poll
+	doHangUp                  // close it: normal
+	doDrop                    // close it: stuck
+	doPing                    // send a ping on it, and watch for the pong
+	doKeepAlive               // the same, for a ping that no read waits for
+	doWait                    // start the delay before attempt
+	doWaitLong                // start the long delay
+	doHold                    // live messages wait for the coming read
+	doRelease                 // they wait no more
+	doRead                    // begin a read, or go on with the one that broke off
+	doPeek                    // begin a short read, from where the last polls hung
+	doReadWait                // start the delay before the read goes on
 	doAbortRead
 	doGiveBack // forget the live messages that wait: a read will bring them
 	doReady    // it can be relied upon: tell the user, or take the place of the stream before
@@ -97,6 +99,7 @@ type status struct {
 	attempt    int  // failed attempts since a connection last lasted
 
 	pings int // ours, not answered yet
+	fence int // so many pongs from now a read is due; 0: none waits for one
 
 	read        readState
 	due         readKind // the read that is due when this one is over
@@ -190,10 +193,11 @@ func decide(s status, e event) (status, []action) {
 			d.ping()
 		}
 	case evPong:
-		if d.pings > 0 {
-			if d.pings--; d.pings == 0 {
-				d.owe()
-			}
+		d.ponged()
+	case evIdle:
+		if d.state == StateLive && !d.polling {
+			d.pings++
+			d.do(doKeepAlive)
 		}
 	case evStuck:
 		d.do(doDrop)
@@ -264,7 +268,7 @@ func (d *decision) connect() {
 
 // fail answers a failed attempt or a lost connection.
 func (d *decision) fail(why failure) {
-	d.pings = 0
+	d.pings, d.fence = 0, 0
 	switch {
 	case why == failFatal, d.trial:
 		d.state = StateClosed
@@ -301,9 +305,20 @@ func (d *decision) chooseTransport() {
 	}
 }
 
+// ping sends a ping whose pong has a read begin. Pongs come in the order of the pings.
 func (d *decision) ping() {
 	d.pings++
+	d.fence = d.pings
 	d.do(doPing)
+}
+
+func (d *decision) ponged() {
+	d.pings = max(d.pings-1, 0)
+	if d.fence > 0 {
+		if d.fence--; d.fence == 0 {
+			d.owe()
+		}
+	}
 }
 
 // owe sees to it that a read begins after this moment.
@@ -407,6 +422,6 @@ func (d *decision) pause() {
 		d.do(doHangUp)
 	}
 	d.state = StatePaused
-	d.pings, d.read, d.due = 0, readIdle, readNone
+	d.pings, d.fence, d.read, d.due = 0, 0, readIdle, readNone
 	d.do(doAbortRead, doGiveBack)
 }

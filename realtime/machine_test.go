@@ -28,7 +28,10 @@ func noConfig(s *status)       { s.configured = false }
 func staleConfig(s *status)    { s.configured, s.stale = false, true }
 func doubtedConfig(s *status)  { s.configured, s.stale, s.doubted = false, true, true }
 func pinged(n int) func(*status) {
-	return func(s *status) { s.pings = n }
+	return func(s *status) { s.pings, s.fence = n, n }
+}
+func unanswered(pings, fence int) func(*status) {
+	return func(s *status) { s.pings, s.fence = pings, fence }
 }
 func polling(s *status)  { s.polling = true }
 func auto(s *status)     { s.auto = true }
@@ -427,6 +430,28 @@ func TestDecide(t *testing.T) {
 			"a pong during a read: another is due",
 			at(StateLive, anchoredStatus, reading, pinged(1)), event{kind: evPong},
 			at(StateLive, anchoredStatus, reading, owed), nil,
+		},
+		{
+			"silence is to be kept short: a ping that no read waits for",
+			at(StateLive, anchoredStatus), event{kind: evIdle},
+			at(StateLive, anchoredStatus, unanswered(1, 0)), []action{doKeepAlive},
+		},
+		{"polls have no pings", at(StateLive, anchoredStatus, polling), event{kind: evIdle}, at(StateLive, anchoredStatus, polling), nil},
+		{"its pong: no read", at(StateLive, anchoredStatus, unanswered(1, 0)), event{kind: evPong}, at(StateLive, anchoredStatus), nil},
+		{
+			"the server's ping while one of those is under way: the read waits for the second pong",
+			at(StateLive, anchoredStatus, unanswered(1, 0)), event{kind: evPing},
+			at(StateLive, anchoredStatus, unanswered(2, 2)), []action{doHold, doPing},
+		},
+		{
+			"the first of the two pongs",
+			at(StateLive, anchoredStatus, unanswered(2, 2)), event{kind: evPong},
+			at(StateLive, anchoredStatus, unanswered(1, 1)), nil,
+		},
+		{
+			"a later ping of that kind keeps no read waiting",
+			at(StateLive, anchoredStatus, unanswered(2, 1)), event{kind: evPong},
+			at(StateLive, anchoredStatus, unanswered(1, 0), reading), []action{doRead},
 		},
 		{"a pong nobody asked for", at(StateLive, anchoredStatus), event{kind: evPong}, at(StateLive, anchoredStatus), nil},
 		{

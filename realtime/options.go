@@ -25,6 +25,8 @@ type options struct {
 	maxBytes    int
 	settle      time.Duration
 
+	pingInterval time.Duration // of our own pings; 0: none; adaptive: as found out
+
 	cursor       Cursor
 	history      bool // start with all that is kept
 	store        CursorStore
@@ -257,6 +259,26 @@ func WithTransport(t Transport) Option {
 func WithInsecureURLs() Option {
 	return func(o *options) error {
 		o.insecure = true
+		return nil
+	}
+}
+
+// WithPingInterval has a websocket pinged that often, so that no middle box takes it for idle; d is a second at least. 0
+// sends no such pings. The default adapts: when connections break off three times in a row after the same time of silence,
+// which is 10 seconds or more, pings keep the silence at two thirds of it from then on; after a day it is tried whether
+// they are still needed. nginx, as it comes, ends what is silent for 60 seconds. Independent of this, the server is
+// pinged where that is part of the rule that loses nothing: after each of its own pings, and when none has come for 150
+// seconds.
+//
+// A ping that is not answered within 20 seconds ends the connection, and another one is opened. Long polling has no
+// pings; polls that are cut while idle, at the same age again and again, are repeated at once where the server still
+// answers reads.
+func WithPingInterval(d time.Duration) Option {
+	return func(o *options) error {
+		if d != 0 && d < time.Second {
+			return fmt.Errorf("realtime: WithPingInterval: %v is neither 0 nor a second or more", d)
+		}
+		o.pingInterval = d
 		return nil
 	}
 }

@@ -80,7 +80,7 @@ func (l *loop) owedBy(s *stream) bool {
 	case StateConfiguring, StateConnecting, StateWaiting:
 		coming = !s.status.old && s.status.attempt <= 1
 	}
-	return coming || s.status.due != readNone || s.status.pings > 0 || s.answering
+	return coming || s.status.due != readNone || s.status.fence > 0 || s.answering
 }
 
 // nextRead begins the next read that waits.
@@ -143,6 +143,9 @@ func (l *loop) readOver(s *stream, how readOutcome, cause error) {
 	owed := l.owedBy(s) || l.owedElsewhere(s)
 	result, again := s.session.endRead(how, owed, time.Now())
 	result.Err = cause
+	if how == readEnded && result.Messages > 0 {
+		s.vouched = time.Now()
+	}
 	l.logRead(s, result)
 	l.observe(result)
 	if how == readBroken {

@@ -37,6 +37,11 @@ type stream struct {
 	delay    time.Duration
 	reason   RenewReason // why it takes the place of another
 
+	touched time.Time     // when something last crossed the websocket, either way; zero: there is none
+	silence time.Duration // before the ping that is not answered yet
+	vouched time.Time     // when a read last brought an answer of the server's
+	gentle  bool          // what has just failed calls for no longer delay than the first
+
 	hungAt    time.Time // of the present poll
 	hungFrom  mid
 	hungNews  int  // what had come before it
@@ -154,11 +159,16 @@ func (l *loop) do(s *stream, a action) {
 	case doDrop:
 		s.live.hangUp(closeStuck)
 	case doPing:
-		s.live.ping()
-		s.timers.arm(timerPong, now.Add(pongWithin))
+		l.ping(s, now)
 		s.watch(now)
+	case doKeepAlive:
+		l.ping(s, now)
 	case doWait:
-		s.delay = l.opts.backoff(s.status.attempt)
+		attempt := s.status.attempt
+		if s.gentle {
+			attempt, s.gentle = 1, false
+		}
+		s.delay = l.opts.backoff(attempt)
 		s.timers.arm(timerRetry, now.Add(s.delay))
 	case doWaitLong:
 		s.delay = spread(crowdedDelay)
@@ -203,9 +213,13 @@ func (l *loop) dial(s *stream, now time.Time) {
 
 func (l *loop) receiveSocket(in inbound) {
 	s, now := in.link.stream, time.Now()
+	if in.kind != inDown {
+		l.heard(s, now)
+	}
 	switch in.kind {
 	case inOpened:
 		l.refusals = 0
+		l.keepAlive(s, now)
 		s.timers.arm(timerProved, now.Add(provedAfter))
 		s.watch(now)
 		l.handle(s, event{kind: evOpened}, nil)
@@ -214,8 +228,9 @@ func (l *loop) receiveSocket(in inbound) {
 		l.handle(s, event{kind: evPing}, nil)
 	case inPong:
 		l.handle(s, event{kind: evPong}, nil)
-		if s.status.pings == 0 {
-			s.timers.disarm(timerPong)
+		s.timers.disarm(timerPong)
+		if s.status.pings > 0 {
+			s.timers.arm(timerPong, now.Add(pongWithin))
 		}
 	case inBeat:
 		s.timers.arm(timerBeat, now.Add(beatWithin))
@@ -226,7 +241,9 @@ func (l *loop) receiveSocket(in inbound) {
 		s.garbled = true
 	case inDown:
 		s.live.hangUp(closeNormal)
-		l.handle(s, event{kind: evLost, failure: l.failureOf(in.err)}, in.err)
+		why := l.failureOf(in.err)
+		l.broken(s, why, now)
+		l.handle(s, event{kind: evLost, failure: why}, in.err)
 	}
 }
 
@@ -256,7 +273,7 @@ func (l *loop) receivePoll(in inbound) {
 		s.garbled = true
 		l.polled(s, now)
 	case inDown:
-		if in.err == io.EOF || errors.Is(in.err, errSilent) {
+		if in.err == io.EOF || errors.Is(in.err, errSilent) || l.idlePoll(s, in.err, now) {
 			l.polled(s, now)
 			return
 		}

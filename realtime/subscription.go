@@ -46,7 +46,7 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 	}
 	o := options{
 		maxMessages: defaultMaxMessages, maxBytes: defaultMaxBytes,
-		backoff: defaultBackoff, settle: settleTime, saveInterval: defaultSaveInterval,
+		backoff: defaultBackoff, settle: settleTime, pingInterval: adaptive, saveInterval: defaultSaveInterval,
 		observer: func(Event) {},
 	}
 	for _, opt := range opts {

@@ -10,6 +10,7 @@ const (
 	timerProved                     // a connection has lasted
 	timerQuiet                      // the server has not pinged; of polls: the next read
 	timerPong                       // our ping was not answered; of polls: the poll
+	timerIdle                       // before a ping that keeps the connection from being idle
 	timerBeat                       // the server has given no sign of life
 	timerPeek                       // a poll has been hanging for a moment
 	timerHang                       // before the next poll, after one that came back too soon

@@ -1,0 +1,139 @@
+package realtime
+
+import (
+	"errors"
+	"net/http"
+	"time"
+)
+
+const (
+	// idleCuts is how many connections in a row have to be cut while idle, at about the same age of silence, for a
+	// middle box to be suspected that ends what is idle.
+	idleCuts = 3
+	// idleLeast is the shortest silence that a cut is put down to.
+	idleLeast = 10 * time.Second
+	// idleRow is how long ago the last such cut may be for another to be one in a row.
+	idleRow = time.Hour
+	// idleMemory is how long pings of our own go on before it is tried whether they are still needed. Then one more cut
+	// at that age is enough.
+	idleMemory = 24 * time.Hour
+	// adaptive stands for a ping interval that the user has not set.
+	adaptive time.Duration = -1
+)
+
+// idling learns from connections that are cut how long they may be silent, in either direction. Middle boxes end
+// what is idle for longer: nginx after 60 s, if nobody has told it otherwise.
+type idling struct {
+	age      time.Duration // of silence, at which the last connections were cut
+	cuts     int           // so many in a row
+	last     time.Time     // when the last of them was
+	interval time.Duration // of pings that keep the silence shorter; 0: none are needed
+	learned  time.Time     // when that was found
+}
+
+// cut notes that a connection broke off after some silence, and returns how many did so in a row at about this age.
+func (i *idling) cut(silence time.Duration, now time.Time) int {
+	switch {
+	case silence < idleLeast:
+		return 0
+	case alike(silence, i.age) && now.Sub(i.last) <= idleRow:
+		i.cuts++
+		i.age = min(i.age, silence)
+	default:
+		i.age, i.cuts = silence, 1
+	}
+	i.last = now
+	if i.cuts >= idleCuts {
+		i.interval, i.learned = i.age*2/3, now
+	}
+	return i.cuts
+}
+
+// alike reports whether two silences are about as long.
+func alike(a, b time.Duration) bool { return (a - b).Abs() <= max(2*time.Second, b/10) }
+
+// survived notes that a connection was silent for some time and went on: what was cut well before that age was not cut
+// for being idle.
+func (i *idling) survived(silence time.Duration) {
+	if i.cuts > 0 && silence > i.age+i.age/5 {
+		i.age, i.cuts = 0, 0
+	}
+}
+
+// every is how often to ping; 0: not at all.
+func (i *idling) every(now time.Time) time.Duration {
+	if i.interval > 0 && now.Sub(i.learned) >= idleMemory {
+		i.interval, i.cuts, i.last = 0, idleCuts-1, now
+	}
+	return i.interval
+}
+
+// keepAlive sets the time of the next ping of our own.
+func (l *loop) keepAlive(s *stream, now time.Time) {
+	every := l.opts.pingInterval
+	if every == adaptive {
+		every = l.idling.every(now)
+	}
+	s.timers.disarm(timerIdle)
+	if every > 0 {
+		s.timers.arm(timerIdle, now.Add(every))
+	}
+}
+
+// ping sends a ping of our own.
+func (l *loop) ping(s *stream, now time.Time) {
+	s.live.ping()
+	if !s.timers.armed(timerPong) {
+		s.timers.arm(timerPong, now.Add(pongWithin))
+		s.silence = now.Sub(s.touched)
+	}
+	s.touched = now
+	l.keepAlive(s, now)
+}
+
+// heard notes that something has come over a websocket.
+func (l *loop) heard(s *stream, now time.Time) {
+	if !s.touched.IsZero() {
+		l.idling.survived(max(s.silence, now.Sub(s.touched)))
+	}
+	s.touched, s.silence = now, 0
+}
+
+// broken notes that a websocket broke off.
+func (l *loop) broken(s *stream, why failure, now time.Time) {
+	if s.status.state == StateLive && why == failPassing {
+		l.idling.cut(now.Sub(s.touched), now)
+	}
+}
+
+// unanswered notes that a ping was not answered: some middle boxes do not tell that they have forgotten a connection.
+func (l *loop) unanswered(s *stream, now time.Time) {
+	if s.status.state == StateLive && !s.status.polling {
+		l.idling.cut(s.silence, now)
+	}
+}
+
+// idlePoll looks whether a poll that has failed was ended by a middle box because nothing was sent over it: such
+// failures come again and again at the same age. If the server has answered a read meanwhile, that is no failure at
+// all; or else it is none that calls for a longer delay each time.
+func (l *loop) idlePoll(s *stream, err error, now time.Time) (harmless bool) {
+	s.gentle = false
+	if s.status.state != StateLive || s.answering || !mayBeIdle(err) {
+		return false
+	}
+	s.gentle = l.idlePolls.cut(now.Sub(s.hungAt), now) > 1
+	return s.gentle && s.vouched.After(s.hungAt)
+}
+
+// mayBeIdle reports whether an error is what a middle box may make of a poll that is silent for too long.
+func mayBeIdle(err error) bool {
+	var status *StatusError
+	if errors.As(err, &status) {
+		switch status.Status {
+		case http.StatusRequestTimeout, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+			return true
+		}
+		return false
+	}
+	return classify(err) == failPassing
+}

@@ -1,0 +1,216 @@
+package realtime
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// idleHour is an hour behind a middle box that ends what has been idle for a while, with messages that the server does
+// not keep, each sent just when a connection that has been idle since the one before is being replaced.
+type idleHour struct {
+	reconnects, polls, pings, sent, lost int
+}
+
+func (l *life) idleHour(limit time.Duration, portal []pulltest.Option, opts ...Option) (h idleHour) {
+	l.t.Helper()
+	l.start(append(portal, pulltest.WithIdleTimeout(limit)), opts...)
+	time.Sleep(time.Second)
+	for end := time.Now().Add(time.Hour); time.Now().Before(end); h.sent++ {
+		time.Sleep(limit + 250*time.Millisecond)
+		l.portal.Emit(pulltest.Message{Command: fmt.Sprint("transient ", h.sent), Expiry: -1})
+	}
+	time.Sleep(5 * time.Second)
+	s := l.portal.Stats()
+	h.reconnects, h.polls, h.pings, h.lost = len(l.changes(StateWaiting)), s.Polls, s.ClientPings, h.sent-len(l.commands())
+	return h
+}
+
+// TestIdleTimeout: a middle box ends what is idle. By default that is noticed, and pings of our own come in time;
+// with WithPingInterval they always do. They cause no reads.
+func TestIdleTimeout(t *testing.T) {
+	for _, version := range versions {
+		for _, limit := range []time.Duration{15 * time.Second, 30 * time.Second, time.Minute, 100 * time.Second} {
+			t.Run(fmt.Sprintf("version %d %v", version, limit), func(t *testing.T) {
+				portal := []pulltest.Option{pulltest.WithVersion(version), pulltest.WithTextPing(0), pulltest.WithGather(0)}
+				onVirtualTime(t, func(t *testing.T, l *life) {
+					if h := l.idleHour(limit, portal, WithPingInterval(0)); h.reconnects < 5 || h.lost < 5 {
+						t.Errorf("without pings: %+v: the hour has tested nothing", h)
+					}
+				})
+				onVirtualTime(t, func(t *testing.T, l *life) {
+					if h := l.idleHour(limit, portal); h.reconnects > 3 || h.polls > 45 || h.lost > 3 {
+						t.Errorf("%+v", h)
+					}
+				})
+				onVirtualTime(t, func(t *testing.T, l *life) {
+					h := l.idleHour(limit, portal, WithPingInterval(10*time.Second))
+					if h.reconnects > 0 || h.polls > 45 || h.lost > 0 || h.pings < 300 {
+						t.Errorf("with an interval: %+v", h)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestIdleForgets: after a day without cuts pings of our own are no longer sent, and one cut has them sent again.
+func TestIdleForgets(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.start([]pulltest.Option{pulltest.WithIdleTimeout(time.Minute)})
+		time.Sleep(6 * 24 * time.Hour)
+		if n := len(l.changes(StateWaiting)); n < 3+4 || n > 3+7 {
+			t.Errorf("%d reconnects in six days", n)
+		}
+	})
+}
+
+// TestIdleByChance: cuts that are not for silence, and those whose ages differ, cause no pings.
+func TestIdleByChance(t *testing.T) {
+	now := time.Unix(1795421100, 0)
+	type cut struct{ after, silence time.Duration }
+	const s = time.Second
+	tests := []struct {
+		name string
+		cuts []cut // the silence is survived where it is negative
+		want time.Duration
+	}{
+		{"three at one age", []cut{{0, 60 * s}, {61 * s, 60 * s}, {61 * s, 60 * s}}, 40 * s},
+		{"two", []cut{{0, 60 * s}, {61 * s, 60 * s}}, 0},
+		{"about the same, the shortest counts", []cut{{0, 62 * s}, {61 * s, 60 * s}, {61 * s, 64 * s}}, 40 * s},
+		{"differing", []cut{{0, 60 * s}, {61 * s, 100 * s}, {61 * s, 60 * s}, {61 * s, 20 * s}}, 0},
+		{"not silent", []cut{{0, 5 * s}, {61 * s, 5 * s}, {61 * s, 5 * s}}, 0},
+		{"far apart", []cut{{0, 60 * s}, {2 * time.Hour, 60 * s}, {2 * time.Hour, 60 * s}}, 0},
+		{"a longer silence was survived", []cut{{0, 60 * s}, {61 * s, 60 * s}, {61 * s, -90 * s}, {61 * s, 60 * s}}, 0},
+		{"that silence was survived by a hair", []cut{{0, 60 * s}, {61 * s, 60 * s}, {61 * s, -60 * s}, {61 * s, 60 * s}}, 40 * s},
+		{"and then a shorter one", []cut{{0, 60 * s}, {s, 60 * s}, {s, 60 * s}, {s, 30 * s}, {s, 30 * s}, {s, 30 * s}}, 20 * s},
+	}
+	for _, tt := range tests {
+		var i idling
+		at := now
+		for _, c := range tt.cuts {
+			at = at.Add(c.after)
+			if c.silence < 0 {
+				i.survived(-c.silence)
+			} else {
+				i.cut(c.silence, at)
+			}
+		}
+		if got := i.every(at); got != tt.want {
+			t.Errorf("%s: every %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestForgottenSocket: a middle box that forgets what is silent, and tells nobody, is found out as well.
+func TestForgottenSocket(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		hole := newBlackHole(time.Minute, l.network.DialContext)
+		l.open(pulltest.WithPingInterval(0))
+		through := *l.portal.HTTPClient()
+		transport := through.Transport.(*http.Transport).Clone()
+		transport.DialContext = hole.dial
+		through.Transport = transport
+		t.Cleanup(transport.CloseIdleConnections)
+		l.subscribe(nil, WithHTTPClient(&through), WithTransport(TransportWebSocket))
+		l.run(nil)
+		<-l.sub.Ready()
+		time.Sleep(time.Hour)
+		learned := len(l.changes(StateWaiting))
+		time.Sleep(10 * time.Hour)
+		if n := len(l.changes(StateWaiting)) - learned; n > 0 || learned < 3 || learned > 12 {
+			t.Errorf("%d reconnects in the first hour, %d in the ten after", learned, n)
+		}
+	})
+}
+
+// blackHole dials connections that go dead in silence, both ways.
+type blackHole struct {
+	limit time.Duration
+	dialF func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+func newBlackHole(limit time.Duration, dial func(ctx context.Context, network, addr string) (net.Conn, error)) *blackHole {
+	return &blackHole{limit, dial}
+}
+
+func (h *blackHole) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := h.dialF(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &forgottenConn{Conn: c, limit: h.limit, last: time.Now()}, nil
+}
+
+type forgottenConn struct {
+	net.Conn
+	limit time.Duration
+	mu    sync.Mutex
+	last  time.Time
+	dead  bool
+}
+
+// passes reports whether something gets through now.
+func (c *forgottenConn) passes() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	c.dead = c.dead || now.Sub(c.last) >= c.limit
+	c.last = now
+	return !c.dead
+}
+
+func (c *forgottenConn) Write(b []byte) (int, error) {
+	if !c.passes() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *forgottenConn) Read(b []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(b)
+		if err != nil || c.passes() {
+			return n, err
+		}
+	}
+}
+
+// TestIdlePolls: polls that a middle box ends while they hang, at the same age again and again, are repeated at once,
+// and nobody waits longer from time to time.
+func TestIdlePolls(t *testing.T) {
+	for _, version := range versions {
+		for _, kept := range []bool{true, false} {
+			t.Run(fmt.Sprintf("version %d kept %v", version, kept), func(t *testing.T) {
+				onVirtualTime(t, func(t *testing.T, l *life) {
+					l.open(pulltest.WithVersion(version), pulltest.WithIdleTimeout(30*time.Second))
+					if kept {
+						l.emit("kept")
+					}
+					l.subscribe(nil, WithTransport(TransportLongPolling))
+					l.run(nil)
+					<-l.sub.Ready()
+					const n = 60
+					for i := range n {
+						time.Sleep(61 * time.Second)
+						l.portal.Emit(pulltest.Message{Command: fmt.Sprint(i), Expiry: -1})
+					}
+					time.Sleep(5 * time.Second)
+					waits, polls, lost := len(l.changes(StateWaiting)), l.portal.Stats().Polls, n-len(l.commands())
+					if polls > 600 || lost > 5 {
+						t.Errorf("%d waits, %d polls, lost %d", waits, polls, lost)
+					}
+					if kept && waits > 3 {
+						t.Errorf("%d waits", waits)
+					}
+				})
+			})
+		}
+	}
+}

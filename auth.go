@@ -1,6 +1,7 @@
 package b24pull
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,13 +54,16 @@ type TokenRefresher interface {
 }
 
 // Webhook calls as the owner of an incoming webhook. url is the webhook's address
-// as the portal shows it, https://portal.bitrix24.com/rest/USER/CODE/, and is a
-// secret. New checks it: https is required, http is taken for a loopback host
-// only.
+// as the portal shows it, https://portal.bitrix24.com/rest/USER/CODE/, or that of the
+// newer REST, https://portal.bitrix24.com/rest/api/USER/CODE/, and is a
+// secret. Calls go below that address; a method's name at its end, as portals show it
+// in examples, is left out. New checks it: https is required, http is taken for a
+// loopback host only.
 func Webhook(url string) Auth { return &webhookAuth{url: func() string { return url }} }
 
 // OAuth calls as an application, for the user its tokens were given for. portal
-// is the portal's address, https://portal.bitrix24.com, or its bare host name.
+// is the portal's address, https://portal.bitrix24.com, or its bare host name; with the
+// path /rest/api/ the calls go to the newer REST.
 // http is refused: a token goes to the portal's https address and nowhere else.
 //
 // ts.Token is asked before each call, so it should keep its token for as long as
@@ -79,24 +83,45 @@ type webhookAuth struct{ url func() string }
 var (
 	userForm = regexp.MustCompile(`^[0-9]+$`)
 	hookForm = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+	// callForm is a method's name at the end of an address, with the format of its answer.
+	callForm = regexp.MustCompile(`^(?i)[a-z0-9_]+(\.[a-z0-9_]+)*$`)
 )
+
+const webhookWant = "want https://PORTAL/rest/USER/CODE/ or https://PORTAL/rest/api/USER/CODE/"
+
+// hookPath takes the path of a webhook apart: what comes before the user, the user and the code.
+func hookPath(escaped string) (base, user, code string, ok bool) {
+	base = "/rest/"
+	rest, newer := strings.CutPrefix(escaped, "/rest/api/")
+	if newer {
+		base = "/rest/api/"
+	} else if rest, ok = strings.CutPrefix(escaped, "/rest/"); !ok {
+		return "", "", "", false
+	}
+	parts := strings.Split(strings.TrimSuffix(rest, "/"), "/")
+	switch {
+	case len(parts) != 2 && len(parts) != 3, len(parts) == 3 && !callForm.MatchString(parts[2]):
+		return "", "", "", false
+	}
+	return base, parts[0], parts[1], userForm.MatchString(parts[0]) && hookForm.MatchString(parts[1])
+}
 
 func (a *webhookAuth) endpoint() (endpoint, error) {
 	u, err := parseAddress(a.url())
 	if err != nil {
-		return endpoint{}, fmt.Errorf("b24pull: webhook: %w; want https://PORTAL/rest/USER/CODE/", err)
+		return endpoint{}, fmt.Errorf("b24pull: webhook: %w; %s", err, webhookWant)
 	}
-	path := strings.Split(strings.TrimSuffix(u.EscapedPath(), "/"), "/")
+	base, user, code, ok := hookPath(u.EscapedPath())
 	switch {
 	case u.Scheme == "http" && !loopback(u.Hostname()):
 		return endpoint{}, errors.New("b24pull: webhook: https is required (http for a loopback host only): the address is a secret")
 	case u.Scheme != "https" && u.Scheme != "http":
-		return endpoint{}, errors.New("b24pull: webhook: https is required; want https://PORTAL/rest/USER/CODE/")
-	case len(path) != 4 || path[0] != "" || path[1] != "rest" || !userForm.MatchString(path[2]) || !hookForm.MatchString(path[3]):
-		return endpoint{}, errors.New("b24pull: webhook: the path is not /rest/USER/CODE/; take the address as the portal shows it, without a method")
+		return endpoint{}, errors.New("b24pull: webhook: https is required; " + webhookWant)
+	case !ok:
+		return endpoint{}, errors.New("b24pull: webhook: the path is not that of a webhook; take the address as the portal shows it: " + webhookWant)
 	}
-	u.Path = "/rest/" + path[2] + "/" + path[3] + "/"
-	return endpoint{base: u, portal: u.Scheme + "://" + u.Host, secrets: redact.Redactor(nil).With(path[3])}, nil
+	u.Path = base + user + "/" + code + "/"
+	return endpoint{base: u, portal: u.Scheme + "://" + u.Host, secrets: redact.Redactor(nil).With(code)}, nil
 }
 
 func (a *webhookAuth) token(context.Context) (*oauth2.Token, error) { return nil, nil }
@@ -213,13 +238,14 @@ func portalAddress(address string) (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; want https://PORTAL", err)
 	}
-	switch path := strings.TrimSuffix(u.EscapedPath(), "/"); {
+	path := strings.TrimSuffix(u.EscapedPath(), "/")
+	switch {
 	case u.Scheme != "https":
 		return nil, errors.New("https is required: a token goes to the portal's https address only")
-	case path != "" && path != "/rest":
+	case path != "" && path != "/rest" && path != "/rest/api":
 		return nil, errors.New("the portal's address has a path; want https://PORTAL")
 	}
-	u.Path = "/rest/"
+	u.Path = cmp.Or(path, "/rest") + "/"
 	return u, nil
 }
 

@@ -55,6 +55,12 @@ func TestWebhookAddress(t *testing.T) {
 		"http://127.0.0.1:80/rest/1/s3cr3thookcode/":         "http://127.0.0.1:80",
 		"http://localhost/rest/1/s3cr3thookcode/":            "http://localhost",
 		"http://[::1]/rest/1/s3cr3thookcode/":                "http://[::1]",
+
+		"https://portal.example/rest/api/1/s3cr3thookcode/":          "https://portal.example",
+		"https://portal.example/rest/api/1/s3cr3thookcode":           "https://portal.example",
+		"https://portal.example/rest/api/1/s3cr3thookcode/profile":   "https://portal.example",
+		"https://portal.example/rest/1/s3cr3thookcode/profile.json":  "https://portal.example",
+		"https://portal.example/rest/1/s3cr3thookcode/crm.deal.list": "https://portal.example",
 	}
 	for address, portal := range good {
 		if c, err := New(Webhook(address)); err != nil || c.Portal() != portal {
@@ -66,7 +72,9 @@ func TestWebhookAddress(t *testing.T) {
 		"http://portal.example/rest/1/s3cr3thookcode/", "http://127.0.0.1.example/rest/1/s3cr3thookcode/", "ftp://portal.example/rest/1/s3cr3thookcode/",
 		"https:///rest/1/s3cr3thookcode/", "https://:443/rest/1/s3cr3thookcode/", "https:s3cr3thookcode", "https://portal.example:x/rest/1/s3cr3thookcode/",
 		"https://portal.example/", "https://portal.example/rest/s3cr3thookcode/", "https://portal.example/rest/x/s3cr3thookcode/",
-		"https://portal.example/rest/1/s3cr3thookcode/profile.json", "https://portal.example/rest/1/s3cr3thookcode//",
+		"https://portal.example/rest/1/s3cr3thookcode//", "https://portal.example/rest/1/s3cr3thookcode/a/b", "https://portal.example/rest/1/s3cr3thookcode/pro-file",
+		"https://portal.example/rest/api/", "https://portal.example/rest/api/s3cr3thookcode/", "https://portal.example/rest/api/api/1/s3cr3thookcode/", "https://portal.example/api/1/s3cr3thookcode/",
+		"https://portal.example/rest/api/x/s3cr3thookcode/", "https://portal.example/rest/api/1/s3cr3thookcode/a/b", "https://portal.example/REST/1/s3cr3thookcode/", "http://portal.example/rest/api/1/s3cr3thookcode/",
 		"https://portal.example/rest/1/s3cr3thookcode%2F..", "https://portal.example/rest/1/../s3cr3thookcode/", "https://portal.example/rest/1//",
 		"https://portal.example/rest/1/s3cr3thookcode/?", "https://portal.example/rest/1/s3cr3thookcode/?a=b", "https://portal.example/rest/1/s3cr3thookcode/#a",
 		"https://user:s3cr3thookcode@portal.example/rest/1/s3cr3thookcode/", "https://portal.example/rest/1/s3cr3thookcode/\n", "https://portal.example/rest/1/s3cr3thook code/",
@@ -89,16 +97,22 @@ func TestWebhookAddress(t *testing.T) {
 
 func TestOAuthAddress(t *testing.T) {
 	good := map[string]string{
-		"https://portal.example":       "https://portal.example",
-		"https://portal.example/":      "https://portal.example",
-		"https://portal.example/rest/": "https://portal.example",
-		"portal.example":               "https://portal.example",
-		"Portal.example:8443":          "https://portal.example:8443",
-		"127.0.0.1:8443":               "https://127.0.0.1:8443",
+		"https://portal.example":           "https://portal.example",
+		"https://portal.example/":          "https://portal.example",
+		"https://portal.example/rest/":     "https://portal.example",
+		"portal.example/rest/api":          "https://portal.example",
+		"https://portal.example/rest/api/": "https://portal.example",
+		"portal.example":                   "https://portal.example",
+		"Portal.example:8443":              "https://portal.example:8443",
+		"127.0.0.1:8443":                   "https://127.0.0.1:8443",
 	}
 	for address, portal := range good {
 		c, err := New(OAuth(address, static("t")))
-		if err != nil || c.Portal() != portal || c.place.now().String() != portal+"/rest/" {
+		rest := portal + "/rest/"
+		if strings.Contains(address, "/api") {
+			rest += "api/"
+		}
+		if err != nil || c.Portal() != portal || c.place.now().String() != rest {
 			t.Errorf("%s: got %v, %v", address, c, err)
 		}
 	}

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"time"
 
 	"github.com/go-resty/resty/v2"
 	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull/internal/redact"
+	"github.com/b24pull/b24pull/internal/retryafter"
 )
 
 // A request is a call to be made.
@@ -147,7 +149,7 @@ func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known
 		if errors.Is(err, ErrQueryLimit) {
 			c.limiter.full()
 		}
-		c.paused.note(q.method, err)
+		c.paused.note(q.method, a, err)
 		next, has, refused := a.elsewhere(at)
 		if refused != nil {
 			return answer{}, refused
@@ -163,7 +165,7 @@ func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known
 		}
 		at = next
 	}
-	return answer{}, a.fail("the portal answers with one redirect after another")
+	return answer{}, a.fail("the portal answers with one redirect after another, the last one with " + a.lead(at))
 }
 
 // post sends one request and returns the answer; without an error it has a result.
@@ -185,10 +187,11 @@ func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oaut
 	if resp != nil && resp.RawResponse != nil {
 		a.status, a.contentType, a.body = resp.StatusCode(), resp.Header().Get("Content-Type"), resp.Body()
 		a.received, a.took = resp.ReceivedAt(), resp.Time()
+		a.retryAfter = retryafter.Wait(resp.Header(), time.Now())
 	}
 	switch {
 	case redirected(a.status):
-		return a, a.fail("the portal answered with a redirect")
+		return a, a.fail("the portal answered with " + a.lead(base))
 	case errors.Is(err, resty.ErrResponseBodyTooLarge):
 		return answer{}, a.fail(fmt.Sprintf("the answer is larger than %d MiB", answerLimit>>20))
 	case err != nil:

@@ -275,13 +275,14 @@ type answer struct {
 	body        []byte
 	raw         json.RawMessage // the result in body, once it has been found
 	known       redact.Redactor
-	location    string    // where a redirect leads; a secret
-	received    time.Time // by our clock
+	location    string        // where a redirect leads; a secret
+	retryAfter  time.Duration // how long the answer wants to be waited for
+	received    time.Time     // by our clock
 	took        time.Duration
 }
 
 func (a answer) fail(problem string) *APIError {
-	return &APIError{Status: a.status, Method: a.method, Description: problem, Time: a.time()}
+	return &APIError{Status: a.status, Method: a.method, Description: problem, Time: a.time(), RetryAfter: a.retryAfter}
 }
 
 // minShift is the least difference between two clocks that is taken for one: a
@@ -337,30 +338,7 @@ func (a answer) result() (json.RawMessage, error) {
 	return result, nil
 }
 
-// blank tells whether an error beside a result says that there is none.
-func blank(raw json.RawMessage) bool {
-	switch strings.Join(strings.Fields(string(raw)), "") {
-	case "null", `""`, "false", "0", `"0"`, "[]", "{}":
-		return true
-	}
-	return false
-}
-
-const (
-	descriptionLimit = 300
-	mediaTypeLimit   = 64
-)
-
-// refusal is the envelope's error. Portals write code and description as strings;
-// other types are taken as far as they go.
-func (a answer) refusal(code, description json.RawMessage) *APIError {
-	e := a.fail(a.known.Short(node{raw: description}.scalar(), descriptionLimit))
-	e.Code = a.known.Code(node{raw: code}.scalar(), knownCode)
-	if e.Code == "" && e.Description == "" {
-		e.Description = "the portal refused; its error code is " + string(kindOf(code))
-	}
-	return e
-}
+const mediaTypeLimit = 64
 
 func (a answer) mediaType() string {
 	media, _, err := mime.ParseMediaType(a.contentType)

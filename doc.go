@@ -89,6 +89,10 @@
 // with ErrInvalidGrant, but nothing is lost by it. One that was not carried out leaves it
 // alive. Which of them it was nobody can tell after a 502 or a broken connection.
 //
+// A pause is at least as long as the header Retry-After of the answer says, in seconds or
+// as a date by the answer's own, up to a quarter of an hour. Where OPERATION_TIME_LIMIT
+// comes without a time, the reset that the method's last answer told holds.
+//
 // A connection that did not come about is one that failed to be dialed, a proxy that is
 // down or refuses, or a TLS handshake that breaks off. A certificate that is not good is
 // final. SERVER_ERROR, OVERLOAD_LIMIT and PORTAL_DELETED are final although they come
@@ -107,7 +111,9 @@
 // A portal with a new address answers 302. The call is repeated there, and the client
 // stays there. WithMoved is asked first, and may say no. Only a move to https is
 // followed, and a token goes nowhere but to the portal's address and to where the portal
-// itself says it has moved. All other redirects are errors.
+// itself says it has moved. All other redirects are errors: one to a page means a login
+// page or an expired licence, and the error names its path; one that is permanent (301,
+// 308) has the new host in its error.
 //
 // # Values from PHP
 //

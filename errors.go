@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/b24pull/b24pull/internal/redact"
 )
@@ -93,10 +95,27 @@ type APIError struct {
 	// Time is what the answer told about time: after ErrOperationTimeLimit its
 	// OperatingResetAt is when the method may be called again.
 	Time Time
+	// RetryAfter is how long the answer wants to be waited for before another call, from
+	// when it came: by its header Retry-After, in seconds or as a date, or, after
+	// an ErrOperationTimeLimit without Time, by what the method's last answer told. It is a
+	// quarter of an hour at the most, and 0 where nothing was told.
+	RetryAfter time.Duration
+
+	invalid *[]InvalidField // a pointer: an APIError can be compared
 }
 
-// Error names the method, the code, the description, the HTTP status and, where
-// it is known, the way out.
+// Validation returns what a newer portal has found not to be valid among the
+// parameters, shortened and without secrets; 16 fields at the most. Error names
+// them too.
+func (e *APIError) Validation() []InvalidField {
+	if e.invalid == nil {
+		return nil
+	}
+	return slices.Clone(*e.invalid)
+}
+
+// Error names the method, the code, the description, what is not valid, the HTTP
+// status and, where it is known, the way out.
 func (e *APIError) Error() string {
 	var b strings.Builder
 	b.WriteString("b24pull: " + e.Method)
@@ -107,6 +126,9 @@ func (e *APIError) Error() string {
 	}
 	if e.Code == "" && e.Description == "" {
 		b.WriteString(": the call was refused")
+	}
+	for i, f := range e.Validation() {
+		b.WriteString([]string{"; not valid: ", ", "}[min(i, 1)] + f.String())
 	}
 	fmt.Fprintf(&b, " (HTTP %d)", e.Status)
 	if advice := e.advice(); advice != "" {
@@ -145,6 +167,9 @@ type TokenError struct {
 	// Status is the HTTP status of the authorization server's answer, 0 if there
 	// was none.
 	Status int
+	// RetryAfter is how long the authorization server's answer wants to be waited for, as
+	// in an APIError.
+	RetryAfter time.Duration
 
 	cause error
 }
@@ -186,7 +211,7 @@ func failed(status int) error {
 // has not arrived.
 func (e *TokenError) answerLost() bool {
 	var broken *networkError
-	if e.Code != "" || errors.As(e.cause, &broken) && broken.unreached() {
+	if e.Code != "" || redirected(e.Status) || errors.As(e.cause, &broken) && broken.unreached() {
 		return false
 	}
 	return e.cause != nil || e.Status >= http.StatusInternalServerError
@@ -210,7 +235,7 @@ func tokenError(known redact.Redactor, err error) error {
 	outer := &TokenError{cause: clean}
 	var refusal *redact.TokenRefusal
 	if errors.As(clean, &refusal) {
-		outer.Code, outer.Status = refusal.Code, refusal.Status
+		outer.Code, outer.Status, outer.RetryAfter = refusal.Code, refusal.Status, refusal.RetryAfter
 	}
 	if refusal != nil && clean == error(refusal) {
 		outer.cause = nil // Code and Status say it all

@@ -83,19 +83,20 @@ func (a answer) elsewhere(base *url.URL) (next *url.URL, has bool, err error) {
 	}
 	to, err := base.Parse(a.location)
 	switch {
-	case err != nil || a.location == "" || to.Hostname() == "" || to.Opaque != "" || to.User != nil:
-		return nil, false, a.fail("the portal answered with a redirect to what is no address")
-	case hostOf(to) == hostOf(base):
-		return nil, false, a.fail("the portal answered with a redirect to itself")
+	case err != nil || a.location == "" || to.Hostname() == "" || to.Opaque != "" || to.User != nil,
+		hostOf(to) == hostOf(base), !restPath(to.Path):
+		return nil, false, a.fail("the portal answered with " + a.lead(base))
 	case to.Scheme != "https":
-		return nil, false, a.fail("the portal answered with a redirect that is not to https; it is not followed")
-	case !restPath(to.Path):
-		return nil, false, a.fail("the portal answered with a redirect to what is no REST address; it is not followed")
+		return nil, false, a.fail("the portal answered with a redirect to REST that is not https; it is not followed")
 	}
 	moved := *base
 	moved.Scheme, moved.Host = to.Scheme, hostOf(to)
 	return &moved, true, nil
 }
+
+// lead tells where a redirect leads. Who wants a login, or has no licence any more, leads to
+// a page for ever, and no REST is to be had behind it.
+func (a answer) lead(base *url.URL) string { return a.known.Redirect(a.status, base, a.location) }
 
 // hostOf is the host of an address in the one form that it is compared in: lower
 // case, no dot at the end, and no port that is the scheme's own.

@@ -135,7 +135,7 @@ func (a *Application) Exchange(ctx context.Context, code AuthCode) (*Token, erro
 		return nil, err
 	}
 	known := redact.Redactor(nil).With(string(a.ClientSecret), string(code.Code))
-	answer, err := a.ask(ctx, known, func(ctx context.Context) (*oauth2.Token, error) {
+	answer, err := a.ask(ctx, known, server, func(ctx context.Context) (*oauth2.Token, error) {
 		return a.config(server.String()).Exchange(ctx, string(code.Code))
 	})
 	return a.take(known, answer, "", err)
@@ -176,7 +176,7 @@ func (a *Application) refresh(ctx context.Context, old *Token, endpoint string) 
 		return nil, err
 	}
 	known := redact.Redactor(nil).With(string(a.ClientSecret), old.RefreshToken, old.AccessToken)
-	answer, err := a.ask(ctx, known, func(ctx context.Context) (*oauth2.Token, error) {
+	answer, err := a.ask(ctx, known, server, func(ctx context.Context) (*oauth2.Token, error) {
 		return a.config(server.String()).TokenSource(ctx, &oauth2.Token{RefreshToken: old.RefreshToken}).Token()
 	})
 	t, err := a.take(known, answer, endpoint, err)
@@ -188,9 +188,15 @@ func (a *Application) refresh(ctx context.Context, old *Token, endpoint string) 
 }
 
 // ask has x/oauth2 call the authorization server.
-func (a *Application) ask(ctx context.Context, known redact.Redactor, call func(context.Context) (*oauth2.Token, error)) (*oauth2.Token, error) {
+func (a *Application) ask(ctx context.Context, known redact.Redactor, server *url.URL, call func(context.Context) (*oauth2.Token, error)) (*oauth2.Token, error) {
 	var w wire
-	answer, err := call(a.context(w.watch(ctx)))
+	var location string
+	answer, err := call(a.context(redact.KeepLocation(w.watch(ctx), &location)))
+	var refused *oauth2.RetrieveError
+	if errors.As(err, &refused) && refused.Response != nil && redirected(refused.Response.StatusCode) {
+		status := refused.Response.StatusCode
+		return nil, &TokenError{Status: status, cause: fmt.Errorf("the authorization server answered with %s (HTTP %d)", known.Redirect(status, server, location), status)}
+	}
 	if err != nil && fromNetwork(err) {
 		clean := known.Error(err)
 		err = &networkError{clean.Error(), clean, w.fate()}

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/retryafter"
 )
 
 // Class says what an error means for calling again.
@@ -105,6 +107,8 @@ type Retry struct {
 	Attempts int
 	// Min is the first pause, 1 s, or Max if that is less. Each is twice the one
 	// before, up to Max, 30 s, or Min if that is more; up to a fifth is added by chance.
+	// An answer with the header Retry-After has the pause be at least as long as that
+	// says, up to a quarter of an hour, whatever Max is.
 	Min, Max time.Duration
 	// Effects has calls repeated that may have had their effect: after a broken
 	// connection an event may be sent twice.
@@ -134,7 +138,7 @@ func (r Retry) withDefaults() (Retry, error) {
 }
 
 // longestPause is more than a portal pauses a method: ten minutes.
-const longestPause = 15 * time.Minute
+const longestPause = retryafter.Max
 
 // A course is how a call has gone so far.
 type course struct {
@@ -195,25 +199,47 @@ func (r Retry) pause(c course, err error) (time.Duration, bool) {
 		}
 		d *= 2
 	}
-	d = min(d, r.Max)
+	d = max(min(d, r.Max), retryAfter(err))
 	return d + rand.N(d/5+1), true
 }
 
-// untilReset is how long a method is paused by the portal's clock.
+// untilReset is how long a method is paused, by what the portal has told.
 func untilReset(err error) (time.Duration, bool) {
 	var refused *APIError
-	if !errors.As(err, &refused) || refused.Time.OperatingResetAt.IsZero() {
+	if !errors.As(err, &refused) {
 		return 0, false
 	}
-	now := refused.Time.Finish
+	d, _ := resetIn(refused.Time)
+	d = max(d, refused.RetryAfter)
+	return d, d > 0 && d <= longestPause
+}
+
+// resetIn is in how long some of a method's time is given back, by the portal's clock.
+func resetIn(t Time) (time.Duration, bool) {
+	if t.OperatingResetAt.IsZero() {
+		return 0, false
+	}
+	now := t.Finish
 	if now.IsZero() {
-		now = refused.Time.DateFinish
+		now = t.DateFinish
 	}
 	if now.IsZero() {
 		now = time.Now()
 	}
-	d := max(refused.Time.OperatingResetAt.Sub(now), 0) + time.Second // the portal tells whole seconds
-	return d, d <= longestPause
+	return max(t.OperatingResetAt.Sub(now), 0) + time.Second, true // the portal tells whole seconds
+}
+
+// retryAfter is how long the answer behind an error wants to be waited for.
+func retryAfter(err error) time.Duration {
+	var token *TokenError
+	var refused *APIError
+	switch {
+	case errors.As(err, &token):
+		return token.RetryAfter
+	case errors.As(err, &refused):
+		return refused.RetryAfter
+	}
+	return 0
 }
 
 // sleep waits, unless the context would end before.

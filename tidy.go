@@ -51,6 +51,9 @@ func told(answer []byte) []byte {
 	if json.Unmarshal(answer, &fields) != nil || fields == nil {
 		return answer
 	}
+	if code, _, _ := parts(fields["error"]); kindOf(fields["error"]) == kindObject {
+		fields["error"] = code // nil: none that can be read
+	}
 	for name, read := range readable {
 		var odd error
 		if read(object{fields: fields, err: &odd}, name); odd != nil {

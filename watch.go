@@ -26,7 +26,7 @@ type Watch struct {
 	// renewed any more; the page that asked for it has to ask again.
 	Lost func(tag string)
 	// Failed, if not nil, is called with the error of a renewal that is tried again
-	// after the next interval, or a minute if that is less.
+	// after the next interval, or a minute if that is less, or when the portal says.
 	Failed func(error)
 }
 
@@ -58,7 +58,7 @@ func (c *Client) KeepWatch(ctx context.Context, w Watch) error {
 		case err != nil && ClassOf(err) == Final:
 			return err
 		case err != nil:
-			pause = min(pause, time.Minute)
+			pause = max(min(pause, time.Minute), retryAfter(err))
 			if w.Failed != nil {
 				w.Failed(err)
 			}

@@ -8,8 +8,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/b24pull/b24pull/internal/retryafter"
 )
 
 // Mask stands wherever a secret would have been printed.
@@ -154,8 +157,9 @@ func (e *scrubbedError) Is(target error) bool { return e.is(target) }
 
 // A TokenRefusal is what may be known of an *oauth2.RetrieveError.
 type TokenRefusal struct {
-	Code   string // the authorization server's, like invalid_grant; "" if it is none
-	Status int    // HTTP status, 0 if there was no answer
+	Code       string        // the authorization server's, like invalid_grant; "" if it is none
+	Status     int           // HTTP status, 0 if there was no answer
+	RetryAfter time.Duration // how long it wants to be waited for
 }
 
 func (e *TokenRefusal) Error() string {
@@ -166,12 +170,13 @@ func (r Redactor) refusal(e *oauth2.RetrieveError) *TokenRefusal {
 	clean := &TokenRefusal{Code: r.Code(e.ErrorCode, nil)}
 	if e.Response != nil {
 		clean.Status = e.Response.StatusCode
+		clean.RetryAfter = retryafter.Wait(e.Response.Header, time.Now())
 	}
 	return clean
 }
 
 // codeForm is what an error code looks like. What looks otherwise is not taken for one.
-var codeForm = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
+var codeForm = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,128}$`)
 
 // Code returns s if it is an error code and tells no secret. A code that is known is one whatever it holds.
 func (r Redactor) Code(s string, known func(code string) bool) string {

@@ -1,0 +1,399 @@
+package b24pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// TestErrorObjects: an error that is an object has its code and class, whatever the status.
+func TestErrorObjects(t *testing.T) {
+	for _, tt := range classes {
+		if tt.code == "" {
+			continue
+		}
+		for _, status := range []int{tt.status, 200} {
+			synctest.Test(t, func(t *testing.T) {
+				body := fmt.Sprintf(`{"error":{"code":%q,"message":"why","validation":[]},"time":{"finish":1000.5,"operating_reset_at":1100}}`, tt.code)
+				s := &script{answers: []func(*http.Request) (*http.Response, error){says(status, body)}}
+				err := event(t.Context(), s.retrying(t, WithRetry(Retry{Attempts: 1})))
+				want := answerClassOf(tt.code, status)
+				var refused *APIError
+				if !errors.As(err, &refused) || refused.Code != tt.code || refused.Description != "why" || ClassOf(err) != want {
+					t.Errorf("%d: got %v, class %v, want %v", status, err, ClassOf(err), want)
+				}
+				if knownCode(tt.code) && !errors.Is(err, codes[strings.ToLower(tt.code)]) {
+					t.Errorf("%d: %v is not the sentinel", status, err)
+				}
+			})
+		}
+	}
+}
+
+func answerClassOf(code string, status int) Class {
+	class, _ := answerClass(code, status)
+	return class
+}
+
+// TestErrorObjectRefreshes: also with HTTP 200 an expired token is refreshed, and the call repeated.
+func TestErrorObjectRefreshes(t *testing.T) {
+	for _, status := range []int{401, 200} {
+		s := &script{answers: []func(*http.Request) (*http.Response, error){says(status, `{"error":{"code":"expired_token","message":"old"}}`), good}}
+		source := &refresher{tokens: []string{mark + "1", mark + "2"}}
+		c := mustNew(t, OAuth("portal.example", source), WithHTTPClient(s.client()))
+		if err := event(t.Context(), c); err != nil || source.refreshed != 1 {
+			t.Errorf("%d: %v, refreshed %d times", status, err, source.refreshed)
+		}
+	}
+}
+
+// TestValidation: what is not valid is in the error, in whatever shape it comes, bounded, on one line and without secrets.
+func TestValidation(t *testing.T) {
+	many := strings.Repeat(`{"field":"f","message":"m"},`, 1000)
+	long := strings.Repeat("x", 10000)
+	tests := []struct {
+		name, validation string
+		want             []InvalidField
+		text             string
+	}{
+		{"objects", `[{"field":"TITLE","message":"is empty"},{"message":"too many"}]`, []InvalidField{{"TITLE", "is empty"}, {"", "too many"}}, `; not valid: "TITLE": "is empty", "too many" (HTTP 400)`},
+		{"texts", `["is empty"]`, []InvalidField{{"", "is empty"}}, `"is empty"`},
+		{"a text", `"is empty"`, []InvalidField{{"", "is empty"}}, `"is empty"`},
+		{"by field", `{"B":"is empty","A":["too long","and more"],"C":{"message":"odd","field":"D"}}`, []InvalidField{{"A", "too long"}, {"B", "is empty"}, {"D", "odd"}}, `"A": "too long", "B": "is empty", "D": "odd"`},
+		{"numbers", `[{"field":7,"message":8}]`, []InvalidField{{"7", "8"}}, `"7": "8"`},
+		{"nothing", `[]`, nil, ""},
+		{"null", `null`, nil, ""},
+		{"odd", `[null,[],{},{"field":null},7,[[["deep"]]]]`, []InvalidField{{"", "7"}, {"", "deep"}}, ""},
+		{"lines", `[{"field":"A\nB","message":"C\r\nD\u001b[2J"}]`, []InvalidField{{"A B", "C D [2J"}}, `"A B": "C D [2J"`},
+		{"a secret", `[{"field":"` + accessToken + `","message":"` + accessToken + ` x"}]`, []InvalidField{{"[redacted]", "[redacted] x"}}, ""},
+		{"many", `[` + strings.TrimSuffix(many, ",") + `]`, slices.Repeat([]InvalidField{{"f", "m"}}, maxInvalid), ""},
+		{"long", `[{"field":"` + long + `","message":"` + long + `"}]`, []InvalidField{{long[:fieldLimit] + "…", long[:messageLimit] + "…"}}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &script{answers: []func(*http.Request) (*http.Response, error){says(400, `{"error":{"code":"BITRIX_REST_V3_EXCEPTION_VALIDATION_REQUIREDFIELDINREQUESTEXCEPTION","message":"not valid","validation":`+tt.validation+`}}`)}}
+			err := event(t.Context(), s.retrying(t))
+			checkError(t, err)
+			var refused *APIError
+			if !errors.As(err, &refused) || !slices.Equal(refused.Validation(), tt.want) || refused.Code == "" {
+				t.Fatalf("got %q of %v", refused.Validation(), err)
+			}
+			if text := err.Error(); !strings.Contains(text, tt.text) || len(text) > 5000 || strings.ContainsAny(text, "\n\r\x1b") {
+				t.Errorf("the text is %.300s…, %d bytes", text, len(text))
+			}
+		})
+	}
+}
+
+// TestErrorObjectBesideResult: an object that says nothing is no error.
+func TestErrorObjectBesideResult(t *testing.T) {
+	for body, fine := range map[string]bool{
+		`{"result":true,"error":{"code":"","message":"","validation":[]}}`: true,
+		`{"result":true,"error":{"code":0,"message":null}}`:                true,
+		`{"result":true,"error":{"code":"X"}}`:                             false,
+		`{"result":true,"error":{"message":"X"}}`:                          false,
+		`{"result":true,"error":{"validation":["X"]}}`:                     false,
+		`{"error":{"code":"","message":""}}`:                               false,
+		`{"error":{}}`:                                                     false,
+		`{"error":[]}`:                                                     false,
+	} {
+		s := &script{answers: []func(*http.Request) (*http.Response, error){says(200, body)}}
+		if err := event(t.Context(), s.retrying(t)); (err == nil) != fine {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
+// TestNewerAddresses: calls go below the address that was given, whatever of a call was pasted with it.
+func TestNewerAddresses(t *testing.T) {
+	portal := pulltest.NewPortal()
+	defer portal.Close()
+	for _, hook := range []string{portal.Webhook(), portal.APIWebhook()} {
+		want := strings.TrimPrefix(hook, portal.URL()) + "pull.config.get"
+		for _, end := range []string{"", "profile", "profile/", "profile.json", "pull.config.get", "crm.deal.list.xml", "CRM.Deal.List"} {
+			var paths []string
+			hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				paths = append(paths, r.URL.Path)
+				return portal.HTTPClient().Transport.RoundTrip(r)
+			})}
+			for _, address := range []string{hook + end, strings.TrimSuffix(hook+end, "/")} {
+				c, err := New(Webhook(address), WithHTTPClient(hc), WithRetry(Retry{Attempts: 1}))
+				if err != nil {
+					t.Fatalf("with %q at the end: %v", end, err)
+				}
+				if cfg, err := c.GetConfig(t.Context(), true); err != nil || cfg.Channels.Private == nil {
+					t.Errorf("with %q at the end: %v", end, err)
+				}
+				_, err = c.GetApplicationConfig(t.Context(), true)
+				if !errors.Is(err, ErrWrongAuthType) {
+					t.Errorf("with %q at the end: %v", end, err)
+				}
+				if text := fmt.Sprint(err, c) + fmt.Sprintf("%+v %#v", c, Webhook(address)); strings.Contains(text, pulltest.SecretMark) {
+					t.Error("the code is told")
+				}
+			}
+			if len(paths) != 4 || paths[0] != want || paths[2] != want {
+				t.Errorf("with %q at the end: %d calls, to other addresses", end, len(paths))
+			}
+		}
+	}
+	c := mustNew(t, OAuth(portal.URL()+"/rest/api", static(portal.AccessToken())), WithHTTPClient(portal.HTTPClient()))
+	if _, err := c.GetApplicationConfig(t.Context(), true); err != nil || c.place.now().Path != "/rest/api/" {
+		t.Errorf("OAuth: %v", err)
+	}
+	if _, err := c.GetConfig(t.Context(), true); !errors.Is(err, ErrWrongAuthType) {
+		t.Errorf("OAuth: %v", err)
+	}
+}
+
+// TestRetryAfterHeader: a refusal that says when to come again is obeyed, whatever Retry says, and within bounds.
+func TestRetryAfterHeader(t *testing.T) {
+	const gateway, limit = "<html>", `{"error":"QUERY_LIMIT_EXCEEDED"}`
+	tests := []struct {
+		name        string
+		status      int
+		body, value string
+		least       time.Duration
+	}{
+		{"a gateway", 503, gateway, "40", 40 * time.Second},
+		{"too many", 429, gateway, "40", 40 * time.Second},
+		{"the portal", 503, limit, "40", 40 * time.Second},
+		{"an object", 200, `{"error":{"code":"QUERY_LIMIT_EXCEEDED"}}`, "40", 40 * time.Second},
+		{"a date", 503, gateway, "2000", 2000 * time.Second}, // see below
+		{"huge", 503, gateway, "99999999999999999999999", 15 * time.Minute},
+		{"little", 503, gateway, "1", time.Second},
+		{"negative", 503, gateway, "-40", time.Second},
+		{"garbage", 503, gateway, "in a while", time.Second},
+		{"paused", 429, `{"error":"OPERATION_TIME_LIMIT"}`, "40", 40 * time.Second},
+		{"paused for longer", 429, `{"error":"OPERATION_TIME_LIMIT","time":{"finish":1000,"operating_reset_at":1100}}`, "40", 101 * time.Second},
+	}
+	for _, tt := range tests {
+		for _, shift := range []time.Duration{-time.Hour, 0, time.Hour} {
+			synctest.Test(t, func(t *testing.T) {
+				value, least := tt.value, min(tt.least, 15*time.Minute)
+				refusal := func(r *http.Request) (*http.Response, error) {
+					resp := jsonResponse(r, tt.status, tt.body)
+					clock := time.Now().Add(shift)
+					resp.Header.Set("Date", clock.UTC().Format(http.TimeFormat))
+					if tt.name == "a date" {
+						value = clock.Add(tt.least).UTC().Format(http.TimeFormat)
+					}
+					resp.Header.Set("Retry-After", value)
+					return resp, nil
+				}
+				s := &script{answers: []func(*http.Request) (*http.Response, error){refusal, good}}
+				_, err := s.retrying(t, WithRetry(Retry{Max: 5 * time.Second}), WithLimiter(nil)).Call(t.Context(), "some.get", nil, nil, Read())
+				if err != nil || len(s.came) != 2 || s.came[1] < least || s.came[1] > least+least/5 {
+					t.Errorf("%s, shift %v: %v, calls at %v, want %v", tt.name, shift, err, s.came, least)
+				}
+				s = &script{answers: []func(*http.Request) (*http.Response, error){refusal}}
+				_, err = s.retrying(t, WithRetry(Retry{Attempts: 1})).Call(t.Context(), "some.get", nil, nil, Read())
+				var refused *APIError
+				if !errors.As(err, &refused) || refused.RetryAfter > 15*time.Minute || (refused.RetryAfter > 0) != (tt.least > time.Second || tt.name == "little") {
+					t.Errorf("%s: %v", tt.name, err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+				defer cancel()
+				start := time.Now()
+				if err := event(ctx, s.retrying(t)); err == nil || time.Since(start) > 0 {
+					t.Errorf("%s: waits for longer than the context: %v after %v", tt.name, err, time.Since(start))
+				}
+			})
+		}
+	}
+}
+
+// appOf is a portal's application.
+func appOf(p *pulltest.Portal) *Application {
+	return &Application{ClientID: p.Application().ClientID, ClientSecret: Secret(p.Application().ClientSecret), AuthServer: p.AuthServer(), HTTPClient: p.HTTPClient()}
+}
+
+// TestRetryAfterOfTheAuthorizationServer: a refresh keeps away for as long, too.
+func TestRetryAfterOfTheAuthorizationServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		portal := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()))
+		defer portal.Close()
+		given := portal.Token(1)
+		token := &Token{Token: oauth2.Token{AccessToken: given.AccessToken, RefreshToken: given.RefreshToken}, Portal: portal.URL(), ClientEndpoint: portal.URL() + "/rest/"}
+		tokens, err := NewTokens(appOf(portal), new(MemoryStore))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tokens.Put(t.Context(), "key", token); err != nil {
+			t.Fatal(err)
+		}
+		portal.ExpireToken()
+		c := mustNew(t, OAuth(portal.URL(), tokens.Source("key")), WithHTTPClient(portal.HTTPClient()), WithRetry(Retry{}))
+		for _, fault := range []pulltest.Fault{pulltest.Refuse(503), pulltest.Refuse(429), pulltest.ErrorObject(200, "QUERY_LIMIT_EXCEEDED")} {
+			portal.Misbehave(pulltest.OAuth, fault.WithRetryAfter("120"))
+			start := time.Now()
+			time.AfterFunc(110*time.Second, func() { portal.Behave(pulltest.OAuth) })
+			_, err := c.GetApplicationConfig(t.Context(), true)
+			if took := time.Since(start); err != nil || took < 120*time.Second || took > 145*time.Second {
+				t.Errorf("%v after %v", err, took)
+			}
+			portal.ExpireToken()
+		}
+	})
+}
+
+// TestUntoldReset: a refusal that does not tell the time waits for what the method's last answer told.
+func TestUntoldReset(t *testing.T) {
+	for _, shift := range []time.Duration{-time.Hour, 0, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			portal := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()), pulltest.WithClockShift(shift))
+			defer portal.Close()
+			c := mustNew(t, OAuth(portal.URL(), static(portal.AccessToken())), WithHTTPClient(portal.HTTPClient()), WithRetry(Retry{}))
+			if _, err := c.GetApplicationConfig(t.Context(), true); err != nil {
+				t.Fatal(err)
+			}
+			reset := time.Now().Add(10 * time.Minute)
+			time.Sleep(4 * time.Minute)
+			portal.Misbehave(pulltest.REST, pulltest.RESTError(429, "OPERATION_TIME_LIMIT").WithoutTime())
+			if err := event(t.Context(), c); !errors.Is(err, ErrOperationTimeLimit) {
+				t.Errorf("a method of which nothing was told: %v", err)
+			}
+			time.AfterFunc(time.Minute, func() { portal.Behave(pulltest.REST) })
+			calls := portal.Stats().Calls
+			done := make(chan struct{})
+			go func() { // a second caller is not sent into the pause
+				defer close(done)
+				time.Sleep(2 * time.Minute)
+				var refused *APIError
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if _, err := c.GetApplicationConfig(ctx, true); !errors.As(err, &refused) || refused.RetryAfter < 6*time.Minute {
+					t.Errorf("meanwhile: %v", err)
+				}
+			}()
+			_, err := c.GetApplicationConfig(t.Context(), true)
+			if late := time.Since(reset); err != nil || late < 0 || late > 2*time.Second {
+				t.Errorf("shift %v: %v, %v after the reset", shift, err, late)
+			}
+			<-done
+			if n := portal.Stats().Calls - calls; n != 1 {
+				t.Errorf("%d calls arrived", n)
+			}
+		})
+	}
+}
+
+// TestUntoldResetIsOver: a reset that has passed says nothing, and those that are over make room for others.
+func TestUntoldResetIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{answers: []func(*http.Request) (*http.Response, error){says(200, `{"result":true,"time":{"finish":1000,"operating_reset_at":1060}}`), says(429, `{"error":"OPERATION_TIME_LIMIT"}`)}}
+		c := s.retrying(t)
+		event(t.Context(), c)
+		time.Sleep(2 * time.Minute)
+		start := time.Now()
+		if err := event(t.Context(), c); !errors.Is(err, ErrOperationTimeLimit) || time.Since(start) > 0 || len(s.came) != 2 {
+			t.Errorf("%v after %v, calls at %v", err, time.Since(start), s.came)
+		}
+		s.answers = s.answers[:1]
+		for round := range 2 {
+			for i := range maxResets + 10 {
+				if _, err := c.Call(t.Context(), fmt.Sprintf("m%d.x%d", round, i), nil, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := len(c.paused.resets); n > maxResets {
+				t.Errorf("%d methods are remembered", n)
+			}
+			time.Sleep(time.Hour)
+		}
+		if c.paused.resets[fmt.Sprintf("m1.x%d", maxResets+9)].IsZero() {
+			t.Error("what is over makes no room")
+		}
+	})
+}
+
+// TestLoginPage: what leads to a page says so and names it, over REST and from the authorization server; an address that
+// has been moved to for good is named as well. Nothing else of the location is told.
+func TestLoginPage(t *testing.T) {
+	portal := pulltest.NewPortal()
+	defer portal.Close()
+	tests := []struct {
+		fault  pulltest.Fault
+		status int
+		want   []string
+	}{
+		{pulltest.LoginPage, 302, []string{"/auth/", "login page", "expired licence"}},
+		{pulltest.Redirect(303, "/license/expired.php?"+mark), 303, []string{"/license/expired.php", "login page", "expired licence"}},
+		{pulltest.Redirect(307, "https://sso.example/saml2/idp;"+mark+"?"+mark), 307, []string{"/saml2/", "https://sso.example", "login page"}},
+		{pulltest.Redirect(302, "/"+mark+"/auth/"+mark+"?"+mark), 302, []string{"/[redacted]/auth/[redacted]:"}},
+		{pulltest.Redirect(302, "/eyJhbGciOi/"+strings.Repeat("a/", 100)), 302, []string{"/[redacted]/a/a/a/a/a/…"}},
+		{pulltest.Redirect(301, "https://new.example/rest/1/"+mark+"/?"+mark), 301, []string{"moved for good to https://new.example;"}},
+		{pulltest.Redirect(308, "//new.example:8443/"+mark), 308, []string{"moved for good to https://new.example:8443;"}},
+		{pulltest.Redirect(301, "https://"+mark+":"+mark+"@new.example/"), 301, []string{"moved for good to https://new.example;"}},
+		{pulltest.Redirect(301, "/elsewhere/?"+mark), 301, []string{"moved for good to https://127.0.0.1:", "/elsewhere/;"}},
+		{pulltest.Redirect(301, "https://портал.рф/"), 301, []string{"https://портал.рф;"}},
+		{pulltest.Redirect(301, "https://"+strings.Repeat("a", 300)+".example/"), 301, []string{"another host"}},
+		{pulltest.Redirect(308, ""), 308, nil}, // the login page
+		{pulltest.Redirect(302, "%zz"+mark), 302, []string{"no address"}},
+	}
+	app := appOf(portal)
+	for _, tt := range tests {
+		portal.Misbehave(pulltest.REST|pulltest.OAuth, tt.fault)
+		calls := portal.Stats().Calls
+		errs := []error{}
+		for _, auth := range []Auth{Webhook(portal.Webhook()), Webhook(portal.APIWebhook()), OAuth(portal.URL(), static(portal.AccessToken()))} {
+			_, err := mustNew(t, auth, WithHTTPClient(portal.HTTPClient())).GetConfig(t.Context(), true)
+			var refused *APIError
+			if !errors.As(err, &refused) || refused.Status != tt.status || ClassOf(err) != Final {
+				t.Errorf("got %v", err)
+			}
+			errs = append(errs, err)
+		}
+		token := new(Token)
+		token.RefreshToken = portal.Token(1).RefreshToken
+		_, err := app.Refresh(t.Context(), token)
+		var refused *TokenError
+		if !errors.As(err, &refused) || refused.Status != tt.status || ClassOf(err) != Final || strings.Contains(err.Error(), "may be lost") {
+			t.Errorf("the authorization server: %v", err)
+		}
+		for _, err := range append(errs, err) {
+			checkError(t, err)
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is not in: %v", want, err)
+				}
+			}
+			if strings.ContainsAny(err.Error(), "?") || strings.Contains(err.Error(), pulltest.SecretMark) || len(err.Error()) > 400 {
+				t.Error("the error tells too much")
+			}
+		}
+		if portal.Stats().Calls != calls {
+			t.Error("a redirect was followed")
+		}
+	}
+}
+
+// TestTokenErrorObject: the authorization server's errors too.
+func TestTokenErrorObject(t *testing.T) {
+	for body, want := range map[string]error{
+		`{"error":{"code":"invalid_grant","message":"m"}}`:            ErrInvalidGrant,
+		`{"error":{"error":"invalid_client","error_description":""}}`: ErrInvalidClient,
+	} {
+		for _, status := range []int{200, 400} {
+			hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				io.Copy(io.Discard, r.Body)
+				return jsonResponse(r, status, body), nil
+			})}
+			_, err := testApp(hc).Refresh(t.Context(), &Token{Token: oauth2.Token{RefreshToken: mark}})
+			if !errors.Is(err, want) {
+				t.Errorf("%d: got %v, want %v", status, err, want)
+			}
+		}
+	}
+}

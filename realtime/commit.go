@@ -29,8 +29,9 @@ type committer struct {
 	tried atomic.Pointer[time.Time]
 }
 
-func newCommitter(o *options, l *ledger) *committer {
-	return &committer{store: o.store, ledger: l, interval: o.saveInterval, log: o.logger, turn: make(chan struct{}, 1)}
+// newCommitter wants the cursor that the store holds.
+func newCommitter(o *options, l *ledger, saved Cursor) *committer {
+	return &committer{store: o.store, ledger: l, interval: o.saveInterval, log: o.logger, turn: make(chan struct{}, 1), saved: saved.String()}
 }
 
 // run saves until the context is done.
@@ -71,10 +72,12 @@ func (c *committer) save(ctx context.Context) error {
 		return nil
 	}
 	if err := c.saveInTurn(ctx); err != nil {
-		return fmt.Errorf("realtime: saving the cursor: %w", err)
+		return savingFailed(err)
 	}
 	return nil
 }
+
+func savingFailed(err error) error { return fmt.Errorf("realtime: saving the cursor: %w", err) }
 
 func (c *committer) saveInTurn(ctx context.Context) error {
 	select {

@@ -141,7 +141,7 @@ func (s *Subscription) outcome(ctx context.Context, err error) error {
 	return err
 }
 
-// open gets the cursor to start from.
+// open gets the cursor to start from. It saves it again, which changes nothing, to find a store that does not save.
 func (s *Subscription) open(ctx context.Context) error {
 	cursor := s.opts.cursor
 	if s.opts.store != nil {
@@ -149,12 +149,15 @@ func (s *Subscription) open(ctx context.Context) error {
 		if cursor, err = s.opts.store.Load(ctx); err != nil {
 			return err
 		}
+		if err := s.opts.store.Save(ctx, cursor); err != nil {
+			return savingFailed(err)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opts.cursor = cursor
 	s.ledger = newLedger(cursor)
-	s.commits = newCommitter(&s.opts, s.ledger)
+	s.commits = newCommitter(&s.opts, s.ledger, cursor)
 	return nil
 }
 

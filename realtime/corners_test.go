@@ -19,10 +19,10 @@ func TestLeftWhereSavingFails(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		store := new(countingStore)
-		store.broken.Store(true)
 		l.subscribe(nil, WithCursorStore(store))
 		go func() {
 			<-l.sub.Ready()
+			store.broken.Store(true)
 			l.emit("one")
 		}()
 		for _, err := range l.sub.Messages(t.Context()) {

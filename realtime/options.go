@@ -127,7 +127,8 @@ func WithHistory() Option {
 }
 
 // WithCursorStore starts where the store's cursor says, and keeps it up to date: what has been handled, and saved,
-// does not come again. An empty store starts now, or where [WithHistory] says.
+// does not come again. An empty store starts now, or where [WithHistory] says. A store that does not load, or does not
+// save what it has loaded, ends the run before its first message; one that fails later is tried again.
 func WithCursorStore(s CursorStore) Option {
 	return func(o *options) error {
 		if s == nil {

@@ -6,20 +6,25 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"sync"
+
+	"github.com/b24pull/b24pull/internal/atomicfile"
 )
 
 // A CursorStore keeps the cursor of one subscription, so that another run of the program goes on where this one
 // stopped. Its methods are not called at the same time. They must return soon after their context is done: a run waits
 // for them.
+//
+// A run begins with a Load, and a Save of what was loaded, the zero Cursor if there was nothing: a store that does not
+// work is found before the first message.
 type CursorStore interface {
 	// Load returns what was saved last, or the zero Cursor if nothing was. An error ends the subscription before it
 	// begins: a position that cannot be read is not taken for none.
 	Load(ctx context.Context) (Cursor, error)
 
 	// Save keeps a cursor in place of the one before. When it returns nil, c is what Load returns, whatever happens
-	// to the process. After an error it is called again, but at the end of a run: that last save has ten seconds, so
+	// to the process. An error of the first Save of a run ends the subscription before it begins. After a later
+	// one it is called again, but at the end of a run: that last save has ten seconds, so
 	// that Close and Drain lose no position to a store that is slow, and one second from the moment on that the
 	// run's context is done. If it fails, what was handled since the save before comes again.
 	Save(ctx context.Context, c Cursor) error
@@ -49,89 +54,102 @@ func (s *MemoryStore) Save(_ context.Context, c Cursor) error {
 
 // FileStore is a [CursorStore] in a file. A save writes a new file beside it, named .tmp, has it and its folder synced
 // to the disk, and puts it in place at once: whenever the machine stops, there is the cursor before or the one after.
-// Where the path is a symbolic link, the file that it leads to is replaced. Only its owner can read it.
+// Where the path is a symbolic link, the file that it leads to is replaced; a link in a folder that everybody may write
+// is refused. Only its owner can read it. A cursor is no secret, but who may write it can have messages be skipped: do
+// not let others write its folder.
+//
+// A file that cannot be replaced, but written, is written in place, and synced: one that is mounted alone into a
+// container, or whose folder the process may not write. It then holds the cursor before beside the new one, each with a
+// checksum, and neither is written over the other: a crash, a power cut or a full disk in the middle of a save leaves
+// the one before. What that needs and a replaced file does not is a disk that leaves alone what is not written. To
+// begin without a cursor mount an empty file; elsewhere an empty file is an error.
 //
 // One subscription uses a file at a time. If a save finds that another has written it, it fails once and says so.
 type FileStore struct {
-	path string
-	disk disk
+	file atomicfile.File
 
 	mu    sync.Mutex
 	known bool   // what the file holds:
 	last  []byte // nothing if there is none
 }
 
-// NewFileStore returns a store in the file at path, which is made by the first save; its folder must be there.
-func NewFileStore(path string) *FileStore { return &FileStore{path: path, disk: osDisk{}} }
+// NewFileStore returns a store in the file at path, which is made by the first save; its folder must be there. What is
+// wrong with the path is an error of Load or of the first Save, which both end a run before its first message.
+func NewFileStore(path string) *FileStore {
+	return &FileStore{file: atomicfile.File{Path: path, Follow: true}}
+}
+
+var errNoPath = errors.New("realtime: cursor file: the path is empty; give NewFileStore the path of a file")
 
 // Load implements [CursorStore]. A file that is not there is an empty store; one that does not hold a cursor is an
 // error.
 func (s *FileStore) Load(context.Context) (Cursor, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	text, err := s.disk.ReadFile(s.path)
+	path := s.file.Path
+	if path == "" {
+		return Cursor{}, errNoPath
+	}
+	text, err := s.file.Read()
 	s.known, s.last = err == nil || errors.Is(err, fs.ErrNotExist), text
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return Cursor{}, nil
+	case errors.Is(err, atomicfile.ErrDamaged):
+		return Cursor{}, fmt.Errorf("realtime: cursor file: %w%s", err, restore)
 	case err != nil:
-		return Cursor{}, fmt.Errorf("realtime: cursor file: %w", err)
+		return Cursor{}, fmt.Errorf("realtime: cursor file: %w%s", err, atomicfile.Advice(err))
 	}
 	var c Cursor
 	if err := c.UnmarshalText(bytes.TrimSpace(text)); err != nil {
-		return Cursor{}, fmt.Errorf("realtime: cursor file %s: %w; restore it, or remove it to start without a cursor", s.path, err)
+		return Cursor{}, fmt.Errorf("realtime: cursor file %s: %w%s", path, err, restore)
 	}
 	if c.IsZero() {
-		return Cursor{}, fmt.Errorf("realtime: cursor file %s is empty; restore it, or remove it to start without a cursor", s.path)
+		return Cursor{}, fmt.Errorf("realtime: cursor file %s is empty%s", path, restore)
 	}
 	return c, nil
 }
 
-// Save implements [CursorStore].
+// restore is what can be done about a file that holds no cursor.
+const restore = "; restore it, or remove it (empty it, if it is mounted alone) to start without a cursor"
+
+// Save implements [CursorStore]. To save the zero Cursor removes the file.
 func (s *FileStore) Save(_ context.Context, c Cursor) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	text, err := c.MarshalText()
-	if err != nil {
-		return err
+	path := s.file.Path
+	if path == "" {
+		return errNoPath
 	}
-	text = append(text, '\n')
 	if s.taken() {
 		s.known = false
-		return fmt.Errorf("realtime: cursor file %s: another process has written it; only one subscription may use it", s.path)
+		return fmt.Errorf("realtime: cursor file %s: another process has written it; only one subscription may use it", path)
 	}
 	s.known = false
-	if err := s.replace(text); err != nil {
-		return fmt.Errorf("realtime: cursor file: %w", err)
+	text, err := s.write(c)
+	if err != nil {
+		return fmt.Errorf("realtime: cursor file: %w%s", err, atomicfile.Advice(err))
 	}
 	s.known, s.last = true, text
 	return nil
 }
 
-// taken tells whether another has written the file.
+func (s *FileStore) write(c Cursor) (text []byte, err error) {
+	if c.IsZero() {
+		return nil, s.file.Clear()
+	}
+	if text, err = c.MarshalText(); err != nil {
+		return nil, err
+	}
+	text = append(text, '\n')
+	return text, s.file.Write(text)
+}
+
+// taken reports whether another has written the file.
 func (s *FileStore) taken() bool {
 	if !s.known {
 		return false
 	}
-	text, err := s.disk.ReadFile(s.path)
+	text, err := s.file.Read()
 	return err == nil && !bytes.Equal(text, s.last)
-}
-
-func (s *FileStore) replace(content []byte) error {
-	path, err := follow(s.disk, s.path)
-	if err != nil {
-		return err
-	}
-	fresh := path + ".tmp"
-	s.disk.Remove(fresh) // what a process has left that was killed
-	if err := create(s.disk, fresh, content); err != nil {
-		s.disk.Remove(fresh)
-		return err
-	}
-	if err := s.disk.Rename(fresh, path); err != nil {
-		s.disk.Remove(fresh)
-		return err
-	}
-	folder, _ := filepath.Split(path)
-	return syncFolder(s.disk, folder+".")
 }

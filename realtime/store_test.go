@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -53,153 +51,15 @@ func TestFileStoreDamaged(t *testing.T) {
 	}
 }
 
-// frailDisk is a disk in memory that fails. What was not synced by then may be lost.
-type frailDisk struct {
-	links  map[string]string
-	names  map[string]*frailFile // as the system shows it
-	synced map[string]*frailFile // what is sure to be there after a power cut
-	good   int                   // operations that go well
-	once   bool                  // only one fails then: no power cut
-}
-
-type frailFile struct {
-	disk            *frailDisk
-	content, synced []byte
-}
-
-var errFrail = errors.New("no power")
-
-func newFrailDisk() *frailDisk {
-	return &frailDisk{names: map[string]*frailFile{}, synced: map[string]*frailFile{}, good: 1000}
-}
-
-func (d *frailDisk) operate(do func()) error {
-	d.good--
-	if d.good == -1 || d.good < -1 && !d.once {
-		return errFrail
-	}
-	do()
-	return nil
-}
-
-func (d *frailDisk) ReadFile(path string) ([]byte, error) {
-	if f := d.names[path]; f != nil {
-		return f.content, nil
-	}
-	return nil, fs.ErrNotExist
-}
-
-func (d *frailDisk) Readlink(path string) (string, error) {
-	if to, ok := d.links[path]; ok {
-		return to, nil
-	}
-	return "", fs.ErrInvalid
-}
-
-func (d *frailDisk) Create(path string) (diskFile, error) {
-	f := &frailFile{disk: d}
-	return f, d.operate(func() { d.names[path] = f })
-}
-
-// Open opens the folder.
-func (d *frailDisk) Open(string) (diskFile, error) { return frailFolder{d}, nil }
-
-type frailFolder struct{ disk *frailDisk }
-
-func (frailFolder) Write([]byte) (int, error) { return 0, fs.ErrInvalid }
-func (frailFolder) Close() error              { return nil }
-
-func (f frailFolder) Sync() error {
-	return f.disk.operate(func() { f.disk.synced = maps.Clone(f.disk.names) })
-}
-
-// Rename wants both names in one folder, which are always on one file system.
-func (d *frailDisk) Rename(from, to string) error {
-	if d.names[from] == nil || filepath.Dir(from) != filepath.Dir(to) {
-		return fs.ErrInvalid
-	}
-	return d.operate(func() {
-		d.names[to] = d.names[from]
-		delete(d.names, from)
-	})
-}
-
-func (d *frailDisk) Remove(path string) error {
-	if d.names[path] == nil {
-		return fs.ErrNotExist
-	}
-	return d.operate(func() { delete(d.names, path) })
-}
-
-func (f *frailFile) Write(p []byte) (int, error) {
-	return len(p), f.disk.operate(func() { f.content = append(f.content, p...) })
-}
-
-func (f *frailFile) Sync() error {
-	return f.disk.operate(func() { f.synced = slices.Clone(f.content) })
-}
-
-func (f *frailFile) Close() error { return f.disk.operate(func() {}) }
-
-// afterwards is the disk when the machine has started again. What was not synced is there, or is not.
-func (d *frailDisk) afterwards(names, contents bool) *frailDisk {
-	there := d.synced
-	if names {
-		there = d.names
-	}
-	again := newFrailDisk()
-	for name, f := range there {
-		kept := f.synced
-		if contents {
-			kept = f.content
+// TestFileStoreZero: the zero cursor is none, also after another one.
+func TestFileStoreZero(t *testing.T) {
+	store := NewFileStore(filepath.Join(t.TempDir(), "cursor"))
+	for _, c := range []Cursor{{}, after(7), {}, {}, after(8)} {
+		if err := store.Save(t.Context(), c); err != nil {
+			t.Fatal(err)
 		}
-		again.names[name] = &frailFile{again, kept, kept}
-	}
-	again.synced = maps.Clone(again.names)
-	return again
-}
-
-// TestFileStorePowerCut: whenever the power is cut, or whatever fails, there is the cursor before or the one after, and
-// the one after once Save has returned nil. The next save goes well and leaves nothing behind.
-func TestFileStorePowerCut(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("folders are not synced there")
-	}
-	const path = "folder/cursor"
-	yes := []bool{false, true}
-	for _, before := range []Cursor{{}, after(1)} {
-		for _, once := range yes {
-			for good, saved := 0, false; !saved; good++ {
-				disk := newFrailDisk()
-				if !before.IsZero() {
-					if err := (&FileStore{path: path, disk: disk}).Save(t.Context(), before); err != nil {
-						t.Fatal(err)
-					}
-				}
-				disk.good, disk.once = good, once
-				err := (&FileStore{path: path, disk: disk}).Save(t.Context(), after(2))
-				saved = disk.good >= 0
-				if failed := err != nil; failed == saved {
-					t.Errorf("%d operations went well: Save returned %v", good, err)
-				}
-				if once && disk.names[path+".tmp"] != nil {
-					t.Errorf("%d operations went well: the new file was left", good)
-				}
-				for _, names := range yes {
-					for _, contents := range yes {
-						again := disk.afterwards(names, contents)
-						store := &FileStore{path: path, disk: again}
-						c, err := store.Load(t.Context())
-						old, fresh := c.String() == before.String(), c.String() == after(2).String()
-						if err != nil || !fresh && (saved || !old) {
-							t.Errorf("%d operations went well, cut %v: loaded %v, %v; unsynced names %v, contents %v", good, !once, c, err, names, contents)
-						}
-						if err := store.Save(t.Context(), after(3)); err != nil || len(again.names) != 1 {
-							t.Errorf("the next save: %v, %d files", err, len(again.names))
-						}
-					}
-				}
-			}
+		if got, err := store.Load(t.Context()); err != nil || got.String() != c.String() {
+			t.Errorf("loaded %v, %v after %v", got, err, c)
 		}
 	}
 }
@@ -266,10 +126,17 @@ func TestFileStoreLink(t *testing.T) {
 			}
 		}
 	}
-	disk := newFrailDisk()
-	disk.links = map[string]string{"links/cursor": "../data/file"}
-	if err := (&FileStore{path: "links/cursor", disk: disk}).Save(t.Context(), after(7)); err != nil {
-		t.Errorf("the new file is not beside the target: %v", err)
+	open := t.TempDir()
+	if err := errors.Join(os.Chmod(open, 0o777), os.Symlink(filepath.Join(t.TempDir(), "ours"), filepath.Join(open, "planted"))); err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range map[string]error{
+		"loaded": func() error { _, err := NewFileStore(filepath.Join(open, "planted")).Load(t.Context()); return err }(),
+		"saved":  NewFileStore(filepath.Join(open, "planted")).Save(t.Context(), after(7)),
+	} {
+		if runtime.GOOS != "windows" && (err == nil || !strings.Contains(err.Error(), "everybody may write")) {
+			t.Errorf("%s where everybody can have put the link: %v", name, err)
+		}
 	}
 	loop := filepath.Join(t.TempDir(), "loop")
 	if err := os.Symlink(loop, loop); err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -18,8 +17,10 @@ const (
 	// DefaultTimeout bounds a request where WithTimeout does not say otherwise.
 	DefaultTimeout = 30 * time.Second
 
-	defaultUserAgent = "b24pull (https://github.com/b24pull/b24pull)"
-	answerLimit      = 8 << 20
+	// DefaultUserAgent is the User-Agent of all requests where nothing else was said.
+	DefaultUserAgent = "b24pull (https://github.com/b24pull/b24pull)"
+
+	answerLimit = 8 << 20
 )
 
 // Client calls the REST methods of a portal. It is safe for concurrent use and
@@ -30,6 +31,7 @@ type Client struct {
 	secrets func() redact.Redactor // a function, which fmt prints as an address
 	http    *http.Client
 	rest    *resty.Client
+	agent   string
 	timeout time.Duration
 	limiter *Limiter
 	retry   Retry
@@ -75,11 +77,13 @@ func WithTimeout(d time.Duration) Option {
 	}
 }
 
-// WithUserAgent sets the User-Agent header of all calls.
+// WithUserAgent sets the User-Agent header of all calls, and of what package
+// realtime asks the push server with this Client as its source. The default is
+// DefaultUserAgent. Application.UserAgent is for the authorization server.
 func WithUserAgent(agent string) Option {
 	return func(o *options) error {
-		if agent == "" || strings.ContainsFunc(agent, func(c rune) bool { return c < ' ' || c > '~' }) {
-			return errors.New("b24pull: WithUserAgent: want printable ASCII")
+		if err := checkUserAgent(agent); err != nil {
+			return fmt.Errorf("b24pull: WithUserAgent: %w", err)
 		}
 		o.userAgent = agent
 		return nil
@@ -140,7 +144,7 @@ func New(auth Auth, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := options{timeout: DefaultTimeout, userAgent: defaultUserAgent, limiter: NewLimiter(DefaultLimitBurst, DefaultLimitRate)}
+	o := options{timeout: DefaultTimeout, userAgent: DefaultUserAgent, limiter: NewLimiter(DefaultLimitBurst, DefaultLimitRate)}
 	o.retry, _ = Retry{}.withDefaults()
 	for _, option := range opts {
 		if option == nil {
@@ -155,7 +159,7 @@ func New(auth Auth, opts ...Option) (*Client, error) {
 	}
 	return &Client{
 		auth: auth, place: &place{base: at.base, moves: approvals{asked: o.moved}}, secrets: func() redact.Redactor { return at.secrets },
-		http: o.http, rest: newREST(o), timeout: o.timeout, limiter: o.limiter, retry: o.retry,
+		http: o.http, rest: newREST(o), agent: o.userAgent, timeout: o.timeout, limiter: o.limiter, retry: o.retry,
 		paused: new(pauses),
 	}, nil
 }
@@ -184,6 +188,9 @@ func newREST(o options) *resty.Client {
 // HTTPClient returns the client given with WithHTTPClient, or else the one this
 // Client made for itself. Do not change it.
 func (c *Client) HTTPClient() *http.Client { return c.http }
+
+// UserAgent returns what the calls call themselves.
+func (c *Client) UserAgent() string { return c.agent }
 
 // Portal returns the portal's scheme and host, https://portal.bitrix24.com; after a
 // move the new one. It holds no secret.

@@ -138,7 +138,7 @@ func TestRequests(t *testing.T) {
 			if err := tt.call(c); err != nil {
 				t.Fatal(err)
 			}
-			want := sent{Method: "POST", Path: tt.path, Type: "application/json", Agent: defaultUserAgent, Body: tt.body}
+			want := sent{Method: "POST", Path: tt.path, Type: "application/json", Agent: DefaultUserAgent, Body: tt.body}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("request (-want +got):\n%s", diff)
 			}

@@ -65,7 +65,7 @@ func TestMethodRequests(t *testing.T) {
 				t.Fatal(err)
 			}
 			tt.body["auth"] = "s3cr3t-token"
-			want := sent{Method: "POST", Path: "/rest/" + tt.method, Type: "application/json", Agent: defaultUserAgent, Body: tt.body}
+			want := sent{Method: "POST", Path: "/rest/" + tt.method, Type: "application/json", Agent: DefaultUserAgent, Body: tt.body}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("request (-want +got):\n%s", diff)
 			}

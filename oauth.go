@@ -47,6 +47,9 @@ type Application struct {
 	// a minute, Exchange and Refresh have their context. A shorter one costs a token if the
 	// server answers later.
 	HTTPClient *http.Client
+	// UserAgent is the User-Agent header of what the authorization server is asked;
+	// "" for DefaultUserAgent.
+	UserAgent string
 }
 
 // check tells what is wrong with the Application; it returns the authorization
@@ -55,12 +58,17 @@ func (a *Application) check() (*url.URL, error) {
 	if a == nil || a.ClientID == "" || a.ClientSecret == "" {
 		return nil, errors.New("b24pull: application: ClientID or ClientSecret is empty")
 	}
+	if err := checkUserAgent(a.userAgent()); err != nil {
+		return nil, fmt.Errorf("b24pull: application: UserAgent: %w", err)
+	}
 	u, err := authServer(cmp.Or(a.AuthServer, AuthServerWest))
 	if err != nil {
 		return nil, fmt.Errorf("b24pull: application: AuthServer: %w", err)
 	}
 	return u, nil
 }
+
+func (a *Application) userAgent() string { return cmp.Or(a.UserAgent, DefaultUserAgent) }
 
 // authServer wants scheme and host. A path is left out: what tokens name has one.
 func authServer(address string) (*url.URL, error) {
@@ -250,6 +258,6 @@ func (a *Application) context(ctx context.Context) context.Context {
 	if a.HTTPClient != nil {
 		own = *a.HTTPClient
 	}
-	own.Transport = tidy{redact.NoRedirect{Base: own.Transport}}
+	own.Transport = tidy{userAgent{redact.NoRedirect{Base: own.Transport}, a.userAgent()}}
 	return context.WithValue(ctx, oauth2.HTTPClient, &own)
 }

@@ -81,6 +81,9 @@ func (o *options) endpoint(cfg *b24pull.Config) (endpoint, error) {
 	case o.transport == TransportLongPolling && ep.poll.url == "":
 		return endpoint{}, errNoPolling
 	}
+	for _, at := range []*address{&ep.socket, &ep.poll} {
+		at.secrets = at.secrets.With(headerSecrets(o.header)...)
+	}
 	return ep, nil
 }
 

@@ -47,7 +47,7 @@ func TestSubscribeChecks(t *testing.T) {
 		{"nil logger", FromConfig(good), WithLogger(nil), "WithLogger"},
 		{"nil observer", FromConfig(good), WithObserver(nil), "WithObserver"},
 		{"nil backoff", FromConfig(good), WithBackoff(nil), "WithBackoff"},
-		{"a transport of another kind", FromConfig(good), WithHTTPClient(&http.Client{Transport: redact.NoRedirect{}}), "WithDialer"},
+		{"a transport of another kind", FromConfig(good), WithHTTPClient(&http.Client{Transport: redact.NoRedirect{}}), ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

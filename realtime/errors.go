@@ -25,6 +25,7 @@ var (
 	ErrCursorMismatch = errors.New("realtime: the cursor comes from another portal or another kind of push server; start without it")
 
 	errNoWebSocket = fmt.Errorf("%w: its websockets are off, and WithTransport wants one", ErrUnsupportedServer)
+	errNoUpgrade   = errors.New("the Transport of the HTTP client returns no connection for a websocket; have an *http.Transport make its requests and return the answer's Body as it is, or give WithDialer, or WithTransport(TransportLongPolling)")
 	errNoPolling   = fmt.Errorf("%w: it has no long polling, and WithTransport wants it", ErrUnsupportedServer)
 )
 
@@ -152,6 +153,7 @@ var fatal = []error{
 	ErrConfigExpired,
 	ErrUnsupportedServer,
 	ErrCursorMismatch,
+	errNoUpgrade,
 	b24pull.ErrWrongAuthType,
 	b24pull.ErrServerNotConfigured,
 	b24pull.ErrNoAuth,

@@ -16,6 +16,7 @@ type Option func(*options) error
 type options struct {
 	httpClient  *http.Client
 	dialer      *websocket.Dialer
+	header      http.Header
 	logger      *slog.Logger
 	observer    func(Event)
 	backoff     func(attempt int) time.Duration
@@ -45,8 +46,17 @@ const (
 	defaultMaxBytes    = 16 << 20
 )
 
-// WithHTTPClient sets the HTTP client that the history is read with; the websocket dialer follows its transport:
-// its proxy, its dial functions, its TLS configuration. The client is not modified. The default is the HTTP client of the source, if it has one, as a *b24pull.Client does.
+// WithHTTPClient sets the HTTP client that the push server is reached with, by
+// polls and by websockets alike: whatever its Transport can do, with proxies, dial
+// functions, TLS and cookies, is done for a websocket as for a poll. The client is
+// not modified, its Timeout is not looked at, and redirects are not followed. The
+// default is the HTTP client of the source, if it has one, as a *b24pull.Client
+// does.
+//
+// A Transport that is no *http.Transport serves polls. It serves websockets if it
+// has an *http.Transport make its requests, with their contexts, and returns the
+// answer as it is or with a Body that can be written to; otherwise a websocket ends
+// the subscription with an error that says so. See [WithDialer].
 func WithHTTPClient(c *http.Client) Option {
 	return func(o *options) error {
 		if c == nil {
@@ -57,14 +67,31 @@ func WithHTTPClient(c *http.Client) Option {
 	}
 }
 
-// WithDialer sets the websocket dialer, in place of one made from the HTTP client's transport. It is needed
-// where that transport is no *http.Transport.
+// WithDialer sets the websocket dialer, in place of the HTTP client. It goes its
+// own ways: nothing of the HTTP client is used, neither its proxy nor its TLS
+// configuration nor its cookies. It is for a Transport that cannot serve websockets,
+// and for settings of the library itself.
 func WithDialer(d *websocket.Dialer) Option {
 	return func(o *options) error {
 		if d == nil {
 			return errors.New("realtime: WithDialer: the dialer is nil")
 		}
 		o.dialer = d
+		return nil
+	}
+}
+
+// WithHeader adds fields to the header of each request to the push server, of polls
+// and of websocket handshakes, as a gateway before the server may want them. A
+// User-Agent among them replaces that of the source, or
+// [b24pull.DefaultUserAgent]. What makes the request what it is, like Host,
+// Connection, Accept-Encoding or Sec-WebSocket-Key, is refused. The values are
+// taken for secrets and told nowhere.
+func WithHeader(header http.Header) Option {
+	return func(o *options) (err error) {
+		if o.header, err = checkHeader(header); err != nil {
+			return fmt.Errorf("realtime: WithHeader: %w", err)
+		}
 		return nil
 	}
 }

@@ -53,3 +53,5 @@ func (s portalConfig) GetApplicationConfig(ctx context.Context, cache bool) (*b2
 }
 
 func (s portalConfig) HTTPClient() *http.Client { return s.client.HTTPClient() }
+
+func (s portalConfig) UserAgent() string { return s.client.UserAgent() }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
 
 	"github.com/b24pull/b24pull"
@@ -71,18 +70,17 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 	if o.httpClient == nil {
 		o.httpClient = clientOf(source)
 	}
-	if o.dialer == nil {
-		var err error
-		if o.dialer, err = dialerFrom(o.httpClient); err != nil {
-			return nil, err
-		}
+	client := ownClient(o.httpClient)
+	header := o.requestHeader(source)
+	socket := socketTransport{dial: dialOver(client), header: header}
+	if o.dialer != nil {
+		socket.dial = dialWith(o.dialer)
 	}
-	socket := socketTransport{o.dialer}
 	return &Subscription{
 		source:  source,
 		opts:    o,
 		dial:    &socket,
-		poll:    newPollTransport(o.httpClient),
+		poll:    &pollTransport{client, header},
 		history: &historyTransport{socket},
 		queue:   newQueue(o.maxMessages, o.maxBytes),
 		ready:   make(chan struct{}),
@@ -98,15 +96,6 @@ func isNil(source ConfigSource) bool {
 		return s == nil
 	}
 	return false
-}
-
-func clientOf(source ConfigSource) *http.Client {
-	if s, ok := source.(httpClienter); ok {
-		if c := s.HTTPClient(); c != nil {
-			return c
-		}
-	}
-	return &http.Client{}
 }
 
 // Ready returns a channel that is closed when the subscription is first established: it is connected and knows

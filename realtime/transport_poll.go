@@ -6,28 +6,30 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
-
-	"github.com/b24pull/b24pull/internal/redact"
+	"sync"
+	"time"
 )
 
 // pollTransport opens polls: HTTP requests whose answer is one frame.
-type pollTransport struct{ client *http.Client }
-
-// newPollTransport copies the client: a poll may take longer than the user allows a REST call, so what bounds
-// it is its context; and it follows no redirect, which would carry the channel ids to another place.
-func newPollTransport(client *http.Client) *pollTransport {
-	c := *client
-	c.Timeout = 0
-	c.Transport = redact.NoRedirect{Base: c.Transport}
-	return &pollTransport{client: &c}
+type pollTransport struct {
+	client *http.Client
+	header http.Header
 }
+
+// untold is how long a RoundTripper may take to tell of a request. One that is no
+// *http.Transport may never do, and is taken to have sent it then.
+const untold = time.Second
 
 func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
+	sent := sync.OnceFunc(sink.sent)
+	silent := time.AfterFunc(untold, sent)
+	defer silent.Stop()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { silent.Stop() },
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
 			if info.Err == nil {
-				sink.sent()
+				sent()
 			}
 		},
 	})
@@ -36,6 +38,7 @@ func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, 
 		cancel()
 		return nil, at.fail("polling", err)
 	}
+	req.Header = t.header.Clone()
 	answer, err := t.client.Do(req)
 	if err != nil {
 		cancel()
@@ -49,7 +52,7 @@ func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, 
 		c.close(closeNormal)
 		return nil, errSilent
 	default:
-		reason, _ := io.ReadAll(io.LimitReader(answer.Body, 512))
+		reason, _ := io.ReadAll(io.LimitReader(answer.Body, maxRefusal))
 		c.close(closeNormal)
 		return nil, &StatusError{Status: answer.StatusCode, Reason: at.reason(reason)}
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,6 +16,8 @@ import (
 
 const (
 	handshakeTimeout = 20 * time.Second
+	// maxRefusal is how much is read of the body of an answer that refuses.
+	maxRefusal = 512
 	// controlTimeout bounds the writing of a ping, a pong or a close frame to a peer that does not read.
 	controlTimeout = 500 * time.Millisecond
 	// writeTimeout bounds the writing of a data frame.
@@ -24,31 +25,13 @@ const (
 )
 
 // socketTransport opens websockets.
-type socketTransport struct{ dialer *websocket.Dialer }
-
-// dialerFrom makes a dialer that goes the ways of an HTTP transport: its proxy, its dial functions, its TLS
-// roots. A websocket needs HTTP/1.1, so h2 is not offered.
-func dialerFrom(client *http.Client) (*websocket.Dialer, error) {
-	d := &websocket.Dialer{Proxy: http.ProxyFromEnvironment, HandshakeTimeout: handshakeTimeout, Jar: client.Jar}
-	if client.Transport == nil {
-		return d, nil
-	}
-	t, ok := client.Transport.(*http.Transport)
-	if !ok {
-		return nil, errors.New("realtime: the HTTP client's Transport is not an *http.Transport, so no websocket can be dialed the same way; give a dialer with WithDialer")
-	}
-	d.Proxy = t.Proxy
-	d.NetDialContext = t.DialContext
-	d.NetDialTLSContext = t.DialTLSContext
-	if t.TLSClientConfig != nil {
-		d.TLSClientConfig = t.TLSClientConfig.Clone()
-		d.TLSClientConfig.NextProtos = nil
-	}
-	return d, nil
+type socketTransport struct {
+	dial   dialFunc
+	header http.Header
 }
 
 func (t *socketTransport) open(ctx context.Context, at address, sink sink) (conn, error) {
-	ws, answer, err := t.dial(ctx, at.url)
+	ws, answer, err := t.dial(ctx, at.url, t.header)
 	if err != nil {
 		return nil, at.refused(answer, err)
 	}
@@ -68,54 +51,12 @@ func (t *socketTransport) open(ctx context.Context, at address, sink sink) (conn
 	return c, nil
 }
 
-// dial is the dialer's, bound in time, and given up at once when ctx is done: the library looks at its context
-// while it connects, but not while it waits for the server's answer.
-func (t *socketTransport) dial(ctx context.Context, url string) (*websocket.Conn, *http.Response, error) {
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
-	defer cancel()
-	stop := func() bool { return true }
-	guarded := func(dial dialFunc) dialFunc {
-		return func(dialing context.Context, network, addr string) (net.Conn, error) {
-			c, err := dial(dialing, network, addr)
-			if err == nil {
-				stop = context.AfterFunc(ctx, func() { c.Close() })
-			}
-			return c, err
-		}
-	}
-	d := *t.dialer
-	d.NetDialContext = guarded(plainDial(t.dialer))
-	if d.NetDialTLSContext != nil {
-		d.NetDialTLSContext = guarded(d.NetDialTLSContext)
-	}
-	ws, answer, err := d.DialContext(ctx, url, nil)
-	stop()
-	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("%w: %w", ctx.Err(), err)
-	}
-	return ws, answer, err
-}
-
-type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
-
-// plainDial is how a dialer opens a connection.
-func plainDial(d *websocket.Dialer) dialFunc {
-	switch {
-	case d.NetDialContext != nil:
-		return d.NetDialContext
-	case d.NetDial != nil:
-		return func(_ context.Context, network, addr string) (net.Conn, error) { return d.NetDial(network, addr) }
-	default:
-		return new(net.Dialer).DialContext
-	}
-}
-
 // refused makes the error of a handshake; the answer holds the server's reason, if it was one.
 func (at address) refused(answer *http.Response, err error) error {
 	if answer == nil || !errors.Is(err, websocket.ErrBadHandshake) {
 		return at.fail("connecting the websocket", err)
 	}
-	body, _ := io.ReadAll(io.LimitReader(answer.Body, 512))
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, maxRefusal))
 	return &StatusError{Status: answer.StatusCode, Reason: at.reason(body)}
 }
 
@@ -213,6 +154,9 @@ func (c *socketConn) close(code int) {
 }
 
 func closeRaw(c net.Conn) {
+	if carried, ok := c.(*carriedConn); ok {
+		c = carried.Conn
+	}
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}

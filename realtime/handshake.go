@@ -1,0 +1,140 @@
+package realtime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// dialFunc opens a websocket. Where the server refuses, the answer is its own.
+type dialFunc func(ctx context.Context, url string, header http.Header) (*websocket.Conn, *http.Response, error)
+
+// dialOver opens websockets through an HTTP client: gorilla/websocket makes the
+// request of the handshake and checks its answer, the client carries them. So
+// a websocket goes whatever way the client's other requests go, through its
+// proxies, dial functions, TLS configuration, cookies and RoundTrippers.
+//
+// net/http offers no HTTP/2 for a request to switch to a websocket.
+func dialOver(client *http.Client) dialFunc {
+	return func(ctx context.Context, address string, header http.Header) (*websocket.Conn, *http.Response, error) {
+		var request *http.Request
+		connect := func(context.Context, string, string) (net.Conn, error) { return carry(ctx, client, request) }
+		d := websocket.Dialer{
+			// Proxy is told the request; the client has proxies of its own.
+			Proxy: func(r *http.Request) (*url.URL, error) {
+				request = r
+				return nil, nil
+			},
+			NetDialContext:    connect,
+			NetDialTLSContext: connect,
+		}
+		return d.Dial(address, header) // carry is bound by ctx, and all else is in memory
+	}
+}
+
+// carry has the client make the request of a handshake. It is given up when ctx
+// is done or handshakeTimeout has passed.
+func carry(ctx context.Context, client *http.Client, request *http.Request) (net.Conn, error) {
+	// The context of a request is that of what its answer is read from, so it
+	// must not end with the handshake.
+	ctx, cancel := context.WithCancelCause(ctx)
+	c := &carriedConn{cancel: cancel}
+	late := time.AfterFunc(handshakeTimeout, func() { cancel(errHandshakeTimeout) })
+	defer late.Stop()
+	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { c.Conn = info.Conn }}
+	answer, err := client.Do(request.Clone(httptrace.WithClientTrace(ctx, trace)))
+	if err == nil {
+		err = c.begin(answer)
+	}
+	if err == nil && !late.Stop() {
+		_ = c.Close()
+		err = errHandshakeTimeout
+	}
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
+		cancel(nil)
+		return nil, err
+	}
+	return c, nil
+}
+
+var errHandshakeTimeout = fmt.Errorf("no answer in %v: %w", handshakeTimeout, context.DeadlineExceeded)
+
+// A carriedConn is a connection on which an HTTP client has made the handshake.
+// gorilla/websocket still has to see it: the request that it writes goes nowhere,
+// and the answer is what it reads first.
+type carriedConn struct {
+	net.Conn // for its deadlines and addresses; nil if the server has refused
+	cancel   context.CancelCauseFunc
+	once     sync.Once
+
+	begun  bool               // the answer has been asked for
+	answer []byte             // what of it has not been read yet
+	stream io.ReadWriteCloser // what follows it; nil if the server has refused
+}
+
+// begin takes the answer of the handshake.
+func (c *carriedConn) begin(answer *http.Response) error {
+	head := *answer
+	head.ProtoMajor, head.ProtoMinor, head.TransferEncoding = 1, 1, nil
+	if answer.StatusCode == http.StatusSwitchingProtocols {
+		stream, ok := answer.Body.(io.ReadWriteCloser)
+		if !ok || c.Conn == nil {
+			_ = answer.Body.Close()
+			return errNoUpgrade
+		}
+		c.stream = stream
+		head.Body = nil
+	} else {
+		c.Conn = nil // it belongs to the client
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, maxRefusal))
+		_ = answer.Body.Close()
+		head.Body, head.ContentLength = io.NopCloser(bytes.NewReader(text)), int64(len(text))
+	}
+	var b bytes.Buffer
+	err := head.Write(&b)
+	c.answer = b.Bytes()
+	return err
+}
+
+func (c *carriedConn) Read(p []byte) (int, error) {
+	if c.begun && len(c.answer) == 0 && c.stream != nil {
+		return c.stream.Read(p)
+	}
+	c.begun = true
+	if len(c.answer) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, c.answer)
+	c.answer = c.answer[n:]
+	return n, nil
+}
+
+func (c *carriedConn) Write(p []byte) (int, error) {
+	if !c.begun {
+		return len(p), nil
+	}
+	return c.stream.Write(p)
+}
+
+func (c *carriedConn) Close() (err error) {
+	c.once.Do(func() {
+		if c.stream != nil {
+			err = c.stream.Close()
+		}
+		c.cancel(nil)
+	})
+	return err
+}

@@ -1,0 +1,56 @@
+package realtime
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+
+	"github.com/gorilla/websocket"
+)
+
+// dialWith opens websockets with a dialer of the user's, whatever the HTTP client
+// is. It is bound in time, and given up at once when ctx is done: the library
+// looks at its context while it connects, but not while it waits for the server's
+// answer.
+func dialWith(dialer *websocket.Dialer) dialFunc {
+	return func(ctx context.Context, url string, header http.Header) (*websocket.Conn, *http.Response, error) {
+		ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+		defer cancel()
+		stop := func() bool { return true }
+		guarded := func(dial netDialFunc) netDialFunc {
+			return func(dialing context.Context, network, addr string) (net.Conn, error) {
+				c, err := dial(dialing, network, addr)
+				if err == nil {
+					stop = context.AfterFunc(ctx, func() { c.Close() })
+				}
+				return c, err
+			}
+		}
+		d := *dialer
+		d.NetDialContext = guarded(plainDial(dialer))
+		if d.NetDialTLSContext != nil {
+			d.NetDialTLSContext = guarded(d.NetDialTLSContext)
+		}
+		ws, answer, err := d.DialContext(ctx, url, header)
+		stop()
+		if err != nil && ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+		return ws, answer, err
+	}
+}
+
+type netDialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// plainDial is how a dialer opens a connection.
+func plainDial(d *websocket.Dialer) netDialFunc {
+	switch {
+	case d.NetDialContext != nil:
+		return d.NetDialContext
+	case d.NetDial != nil:
+		return func(_ context.Context, network, addr string) (net.Conn, error) { return d.NetDial(network, addr) }
+	default:
+		return new(net.Dialer).DialContext
+	}
+}

@@ -1,7 +1,6 @@
 package pulltest
 
 import (
-	"fmt"
 	"sync"
 	"time"
 )
@@ -155,7 +154,8 @@ func (p *Portal) AccessToken() string {
 func (p *Portal) ExpireToken() string { return p.auth.expire() }
 
 // Token gives out a pair of tokens for a user, 1 or 2, as the exchange of an
-// authorization code does. It panics at any other user.
+// authorization code does; user 2 is no administrator. It panics at any other
+// user.
 func (p *Portal) Token(user int) Token {
 	mustKnow(user)
 	return p.auth.issue(user)
@@ -169,12 +169,4 @@ func (p *Portal) SignIn(user int) {
 	p.auth.mu.Lock()
 	defer p.auth.mu.Unlock()
 	p.auth.signedIn = user
-}
-
-func knownUser(user int) bool { return user == webhookUser || user == otherUser }
-
-func mustKnow(user int) {
-	if !knownUser(user) {
-		panic(fmt.Sprintf("pulltest: there is no user %d", user))
-	}
 }

@@ -39,6 +39,7 @@ type configBook struct {
 	push    string
 	signer  signer
 	opts    *options
+	users   *users
 	started time.Time
 
 	mu       sync.Mutex
@@ -48,11 +49,12 @@ type configBook struct {
 	omitted  map[string]int // how many configs are still to lack a channel; below 0: all
 }
 
-func newConfigBook(push string, s signer, o *options) *configBook {
+func newConfigBook(push string, s signer, o *options, u *users) *configBook {
 	b := &configBook{
 		push:     push,
 		signer:   s,
 		opts:     o,
+		users:    u,
 		started:  o.clock.now(),
 		channels: make(map[string]*portalChannel),
 		replaced: make(map[string]*portalChannel),
@@ -197,7 +199,7 @@ func (b *configBook) config(owner string, user int, hostname string) configResul
 	}
 	channels := make(map[string]configChannel)
 	var ids []channelID
-	if !b.omits(privateName(owner, user)) {
+	if !b.omits(privateName(owner, user)) && b.users.active(user) {
 		channels["private"] = b.describe(private, "private")
 		ids = append(ids, private.channelID)
 	}

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 )
 
 var (
@@ -31,18 +32,47 @@ func (p *Portal) addEvent(call restCall) (any, *restError) {
 	if err != nil {
 		return nil, err
 	}
-	receivers, err := p.eventReceivers(call.params["USER_ID"])
+	receivers, err := p.eventReceivers(call)
 	if err != nil {
 		return nil, err
 	}
+	if !p.sendEvent(module, command, params, receivers) {
+		p.push.hub.count(func(s *Stats) { s.DroppedEvents++ })
+	}
+	return true, nil
+}
+
+// sendEvent publishes an event, and reports whether it could be. Whoever asked
+// for it has his answer either way, as a portal answers before it sends.
+func (p *Portal) sendEvent(module, command string, params any, receivers []channelKey) bool {
+	if len(receivers) == 0 || !validText(params) {
+		return false
+	}
 	for _, keys := range p.audiences(receivers) {
-		body, failed := p.eventBody(module, command, params, keys)
-		if failed != nil {
-			return nil, errParams
+		body, err := p.eventBody(module, command, params, keys)
+		if err != nil || len(body) > maxRequest {
+			return false
 		}
 		p.push.hub.publish(keys, body, defaultExpiry, backend.sender())
 	}
-	return true, nil
+	return true
+}
+
+// validText reports whether all strings of a value are valid UTF-8, keys too.
+func validText(value any) bool {
+	switch v := value.(type) {
+	case string:
+		return utf8.ValidString(v)
+	case []any:
+		return !slices.ContainsFunc(v, func(item any) bool { return !validText(item) })
+	case map[string]any:
+		for name, item := range v {
+			if !utf8.ValidString(name) || !validText(item) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // eventParams takes an object or an array; PHP knows no difference.
@@ -88,10 +118,15 @@ func (p *Portal) audiences(receivers []channelKey) [][]channelKey {
 }
 
 // eventReceivers are the private channels of the users, or the shared channel
-// if none is given.
-func (p *Portal) eventReceivers(value any) ([]channelKey, *restError) {
-	if value == nil {
+// if none is given. A user who is no administrator may name himself, and PHP
+// compares that with his id as a string: a number or a list is another thing.
+func (p *Portal) eventReceivers(call restCall) ([]channelKey, *restError) {
+	value := call.params["USER_ID"]
+	switch {
+	case value == nil:
 		return p.receivers(Shared), nil
+	case !p.opts.isAdministrator(call.user) && value != strconv.Itoa(call.user):
+		return nil, errUser
 	}
 	users, err := usersOf(value)
 	if err != nil {
@@ -99,12 +134,14 @@ func (p *Portal) eventReceivers(value any) ([]channelKey, *restError) {
 	}
 	var keys []channelKey
 	for _, user := range users {
-		keys = append(keys, p.config.private(ofApplication, user).keys()[0])
+		if p.users.active(user) {
+			keys = append(keys, p.config.private(ofApplication, user).keys()[0])
+		}
 	}
 	return keys, nil
 }
 
-// usersOf takes one user or a list; all must be known.
+// usersOf takes one id or a list of them, and leaves out repeats.
 func usersOf(value any) ([]int, *restError) {
 	list, ok := value.([]any)
 	if !ok {
@@ -113,10 +150,12 @@ func usersOf(value any) ([]int, *restError) {
 	var users []int
 	for _, u := range list {
 		user, ok := integer(u)
-		if !ok || !knownUser(user) {
+		if !ok {
 			return nil, errUser
 		}
-		users = append(users, user)
+		if !slices.Contains(users, user) {
+			users = append(users, user)
+		}
 	}
 	return users, nil
 }

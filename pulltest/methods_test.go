@@ -27,6 +27,7 @@ func TestMethodAnswers(t *testing.T) {
 		{"push of a webhook", push, true, params{"USER_ID": 1, "TEXT": "hi"}, 403, "WRONG_AUTH_TYPE", ""},
 		{"push without users", push, false, params{"TEXT": "hi"}, 400, "USER_ID_ACCESS_ERROR", ""},
 		{"push to no users", push, false, params{"USER_ID": []int{}, "TEXT": "hi"}, 400, "USER_ID_ACCESS_ERROR", ""},
+		{"push to a name", push, false, params{"USER_ID": "alice", "TEXT": "hi"}, 400, "USER_ID_ACCESS_ERROR", ""},
 		{"push to an unknown user", push, false, params{"USER_ID": []int{1, 99}, "TEXT": "hi"}, 400, "USER_ID_ACCESS_ERROR", ""},
 		{"push without text", push, false, params{"USER_ID": 1}, 400, "TEXT_ERROR", ""},
 		{"push of an empty text", push, false, params{"USER_ID": 1, "TEXT": ""}, 400, "TEXT_ERROR", ""},

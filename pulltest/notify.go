@@ -7,9 +7,10 @@ import (
 )
 
 var (
-	errPushAuth = &restError{http.StatusForbidden, "WRONG_AUTH_TYPE", "Send push notifications available only for application authorization."}
-	errText     = &restError{http.StatusBadRequest, "TEXT_ERROR", "Text can't be empty"}
-	errAppName  = &restError{http.StatusBadRequest, "EMPTY_APP_NAME", "For send push notification application name can't be empty"}
+	errPushAuth   = &restError{http.StatusForbidden, "WRONG_AUTH_TYPE", "Send push notifications available only for application authorization."}
+	errPushAccess = &restError{http.StatusBadRequest, "ACCESS_ERROR", "You do not have access to send push notifications"}
+	errText       = &restError{http.StatusBadRequest, "TEXT_ERROR", "Text can't be empty"}
+	errAppName    = &restError{http.StatusBadRequest, "EMPTY_APP_NAME", "For send push notification application name can't be empty"}
 )
 
 // PushNotification is what pull.application.push.add sent to mobile devices.
@@ -33,8 +34,11 @@ func (p *Portal) PushNotifications() []PushNotification {
 
 // addPush is pull.application.push.add.
 func (p *Portal) addPush(call restCall) (any, *restError) {
-	if call.webhook {
+	switch {
+	case call.webhook:
 		return nil, errPushAuth
+	case !p.opts.isAdministrator(call.user):
+		return nil, errPushAccess
 	}
 	users, err := usersOf(call.params["USER_ID"])
 	if err != nil {
@@ -43,7 +47,7 @@ func (p *Portal) addPush(call restCall) (any, *restError) {
 	text, _ := call.params["TEXT"].(string)
 	avatar, _ := call.params["AVATAR"].(string)
 	switch {
-	case len(users) == 0:
+	case len(users) == 0 || !allKnown(users):
 		return nil, errUser
 	case text == "":
 		return nil, errText
@@ -54,4 +58,8 @@ func (p *Portal) addPush(call restCall) (any, *restError) {
 	defer p.pushes.mu.Unlock()
 	p.pushes.list = append(p.pushes.list, PushNotification{users, text, avatar})
 	return true, nil
+}
+
+func allKnown(users []int) bool {
+	return !slices.ContainsFunc(users, func(user int) bool { return !knownUser(user) })
 }

@@ -33,6 +33,7 @@ type options struct {
 	webhookConfig bool
 	application   Application
 	memberID      string
+	admins        []int // users who are administrators
 	scopes        []string
 	accessLife    time.Duration
 	refreshLife   time.Duration
@@ -62,6 +63,7 @@ func newOptions(opts []Option) *options {
 		publishers:   1,
 		application:  Application{Name: "pulltest"},
 		memberID:     md5hex(randomID()),
+		admins:       []int{webhookUser},
 		scopes:       []string{scopePull, scopeChannels},
 		accessLife:   time.Hour,
 		refreshLife:  180 * 24 * time.Hour,

@@ -11,13 +11,17 @@ import (
 	"strings"
 )
 
+// maxCall is the size of the largest body of a call, as PHP's post_max_size.
+const maxCall = 16 << 20
+
 // readParams collects a call's parameters from the query and from a JSON or
-// form body. Names are not case sensitive: they are turned to upper case.
+// form body. Names are not case sensitive: they are turned to upper case. Of
+// JSON whose text PHP does not take nothing is read.
 func readParams(r *http.Request) (map[string]any, *restError) {
 	params := make(map[string]any)
 	addForm(params, r.URL.Query())
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest+1))
-	if err != nil || len(body) > maxRequest {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxCall+1))
+	if err != nil || len(body) > maxCall {
 		return nil, errInvalidFormat
 	}
 	if len(body) == 0 {
@@ -25,6 +29,9 @@ func readParams(r *http.Request) (map[string]any, *restError) {
 	}
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if kind == "application/json" {
+		if !phpReads(body) {
+			return params, nil
+		}
 		return params, addJSON(params, body)
 	}
 	values, err := url.ParseQuery(string(body))

@@ -32,6 +32,7 @@ type Portal struct {
 	limiter    limiter
 	watches    watches
 	pushes     pushes
+	users      users
 	client     *http.Client
 	cert       tls.Certificate
 	server     *http.Server
@@ -55,7 +56,7 @@ func NewPortal(opts ...Option) *Portal {
 	}
 	listeners := p.listen()
 	p.pushURL = p.where.url + pushPath
-	p.config = newConfigBook(p.pushURL, p.push.signer, o)
+	p.config = newConfigBook(p.pushURL, p.push.signer, o, &p.users)
 	p.server = &http.Server{
 		Handler:     p.handler(),
 		ConnContext: withRawConn,

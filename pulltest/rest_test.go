@@ -77,7 +77,8 @@ func TestRESTAnswers(t *testing.T) {
 		{"event with a bad command", event, params{"auth": token, "COMMAND": "a b"}, 400, "COMMAND_ERROR"},
 		{"event with a bad module", event, params{"auth": token, "COMMAND": "x", "MODULE_ID": "App"}, 400, "MODULE_ID_ERROR"},
 		{"event with bad params", event, params{"auth": token, "COMMAND": "x", "PARAMS": "text"}, 400, "PARAMS_ERROR"},
-		{"event for an unknown user", event, params{"auth": token, "COMMAND": "x", "USER_ID": 99}, 400, "USER_ID_ACCESS_ERROR"},
+		{"event for a name", event, params{"auth": token, "COMMAND": "x", "USER_ID": "alice"}, 400, "USER_ID_ACCESS_ERROR"},
+		{"event for an unknown user", event, params{"auth": token, "COMMAND": "x", "USER_ID": 99}, 200, ok},
 		{"event for a user", event, params{"auth": token, "COMMAND": "x", "USER_ID": "1"}, 200, ok},
 		{"event for users", event, params{"auth": token, "COMMAND": "x", "USER_ID": []int{1, 2}}, 200, ok},
 	}

@@ -29,6 +29,7 @@ type Stats struct {
 	QueryLimited  int // of these, those answered QUERY_LIMIT_EXCEEDED
 	TimeLimited   int // of these, those answered OPERATION_TIME_LIMIT
 	Redirects     int // requests answered 302 at an address the portal has left
+	DroppedEvents int // events answered true and not published: for nobody, too large, or with invalid UTF-8
 	Insecure      int // requests over plain http
 }
 

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -62,7 +63,9 @@ func (w *watches) expire(user int, now time.Time) {
 	maps.DeleteFunc(w.ends[user], func(_ string, end time.Time) bool { return !now.Before(end) })
 }
 
-// extendWatch is pull.watch.extend: of each tag it tells whether it lives.
+// extendWatch is pull.watch.extend: of each tag it tells whether it lives. A tag
+// is found in any letter case, and one that is stored in another is answered
+// beside the one asked for.
 func (p *Portal) extendWatch(call restCall) (any, *restError) {
 	tags, ok := call.params["TAGS"].([]any)
 	if !ok {
@@ -79,11 +82,15 @@ func (p *Portal) extendWatch(call restCall) (any, *restError) {
 		if !ok {
 			return nil, errTags
 		}
-		_, alive := w.ends[call.user][tag]
-		if alive {
-			w.ends[call.user][tag] = now.Add(watchLife)
+		if lives[tag] == nil {
+			lives[tag] = false
 		}
-		lives[tag] = alive
+		for stored := range w.ends[call.user] {
+			if strings.EqualFold(stored, tag) {
+				w.ends[call.user][stored] = now.Add(watchLife)
+				lives[stored] = true
+			}
+		}
 	}
 	return phpArray(lives), nil
 }

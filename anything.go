@@ -31,6 +31,11 @@ var methodForm = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*$`)
 // by encoding/json; nil leaves it. Int, Bool, Map and List take what PHP makes of
 // values.
 //
+// Strings of params, and keys, have to be valid UTF-8, and raw JSON what PHP takes:
+// an escape that is half of a surrogate pair, or nesting deeper than 512, makes PHP
+// read no parameter at all. Such params are ErrInvalidFormat without a call, and the
+// error names the place.
+//
 // Errors: an *APIError, a *TokenError, those of encoding/json, which can quote the
 // portal's values, or the network's.
 func (c *Client) Call(ctx context.Context, method string, params, result any, opts ...CallOption) (Answer, error) {
@@ -63,7 +68,7 @@ func (c *Client) Call(ctx context.Context, method string, params, result any, op
 // paramsObject is the JSON object that a user's params marshal to; nil for nil, and for a map or
 // pointer that is nil.
 func paramsObject(params any) (json.RawMessage, error) {
-	data, err := json.Marshal(params)
+	data, err := encode(params)
 	if err != nil {
 		return nil, err
 	}

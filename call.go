@@ -29,6 +29,9 @@ func (c *Client) call(ctx context.Context, q request) error {
 	if c == nil || c.rest == nil {
 		return errors.New("b24pull: the Client was not made by New")
 	}
+	if _, err := encode(q.params); err != nil {
+		return fmt.Errorf("b24pull: %s: the parameters: %w", q.method, c.secrets().Error(err))
+	}
 	so := course{read: q.read}
 	for {
 		err := c.exchange(ctx, q)

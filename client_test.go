@@ -120,6 +120,10 @@ func TestRequests(t *testing.T) {
 			map[string]any{"CACHE": "N"}},
 		{"event to everybody", true, event(ApplicationEvent{Command: "order.changed"}), `{"result":true}`, "/rest/pull.application.event.add",
 			map[string]any{"COMMAND": "order.changed", "PARAMS": map[string]any{}, "auth": "s3cr3t-token"}},
+		{"event to one user", true, event(ApplicationEvent{Command: "a", UserIDs: []int64{7}}), `{"result":true}`, "/rest/pull.application.event.add",
+			map[string]any{"COMMAND": "a", "PARAMS": map[string]any{}, "USER_ID": "7", "auth": "s3cr3t-token"}},
+		{"event to one user, named twice", true, event(ApplicationEvent{Command: "a", UserIDs: []int64{7, 7}}), `{"result":true}`, "/rest/pull.application.event.add",
+			map[string]any{"COMMAND": "a", "PARAMS": map[string]any{}, "USER_ID": "7", "auth": "s3cr3t-token"}},
 		{"event to users", true, event(ApplicationEvent{Command: "a|b:c", Module: "my.module", UserIDs: []int64{1, 577},
 			Params: struct {
 				ID int `json:"id"`

@@ -120,6 +120,11 @@
 // Int, Bool, Map and List are for the fields of your own structs: PHP writes 5 as "5",
 // true as "Y", and an empty object as [].
 //
+// PHP is strict as well: of a body that its json_decode refuses it reads nothing, the
+// token included, and the portal answers ErrNoAuth. So invalid UTF-8, an escape that is
+// half of a surrogate pair and nesting deeper than 512 are ErrInvalidFormat here, for
+// every method, before the call.
+//
 // # Secrets
 //
 // The webhook's code, tokens, the client_secret, channel ids, signatures and the jwt are

@@ -19,7 +19,7 @@ import (
 var (
 	ErrServerNotConfigured = newCode("SERVER_ERROR", Final, "the portal has no push server configured", "turn on Push & Pull in the portal's settings")
 	ErrWrongAuthType       = newCode("WRONG_AUTH_TYPE", Final, "the method does not take this kind of authorization", "")
-	ErrUserID              = newCode("USER_ID_ACCESS_ERROR", Final, "the application may not send to this user", "name users who may use the application")
+	ErrUserID              = newCode("USER_ID_ACCESS_ERROR", Final, "the token's user may not name these users", onlyAdministrators)
 	ErrModuleID            = newCode("MODULE_ID_ERROR", Final, "the module's name is not acceptable", "use lower case letters, digits, dots and underscores")
 	ErrCommand             = newCode("COMMAND_ERROR", Final, "the command's name is not acceptable", "use letters, digits and _ : | . -")
 	ErrParams              = newCode("PARAMS_ERROR", Final, "the parameters of the command are not acceptable", "pass an object")
@@ -47,6 +47,10 @@ var (
 	ErrInvalidScope    = newCode("invalid_scope", Final, "the authorization server refused the scope", "")
 	ErrPaymentRequired = newCode("PAYMENT_REQUIRED", Final, "the subscription for the application or the portal's plan has ended", "the portal has to renew it; Tokens asks again a minute after the refusal at the earliest")
 )
+
+// onlyAdministrators is the cause that a portal does not tell.
+const onlyAdministrators = "its user is not an administrator of the portal, and may name himself alone: " +
+	"send with the token of an administrator, or to all on the shared channel (no UserIDs)"
 
 // ErrInvalidConfig is the error, by errors.Is, of an answer, or a saved config or
 // token, that cannot be used: something in it has an unexpected type or value, or it
@@ -150,6 +154,10 @@ func (e *APIError) advice() string {
 			"or the channels of the webhook's user through GetConfig (realtime.PortalConfig)"
 	case sentinel == ErrWrongAuthType && e.Method == methodApplicationEvent:
 		return "an application sends its events with OAuth, not with a webhook"
+	case sentinel == ErrUserID && e.Method != methodApplicationEvent && e.Method != "":
+		return "name users of the portal"
+	case sentinel == ErrAccess && e.Method == methodApplicationPush:
+		return "the portal lets administrators alone send push notifications: use the token of one"
 	case sentinel == ErrWrongAuthType && e.Method == methodConfig:
 		return "the portal gives a user's config to a webhook only: use Webhook, " +
 			"or the application's channels through GetApplicationConfig"

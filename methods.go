@@ -26,11 +26,15 @@ type ApplicationPush struct {
 }
 
 // AddApplicationPush sends a push notification from the application (method
-// pull.application.push.add, scope pull, OAuth only). It is not repeated where the
-// portal may have sent it already; see Retry.Effects.
+// pull.application.push.add, scope pull, OAuth only, with the token of an
+// administrator). It is not repeated where the portal may have sent it already; see
+// Retry.Effects. Without an error the portal has accepted the notification, which
+// says nothing of its delivery.
 //
-// Errors: ErrText and ErrUserID for a notification that is not acceptable, without a
-// call where that can be told; ErrEmptyAppName; and those of GetApplicationConfig.
+// Errors: ErrText, ErrUserID, and ErrInvalidFormat for what is not UTF-8, for a
+// notification that is not acceptable, without a call where that can be told;
+// ErrAccess for a user who is no administrator; ErrEmptyAppName; and those of
+// GetApplicationConfig.
 func (c *Client) AddApplicationPush(ctx context.Context, p ApplicationPush) error {
 	params, err := p.parameters()
 	if err != nil {
@@ -46,7 +50,7 @@ func (p ApplicationPush) parameters() (map[string]any, error) {
 	if len(p.UserIDs) == 0 {
 		return nil, fmt.Errorf("the list of users is empty (%w)", ErrUserID)
 	}
-	params := map[string]any{"USER_ID": p.UserIDs, "TEXT": p.Text}
+	params := map[string]any{"USER_ID": userParam(p.UserIDs), "TEXT": p.Text}
 	if p.Avatar != "" {
 		params["AVATAR"] = p.Avatar
 	}

@@ -38,7 +38,7 @@ func TestMethodRequests(t *testing.T) {
 		}, map[string]any{"USER_ID": []any{1.0, 577.0}, "TEXT": "hello"}},
 		{"push with a picture", `{"result":true}`, methodApplicationPush, func(c *Client) error {
 			return c.AddApplicationPush(ctx, ApplicationPush{UserIDs: []int64{1}, Text: "hello", Avatar: "https://a.example/b.png"})
-		}, map[string]any{"USER_ID": []any{1.0}, "TEXT": "hello", "AVATAR": "https://a.example/b.png"}},
+		}, map[string]any{"USER_ID": "1", "TEXT": "hello", "AVATAR": "https://a.example/b.png"}},
 		{"watch", `{"result":{"a":true}}`, methodWatchExtend, func(c *Client) error {
 			_, err := c.ExtendWatch(ctx, "a", "b")
 			return err

@@ -2,10 +2,13 @@ package b24pull
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
+	"strconv"
 )
 
 const (
@@ -73,7 +76,8 @@ type ApplicationEvent struct {
 	Module string
 	// UserIDs are the receivers. nil sends to everybody on the application's shared
 	// channel; a list that is empty but not nil is an error, so that a list that
-	// was filtered down to nobody does not reach everybody.
+	// was filtered down to nobody does not reach everybody. A user who is no
+	// administrator of the portal may name himself alone.
 	UserIDs []int64
 }
 
@@ -87,8 +91,16 @@ var (
 // portal may have sent the event already, as on a broken connection; see
 // Retry.Effects.
 //
+// Without an error the portal has accepted the event, which says nothing of its
+// delivery: it answers before it sends. It drops in silence what is for nobody or
+// for an inactive user, and what is no valid Unicode or larger than 1 MiB. The last
+// two are refused here: the size counted is that of the JSON of module, command and
+// params as PHP writes it, with Unicode as it is and slashes escaped, and 512 bytes
+// for what the portal adds.
+//
 // Errors: ErrCommand, ErrModuleID, ErrParams and ErrUserID for an event that is
-// not acceptable, without a call where that can be told; and those of
+// not acceptable, without a call where that can be told; from the portal ErrUserID
+// means that the token's user is no administrator; and those of
 // GetApplicationConfig.
 func (c *Client) AddApplicationEvent(ctx context.Context, e ApplicationEvent) error {
 	params, err := e.parameters()
@@ -116,14 +128,42 @@ func (e ApplicationEvent) parameters() (map[string]any, error) {
 		}
 		params["MODULE_ID"] = e.Module
 	}
+	if size := e.size(params["PARAMS"].(json.RawMessage)); size > eventLimit {
+		return nil, fmt.Errorf("params: the event is of %d bytes as the portal writes it, and the portal drops one of more than 1 MiB (%w)", size, ErrParams)
+	}
 	if e.UserIDs == nil {
 		return params, nil
 	}
 	if len(e.UserIDs) == 0 {
 		return nil, fmt.Errorf("the list of users is empty: nil sends to everybody (%w)", ErrUserID)
 	}
-	params["USER_ID"] = e.UserIDs
+	params["USER_ID"] = userParam(e.UserIDs)
 	return params, checkUsers(e.UserIDs)
+}
+
+const (
+	// eventLimit is the largest message of a portal: what a push server takes.
+	eventLimit = 1 << 20
+	// eventExtra is more than the extra object takes that a portal adds: its
+	// time, its name and two revisions.
+	eventExtra = 512
+)
+
+// size is that of the message which the portal makes of the event.
+func (e ApplicationEvent) size(params json.RawMessage) int {
+	const frame = `{"module_id":"","command":"","params":,"extra":}`
+	written, _, _ := scanText(params)
+	return len(frame) + len(cmp.Or(e.Module, "application")) + len(e.Command) + written + eventExtra
+}
+
+// userParam is USER_ID. A user who is no administrator may name himself, and PHP
+// compares that with his id as a string: so one id is a string.
+func userParam(ids []int64) any {
+	each := slices.Compact(slices.Sorted(slices.Values(ids)))
+	if len(each) == 1 {
+		return strconv.FormatInt(each[0], 10)
+	}
+	return each
 }
 
 func checkUsers(ids []int64) error {

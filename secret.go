@@ -67,13 +67,14 @@ func writeRedacted(f fmt.State, verb rune, text string) {
 	io.WriteString(f, text)
 }
 
-// redactURL hides what in a URL can be a secret: user, query and fragment.
+// redactURL hides what in a URL can be a secret: user, query and fragment, and all
+// of what is no URL with a host.
 func redactURL(raw string) string {
 	if raw == "" {
 		return ""
 	}
 	u, err := url.Parse(raw)
-	if err != nil || u.Opaque != "" {
+	if err != nil || u.Host == "" {
 		return mask
 	}
 	user, query := u.User != nil, u.RawQuery != "" || u.ForceQuery || u.Fragment != ""

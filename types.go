@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,7 +44,7 @@ type Config struct {
 
 // Server is the push server of a portal. Addresses are as they came: they may be
 // unencrypted although an encrypted twin exists, may lack a trailing slash, and may
-// have a query.
+// have a query. One of them at least can be used; others may be no addresses.
 type Server struct {
 	// Version is the server's generation, 1 to 5 or later; it decides the
 	// protocol.
@@ -61,7 +60,8 @@ type Server struct {
 	// polling (long_polling, long_polling_secure; also spelt long_pooling by
 	// portals).
 	LongPolling, LongPollingSecure string
-	// WebSocketEnabled tells whether websockets may be used.
+	// WebSocketEnabled tells whether websockets may be used (websocket_enabled); a
+	// config that does not say so has them if it has an address for them.
 	WebSocketEnabled bool
 	// WebSocket and WebSocketSecure are the ws and wss addresses.
 	WebSocket, WebSocketSecure string
@@ -215,7 +215,8 @@ func (s *Server) addresses() []*string {
 // booleans as "Y", 1 or "1", integers as strings, times as RFC 3339 or Unix
 // seconds. Anything else is an error that is ErrInvalidConfig and names the place,
 // and so is a config that cannot be used: without a server, a channel or an
-// address. c is changed only without an error.
+// address. An address that is none is no error where there is another one. c is
+// changed only without an error.
 func (c *Config) UnmarshalJSON(data []byte) error {
 	root, err := rootNode("config", data)
 	if err != nil {
@@ -279,14 +280,14 @@ func decodeServer(o object) Server {
 		Enabled:           o.flag("server_enabled"),
 		Mode:              o.text("mode"),
 		Hostname:          o.text("hostname"),
-		LongPolling:       o.text("long_polling", "long_pooling"),
-		LongPollingSecure: o.text("long_polling_secure", "long_pooling_secure"),
-		WebSocketEnabled:  o.flag("websocket_enabled"),
-		WebSocket:         o.text("websocket"),
-		WebSocketSecure:   o.text("websocket_secure"),
+		LongPolling:       o.address(polls, "long_polling", "long_pooling"),
+		LongPollingSecure: o.address(polls, "long_polling_secure", "long_pooling_secure"),
+		WebSocketEnabled:  o.flag("websocket_enabled") || o.at("websocket_enabled").absent() && webSocket(o),
+		WebSocket:         o.address(sockets, "websocket"),
+		WebSocketSecure:   o.address(sockets, "websocket_secure"),
 		PublishEnabled:    o.flag("publish_enabled"),
-		Publish:           o.text("publish"),
-		PublishSecure:     o.text("publish_secure"),
+		Publish:           o.address(polls, "publish"),
+		PublishSecure:     o.address(polls, "publish_secure"),
 		ConfigTimestamp:   o.moment("config_timestamp"),
 	}
 }
@@ -344,27 +345,10 @@ func (c *Config) check(o object) error {
 		return &configError{"config.server", "missing"}
 	case !c.Channels.usable() && c.JWT == "":
 		return &configError{"config.channels", "neither a shared nor a private channel with an id, and no jwt"}
-	case s.WebSocket == "" && s.WebSocketSecure == "" && s.LongPolling == "" && s.LongPollingSecure == "":
-		return &configError{"config.server", "no address, neither for websockets nor for long polling"}
 	case s.Version < 0:
 		return &configError{"config.server.version", "want a version, got a negative number"}
 	}
-	return cmp.Or(
-		checkAddress("websocket", s.WebSocket, "ws", "wss"), checkAddress("websocket_secure", s.WebSocketSecure, "ws", "wss"),
-		checkAddress("long_polling", s.LongPolling, "http", "https"), checkAddress("long_polling_secure", s.LongPollingSecure, "http", "https"),
-	)
-}
-
-// checkAddress wants an absolute address with one of two schemes, or none at all. Its error does not repeat the
-// address, which can hold a secret.
-func checkAddress(field, address, scheme, secure string) error {
-	if address == "" {
-		return nil
-	}
-	if u, err := url.Parse(address); err != nil || u.Hostname() == "" || (u.Scheme != scheme && u.Scheme != secure) {
-		return &configError{"config.server." + field, "want an address of the form " + secure + "://host/path"}
-	}
-	return nil
+	return checkAddresses(o.object("server"))
 }
 
 func (c Channels) usable() bool {

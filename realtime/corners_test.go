@@ -208,6 +208,11 @@ func TestPlainBesideSecure(t *testing.T) {
 			t.Errorf("%s: %v, %v, %v", tt.name, ep.socket.url, ep.poll.url, err)
 		}
 	}
+	broken := *cfg
+	broken.Server.WebSocketSecure = "#DOMAIN#"
+	if ep, err := new(options).endpoint(&broken); err != nil || ep.socket.url != "" || ep.poll.url == "" {
+		t.Errorf("a secure address that is none: %v, %v, %v", ep.socket.url, ep.poll.url, err)
+	}
 }
 
 // TestFixedConfigDoubtsARefusal: one HTTP 400, which may be a proxy's, does not end a config that has no successor.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/addr"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -23,6 +24,8 @@ type endpoint struct {
 	socket   address // no URL: there are no websockets
 	poll     address // asks for no history, as after does; no URL: there is no long polling
 	channels map[string]ChannelType
+
+	badSocket, badPoll error // why there is no URL although the config has one; nil otherwise
 }
 
 // newEndpoint checks a config and makes the URLs of it.
@@ -39,25 +42,22 @@ func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 		return endpoint{}, err
 	}
 	s := &cfg.Server
-	socket, err := baseURL("websocket", choose(s.WebSocketSecure, s.WebSocket, insecure), "wss", "ws")
-	if err != nil {
-		return endpoint{}, err
-	}
-	poll, err := baseURL("long polling", choose(s.LongPollingSecure, s.LongPolling, insecure), "https", "http")
-	if err != nil {
-		return endpoint{}, err
-	}
+	socket, badSocket := baseURL(insecure, named{"websocket_secure", s.WebSocketSecure}, named{"websocket", s.WebSocket}, "wss", "ws")
+	poll, badPoll := baseURL(insecure, named{"long_polling_secure", s.LongPollingSecure}, named{"long_polling", s.LongPolling}, "https", "http")
 	if !s.WebSocketEnabled {
-		socket = ""
+		socket, badSocket = "", nil
 	}
 	switch {
 	case socket == "" && poll == "":
-		return endpoint{}, fmt.Errorf("%w: it has neither websockets nor long polling", b24pull.ErrInvalidConfig)
+		return endpoint{}, because(fmt.Errorf("%w: it has neither websockets nor long polling", b24pull.ErrInvalidConfig), badSocket, badPoll)
 	case poll == "" && dialect == dialectTags:
-		return endpoint{}, fmt.Errorf("%w: it has no long polling URL, by which a version %d server is read", b24pull.ErrInvalidConfig, s.Version)
+		return endpoint{}, because(fmt.Errorf("%w: it has no long polling URL, by which a version %d server is read", b24pull.ErrInvalidConfig, s.Version), badPoll)
 	}
 	secrets := secretsOf(cfg)
-	e := endpoint{dialect: dialect, server: serverOf(cmp.Or(poll, socket), cfg), channels: channelTypes(cfg.Channels)}
+	e := endpoint{
+		dialect: dialect, server: serverOf(cmp.Or(poll, socket), cfg), channels: channelTypes(cfg.Channels),
+		badSocket: badSocket, badPoll: badPoll,
+	}
 	if socket != "" {
 		e.socket = address{url: withQuery(socket, query), secrets: secrets, rpc: dialect == dialectRPC}
 	}
@@ -76,6 +76,10 @@ func (o *options) endpoint(cfg *b24pull.Config) (endpoint, error) {
 	switch {
 	case err != nil:
 		return endpoint{}, err
+	case o.transport == TransportWebSocket && ep.badSocket != nil:
+		return endpoint{}, fmt.Errorf("%w: WithTransport wants a websocket; %w", b24pull.ErrInvalidConfig, ep.badSocket)
+	case o.transport == TransportLongPolling && ep.badPoll != nil:
+		return endpoint{}, fmt.Errorf("%w: WithTransport wants long polling; %w", b24pull.ErrInvalidConfig, ep.badPoll)
 	case o.transport == TransportWebSocket && ep.socket.url == "":
 		return endpoint{}, errNoWebSocket
 	case o.transport == TransportLongPolling && ep.poll.url == "":
@@ -189,25 +193,44 @@ func privateID(id string) string {
 	return id
 }
 
-// choose prefers the secure URL, unless the other one is wanted and there is one.
-func choose(secure, plain string, insecure bool) string {
-	if secure == "" || insecure && plain != "" {
-		return plain
+// named is a URL and its name in the config.
+type named struct{ name, url string }
+
+// baseURL is the first of two URLs that can be used, the secure one unless the other is wanted; "" if there is none. Its
+// path is kept exactly, and so is a query it has. The error tells what is wrong with those that cannot be used.
+func baseURL(insecure bool, secure, plain named, schemes ...string) (string, error) {
+	candidates := []named{secure, plain}
+	if insecure {
+		slices.Reverse(candidates)
 	}
-	return secure
+	var problems []error
+	for _, c := range candidates {
+		if c.url == "" {
+			continue
+		}
+		u, err := addr.Parse(c.url, schemes...)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", c.name, err))
+			continue
+		}
+		u.Fragment = ""
+		return u.String(), nil
+	}
+	return "", because(nil, problems...)
 }
 
-// baseURL checks a URL. Its path is kept exactly, and so is a query it has. None stays none.
-func baseURL(what, chosen, secureScheme, plainScheme string) (string, error) {
-	if chosen == "" {
-		return "", nil
+// because adds causes to an error, as far as there are any.
+func because(err error, causes ...error) error {
+	for _, cause := range causes {
+		switch {
+		case cause == nil:
+		case err == nil:
+			err = cause
+		default:
+			err = fmt.Errorf("%w; %w", err, cause)
+		}
 	}
-	u, err := url.Parse(chosen)
-	if err != nil || u.Host == "" || (u.Scheme != secureScheme && u.Scheme != plainScheme) {
-		return "", fmt.Errorf("%w: its %s URL is not of the form %s://host/path", b24pull.ErrInvalidConfig, what, secureScheme)
-	}
-	u.Fragment = ""
-	return u.String(), nil
+	return err
 }
 
 func withQuery(base, query string) string {

@@ -41,7 +41,17 @@ func TestSubscribeChecks(t *testing.T) {
 		{"no polling, and wanted", change(func(c *b24pull.Config) { c.Server.LongPollingSecure = "" }), WithTransport(TransportLongPolling), "no long polling"},
 		{"no polling on version 2", change(func(c *b24pull.Config) { c.Server.Version, c.Server.LongPollingSecure = 2, "" }), nil, "no long polling URL"},
 		{"no such transport", FromConfig(good), WithTransport(3), "no transport 3"},
-		{"a websocket URL that is none", change(func(c *b24pull.Config) { c.Server.WebSocketSecure = "rt.example/private-id" }), nil, "wss://host/path"},
+		{"a websocket URL that is none, and polls", change(func(c *b24pull.Config) { c.Server.WebSocketSecure = "rt.example/private-id" }), nil, ""},
+		{"a websocket URL that is none, and wanted", change(func(c *b24pull.Config) { c.Server.WebSocketSecure = "rt.example/private-id" }), WithTransport(TransportWebSocket), "websocket_secure: it has no scheme"},
+		{"a polling URL that is none, and websockets", change(func(c *b24pull.Config) { c.Server.LongPollingSecure = "https:///private-id" }), nil, ""},
+		{"a polling URL that is none, and wanted", change(func(c *b24pull.Config) { c.Server.LongPollingSecure = "https:///private-id" }), WithTransport(TransportLongPolling), "long_polling_secure: it has no host"},
+		{"a polling URL that is none, on version 2", change(func(c *b24pull.Config) { c.Server.Version, c.Server.LongPollingSecure = 2, "https:///private-id" }), nil, "long_polling_secure: it has no host"},
+		{"a polling URL that is none, and websockets off", change(func(c *b24pull.Config) {
+			c.Server.WebSocketEnabled, c.Server.LongPollingSecure = false, "https:///private-id"
+		}), nil, "long_polling_secure: it has no host"},
+		{"no URL is one", change(func(c *b24pull.Config) {
+			c.Server.WebSocketSecure, c.Server.LongPollingSecure = "https://rt.example/private-id", "https://rt.example:private-id/"
+		}), nil, "websocket_secure: its scheme is not wss or ws; want wss://host/path; long_polling_secure: it is not a URL"},
 		{"nil HTTP client", FromConfig(good), WithHTTPClient(nil), "WithHTTPClient"},
 		{"nil dialer", FromConfig(good), WithDialer(nil), "WithDialer"},
 		{"nil logger", FromConfig(good), WithLogger(nil), "WithLogger"},
@@ -112,6 +122,17 @@ func TestEndpoint(t *testing.T) {
 			"wss://rt.example/sub/?CHANNEL_ID=aa%3Abb.cc%2Fdd.ee&revision=19", "https://rt.example/sub/?CHANNEL_ID=aa%3Abb.cc%2Fdd.ee&revision=19"},
 		{"websockets are off", func(c *b24pull.Config) { c.Server.WebSocketEnabled = false }, "", "https://rt.example/sub/?" + query},
 		{"no long polling", func(c *b24pull.Config) { c.Server.LongPolling, c.Server.LongPollingSecure = "", "" }, "wss://rt.example/sub/?" + query, ""},
+		{"no usable polling URL", func(c *b24pull.Config) {
+			c.Server.LongPolling, c.Server.LongPollingSecure = "ftp://rt.example/", "garbage"
+		}, "wss://rt.example/sub/?" + query, ""},
+		{"no usable websocket URL", func(c *b24pull.Config) { c.Server.WebSocket, c.Server.WebSocketSecure = "ws:", "wss://#DOMAIN#/sub/" }, "", "https://rt.example/sub/?" + query},
+		{"plain where the secure URL is none", func(c *b24pull.Config) { c.Server.WebSocketSecure, c.Server.LongPollingSecure = "garbage", "https://" },
+			"ws://rt.example/plain/?" + query, "http://rt.example/plain/?" + query},
+		{"secure where the plain URL is none", func(c *b24pull.Config) { c.Server.WebSocket, c.Server.LongPolling = "garbage", "https://" },
+			"wss://rt.example/sub/?" + query, "https://rt.example/sub/?" + query},
+		{"white space around them", func(c *b24pull.Config) {
+			c.Server.WebSocketSecure, c.Server.LongPollingSecure = " wss://rt.example/sub/\n", "\ufeffhttps://rt.example/sub/"
+		}, "wss://rt.example/sub/?" + query, "https://rt.example/sub/?" + query},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -146,6 +167,10 @@ func TestEndpoint(t *testing.T) {
 		}
 		if ep.socket.url != "ws://rt.example/plain/?"+query || ep.poll.url != "http://rt.example/plain/?"+query {
 			t.Errorf("got\n%s\n%s", ep.socket.url, ep.poll.url)
+		}
+		ep, err = newEndpoint(cfg(func(c *b24pull.Config) { c.Server.WebSocket, c.Server.LongPolling = "garbage", "" }), true)
+		if err != nil || ep.socket.url != "wss://rt.example/sub/?"+query || ep.poll.url != "https://rt.example/sub/?"+query {
+			t.Errorf("with none that is not secure: got\n%s\n%s\n%v", ep.socket.url, ep.poll.url, err)
 		}
 	})
 	t.Run("versions 1 and 2 by time and tag", func(t *testing.T) {

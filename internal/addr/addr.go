@@ -1,0 +1,39 @@
+// Package addr reads addresses that come from a portal or from a human.
+package addr
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// Parse reads an absolute address of a push server, with one of the schemes,
+// the first of which is the one to be wanted. Its errors do not repeat the
+// address, which can hold a secret.
+func Parse(raw string, schemes ...string) (*url.URL, error) {
+	u, err := url.Parse(Trim(raw))
+	problem := ""
+	switch {
+	case err != nil:
+		problem = "it is not a URL"
+	case u.Scheme == "":
+		problem = "it has no scheme"
+	case !slices.Contains(schemes, u.Scheme):
+		problem = "its scheme is not " + strings.Join(schemes, " or ")
+	case u.Hostname() == "":
+		problem = "it has no host"
+	default:
+		return u, nil
+	}
+	return nil, errors.New(problem + "; want " + schemes[0] + "://host/path")
+}
+
+// Trim takes off what comes along when an address or a token is pasted, from a
+// chat, a page or a file: white space, quotes, and marks that cannot be seen.
+func Trim(s string) string {
+	return strings.TrimFunc(s, func(c rune) bool {
+		return unicode.IsSpace(c) || unicode.IsControl(c) || unicode.Is(unicode.Cf, c) || strings.ContainsRune("\"'`´«»‹›“”„‟‘’‚‛", c)
+	})
+}

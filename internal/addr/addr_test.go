@@ -1,0 +1,48 @@
+package addr
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParse(t *testing.T) {
+	for raw, want := range map[string]string{
+		"wss://rt.example/sub/":                        "",
+		"ws://rt.example":                              "",
+		" \"wss://rt.example:8894/sub/?s3cr3t=1\"\r\n": "",
+		"wss://[::1]/sub/":                             "",
+		"rt.example/s3cr3t":                            "no scheme",
+		"garbage s3cr3t":                               "no scheme",
+		"":                                             "no scheme",
+		"https://rt.example/s3cr3t":                    "scheme is not wss or ws",
+		"wss:/s3cr3t":                                  "no host",
+		"wss:s3cr3t":                                   "no host",
+		"wss://:443/s3cr3t":                            "no host",
+		"wss://#DOMAIN#/s3cr3t":                        "no host",
+		"wss://rt.example:s3cr3t/":                     "not a URL",
+		"wss://rt.example/%zz/s3cr3t":                  "not a URL",
+	} {
+		u, err := Parse(raw, "wss", "ws")
+		switch {
+		case want == "" && (err != nil || u.Host == ""):
+			t.Errorf("not taken: %v", err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "wss://host/path")):
+			t.Errorf("want %q: got %v", want, err)
+		case err != nil && strings.Contains(err.Error(), "s3cr3t"):
+			t.Errorf("an address is told where it is %s", want)
+		}
+	}
+}
+
+func TestTrim(t *testing.T) {
+	for _, around := range [][2]string{
+		{"", ""}, {" ", "\n"}, {"\ufeff", "\r\n"}, {`"`, `"`}, {"'", "'"}, {"“", "”"}, {"«\u00a0", "\u00a0»"}, {"\u200b\t\"'", "'\" \u2060"}, {"\x00", "\x1b"},
+	} {
+		if got := Trim(around[0] + `a "b" c` + around[1]); got != `a "b" c` {
+			t.Errorf("%q: got %q", around, got)
+		}
+	}
+	if got := Trim(" \ufeff\"\" "); got != "" {
+		t.Errorf("nothing within: %q", got)
+	}
+}

@@ -13,8 +13,10 @@ type Answer struct {
 	// Time is what the answer tells about time.
 	Time Time
 	// Total is the number of items of a list method, Next the value of its parameter
-	// start for the next page, 0 after the last.
+	// start for the next page.
 	Total, Next int64
+	// HasNext reports whether there is a next page: Next can be 0 then.
+	HasNext bool
 }
 
 // CallOption changes one Call.
@@ -102,5 +104,10 @@ func callParams(params any) (map[string]any, error) {
 func (a answer) beside() Answer {
 	var ignored error
 	o := node{raw: a.body}.object(&ignored)
-	return Answer{Time: a.time(), Total: o.number("total"), Next: o.number("next")}
+	answer := Answer{Time: a.time(), Total: o.number("total")}
+	var unreadable error
+	o.err = &unreadable
+	answer.Next = o.number("next")
+	answer.HasNext = unreadable == nil && !o.at("next").absent()
+	return answer
 }

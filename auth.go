@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/b24pull/b24pull/internal/addr"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -58,7 +59,8 @@ type TokenRefresher interface {
 // newer REST, https://portal.bitrix24.com/rest/api/USER/CODE/, and is a
 // secret. Calls go below that address; a method's name at its end, as portals show it
 // in examples, is left out. New checks it: https is required, http is taken for a
-// loopback host only.
+// loopback host only. White space and quotes around it, and around all addresses and
+// tokens that this package is given, are left out.
 func Webhook(url string) Auth { return &webhookAuth{url: func() string { return url }} }
 
 // OAuth calls as an application, for the user its tokens were given for. portal
@@ -175,7 +177,7 @@ func (a *oauthAuth) refused(ctx context.Context, token *oauth2.Token) (*oauth2.T
 }
 
 func checkToken(token *oauth2.Token, err error) error {
-	if err == nil && (token == nil || token.AccessToken == "") {
+	if err == nil && (token == nil || addr.Trim(token.AccessToken) == "") {
 		return errors.New("the token source returned an empty token and no error")
 	}
 	return err
@@ -212,10 +214,10 @@ func describeAuth(kind string, a Auth) string {
 	return "b24pull." + kind + "(" + e.portal + ")"
 }
 
-// parseAddress parses an absolute URL of a host and a path, nothing else. Its
-// errors do not repeat the address.
+// parseAddress parses an absolute URL of a host and a path, nothing else but what
+// came along when it was pasted. Its errors do not repeat the address.
 func parseAddress(address string) (*url.URL, error) {
-	u, err := url.Parse(address)
+	u, err := url.Parse(addr.Trim(address))
 	switch {
 	case err != nil:
 		return nil, errors.New("the address is not a URL")
@@ -231,10 +233,7 @@ func parseAddress(address string) (*url.URL, error) {
 // portalAddress parses the address of a portal, or its bare host name, to that
 // of its REST. https is required. Its errors do not repeat the address.
 func portalAddress(address string) (*url.URL, error) {
-	if !strings.Contains(address, "://") {
-		address = "https://" + address
-	}
-	u, err := parseAddress(address)
+	u, err := parseAddress(withScheme(address))
 	if err != nil {
 		return nil, fmt.Errorf("%w; want https://PORTAL", err)
 	}
@@ -247,6 +246,14 @@ func portalAddress(address string) (*url.URL, error) {
 	}
 	u.Path = cmp.Or(path, "/rest") + "/"
 	return u, nil
+}
+
+// withScheme makes https addresses of bare hosts.
+func withScheme(address string) string {
+	if address = addr.Trim(address); !strings.Contains(address, "://") {
+		return "https://" + address
+	}
+	return address
 }
 
 func loopback(host string) bool {

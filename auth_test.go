@@ -77,7 +77,7 @@ func TestWebhookAddress(t *testing.T) {
 		"https://portal.example/rest/api/x/s3cr3thookcode/", "https://portal.example/rest/api/1/s3cr3thookcode/a/b", "https://portal.example/REST/1/s3cr3thookcode/", "http://portal.example/rest/api/1/s3cr3thookcode/",
 		"https://portal.example/rest/1/s3cr3thookcode%2F..", "https://portal.example/rest/1/../s3cr3thookcode/", "https://portal.example/rest/1//",
 		"https://portal.example/rest/1/s3cr3thookcode/?", "https://portal.example/rest/1/s3cr3thookcode/?a=b", "https://portal.example/rest/1/s3cr3thookcode/#a",
-		"https://user:s3cr3thookcode@portal.example/rest/1/s3cr3thookcode/", "https://portal.example/rest/1/s3cr3thookcode/\n", "https://portal.example/rest/1/s3cr3thook code/",
+		"https://user:s3cr3thookcode@portal.example/rest/1/s3cr3thookcode/", "https://portal.example/rest/1/s3cr3thook\ncode/", "https://portal.example/rest/1/s3cr3thook code/",
 		"https://portal.example/rest/1/s3cr3thookcode%zz/",
 	}
 	for _, address := range bad {

@@ -12,6 +12,7 @@ import (
 	"github.com/go-resty/resty/v2"
 	"golang.org/x/oauth2"
 
+	"github.com/b24pull/b24pull/internal/addr"
 	"github.com/b24pull/b24pull/internal/redact"
 	"github.com/b24pull/b24pull/internal/retryafter"
 )
@@ -178,7 +179,7 @@ func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oaut
 		body = map[string]any{}
 	}
 	if token != nil {
-		body["auth"] = token.AccessToken
+		body["auth"] = addr.Trim(token.AccessToken)
 	}
 	payload, err := json.Marshal(body)
 	if err != nil {

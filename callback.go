@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/b24pull/b24pull/internal/addr"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -169,6 +170,7 @@ func (c *Callback) Uninstalled() bool { return c.Event == eventUninstall }
 // the portal, in constant time. It returns ErrApplicationToken if they differ, or if
 // one of them is empty.
 func (c *Callback) Verify(known Secret) error {
+	known = Secret(addr.Trim(string(known)))
 	if known == "" || subtle.ConstantTimeCompare([]byte(c.ApplicationToken), []byte(known)) != 1 {
 		return ErrApplicationToken
 	}

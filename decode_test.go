@@ -47,8 +47,6 @@ func TestConfigValues(t *testing.T) {
 		{`"mode":true`, "config.server.mode"},
 		{`"config_timestamp":"9999-12-31T23:59:59-23:00"`, "config.server.config_timestamp"},
 		{`"config_timestamp":true`, "config.server.config_timestamp"},
-		{`"long_polling":["a"]`, "config.server.long_polling"},
-		{`"long_pooling_secure":7`, "config.server.long_pooling_secure"},
 		{`"clientId":[]`, "config.server.clientId"},
 	}
 	for _, tt := range tests {

@@ -59,7 +59,8 @@ func (p ApplicationPush) parameters() (map[string]any, error) {
 
 // ExtendWatch has the portal go on sending the events of the tags, which a page of
 // it has subscribed to (method pull.watch.extend, scope pull). It returns which tags
-// still live. KeepWatch does it again and again.
+// still live, by the tags as they were given: portals compare them without regard
+// to case. KeepWatch does it again and again.
 //
 // Errors are those of GetApplicationConfig.
 func (c *Client) ExtendWatch(ctx context.Context, tags ...string) (map[string]bool, error) {
@@ -78,11 +79,19 @@ func (c *Client) ExtendWatch(ctx context.Context, tags ...string) (map[string]bo
 }
 
 // livingTags reads an object of tags, a list of them, or a list of booleans in
-// their order, which is what PHP makes of tags that are numbers.
+// their order, which is what PHP makes of tags that are numbers. A tag that is
+// stored in another letter case is answered in both.
 func livingTags(raw json.RawMessage, tags []string) (map[string]bool, error) {
 	alive := make(map[string]bool, len(tags))
+	asked := make(map[string][]string, len(tags))
 	for _, tag := range tags {
 		alive[tag] = false
+		asked[foldTag(tag)] = append(asked[foldTag(tag)], tag)
+	}
+	tell := func(answered string, lives bool) {
+		for _, tag := range asked[foldTag(answered)] {
+			alive[tag] = alive[tag] || lives
+		}
 	}
 	wrong := &configError{methodWatchExtend, "want an object or a list of tags"}
 	if kindOf(raw) == kindObject {
@@ -91,7 +100,7 @@ func livingTags(raw json.RawMessage, tags []string) (map[string]bool, error) {
 			return nil, wrong
 		}
 		for tag, lives := range object {
-			alive[tag] = bool(lives)
+			tell(tag, bool(lives))
 		}
 		return alive, nil
 	}
@@ -104,15 +113,18 @@ func livingTags(raw json.RawMessage, tags []string) (map[string]bool, error) {
 		var lives Bool
 		switch {
 		case kindOf(v) == kindString && json.Unmarshal(v, &tag) == nil:
-			alive[tag] = true
+			tell(tag, true)
 		case kindOf(v) == kindBool && len(list) == len(tags) && json.Unmarshal(v, &lives) == nil:
-			alive[tags[i]] = bool(lives)
+			tell(tags[i], bool(lives))
 		default:
 			return nil, wrong
 		}
 	}
 	return alive, nil
 }
+
+// foldTag is the same for tags that differ in letter case alone.
+func foldTag(tag string) string { return strings.ToLower(strings.ToUpper(tag)) }
 
 // GetPublicChannel returns the channel to publish to a user (method
 // pull.channel.public.get, scope pull_channel): the application's for the user, or

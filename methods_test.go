@@ -191,7 +191,7 @@ func TestCall(t *testing.T) {
 	_, err := calling(t, body, func(c *Client) error {
 		got, err := c.Call(context.Background(), "crm.deal.list", nil, &deals)
 		at := time.Unix(1774965918, 0).UTC()
-		want := Answer{Next: 50, Total: 127, Time: Time{Start: at.Add(250 * time.Millisecond), Finish: at.Add(500 * time.Millisecond),
+		want := Answer{Next: 50, HasNext: true, Total: 127, Time: Time{Start: at.Add(250 * time.Millisecond), Finish: at.Add(500 * time.Millisecond),
 			DateStart: at, DateFinish: at.Add(time.Second), Duration: 250 * time.Millisecond,
 			Processing: 125 * time.Millisecond, Operating: 150 * time.Millisecond, OperatingResetAt: at.Add(600 * time.Second)}}
 		if got != want {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/b24pull/b24pull/internal/addr"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -55,7 +56,7 @@ type Application struct {
 // check tells what is wrong with the Application; it returns the authorization
 // server.
 func (a *Application) check() (*url.URL, error) {
-	if a == nil || a.ClientID == "" || a.ClientSecret == "" {
+	if a == nil || addr.Trim(a.ClientID) == "" || addr.Trim(string(a.ClientSecret)) == "" {
 		return nil, errors.New("b24pull: application: ClientID or ClientSecret is empty")
 	}
 	if err := checkUserAgent(a.userAgent()); err != nil {
@@ -89,10 +90,7 @@ func (a *Application) serverFor(named string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !strings.Contains(named, "://") {
-		named = "https://" + named // server_domain is a bare host
-	}
-	u, err := authServer(named)
+	u, err := authServer(withScheme(named)) // server_domain is a bare host
 	if err != nil {
 		return own, nil
 	}
@@ -105,7 +103,7 @@ func (a *Application) serverFor(named string) (*url.URL, error) {
 
 func (a *Application) config(server string) *oauth2.Config {
 	return &oauth2.Config{
-		ClientID: a.ClientID, ClientSecret: string(a.ClientSecret), RedirectURL: a.RedirectURL,
+		ClientID: addr.Trim(a.ClientID), ClientSecret: addr.Trim(string(a.ClientSecret)), RedirectURL: addr.Trim(a.RedirectURL),
 		Endpoint: oauth2.Endpoint{AuthURL: server + "/oauth/authorize/", TokenURL: server + "/oauth/token/", AuthStyle: oauth2.AuthStyleInParams},
 	}
 }
@@ -176,7 +174,8 @@ func (a *Application) Refresh(ctx context.Context, old *Token) (*Token, error) {
 
 // refresh returns the token as it was answered.
 func (a *Application) refresh(ctx context.Context, old *Token, endpoint string) (*Token, error) {
-	if old.RefreshToken == "" {
+	refreshToken := addr.Trim(old.RefreshToken)
+	if refreshToken == "" {
 		return nil, &TokenError{cause: errors.New("there is no refresh token; have a user open or authorize the application again")}
 	}
 	server, err := a.serverFor(old.ServerEndpoint)
@@ -185,7 +184,7 @@ func (a *Application) refresh(ctx context.Context, old *Token, endpoint string) 
 	}
 	known := redact.Redactor(nil).With(string(a.ClientSecret), old.RefreshToken, old.AccessToken)
 	answer, err := a.ask(ctx, known, server, func(ctx context.Context) (*oauth2.Token, error) {
-		return a.config(server.String()).TokenSource(ctx, &oauth2.Token{RefreshToken: old.RefreshToken}).Token()
+		return a.config(server.String()).TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
 	})
 	t, err := a.take(known, answer, endpoint, err)
 	if e, ok := err.(*TokenError); ok && e.answerLost() {

@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/oauth2"
 
@@ -237,6 +240,31 @@ func TestTrueIsNotDelivery(t *testing.T) {
 		err := admin.AddApplicationEvent(context.Background(), b24pull.ApplicationEvent{Command: "x", UserIDs: []int64{2}})
 		if s := p.Stats(); err != nil || s.Published != 0 || s.DroppedEvents != 1 {
 			t.Errorf("%v; published %d, dropped %d", err, s.Published, s.DroppedEvents)
+		}
+	})
+}
+
+// TestTagsWithoutCase: a tag is the same in any letter case, and is told of as it
+// was given.
+func TestTagsWithoutCase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()), pulltest.WithPingInterval(0))
+		defer p.Close()
+		c, err := b24pull.New(b24pull.Webhook(p.Webhook()), b24pull.WithHTTPClient(p.HTTPClient()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Watch(1, "CRM_DEAL_7", "Ünited")
+		alive, err := c.ExtendWatch(t.Context(), "crm_deal_7", "üNITED", "gone")
+		if want := map[string]bool{"crm_deal_7": true, "üNITED": true, "gone": false}; err != nil || !maps.Equal(alive, want) {
+			t.Errorf("got %v, %v", alive, err)
+		}
+		var lost []string
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Hour)
+		defer cancel()
+		err = c.KeepWatch(ctx, b24pull.Watch{Tags: []string{"crm_deal_7", "Crm_Deal_7", "Gone", "gone"}, Lost: func(tag string) { lost = append(lost, tag) }})
+		if !errors.Is(err, context.DeadlineExceeded) || !slices.Equal(lost, []string{"Gone"}) || !slices.Equal(p.Watched(1), []string{"CRM_DEAL_7"}) {
+			t.Errorf("%v; lost %q, watched %q", err, lost, p.Watched(1))
 		}
 	})
 }

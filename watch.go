@@ -18,7 +18,7 @@ var ErrWatchEnded = errors.New("b24pull: none of the watched tags lives any more
 
 // Watch is what KeepWatch keeps alive.
 type Watch struct {
-	// Tags are the tags to renew.
+	// Tags are the tags to renew. Two that differ in letter case alone are one.
 	Tags []string
 	// Interval is the time between two renewals, DefaultWatchInterval where it is 0.
 	Interval time.Duration
@@ -45,7 +45,7 @@ func (c *Client) KeepWatch(ctx context.Context, w Watch) error {
 	}
 	var tags []string
 	for _, tag := range w.Tags {
-		if !slices.Contains(tags, tag) {
+		if !slices.ContainsFunc(tags, func(known string) bool { return foldTag(known) == foldTag(tag) }) {
 			tags = append(tags, tag)
 		}
 	}

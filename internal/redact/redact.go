@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/b24pull/b24pull/internal/addr"
 	"github.com/b24pull/b24pull/internal/retryafter"
 )
 
@@ -21,11 +22,13 @@ const Mask = "[redacted]"
 // A Redactor knows some secrets and keeps them out of texts and errors.
 type Redactor []string
 
-// With returns a Redactor that knows more secrets.
+// With returns a Redactor that knows more secrets, also as they are sent: without
+// what came along when they were pasted.
 func (r Redactor) With(secrets ...string) Redactor {
 	r = slices.Clone(r)
 	for _, s := range secrets {
-		for _, form := range []string{s, url.QueryEscape(s), url.PathEscape(s)} {
+		sent := addr.Trim(s)
+		for _, form := range []string{s, sent, url.QueryEscape(s), url.PathEscape(s), url.QueryEscape(sent), url.PathEscape(sent)} {
 			if form != "" && !slices.Contains(r, form) {
 				r = append(r, form)
 			}

@@ -14,7 +14,7 @@ const lockAdvice = ""
 // tryLock locks a file. The lock ends with the process at the latest. The last one to
 // unlock removes the file.
 func tryLock(path string) (unlock func(last bool), held bool, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, false, err
 	}

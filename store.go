@@ -8,11 +8,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/atomicfile"
 )
 
 // ErrNoToken is the error of a TokenStore that has no token of a key.
@@ -118,36 +119,23 @@ func (s *MemoryStore) Lock(ctx context.Context, key string) (unlock func(), err 
 // FileStore keeps tokens in a folder, a file each, which only its owner may read.
 // Several processes may share it. A file is replaced as a whole, so that a crash
 // leaves the old or the new token; the file and the folder are synced before Save
-// returns. Beside each token is an empty file for its lock.
+// returns. A file that is mounted alone cannot be replaced: it is written in place, and
+// holds the token before beside the new one then, each with a checksum, so that a crash
+// leaves one of them as well. Beside each token is an empty file for its lock. A link at
+// the name of either is refused.
 type FileStore struct{ folder string }
 
-// NewFileStore returns a store in a folder and makes the folder if there is none.
+// NewFileStore returns a store in a folder and makes the folder if there is none. It
+// checks that the folder can be written. One that everybody may write is refused; nobody
+// but the processes that use it should be able to.
 func NewFileStore(folder string) (*FileStore, error) {
-	if err := makeFolder(folder, syncFolder); err != nil {
+	if folder == "" {
+		return nil, errors.New("b24pull: token store: the path is empty; give NewFileStore the path of a folder")
+	}
+	if err := atomicfile.MakeFolder(folder); err != nil {
 		return nil, storeError(err)
 	}
 	return &FileStore{folder}, nil
-}
-
-// makeFolder makes a folder and what is missing above it. A power cut does not take it
-// away: sync is called for each folder that has got a new one.
-func makeFolder(folder string, sync func(string) error) error {
-	var grown []string
-	for f := filepath.Clean(folder); ; f = filepath.Dir(f) {
-		if _, err := os.Stat(f); !errors.Is(err, fs.ErrNotExist) || f == filepath.Dir(f) {
-			break
-		}
-		grown = append(grown, filepath.Dir(f))
-	}
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return err
-	}
-	for _, f := range grown {
-		if err := sync(f); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Load reads the token's file.
@@ -156,7 +144,7 @@ func (s *FileStore) Load(_ context.Context, key string) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := os.ReadFile(path + ".json")
+	data, err := file(path).Read()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, ErrNoToken
@@ -176,37 +164,11 @@ func (s *FileStore) Save(_ context.Context, key string, t *Token) error {
 	if err != nil {
 		return err
 	}
-	if err := writeSynced(path+".tmp", t.Raw()); err != nil {
-		return storeError(err)
-	}
-	if err := os.Rename(path+".tmp", path+".json"); err != nil {
-		return storeError(err)
-	}
-	return storeError(syncFolder(s.folder))
+	return storeError(file(path).Write(t.Raw()))
 }
 
-func writeSynced(path string, data []byte) error {
-	os.Remove(path) // what a crash has left, with whatever mode
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-// syncFolder makes renames and removals last. Windows does so without being asked, and
-// cannot sync a folder.
-func syncFolder(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
-}
+// file is a key's, without links: a token that is written through one would be in another's place.
+func file(path string) *atomicfile.File { return &atomicfile.File{Path: path + ".json"} }
 
 // Delete removes the token's file.
 func (s *FileStore) Delete(_ context.Context, key string) error {
@@ -214,12 +176,7 @@ func (s *FileStore) Delete(_ context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{path + ".tmp", path + ".json"} {
-		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return storeError(err)
-		}
-	}
-	return storeError(syncFolder(s.folder))
+	return storeError(file(path).Remove())
 }
 
 // Keys returns the keys that have a token, in the order of their bytes: a program that
@@ -248,6 +205,9 @@ func (s *FileStore) Lock(ctx context.Context, key string) (unlock func(), err er
 		return nil, err
 	}
 	for {
+		if err := atomicfile.Regular(path + ".lock"); err != nil {
+			return nil, storeError(err)
+		}
 		unlock, held, err := tryLock(path + ".lock")
 		switch {
 		case err != nil:
@@ -288,5 +248,5 @@ func storeError(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("b24pull: token store: %w", err)
+	return fmt.Errorf("b24pull: token store: %w%s", err, atomicfile.Advice(err))
 }

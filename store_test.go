@@ -140,29 +140,10 @@ func TestCopies(t *testing.T) {
 	}
 }
 
-// TestNewFolder: each folder that has got another one is synced, the nearest first.
-func TestNewFolder(t *testing.T) {
-	root := t.TempDir()
-	var synced []string
-	sync := func(path string) error { synced = append(synced, path); return syncFolder(path) }
-	for range 2 {
-		if err := makeFolder(filepath.Join(root, "a", "b", "c")+"/", sync); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if want := []string{filepath.Join(root, "a", "b"), filepath.Join(root, "a"), root}; !slices.Equal(synced, want) {
-		t.Errorf("synced %q", synced)
-	}
-	stop := errors.New("stop")
-	if err := makeFolder(filepath.Join(root, "d"), func(string) error { return stop }); err != stop {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestFileStoreFiles(t *testing.T) {
 	ctx := context.Background()
 	store := fileStore(t)
-	left := filepath.Join(store.folder, "member1.tmp")
+	left := filepath.Join(store.folder, "member1.json.tmp")
 	if err := os.WriteFile(left, []byte("half a to"), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 )
 
 // File is a file that is replaced as a whole. Its methods are not called at the same time.
@@ -73,6 +72,24 @@ func (f *File) Write(content []byte) error {
 // Clear has Read return that there is nothing, and does all the same what can fail of a Write: where it returns nil,
 // so does a Write.
 func (f *File) Clear() error { return f.change(nil) }
+
+// Remove is Clear on a disk that has no room: it tries nothing out. Of what was written in place nothing is left.
+func (f *File) Remove() error {
+	path, err := f.resolve()
+	if err != nil {
+		return err
+	}
+	d := f.system()
+	d.Remove(path + ".tmp")
+	err = d.Remove(path)
+	if irreplaceable(err) && f.writeInPlace(path, nil) == nil {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return syncFolder(d, folderOf(path))
+}
 
 // change replaces the content, or removes it if there is none.
 func (f *File) change(content []byte) error {
@@ -161,25 +178,43 @@ func (f *File) resolve() (string, error) {
 			return path, nil
 		case err != nil:
 			return "", err
-		case info.Mode()&fs.ModeSymlink != 0 && !f.Follow:
-			return "", &fs.PathError{Op: "open", Path: path, Err: errors.New("is a link, which is not followed; remove it")}
-		case info.Mode()&fs.ModeSymlink != 0:
-			if path, err = f.target(path); err != nil {
-				return "", err
-			}
-		case !info.Mode().IsRegular():
-			return "", &fs.PathError{Op: "open", Path: path, Err: errors.New("is no regular file")}
-		default:
-			return path, nil
+		case info.Mode()&fs.ModeSymlink == 0 || !f.Follow:
+			return path, regular(path, info)
+		}
+		if path, err = f.target(path); err != nil {
+			return "", err
 		}
 	}
 	return "", &fs.PathError{Op: "open", Path: f.Path, Err: errors.New("too many links")}
 }
 
+// Regular returns an error for a path at which there is something else than a regular file: a link, which may lead
+// anywhere, or a folder.
+func Regular(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	return regular(path, info)
+}
+
+func regular(path string, info fs.FileInfo) error {
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		return &fs.PathError{Op: "open", Path: path, Err: errors.New("is a link, which is not followed; remove it")}
+	case !info.Mode().IsRegular():
+		return &fs.PathError{Op: "open", Path: path, Err: errors.New("is no regular file")}
+	}
+	return nil
+}
+
 // target returns what a link leads to. A link that stands where everybody may write can be anybody's: following it
 // would have any file of ours replaced.
 func (f *File) target(link string) (string, error) {
-	if folder, err := f.system().Stat(folderOf(link)); err == nil && WritableByAll(folder.Mode()) {
+	if folder, err := f.system().Stat(folderOf(link)); err == nil && writableByAll(folder.Mode()) {
 		return "", &fs.PathError{Op: "open", Path: link, Err: errors.New("is a link in a folder that everybody may write; take one that only you may, or give the path that the link leads to")}
 	}
 	to, err := f.system().Readlink(link)
@@ -192,9 +227,6 @@ func (f *File) target(link string) (string, error) {
 	}
 	return to, nil
 }
-
-// WritableByAll reports whether a mode lets everybody write. Modes say nothing on Windows.
-func WritableByAll(mode fs.FileMode) bool { return runtime.GOOS != "windows" && mode.Perm()&0o002 != 0 }
 
 // Advice is what to do about an error of a File or of its folder, after a semicolon; empty if the error says all.
 func Advice(err error) string {
@@ -212,27 +244,6 @@ func (f *File) system() disk {
 		return f.disk
 	}
 	return osDisk{}
-}
-
-// folderOf is the folder that a path stands in, and is not resolved otherwise.
-func folderOf(path string) string {
-	folder, _ := filepath.Split(path)
-	return folder + "."
-}
-
-// SyncFolder makes what was renamed in a folder or removed from it last. Windows does so without being asked, and
-// cannot sync a folder.
-func SyncFolder(path string) error { return syncFolder(osDisk{}, path) }
-
-func syncFolder(d disk, path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	folder, err := d.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // disk is what a File needs of a file system.

@@ -15,7 +15,7 @@ import (
 // the length of its content, and a checksum over all three. The newest one that is whole counts. The next one is
 // written before it if there is room, else behind it, never over it, and is synced before the write after that begins:
 // at any moment one of the two is whole, the new one or the one before. So a file has at most three times the size of
-// its longest record. A file that was replaced so far begins with its content, which counts until a record does.
+// its longest record. When the content is removed, its records are wiped out once that is on the disk. A file that was replaced so far begins with its content, which counts until a record does.
 //
 // That holds as long as a disk leaves alone what is not written. A file system that cannot rename is not asked for
 // more.
@@ -110,7 +110,19 @@ func (f *File) writeInPlace(path string, content []byte) error {
 	if err == nil {
 		err = file.Sync()
 	}
+	if err == nil && len(content) == 0 {
+		err = wipe(file, next.at, next.at+len(written), len(data))
+	}
 	return errors.Join(err, file.Close())
+}
+
+// wipe leaves nothing of a file but what is from one place to another: what was removed may have been a secret.
+func wipe(file diskFile, from, to, size int) error {
+	_, err := file.WriteAt(make([]byte, from), 0)
+	if err == nil && size > to {
+		_, err = file.WriteAt(make([]byte, size-to), int64(to))
+	}
+	return errors.Join(err, file.Sync())
 }
 
 func readAll(f *os.File) ([]byte, error) {

@@ -64,7 +64,7 @@ func ReadOnly(t *testing.T, path string) {
 // Small mounts a file system over path that has room for so many bytes.
 func Small(t *testing.T, path, size string) {
 	t.Helper()
-	if err := syscall.Mount("tmpfs", path, "tmpfs", 0, "size="+size); err != nil {
+	if err := syscall.Mount("tmpfs", path, "tmpfs", 0, "mode=700,size="+size); err != nil {
 		t.Fatal(err)
 	}
 	unmount(t, path)

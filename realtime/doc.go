@@ -101,8 +101,9 @@
 // is none, or the portal refuses, the present one is used to its end.
 //
 // What cannot be helped by trying again ends the subscription with its error: credentials that the portal refuses,
-// [b24pull.ErrWrongAuthType], a missing scope, a portal without push server, one that is deleted or has not paid, and
-// [ErrConfigExpired]. All else is tried again for as long as the context lives, with the delays of [WithBackoff].
+// [b24pull.ErrWrongAuthType], a missing scope, a portal that is deleted, and [ErrConfigExpired]; and, before the first
+// config, a portal without push server, or with one that is not supported, and one that has not paid. Those can pass:
+// later they are met with patience (TestServerTurnedOff). All else is tried again for as long as the context lives, with the delays of [WithBackoff].
 //
 // # Slow, failing and parallel handlers
 //

@@ -168,8 +168,19 @@ var fatal = []error{
 	b24pull.ErrUninstalled,
 }
 
-func isFatal(err error) bool {
-	for _, f := range fatal {
+// passing are those of them that a portal's administrator brings about, and takes back.
+var passing = []error{
+	ErrUnsupportedServer,
+	b24pull.ErrServerNotConfigured,
+	b24pull.ErrPaymentRequired,
+}
+
+func isFatal(err error) bool { return isOneOf(err, fatal) }
+
+func isPassing(err error) bool { return isOneOf(err, passing) }
+
+func isOneOf(err error, list []error) bool {
+	for _, f := range list {
 		if errors.Is(err, f) {
 			return true
 		}

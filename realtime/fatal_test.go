@@ -122,7 +122,14 @@ func (l *life) ended(want error) {
 	}
 }
 
-// TestFatalAtARenewal: the same while it is connected. What is not fatal does not disturb the connection.
+// passes reports whether what an error tells of can change while a subscription runs: an administrator turns the push
+// server off and on, a plan that has ended is paid for.
+func passes(err error) bool {
+	return errors.Is(err, b24pull.ErrServerNotConfigured) || errors.Is(err, b24pull.ErrPaymentRequired)
+}
+
+// TestFatalAtARenewal: the same while it is connected, but for what can pass. What is not fatal does not disturb the
+// connection.
 func TestFatalAtARenewal(t *testing.T) {
 	for _, a := range answers {
 		t.Run(fmt.Sprint(a.status, " ", a.code), func(t *testing.T) {
@@ -134,7 +141,7 @@ func TestFatalAtARenewal(t *testing.T) {
 				l.portal.ExpireConfig()
 				time.Sleep(3 * time.Minute)
 				synctest.Wait()
-				if a.fatal {
+				if a.fatal && !passes(a.sentinel) {
 					l.ended(a.sentinel)
 					return
 				}
@@ -151,6 +158,62 @@ func TestFatalAtARenewal(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestServerTurnedOff: a push server that an administrator turns off and on again, with other channels then, is waited
+// for, whether its connections have survived or not.
+func TestServerTurnedOff(t *testing.T) {
+	for _, s := range servers {
+		for _, transport := range s.transports {
+			t.Run(s.name+" "+transport.String(), func(t *testing.T) {
+				onVirtualTime(t, func(t *testing.T, l *life) {
+					l.start(s.portal, WithTransport(transport))
+					l.tickFor(time.Minute, time.Second)
+					l.portal.Misbehave(pulltest.REST, pulltest.RESTError(500, "SERVER_ERROR"))
+					l.portal.ExpireConfig()
+					l.portal.Misbehave(pulltest.WebSockets|pulltest.Polls, pulltest.Refuse(400))
+					l.portal.Cut()
+					l.tickFor(2*time.Hour, time.Minute)
+					l.portal.Behave(pulltest.REST | pulltest.WebSockets | pulltest.Polls)
+					time.Sleep(15 * time.Minute) // a method that is paused is not called for ten
+					if state := l.sub.State(); state != StateLive {
+						t.Fatalf("state is %v, Run returned %v", state, l.err)
+					}
+					l.wantTicks()
+					if n := l.portal.Stats().Calls; n > 200 {
+						t.Errorf("%d calls in two hours", n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestTransportTurnedOff: the same where what WithTransport wants is turned off.
+func TestTransportTurnedOff(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		off := false
+		l.open()
+		l.subscribe(changed{client(t, l.portal), func(cfg *b24pull.Config) {
+			if off {
+				cfg.Server.WebSocketEnabled = false
+			}
+		}}, WithTransport(TransportWebSocket))
+		l.run(nil)
+		<-l.sub.Ready()
+		off = true
+		l.portal.ExpireConfig()
+		time.Sleep(10 * time.Minute)
+		if n := len(l.changes(StateClosed)); n > 0 {
+			t.Fatalf("Run returned %v", l.err)
+		}
+		off = false
+		l.tickFor(10*time.Minute, time.Second)
+		l.wantTicks()
+		if r := lifeEvents[Renewal](l); r[0].Err == nil || r[len(r)-1].Err != nil {
+			t.Errorf("renewals %+v", r)
+		}
+	})
 }
 
 // TestFatalToken: what the authorization server refuses comes as the same errors, and so does a token that was

@@ -93,9 +93,13 @@ func (l *loop) configured(cfg *b24pull.Config, err error) {
 	l.adopt(cfg, ep, reason, anew)
 }
 
-// notConfigured: what waits for a config tries again. What is connected goes on for as long as its config is good.
+// notConfigured: what waits for a config tries again. What is connected goes on for as long as its config is good. What
+// is final at the start, but can pass, is met with patience once there has been a config.
 func (l *loop) notConfigured(err error) {
 	why := classify(err)
+	if l.main.config != nil && isPassing(err) {
+		why = failPassing
+	}
 	now := time.Now()
 	waits, must := false, false
 	for _, s := range l.streams() {

@@ -3,6 +3,7 @@ package realtime
 import (
 	"encoding/json"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/b24pull/b24pull"
@@ -68,24 +69,26 @@ func decodeOrder(m Message) order {
 	return o
 }
 
-// replaced is the config with the new channel in place of the one that has ended: the one with its id, or else of
-// its type. nil if it cannot be told which that is, or if the config has a token that names the channels.
+// replaced is the config with the new channel in place of the one that has ended, nil if the config is to be asked for:
+// where a token names the channels, and where the new channel may not be what it looks like. The portal's agent, which
+// deletes old channels, names the portal's own shared channel as the successor of any, also of an application's, whose
+// type is the application's id then. So both have to be of one type, private or shared.
 func (o order) replaced(cfg *b24pull.Config) *b24pull.Config {
 	if o.next == nil || cfg.JWT != "" {
 		return nil
 	}
 	changed := *cfg
-	private, shared := cfg.Channels.Private, cfg.Channels.Shared
+	kind, next := strings.ToLower(o.kind), strings.ToLower(o.next.Type)
 	switch {
-	case o.names(private):
+	case kind == "" && next == typePrivate, kind == typePrivate && next == typePrivate:
+		if c := cfg.Channels.Private; c == nil || o.channel != "" && !o.names(c) {
+			return nil
+		}
 		changed.Channels.Private = o.next
-	case o.names(shared):
-		changed.Channels.Shared = o.next
-	case o.channel != "":
-		return nil
-	case private != nil && o.kindOf() == private.Type:
-		changed.Channels.Private = o.next
-	case shared != nil && (o.kindOf() == shared.Type || o.kindOf() == "shared"):
+	case kind == typeShared && next == typeShared:
+		if c := cfg.Channels.Shared; c == nil || o.channel != "" && !o.names(c) {
+			return nil
+		}
 		changed.Channels.Shared = o.next
 	default:
 		return nil
@@ -93,12 +96,11 @@ func (o order) replaced(cfg *b24pull.Config) *b24pull.Config {
 	return &changed
 }
 
-func (o order) kindOf() string {
-	if o.kind != "" {
-		return o.kind
-	}
-	return o.next.Type
-}
+// Types of channels.
+const (
+	typePrivate = "private"
+	typeShared  = "shared"
+)
 
 func (o order) names(c *b24pull.Channel) bool {
 	return c != nil && o.channel != "" && privateID(string(c.ID)) == o.channel

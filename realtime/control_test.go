@@ -3,6 +3,8 @@ package realtime
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +85,27 @@ func TestChannelExpire(t *testing.T) {
 		}, false},
 		{"shared by id, its type the application", pulltest.Shared, func(old, fresh params) any {
 			return params{"action": "reconnect", "channel": params{"id": privateID(old["id"].(string)), "type": applicationID}, "new_channel": fresh}
+		}, true},
+		{"shared by id and type", pulltest.Shared, func(old, fresh params) any {
+			return params{"action": "reconnect", "channel": params{"id": privateID(old["id"].(string)), "type": "shared"}, "new_channel": fresh}
+		}, false},
+		{"shared by id alone", pulltest.Shared, func(old, fresh params) any {
+			return params{"action": "reconnect", "channel": params{"id": old["id"]}, "new_channel": fresh}
+		}, true},
+		{"private, its successor shared", pulltest.Private, func(old, fresh params) any {
+			return params{"action": "reconnect", "channel": params{"id": privateID(old["id"].(string)), "type": "private"}, "new_channel": typed(fresh, "shared")}
+		}, true},
+		{"shared, its successor private", pulltest.Shared, func(old, fresh params) any {
+			return params{"action": "reconnect", "channel": params{"id": privateID(old["id"].(string)), "type": "shared"}, "new_channel": typed(fresh, "private")}
+		}, true},
+		{"private, its successor of another type", pulltest.Private, func(old, fresh params) any {
+			return params{"action": "reconnect", "channel": params{"id": privateID(old["id"].(string)), "type": "private"}, "new_channel": typed(fresh, applicationID)}
+		}, true},
+		{"private, the type the shared one's", pulltest.Private, func(old, fresh params) any {
+			return params{"action": "reconnect", "channel": params{"id": privateID(old["id"].(string)), "type": "shared"}, "new_channel": typed(fresh, "shared")}
+		}, true},
+		{"a type in capitals", pulltest.Private, func(old, fresh params) any {
+			return params{"action": "reconnect", "channel": params{"id": privateID(old["id"].(string)), "type": "PRIVATE"}, "new_channel": fresh}
 		}, false},
 		{"shared by type", pulltest.Shared, func(_, fresh params) any {
 			return params{"action": "reconnect", "channel": params{"type": "shared"}, "new_channel": fresh}
@@ -131,6 +154,42 @@ func TestChannelExpire(t *testing.T) {
 					l.noControl()
 				})
 			})
+		}
+	}
+}
+
+// typed is a channel with another type.
+func typed(channel map[string]any, kind string) map[string]any {
+	channel = maps.Clone(channel)
+	channel["type"] = kind
+	return channel
+}
+
+// TestChannelRetired: the portal's agent names its own shared channel in place of any that it deletes. Nobody goes
+// over to that: what is sent to the successor in the config arrives, and nothing of what is the portal's own.
+func TestChannelRetired(t *testing.T) {
+	for _, to := range []pulltest.Target{pulltest.Private, pulltest.Shared} {
+		for _, s := range servers {
+			for _, transport := range s.transports {
+				t.Run(fmt.Sprint(to, s.name, transport), func(t *testing.T) {
+					onVirtualTime(t, func(t *testing.T, l *life) {
+						l.start(s.portal, WithTransport(transport))
+						l.tickFor(10*time.Second, time.Second)
+						l.portal.RetireChannel(to)
+						l.tickFor(5*time.Second, 100*time.Millisecond)
+						for range 10 {
+							l.portal.Emit(pulltest.Message{Command: "the portal's own", To: pulltest.UserShared})
+							l.tickFor(10*time.Second, time.Second)
+						}
+						time.Sleep(time.Minute)
+						l.wantTicks()
+						l.noControl()
+						if slices.Contains(l.commands(), "the portal's own") {
+							t.Error("the portal's own channel was listened to")
+						}
+					})
+				})
+			}
 		}
 	}
 }

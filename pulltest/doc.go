@@ -20,6 +20,7 @@
 //     [WebPage], [FalseAnswer], [Compressed] and their like answer in their place.
 //   - [Portal.ReplaceChannel], [Portal.ExpireChannel] and [Portal.ExpireConfig] do what
 //     a portal does with channels that grow old, [WithChannelLife] lets them age sooner,
+//     [Portal.OmitChannel] leaves one out of configs, [Portal.RetireChannel] names the wrong successor,
 //     [Portal.EmitOld] publishes to the one before, [Portal.Control] sends other commands,
 //     and [Portal.EmitAsClient] forges them.
 //   - [WithProcesses] and [WithDisorder] let message ids overtake each other,

@@ -96,7 +96,9 @@
 // A config and its channels end, usually after 12 hours, by the portal's clock, whose difference from ours is known
 // from the answer to the REST call. Some minutes before, and when the push server says that a channel or the config has
 // expired, a new config is fetched. The new channels are connected beside the old ones, which are listened to until
-// their end has passed and has been read. Such commands of the server are obeyed and not delivered. When
+// their end has passed and has been read. Such commands of the server are obeyed and not delivered. A config that lacks a
+// kind of channel that there was before, as portals give them for a moment when channels are replaced, is asked for again,
+// after 2 seconds at first and every 10 minutes at last; the channel is listened to on, to its end (TestChannelOmitted). When
 // connecting has failed five times in a row another config is asked for, since the server may have moved; where there
 // is none, or the portal refuses, the present one is used to its end.
 //

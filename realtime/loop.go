@@ -51,6 +51,7 @@ type loop struct {
 	timers  deadlines
 	alarm   alarm
 	renewal renewal
+	missing missing
 	orders  []order // from the server, not yet obeyed
 
 	idling    idling // of websockets

@@ -92,6 +92,7 @@ type status struct {
 	barred     bool // websockets have failed so often that one failure of theirs is enough to poll again
 	trial      bool // tries whether websockets work again: one attempt, and it has to last
 	old        bool // its channels have been replaced: it is not connected again
+	needed     bool // of one that is old: a successor is missing, so it is connected again
 	leaving    bool // it ends with the read that is due or under way
 	configured bool // there is a config to connect with
 	stale      bool // the next config must not come from a cache
@@ -250,7 +251,7 @@ func (d *decision) do(a ...action) { d.actions = append(d.actions, a...) }
 // that is known, so it waits for the first read.
 func (d *decision) connect() {
 	switch {
-	case d.old:
+	case d.old && !d.needed:
 		d.state = StateWaiting
 	case !d.configured:
 		d.state = StateConfiguring
@@ -273,8 +274,13 @@ func (d *decision) fail(why failure) {
 	case why == failFatal, d.trial:
 		d.state = StateClosed
 		return
-	case d.old:
+	case d.old && !d.needed:
 		d.state = StateWaiting // what is still to come is for its last read
+		return
+	case d.old:
+		d.attempt++
+		d.state = StateWaiting
+		d.do(doWait)
 		return
 	case why == failConfig:
 		d.configured, d.stale, d.doubted = false, true, false
@@ -401,6 +407,13 @@ func (d *decision) readBroken(why failure) {
 // replaced: what is connected stays so beside its successor, what is not is not connected again.
 func (d *decision) replaced() {
 	d.old = true
+	if d.needed {
+		if d.state == StateConfiguring {
+			d.configured, d.stale, d.doubted = true, false, false
+			d.connect()
+		}
+		return
+	}
 	if d.state == StateConnecting || d.state == StateConfiguring {
 		d.do(doHangUp)
 		d.state = StateWaiting

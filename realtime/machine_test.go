@@ -38,6 +38,7 @@ func auto(s *status)     { s.auto = true }
 func barred(s *status)   { s.barred = true }
 func onTrial(s *status)  { s.trial = true }
 func replaced(s *status) { s.old = true }
+func needed(s *status)   { s.needed = true }
 func leaving(s *status)  { s.leaving = true }
 func refused(s *status)  { s.readRefused = true }
 func tried(n int) func(*status) {
@@ -327,6 +328,26 @@ func TestDecide(t *testing.T) {
 			"replaced while connecting: no more of that",
 			at(StateConnecting, anchoredStatus), event{kind: evReplaced},
 			at(StateWaiting, anchoredStatus, replaced), []action{doHangUp},
+		},
+		{
+			"replaced by what lacks a channel, while connecting: it goes on",
+			at(StateConnecting, anchoredStatus, needed), event{kind: evReplaced},
+			at(StateConnecting, anchoredStatus, needed, replaced), nil,
+		},
+		{
+			"the same while another config was waited for: it makes do with its own",
+			at(StateConfiguring, anchoredStatus, needed, doubtedConfig), event{kind: evReplaced},
+			at(StateConnecting, anchoredStatus, needed, replaced), []action{doDial},
+		},
+		{
+			"the same and lost: connected again, and no other config is asked for",
+			at(StateLive, anchoredStatus, needed, replaced, tried(4)), event{kind: evLost, failure: failConfig},
+			at(StateWaiting, anchoredStatus, needed, replaced, tried(5)), []action{doWait},
+		},
+		{
+			"the same after the delay",
+			at(StateWaiting, anchoredStatus, needed, replaced), event{kind: evRetry},
+			at(StateConnecting, anchoredStatus, needed, replaced), []action{doDial},
 		},
 		{
 			"replaced and lost: not connected again",

@@ -59,6 +59,7 @@ const (
 	RenewServerRestarted             // the server said that it restarts (server_restart)
 	RenewRefused                     // the server has refused the channels
 	RenewUnreachable                 // the server could not be reached, again and again
+	RenewIncomplete                  // the config before lacked a channel that there was one of before
 )
 
 // String is the reason in lower case.
@@ -76,6 +77,8 @@ func (r RenewReason) String() string {
 		return "refused"
 	case RenewUnreachable:
 		return "unreachable"
+	case RenewIncomplete:
+		return "incomplete"
 	default:
 		return "none"
 	}

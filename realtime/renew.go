@@ -65,6 +65,9 @@ func (l *loop) fetch(cache bool) {
 func (l *loop) renew() {
 	if l.renewal.reason == 0 || l.renewal.reason == RenewUnreachable {
 		l.renewal.reason = RenewDue
+		if l.missing.asked > 0 {
+			l.renewal.reason = RenewIncomplete
+		}
 	}
 	l.fetch(false)
 }
@@ -78,8 +81,10 @@ func (l *loop) configured(cfg *b24pull.Config, err error) {
 		return
 	}
 	var ep endpoint
+	var lacks, bare bool
 	if err == nil {
-		ep, err = l.opts.endpoint(cfg)
+		bare = cfg != nil && len(channelsOf(cfg.Channels)) == 0
+		cfg, ep, lacks, err = l.complete(cfg)
 	}
 	if err == nil && l.main.config == nil {
 		err = l.opts.cursor.check(bindingOf(cfg, &ep), ep.dialect)
@@ -90,7 +95,26 @@ func (l *loop) configured(cfg *b24pull.Config, err error) {
 	}
 	reason, anew := r.reason, r.anew
 	r.reason, r.anew = 0, false
-	l.adopt(cfg, ep, reason, anew)
+	l.missing.note(cfg.Channels, lacks)
+	if lacks && (!anew || bare) && reason != RenewRefused && l.covered(cfg) {
+		l.keep(reason, anew)
+	} else {
+		l.adopt(cfg, ep, reason, anew)
+	}
+	if lacks {
+		l.askAgain()
+	}
+}
+
+// keep goes on with the present config.
+func (l *loop) keep(reason RenewReason, anew bool) {
+	l.renewal.anew = anew
+	for _, s := range l.streams() {
+		if s.status.state == StateConfiguring {
+			l.handle(s, event{kind: evConfig}, nil)
+		}
+	}
+	l.observe(Renewal{Reason: reason})
 }
 
 // notConfigured: what waits for a config tries again. What is connected goes on for as long as its config is good. What

@@ -81,7 +81,7 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 	if next.status.auto {
 		next.status.polling, next.status.barred = l.main.status.polling, l.main.status.barred
 	}
-	next.reason = reason
+	next.reason, next.lacks = reason, l.missing.asked > 0
 	next.status.state = StateConfiguring
 	l.next = next
 	switch l.main.status.state {
@@ -162,15 +162,25 @@ func (l *loop) promote() {
 		l.handle(l.main, event{kind: evMany}, nil)
 		return
 	}
+	l.need(old)
 	l.handle(old, event{kind: evReplaced}, nil)
-	leave := now.Add(leaveAfter)
-	if ends := l.ends(old.config).Add(2 * old.session.settle); l.main.reason == RenewDue && ends.After(leave) {
+	old.timers.arm(timerLeave, l.leaves(old, now))
+}
+
+// leaves is when replaced channels need not be listened to any more.
+func (l *loop) leaves(old *stream, now time.Time) time.Time {
+	leave, last := now.Add(leaveAfter), now.Add(leaveMax)
+	due := l.main.reason == RenewDue || l.main.reason == RenewIncomplete
+	if old.status.needed {
+		due, last = true, now.Add(neededFor)
+	}
+	if ends := l.ends(old.config).Add(2 * old.session.settle); due && ends.After(leave) {
 		leave = ends
 	}
-	if last := now.Add(leaveMax); leave.After(last) {
+	if leave.After(last) {
 		leave = last
 	}
-	old.timers.arm(timerLeave, leave)
+	return leave
 }
 
 // remove forgets a stream that is over.
@@ -229,6 +239,7 @@ func (l *loop) tryWebSocket() {
 	next.status.polling = false
 	next.status.state = StateConfiguring
 	next.status.anchored, next.status.trial = true, true
+	next.lacks = main.lacks
 	l.next = next
 	l.handle(next, event{kind: evConfig}, nil)
 }

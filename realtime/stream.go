@@ -36,6 +36,7 @@ type stream struct {
 	cause    error     // of what is being done
 	delay    time.Duration
 	reason   RenewReason // why it takes the place of another
+	lacks    bool        // the portal's config lacked a channel, and where a token names the channels it is not connected to it
 
 	touched time.Time     // when something last crossed the websocket, either way; zero: there is none
 	silence time.Duration // before the ping that is not answered yet

@@ -16,7 +16,8 @@
 //   - [Portal.Cut], [Portal.CloseWebSockets] and [Portal.RestartServer] end connections.
 //   - [Portal.Misbehave] makes REST, websockets, polls or the authorization server
 //     fail, hang, talk nonsense, lose their answers or send clients to a login page,
-//     until [Portal.Behave]; [Fault.WithRetryAfter] has them say for how long.
+//     until [Portal.Behave]; [Fault.WithRetryAfter] has them say for how long, and
+//     [Fault.Times] bounds how many requests meet it.
 //     [WebPage], [FalseAnswer], [Compressed] and their like answer in their place.
 //   - [Portal.ReplaceChannel], [Portal.ExpireChannel] and [Portal.ExpireConfig] do what
 //     a portal does with channels that grow old, [WithChannelLife] lets them age sooner,

@@ -35,6 +35,8 @@ type Fault struct {
 	media      string // of a false answer
 	retryAfter string
 	timeless   bool
+	after      string // of what surrounds an answer, what stands behind it
+	times      int    // how many requests meet it; 0: all
 }
 
 type faultKind int
@@ -110,6 +112,7 @@ func (p *Portal) Behave(s Service) {
 type failure struct {
 	Fault
 	over  chan struct{} // closed at its end
+	met   atomic.Int64  // requests, where they are counted
 	cache staleAnswer
 }
 
@@ -177,7 +180,7 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		service := serviceOf(r)
 		f := p.push.hub.faults.of(service)
-		if f == nil {
+		if f == nil || f.past() {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -214,6 +217,11 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 		case garbled, garbledFrame:
 			if service == REST || service == OAuth {
 				w = &garbler{w, f.kind}
+			}
+		case surrounded, oddField, insecureEndpoint:
+			if service == REST || service == OAuth || service == Polls {
+				f.dress(w, r, service, next)
+				return
 			}
 		case falsified:
 			f.falsify(w)

@@ -20,6 +20,7 @@ var (
 	errInvalidClient   = &restError{http.StatusUnauthorized, "invalid_client", "The client credentials are invalid."}
 	errInvalidGrant    = &restError{http.StatusBadRequest, "invalid_grant", "The provided code or refresh token is invalid or has expired."}
 	errInvalidScope    = &restError{http.StatusBadRequest, "invalid_scope", "The requested scope exceeds that of the application."}
+	errAuthorization   = &restError{http.StatusUnauthorized, "authorization_error", "Unable to authorize user"}
 	errPaymentRequired = &restError{http.StatusPaymentRequired, "PAYMENT_REQUIRED", "Payment required"}
 )
 

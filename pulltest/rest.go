@@ -35,7 +35,7 @@ var (
 func describeError(code string) string {
 	for _, e := range []*restError{
 		errNoAuth, errExpiredToken, errCredentials, errConfigAuth, errInvalidFormat, errQueryLimit, errServer,
-		errScope, errInvalidRequest, errInvalidClient, errInvalidGrant, errInvalidScope, errPaymentRequired,
+		errScope, errInvalidRequest, errInvalidClient, errInvalidGrant, errInvalidScope, errPaymentRequired, errAuthorization,
 	} {
 		if e.code == code {
 			return e.description

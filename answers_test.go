@@ -225,7 +225,7 @@ func TestRetryAfterOfTheAuthorizationServer(t *testing.T) {
 		portal := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()))
 		defer portal.Close()
 		given := portal.Token(1)
-		token := &Token{Token: oauth2.Token{AccessToken: given.AccessToken, RefreshToken: given.RefreshToken}, Portal: portal.URL(), ClientEndpoint: portal.URL() + "/rest/"}
+		token := &Token{Token: oauth2.Token{AccessToken: given.AccessToken, RefreshToken: given.RefreshToken}, Portal: portal.URL()}
 		tokens, err := NewTokens(appOf(portal), new(MemoryStore))
 		if err != nil {
 			t.Fatal(err)

@@ -60,6 +60,9 @@ func (a *approvals) ask(ctx context.Context, m move) error {
 		return errors.New("the function of WithMoved has called the portal itself")
 	}
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		v, mine := a.verdict(m)
 		if mine {
 			return a.decide(ctx, m, v)

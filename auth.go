@@ -256,6 +256,21 @@ func withScheme(address string) string {
 	return address
 }
 
+// portalNamed returns https on the host that an address names, or that is named by itself;
+// "" if that is no host. A token goes to an https address only, but answers, forms and
+// redirects may say http where the portal has https as well.
+func portalNamed(address string) string {
+	u, err := url.Parse(withScheme(address))
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Opaque != "" || u.User != nil || u.Hostname() == "" {
+		return ""
+	}
+	portal := "https://" + hostOf(u)
+	if _, err := portalAddress(portal); err != nil {
+		return ""
+	}
+	return portal
+}
+
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()

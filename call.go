@@ -13,6 +13,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull/internal/addr"
+	"github.com/b24pull/b24pull/internal/phpjson"
 	"github.com/b24pull/b24pull/internal/redact"
 	"github.com/b24pull/b24pull/internal/retryafter"
 )
@@ -202,6 +203,7 @@ func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oaut
 		clean := known.Error(err)
 		return answer{}, &networkError{fmt.Sprintf("b24pull: %s: %v", q.method, clean), clean, w.fate()}
 	}
+	a.body = phpjson.Find(a.body, isEnvelope)
 	a.raw, err = a.result()
 	if e, ok := err.(*APIError); ok && e.Code == "" && ctx.Err() != nil {
 		// Half an answer, since the end of the context cut the connection.

@@ -34,7 +34,7 @@ var ErrApplicationToken = errors.New("b24pull: the application_token is missing 
 type AuthCode struct {
 	// Code is to be exchanged within 30 seconds.
 	Code Secret
-	// Portal is the portal's scheme and host.
+	// Portal is the portal's scheme and host; the scheme is https.
 	Portal string
 	// MemberID names the portal.
 	MemberID string
@@ -56,14 +56,13 @@ func ParseRedirect(r *http.Request, state string) (AuthCode, error) {
 	if refusal := q.Get("error"); refusal != "" {
 		return AuthCode{}, &TokenError{Code: redact.Redactor(nil).Code(refusal, nil)}
 	}
-	base, err := portalAddress(q.Get("domain"))
+	code.Portal = portalNamed(q.Get("domain"))
 	switch {
-	case err != nil:
-		return AuthCode{}, fmt.Errorf("b24pull: redirect: domain: %w", err)
+	case code.Portal == "":
+		return AuthCode{}, errors.New("b24pull: redirect: domain: it is missing, or names no host")
 	case code.Code == "":
 		return AuthCode{}, errors.New("b24pull: redirect: no code")
 	}
-	code.Portal = base.Scheme + "://" + base.Host
 	return code, nil
 }
 
@@ -143,10 +142,7 @@ func (c *Callback) fields() map[string]string {
 		"SERVER_ENDPOINT": "server_endpoint", "member_id": "member_id", "status": "status"} {
 		fields[as] = form.Get(name)
 	}
-	fields["domain"] = form.Get("DOMAIN")
-	if form.Get("PROTOCOL") == "0" && fields["domain"] != "" {
-		fields["domain"] = "http://" + fields["domain"] // to be refused
-	}
+	fields["domain"] = form.Get("DOMAIN") // https on it, whatever PROTOCOL says
 	return fields
 }
 

@@ -52,7 +52,7 @@ func TestParseCallback(t *testing.T) {
 	}
 	install := mustParse(t, installEvent(mark+"app"))
 	if !install.Installed() || install.Token.UserID != 67 || string(install.ApplicationToken) != mark+"app" || install.Lang != "en" ||
-		install.Value("data[VERSION]") != "1" || install.Token.ClientEndpoint != "https://portal.example/rest/" {
+		install.Value("data[VERSION]") != "1" || install.Token.Portal != "https://portal.example" {
 		t.Errorf("got %v, %s", install, install.Token.Raw())
 	}
 	uninstall := mustParse(t, uninstallEvent(mark+"app"))
@@ -62,6 +62,39 @@ func TestParseCallback(t *testing.T) {
 	for name, v := range map[string]any{"*Callback": install, "Callback": *install} {
 		if form := leak(v); form != "" {
 			t.Errorf("%s tells a secret by %s", name, form)
+		}
+	}
+}
+
+// TestCallbacksAsTheyCome: what a token is not made of refuses none, since the token is confirmed before it is kept,
+// and a portal is https on the host that is named.
+func TestCallbacksAsTheyCome(t *testing.T) {
+	with := func(form url.Values, name, v string) url.Values { form.Set(name, v); return form }
+	const known = "https://portal.example"
+	for name, tt := range map[string]struct {
+		r      *http.Request
+		portal string
+	}{
+		"no portal":              {post("/", openForm()), ""},
+		"no host":                {post("/?DOMAIN=%25zz", openForm()), ""},
+		"a user in it":           {post("/?DOMAIN="+mark+"@portal.example", openForm()), ""},
+		"over http":              {post("/?DOMAIN=portal.example&PROTOCOL=0", openForm()), known},
+		"an http address":        {post("/?DOMAIN=http://Portal.example:80/", openForm()), known},
+		"a path":                 {post("/?DOMAIN=portal.example/"+mark, openForm()), known},
+		"a byte order mark":      {post("/?DOMAIN=%EF%BB%BFportal.example.", openForm()), known},
+		"a port":                 {post("/?DOMAIN=portal.example:8443", openForm()), known + ":8443"},
+		"an event over http":     {post("/", with(installEvent(""), "auth[client_endpoint]", "http://portal.example/rest/")), known},
+		"an event of no address": {post("/", with(installEvent(""), "auth[client_endpoint]", "%zz"+mark)), known},
+		"an odd user":            {post("/", with(installEvent(""), "auth[user_id]", mark)), known},
+		"an odd end":             {post("/", with(with(installEvent(""), "auth[expires]", mark), "auth[expires_in]", "1e400")), known},
+	} {
+		c, err := ParseCallback(tt.r)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if c.Token.Portal != tt.portal || c.Token.AccessToken != mark+"-access-0" || c.Token.RefreshToken != mark+"-refresh-0" || c.MemberID != "member1" {
+			t.Errorf("%s: got %v", name, c.Token)
 		}
 	}
 }
@@ -76,10 +109,6 @@ func TestBadCallbacks(t *testing.T) {
 		"no member":             post("/?DOMAIN=portal.example", without(openForm(), "member_id")),
 		"member that is a path": post("/?DOMAIN=portal.example", with(openForm(), "member_id", "../"+mark)),
 		"no token":              post("/?DOMAIN=portal.example", without(openForm(), "AUTH_ID")),
-		"no portal":             post("/", openForm()),
-		"portal over http":      post("/?DOMAIN=portal.example&PROTOCOL=0", openForm()),
-		"portal with a path":    post("/?DOMAIN=portal.example/"+mark, openForm()),
-		"bad user":              post("/", with(installEvent(""), "auth[user_id]", mark)),
 	}
 	for name, r := range tests {
 		c, err := ParseCallback(r)
@@ -108,7 +137,9 @@ func TestParseRedirect(t *testing.T) {
 		"/?code=" + mark + "&domain=portal.example&state=":              "st",
 		"/?state=st&domain=portal.example":                              "st",
 		"/?state=st&code=" + mark:                                       "st",
-		"/?state=st&domain=http://portal.example&code=" + mark:          "st",
+		"/?state=st&domain=ftp://portal.example&code=" + mark:           "st",
+		"/?state=st&domain=https://" + mark + "@portal.example&code=x":  "st",
+		"/?state=st&domain=%25zz&code=" + mark:                          "st",
 		"/?state=st&error=access_denied&error_description=" + mark:      "st",
 		"/?state=st&domain=portal.example&error=" + mark + "%20no code": "st",
 	} {
@@ -165,7 +196,7 @@ func TestHandle(t *testing.T) {
 	if err := handle(installEvent(mark + "app")); err == nil || !strings.Contains(err.Error(), "another portal's") {
 		t.Errorf("another portal's token: %v", err)
 	}
-	server.change = map[string]any{"member_id": nil}
+	server.change = map[string]any{"member_id": nil, "client_endpoint": "https://other.example/rest/"}
 	server.generation = 0
 	if err := handle(installEvent(mark + "app")); err == nil || access() != ErrNoToken.Error() {
 		t.Errorf("a token of nobody's: %v", err)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/phpjson"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -72,6 +73,7 @@ func (n node) wrong(problem string) error { return &configError{n.path, problem}
 
 // rootNode is what a whole text holds; null is none of what can be decoded.
 func rootNode(name string, data []byte) (node, error) {
+	data = phpjson.Trim(data)
 	n := node{name, data}
 	switch {
 	case !json.Valid(data):
@@ -313,6 +315,11 @@ func (a answer) clock() time.Time {
 		return t.DateFinish
 	}
 	return t.Finish
+}
+
+// isEnvelope reports whether an object is the whole of an answer.
+func isEnvelope(fields map[string]json.RawMessage) bool {
+	return fields["result"] != nil || fields["error"] != nil
 }
 
 // result returns the envelope's result, or the error it holds. The body's text

@@ -37,6 +37,12 @@
 // Revoked is not sent again by any process; after ErrPaymentRequired the authorization
 // server is asked again a minute later.
 //
+// Nothing but the two tokens loses a token. What else is in an answer of the authorization
+// server, or around it, counts as not told where it cannot be read: byte order marks and
+// notices of PHP, a client_endpoint that is http or garbled, an error beside the tokens. A
+// refresh keeps the portal's address that is known; a first token has https on the host
+// that is named. A byte order mark and notices are left out of the portal's answers as well.
+//
 // A token that is not known to the portal (ErrNoAuth) is looked up in the store once, where
 // another process may have put another one, or deleted it: that is ErrUninstalled. If it is
 // still the same one, the application may have been uninstalled unseen: the next form that
@@ -81,6 +87,7 @@
 //	throttled    QUERY_LIMIT_EXCEEDED, or any other 429    after a pause
 //	not sent     a connection that did not come about      after a pause
 //	unavailable  HTTP 500 and above                        once, after a pause
+//	unavailable  the code authorization_error              up to three times, within seconds
 //	unavailable  a broken connection, no answer in time    no, but by the next call
 //	unavailable  a *StoreError                             only the storing, after a pause
 //	final        every other code, and everything else     no

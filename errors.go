@@ -42,6 +42,8 @@ var (
 	ErrInvalidRequest      = newCode("INVALID_REQUEST", Final, "the request is not acceptable", "")
 	ErrBatchMethod         = newCode("ERROR_BATCH_METHOD_NOT_ALLOWED", Final, "the method may not be called in a batch", "call it by itself")
 
+	// ErrAuthorization of the authorization server passes, and is Unavailable then.
+	ErrAuthorization   = newCode("authorization_error", Final, "the user could not be authorized", "call again later")
 	ErrInvalidClient   = newCode("invalid_client", Final, "the authorization server does not know the application", "check client_id and client_secret")
 	ErrInvalidGrant    = newCode("invalid_grant", Final, "the authorization server refused the code or refresh token", "have a user open or authorize the application again")
 	ErrInvalidScope    = newCode("invalid_scope", Final, "the authorization server refused the scope", "")
@@ -179,7 +181,8 @@ type TokenError struct {
 	// in an APIError.
 	RetryAfter time.Duration
 
-	cause error
+	cause    error
+	repeated bool // what passes has been tried again already
 }
 
 // Error names the code, the status and, where it is known, the way out; or the

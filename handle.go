@@ -130,7 +130,7 @@ func (e *entry) install(ctx context.Context, c *Callback, stored *Token) error {
 	e.mu.Lock()
 	candidate := e.candidate
 	e.mu.Unlock()
-	t, err := e.confirmed(ctx, c, candidate)
+	t, err := e.confirmed(ctx, c, candidate, stored)
 	if err != nil {
 		return err
 	}
@@ -155,11 +155,11 @@ func (e *entry) install(ctx context.Context, c *Callback, stored *Token) error {
 
 // confirmed returns the token of a callback, confirmed now or when the same callback came
 // before.
-func (e *entry) confirmed(ctx context.Context, c *Callback, candidate *pending) (*Token, error) {
+func (e *entry) confirmed(ctx context.Context, c *Callback, candidate *pending, stored *Token) (*Token, error) {
 	if candidate != nil && candidate.claimed == c.Token.RefreshToken {
 		return candidate.token.clone(), nil
 	}
-	return e.tokens.app.confirm(ctx, c.Token)
+	return e.tokens.app.confirm(ctx, c.Token, stored)
 }
 
 // consider keeps a confirmed token for the next callback to decide, unless it was refused: it
@@ -214,16 +214,28 @@ func (e *entry) alive(ctx context.Context, stored *Token) (bool, error) {
 	return err == nil, err
 }
 
-// confirm refreshes a token of which nothing is believed but that it may be one.
-func (a *Application) confirm(ctx context.Context, claimed *Token) (*Token, error) {
+// confirm refreshes a token of which nothing is believed but that it may be one. What the
+// authorization server then says of it counts. It is believed to be of the member that the
+// callback names if the server does not name any: whoever has sent that held a token of the
+// application. But not if the server names another portal than the stored token's, which
+// may be nil, or without one than the callback's.
+func (a *Application) confirm(ctx context.Context, claimed, stored *Token) (*Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
-	t, err := a.refresh(ctx, claimed, "")
+	t, err := a.refresh(ctx, claimed)
 	if err != nil {
 		return nil, err
 	}
-	if t.MemberID != claimed.MemberID {
+	portal := portalNamed(claimed.Portal)
+	if stored != nil {
+		portal = cmp.Or(portalNamed(stored.Portal), portal)
+	}
+	if t.MemberID != claimed.MemberID && (t.MemberID != "" || t.Portal != portal && t.Portal != "") {
 		return nil, errors.New("b24pull: callback: the token is another portal's")
+	}
+	t.MemberID, t.Portal = claimed.MemberID, cmp.Or(t.Portal, portal)
+	if a.namedServer(claimed.ServerEndpoint) != nil {
+		t.ServerEndpoint = cmp.Or(t.ServerEndpoint, claimed.ServerEndpoint)
 	}
 	return t, nil
 }

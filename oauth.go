@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"golang.org/x/oauth2"
 
@@ -90,15 +91,25 @@ func (a *Application) serverFor(named string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	u, err := authServer(withScheme(named)) // server_domain is a bare host
-	if err != nil {
-		return own, nil
-	}
-	switch u.String() {
-	case AuthServerWest, AuthServerEast:
+	if u := a.namedServer(named); u != nil {
 		return u, nil
 	}
 	return own, nil
+}
+
+// namedServer returns the authorization server that a callback or a token names, nil if
+// that may not see the client_secret.
+func (a *Application) namedServer(named string) *url.URL {
+	u, err := authServer(withScheme(named)) // server_domain is a bare host
+	if err != nil {
+		return nil
+	}
+	own, err := a.check()
+	switch address := u.String(); {
+	case address == AuthServerWest, address == AuthServerEast, err == nil && address == own.String():
+		return u
+	}
+	return nil
 }
 
 func (a *Application) config(server string) *oauth2.Config {
@@ -133,8 +144,13 @@ func (a *Application) AuthCodeURL(portal, state string) (string, error) {
 // seconds and works once: if ctx ends before the answer has come, the user has to be sent
 // to AuthCodeURL again. Nothing bounds the call but ctx and the HTTPClient.
 //
+// Portal is https on the host that the authorization server names as the portal's, or
+// else on that of the redirect. What else the answer does not tell, or not in a form that
+// can be read, is taken from the redirect as well, or left out: only a missing
+// access_token is an error.
+//
 // Errors: a *TokenError, like ErrInvalidGrant for a code that is too old, or
-// ErrPaymentRequired.
+// ErrPaymentRequired. ErrAuthorization is met with some repeats, within seconds.
 func (a *Application) Exchange(ctx context.Context, code AuthCode) (*Token, error) {
 	server, err := a.serverFor(code.Server)
 	if err != nil {
@@ -144,12 +160,24 @@ func (a *Application) Exchange(ctx context.Context, code AuthCode) (*Token, erro
 	answer, err := a.ask(ctx, known, server, func(ctx context.Context) (*oauth2.Token, error) {
 		return a.config(server.String()).Exchange(ctx, string(code.Code))
 	})
-	return a.take(known, answer, "", err)
+	t, err := a.take(known, answer, err)
+	if err != nil {
+		return nil, err
+	}
+	t.Portal = cmp.Or(t.Portal, portalNamed(code.Portal))
+	t.inherit(&Token{MemberID: code.MemberID, Scope: scopes(code.Scope)})
+	if t.ServerEndpoint == "" && code.Server != "" {
+		t.ServerEndpoint = server.String() + "/rest/" // no other one knows the token
+	}
+	return t, nil
 }
 
 // Refresh makes a new token of an older one, whose refresh token is dead
-// afterwards: save the new one before it is used. What the answer does not tell, or
-// not in a form that can be read, is taken from the old one. Tokens does all that.
+// afterwards: save the new one before it is used. The portal, the member and the user
+// stay those of the old one, where it has them; a portal that moves tells that itself,
+// see WithMoved. What else the answer does not tell, or not in a form that can be read, is
+// taken from the old one too: nothing but a missing access_token is an error, since the old
+// refresh token is spent by then. Tokens does all that.
 //
 // An answer that is lost on its way is a token lost: the authorization server has
 // changed the refresh token then, and the next try is ErrInvalidGrant. Only a
@@ -159,21 +187,25 @@ func (a *Application) Exchange(ctx context.Context, code AuthCode) (*Token, erro
 // Trying again loses nothing that is not lost already. Where the server was not
 // reached, or has failed before it did anything, it brings the token.
 //
-// Errors: a *TokenError, like ErrInvalidGrant or ErrPaymentRequired.
+// Errors: a *TokenError, like ErrInvalidGrant or ErrPaymentRequired. ErrAuthorization,
+// which spends no token, is met with some repeats, within seconds.
 func (a *Application) Refresh(ctx context.Context, old *Token) (*Token, error) {
 	if old == nil {
 		old = new(Token)
 	}
-	t, err := a.refresh(ctx, old, old.ClientEndpoint)
+	t, err := a.refresh(ctx, old)
 	if err != nil {
 		return nil, err
 	}
+	t.Portal = cmp.Or(portalNamed(old.Portal), t.Portal)
+	t.MemberID = cmp.Or(old.MemberID, t.MemberID)
+	t.UserID = cmp.Or(old.UserID, t.UserID)
 	t.inherit(old)
 	return t, nil
 }
 
 // refresh returns the token as it was answered.
-func (a *Application) refresh(ctx context.Context, old *Token, endpoint string) (*Token, error) {
+func (a *Application) refresh(ctx context.Context, old *Token) (*Token, error) {
 	refreshToken := addr.Trim(old.RefreshToken)
 	if refreshToken == "" {
 		return nil, &TokenError{cause: errors.New("there is no refresh token; have a user open or authorize the application again")}
@@ -186,7 +218,7 @@ func (a *Application) refresh(ctx context.Context, old *Token, endpoint string) 
 	answer, err := a.ask(ctx, known, server, func(ctx context.Context) (*oauth2.Token, error) {
 		return a.config(server.String()).TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
 	})
-	t, err := a.take(known, answer, endpoint, err)
+	t, err := a.take(known, answer, err)
 	if e, ok := err.(*TokenError); ok && e.answerLost() {
 		e.cause = fmt.Errorf("%w; the new token may be lost with the answer: if the next refresh is invalid_grant, "+
 			"have a user open or authorize the application again", cmp.Or(e.cause, failed(e.Status)))
@@ -194,8 +226,23 @@ func (a *Application) refresh(ctx context.Context, old *Token, endpoint string) 
 	return t, err
 }
 
-// ask has x/oauth2 call the authorization server.
+// passing are the pauses before the authorization server is asked again that has answered
+// authorization_error. It has spent neither the code nor the refresh token then.
+var passing = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}
+
+// ask has x/oauth2 call the authorization server, and again if its refusal passes.
 func (a *Application) ask(ctx context.Context, known redact.Redactor, server *url.URL, call func(context.Context) (*oauth2.Token, error)) (*oauth2.Token, error) {
+	for attempt := 0; ; attempt++ {
+		answer, err := a.askOnce(ctx, known, server, call)
+		var refused *oauth2.RetrieveError
+		passes := errors.As(err, &refused) && matches(refused.ErrorCode, ErrAuthorization)
+		if !passes || attempt == len(passing) || !sleep(ctx, passing[attempt]) {
+			return answer, err
+		}
+	}
+}
+
+func (a *Application) askOnce(ctx context.Context, known redact.Redactor, server *url.URL, call func(context.Context) (*oauth2.Token, error)) (*oauth2.Token, error) {
 	var w wire
 	var location string
 	answer, err := call(a.context(redact.KeepLocation(w.watch(ctx), &location)))
@@ -225,13 +272,17 @@ func (t *Token) inherit(old *Token) {
 	}
 }
 
-// take decodes an answer of the authorization server. endpoint is the portal's
-// where the answer does not tell it.
-func (a *Application) take(known redact.Redactor, answer *oauth2.Token, endpoint string, err error) (*Token, error) {
+// take decodes an answer of the authorization server, which tidy has gone over.
+func (a *Application) take(known redact.Redactor, answer *oauth2.Token, err error) (*Token, error) {
 	if err != nil {
-		return nil, tokenError(known, err)
+		failure := tokenError(known, err)
+		if e, ok := failure.(*TokenError); ok {
+			e.repeated = true
+		}
+		return nil, failure
 	}
-	fields := map[string]any{"client_endpoint": endpoint}
+	fields := map[string]any{}
+	// Not the domain, which is the authorization server's own.
 	for _, name := range []string{"access_token", "refresh_token", "expires", "expires_in", "client_endpoint", "server_endpoint",
 		"member_id", "user_id", "scope", "status"} {
 		if v := answer.Extra(name); v != nil && v != "" {
@@ -247,6 +298,9 @@ func (a *Application) take(known redact.Redactor, answer *oauth2.Token, endpoint
 		return nil, &TokenError{cause: err}
 	}
 	t.RefreshToken = cmp.Or(t.RefreshToken, answer.RefreshToken)
+	if a.namedServer(t.ServerEndpoint) == nil {
+		t.ServerEndpoint = ""
+	}
 	return t, nil
 }
 

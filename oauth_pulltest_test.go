@@ -273,3 +273,91 @@ func TestOutage(t *testing.T) {
 		}
 	})
 }
+
+// TestPortalsAsTheyAre: whatever a portal and the authorization server write around and beside the tokens, a year of
+// refreshes is lived through, and nothing is sent to another address than before.
+func TestPortalsAsTheyAre(t *testing.T) {
+	for name, fault := range map[string]pulltest.Fault{
+		"a byte order mark":    pulltest.ByteOrderMark,
+		"a notice":             pulltest.PHPNotice,
+		"warnings all around":  pulltest.PHPWarnings,
+		"http":                 pulltest.InsecureEndpoint,
+		"another's address":    pulltest.TokenField("client_endpoint", "https://evil.example/rest/"),
+		"no address":           pulltest.TokenField("client_endpoint", nil),
+		"lives for ever":       pulltest.TokenField("expires", int64(1<<60)),
+		"an error beside them": pulltest.TokenField("error", "authorization_error"),
+		"passing refusals":     pulltest.AuthorizationError.Times(1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			withPortal(t, func(l *lives) {
+				folder := l.TempDir()
+				store, err := b24pull.NewFileStore(folder)
+				if err != nil {
+					l.Fatal(err)
+				}
+				ts := l.keep(store)
+				c := l.client(ts.Source(l.first.MemberID))
+				for refreshes := 1; refreshes <= 3; refreshes++ {
+					l.portal.Misbehave(services(name), fault)
+					l.portal.ExpireToken()
+					if err := l.read(c); err != nil {
+						l.Fatal(err)
+					}
+					stored, err := ts.Get(l.Context(), l.first.MemberID)
+					if err != nil || stored.Portal != l.portal.URL() || l.portal.Stats().Refreshes != refreshes {
+						l.Errorf("%v, %v after %d refreshes", err, stored, l.portal.Stats().Refreshes)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestFirstTokensAsTheyAre: a code and a form bring a token, though the authorization server answers oddly.
+func TestFirstTokensAsTheyAre(t *testing.T) {
+	for name, fault := range map[string]pulltest.Fault{
+		"warnings all around": pulltest.PHPWarnings,
+		"http":                pulltest.InsecureEndpoint,
+		"no address":          pulltest.TokenField("client_endpoint", nil),
+		"no member":           pulltest.TokenField("member_id", nil),
+		"passing refusals":    pulltest.AuthorizationError.Times(1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			withPortal(t, func(l *lives) {
+				l.portal.Misbehave(services(name), fault)
+				authorized(l.T, l.portal)
+				l.portal.Misbehave(services(name), fault)
+				ts, err := b24pull.NewTokens(l.app, new(b24pull.MemoryStore))
+				if err != nil {
+					l.Fatal(err)
+				}
+				given := l.portal.Token(1)
+				form := strings.NewReader("AUTH_ID=" + given.AccessToken + "&REFRESH_ID=" + given.RefreshToken + "&member_id=" + l.portal.MemberID())
+				r := httptest.NewRequest(http.MethodPost, "/install?PROTOCOL=0&DOMAIN="+strings.TrimPrefix(l.portal.URL(), "https://"), form)
+				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+				callback, err := b24pull.ParseCallback(r)
+				if err == nil {
+					err = ts.Handle(l.Context(), callback)
+				}
+				if err != nil {
+					l.Fatal(err)
+				}
+				stored, err := ts.Get(l.Context(), l.portal.MemberID())
+				if err != nil || stored.Portal != l.portal.URL() {
+					l.Errorf("%v, %v", err, stored)
+				}
+				if err := l.read(l.client(ts.Source(l.portal.MemberID()))); err != nil {
+					l.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// services are those that a fault is for.
+func services(fault string) pulltest.Service {
+	if fault == "passing refusals" {
+		return pulltest.OAuth
+	}
+	return pulltest.REST | pulltest.OAuth
+}

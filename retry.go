@@ -86,6 +86,9 @@ func answerClass(code string, status int) (class Class, told bool) {
 }
 
 func (e *TokenError) class() Class {
+	if errors.Is(e, ErrAuthorization) {
+		return Unavailable
+	}
 	if class, told := answerClass(e.Code, e.Status); told && class != Expired {
 		return class
 	}
@@ -171,6 +174,9 @@ func (c course) safe(effects bool, err error) bool {
 		return c.read || effects
 	case errors.As(err, &unsaved):
 		return true
+	}
+	if errors.Is(token, ErrAuthorization) {
+		return !token.repeated // it has spent nothing
 	}
 	return token.Status >= http.StatusInternalServerError && c.refusals == 1
 }

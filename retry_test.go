@@ -28,7 +28,7 @@ var classes = []struct {
 	{"user_access_error", 403, Final}, {"QUERY_LIMIT_EXCEEDED", 503, Throttled}, {"OPERATION_TIME_LIMIT", 429, Paused},
 	{"OVERLOAD_LIMIT", 503, Final}, {"INTERNAL_SERVER_ERROR", 500, Unavailable}, {"ERROR_UNEXPECTED_ANSWER", 500, Unavailable},
 	{"PORTAL_DELETED", 500, Final}, {"INVALID_REQUEST", 400, Final}, {"ERROR_BATCH_METHOD_NOT_ALLOWED", 405, Final},
-	{"invalid_client", 401, Final}, {"invalid_grant", 400, Final}, {"invalid_scope", 403, Final}, {"PAYMENT_REQUIRED", 402, Final},
+	{"authorization_error", 401, Final}, {"invalid_client", 401, Final}, {"invalid_grant", 400, Final}, {"invalid_scope", 403, Final}, {"PAYMENT_REQUIRED", 402, Final},
 	{"NEVER_SEEN", 400, Final}, {"NEVER_SEEN", 502, Unavailable}, {"", 502, Unavailable}, {"", 429, Throttled}, {"", 404, Final}, {"", 200, Final},
 }
 

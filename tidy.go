@@ -5,15 +5,22 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"regexp"
 	"strconv"
+	"strings"
+	"time"
+
+	"github.com/b24pull/b24pull/internal/phpjson"
 )
 
 // tokenAnswerLimit is what x/oauth2 reads of an answer.
 const tokenAnswerLimit = 1 << 20
 
-// tidy is a transport for x/oauth2. Its answers are JSON, whatever they say they
-// are: x/oauth2 would read text/plain as a form, and the new token would be lost.
-// What breaks off while it is read is an error of the network.
+// tidy is a transport for x/oauth2, which gets answers in which it can find nothing wrong
+// but that there are no tokens. Its answers are JSON, whatever they say they are: x/oauth2
+// would read text/plain as a form. An answer with both tokens is a good one whatever its
+// status is, and also if it breaks off behind them; else what breaks off is an error of the
+// network.
 type tidy struct{ base http.RoundTripper }
 
 func (t tidy) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -23,51 +30,127 @@ func (t tidy) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, tokenAnswerLimit))
 	resp.Body.Close()
-	if err != nil {
+	fields := tokenFields(body)
+	switch {
+	case hasTokens(fields):
+		body = told(fields)
+		resp.StatusCode, resp.Status = http.StatusOK, "200 OK"
+	case err != nil:
 		return nil, err
+	case fields != nil:
+		body = told(fields)
 	}
-	body = told(body)
 	resp.Header.Set("Content-Type", "application/json")
 	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return resp, nil
 }
 
-// readable reads the fields of an answer of the authorization server that no token
-// may be lost for. access_token and refresh_token are not among them.
-var readable = map[string]func(o object, name string){
-	"client_endpoint": asText, "server_endpoint": asText, "scope": asText, "status": asText, "token_type": asText,
-	"error": asText, "error_description": asText, "error_uri": asText,
-	"member_id": func(o object, name string) { o.textOrNumber(name) },
-	"user_id":   func(o object, name string) { o.number(name) },
-	"expires":   func(o object, name string) { o.moment(name) },
-}
-
-func asText(o object, name string) { o.text(name) }
-
-// told leaves out of an answer the fields that are not what they have to be: they
-// count as not told.
-func told(answer []byte) []byte {
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(answer, &fields) != nil || fields == nil {
-		return answer
+// tokenFields returns the fields of an answer of the authorization server: of the object
+// in it, or else, where that is broken, those that can be read. nil: there is neither.
+func tokenFields(body []byte) map[string]json.RawMessage {
+	isAnswer := func(fields map[string]json.RawMessage) bool {
+		return fields["error"] != nil || fields["access_token"] != nil
 	}
-	if code, _, _ := parts(fields["error"]); kindOf(fields["error"]) == kindObject {
-		fields["error"] = code // nil: none that can be read
-	}
-	for name, read := range readable {
-		var odd error
-		if read(object{fields: fields, err: &odd}, name); odd != nil {
-			delete(fields, name)
+	for _, is := range []func(map[string]json.RawMessage) bool{hasTokens, isAnswer} {
+		var fields map[string]json.RawMessage
+		if json.Unmarshal(phpjson.Find(body, is), &fields) == nil && is(fields) {
+			return fields
 		}
 	}
-	if life, ok := seconds(fields["expires_in"]); ok {
-		fields["expires_in"] = strconv.AppendInt(nil, life, 10)
-	} else {
-		delete(fields, "expires_in")
+	if fields := salvage(body); hasTokens(fields) {
+		return fields
 	}
-	data, err := json.Marshal(fields)
+	return nil
+}
+
+// member matches a field of a token's answer, with a string or a number.
+var member = regexp.MustCompile(`"(access_token|refresh_token|expires|expires_in|client_endpoint|server_endpoint|member_id|user_id|scope|status)"` +
+	`\s*:\s*(?:("(?:[^"\\]|\\.)*")|([0-9]+(?:\.[0-9]+)?)\s*[,}])`)
+
+// salvage reads what it can of an answer that is no JSON as a whole.
+func salvage(body []byte) map[string]json.RawMessage {
+	fields := map[string]json.RawMessage{}
+	for _, m := range member.FindAllSubmatch(body, -1) {
+		if value := append(m[2], m[3]...); json.Valid(value) {
+			fields[string(m[1])] = value
+		}
+	}
+	return fields
+}
+
+func hasTokens(fields map[string]json.RawMessage) bool {
+	o := object{fields: fields}
+	return quiet(o, "access_token") != "" && quiet(o, "refresh_token") != ""
+}
+
+// quiet reads a string, and "" where there is none.
+func quiet(o object, name string) string {
+	return readable(o, func(o object) string { return o.text(name) })
+}
+
+// readable reads something of an object, and the zero value where it is not what it has to
+// be: it counts as not told.
+func readable[T any](o object, read func(object) T) T {
+	var odd error
+	v := read(object{path: o.path, fields: o.fields, err: &odd})
+	if odd != nil {
+		var none T
+		return none
+	}
+	return v
+}
+
+// defaultLife is how long an access token lives where nothing that can be believed tells
+// it, longestLife more than any lives; both in seconds.
+const (
+	defaultLife = 3600
+	longestLife = 10 * 365 * 24 * 3600
+)
+
+// told writes an answer of which x/oauth2 takes what it needs and fails at nothing: the
+// fields that are known, each as it has to be, and no error beside the tokens.
+func told(fields map[string]json.RawMessage) []byte {
+	if kindOf(fields["error"]) == kindObject {
+		fields["error"], _, _ = parts(fields["error"]) // nil: none that can be read
+	}
+	o := object{fields: fields}
+	clean := map[string]any{}
+	texts := []string{"access_token", "refresh_token", "server_endpoint", "scope", "status"}
+	if !hasTokens(fields) {
+		texts = append(texts, "error", "error_description", "error_uri")
+	}
+	for _, name := range texts {
+		if text := quiet(o, name); text != "" {
+			clean[name] = text
+		}
+	}
+	if endpoint := quiet(o, "client_endpoint"); strings.Contains(endpoint, "://") {
+		clean["client_endpoint"] = portalNamed(endpoint)
+	}
+	if member := readable(o, func(o object) string { return o.textOrNumber("member_id") }); memberForm.MatchString(member) && member != "0" {
+		clean["member_id"] = member
+	}
+	if user := readable(o, func(o object) int64 { return o.number("user_id") }); user > 0 {
+		clean["user_id"] = strconv.FormatInt(user, 10)
+	}
+	life, ok := seconds(fields["expires_in"])
+	if !ok {
+		life = defaultLife
+	}
+	clean["expires_in"] = life
+	now := time.Now()
+	if end := readable(o, func(o object) time.Time { return o.moment("expires") }); end.After(now) && end.Before(now.Add(longestLife*time.Second)) {
+		clean["expires"] = end.Unix()
+	}
+	// What was a token of another type stays as it was, to be refused.
+	for _, name := range []string{"access_token", "refresh_token"} {
+		if raw := fields[name]; clean[name] == nil && raw != nil {
+			clean[name] = raw
+		}
+	}
+	data, err := json.Marshal(clean)
 	if err != nil {
-		return answer
+		panic("b24pull: an answer is strings and numbers: " + err.Error())
 	}
 	return data
 }
@@ -80,7 +163,7 @@ func seconds(raw json.RawMessage) (int64, bool) {
 		return 0, false
 	}
 	life, err := strconv.ParseFloat(n.scalar(), 64)
-	if err != nil || !(life > 0 && life < longestLife) {
+	if err != nil || !(life >= 1 && life < longestLife) {
 		return 0, false
 	}
 	return int64(life), true

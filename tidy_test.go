@@ -57,9 +57,8 @@ func TestLife(t *testing.T) {
 // TestNoTokenWithoutItsParts: what is odd in these refuses the answer.
 func TestNoTokenWithoutItsParts(t *testing.T) {
 	for name, values := range map[string][]any{
-		"access_token":    {nil, false, 1, []any{mark}, ""},
-		"refresh_token":   {false, 1, []any{mark}},
-		"client_endpoint": {"http://portal.example/rest/", "https://portal.example/" + mark, "%zz"},
+		"access_token":  {nil, false, 1, []any{mark}, ""},
+		"refresh_token": {false, 1, []any{mark}},
 	} {
 		for _, v := range values {
 			server := &rotating{change: map[string]any{name: v}}

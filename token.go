@@ -17,10 +17,9 @@ import (
 type Token struct {
 	oauth2.Token
 
-	// Portal is the portal's scheme and host, as OAuth takes it.
+	// Portal is the portal's scheme and host, https://portal.bitrix24.com, as OAuth takes
+	// it; "" where nothing that came with the token names a host.
 	Portal string
-	// ClientEndpoint is the address of the portal's REST, https://PORTAL/rest/.
-	ClientEndpoint string
 	// ServerEndpoint is the address of the authorization server's REST. Its host
 	// refreshes the token, if it is one that may see the client_secret.
 	ServerEndpoint string
@@ -96,7 +95,6 @@ type savedToken struct {
 	RefreshToken     string `json:"refresh_token,omitempty"`
 	Expires          int64  `json:"expires,omitempty"`
 	Portal           string `json:"portal,omitempty"`
-	ClientEndpoint   string `json:"client_endpoint,omitempty"`
 	ServerEndpoint   string `json:"server_endpoint,omitempty"`
 	MemberID         string `json:"member_id,omitempty"`
 	UserID           int64  `json:"user_id,omitempty"`
@@ -111,8 +109,8 @@ type savedToken struct {
 // It holds secrets.
 func (t *Token) Raw() json.RawMessage {
 	saved := savedToken{
-		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, Portal: t.Portal, ClientEndpoint: t.ClientEndpoint,
-		ServerEndpoint: t.ServerEndpoint, MemberID: t.MemberID, UserID: t.UserID, Scope: strings.Join(t.Scope, ","),
+		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, Portal: t.Portal, ServerEndpoint: t.ServerEndpoint,
+		MemberID: t.MemberID, UserID: t.UserID, Scope: strings.Join(t.Scope, ","),
 		Status: t.Status, ApplicationToken: string(t.ApplicationToken), Kept: t.kept, Revoked: t.Revoked,
 	}
 	if !t.Expiry.IsZero() {
@@ -125,9 +123,12 @@ func (t *Token) Raw() json.RawMessage {
 	return data
 }
 
-// UnmarshalJSON decodes what Raw returned, or an answer of the authorization
-// server; numbers may be strings. Anything else is an error that is
-// ErrInvalidConfig and tells no value. t is changed only without an error.
+// UnmarshalJSON decodes what Raw returned, also that of earlier versions, or an answer of
+// the authorization server. It wants the access_token, and that those strings and flags are
+// what they have to be which nothing else can tell; anything else is an error that is
+// ErrInvalidConfig and tells no value. All other fields are left zero where they cannot be
+// read. Portal is https on the host that portal, client_endpoint or domain names, whatever
+// scheme stands there. t is changed only without an error.
 func (t *Token) UnmarshalJSON(data []byte) error {
 	root, err := rootNode("token", data)
 	if err != nil {
@@ -141,32 +142,33 @@ func (t *Token) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// longestLife is more than any token lives, in seconds.
-const longestLife = 10 * 365 * 24 * 3600
+// scopes takes a list of scopes apart.
+func scopes(list string) []string {
+	return strings.FieldsFunc(list, func(c rune) bool { return c == ',' || c == ' ' })
+}
 
 func decodeToken(o object) Token {
 	t := Token{
-		Portal: o.text("portal", "client_endpoint", "domain"), ServerEndpoint: o.text("server_endpoint"),
-		MemberID: o.textOrNumber("member_id"), UserID: o.number("user_id"),
-		Status: o.text("status"), ApplicationToken: Secret(o.text("application_token")),
-		kept: o.flag("application_token_kept"), Revoked: o.flag("revoked"),
-		Scope: strings.FieldsFunc(o.text("scope"), func(c rune) bool { return c == ',' || c == ' ' }),
+		ApplicationToken: Secret(o.text("application_token")), kept: o.flag("application_token_kept"), Revoked: o.flag("revoked"),
+
+		ServerEndpoint: quiet(o, "server_endpoint"), Status: quiet(o, "status"),
+		MemberID: readable(o, func(o object) string { return o.textOrNumber("member_id") }),
+		UserID:   readable(o, func(o object) int64 { return o.number("user_id") }),
+		Scope:    scopes(quiet(o, "scope")),
 	}
 	t.AccessToken, t.RefreshToken, t.TokenType = o.text("access_token"), o.text("refresh_token"), "bearer"
-	t.Expiry = o.moment("expires")
-	if seconds := o.number("expires_in"); t.Expiry.IsZero() && seconds > 0 && seconds < longestLife {
-		t.Expiry = time.Now().Add(time.Duration(seconds) * time.Second).Truncate(time.Second).UTC()
-	}
 	if t.AccessToken == "" {
 		o.fail(o.at("access_token").wrong("missing"))
 	}
-	// In an answer of the authorization server domain is its own, but there
-	// client_endpoint is never missing.
-	base, err := portalAddress(t.Portal)
-	if err != nil {
-		o.fail(o.at("client_endpoint").wrong("want the portal's https address"))
-		return Token{}
+	t.Expiry = readable(o, func(o object) time.Time { return o.moment("expires") })
+	if life, ok := seconds(o.fields["expires_in"]); ok && t.Expiry.IsZero() {
+		t.Expiry = time.Now().Add(time.Duration(life) * time.Second).Truncate(time.Second).UTC()
 	}
-	t.Portal, t.ClientEndpoint = base.Scheme+"://"+base.Host, base.String()
+	// The domain in an answer of the authorization server is its own: see take.
+	for _, name := range []string{"portal", "client_endpoint", "domain"} {
+		if t.Portal == "" {
+			t.Portal = portalNamed(quiet(o, name))
+		}
+	}
 	return t
 }

@@ -26,6 +26,7 @@ var oauthFailures = []struct {
 	asked  int
 }{
 	{"invalid_grant", 400, map[string]any{"error": "invalid_grant"}, nil, Final, 1},
+	{"authorization_error", 401, map[string]any{"error": "authorization_error"}, nil, Unavailable, 4},
 	{"invalid_client", 401, map[string]any{"error": "invalid_client"}, nil, Final, 1},
 	{"PAYMENT_REQUIRED", 402, map[string]any{"error": "PAYMENT_REQUIRED"}, nil, Final, 1},
 	{"a code in HTTP 500", 500, map[string]any{"error": "invalid_grant"}, nil, Final, 1},

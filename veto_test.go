@@ -164,14 +164,16 @@ func TestVetoAskedOnce(t *testing.T) {
 		}))
 		start := time.Now()
 		var wg sync.WaitGroup
-		short := func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-			defer cancel()
-			if err := event(ctx, c); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 5*time.Second {
-				t.Errorf("%v after %v", err, time.Since(start))
+		short := func(d time.Duration) func() {
+			return func() {
+				ctx, cancel := context.WithTimeout(t.Context(), d)
+				defer cancel()
+				if err := event(ctx, c); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != d {
+					t.Errorf("%v after %v", err, time.Since(start))
+				}
 			}
 		}
-		wg.Go(short)
+		wg.Go(short(5 * time.Second))
 		synctest.Wait()
 		no := errors.New("no")
 		for range 20 {
@@ -181,7 +183,7 @@ func TestVetoAskedOnce(t *testing.T) {
 				}
 			})
 		}
-		wg.Go(short)
+		wg.Go(short(3 * time.Second))
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if n := asked.Load(); n != 2 {

@@ -2,7 +2,6 @@ package pulltest
 
 import (
 	"encoding/json"
-	"io"
 	"maps"
 	"net/http"
 	"strconv"
@@ -90,7 +89,7 @@ func (f *failure) dress(w http.ResponseWriter, r *http.Request, service Service,
 	}
 	w.WriteHeader(a.status)
 	if len(body) > 0 {
-		io.WriteString(w, string(body))
+		w.Write(body)
 	}
 }
 

@@ -16,6 +16,9 @@ import (
 //
 // A message counts as handled when the loop asks for the next one; leaving the loop, by break or by a panic,
 // leaves the last one unhandled, unless [Subscription.Commit] was called for it.
+//
+// Messages of all senders come, and one of a client can look like any of the portal's: look at Sender before you
+// believe it ([Sender]).
 func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		left := false
@@ -44,6 +47,8 @@ func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
 //
 // A handler that panics has its message unhandled, and the panic goes on from Run once all has stopped. One that calls
 // [runtime.Goexit], as a test's FailNow does, ends the goroutine of Run in the same way.
+//
+// A [Mux] gives its handlers the portal's messages; any other handler gets those of all senders ([Sender]).
 func (s *Subscription) Run(ctx context.Context, h Handler) error {
 	if h == nil {
 		return errors.New("realtime: Run: the handler is nil")

@@ -17,6 +17,9 @@
 //	realtime.On(mux, "application", "order.changed", func(ctx context.Context, o OrderChanged, m realtime.Message) error { … })
 //	err = sub.Run(ctx, mux)
 //
+// From version 4 of the push server on its clients can publish, too, what looks like any event of the portal. A [Mux]
+// keeps them apart; a loop or another handler looks at the [Sender].
+//
 // It begins now: what was published before the subscription was run is not delivered, and what is published until
 // [Subscription.Ready] may or may not be. To be sure of an event, wait for Ready and then have it sent. [WithHistory]
 // begins with all that the server still keeps, [WithCursor] and [WithCursorStore] where an earlier run has stopped.

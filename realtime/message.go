@@ -59,8 +59,9 @@ func (m Message) Cursor() Cursor {
 	return m.ledger.cursorAfter(m)
 }
 
-// Sender says who published a message. Only a backend's message is the portal's own word; a client's message
-// comes from another user's browser or application.
+// Sender says who published a message. Only a backend's message is the portal's own word. A client's comes from
+// another user's browser or application: from version 4 of the push server on any of them can publish whatever it
+// likes, with any module and command. Versions 1 to 3 name no sender and have no clients that publish.
 type Sender struct {
 	Type SenderType // backend or client, if the server said
 	ID   string     // public id of the sending client, hex; empty for the backend

@@ -3,8 +3,12 @@ package realtime
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
 )
 
 func TestMux(t *testing.T) {
@@ -22,7 +26,7 @@ func TestMux(t *testing.T) {
 	})
 	mux.HandleMessage("application", "other", note("other"))
 	send := func(module, command, params string) error {
-		return mux.Handle(t.Context(), Message{Module: module, Command: command, Params: []byte(params)})
+		return mux.Handle(t.Context(), Message{Module: module, Command: command, Params: []byte(params), Sender: Sender{Type: SenderBackend}})
 	}
 	for _, err := range []error{
 		send("crm", "order", `{"id":7}`),
@@ -61,5 +65,93 @@ func TestMux(t *testing.T) {
 			}()
 			register()
 		}()
+	}
+}
+
+// TestMuxOfClients: what a client has published reaches no handler that is registered for the portal's messages, also
+// not the default one, and the portal's none of those for clients' messages.
+func TestMuxOfClients(t *testing.T) {
+	var got []string
+	note := func(text string) HandlerFunc {
+		return func(_ context.Context, m Message) error {
+			got = append(got, fmt.Sprint(text, " ", m.Sender.Type))
+			return nil
+		}
+	}
+	mux := NewMux()
+	mux.HandleMessage("crm", "order", note("order"))
+	mux.HandleDefault(note("default"))
+	send := func(h Handler) (handled []string) {
+		got = nil
+		for _, sender := range []SenderType{SenderBackend, SenderClient, SenderUnknown} {
+			for _, command := range []string{"order", "other"} {
+				if err := h.Handle(t.Context(), Message{Module: "crm", Command: command, Sender: Sender{Type: sender}}); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		return got
+	}
+	want := func(h Handler, handled ...string) {
+		t.Helper()
+		if got := send(h); !slices.Equal(got, handled) {
+			t.Errorf("handled %q, want %q", got, handled)
+		}
+	}
+	want(mux, "order backend", "default backend")
+	clients := mux.FromClients()
+	if clients != mux.FromClients() || clients != clients.FromClients() {
+		t.Error("there is more than one Mux of clients")
+	}
+	want(mux, "order backend", "default backend")
+	want(clients)
+	clients.HandleMessage("CRM", "order", note("published"))
+	want(mux, "order backend", "default backend", "published client", "published unknown")
+	want(clients, "published client", "published unknown")
+	clients.HandleDefault(note("rest"))
+	want(mux, "order backend", "default backend", "published client", "rest client", "published unknown", "rest unknown")
+}
+
+// TestForgedEvents: any client of a server that clients can publish on can send what looks like the portal's event.
+func TestForgedEvents(t *testing.T) {
+	for version := 1; version <= 5; version++ {
+		for _, transport := range []Transport{TransportWebSocket, TransportLongPolling} {
+			t.Run(fmt.Sprintf("version %d %v", version, transport), func(t *testing.T) {
+				onVirtualTime(t, func(t *testing.T, l *life) {
+					l.open(pulltest.WithVersion(version))
+					l.subscribe(nil, WithTransport(transport))
+					mux := NewMux()
+					var portals, clients []int
+					On(mux, "application", "order.changed", func(_ context.Context, n numbered, m Message) error {
+						portals = append(portals, n.N)
+						return nil
+					})
+					On(mux.FromClients(), "application", "order.changed", func(_ context.Context, n numbered, m Message) error {
+						if m.Sender.Type != SenderClient || m.Sender.ID == "" {
+							t.Errorf("sender %+v", m.Sender)
+						}
+						clients = append(clients, n.N)
+						return nil
+					})
+					l.run(mux.Handle)
+					<-l.sub.Ready()
+					m := pulltest.Message{Command: "order.changed", Params: numbered{1}}
+					l.portal.Emit(m)
+					var forged []int
+					if version >= 4 {
+						m.Params = numbered{2}
+						l.portal.EmitAsClient(m)
+						m.Params = "no number" // would end the run
+						m.Command = "order.deleted"
+						l.portal.EmitAsClient(m)
+						forged = []int{2}
+					}
+					time.Sleep(time.Minute)
+					if !slices.Equal(portals, []int{1}) || !slices.Equal(clients, forged) {
+						t.Errorf("the portal's %v, clients' %v", portals, clients)
+					}
+				})
+			})
+		}
 	}
 }

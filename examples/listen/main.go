@@ -12,6 +12,9 @@
 // On a real portal an application's channels carry only what the application itself sends with
 // pull.application.event.add: -emit sends one such event. Changes of CRM data are not among them; for those
 // there are event.bind and offline events.
+//
+// Each line names the sender: backend is the portal, client another client of the push server, whose messages can look
+// like any of the portal's (from version 4 of the push server on; older ones name no other sender than the portal).
 package main
 
 import (

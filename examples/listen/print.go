@@ -20,14 +20,14 @@ func printEvent(w io.Writer, m realtime.Message, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(jsonEvent{
 			Time: m.Time, Module: m.Module, Command: m.Command, Params: m.Params,
-			ID: m.ID, Sender: m.Sender.Type.String(), Replayed: m.Replayed, Late: m.Late,
+			ID: m.ID, Sender: m.Sender.Type.String(), SenderID: m.Sender.ID, Replayed: m.Replayed, Late: m.Late,
 		})
 	}
 	mark := ""
 	if m.Replayed {
 		mark = "  (from the history)"
 	}
-	_, err := fmt.Fprintf(w, "%s  %-12s %-16s %s%s\n", m.Time.Local().Format(time.DateTime), printable(m.Module), printable(m.Command), oneLine(m.Params), mark)
+	_, err := fmt.Fprintf(w, "%s  %-7s  %-12s %-16s %s%s\n", m.Time.Local().Format(time.DateTime), m.Sender.Type, printable(m.Module), printable(m.Command), oneLine(m.Params), mark)
 	return err
 }
 
@@ -57,6 +57,7 @@ type jsonEvent struct {
 	Params   json.RawMessage `json:"params,omitempty"`
 	ID       string          `json:"id"`
 	Sender   string          `json:"sender"`
+	SenderID string          `json:"sender_id,omitempty"`
 	Replayed bool            `json:"replayed"`
 	Late     bool            `json:"late"`
 }

@@ -100,7 +100,7 @@ func (l *life) comesBack(wait StateChange, delay time.Duration, fetch, long bool
 	if fetch {
 		configs = 2
 	}
-	time.Sleep(wait.Delay)
+	time.Sleep(wait.Delay + peekAfter) // a poll has to hang for a moment
 	synctest.Wait()
 	if s := l.sub.State(); s != StateLive {
 		l.t.Errorf("after the wait it is %v", s)

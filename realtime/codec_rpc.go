@@ -98,13 +98,15 @@ func (c *rpcCodec) element(k *skimmer, yield func(Message, error) bool) bool {
 		}
 		return nil
 	})
+	ours := string(plain(method)) == "incoming.message"
 	if err != nil {
-		return yield(Message{key: keyOf(nil, raw)}, &DecodeError{Err: err})
+		return yield(Message{key: keyOf(nil, raw)}, &DecodeError{Err: err, framed: ours})
 	}
-	if string(plain(method)) != "incoming.message" {
+	if !ours {
 		return true
 	}
-	return yield(c.message(params))
+	m, err := c.message(params)
+	return yield(m, framed(err))
 }
 
 // incoming holds the JSON values of an incoming.message.

@@ -54,6 +54,7 @@ func (c *textCodec) messages(yield func(Message, error) bool) error {
 			if m, err = c.next(); errors.Is(err, errFrame) {
 				return c.in.cut()
 			}
+			err = framed(err)
 		} else {
 			if bytes.HasPrefix(startMark, c.in.window()) {
 				return c.in.cut()

@@ -37,6 +37,8 @@ var errFrame = errors.New("frame cannot be decoded")
 type DecodeError struct {
 	ID  string // of the message, empty if it could not be read
 	Err error  // what is wrong with it
+
+	framed bool // it stood in a push server's frame
 }
 
 func (e *DecodeError) Error() string {

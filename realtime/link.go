@@ -59,6 +59,9 @@ func (l *loop) connect(k *link, t transport, at address) *link {
 	return k
 }
 
+// asks reports whether the link has asked for something, and has to prove what it is answered.
+func (k *link) asks() bool { return k.read || k.poll }
+
 func (k *link) isUp() bool { return k != nil && k.up }
 
 // hangUp gives the link up. It does not wait for the connection to be closed.
@@ -107,7 +110,12 @@ func serve(ctx context.Context, t transport, at address, codec codec, p *poster)
 			p.tell(inDown, err)
 			return
 		}
-		switch err := p.frame(codec, &progress{frame: frame, tell: func() { p.tell(inProgress, nil) }}, c.received); {
+		in := &progress{frame: frame, tell: func() { p.tell(inProgress, nil) }}
+		if p.link.asks() {
+			in.start = &p.start
+		}
+		err = p.frame(codec, in, c.received)
+		switch err = p.judge(c, err); {
 		case errors.Is(err, errFrame):
 			p.tell(inGarbled, err)
 		case err != nil:
@@ -119,8 +127,11 @@ func serve(ctx context.Context, t transport, at address, codec codec, p *poster)
 
 // poster posts to the loop in the name of one link.
 type poster struct {
-	post func(inbound)
-	link *link
+	post   func(inbound)
+	link   *link
+	proved bool     // there was a message of a push server
+	start  []byte   // of the answer, where the link asks
+	held   *decoded // the first that proves nothing, until another does
 }
 
 func (p *poster) tell(kind inboundKind, err error) {
@@ -167,13 +178,21 @@ func (p *poster) frame(c codec, frame io.Reader, received func(id string)) error
 		p.post(inbound{kind: inMessages, link: p.link, batch: batch})
 	}
 	err := c.decode(frame, func(m Message, err error) bool {
+		d := decoded{m, err}
+		if !p.believes(d) {
+			return true
+		}
 		if len(*batch) == 0 {
 			size, begun = 0, time.Now()
 		}
 		received(m.ID)
-		*batch = append(*batch, decoded{m, err})
+		if p.held != nil {
+			*batch = append(*batch, *p.held)
+			p.held = nil
+		}
+		*batch = append(*batch, d)
 		size += m.size
-		if len(*batch) == batchSize || size >= batchBytes || time.Since(begun) >= batchDelay {
+		if len(*batch) >= batchSize || size >= batchBytes || time.Since(begun) >= batchDelay {
 			flush()
 			batch = batches.Get().(*[]decoded)
 		}
@@ -183,15 +202,31 @@ func (p *poster) frame(c codec, frame io.Reader, received func(id string)) error
 	return err
 }
 
+// believes reports whether what was decoded is to be posted: an answer has to have proved itself before.
+func (p *poster) believes(d decoded) bool {
+	p.proved = p.proved || proves(d.message, d.err)
+	if p.proved || !p.link.asks() {
+		return true
+	}
+	if p.held == nil {
+		p.held = &d
+	}
+	return false
+}
+
 // progress tells, at most once a second, that bytes of a frame have come.
 type progress struct {
 	frame io.Reader
 	tell  func()
 	told  time.Time
+	start *[]byte // takes the first bytes; may be nil
 }
 
 func (r *progress) Read(p []byte) (int, error) {
 	n, err := r.frame.Read(p)
+	if r.start != nil && len(*r.start) < startSize {
+		*r.start = append(*r.start, p[:min(n, startSize-len(*r.start))]...)
+	}
 	if now := time.Now(); n > 0 && now.Sub(r.told) >= time.Second {
 		r.told = now
 		r.tell()

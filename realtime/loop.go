@@ -146,6 +146,9 @@ func (l *loop) connected(s *stream, before State) {
 	case after == before:
 	case after == StateLive && s.session.up.IsZero():
 		s.session.up = time.Now()
+		if !s.session.anchored && s.session.heard.IsZero() {
+			s.session.heard = s.session.up
+		}
 	case before == StateLive && !slices.ContainsFunc(l.streams(), func(o *stream) bool { return o.session == s.session && o.status.state == StateLive }):
 		s.session.up, s.session.away = time.Time{}, true
 	}
@@ -177,9 +180,9 @@ func (l *loop) handle(s *stream, e event, cause error) {
 
 // show tells the world where the main stream stands.
 func (l *loop) show(cause error) {
-	before, after := l.state.get(), l.main.status.state
+	before, after := l.state.get(), l.main.standing()
 	switch {
-	case after == before && (after != StateLive || l.main.transport() == l.carrier):
+	case after == before && (l.main.status.state != StateLive || l.main.transport() == l.carrier):
 		return
 	case after == StateClosed:
 		if l.ctx.Err() == nil {
@@ -308,7 +311,6 @@ func (l *loop) expire() {
 			{timerPong, evStuck, errStuck},
 			{timerBeat, evStuck, errStuck},
 			{timerIdle, evIdle, nil},
-			{timerPeek, evHanging, nil},
 			{timerHang, evPolled, nil},
 			{timerRetry, evRetry, nil},
 			{timerReadRetry, evReadRetry, nil},
@@ -320,14 +322,15 @@ func (l *loop) expire() {
 					s.watch(now)
 				case timerPong:
 					l.unanswered(s, now)
-				case timerPeek:
-					s.session.polled(s.hungFrom)
 				}
 				l.handle(s, event{kind: t.event}, t.cause)
 			}
 		}
 	}
 	for _, s := range l.streams() {
+		if s.timers.due(timerPeek, now) {
+			l.hanging(s, now)
+		}
 		if s.timers.due(timerAside, now) {
 			l.takeAside(s, now)
 		}

@@ -10,6 +10,7 @@ const (
 	StateConfiguring              // asking the source for the config
 	StateConnecting               // opening the live connection
 	StateLive                     // connected; messages arrive
+	StateDegraded                 // connected and messages arrive, but the server's history cannot be read: what live delivery misses is missing
 	StateWaiting                  // disconnected; the next attempt is due after a delay
 	StatePaused                   // disconnected, because the queue is full
 	StateClosed                   // over, for good
@@ -17,7 +18,7 @@ const (
 
 // String is the name of the state in lower case.
 func (s State) String() string {
-	return [...]string{"idle", "configuring", "connecting", "live", "waiting", "paused", "closed"}[s]
+	return [...]string{"idle", "configuring", "connecting", "live", "degraded", "waiting", "paused", "closed"}[s]
 }
 
 // stateBox shows the state to other goroutines.
@@ -31,6 +32,7 @@ type event struct {
 	kind    eventKind
 	failure failure // of the failed, lost and broken kinds
 	again   bool    // of evReadEnded: its answer calls for another read; of evPolled: for a peek
+	silent  bool    // of evReadBroken: nothing has answered
 }
 
 type eventKind uint8
@@ -108,6 +110,7 @@ type status struct {
 	readRefused bool     // the last of them was a refusal of the channels
 
 	anchored bool // the first read is done, or a cursor stands for it
+	sure     bool // the history has been read, or nothing has answered in its place
 	ready    bool
 }
 
@@ -219,6 +222,10 @@ func decide(s status, e event) (status, []action) {
 		d.readEnded()
 	case evReadBroken:
 		d.readBroken(e.failure)
+		if e.silent && !d.sure {
+			d.sure = true
+			d.checkReady()
+		}
 	case evReadRetry:
 		d.resume()
 	case evFull:
@@ -357,6 +364,7 @@ func (d *decision) peek() {
 
 func (d *decision) readEnded() {
 	first := !d.anchored
+	d.sure = true
 	d.read, d.readAttempt, d.readRefused = readIdle, 0, false
 	d.anchored = true
 	due := d.due
@@ -421,7 +429,7 @@ func (d *decision) replaced() {
 }
 
 func (d *decision) checkReady() {
-	if d.anchored && d.state == StateLive && !d.ready && !d.trial {
+	if d.anchored && d.sure && d.state == StateLive && !d.ready && !d.trial {
 		d.ready = true
 		d.do(doReady)
 	}

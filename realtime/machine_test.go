@@ -19,7 +19,9 @@ func at(state State, change ...func(*status)) status {
 	return s
 }
 
-func anchoredStatus(s *status) { s.anchored, s.ready = true, true }
+func anchoredStatus(s *status) { s.anchored, s.sure, s.ready = true, true, true }
+func sureStatus(s *status)     { s.anchored, s.sure = true, true }
+func goesOn(s *status)         { s.anchored = true }
 func reading(s *status)        { s.read = readRunning }
 func readBroke(s *status)      { s.read = readWaiting }
 func owed(s *status)           { s.due = readWhole }
@@ -108,8 +110,28 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			"connected after the first read: ready",
-			at(StateConnecting, func(s *status) { s.anchored = true }), event{kind: evOpened},
+			at(StateConnecting, sureStatus), event{kind: evOpened},
 			at(StateLive, anchoredStatus, reading), []action{doHold, doRead, doReady},
+		},
+		{
+			"a cursor to go on from does not make it ready: the history is to answer",
+			at(StateConnecting, goesOn), event{kind: evOpened},
+			at(StateLive, goesOn, reading), []action{doHold, doRead},
+		},
+		{
+			"it has answered",
+			at(StateLive, goesOn, reading), event{kind: evReadEnded},
+			at(StateLive, anchoredStatus), []action{doReady},
+		},
+		{
+			"nothing answers, nor does something else",
+			at(StateLive, goesOn, reading), event{kind: evReadBroken, silent: true},
+			at(StateLive, anchoredStatus, readBroke, readTried(1)), []action{doReadWait, doReady},
+		},
+		{
+			"something else has answered",
+			at(StateLive, goesOn, reading), event{kind: evReadBroken},
+			at(StateLive, goesOn, readBroke, readTried(1)), []action{doReadWait},
 		},
 		{
 			"connected again: a read",
@@ -166,7 +188,7 @@ func TestDecide(t *testing.T) {
 		{
 			"the first read is done: the first poll",
 			at(StateConnecting, polling, reading), event{kind: evReadEnded},
-			at(StateConnecting, polling, func(s *status) { s.anchored = true }), []action{doDial},
+			at(StateConnecting, polling, sureStatus), []action{doDial},
 		},
 		{
 			"another read is done before the first poll is with the server",
@@ -272,12 +294,12 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			"a websocket on trial is connected: it has to last",
-			at(StateConnecting, onTrial, func(s *status) { s.anchored = true }), event{kind: evOpened},
-			at(StateLive, onTrial, func(s *status) { s.anchored = true }, reading), []action{doHold, doRead},
+			at(StateConnecting, onTrial, sureStatus), event{kind: evOpened},
+			at(StateLive, onTrial, sureStatus, reading), []action{doHold, doRead},
 		},
 		{
 			"it has lasted",
-			at(StateLive, onTrial, func(s *status) { s.anchored = true }), event{kind: evProved},
+			at(StateLive, onTrial, sureStatus), event{kind: evProved},
 			at(StateLive, anchoredStatus), []action{doReady},
 		},
 		{
@@ -510,7 +532,7 @@ func TestDecide(t *testing.T) {
 		{
 			"the first read is done before connected: not ready",
 			at(StateConnecting, reading), event{kind: evReadEnded},
-			at(StateConnecting, func(s *status) { s.anchored = true }), nil,
+			at(StateConnecting, sureStatus), nil,
 		},
 		{
 			"a read's answer calls for another",

@@ -12,7 +12,7 @@ type Event interface{ event() }
 // StateChange tells that the subscription has entered another state, or that another transport has taken over while
 // it was live.
 type StateChange struct {
-	From, To  State         // the same, StateLive, only where the transport is another
+	From, To  State         // the same, StateLive or StateDegraded, only where the transport is another
 	Attempt   int           // failed attempts since a connection last proved itself by lasting
 	Delay     time.Duration // StateWaiting: how long until the next attempt
 	Transport Transport     // of the connection, or of the next attempt; TransportAuto before the first config
@@ -97,6 +97,7 @@ type GapReason uint8
 const (
 	_                  GapReason = iota
 	GapPaused                    // the queue was full: what the server does not keep is lost until it is connected again
+	GapUnread                    // the history could not be read while there was a connection (StateDegraded): what live delivery misses meanwhile comes late if the server still keeps it when the history can be read again, or not at all
 	GapChannelReplaced           // a channel was replaced, and its end, or the new one's beginning, could not be read
 	GapExpired                   // after a time without connection the server does not keep any more what was read before, nor perhaps what followed
 	GapServerChanged             // there is another server, or it has lost its data: the history is another one
@@ -107,6 +108,8 @@ func (r GapReason) String() string {
 	switch r {
 	case GapPaused:
 		return "paused"
+	case GapUnread:
+		return "unread"
 	case GapChannelReplaced:
 		return "channel replaced"
 	case GapServerChanged:
@@ -130,12 +133,14 @@ func (ReadEnded) event()   {}
 func (Repeat) event()      {}
 func (Undecodable) event() {}
 
-// logChange logs at Info what breaks the connection and what mends it, at Error what ends the subscription.
+// logChange logs at Info what breaks the connection and what mends it, at Warn that the history cannot be read, at Error what ends the subscription.
 func (l *loop) logChange(c StateChange) {
 	level := slog.LevelDebug
 	switch {
 	case c.To == StateClosed && c.Cause != nil && l.ctx.Err() == nil:
 		level = slog.LevelError
+	case c.To == StateDegraded:
+		level = slog.LevelWarn
 	case c.Cause != nil && c.To != StateClosed, c.To == StateLive, c.To == StatePaused:
 		level = slog.LevelInfo
 	}

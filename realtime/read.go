@@ -8,6 +8,9 @@ import (
 const (
 	// screenFor is how long after a first read without an answer its result is in doubt.
 	screenFor = time.Minute
+	// shiftSlack is how far off the server's clock may seem: shifts below two seconds are not known, and it shows whole
+	// seconds.
+	shiftSlack = 3 * time.Second
 	// maxScreened is how many messages are held back meanwhile, and screenedBytes how much of them.
 	maxScreened   = 1024
 	screenedBytes = 4 << 20
@@ -85,7 +88,7 @@ func (s *session) ask(now time.Time) mid {
 	s.order.unordered = s.tags
 	s.chain.first, s.chain.definite = mid{}, false
 	s.chain.screened, s.chain.screenedSize = nil, 0
-	s.chain.screen = !s.emptyAt.IsZero() && s.chain.from.isZero() && now.Sub(s.emptyAt) < screenFor
+	s.chain.screen = !s.emptyAt.IsZero() && s.chain.from.isZero() && (s.doubted || now.Sub(s.emptyAt) < screenFor)
 	return s.chain.from
 }
 
@@ -115,6 +118,9 @@ func (s *session) history(m Message, now time.Time) bool {
 	c := s.chain
 	c.stands = c.stands || m.key.mid == s.witness
 	switch {
+	case c.anchor && s.isNews(m):
+		c.show(m.key.mid)
+		return true
 	case c.anchor:
 		c.anchorAt(m)
 		c.only = m
@@ -135,7 +141,7 @@ func (s *session) screen(m Message, now time.Time) bool {
 	c.screened = append(c.screened, m)
 	c.screenedSize += m.size
 	age := now.Sub(s.emptyAt) + time.Second // its clock shows whole seconds
-	for len(c.screened) > 0 && m.Time.Sub(c.screened[0].Time) >= age {
+	for len(c.screened) > 0 && (m.Time.Sub(c.screened[0].Time) >= age || s.isPast(c.screened[0])) {
 		old := c.unscreen().key
 		if _, repeat := s.seen[old]; !repeat {
 			s.remember(old, now)
@@ -149,6 +155,12 @@ func (s *session) screen(m Message, now time.Time) bool {
 		}
 	}
 	return true
+}
+
+// isPast reports whether a message was published before the first read ended without an answer, by the server's clock as
+// far as that is known. It is asked only where it turned out that something else than the server may have been silent.
+func (s *session) isPast(m Message) bool {
+	return s.doubted && !m.Time.IsZero() && m.Time.Before(s.emptyAt.Add(s.shift-shiftSlack))
 }
 
 func (c *chain) unscreen() Message {
@@ -169,7 +181,7 @@ func (s *session) endAnswer(now time.Time) bool {
 		}
 	}
 	if s.chain.definite {
-		s.emptyAt = time.Time{}
+		s.emptyAt, s.doubted = time.Time{}, false
 	}
 	return true
 }
@@ -269,8 +281,8 @@ func (c *chain) compact() {
 // what is not far below it.
 func (s *session) settleAnchor(now time.Time) {
 	c := s.chain
-	early := s.early
-	s.anchored, s.early = true, nil
+	early, late := s.early, s.late
+	s.anchored, s.early, s.late = true, nil, time.Time{}
 	defer s.ledger.begin()
 	if len(c.recent) == 0 {
 		return
@@ -283,7 +295,10 @@ func (s *session) settleAnchor(now time.Time) {
 		}
 		s.doubtful = c.only.key
 	}
-	newest := c.recent[len(c.recent)-1].time
+	newest, last := c.recent[len(c.recent)-1].time, c.recent[len(c.recent)-1].key.mid
+	if !late.IsZero() {
+		newest = late // what follows is as good as unseen
+	}
 	for _, a := range c.recent {
 		if newest.Sub(a.time) > s.settle {
 			c.settled = a.key.mid
@@ -292,8 +307,8 @@ func (s *session) settleAnchor(now time.Time) {
 		s.ledger.settle(a.key)
 		s.epoch(a.key.mid)
 	}
-	s.newest = c.last
-	s.reach(c.last)
+	s.newest = last
+	s.reach(last)
 	s.advance(c.settled, now)
 	s.moves = nil // what was kept before the beginning is owed to nobody
 }
@@ -314,6 +329,7 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 	c := s.chain
 	result = ReadEnded{Messages: c.shown, Found: c.found, Complete: how == readEnded && c.definite}
 	if how == readBroken {
+		s.away = s.away || !c.peek // a connection without a history has holes
 		s.order.end(true)
 		return result, false
 	}
@@ -321,6 +337,7 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 	case c.peek:
 		again = !c.definite && c.found > 0
 	case c.anchor:
+		again = how == readEnded && !s.late.IsZero() // for what is news
 		s.verify()
 		s.settleAnchor(now)
 		if how == readSilent {

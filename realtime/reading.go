@@ -23,23 +23,25 @@ func (l *loop) read(r read, now time.Time) {
 	}
 	l.memory.order.partial = l.memory.order.partial || l.owedElsewhere(s)
 	l.timers.arm(timerRead, now.Add(readSent))
-	t, at := l.historyOf(s, after)
+	t, at := l.historyOf(s, after, now)
 	s.session.chain.poll = t == l.poll
 	l.reading = l.connect(&link{stream: s, read: true}, t, at)
 }
 
 // historyOf is how to read what follows a position: by a poll where the server has them, or else by a websocket of its
-// own. Where polls do not get through and a websocket does, every other try is by that, and so is the last one before
-// silence is believed.
-func (l *loop) historyOf(s *stream, after mid) (transport, address) {
+// own. That is the way as well while polls fail, and for the last try before silence is believed.
+func (l *loop) historyOf(s *stream, after mid, now time.Time) (transport, address) {
 	e := &s.endpoint
 	swallowed := s.session.silent == patience-1 && !s.session.mayBeEmpty()
-	failing := s.status.readAttempt >= patience && s.status.readAttempt%2 == 1
-	blocked := (swallowed || failing) && !s.status.polling && e.socket.url != "" && e.dialect != dialectTags
-	if e.poll.url == "" || blocked {
+	if e.poll.url == "" || s.readsBySocket() && (swallowed || s.reader.bySocket(now)) {
 		return l.history, e.after(e.socket, after)
 	}
 	return l.poll, e.after(e.poll, after)
+}
+
+// readsBySocket reports whether the history can be read by a websocket, too.
+func (s *stream) readsBySocket() bool {
+	return !s.status.polling && s.endpoint.socket.url != "" && s.endpoint.dialect != dialectTags
 }
 
 // failureOf is what an error asks for. Where there is no other config to be had, an HTTP 400 is not believed at once: a
@@ -129,7 +131,7 @@ func (l *loop) receiveRead(in inbound) {
 		case in.err == io.EOF:
 			l.readOver(s, readEnded, nil)
 		case errors.Is(in.err, errSilent):
-			l.readOver(s, readSilent, nil)
+			l.noAnswer(s)
 		default:
 			l.readOver(s, readBroken, in.err)
 		}
@@ -140,6 +142,7 @@ func (l *loop) receiveRead(in inbound) {
 func (l *loop) readOver(s *stream, how readOutcome, cause error) {
 	l.timers.disarm(timerRead)
 	l.reading.hangUp(closeNormal)
+	l.judgeReader(s, how, cause)
 	owed := l.owedBy(s) || l.owedElsewhere(s)
 	result, again := s.session.endRead(how, owed, time.Now())
 	result.Err = cause
@@ -149,7 +152,7 @@ func (l *loop) readOver(s *stream, how readOutcome, cause error) {
 	l.logRead(s, result)
 	l.observe(result)
 	if how == readBroken {
-		l.handle(s, event{kind: evReadBroken, failure: l.failureOf(cause)}, cause)
+		l.handle(s, event{kind: evReadBroken, failure: l.failureOf(cause), silent: cause == errNoAnswer}, cause)
 	} else {
 		l.handle(s, event{kind: evReadEnded, again: again}, nil)
 	}
@@ -157,8 +160,7 @@ func (l *loop) readOver(s *stream, how readOutcome, cause error) {
 }
 
 // readTimeout: a read that the server has but does not answer has nothing to read, or is slow. After a moment live
-// messages do not wait for it any more; it goes on for longer unless another one waits. From a cursor there should be
-// an answer, so there it must stay out repeatedly. Any other read has stalled.
+// messages do not wait for it any more; it goes on for longer unless another one waits. Any other read has stalled.
 func (l *loop) readTimeout(now time.Time) {
 	s := l.reading.stream
 	if !l.reading.sent || l.reading.conn != nil {
@@ -171,6 +173,12 @@ func (l *loop) readTimeout(now time.Time) {
 		l.timers.arm(timerRead, l.reading.until)
 		return
 	}
+	l.noAnswer(s)
+}
+
+// noAnswer: a read has no answer. From a cursor there should be one, so there it must stay out repeatedly.
+func (l *loop) noAnswer(s *stream) {
+	mayBeEmpty := s.session.mayBeEmpty()
 	if !s.session.chain.peek {
 		s.session.silent++
 	}

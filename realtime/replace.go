@@ -46,7 +46,7 @@ func (l *loop) giveUpNext() {
 // assume gives a stream its config.
 func (s *stream) assume(cfg *b24pull.Config, ep endpoint, wanted Transport) {
 	s.config, s.endpoint = cfg, ep
-	s.session.tags = ep.dialect == dialectTags
+	s.session.tags, s.session.shift = ep.dialect == dialectTags, cfg.ClockShift()
 	s.status.auto = wanted == TransportAuto && ep.socket.url != "" && ep.poll.url != ""
 	s.status.polling = wanted == TransportLongPolling || ep.socket.url == ""
 }
@@ -78,6 +78,8 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 	}
 	next.assume(cfg, ep, l.opts.transport)
 	next.status.anchored = next.session.anchored
+	next.status.sure = l.main.status.sure
+	next.reader, next.unread, next.proved = l.main.reader, l.main.unread, l.main.proved
 	if next.status.auto {
 		next.status.polling, next.status.barred = l.main.status.polling, l.main.status.barred
 	}
@@ -238,7 +240,8 @@ func (l *loop) tryWebSocket() {
 	next.assume(main.config, main.endpoint, l.opts.transport)
 	next.status.polling = false
 	next.status.state = StateConfiguring
-	next.status.anchored, next.status.trial = true, true
+	next.status.anchored, next.status.sure, next.status.trial = true, true, true
+	next.reader, next.unread = main.reader, main.unread
 	next.lacks = main.lacks
 	l.next = next
 	l.handle(next, event{kind: evConfig}, nil)

@@ -14,6 +14,8 @@ const (
 	// maxEarly bounds what is remembered before the first read is done. Its answer is in doubt only if it is one
 	// message, so the first few are enough.
 	maxEarly = 64
+	// maxShift bounds how far a clock is believed to be wrong. (A live time can be none at all.)
+	maxShift = 24 * time.Hour
 )
 
 // session is what is known of the history of one stream, the channels of one config: how far, and which reads are
@@ -27,21 +29,25 @@ type session struct {
 	settle time.Duration
 	tags   bool // positions are seconds and tags, and an answer comes channel by channel
 
-	known    mid       // C: everything kept up to here has been seen
-	moves    []move    // of known, as far back as passed messages are remembered
-	dark     time.Time // when the last move before these was made
-	top      mid       // M: the greatest seen
-	anchored bool      // known has been set from the history once, or came with a cursor
-	witness  mid       // a message at known, or above, that these channels keep: when it is not there any more, others may have expired, too
-	readAt   time.Time // when the last whole read began that came to its end; zero: unknown
-	up       time.Time // since when it is connected; zero: it is not
-	away     bool      // it was not connected at some time since that read
-	silent   int       // reads in a row without an answer
-	singles  int       // reads in a row with an answer of one message
-	setBack  bool      // mids have begun anew below known
-	early    []key     // the first that came live before that
-	doubtful key       // the first read's only message: the last one kept, or a live one that answered the read
-	emptyAt  time.Time // when the first read ended without an answer; zero once a later one had one
+	known    mid           // C: everything kept up to here has been seen
+	moves    []move        // of known, as far back as passed messages are remembered
+	dark     time.Time     // when the last move before these was made
+	top      mid           // M: the greatest seen
+	anchored bool          // known has been set from the history once, or came with a cursor
+	shift    time.Duration // how far the server's clock is ahead of ours, as the portal's is
+	heard    time.Time     // when it was connected for the first time, if that was before it was anchored
+	late     time.Time     // the same by the server's clock, where the first read came so late that what was published since is no past
+	witness  mid           // a message at known, or above, that these channels keep: when it is not there any more, others may have expired, too
+	readAt   time.Time     // when the last whole read began that came to its end; zero: unknown
+	up       time.Time     // since when it is connected; zero: it is not
+	away     bool          // it was not connected at some time since that read
+	silent   int           // reads in a row without an answer
+	singles  int           // reads in a row with an answer of one message
+	setBack  bool          // mids have begun anew below known
+	early    []key         // the first that came live before that
+	doubtful key           // the first read's only message: the last one kept, or a live one that answered the read
+	doubted  bool          // something else than the server has answered since
+	emptyAt  time.Time     // when the first read ended without an answer; zero once a later one had one
 
 	chain *chain
 	since int // messages that arrived since the last read began
@@ -91,6 +97,7 @@ func (s *session) live(m Message, now time.Time) bool {
 		if len(s.early) < maxEarly {
 			s.early = append(s.early, m.key)
 		}
+		s.setClock(m, now)
 		return true
 	}
 	m.key = s.remembered(m.key)
@@ -119,6 +126,27 @@ func (s *session) live(m Message, now time.Time) bool {
 	s.note(m, now)
 	s.order.live(m, now)
 	return true
+}
+
+// setClock takes the server's clock from the first live message, which may differ from the portal's.
+func (s *session) setClock(m Message, now time.Time) {
+	if shift := m.Time.Sub(now); len(s.early) == 1 && shift.Abs() < maxShift {
+		s.shift = shift
+	}
+}
+
+// lateSince has the first read take what was published since the session was connected for news, not for past: it has
+// not been possible for a while.
+func (s *session) lateSince() {
+	if !s.anchored && !s.heard.IsZero() {
+		s.late = s.heard.Add(s.shift)
+	}
+}
+
+// isNews reports whether a message of a late first read is none of the past. Of the second in which the session was
+// connected that is only what has come live.
+func (s *session) isNews(m Message) bool {
+	return !s.late.IsZero() && (m.Time.After(s.late) || slices.Contains(s.early, m.key))
 }
 
 // lastly is live for what comes at the very end: it is taken even where the queue is full, since nothing will bring it

@@ -43,6 +43,10 @@ type stream struct {
 	vouched time.Time     // when a read last brought an answer of the server's
 	gentle  bool          // what has just failed calls for no longer delay than the first
 
+	reader reader // how its history is read
+	unread unread // since when it cannot be
+
+	proved    bool      // a poll has hung, or been answered, as those of a push server are
 	hungAt    time.Time // of the present poll
 	hungFrom  mid
 	hungNews  int  // what had come before it
@@ -118,6 +122,14 @@ func (l *loop) taker(s *stream) func(Message, time.Time) bool {
 		return l.setAside(s)
 	}
 	return s.session.live
+}
+
+// standing is the state as the world sees it: decide knows nothing of how the history is read.
+func (s *stream) standing() State {
+	if s.status.state == StateLive && s.unread.lost() {
+		return StateDegraded
+	}
+	return s.status.state
 }
 
 func (s *stream) transport() Transport {
@@ -254,10 +266,8 @@ func (l *loop) receivePoll(in inbound) {
 	switch in.kind {
 	case inSent:
 		s.timers.arm(timerPeek, now.Add(peekAfter))
-		if s.status.state == StateConnecting {
-			s.timers.arm(timerProved, now.Add(pollProvedAfter))
-			s.watch(now)
-			l.handle(s, event{kind: evOpened}, nil)
+		if s.proved {
+			l.polling(s, now)
 		}
 	case inOpened:
 		l.memory.order.hold()
@@ -267,6 +277,7 @@ func (l *loop) receivePoll(in inbound) {
 	case inProgress:
 		s.timers.arm(timerPong, now.Add(readStall))
 	case inMessages:
+		l.polling(s, now)
 		s.answers += len(*in.batch)
 		l.messages(s, false, in.batch, now, l.taker(s))
 	case inGarbled:
@@ -278,8 +289,29 @@ func (l *loop) receivePoll(in inbound) {
 			l.polled(s, now)
 			return
 		}
+		s.proved = s.proved && !isAnswered(in.err)
 		s.live.hangUp(closeNormal)
 		l.handle(s, event{kind: evLost, failure: l.failureOf(in.err)}, in.err)
+	}
+}
+
+// polling: a poll is with the server, or has been answered by it. It reports whether that is news.
+func (l *loop) polling(s *stream, now time.Time) bool {
+	s.proved = true
+	if s.status.state != StateConnecting {
+		return false
+	}
+	s.timers.arm(timerProved, now.Add(pollProvedAfter))
+	s.watch(now)
+	l.handle(s, event{kind: evOpened}, nil)
+	return true
+}
+
+// hanging: a poll has been with the server for a moment. What was published while it was taken up is kept and not sent.
+func (l *loop) hanging(s *stream, now time.Time) {
+	if !l.polling(s, now) { // else a whole read has just begun
+		s.session.polled(s.hungFrom)
+		l.handle(s, event{kind: evHanging}, nil)
 	}
 }
 

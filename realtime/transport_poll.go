@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,7 +26,12 @@ const untold = time.Second
 
 func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	sent := sync.OnceFunc(sink.sent)
+	var began atomic.Pointer[time.Time]
+	sent := sync.OnceFunc(func() {
+		now := time.Now()
+		began.Store(&now)
+		sink.sent()
+	})
 	silent := time.AfterFunc(untold, sent)
 	defer silent.Stop()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -38,18 +47,26 @@ func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, 
 		cancel()
 		return nil, at.fail("polling", err)
 	}
-	req.Header = t.header.Clone()
+	req.Header.Set("Cache-Control", "no-cache") // what a cache has stored is no answer
+	maps.Copy(req.Header, t.header)
 	answer, err := t.client.Do(req)
 	if err != nil {
 		cancel()
 		return nil, at.fail("polling", err)
 	}
-	c := &pollConn{at: at, body: answer.Body, cancel: cancel}
+	c := &pollConn{at: at, answer: answer, body: answer.Body, cancel: cancel}
 	switch answer.StatusCode {
 	case http.StatusOK:
+		if err := c.check(); err != nil {
+			c.close(closeNormal)
+			return nil, err
+		}
 		return c, nil
 	case http.StatusNotModified:
 		c.close(closeNormal)
+		if since := began.Load(); since == nil || !held(time.Since(*since), answer.Header) {
+			return nil, c.reject(nil, errAtOnce)
+		}
 		return nil, errSilent
 	default:
 		reason, _ := io.ReadAll(io.LimitReader(answer.Body, maxRefusal))
@@ -61,9 +78,27 @@ func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, 
 // pollConn is a poll that has been answered.
 type pollConn struct {
 	at     address
-	body   io.ReadCloser
+	answer *http.Response
+	body   io.Reader // the answer's, decompressed
 	cancel context.CancelFunc
 	read   bool
+}
+
+// check looks at the head of the answer.
+func (c *pollConn) check() error {
+	if age, err := strconv.Atoi(c.answer.Header.Get("Age")); err == nil && age > 0 {
+		return c.reject(nil, fmt.Errorf("it comes out of a cache, %d s old", age))
+	}
+	body, err := decompress(strings.Join(c.answer.Header.Values("Content-Encoding"), ","), c.body)
+	if err != nil {
+		return c.reject(nil, err)
+	}
+	c.body = body
+	return nil
+}
+
+func (c *pollConn) reject(start []byte, why error) *AnswerError {
+	return c.at.answerError(c.answer.StatusCode, c.answer.Header, start, why)
 }
 
 func (c *pollConn) next() (io.Reader, error) {
@@ -80,7 +115,7 @@ func (c *pollConn) received(string) {}
 
 func (c *pollConn) close(int) {
 	c.cancel()
-	_ = c.body.Close()
+	_ = c.answer.Body.Close()
 }
 
 // pollFrame keeps secrets out of a body's errors, and a body that ends by accident apart from one that ends.

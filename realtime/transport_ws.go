@@ -177,12 +177,17 @@ func (t *historyTransport) open(ctx context.Context, at address, sink sink) (con
 		c.close(closeNormal)
 		return nil, err
 	}
-	return &historyConn{conn: c, frame: frame}, nil
+	return &historyConn{conn: c, at: at, frame: frame}, nil
 }
 
 type historyConn struct {
 	conn
+	at    address
 	frame io.Reader
+}
+
+func (c *historyConn) reject(start []byte, why error) *AnswerError {
+	return c.at.answerError(http.StatusSwitchingProtocols, nil, start, why)
 }
 
 func (c *historyConn) next() (io.Reader, error) {

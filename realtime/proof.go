@@ -1,0 +1,131 @@
+package realtime
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/b24pull/b24pull/internal/redact"
+)
+
+// A push server answers a poll with messages, or holds it until one comes. So an answer without a message, or a 304 that
+// comes at once, is not the server's but of something that stands in its place: a web server, a login page, a cache.
+// It says nothing of the history.
+
+const (
+	// heldSurely is how long a poll has to hang for its 304 to be believed, and heldAtLeast the same for one with the
+	// headers of a push server. Servers hold polls for 40 s.
+	heldSurely  = 10 * time.Second
+	heldAtLeast = time.Second
+)
+
+// AnswerError is an answer to a poll, or to a read of the history, that is not a push server's, although its HTTP status
+// says that all is well. Something stands in the place of the server, or between. It is no word of what the server
+// keeps.
+type AnswerError struct {
+	Status      int    // HTTP status; 101 where a websocket was asked for the history
+	ContentType string // the answer's Content-Type; empty if it had none
+	Start       string // its first bytes in one line, without what may be secret
+	Err         error  // why it is not taken for a push server's
+}
+
+func (e *AnswerError) Error() string {
+	text := fmt.Sprintf("realtime: not a push server's answer: %v: HTTP %d", e.Err, e.Status)
+	if e.ContentType != "" {
+		text += " " + e.ContentType
+	}
+	if e.Start != "" {
+		text += " " + strconv.Quote(e.Start)
+	}
+	return text
+}
+
+func (e *AnswerError) Unwrap() error { return e.Err }
+
+var (
+	errNoMessage = errors.New("there is no message in it")
+	errAtOnce    = errors.New("a push server says that nothing came only after it has held the poll")
+	errNotAsked  = errors.New("it holds messages that were not asked for")
+)
+
+const (
+	// startSize is how much of an answer is looked at for an error, and startShown how much of that is told.
+	startSize  = 2 << 10
+	startShown = 100
+)
+
+// answerError makes the error of an answer with a header and its first bytes.
+func (at address) answerError(status int, header http.Header, start []byte, why error) *AnswerError {
+	return &AnswerError{
+		Status:      status,
+		ContentType: tellable(at.secrets, header.Get("Content-Type")),
+		Start:       tellable(at.secrets, string(start)),
+		Err:         why,
+	}
+}
+
+// maybeSecret matches what may be a token, a session or an id of somebody's.
+var maybeSecret = regexp.MustCompile(`[A-Za-z0-9+_~.%-]{20,}={0,2}`)
+
+// tellable is a foreign text made fit for an error: one line, short, and without what may be secret.
+func tellable(secrets redact.Redactor, text string) string {
+	clean := func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) || r == unicode.ReplacementChar }
+	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(secrets.Text(text), " "), clean), " ")
+	text = maybeSecret.ReplaceAllString(text, redact.Mask)
+	if len(text) > startShown {
+		text = strings.ToValidUTF8(text[:startShown], "") + "…"
+	}
+	return text
+}
+
+// held reports whether a 304 that came after some time is a push server's.
+func held(took time.Duration, header http.Header) bool {
+	_, named := header["Last-Message-Id"] // may be empty
+	marked := named || strings.HasPrefix(header.Get("Expires"), "Thu, 01 Jan 197")
+	return took >= heldSurely || took >= heldAtLeast && marked
+}
+
+// proves reports whether what a codec has yielded can only come from a push server.
+func proves(m Message, err error) bool {
+	if err == nil || !m.key.mid.isZero() {
+		return true
+	}
+	var bad *DecodeError
+	return errors.As(err, &bad) && bad.framed
+}
+
+// framed marks the error of a message that stood in the frame of a push server.
+func framed(err error) error {
+	var bad *DecodeError
+	if errors.As(err, &bad) {
+		bad.framed = true
+	}
+	return err
+}
+
+// An answered is a conn that was asked for something, and knows how it was answered.
+type answered interface {
+	conn
+	// reject makes the error of an answer that proves nothing.
+	reject(start []byte, why error) *AnswerError
+}
+
+// judge looks at what an answer has come to: err is what its frame ended with.
+func (p *poster) judge(c conn, err error) error {
+	if !p.link.asks() || p.proved || err != nil && !errors.Is(err, errFrame) {
+		return err
+	}
+	why := errNoMessage
+	if err != nil {
+		why = fmt.Errorf("%w: %v", errNoMessage, err) // the frame is not garbled: it is none
+	}
+	if c, ok := c.(answered); ok {
+		return c.reject(p.start, why)
+	}
+	return &AnswerError{Err: why}
+}

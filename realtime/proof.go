@@ -50,7 +50,6 @@ func (e *AnswerError) Unwrap() error { return e.Err }
 var (
 	errNoMessage = errors.New("there is no message in it")
 	errAtOnce    = errors.New("a push server says that nothing came only after it has held the poll")
-	errNotAsked  = errors.New("it holds messages that were not asked for")
 )
 
 const (

@@ -289,30 +289,29 @@ func (l *loop) receivePoll(in inbound) {
 			l.polled(s, now)
 			return
 		}
-		s.proved = s.proved && !isAnswered(in.err)
+		if isAnswered(in.err) && now.Sub(s.hungAt) < heldAtLeast {
+			s.proved = false
+		}
 		s.live.hangUp(closeNormal)
 		l.handle(s, event{kind: evLost, failure: l.failureOf(in.err)}, in.err)
 	}
 }
 
-// polling: a poll is with the server, or has been answered by it. It reports whether that is news.
-func (l *loop) polling(s *stream, now time.Time) bool {
+// polling: a poll is with the server, or has been answered by it.
+func (l *loop) polling(s *stream, now time.Time) {
 	s.proved = true
-	if s.status.state != StateConnecting {
-		return false
+	if s.status.state == StateConnecting {
+		s.timers.arm(timerProved, now.Add(pollProvedAfter))
+		s.watch(now)
+		l.handle(s, event{kind: evOpened}, nil)
 	}
-	s.timers.arm(timerProved, now.Add(pollProvedAfter))
-	s.watch(now)
-	l.handle(s, event{kind: evOpened}, nil)
-	return true
 }
 
 // hanging: a poll has been with the server for a moment. What was published while it was taken up is kept and not sent.
 func (l *loop) hanging(s *stream, now time.Time) {
-	if !l.polling(s, now) { // else a whole read has just begun
-		s.session.polled(s.hungFrom)
-		l.handle(s, event{kind: evHanging}, nil)
-	}
+	l.polling(s, now)
+	s.session.polled(s.hungFrom)
+	l.handle(s, event{kind: evHanging}, nil)
 }
 
 // polled is the end of a poll: the next one begins. An answer of one message came live, and may be one of several;

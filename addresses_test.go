@@ -1,0 +1,29 @@
+package b24pull
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestUnusableAddressIsNotTold: what is no address may be anything.
+func TestUnusableAddressIsNotTold(t *testing.T) {
+	for _, address := range []string{"s3cr3t", "rt.example/s3cr3t", "wss:s3cr3t", "wss:///s3cr3t", "wss://rt.example:s3cr3t/", "s3cr3t://", "//s3cr3t@/"} {
+		data := fmt.Sprintf(`{"server":{"version":4,"websocket_enabled":true,"websocket_secure":%q,"long_polling_secure":"https://rt.example/sub/"},"channels":{"shared":{"id":"i"}}}`, address)
+		var c Config
+		if err := json.Unmarshal([]byte(data), &c); err != nil || c.Server.WebSocketSecure != address {
+			t.Errorf("beside a good one: %v", err)
+		}
+		marshalled, err := json.Marshal(c)
+		for _, text := range []string{fmt.Sprintf("%v %+v %#v", c, c.Server, &c), string(marshalled), fmt.Sprint(err)} {
+			if strings.Contains(text, mark) {
+				t.Errorf("told: %s", strings.ReplaceAll(text, mark, "SECRET"))
+			}
+		}
+		err = json.Unmarshal([]byte(strings.Replace(data, "https://rt.example", "", 1)), &c)
+		if err == nil || strings.Contains(err.Error(), mark) || !strings.Contains(err.Error(), "websocket_secure: ") || !strings.Contains(err.Error(), "long_polling_secure: ") {
+			t.Errorf("alone: %s", strings.ReplaceAll(fmt.Sprint(err), mark, "SECRET"))
+		}
+	}
+}

@@ -28,7 +28,9 @@ type dialFunc func(ctx context.Context, url string, header http.Header) (*websoc
 func dialOver(client *http.Client) dialFunc {
 	return func(ctx context.Context, address string, header http.Header) (*websocket.Conn, *http.Response, error) {
 		var request *http.Request
-		connect := func(context.Context, string, string) (net.Conn, error) { return carry(ctx, client, request) }
+		connect := func(context.Context, string, string) (net.Conn, error) {
+			return carry(ctx, tunnelled(client, request), request)
+		}
 		d := websocket.Dialer{
 			// Proxy is told the request; the client has proxies of its own.
 			Proxy: func(r *http.Request) (*url.URL, error) {

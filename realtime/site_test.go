@@ -43,9 +43,12 @@ type site struct {
 	service service // that is to be reached
 	host    string  // its name as a user writes it
 	portal  *pulltest.Portal
-	cert    tls.Certificate // of the site and of the proxies before it
-	front   string          // where the name leads to, by TLS of the test's own
-	agent   string          // what the product is to call itself
+	cert    tls.Certificate  // of the site and of the proxies before it
+	front   string           // where the name leads to, by TLS of the test's own
+	agent   string           // what the product is to call itself
+	port    string           // that the name is reached at
+	plain   bool             // the push server is reached without TLS
+	instead http.HandlerFunc // what the service answers in its place
 
 	mu       sync.Mutex
 	dialed   []string        // what was dialed by dial
@@ -55,7 +58,7 @@ type site struct {
 
 // newSite starts one; edit may change the TLS that it speaks.
 func newSite(t *testing.T, of service, host, ascii string, edit func(*tls.Config)) *site {
-	s := &site{t: t, service: of, host: host, agent: b24pull.DefaultUserAgent, cert: newCertificate(t, ascii)}
+	s := &site{t: t, service: of, host: host, agent: b24pull.DefaultUserAgent, port: "443", cert: newCertificate(t, ascii)}
 	opts := []pulltest.Option{pulltest.WithHandler(s.watch)}
 	if of == overWebSocket {
 		opts = append(opts, pulltest.WithoutPolling()) // the history comes by websocket as well
@@ -74,12 +77,21 @@ func newSite(t *testing.T, of service, host, ascii string, edit func(*tls.Config
 	if edit != nil {
 		edit(config)
 	}
-	s.front = listen(t, config, func(conn net.Conn) {
-		if back, err := s.dialPortal(); err == nil {
-			join(conn, back)
-		}
-	})
+	s.front = listen(t, config, s.serve)
 	return s
+}
+
+// newPlainSite starts one whose websockets are without TLS.
+func newPlainSite(t *testing.T) *site {
+	s := newSite(t, overWebSocket, siteHost, siteHost, nil)
+	s.front, s.port, s.plain = listen(t, nil, s.serve), "80", true
+	return s
+}
+
+func (s *site) serve(conn net.Conn) {
+	if back, err := s.dialPortal(); err == nil {
+		join(conn, back)
+	}
 }
 
 // gateway puts a reverse proxy that speaks HTTP/2 in the front's place.
@@ -131,8 +143,12 @@ func (s *site) watch(next http.Handler) http.Handler {
 		if s.serves(r) {
 			s.requests = append(s.requests, r)
 		}
+		serve := s.instead
+		if serve == nil || !s.serves(r) {
+			serve = next.ServeHTTP
+		}
 		s.mu.Unlock()
-		next.ServeHTTP(w, r)
+		serve(w, r)
 	})
 }
 
@@ -259,6 +275,9 @@ func (s *site) config(ctx context.Context) *b24pull.Config {
 		*address = strings.Replace(*address, own, s.host, 1)
 	}
 	cfg.Server.LongPolling, cfg.Server.WebSocket = "", ""
+	if s.plain {
+		cfg.Server.WebSocket = strings.Replace(cfg.Server.WebSocketSecure, "wss:", "ws:", 1)
+	}
 	return cfg
 }
 
@@ -273,7 +292,10 @@ func (s source) GetApplicationConfig(context.Context, bool) (*b24pull.Config, er
 }
 func (s source) UserAgent() string { return s.agent }
 
-var errGotMessage = errors.New("the message has come")
+var (
+	errGotMessage = errors.New("the message has come")
+	errTriesAgain = errors.New("the subscription tries again")
+)
 
 // subscribe waits for a message, or for the first thing that goes wrong.
 func (s *site) subscribe(ctx context.Context, opts []realtime.Option) error {
@@ -282,7 +304,7 @@ func (s *site) subscribe(ctx context.Context, opts []realtime.Option) error {
 	opts = append(opts, realtime.WithObserver(func(e realtime.Event) {
 		if c, ok := e.(realtime.StateChange); ok && c.To == realtime.StateWaiting && c.Cause != nil {
 			select {
-			case trouble <- c.Cause:
+			case trouble <- fmt.Errorf("%w: %w", errTriesAgain, c.Cause):
 			default:
 			}
 		}

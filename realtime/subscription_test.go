@@ -124,38 +124,46 @@ func TestCancelStopsWithinASecond(t *testing.T) {
 // TestCancelDuringUpgrade: a server that takes the connection and does not answer the upgrade holds nobody, with a
 // dialer of the user's that has no time limit either.
 func TestCancelDuringUpgrade(t *testing.T) {
-	for _, ends := range []string{"cancelled", "in time"} {
-		t.Run(ends, func(t *testing.T) {
-			onVirtualTime(t, func(t *testing.T, l *life) {
-				l.open(pulltest.WithHandler(func(next http.Handler) http.Handler {
-					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-						if r.Header.Get("Upgrade") != "" {
-							<-r.Context().Done()
-							return
-						}
-						next.ServeHTTP(w, r)
-					})
-				}))
-				transport := l.portal.HTTPClient().Transport.(*http.Transport)
-				l.subscribe(nil, WithDialer(&websocket.Dialer{NetDialContext: transport.DialContext, TLSClientConfig: transport.TLSClientConfig}))
-				l.run(nil)
-				time.Sleep(time.Second)
-				if ends == "cancelled" {
-					begin := time.Now()
-					l.sub.Close()
-					<-l.done
-					if took := time.Since(begin); took > time.Second {
-						t.Errorf("stopped after %v", took)
-					}
+	for _, dialer := range []bool{false, true} {
+		for _, ends := range []string{"cancelled", "in time"} {
+			t.Run(fmt.Sprintf("%s, dialer %t", ends, dialer), func(t *testing.T) { cancelDuringUpgrade(t, ends, dialer) })
+		}
+	}
+}
+
+func cancelDuringUpgrade(t *testing.T, ends string, dialer bool) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.open(pulltest.WithHandler(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Upgrade") != "" {
+					<-r.Context().Done()
 					return
 				}
-				time.Sleep(handshakeTimeout)
-				if waits := l.changes(StateWaiting); len(waits) == 0 || (!errors.Is(waits[0].Cause, os.ErrDeadlineExceeded) && !errors.Is(waits[0].Cause, context.DeadlineExceeded)) {
-					t.Errorf("waits: %v", waits)
-				}
+				next.ServeHTTP(w, r)
 			})
-		})
-	}
+		}))
+		var opts []Option
+		if dialer {
+			transport := l.portal.HTTPClient().Transport.(*http.Transport)
+			opts = append(opts, WithDialer(&websocket.Dialer{NetDialContext: transport.DialContext, TLSClientConfig: transport.TLSClientConfig}))
+		}
+		l.subscribe(nil, opts...)
+		l.run(nil)
+		time.Sleep(time.Second)
+		if ends == "cancelled" {
+			begin := time.Now()
+			l.sub.Close()
+			<-l.done
+			if took := time.Since(begin); took > time.Second {
+				t.Errorf("stopped after %v", took)
+			}
+			return
+		}
+		time.Sleep(handshakeTimeout)
+		if waits := l.changes(StateWaiting); len(waits) == 0 || (!errors.Is(waits[0].Cause, os.ErrDeadlineExceeded) && !errors.Is(waits[0].Cause, context.DeadlineExceeded)) {
+			t.Errorf("waits: %v", waits)
+		}
+	})
 }
 
 // TestCancelIsYieldedOnce: a cancelled context is the one error of Messages.

@@ -19,7 +19,6 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull"
-	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime"
 )
 
@@ -93,7 +92,7 @@ func TestUserAgent(t *testing.T) {
 
 // TestHeader: what WithHeader gives is in each poll and each handshake, and in no error.
 func TestHeader(t *testing.T) {
-	given := http.Header{"x-gateway-token": {"s3cr3t-gateway-token"}, "Authorization": {"Bearer s3cr3t-bearer-token"},
+	given := http.Header{"x-gateway-token": {"s3cr3t-token"}, "Authorization": {"Bearer s3cr3t-bearer-token"},
 		"Cookie": {"sso=s3cr3t-sso-cookie"}, "User-Agent": {"gateway/2"}, "X-Two": {"a", "b"}}
 	for _, of := range []service{overPolls, overWebSocket} {
 		for _, byDialer := range []bool{false, true} {
@@ -120,9 +119,13 @@ func TestHeader(t *testing.T) {
 						}
 					}
 				}
-				s.portal.Misbehave(pulltest.WebSockets|pulltest.Polls, pulltest.Refuse(http.StatusForbidden))
-				if err := s.call(client, opts...); err == nil || strings.Contains(fmt.Sprintf("%+v", err), "s3cr3t") {
-					t.Error("no error, or one that tells a secret")
+				s.instead = func(w http.ResponseWriter, r *http.Request) {
+					http.Error(w, "no entry for "+r.Header.Get("X-Gateway-Token"), http.StatusForbidden)
+				}
+				err := s.call(client, opts...)
+				var status *realtime.StatusError
+				if !errors.As(err, &status) || !strings.Contains(status.Reason, "no entry") || strings.Contains(fmt.Sprintf("%+v", err), "s3cr3t") {
+					t.Error("no error with the server's reason, or one that tells a secret")
 				}
 			})
 		}
@@ -163,6 +166,31 @@ func TestHeaderIsChecked(t *testing.T) {
 	}
 	if _, err := realtime.Subscribe(source{}, realtime.WithHeader(nil)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRedirectIsNotFollowed: channel ids go nowhere but to the push server.
+func TestRedirectIsNotFollowed(t *testing.T) {
+	for _, of := range []service{overPolls, overWebSocket} {
+		for _, code := range []int{301, 302, 303, 307, 308} {
+			t.Run(fmt.Sprintf("%s/%d", of, code), func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t, of, siteHost, siteHost, nil)
+				s.instead = func(w http.ResponseWriter, r *http.Request) {
+					http.Redirect(w, r, "https://"+siteHost+"/elsewhere", code)
+				}
+				err := s.call(&http.Client{Transport: &http.Transport{TLSClientConfig: s.trust(), DialContext: s.dialContext}})
+				var status *realtime.StatusError
+				if !errors.As(err, &status) || status.Status != code {
+					t.Errorf("got %v", err)
+				}
+				for _, r := range s.arrived() {
+					if r.URL.Path == "/elsewhere" {
+						t.Error("the redirect was followed")
+					}
+				}
+			})
+		}
 	}
 }
 
@@ -225,8 +253,8 @@ func TestRoundTripperWithoutUpgrade(t *testing.T) {
 				switch {
 				case s.service != overWebSocket && err != nil:
 					t.Error(err)
-				case s.service == overWebSocket && (err == nil || !strings.Contains(err.Error(), "WithDialer")):
-					t.Errorf("got %v, want an error that names WithDialer", err)
+				case s.service == overWebSocket && (err == nil || errors.Is(err, errTriesAgain) || !strings.Contains(err.Error(), "WithDialer")):
+					t.Errorf("got %v, want the end by an error that names WithDialer", err)
 				case s.service == overWebSocket && len(s.arrived()) > 2: // one for the history
 					t.Errorf("tried %d times", len(s.arrived()))
 				}

@@ -42,8 +42,8 @@ func behind(scheme string, hook func(s *site, t *http.Transport)) func(*site, *h
 				return errors.New("the proxy was not used")
 			}
 			for _, r := range connects {
-				if name := s.cert.Leaf.DNSNames[0]; r.Host != name+":443" {
-					return fmt.Errorf("the proxy was to connect to %s, want %s", r.Host, name)
+				if name := s.cert.Leaf.DNSNames[0]; r.Host != name+":"+s.port {
+					return fmt.Errorf("the proxy was to connect to %s, want %s:%s", r.Host, name, s.port)
 				}
 				if strings.HasPrefix(scheme, "http") && r.Header.Get("X-Corp") != "s3cr3t-connect-header" {
 					return errors.New("the proxy has not got the headers of CONNECT")
@@ -67,7 +67,7 @@ func direct(hook func(s *site, t *http.Transport)) func(*site, *http.Transport) 
 	return func(s *site, t *http.Transport) func() error {
 		hook(s, t)
 		return func() error {
-			if want := s.cert.Leaf.DNSNames[0] + ":443"; len(s.dialed) == 0 || s.dialed[0] != want {
+			if want := s.cert.Leaf.DNSNames[0] + ":" + s.port; len(s.dialed) == 0 || s.dialed[0] != want {
 				return fmt.Errorf("dialed %q, want %s", s.dialed, want)
 			}
 			return nil

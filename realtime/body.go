@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -32,6 +33,7 @@ func (n *names) intern(text []byte) string {
 // memory.
 func (n *names) parseBody(m *Message, body []byte) error {
 	var module string
+	body = bytes.TrimPrefix(body, byteOrderMark)
 	err := eachMember(body, func(name, value []byte) (err error) {
 		switch string(name) {
 		case "module_id":

@@ -19,7 +19,7 @@ var rpcPing = []byte("ping")
 func (c *rpcCodec) decode(frame io.Reader, yield func(Message, error) bool) error {
 	in := &c.text.in
 	in.reset(frame)
-	if !in.space() {
+	if !in.begin() {
 		return in.end()
 	}
 	switch b := in.window()[0]; {

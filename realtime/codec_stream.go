@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/b24pull/b24pull/internal/phpjson"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -13,6 +14,9 @@ const (
 	keptWindow = 64 << 10 // a window that has grown larger is let go with its frame
 	maxWindow  = maxMessageSize + minWindow
 )
+
+// byteOrderMark is that of UTF-8.
+var byteOrderMark = []byte(phpjson.BOM)
 
 // jsonStream reads a frame of JSON through a window, which grows to the size of one message and no further.
 type jsonStream struct {
@@ -91,6 +95,18 @@ func (s *jsonStream) space() bool {
 			return false
 		}
 	}
+}
+
+// begin takes white space and byte order marks: what relays frames may be PHP that writes one first. It returns
+// false at the end of the stream.
+func (s *jsonStream) begin() bool {
+	for s.space() {
+		if !s.has(0, byteOrderMark) {
+			return true
+		}
+		s.take(len(byteOrderMark))
+	}
+	return false
 }
 
 // has tells whether mark stands n bytes behind the beginning of the window.

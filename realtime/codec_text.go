@@ -42,6 +42,9 @@ func newTextCodec(o textOptions) codec {
 
 func (c *textCodec) decode(frame io.Reader, yield func(Message, error) bool) error {
 	c.in.reset(frame)
+	if !c.in.begin() {
+		return c.in.end()
+	}
 	return c.messages(yield)
 }
 
@@ -142,7 +145,8 @@ func (c *textCodec) message(raw []byte) (Message, error) {
 		m.ID = string(id)
 		m.key = keyOfDigits(id, e.text)
 		if len(id) == 0 {
-			m.key.sum = crc32.Update(m.key.sum, castagnoli, e.id) | fullSum // all there is to tell it from its like
+			// all there is to tell it from its like
+			m.key.sum = crc32.Update(crc32.Checksum(e.text, castagnoli), castagnoli, e.id) | fullSum
 		}
 	}
 	if err := c.parseText(&m, &e); err != nil {

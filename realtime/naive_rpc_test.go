@@ -11,7 +11,7 @@ import (
 // naiveRPC reads a JSON-RPC frame with encoding/json, as far as it is in order; ok is false if that is not to its
 // end. Params that had something merged into them are in the form of sorted.
 func naiveRPC(frame []byte) (messages []naiveMessage, undecodable int, ok bool) {
-	frame = bytes.Trim(frame, " \t\r\n")
+	frame = bytes.Trim([]byte(naiveBegin(string(frame))), " \t\r\n")
 	if bytes.HasPrefix(frame, startMark) {
 		return naiveText(frame, textOptions{}, SenderUnknown)
 	}
@@ -130,6 +130,8 @@ func FuzzRPCCodec(f *testing.F) {
 	f.Add([]byte(rpcCall(`{"mid":17,"body":"{\"params\":{\"a\":1,\"b\":{}}}","sender":{"type":"1","id":"aa"},"user_params":{"\u0061":2},"dictionary":{"c":[]}}`)))
 	f.Add([]byte(rpcCall(`{"mid":"` + testID + `","body":` + busyBody + `,"sender":{"type":2},"user_params":[],"dictionary":null}`)))
 	f.Add([]byte(`[{"a":NaN},` + goodRPC("a") + `,{"b":[1}` + goodRPC("c")))
+	f.Add([]byte("\ufeff " + goodRPC("a")))
+	f.Add([]byte(rpcCall(`{"mid":17,"body":"\ufeff{\"params\":{}}"}`)))
 	f.Add([]byte(`ping`))
 	f.Add([]byte(``))
 	for _, server := range []string{"pushserver3", "pushserver"} {

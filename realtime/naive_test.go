@@ -130,7 +130,7 @@ func naiveDecode(frame []byte) (messages []naiveMessage, undecodable int, ok boo
 
 func naiveBody(m *naiveMessage, body string) bool {
 	var fields map[string]json.RawMessage
-	if json.Unmarshal([]byte(body), &fields) != nil || fields == nil {
+	if json.Unmarshal([]byte(strings.TrimPrefix(body, "\ufeff")), &fields) != nil || fields == nil {
 		return false
 	}
 	for name, target := range map[string]*string{"module_id": &m.Module, "command": &m.Command} {

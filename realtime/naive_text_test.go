@@ -16,10 +16,22 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// naiveBegin cuts off what may stand before a frame.
+func naiveBegin(frame string) string {
+	for {
+		frame = strings.TrimLeft(frame, " \t\r\n")
+		rest, marked := strings.CutPrefix(frame, "\ufeff")
+		if !marked {
+			return frame
+		}
+		frame = rest
+	}
+}
+
 // naiveText reads a text frame with encoding/json, as far as it is in order; ok is false if that is not to its
 // end.
 func naiveText(frame []byte, o textOptions, sender SenderType) (messages []naiveMessage, undecodable int, ok bool) {
-	rest := string(frame)
+	rest := naiveBegin(string(frame))
 	for {
 		if rest = strings.TrimLeft(rest, " \t\r\n"); rest == "" {
 			return messages, undecodable, true
@@ -150,6 +162,7 @@ func FuzzTextCodec(f *testing.F) {
 	}
 	f.Add([]byte(marked(`{"id":"a","channel":7,"tag":1,"text":{"module_id":"A","command":"\u00e4","params":[]},"extra":{"channel":"`+alicePrivate+`"}}`)), true)
 	f.Add([]byte(marked(`{"mid":"\u0031x","text":{"module_id":"`+"\xff"+`","params":null,"extra":{"a":[{}]}},"time":5}`, `{"text":[]}`)), false)
+	f.Add([]byte("\ufeff\n\ufeff"+marked(`{"mid":"1","text":"\ufeff{}"}`)+"\ufeff"), false)
 	f.Add([]byte(" "+marked(`{"text":{"params":"`+marked("{}")+`"}} `)+"\n"+marked(`{"a":"b`, `{"text":{}}`)+"#!"), false)
 	f.Fuzz(func(t *testing.T, frame []byte, tags bool) {
 		o := textOptions{tags: tags, channels: aliceChannels}

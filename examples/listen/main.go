@@ -19,7 +19,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -272,7 +271,7 @@ func (p *program) fromFile() (*target, error) {
 		return nil, usagef("-config: %w", err)
 	}
 	cfg := new(b24pull.Config)
-	if err := json.Unmarshal(data, cfg); err != nil {
+	if err := cfg.UnmarshalJSON(data); err != nil { // json.Unmarshal would refuse a byte order mark
 		return nil, usagef("-config %s: %w", p.configFile, err)
 	}
 	t := &target{name: "the push server in " + p.configFile, source: realtime.FromConfig(cfg)}

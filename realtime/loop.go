@@ -85,6 +85,7 @@ func (l *loop) run(ctx context.Context) error {
 	}
 	l.main = &stream{session: l.memory.session(l.opts.cursor.pos, l.opts.begun())}
 	l.main.session.settle = l.opts.settle
+	l.main.session.placed = time.Now()
 	l.main.status.anchored = l.main.session.anchored
 
 	l.handle(l.main, event{kind: evStart}, nil)

@@ -16,6 +16,7 @@ type memory struct {
 	gap      *Gap                         // to be told with the next message
 	epochs   map[uint64]bool              // the sequences of mids that have been seen
 	order    orderer
+	dating   dating
 	newest   mid // the greatest delivered
 	sessions []*session
 

@@ -96,6 +96,7 @@ func TestSetBackCounter(t *testing.T) {
 	if gaps > 0 {
 		t.Error("a straggler was taken for a gap")
 	}
+	s.pass(farBack)
 	s.lives(17, 18)
 	if gaps != 1 {
 		t.Errorf("%d gaps", gaps)

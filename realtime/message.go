@@ -17,7 +17,7 @@ type Message struct {
 	Command string          // as the portal sent it
 	Params  json.RawMessage // nil if the server sent none; PHP writes an empty object as []
 	Extra   json.RawMessage // server_time, server_time_unix, server_name and the like; nil if none
-	Time    time.Time       // when the server took the message, to the second, UTC; zero if it sent none
+	Time    time.Time       // when the server took the message, to the second, UTC; zero if it sent none, or one that cannot be
 	Sender  Sender          // who published it
 	Channel ChannelType     // which channel it came through; unknown from versions 4 and 5, whose frames do not say
 	ID      string          // the server's mid, 26 digits; empty where the server gives none

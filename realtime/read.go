@@ -26,10 +26,11 @@ type chain struct {
 	poll   bool      // an answer of one message says all there is; one by a websocket may have lost the rest to a ping
 	anchor bool      // the first read of all: what it shows is known, not delivered
 
-	from     mid // the server is asked for what follows this
-	expect   mid // the first message of the answer, if it is still kept: it proves the answer definite
-	last     mid // the last message shown
-	settled  mid // the greatest message shown that arrived well before start
+	from     mid       // the server is asked for what follows this
+	expect   mid       // the first message of the answer, if it is still kept: it proves the answer definite
+	last     mid       // the last message shown
+	newest   time.Time // the latest that one of them bears
+	settled  mid       // the greatest message shown that arrived well before start
 	definite bool
 	stands   bool // the answer has shown the witness
 	garbled  bool // it may have been what could not be decoded
@@ -117,6 +118,7 @@ func (s *session) history(m Message, now time.Time) bool {
 	m.key = s.remembered(m.key)
 	c := s.chain
 	c.stands = c.stands || m.key.mid == s.witness
+	s.dateRead(&m, now)
 	switch {
 	case c.anchor && s.isNews(m):
 		c.show(m.key.mid)
@@ -141,7 +143,7 @@ func (s *session) screen(m Message, now time.Time) bool {
 	c.screened = append(c.screened, m)
 	c.screenedSize += m.size
 	age := now.Sub(s.emptyAt) + time.Second // its clock shows whole seconds
-	for len(c.screened) > 0 && (m.Time.Sub(c.screened[0].Time) >= age || s.isPast(c.screened[0])) {
+	for len(c.screened) > 0 && (isOlder(c.screened[0], m, age) || s.isPast(c.screened[0])) {
 		old := c.unscreen().key
 		if _, repeat := s.seen[old]; !repeat {
 			s.remember(old, now)
@@ -155,6 +157,11 @@ func (s *session) screen(m Message, now time.Time) bool {
 		}
 	}
 	return true
+}
+
+// isOlder reports whether a message is older than another by more than some time.
+func isOlder(m, than Message, age time.Duration) bool {
+	return !m.Time.IsZero() && !than.Time.IsZero() && than.Time.Sub(m.Time) >= age
 }
 
 // isPast reports whether a message was published before the first read ended without an answer, by the server's clock as
@@ -202,7 +209,7 @@ func (s *session) take(m Message, now time.Time) bool {
 	case !s.queue.admit(m.size):
 		return false
 	default:
-		s.sequence(m.key.mid)
+		s.sequence(m, now)
 		s.note(m, now)
 		m.Replayed = true
 		c.found++
@@ -270,7 +277,7 @@ func (c *chain) compact() {
 		}
 	}
 	old := 0
-	for old < len(c.recent) && newest.Sub(c.recent[old].time) > rememberPassed {
+	for old < len(c.recent) && !c.recent[old].time.IsZero() && newest.Sub(c.recent[old].time) > rememberPassed {
 		old++
 	}
 	c.recent = slices.Delete(c.recent, 0, max(old-1, 0))
@@ -299,9 +306,11 @@ func (s *session) settleAnchor(now time.Time) {
 	if !late.IsZero() {
 		newest = late // what follows is as good as unseen
 	}
+	s.placed = now
 	for _, a := range c.recent {
-		if newest.Sub(a.time) > s.settle {
+		if !a.time.IsZero() && newest.Sub(a.time) > s.settle {
 			c.settled = a.key.mid
+			s.placed = now.Add(a.time.Sub(newest))
 		}
 		s.remember(a.key, now)
 		s.ledger.settle(a.key)
@@ -332,6 +341,9 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 		s.away = s.away || !c.peek // a connection without a history has holes
 		s.order.end(true)
 		return result, false
+	}
+	if result.Complete && c.poll {
+		s.dating.learn(c.newest, now)
 	}
 	switch {
 	case c.peek:

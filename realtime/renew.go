@@ -203,6 +203,9 @@ func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew 
 func (l *loop) goOn(now binding) {
 	from, main := l.opts.cursor, l.main.session
 	main.readAt, main.away = from.readAt, true
+	if at := from.readAt; !at.IsZero() && at.Before(main.placed) {
+		main.placed = at
+	}
 	switch {
 	case differ(from.bound.server, now.server):
 		main.known, main.readAt = mid{}, time.Time{}

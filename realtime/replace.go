@@ -46,7 +46,8 @@ func (l *loop) giveUpNext() {
 // assume gives a stream its config.
 func (s *stream) assume(cfg *b24pull.Config, ep endpoint, wanted Transport) {
 	s.config, s.endpoint = cfg, ep
-	s.session.tags, s.session.shift = ep.dialect == dialectTags, cfg.ClockShift()
+	s.session.tags, s.session.stamped = ep.dialect == dialectTags, ep.dialect == dialectProtobuf
+	s.session.shift, s.session.dating.shift = cfg.ClockShift(), cfg.ClockShift()
 	s.status.auto = wanted == TransportAuto && ep.socket.url != "" && ep.poll.url != ""
 	s.status.polling = wanted == TransportLongPolling || ep.socket.url == ""
 }

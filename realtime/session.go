@@ -26,12 +26,15 @@ const (
 // are, a message kept by the server is brought by the next read that begins below it.
 type session struct {
 	*memory
-	settle time.Duration
-	tags   bool // positions are seconds and tags, and an answer comes channel by channel
+	settle  time.Duration
+	tags    bool // positions are seconds and tags, and an answer comes channel by channel
+	stamped bool // live messages may bear any time
+	hangs   bool // what comes live comes by polls, which bring the history as well
 
 	known    mid           // C: everything kept up to here has been seen
 	moves    []move        // of known, as far back as passed messages are remembered
 	dark     time.Time     // when the last move before these was made
+	placed   time.Time     // since when known has been where it was before the first of all moves
 	top      mid           // M: the greatest seen
 	anchored bool          // known has been set from the history once, or came with a cursor
 	shift    time.Duration // how far the server's clock is ahead of ours, as the portal's is
@@ -64,7 +67,9 @@ type move struct {
 }
 
 func newSession(from Cursor, q *queue, now time.Time, report func(Event)) *session {
-	return newMemory(from, newLedger(from), q, now, report).session(from.pos, !from.IsZero())
+	s := newMemory(from, newLedger(from), q, now, report).session(from.pos, !from.IsZero())
+	s.placed = now
+	return s
 }
 
 // successor begins the stream of channels that replace this one's on the same server, whose first message is not
@@ -81,7 +86,7 @@ func (s *session) successor(since, now time.Time) (next *session, covered bool) 
 	}
 	covered = since.IsZero() || since.After(s.dark)
 	next = s.memory.session(known, s.anchored)
-	next.settle, next.tags, next.top = s.settle, s.tags, s.top
+	next.settle, next.tags, next.top, next.placed = s.settle, s.tags, s.top, s.placed
 	next.readAt, next.away = s.readAt, true
 	next.moves, next.dark = append(slices.Clone(s.moves), move{now, s.known}), s.dark // for the channels that replace those
 	return next, covered
@@ -100,6 +105,7 @@ func (s *session) live(m Message, now time.Time) bool {
 		s.setClock(m, now)
 		return true
 	}
+	s.dateLive(&m, now)
 	m.key = s.remembered(m.key)
 	s.since++
 	s.reach(m.key.mid)
@@ -107,7 +113,7 @@ func (s *session) live(m Message, now time.Time) bool {
 		s.report(Repeat{ID: m.ID})
 		return true
 	}
-	if s.sequence(m.key.mid) {
+	if s.sequence(m, now) {
 		s.beginAnew()
 	}
 	if s.control(m, now) {
@@ -152,6 +158,7 @@ func (s *session) isNews(m Message) bool {
 // lastly is live for what comes at the very end: it is taken even where the queue is full, since nothing will bring it
 // again.
 func (s *session) lastly(m Message, now time.Time) {
+	s.dateLive(&m, now)
 	m.key = s.remembered(m.key)
 	if _, repeat := s.seen[m.key]; repeat || !s.anchored || s.control(m, now) {
 		return
@@ -173,25 +180,20 @@ func (s *session) control(m Message, now time.Time) bool {
 	return true
 }
 
-// farBelow is how far below the cursor a new message is no straggler any more, but one of a counter that was set
-// back.
-const farBelow = 100_000
-
 // sequence looks, by a message that has not been seen, for a server that has lost its data or its place: then mids
 // begin another sequence. It tells whether that stands below the cursor, and so has to be read from its beginning.
-func (s *session) sequence(pos mid) (below bool) {
+func (s *session) sequence(m Message, now time.Time) (below bool) {
+	pos := m.key.mid
 	switch {
 	case s.tags || pos.isZero():
 	case s.epoch(pos):
 		s.lose(Gap{Reason: GapServerChanged})
 		return pos.less(s.known)
-	case pos.epoch == s.known.epoch && pos.counter+farBelow < s.known.counter:
-		if !s.setBack {
-			s.setBack = true
-			s.lose(Gap{Reason: GapServerChanged})
-		}
-	default:
+	case !pos.less(s.known):
 		s.setBack = false
+	case !s.setBack && s.fellBack(m, now):
+		s.setBack = true
+		s.lose(Gap{Reason: GapServerChanged})
 	}
 	return false
 }

@@ -214,6 +214,7 @@ func (l *loop) do(s *stream, a action) {
 func (l *loop) dial(s *stream, now time.Time) {
 	s.live.hangUp(closeNormal)
 	l.memory.order.sorted = l.main.status.polling
+	s.session.hangs = s.status.polling
 	if s.status.polling {
 		s.hungAt, s.hungFrom, s.hungNews, s.answers = now, s.session.top, s.session.news, 0
 		s.timers.arm(timerPong, now.Add(pollWithin))

@@ -1,0 +1,223 @@
+package realtime
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// listenAsText opens a websocket in text framing to the application's channels, as the official example clients do, and
+// reads on until the test ends.
+func (l *life) listenAsText() {
+	l.t.Helper()
+	var ids []string
+	for _, kind := range []string{"private", "shared"} {
+		ids = append(ids, channel(l.t, l.portal, kind)["id"].(string))
+	}
+	through := l.portal.HTTPClient().Transport.(*http.Transport)
+	dialer := websocket.Dialer{NetDialContext: through.DialContext, TLSClientConfig: through.TLSClientConfig}
+	url := "wss" + strings.TrimPrefix(l.portal.PushURL(), "https") + "/sub/?CHANNEL_ID=" + strings.Join(ids, "%2F")
+	ws, _, err := dialer.DialContext(l.t.Context(), url, nil)
+	if err != nil {
+		l.t.Fatal("a text-mode subscriber was refused")
+	}
+	l.t.Cleanup(func() { ws.Close() })
+	go func() {
+		for {
+			if _, _, err := ws.ReadMessage(); err != nil {
+				return
+			}
+		}
+	}()
+}
+
+// times counts the messages that have a time, and checks that it is about when they were sent.
+func (l *life) times(sent map[string]time.Time) (known int) {
+	l.t.Helper()
+	l.commands()
+	for _, m := range l.messages {
+		if m.Time.IsZero() {
+			continue
+		}
+		known++
+		if off := m.Time.Sub(sent[m.Command]).Abs(); off > 2*time.Second {
+			l.t.Errorf("%s bears %v, sent at %v (replayed %v)", m.Command, m.Time, sent[m.Command], m.Replayed)
+			return known
+		}
+	}
+	return known
+}
+
+// TestTextModeListener: while somebody listens in text mode, live messages of a version 4 server bear any time. None is
+// delivered, what the history brings has the right one, and nothing is lost or comes twice over cuts and a restart.
+func TestTextModeListener(t *testing.T) {
+	for name, portal := range map[string][]pulltest.Option{
+		"": nil, "without polling": {pulltest.WithoutPolling()}, "clock": {pulltest.WithClockShift(13 * time.Hour)},
+	} {
+		for _, transport := range []Transport{TransportWebSocket, TransportLongPolling} {
+			if name == "without polling" && transport == TransportLongPolling {
+				continue
+			}
+			t.Run(name+" "+transport.String(), func(t *testing.T) {
+				onVirtualTime(t, func(t *testing.T, l *life) {
+					shift := time.Duration(0)
+					if name == "clock" {
+						shift = 13 * time.Hour
+					}
+					store := new(MemoryStore)
+					l.open(portal...)
+					l.listenAsText()
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					sent, n := make(map[string]time.Time), 0
+					emit := func(rounds int) {
+						for range rounds {
+							command := "n" + time.Now().Format("150405.000000")
+							sent[command] = time.Now().Add(shift)
+							n++
+							l.portal.Emit(pulltest.Message{Command: command, To: []pulltest.Target{pulltest.Private, pulltest.Shared}[n%2]})
+							time.Sleep(300 * time.Millisecond)
+							if n%100 == 0 {
+								l.portal.Cut()
+								l.listenAsText()
+								emitBurst(l, sent, &n, shift)
+							}
+						}
+					}
+					run := func() (end func()) {
+						l.subscribe(nil, WithCursorStore(store), WithTransport(transport), WithBackoff(soon))
+						done := make(chan struct{})
+						sub := l.sub
+						go func() {
+							defer close(done)
+							_ = sub.Run(ctx, HandlerFunc(func(_ context.Context, m Message) error {
+								l.mu.Lock()
+								defer l.mu.Unlock()
+								l.messages = append(l.messages, m)
+								return nil
+							}))
+						}()
+						<-sub.Ready()
+						return func() { sub.Close(); <-done }
+					}
+					stop := run()
+					emit(1000)
+					if lag := l.sub.Stats().Lag; lag.Abs() > 14*time.Hour {
+						t.Errorf("lag %v", lag)
+					}
+					stop()
+					emit(100)
+					stop = run()
+					emit(500)
+					time.Sleep(3 * time.Minute)
+					stop()
+					counts := make(map[string]int)
+					for _, m := range l.messages {
+						counts[m.Command]++
+					}
+					lost, repeated := 0, 0
+					for command := range sent {
+						lost += max(0, 1-counts[command])
+						repeated += max(0, counts[command]-1)
+					}
+					if lost+repeated > 0 || countEvents[Gap](l) > 0 {
+						t.Errorf("lost %d, repeated %d of %d; %d gaps", lost, repeated, len(sent), countEvents[Gap](l))
+					}
+					known := l.times(sent)
+					replayed := 0
+					for _, m := range l.messages {
+						if m.Replayed {
+							replayed++
+						}
+					}
+					if known == 0 || known < replayed*9/10 || known == len(l.messages) {
+						t.Errorf("%d of %d bear a time; %d came from the history", known, len(l.messages), replayed)
+					}
+				})
+			})
+		}
+	}
+}
+
+// emitBurst sends some messages at once.
+func emitBurst(l *life, sent map[string]time.Time, n *int, shift time.Duration) {
+	for range 20 {
+		command := "b" + time.Now().Format("150405.000000")
+		sent[command] = time.Now().Add(shift)
+		*n++
+		l.portal.Emit(pulltest.Message{Command: command})
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestTimesThatCannotBe: where the rule goes by the server's times, those that a live message cannot have are none.
+func TestTimesThatCannotBe(t *testing.T) {
+	t.Run("anchor", func(t *testing.T) {
+		s := newDriven(t, Cursor{})
+		s.stamped = true
+		s.beginRead(s.now, "") // by a websocket, and answered live: a frame of several
+		for i, created := range []int64{1_795_421, 1_795_821, 4_000_000_000} {
+			m := s.message(uint64(i+1), 0)
+			m.Time = time.Unix(created, 0)
+			s.history(m, s.now)
+		}
+		s.endRead(readEnded, false, s.now)
+		s.wantKnown(0)
+	})
+	t.Run("anchor with some that can", func(t *testing.T) {
+		s := newDriven(t, Cursor{})
+		s.stamped = true
+		s.beginRead(s.now, "")
+		for n := range uint64(2) {
+			m := s.message(n+1, 0)
+			m.Time = time.Unix(4_000_000, 0)
+			s.history(m, s.now)
+		}
+		s.history(s.message(3, -time.Second), s.now)
+		s.history(s.message(4, 0), s.now)
+		s.endRead(readEnded, false, s.now)
+		s.wantKnown(0)
+		if len(s.seen) != 4 {
+			t.Errorf("%d remembered", len(s.seen))
+		}
+	})
+	t.Run("screen", func(t *testing.T) {
+		s := newDriven(t, Cursor{})
+		s.stamped = true
+		s.beginRead(s.now, "")
+		s.endRead(readSilent, false, s.now)
+		s.pass(time.Second)
+		s.beginRead(s.now, "")
+		m := s.message(1, 0)
+		m.Time = time.Unix(4_000_000, 0)
+		s.history(m, s.now)
+		s.history(s.message(2, 0), s.now)
+		s.endAnswer(s.now)
+		s.endRead(readEnded, false, s.now)
+		s.want("1R", "2R")
+	})
+	t.Run("a server whose clock is off", func(t *testing.T) {
+		s := newDriven(t, after(1))
+		s.stamped = true
+		const off = -50 * time.Hour
+		s.beginRead(s.now, "")
+		s.chain.poll = true
+		for n := uint64(1); n < 4; n++ {
+			s.history(s.message(n, off), s.now)
+		}
+		s.endRead(readEnded, false, s.now)
+		s.live(s.message(9, off), s.now)
+		for range 4 {
+			m, _, ok := s.queue.tryPop()
+			if ok && m.key.mid == midAt(9) && m.Time.IsZero() {
+				t.Error("it is not learned from the history")
+			}
+		}
+	})
+}

@@ -2,8 +2,11 @@ package b24pull
 
 import (
 	"context"
+	"runtime/debug"
 
 	"golang.org/x/oauth2"
+
+	"github.com/b24pull/b24pull/internal/panics"
 )
 
 // ask has a source of the user's give a token.
@@ -22,12 +25,15 @@ func await(ctx context.Context, source func() (*oauth2.Token, error)) (*oauth2.T
 		token    *oauth2.Token
 		err      error
 		panicked any
+		stack    []byte
 	}
 	got := make(chan answer, 1)
 	go func() {
 		var r answer
 		defer func() {
-			r.panicked = recover()
+			if r.panicked = recover(); r.panicked != nil {
+				r.stack = debug.Stack()
+			}
 			got <- r
 		}()
 		r.token, r.err = source()
@@ -37,6 +43,7 @@ func await(ctx context.Context, source func() (*oauth2.Token, error)) (*oauth2.T
 		return nil, ctx.Err()
 	case r := <-got:
 		if r.panicked != nil {
+			panics.Note(ctx, r.stack)
 			panic(r.panicked) // where the caller can recover it
 		}
 		return r.token, r.err

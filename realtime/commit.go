@@ -26,6 +26,7 @@ type committer struct {
 
 	turn  chan struct{} // held by the one who saves
 	saved string        // belongs to whose turn it is
+	fell  bool          // run was ended by a save: the store has panicked, and may be locked
 	tried atomic.Pointer[time.Time]
 }
 
@@ -56,7 +57,10 @@ func (c *committer) run(ctx context.Context) {
 		if !sleep(ctx, delay) {
 			return
 		}
-		if err := c.save(ctx); err != nil {
+		c.fell = true
+		err := c.save(ctx)
+		c.fell = false
+		if err != nil {
 			failures++
 			c.log.Warn("cursor not saved", "attempt", failures, "err", err)
 			signal(c.ledger.changed)
@@ -103,6 +107,9 @@ func (c *committer) saveInTurn(ctx context.Context) error {
 
 // finish saves what is left when all has stopped, even if that was because the context is done.
 func (c *committer) finish(ctx context.Context) error {
+	if c.fell {
+		return nil // the panic says why
+	}
 	saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSave)
 	var watching sync.WaitGroup
 	defer watching.Wait()

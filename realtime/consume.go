@@ -46,7 +46,9 @@ func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
 // contexts: these are waited for. After Close, and whatever else ends it, the last save alone may take ten seconds.
 //
 // A handler that panics has its message unhandled, and the panic goes on from Run once all has stopped. One that calls
-// [runtime.Goexit], as a test's FailNow does, ends the goroutine of Run in the same way.
+// [runtime.Goexit], as a test's FailNow does, ends the goroutine of Run in the same way. Whatever else of yours panics
+// does so from Run as well, as a [*CallbackPanic] where it ran in another goroutine, when all has stopped and the cursor
+// is saved.
 //
 // A [Mux] gives its handlers the portal's messages; any other handler gets those of all senders ([Sender]).
 func (s *Subscription) Run(ctx context.Context, h Handler) error {
@@ -104,21 +106,24 @@ func (s *Subscription) consume(ctx context.Context, deliver func(context.Context
 		return err
 	}
 	defer s.cancel(errLeft)
+	defer s.state.set(StateClosed) // also where a callback has panicked
 	if err := s.open(ctx); err != nil {
 		err = s.outcome(ctx, err)
 		s.notBegun(ctx, err)
 		return err
 	}
+	s.guard.stop = s.cancel
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		s.commits.run(ctx)
+		s.guard.do(func() { s.commits.run(ctx) })
 	}()
 	received := make(chan struct{})
 	go func() {
 		defer close(received)
-		s.machine(receiving)
+		s.guard.do(func() { s.machine(receiving) })
 	}()
+	returned := false
 	defer func() { // also on a panic's way out
 		s.cancel(errLeft)
 		<-received
@@ -127,8 +132,14 @@ func (s *Subscription) consume(ctx context.Context, deliver func(context.Context
 			s.opts.logger.Error("cursor not saved", "err", saved)
 			err = errors.Join(err, saved)
 		}
+		if returned {
+			if ended := s.guard.raise(); ended != nil {
+				err = ended
+			}
+		}
 	}()
 	err = deliver(ctx)
+	returned = true
 	cause := s.outcome(ctx, err)
 	s.cancel(err)
 	<-received
@@ -223,6 +234,7 @@ func (s *Subscription) newLoop() *loop {
 		ready:   s.ready,
 		stats:   &s.stats,
 		ledger:  s.ledger,
+		tasks:   tasks{guard: &s.guard},
 	}
 }
 

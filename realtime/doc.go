@@ -118,9 +118,10 @@
 // ([GapPaused]). While it is only filling, pings are answered however long a handler takes.
 //
 // A handler's error stops Run with a [*HandlerError] and leaves the message unhandled, unless [WithErrorPolicy] skips
-// it or tries again. A handler that panics takes Run with it, its message unhandled. One that blocks is waited for, up
-// to its context's end and beyond. [WithParallel] runs several at a time, in order by a key, and no further than 16 messages
-// for each of them behind the oldest that is not handled (TestParallelWindow).
+// it or tries again. A handler that panics takes Run with it, its message unhandled, and so does whatever else of yours
+// panics (TestCallbackPanics): the cursor is saved, every goroutine is gone, and the panic can be recovered. A handler
+// that blocks is waited for, up to its context's end and beyond. [WithParallel] runs several at a time, in order by a
+// key, and no further than 16 messages for each of them behind the oldest that is not handled (TestParallelWindow).
 //
 // # Two processes
 //

@@ -21,7 +21,7 @@ type link struct {
 	until  time.Time // of a read: when it has no answer
 	conn   conn      // nil until opened
 	cancel context.CancelFunc
-	tasks  *sync.WaitGroup
+	tasks  *tasks
 }
 
 // inbound is what a task posts to the loop.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -37,7 +36,7 @@ type loop struct {
 
 	ctx     context.Context
 	inbox   chan inbound
-	tasks   sync.WaitGroup
+	tasks   tasks
 	err     error // why it ends
 	trouble error // why it is not connected
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/panics"
 )
 
 const (
@@ -56,9 +57,23 @@ func (l *loop) fetch(cache bool) {
 	}
 	l.tasks.Go(func() {
 		defer cancel()
-		cfg, err := l.source.GetApplicationConfig(ctx, cache)
+		cfg, err := l.config(ctx, cache)
 		l.post(inbound{kind: inConfig, config: cfg, err: err})
 	})
+}
+
+// config calls the source. A token source that panics does so in yet another goroutine: the stack is that one's.
+func (l *loop) config(ctx context.Context, cache bool) (*b24pull.Config, error) {
+	ctx, stack := panics.WithStack(ctx)
+	defer func() {
+		if *stack == nil {
+			return
+		}
+		if v := recover(); v != nil {
+			panic(&CallbackPanic{Value: v, Stack: *stack})
+		}
+	}()
+	return l.source.GetApplicationConfig(ctx, cache)
 }
 
 // renew asks for a new config while the present one still works.

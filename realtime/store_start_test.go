@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,12 +109,12 @@ func TestStoreFailsAtStartMounted(t *testing.T) {
 type brokenStore struct {
 	MemoryStore
 	saves []string
-	fails int // how often
+	fails atomic.Int32 // how often
 }
 
 func (s *brokenStore) Save(ctx context.Context, c Cursor) error {
 	s.saves = append(s.saves, c.String())
-	if s.fails--; s.fails >= 0 {
+	if s.fails.Add(-1) >= 0 {
 		return errBroken
 	}
 	return s.MemoryStore.Save(ctx, c)
@@ -123,7 +124,8 @@ func (s *brokenStore) Save(ctx context.Context, c Cursor) error {
 // nothing: not where a run goes on, and not that an empty store is one.
 func TestOwnStoreFailsAtStart(t *testing.T) {
 	for _, begin := range []Cursor{{}, after(1)} {
-		store := &brokenStore{MemoryStore: MemoryStore{cursor: begin}, fails: 1}
+		store := &brokenStore{MemoryStore: MemoryStore{cursor: begin}}
+		store.fails.Store(1)
 		wantNoStart(t, store, nil, errBroken.Error(), "saving the cursor")
 		if len(store.saves) != 1 || store.saves[0] != begin.String() {
 			t.Errorf("saved %q", store.saves)
@@ -160,7 +162,7 @@ func TestStoreFailsLater(t *testing.T) {
 		store := new(brokenStore)
 		l.start(nil, WithCursorStore(store))
 		time.Sleep(time.Minute)
-		store.fails = 3
+		store.fails.Store(3)
 		l.emit("one")
 		time.Sleep(time.Minute)
 		l.want("one")

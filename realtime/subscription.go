@@ -32,6 +32,7 @@ type Subscription struct {
 	cancel  context.CancelCauseFunc // of the run; nil before
 	drain   context.CancelCauseFunc // of the machine alone
 
+	guard   guard
 	ledger  *ledger
 	commits *committer
 	trouble error // why the machine was not connected when it stopped; nil if it was

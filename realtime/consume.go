@@ -241,6 +241,7 @@ func (s *Subscription) newLoop() *loop {
 func (s *Subscription) machine(ctx context.Context) {
 	l := s.newLoop()
 	err := l.run(ctx)
+	s.client.CloseIdleConnections()
 	s.trouble = l.trouble
 	if context.Cause(ctx) == errDrained {
 		err = errDrained

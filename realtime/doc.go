@@ -92,6 +92,11 @@
 // websockets off, where [WithTransport] says so, or when websockets have failed five times in a row; then they are
 // tried again every 10 to 30 minutes, and in between whenever polls fail as well.
 //
+// All requests to the push server, the handshakes of websockets among them, are made by the HTTP client of
+// [WithHTTPClient] or of the source: they go through its proxies and by its dial functions, with its TLS configuration
+// and its cookies (TestOneWayOut). [WithHeader] adds what a gateway wants to see. A way that is barred is an error, and
+// nothing goes around it (TestRefusedWay).
+//
 // Middle boxes end websockets that are silent for long, nginx after a minute. When three connections in a row have broken
 // off after about the same silence, or have gone dead, a subscription pings often enough to keep theirs shorter
 // (TestIdleTimeout, TestForgottenSocket); [WithPingInterval] has it do so from the start. Such pings cause no reads.

@@ -63,6 +63,9 @@ func carry(ctx context.Context, client *http.Client, request *http.Request) (net
 		err = errHandshakeTimeout
 	}
 	if err != nil {
+		if ctx.Err() != nil && c.Conn == nil {
+			client.CloseIdleConnections() // and give up dialing
+		}
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 			err = fmt.Errorf("%w: %w", cause, err)
 		}

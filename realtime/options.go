@@ -51,7 +51,8 @@ const (
 // functions, TLS and cookies, is done for a websocket as for a poll. The client is
 // not modified, its Timeout is not looked at, and redirects are not followed. The
 // default is the HTTP client of the source, if it has one, as a *b24pull.Client
-// does.
+// does. An *http.Transport is cloned, so the connections are the subscription's
+// own, and end with it.
 //
 // A Transport that is no *http.Transport serves polls. It serves websockets if it
 // has an *http.Transport make its requests, with their contexts, and returns the

@@ -21,12 +21,36 @@ func clientOf(source ConfigSource) *http.Client {
 // ownClient copies the client that makes all requests to the push server: a poll
 // may take longer than the user allows a REST call, so what bounds it is its
 // context; and no redirect is followed, which would carry the channel ids to
-// another place.
+// another place. Its connections are its own as well, where the transport can be
+// copied.
 func ownClient(client *http.Client) *http.Client {
 	c := *client
-	c.Timeout = 0
-	c.Transport = redact.NoRedirect{Base: c.Transport}
+	base := c.Transport
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	var own *http.Transport
+	if t, ok := base.(*http.Transport); ok {
+		own = t.Clone()
+		base = own
+	}
+	c.Transport = ownTransport{redact.NoRedirect{Base: base}, own}
 	return &c
+}
+
+// ownTransport is the transport of an own client.
+type ownTransport struct {
+	redact.NoRedirect
+	own *http.Transport // nil: the user's is in use
+}
+
+// CloseIdleConnections is what [http.Client.CloseIdleConnections] calls. It gives up
+// connections that nobody waits for any more: net/http goes on dialing when a
+// request is cancelled.
+func (t ownTransport) CloseIdleConnections() {
+	if t.own != nil {
+		t.own.CloseIdleConnections()
+	}
 }
 
 // userAgenter is a source that says what its requests call themselves, as

@@ -10,6 +10,9 @@ import (
 // A ConfigSource gives the connection data of a push server. A *b24pull.Client is one. With cache false it must
 // not return a config that it has returned before, unless the portal gives the same one again.
 //
+// If it has the methods HTTPClient() *http.Client and UserAgent() string as well, as a *b24pull.Client has, the push
+// server is asked by the one and under the name of the other.
+//
 // GetApplicationConfig is called from one goroutine at a time and must return when its context is done.
 type ConfigSource interface {
 	GetApplicationConfig(ctx context.Context, cache bool) (*b24pull.Config, error)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 
 	"github.com/b24pull/b24pull"
@@ -16,6 +17,7 @@ import (
 type Subscription struct {
 	source  ConfigSource
 	opts    options
+	client  *http.Client // of the transports
 	dial    transport
 	poll    transport
 	history transport
@@ -80,6 +82,7 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 	return &Subscription{
 		source:  source,
 		opts:    o,
+		client:  client,
 		dial:    &socket,
 		poll:    &pollTransport{client, header},
 		history: &historyTransport{socket},

@@ -34,8 +34,10 @@ func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, 
 	})
 	silent := time.AfterFunc(untold, sent)
 	defer silent.Stop()
+	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { silent.Stop() },
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
 			if info.Err == nil {
 				sent()
@@ -51,6 +53,9 @@ func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, 
 	maps.Copy(req.Header, t.header)
 	answer, err := t.client.Do(req)
 	if err != nil {
+		if ctx.Err() != nil && !connected.Load() {
+			t.client.CloseIdleConnections() // and give up dialing
+		}
 		cancel()
 		return nil, at.fail("polling", err)
 	}

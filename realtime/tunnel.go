@@ -23,12 +23,9 @@ import (
 // tunnelled returns a client that opens such a tunnel for a request, or the client
 // itself where net/http goes the right way.
 func tunnelled(client *http.Client, request *http.Request) *http.Client {
-	way, ok := client.Transport.(redact.NoRedirect)
-	if !ok || request.URL.Scheme != "http" {
-		return client
-	}
-	t, ok := cmp.Or(way.Base, http.DefaultTransport).(*http.Transport)
-	if !ok || t.Proxy == nil {
+	way, _ := client.Transport.(ownTransport)
+	t := way.own
+	if t == nil || t.Proxy == nil || request.URL.Scheme != "http" {
 		return client
 	}
 	proxy, err := t.Proxy(request)
@@ -39,7 +36,7 @@ func tunnelled(client *http.Client, request *http.Request) *http.Client {
 	own.Proxy, own.Dial, own.DisableKeepAlives = nil, nil, true //lint:ignore SA1019 it is in use
 	own.DialContext = func(ctx context.Context, _, target string) (net.Conn, error) { return tunnel(ctx, t, proxy, target) }
 	c := *client
-	c.Transport = redact.NoRedirect{Base: own}
+	c.Transport = ownTransport{redact.NoRedirect{Base: own}, own}
 	return &c
 }
 

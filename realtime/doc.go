@@ -114,6 +114,9 @@
 // [b24pull.ErrWrongAuthType], a missing scope, a portal that is deleted, and [ErrConfigExpired]; and, before the first
 // config, a portal without push server, or with one that is not supported, and one that has not paid. Those can pass:
 // later they are met with patience (TestServerTurnedOff). All else is tried again for as long as the context lives, with the delays of [WithBackoff].
+// Where a server says how long it wants to be left alone (Retry-After), neither is it connected to nor read sooner, up to
+// a quarter of an hour. A redirect is not followed: the error says where it leads, which is a login page or that of an
+// expired licence, or the address that has been moved to for good.
 //
 // # Slow, failing and parallel handlers
 //

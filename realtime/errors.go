@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/b24pull/b24pull"
 )
@@ -86,7 +87,10 @@ func (e *HandlerPanic) Unwrap() error {
 // read.
 type StatusError struct {
 	Status int    // HTTP status
-	Reason string // the server's own words, if it sent a short text
+	Reason string // the server's own words, if it sent a short text; of a redirect, where it leads
+	// RetryAfter is how long the answer wants to be waited for, by its header Retry-After, up to a quarter of an hour;
+	// 0 if it does not say. The subscription does.
+	RetryAfter time.Duration
 }
 
 func (e *StatusError) Error() string {

@@ -16,6 +16,7 @@ type link struct {
 	stream *stream
 	read   bool      // for a read, not for live delivery
 	poll   bool      // one poll of a live connection
+	polls  bool      // it asks by polls, not by a websocket
 	up     bool      // false once it has been given up: whatever it still posts is stale
 	sent   bool      // the request is with the server
 	until  time.Time // of a read: when it has no answer
@@ -52,7 +53,7 @@ const (
 // connect opens a link of a stream. The codec is the link's own.
 func (l *loop) connect(k *link, t transport, at address) *link {
 	ctx, cancel := context.WithCancel(l.ctx)
-	k.up, k.cancel, k.tasks = true, cancel, &l.tasks
+	k.up, k.cancel, k.tasks, k.polls = true, cancel, &l.tasks, t == l.poll
 	p := &poster{post: l.post, link: k}
 	codec := k.stream.endpoint.dialect.codec(k.stream.endpoint.channels)
 	l.tasks.Go(func() { serve(ctx, t, at, codec, p) })

@@ -45,13 +45,14 @@ type loop struct {
 	next   *stream   // to take its place once it is connected
 	old    []*stream // replaced, and listened to until their ends are read
 
-	reading *link  // the read under way: there is one at a time, over all streams
-	waiting []read // for their turn
-	timers  deadlines
-	alarm   alarm
-	renewal renewal
-	missing missing
-	orders  []order // from the server, not yet obeyed
+	reading   *link  // the read under way: there is one at a time, over all streams
+	waiting   []read // for their turn
+	timers    deadlines
+	deferrals deferrals
+	alarm     alarm
+	renewal   renewal
+	missing   missing
+	orders    []order // from the server, not yet obeyed
 
 	idling    idling // of websockets
 	idlePolls idling // of polls that nothing is sent over
@@ -211,8 +212,11 @@ func (l *loop) receive(in inbound) {
 	if !in.link.up {
 		return
 	}
-	if in.kind == inOpened {
+	switch in.kind {
+	case inOpened:
 		in.link.conn = in.conn
+	case inDown:
+		l.deferrals.note(in.link, in.err, time.Now())
 	}
 	switch {
 	case in.link.read:
@@ -337,6 +341,9 @@ func (l *loop) expire() {
 	}
 	if l.timers.due(timerRead, now) {
 		l.readTimeout(now)
+	}
+	if l.timers.due(timerHeld, now) {
+		l.nextRead()
 	}
 	if l.timers.due(timerRenew, now) {
 		l.renew()

@@ -125,7 +125,9 @@ func WithObserver(observe func(Event)) Option {
 // and start afresh once a connection has lasted. A delay of less than 10 ms is taken for 10 ms. The default is that
 // of the portal's own connector: 0.5, 5, 25, 45 and then 60 seconds, each plus up to 20 %, so that the subscribers of a
 // server that was down do not come back together. Nothing is added to the delays of your function: it should spread
-// them itself. After the server's «too many connections» (close code 4029) a fixed delay of a minute holds instead.
+// them itself. After the server's «too many connections» (close code 4029) a fixed delay of a minute holds instead. A
+// refusal with the header Retry-After, of the push server, of the portal or of a gateway, makes the delay at least as
+// long as that says, up to a quarter of an hour plus 20 %; so it does with the delay before the history is read again.
 func WithBackoff(delay func(attempt int) time.Duration) Option {
 	return func(o *options) error {
 		if delay == nil {

@@ -14,6 +14,10 @@ func (l *loop) read(r read, now time.Time) {
 		return
 	}
 	s := r.stream
+	if until := l.deferrals.reads(s, now); now.Before(until) {
+		l.postpone(r, until)
+		return
+	}
 	var after mid
 	if r.short {
 		after = s.session.beginPeek(now, s.endpoint.server)
@@ -33,10 +37,15 @@ func (l *loop) read(r read, now time.Time) {
 func (l *loop) historyOf(s *stream, after mid, now time.Time) (transport, address) {
 	e := &s.endpoint
 	swallowed := s.session.silent == patience-1 && !s.session.mayBeEmpty()
-	if e.poll.url == "" || s.readsBySocket() && (swallowed || s.reader.bySocket(now)) {
+	if !s.readsByPoll(now) || s.readsBySocket() && swallowed {
 		return l.history, e.after(e.socket, after)
 	}
 	return l.poll, e.after(e.poll, after)
+}
+
+// readsByPoll reports whether the history is to be read by a poll now.
+func (s *stream) readsByPoll(now time.Time) bool {
+	return s.endpoint.poll.url != "" && !(s.readsBySocket() && s.reader.bySocket(now))
 }
 
 // readsBySocket reports whether the history can be read by a websocket, too.
@@ -61,7 +70,16 @@ const believed = 2
 
 // owed tells whether a read is to come that live messages wait for.
 func (l *loop) owed() bool {
+	if l.readsLater(l.main, time.Now()) {
+		return false
+	}
 	return l.main.status.read != readIdle || l.owedBy(l.main) || l.owedElsewhere(l.main)
+}
+
+// readsLater reports whether a server has put off the next read of a stream: nothing waits for one that is far away.
+func (l *loop) readsLater(s *stream, now time.Time) bool {
+	waits := s.status.read == readWaiting && retryAfter(s.unread.cause) > 0 && now.Add(holdMax).Before(s.timers[timerReadRetry])
+	return waits || now.Before(l.deferrals.reads(s, now))
 }
 
 // owedElsewhere tells whether another stream than this one is to read.
@@ -85,9 +103,20 @@ func (l *loop) owedBy(s *stream) bool {
 	return coming || s.status.due != readNone || s.status.fence > 0 || s.answering
 }
 
-// nextRead begins the next read that waits.
+// postpone puts a read off until its server wants to be asked again.
+func (l *loop) postpone(r read, until time.Time) {
+	l.waiting = append(l.waiting, r)
+	if at := l.timers[timerHeld]; at.IsZero() || until.Before(at) {
+		l.timers.arm(timerHeld, until)
+	}
+}
+
+// nextRead begins the next read that waits and may begin.
 func (l *loop) nextRead() {
-	if len(l.waiting) > 0 && !l.reading.isUp() {
+	for range len(l.waiting) {
+		if l.reading.isUp() {
+			return
+		}
 		r := l.waiting[0]
 		l.waiting = l.waiting[1:]
 		l.read(r, time.Now())

@@ -167,7 +167,7 @@ func (l *loop) notConfigured(err error) {
 		l.renewal.reason = 0 // the present one is tried again
 	default:
 		l.renewal.attempt++
-		delay := l.opts.backoff(l.renewal.attempt)
+		delay := reserve(l.opts.backoff(l.renewal.attempt), err)
 		l.timers.arm(timerRenew, now.Add(delay))
 		l.observe(Renewal{Reason: l.renewal.reason, Delay: delay, Err: err})
 		l.log.Warn("renewal", "reason", l.renewal.reason.String(), "delay", delay, "err", err)

@@ -181,13 +181,15 @@ func (l *loop) do(s *stream, a action) {
 		if s.gentle {
 			attempt, s.gentle = 1, false
 		}
-		s.delay = l.opts.backoff(attempt)
+		s.delay = reserve(l.opts.backoff(attempt), s.cause)
 		s.timers.arm(timerRetry, now.Add(s.delay))
 	case doWaitLong:
-		s.delay = spread(crowdedDelay)
+		s.delay = reserve(spread(crowdedDelay), s.cause)
 		s.timers.arm(timerRetry, now.Add(s.delay))
 	case doHold:
-		l.memory.order.hold()
+		if !l.readsLater(s, now) {
+			l.memory.order.hold()
+		}
 	case doRelease:
 		l.memory.order.release()
 	case doRead:
@@ -199,7 +201,10 @@ func (l *loop) do(s *stream, a action) {
 		if classify(s.cause) == failCrowded {
 			delay = spread(crowdedDelay)
 		}
-		s.timers.arm(timerReadRetry, now.Add(delay))
+		s.timers.arm(timerReadRetry, now.Add(reserve(delay, s.cause)))
+		if retryAfter(s.cause) > 0 {
+			l.memory.order.release()
+		}
 	case doAbortRead:
 		s.timers.disarm(timerReadRetry)
 		l.abortRead(s)
@@ -213,6 +218,10 @@ func (l *loop) do(s *stream, a action) {
 // dial opens the live connection, or begins another poll.
 func (l *loop) dial(s *stream, now time.Time) {
 	s.live.hangUp(closeNormal)
+	if until := l.deferrals.until(s, s.status.polling); s.status.state == StateConnecting && now.Before(until) {
+		s.timers.arm(timerHang, until)
+		return
+	}
 	l.memory.order.sorted = l.main.status.polling
 	s.session.hangs = s.status.polling
 	if s.status.polling {

@@ -13,7 +13,7 @@ const (
 	timerIdle                       // before a ping that keeps the connection from being idle
 	timerBeat                       // the server has given no sign of life
 	timerPeek                       // a poll has been hanging for a moment
-	timerHang                       // before the next poll, after one that came back too soon
+	timerHang                       // before the next poll, after one that came back too soon; before what the server wants later
 	timerReadRetry                  // before a broken read goes on
 	timerFar                        // far enough from the last read for one that is due
 	timerAside                      // what came over replaced channels has waited long enough
@@ -21,6 +21,7 @@ const (
 
 	// of the loop
 	timerRead   // a read does not answer, or has stalled
+	timerHeld   // a server may be read again
 	timerHold   // a live message has waited long enough
 	timerRenew  // a config is about to end
 	timerReturn // websockets may work again

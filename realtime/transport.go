@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/b24pull/b24pull/internal/redact"
+	"github.com/b24pull/b24pull/internal/retryafter"
 )
 
 // A transport opens connections to a push server. Transports carry bytes; they know neither states nor
@@ -45,6 +49,24 @@ func (at address) reason(text []byte) string {
 		line = strings.ToValidUTF8(line[:maxText], "") + "…"
 	}
 	return line
+}
+
+// maxRefusal is how much is read of the body of an answer that refuses.
+const maxRefusal = 512
+
+// refusal is the error of an answer that refuses; location is where it leads, if it is a redirect.
+func (at address) refusal(answer *http.Response, location string) *StatusError {
+	refused := &StatusError{Status: answer.StatusCode, RetryAfter: retryafter.Wait(answer.Header, time.Now())}
+	if answer.StatusCode >= 300 && answer.StatusCode < 400 {
+		if from, err := url.Parse(at.url); err == nil {
+			from.Scheme = strings.Replace(from.Scheme, "ws", "http", 1)
+			refused.Reason = at.secrets.Redirect(answer.StatusCode, from, location)
+		}
+		return refused
+	}
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, maxRefusal))
+	refused.Reason = at.reason(body)
+	return refused
 }
 
 // A conn is one connection. All methods but next can be called from any goroutine.

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/redact"
 )
 
 // pollTransport opens polls: HTTP requests whose answer is one frame.
@@ -44,7 +46,8 @@ func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, 
 			}
 		},
 	})
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.url, nil)
+	var location string
+	req, err := http.NewRequestWithContext(redact.KeepLocation(ctx, &location), http.MethodGet, at.url, nil)
 	if err != nil {
 		cancel()
 		return nil, at.fail("polling", err)
@@ -74,9 +77,9 @@ func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, 
 		}
 		return nil, errSilent
 	default:
-		reason, _ := io.ReadAll(io.LimitReader(answer.Body, maxRefusal))
+		refused := at.refusal(answer, location)
 		c.close(closeNormal)
-		return nil, &StatusError{Status: answer.StatusCode, Reason: at.reason(reason)}
+		return nil, refused
 	}
 }
 

@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -12,12 +13,12 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/b24pull/b24pull/internal/redact"
 )
 
 const (
 	handshakeTimeout = 20 * time.Second
-	// maxRefusal is how much is read of the body of an answer that refuses.
-	maxRefusal = 512
 	// controlTimeout bounds the writing of a ping, a pong or a close frame to a peer that does not read.
 	controlTimeout = 500 * time.Millisecond
 	// writeTimeout bounds the writing of a data frame.
@@ -31,9 +32,10 @@ type socketTransport struct {
 }
 
 func (t *socketTransport) open(ctx context.Context, at address, sink sink) (conn, error) {
-	ws, answer, err := t.dial(ctx, at.url, t.header)
+	var location string
+	ws, answer, err := t.dial(redact.KeepLocation(ctx, &location), at.url, t.header)
 	if err != nil {
-		return nil, at.refused(answer, err)
+		return nil, at.refused(answer, location, err)
 	}
 	sink.sent()
 	c := &socketConn{at: at, ws: ws, beat: sink.beat}
@@ -51,13 +53,13 @@ func (t *socketTransport) open(ctx context.Context, at address, sink sink) (conn
 	return c, nil
 }
 
-// refused makes the error of a handshake; the answer holds the server's reason, if it was one.
-func (at address) refused(answer *http.Response, err error) error {
+// refused makes the error of a handshake; the answer holds the server's reason, if it was one. Of a redirect that the
+// HTTP client has met the location is told beside it.
+func (at address) refused(answer *http.Response, location string, err error) error {
 	if answer == nil || !errors.Is(err, websocket.ErrBadHandshake) {
 		return at.fail("connecting the websocket", err)
 	}
-	body, _ := io.ReadAll(io.LimitReader(answer.Body, maxRefusal))
-	return &StatusError{Status: answer.StatusCode, Reason: at.reason(body)}
+	return at.refusal(answer, cmp.Or(location, answer.Header.Get("Location")))
 }
 
 type socketConn struct {

@@ -7,10 +7,11 @@ import (
 	"sync"
 )
 
-// CallbackPanic is what [Subscription.Run] and the loop over [Subscription.Messages] panic with if something of yours
-// has panicked in a goroutine of the subscription, whose stack would be lost: an observer, a logger's handler, the
-// function of [WithBackoff], a save of a [CursorStore], a [ConfigSource] with its token source, an HTTP transport or a
-// dialer.
+// CallbackPanic is what [Subscription.Run] and the loop over
+// [Subscription.Messages] panic with if something of yours has panicked in a
+// goroutine of the subscription, whose stack would be lost: an observer, a
+// logger's handler, the function of [WithBackoff], a save of a [CursorStore], a
+// [ConfigSource] with its token source, an HTTP transport or a dialer.
 type CallbackPanic struct {
 	Value any    // what it panicked with
 	Stack []byte // of the goroutine, as [runtime/debug.Stack] writes it
@@ -32,8 +33,8 @@ var (
 	errCallbackGoexit = fmt.Errorf("realtime: a callback was the end of a goroutine: %w", errGoexit)
 )
 
-// guard stands around what runs in the goroutines of a run. The first panic ends the run, and goes on from where the
-// user can recover it.
+// guard stands around what runs in the goroutines of a run. The first panic
+// ends the run, and goes on from where the user can recover it.
 type guard struct {
 	stop func(cause error)
 
@@ -71,7 +72,8 @@ func (g *guard) caught(p *CallbackPanic) {
 	g.stop(errPanicked)
 }
 
-// raise has a panic go on, or returns what else has ended a goroutine, once all of them have stopped.
+// raise has a panic go on, or returns what else has ended a goroutine, once all
+// of them have stopped.
 func (g *guard) raise() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -111,8 +111,9 @@ func (t explosiveTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(r)
 }
 
-// explosion is a callback that explodes. setUp gives the options, and the source if it is another than the portal;
-// light has it be called once the charge is armed, nil where it is called anyway.
+// explosion is a callback that explodes. setUp gives the options, and the
+// source if it is another than the portal; light has it be called once the
+// charge is armed, nil where it is called anyway.
 type explosion struct {
 	name  string
 	early bool // it is armed from the beginning
@@ -217,7 +218,8 @@ var explosions = []explosion{
 	}, func(l *life) { l.emit("bad") }},
 }
 
-// explode runs a subscription until its callback explodes. It returns what came out of the run.
+// explode runs a subscription until its callback explodes. It returns what came
+// out of the run.
 func (e *explosion) explode(l *life, store CursorStore, bang func(), messages bool) (value any, stack string, err error) {
 	c := &charge{bang: bang}
 	c.armed.Store(e.early)
@@ -264,8 +266,9 @@ func (e *explosion) explode(l *life, store CursorStore, bang func(), messages bo
 	}))
 }
 
-// TestCallbackPanics: whatever of the user's panics does so where the subscription is run, with its stack, once all has
-// stopped. What was handled is saved.
+// TestCallbackPanics: whatever of the user's panics does so where the
+// subscription is run, with its stack, once all has stopped. What was handled
+// is saved.
 func TestCallbackPanics(t *testing.T) {
 	for _, e := range explosions {
 		for _, messages := range []bool{false, true} {
@@ -297,7 +300,8 @@ func TestCallbackPanics(t *testing.T) {
 	}
 }
 
-// TestCallbackGoexit: a callback that ends its goroutine, as FailNow of a test does, ends the run with an error.
+// TestCallbackGoexit: a callback that ends its goroutine, as FailNow of a test
+// does, ends the run with an error.
 func TestCallbackGoexit(t *testing.T) {
 	for _, e := range explosions {
 		if e.own || e.name == "token source" { // the goroutine of that is another, and it has given no token
@@ -316,7 +320,8 @@ func TestCallbackGoexit(t *testing.T) {
 	}
 }
 
-// storeUnless is the store that is to hold what was handled, unless the explosion brings one of its own.
+// storeUnless is the store that is to hold what was handled, unless the
+// explosion brings one of its own.
 func storeUnless(e explosion, store CursorStore) CursorStore {
 	if strings.Contains(e.name, "save") || e.name == "load" {
 		return nil
@@ -324,8 +329,8 @@ func storeUnless(e explosion, store CursorStore) CursorStore {
 	return store
 }
 
-// wantGone checks that nothing runs any more, and where a run goes on, unless that cannot be: nothing had been handled,
-// or the portal has another name.
+// wantGone checks that nothing runs any more, and where a run goes on, unless
+// that cannot be: nothing had been handled, or the portal has another name.
 func (l *life) wantGone(store *MemoryStore, anew bool) {
 	l.t.Helper()
 	synctest.Wait()
@@ -365,7 +370,8 @@ func (s *lockedStore) Save(ctx context.Context, c Cursor) error {
 	return s.MemoryStore.Save(ctx, c)
 }
 
-// TestPanickedStoreIsLeftAlone: a store that has panicked may be locked for ever.
+// TestPanickedStoreIsLeftAlone: a store that has panicked may be locked for
+// ever.
 func TestPanickedStoreIsLeftAlone(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var log strings.Builder

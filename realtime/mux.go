@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// A Handler handles the messages of [Subscription.Run]. A message whose Handle returns nil counts as handled;
-// an error stops the subscription.
+// A Handler handles the messages of [Subscription.Run]. A message whose Handle
+// returns nil counts as handled; an error stops the subscription.
 type Handler interface {
 	Handle(ctx context.Context, m Message) error
 }
@@ -19,14 +19,17 @@ type HandlerFunc func(ctx context.Context, m Message) error
 // Handle calls f.
 func (f HandlerFunc) Handle(ctx context.Context, m Message) error { return f(ctx, m) }
 
-// Mux is a [Handler] that gives each message to the handler registered for its module and command. A message
-// that has none goes to the default handler, and without one counts as handled. Handlers can be registered at
-// any time. The zero Mux is ready to use.
+// Mux is a [Handler] that gives each message to the handler registered for its
+// module and command. A message that has none goes to the default handler, and
+// without one counts as handled. Handlers can be registered at any time. The
+// zero Mux is ready to use.
 //
-// Its handlers, the default one too, get the portal's own messages alone. From version 4 of the push server on, every
-// client of it, such as the browser of any user of the portal, can publish a message of any module and command, which
-// differs from the portal's in its Sender only. Such messages go to the handlers that are registered with
-// [Mux.FromClients], and otherwise count as handled.
+// Its handlers, the default one too, get the portal's own messages alone. From
+// version 4 of the push server on, every client of it, such as the browser of
+// any user of the portal, can publish a message of any module and command,
+// which differs from the portal's in its Sender only. Such messages go to the
+// handlers that are registered with [Mux.FromClients], and otherwise count as
+// handled.
 type Mux struct {
 	mu       sync.RWMutex
 	handlers map[route]Handler
@@ -41,13 +44,14 @@ type route struct{ module, command string }
 // NewMux returns a Mux without handlers.
 func NewMux() *Mux { return new(Mux) }
 
-// FromClients returns the part of x that is for the messages of clients: those whose Sender is not [SenderBackend]. It
-// has handlers and a default handler of its own:
+// FromClients returns the part of x that is for the messages of clients: those
+// whose Sender is not [SenderBackend]. It has handlers and a default handler of
+// its own:
 //
 //	realtime.On(mux.FromClients(), "im", "typing", func(ctx context.Context, t Typing, m realtime.Message) error { … })
 //
-// What it hands over proves nothing but who sent it. Params that do not decode stop Run with [On]; with what clients
-// can send, use [WithErrorPolicy].
+// What it hands over proves nothing but who sent it. Params that do not decode
+// stop Run with [On]; with what clients can send, use [WithErrorPolicy].
 func (x *Mux) FromClients() *Mux {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -86,8 +90,9 @@ func (x *Mux) handler(m Message) Handler {
 	return x.fallback
 }
 
-// HandleMessage registers h for a module, whose case does not matter, and a command. It panics if h is nil, or
-// if there is a handler already, as [net/http.ServeMux] does.
+// HandleMessage registers h for a module, whose case does not matter, and a
+// command. It panics if h is nil, or if there is a handler already, as
+// [net/http.ServeMux] does.
 func (x *Mux) HandleMessage(module, command string, h Handler) {
 	if h == nil {
 		panic("realtime: Mux: the handler is nil")
@@ -104,16 +109,17 @@ func (x *Mux) HandleMessage(module, command string, h Handler) {
 	x.handlers[r] = h
 }
 
-// HandleDefault registers h for the messages that have no other handler; on a Mux that is not one of
-// [Mux.FromClients], for the portal's.
+// HandleDefault registers h for the messages that have no other handler; on a
+// Mux that is not one of [Mux.FromClients], for the portal's.
 func (x *Mux) HandleDefault(h Handler) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.fallback = h
 }
 
-// On registers a function that gets the params of a message decoded, as [Decode] does. Params that cannot be
-// decoded are an error of the handler: they stop Run.
+// On registers a function that gets the params of a message decoded, as
+// [Decode] does. Params that cannot be decoded are an error of the handler:
+// they stop Run.
 func On[T any](x *Mux, module, command string, handle func(ctx context.Context, params T, m Message) error) {
 	if handle == nil {
 		panic("realtime: On: the function is nil")

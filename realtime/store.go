@@ -11,27 +11,33 @@ import (
 	"github.com/b24pull/b24pull/internal/atomicfile"
 )
 
-// A CursorStore keeps the cursor of one subscription, so that another run of the program goes on where this one
-// stopped. Its methods are not called at the same time. They must return soon after their context is done: a run waits
-// for them.
+// A CursorStore keeps the cursor of one subscription, so that another run of
+// the program goes on where this one stopped. Its methods are not called at the
+// same time. They must return soon after their context is done: a run waits for
+// them.
 //
-// A run begins with a Load, and a Save of what was loaded, the zero Cursor if there was nothing: a store that does not
-// work is found before the first message.
+// A run begins with a Load, and a Save of what was loaded, the zero Cursor if
+// there was nothing: a store that does not work is found before the first
+// message.
 type CursorStore interface {
-	// Load returns what was saved last, or the zero Cursor if nothing was. An error ends the subscription before it
-	// begins: a position that cannot be read is not taken for none.
+	// Load returns what was saved last, or the zero Cursor if nothing was. An
+	// error ends the subscription before it begins: a position that cannot be
+	// read is not taken for none.
 	Load(ctx context.Context) (Cursor, error)
 
-	// Save keeps a cursor in place of the one before. When it returns nil, c is what Load returns, whatever happens
-	// to the process. An error of the first Save of a run ends the subscription before it begins. After a later
-	// one it is called again, but at the end of a run: that last save has ten seconds, so
-	// that Close and Drain lose no position to a store that is slow, and one second from the moment on that the
-	// run's context is done. If it fails, what was handled since the save before comes again.
+	// Save keeps a cursor in place of the one before. When it returns nil, c is
+	// what Load returns, whatever happens to the process. An error of the first
+	// Save of a run ends the subscription before it begins. After a later one
+	// it is called again, but at the end of a run: that last save has ten
+	// seconds, so that Close and Drain lose no position to a store that is
+	// slow, and one second from the moment on that the run's context is done.
+	// If it fails, what was handled since the save before comes again.
 	Save(ctx context.Context, c Cursor) error
 }
 
-// MemoryStore is a [CursorStore] that lasts as long as the process, for tests and for subscriptions that are made
-// anew within one. The zero MemoryStore is empty.
+// MemoryStore is a [CursorStore] that lasts as long as the process, for tests
+// and for subscriptions that are made anew within one. The zero MemoryStore is
+// empty.
 type MemoryStore struct {
 	mu     sync.Mutex
 	cursor Cursor
@@ -52,19 +58,25 @@ func (s *MemoryStore) Save(_ context.Context, c Cursor) error {
 	return nil
 }
 
-// FileStore is a [CursorStore] in a file. A save writes a new file beside it, named .tmp, has it and its folder synced
-// to the disk, and puts it in place at once: whenever the machine stops, there is the cursor before or the one after.
-// Where the path is a symbolic link, the file that it leads to is replaced; a link in a folder that everybody may write
-// is refused. Only its owner can read it. A cursor is no secret, but who may write it can have messages be skipped: do
-// not let others write its folder.
+// FileStore is a [CursorStore] in a file. A save writes a new file beside it,
+// named .tmp, has it and its folder synced to the disk, and puts it in place at
+// once: whenever the machine stops, there is the cursor before or the one
+// after. Where the path is a symbolic link, the file that it leads to is
+// replaced; a link in a folder that everybody may write is refused. Only its
+// owner can read it. A cursor is no secret, but who may write it can have
+// messages be skipped: do not let others write its folder.
 //
-// A file that cannot be replaced, but written, is written in place, and synced: one that is mounted alone into a
-// container, or whose folder the process may not write. It then holds the cursor before beside the new one, each with a
-// checksum, and neither is written over the other: a crash, a power cut or a full disk in the middle of a save leaves
-// the one before. What that needs and a replaced file does not is a disk that leaves alone what is not written. To
-// begin without a cursor mount an empty file; elsewhere an empty file is an error.
+// A file that cannot be replaced, but written, is written in place, and synced:
+// one that is mounted alone into a container, or whose folder the process may
+// not write. It then holds the cursor before beside the new one, each with a
+// checksum, and neither is written over the other: a crash, a power cut or a
+// full disk in the middle of a save leaves the one before. What that needs and
+// a replaced file does not is a disk that leaves alone what is not written. To
+// begin without a cursor mount an empty file; elsewhere an empty file is an
+// error.
 //
-// One subscription uses a file at a time. If a save finds that another has written it, it fails once and says so.
+// One subscription uses a file at a time. If a save finds that another has
+// written it, it fails once and says so.
 type FileStore struct {
 	file atomicfile.File
 
@@ -73,16 +85,17 @@ type FileStore struct {
 	last  []byte // nothing if there is none
 }
 
-// NewFileStore returns a store in the file at path, which is made by the first save; its folder must be there. What is
-// wrong with the path is an error of Load or of the first Save, which both end a run before its first message.
+// NewFileStore returns a store in the file at path, which is made by the first
+// save; its folder must be there. What is wrong with the path is an error of
+// Load or of the first Save, which both end a run before its first message.
 func NewFileStore(path string) *FileStore {
 	return &FileStore{file: atomicfile.File{Path: path, Follow: true}}
 }
 
 var errNoPath = errors.New("realtime: cursor file: the path is empty; give NewFileStore the path of a file")
 
-// Load implements [CursorStore]. A file that is not there is an empty store; one that does not hold a cursor is an
-// error.
+// Load implements [CursorStore]. A file that is not there is an empty store;
+// one that does not hold a cursor is an error.
 func (s *FileStore) Load(context.Context) (Cursor, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,7 +14,8 @@ import (
 	"github.com/b24pull/b24pull/internal/mounttest"
 )
 
-// wantNoStart checks that a run with a store ends before its first message, and with what.
+// wantNoStart checks that a run with a store ends before its first message, and
+// with what.
 func wantNoStart(t *testing.T, store CursorStore, opts []Option, says ...string) {
 	t.Helper()
 	onVirtualTime(t, func(t *testing.T, l *life) {
@@ -41,8 +42,9 @@ func wantNoStart(t *testing.T, store CursorStore, opts []Option, says ...string)
 	})
 }
 
-// TestStoreFailsAtStart: a store that cannot save is found before the first message, also where there is nothing to
-// be saved yet, and nothing of it stays behind.
+// TestStoreFailsAtStart: a store that cannot save is found before the first
+// message, also where there is nothing to be saved yet, and nothing of it stays
+// behind.
 func TestStoreFailsAtStart(t *testing.T) {
 	dir := t.TempDir()
 	stands := filepath.Join(dir, "cursor.tmp")
@@ -120,8 +122,9 @@ func (s *brokenStore) Save(ctx context.Context, c Cursor) error {
 	return s.MemoryStore.Save(ctx, c)
 }
 
-// TestOwnStoreFailsAtStart: a store of the user's is tried with what it has loaded. That costs one save, and changes
-// nothing: not where a run goes on, and not that an empty store is one.
+// TestOwnStoreFailsAtStart: a store of the user's is tried with what it has
+// loaded. That costs one save, and changes nothing: not where a run goes on,
+// and not that an empty store is one.
 func TestOwnStoreFailsAtStart(t *testing.T) {
 	for _, begin := range []Cursor{{}, after(1)} {
 		store := &brokenStore{MemoryStore: MemoryStore{cursor: begin}}
@@ -175,8 +178,9 @@ func TestStoreFailsLater(t *testing.T) {
 	})
 }
 
-// TestFileMountedAlone: a container's usual way. The file cannot be replaced, and is written in place; an empty one is
-// an empty store, since it cannot be removed.
+// TestFileMountedAlone: a container's usual way. The file cannot be replaced,
+// and is written in place; an empty one is an empty store, since it cannot be
+// removed.
 func TestFileMountedAlone(t *testing.T) {
 	mounttest.Run(t, func(t *testing.T, dir string) {
 		path, host := filepath.Join(dir, "cursor"), filepath.Join(dir, "host")

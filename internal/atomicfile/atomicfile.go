@@ -1,7 +1,9 @@
-// Package atomicfile replaces small files so that neither a crash, a power cut nor a full disk leaves half of one.
+// Package atomicfile replaces small files so that neither a crash, a power cut
+// nor a full disk leaves half of one.
 //
-// A write makes a new file beside the old one, named .tmp, syncs it, renames it over the old one and syncs the folder.
-// Where that is not allowed, because the file is mounted alone or its folder cannot be written, the file is written in
+// A write makes a new file beside the old one, named .tmp, syncs it, renames it
+// over the old one and syncs the folder. Where that is not allowed, because the
+// file is mounted alone or its folder cannot be written, the file is written in
 // place; see inplace.go for the form that it has then.
 package atomicfile
 
@@ -14,7 +16,8 @@ import (
 	"path/filepath"
 )
 
-// File is a file that is replaced as a whole. Its methods are not called at the same time.
+// File is a file that is replaced as a whole. Its methods are not called at the
+// same time.
 type File struct {
 	Path   string // not empty
 	Follow bool   // a link is followed, and what it leads to is replaced; otherwise it is refused
@@ -23,11 +26,13 @@ type File struct {
 	inPlace bool // the last write had to be
 }
 
-// ErrDamaged is the error of a file that was written in place and holds nothing whole any more.
+// ErrDamaged is the error of a file that was written in place and holds nothing
+// whole any more.
 var ErrDamaged = errors.New("damaged: none of its records is whole")
 
-// Read returns what the last Write that returned nil has written, or a later one that was cut off. An error that is
-// [fs.ErrNotExist] means that there is nothing: no file, one that was cleared, or one that is mounted alone and as
+// Read returns what the last Write that returned nil has written, or a later
+// one that was cut off. An error that is [fs.ErrNotExist] means that there is
+// nothing: no file, one that was cleared, or one that is mounted alone and as
 // empty as it was made.
 func (f *File) Read() ([]byte, error) {
 	path, err := f.resolve()
@@ -60,8 +65,8 @@ func (f *File) read(path string) ([]byte, error) {
 	}
 }
 
-// Write replaces the content, which is not empty and holds no zero byte. After an error the content is the one before
-// or the new one.
+// Write replaces the content, which is not empty and holds no zero byte. After
+// an error the content is the one before or the new one.
 func (f *File) Write(content []byte) error {
 	if len(content) == 0 || bytes.IndexByte(content, 0) >= 0 {
 		return errors.New("atomicfile: the content is empty or no text")
@@ -69,11 +74,12 @@ func (f *File) Write(content []byte) error {
 	return f.change(content)
 }
 
-// Clear has Read return that there is nothing, and does all the same what can fail of a Write: where it returns nil,
-// so does a Write.
+// Clear has Read return that there is nothing, and does all the same what can
+// fail of a Write: where it returns nil, so does a Write.
 func (f *File) Clear() error { return f.change(nil) }
 
-// Remove is Clear on a disk that has no room: it tries nothing out. Of what was written in place nothing is left.
+// Remove is Clear on a disk that has no room: it tries nothing out. Of what was
+// written in place nothing is left.
 func (f *File) Remove() error {
 	path, err := f.resolve()
 	if err != nil {
@@ -120,10 +126,12 @@ func (f *File) change(content []byte) error {
 	}
 }
 
-// spare is what stands in for a content while it is found out whether one can be written.
+// spare is what stands in for a content while it is found out whether one can
+// be written.
 var spare = make([]byte, 256)
 
-// replace is the usual way of change. It leaves no new file behind, whatever fails.
+// replace is the usual way of change. It leaves no new file behind, whatever
+// fails.
 func (f *File) replace(path string, content []byte) error {
 	d, fresh := f.system(), path+".tmp"
 	d.Remove(fresh) // what a process has left that was killed, or a link that leads elsewhere
@@ -168,7 +176,8 @@ func fill(f diskFile, content []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// resolve returns the path of the file itself, which is a regular one if it is there.
+// resolve returns the path of the file itself, which is a regular one if it is
+// there.
 func (f *File) resolve() (string, error) {
 	path := f.Path
 	for range 32 {
@@ -188,8 +197,8 @@ func (f *File) resolve() (string, error) {
 	return "", &fs.PathError{Op: "open", Path: f.Path, Err: errors.New("too many links")}
 }
 
-// Regular returns an error for a path at which there is something else than a regular file: a link, which may lead
-// anywhere, or a folder.
+// Regular returns an error for a path at which there is something else than a
+// regular file: a link, which may lead anywhere, or a folder.
 func Regular(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -211,8 +220,8 @@ func regular(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// target returns what a link leads to. A link that stands where everybody may write can be anybody's: following it
-// would have any file of ours replaced.
+// target returns what a link leads to. A link that stands where everybody may
+// write can be anybody's: following it would have any file of ours replaced.
 func (f *File) target(link string) (string, error) {
 	if folder, err := f.system().Stat(folderOf(link)); err == nil && writableByAll(folder.Mode()) {
 		return "", &fs.PathError{Op: "open", Path: link, Err: errors.New("is a link in a folder that everybody may write; take one that only you may, or give the path that the link leads to")}
@@ -228,7 +237,8 @@ func (f *File) target(link string) (string, error) {
 	return to, nil
 }
 
-// Advice is what to do about an error of a File or of its folder, after a semicolon; empty if the error says all.
+// Advice is what to do about an error of a File or of its folder, after a
+// semicolon; empty if the error says all.
 func Advice(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -26,8 +26,9 @@ var refusals = map[string]refusal{
 	"a read-only folder, mounted": {create: syscall.EROFS, mounted: true},
 }
 
-// cutEverywhere cuts the power in each step of a write, or has one step fail, and checks that the content is the one
-// before or the new one; and the new one once Write has returned nil. The next write goes well and leaves nothing
+// cutEverywhere cuts the power in each step of a write, or has one step fail,
+// and checks that the content is the one before or the new one; and the new one
+// once Write has returned nil. The next write goes well and leaves nothing
 // behind.
 func cutEverywhere(t *testing.T, prepare func() *frailDisk, before, next string) {
 	t.Helper()
@@ -126,7 +127,8 @@ func TestPowerCutInPlace(t *testing.T) {
 	}
 }
 
-// TestInPlaceSize: a file that is written in place for ever stays within its bound.
+// TestInPlaceSize: a file that is written in place for ever stays within its
+// bound.
 func TestInPlaceSize(t *testing.T) {
 	const longest = 20_000
 	disk := newFrailDisk(refusal{rename: syscall.EBUSY, mounted: true})
@@ -147,7 +149,8 @@ func TestInPlaceSize(t *testing.T) {
 	wantContent(t, testFile(disk), func() string { c, _ := f.Read(); return string(c) }())
 }
 
-// TestInPlaceDamaged: a file of which nothing is whole is neither empty nor an older content.
+// TestInPlaceDamaged: a file of which nothing is whole is neither empty nor an
+// older content.
 func TestInPlaceDamaged(t *testing.T) {
 	disk := newFrailDisk(refusal{rename: syscall.EBUSY, mounted: true})
 	disk.put(name, nil)
@@ -173,8 +176,8 @@ func TestInPlaceDamaged(t *testing.T) {
 	}
 }
 
-// TestNoSuchRefusal: what is no refusal to replace a file is no reason to write it in place, and what fails in place is
-// told.
+// TestNoSuchRefusal: what is no refusal to replace a file is no reason to write
+// it in place, and what fails in place is told.
 func TestNoSuchRefusal(t *testing.T) {
 	for _, errno := range []error{syscall.ENOSPC, syscall.EIO, syscall.EDQUOT} {
 		disk := newFrailDisk(refusal{rename: errno})
@@ -244,7 +247,8 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
-// TestLinks: what stands at the names of the file and of the new one may have been put there by another.
+// TestLinks: what stands at the names of the file and of the new one may have
+// been put there by another.
 func TestLinks(t *testing.T) {
 	dir := t.TempDir()
 	ours, link := filepath.Join(dir, "ours"), filepath.Join(dir, "link")

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// frailDisk is a disk in memory that fails. What was not synced by then may be lost.
+// frailDisk is a disk in memory that fails. What was not synced by then may be
+// lost.
 type frailDisk struct {
 	names   map[string]*frailFile // as the system shows it
 	synced  map[string]*frailFile // what is sure to be there after a power cut
@@ -159,8 +160,9 @@ func (f *frailFile) Sync() error {
 
 func (f *frailFile) Close() error { return f.disk.operate(func() {}) }
 
-// afterwards is the disk when the machine has started again. What was not synced is there, or is not: of the names, and
-// of the contents as kept says, sector by sector.
+// afterwards is the disk when the machine has started again. What was not
+// synced is there, or is not: of the names, and of the contents as kept says,
+// sector by sector.
 func (d *frailDisk) afterwards(names bool, kept func(sector int) bool) *frailDisk {
 	there := d.synced
 	if names {
@@ -173,8 +175,8 @@ func (d *frailDisk) afterwards(names bool, kept func(sector int) bool) *frailDis
 	return again
 }
 
-// mix takes each sector from one of two contents. A file that has grown may be as long as it is to be with nothing in
-// it.
+// mix takes each sector from one of two contents. A file that has grown may be
+// as long as it is to be with nothing in it.
 func mix(synced, content []byte, kept func(sector int) bool) []byte {
 	const sector = 32 // not to need long contents
 	mixed := make([]byte, len(content))

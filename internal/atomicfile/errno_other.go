@@ -9,5 +9,6 @@ import (
 
 const noFollow = 0
 
-// irreplaceable reports whether an error says that a file cannot be replaced, while it may be possible to write it.
+// irreplaceable reports whether an error says that a file cannot be replaced,
+// while it may be possible to write it.
 func irreplaceable(err error) bool { return errors.Is(err, fs.ErrPermission) }

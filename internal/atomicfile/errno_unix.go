@@ -9,11 +9,13 @@ import (
 	"syscall"
 )
 
-// noFollow has a link not be opened that has come between a look at the path and its opening.
+// noFollow has a link not be opened that has come between a look at the path
+// and its opening.
 const noFollow = syscall.O_NOFOLLOW
 
-// irreplaceable reports whether an error says that a file cannot be replaced, while it may be possible to write it: a
-// mount stands in the way (EBUSY, EXDEV), or the folder is not ours to write, or read-only (EROFS).
+// irreplaceable reports whether an error says that a file cannot be replaced,
+// while it may be possible to write it: a mount stands in the way (EBUSY,
+// EXDEV), or the folder is not ours to write, or read-only (EROFS).
 func irreplaceable(err error) bool {
 	var errno syscall.Errno
 	return errors.Is(err, fs.ErrPermission) ||

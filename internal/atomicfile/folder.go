@@ -8,8 +8,9 @@ import (
 	"runtime"
 )
 
-// MakeFolder makes a folder and what is missing above it, and checks that files can be written to it. A power cut does
-// not take it away. A folder that everybody may write is refused: what is in it may be anybody's.
+// MakeFolder makes a folder and what is missing above it, and checks that files
+// can be written to it. A power cut does not take it away. A folder that
+// everybody may write is refused: what is in it may be anybody's.
 func MakeFolder(folder string) error {
 	if err := makeFolder(folder, func(f string) error { return syncFolder(osDisk{}, f) }); err != nil {
 		return err
@@ -53,7 +54,8 @@ func tryFolder(folder string) error {
 	return fill(f, spare)
 }
 
-// writableByAll reports whether a mode lets everybody write. Modes say nothing on Windows.
+// writableByAll reports whether a mode lets everybody write. Modes say nothing
+// on Windows.
 func writableByAll(mode fs.FileMode) bool { return runtime.GOOS != "windows" && mode.Perm()&0o002 != 0 }
 
 // folderOf is the folder that a path stands in, and is not resolved otherwise.
@@ -62,8 +64,8 @@ func folderOf(path string) string {
 	return folder + "."
 }
 
-// syncFolder makes what was renamed in a folder or removed from it last. Windows does so without being asked, and
-// cannot sync a folder.
+// syncFolder makes what was renamed in a folder or removed from it last.
+// Windows does so without being asked, and cannot sync a folder.
 func syncFolder(d disk, path string) error {
 	if runtime.GOOS == "windows" {
 		return nil

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestNewFolder: each folder that has got another one is synced, the nearest first.
+// TestNewFolder: each folder that has got another one is synced, the nearest
+// first.
 func TestNewFolder(t *testing.T) {
 	root := t.TempDir()
 	var synced []string

@@ -11,14 +11,18 @@ import (
 	"strconv"
 )
 
-// A file that is written in place is a row of records, each beginning at a multiple of blockSize. A record has a number,
-// the length of its content, and a checksum over all three. The newest one that is whole counts. The next one is
-// written before it if there is room, else behind it, never over it, and is synced before the write after that begins:
-// at any moment one of the two is whole, the new one or the one before. So a file has at most three times the size of
-// its longest record. When the content is removed, its records are wiped out once that is on the disk. A file that was replaced so far begins with its content, which counts until a record does.
+// A file that is written in place is a row of records, each beginning at a
+// multiple of blockSize. A record has a number, the length of its content, and
+// a checksum over all three. The newest one that is whole counts. The next one
+// is written before it if there is room, else behind it, never over it, and is
+// synced before the write after that begins: at any moment one of the two is
+// whole, the new one or the one before. So a file has at most three times the
+// size of its longest record. When the content is removed, its records are
+// wiped out once that is on the disk. A file that was replaced so far begins
+// with its content, which counts until a record does.
 //
-// That holds as long as a disk leaves alone what is not written. A file system that cannot rename is not asked for
-// more.
+// That holds as long as a disk leaves alone what is not written. A file system
+// that cannot rename is not asked for more.
 const blockSize = 4096
 
 // maxSize bounds what is read: a file of ours is some kilobytes.
@@ -26,7 +30,8 @@ const maxSize = 64 << 20
 
 const recordMark = "\x00record "
 
-// recordHead is as long as every head is: the mark, the number, the length, the checksum.
+// recordHead is as long as every head is: the mark, the number, the length, the
+// checksum.
 const recordHead = len(recordMark) + 16 + 1 + 8 + 1 + 8 + 1
 
 // record is one in a file. The zero record is none.
@@ -94,7 +99,8 @@ func (f *File) writeInPlace(path string, content []byte) error {
 	}
 	last, ok := newest(data)
 	if !ok {
-		// the first block stays as it is, also where it is empty: it says what there was
+		// the first block stays as it is, also where it is empty: it says what
+		// there was
 		last.end = max(blockSize, roundUp(len(beforeRecords(data))))
 	}
 	next := record{at: last.end, number: last.number + 1, content: content}
@@ -116,7 +122,8 @@ func (f *File) writeInPlace(path string, content []byte) error {
 	return errors.Join(err, file.Close())
 }
 
-// wipe leaves nothing of a file but what is from one place to another: what was removed may have been a secret.
+// wipe leaves nothing of a file but what is from one place to another: what was
+// removed may have been a secret.
 func wipe(file diskFile, from, to, size int) error {
 	_, err := file.WriteAt(make([]byte, from), 0)
 	if err == nil && size > to {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// mounted reports whether something is mounted at just this path. The kernel's table writes white space and
-// backslashes as \ooo (proc_pid_mountinfo(5)).
+// mounted reports whether something is mounted at just this path. The kernel's
+// table writes white space and backslashes as \ooo (proc_pid_mountinfo(5)).
 func mounted(path string) bool {
 	path, err := filepath.Abs(path)
 	if err == nil {

@@ -1,4 +1,5 @@
-// Package mounttest lets a test mount: it runs in a process of its own whose mounts nobody else sees.
+// Package mounttest lets a test mount: it runs in a process of its own whose
+// mounts nobody else sees.
 package mounttest
 
 import (
@@ -12,8 +13,8 @@ import (
 // child tells a process that it is the one that may mount.
 const child = "B24PULL_TEST_MOUNTS"
 
-// Run runs test with a folder in a process that may mount, once more its own binary. The test is skipped where the
-// system does not allow that.
+// Run runs test with a folder in a process that may mount, once more its own
+// binary. The test is skipped where the system does not allow that.
 func Run(t *testing.T, test func(t *testing.T, dir string)) {
 	t.Helper()
 	if os.Getenv(child) == t.Name() {

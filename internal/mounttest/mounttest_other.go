@@ -1,6 +1,7 @@
 //go:build !linux
 
-// Package mounttest lets a test mount: it runs in a process of its own whose mounts nobody else sees.
+// Package mounttest lets a test mount: it runs in a process of its own whose
+// mounts nobody else sees.
 package mounttest
 
 import "testing"

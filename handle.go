@@ -34,7 +34,10 @@ var ErrUndecided = errors.New("b24pull: less than a minute ago the installation 
 //     the portal.
 //
 // A token that comes is refreshed before it is stored: the authorization server then vouches
-// for it and for the portal's address, whoever sent the callback. Where there is no
+// for it, for the portal's address and for its MemberID, whoever sent the callback. Of what
+// that does not tell, or not in a form that can be read, nothing loses the token: the
+// address stays that of the stored token, or is https on the host that the callback names.
+// Where there is no
 // application_token to tell whether an installation has ended, the stored token is refreshed:
 // it is dead if that is ErrInvalidGrant. Then it is marked as Revoked. As anybody can send
 // callbacks, this is asked again only a minute after it was found alive.

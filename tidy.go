@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/internal/phpjson"
+	"github.com/b24pull/b24pull/internal/unfold"
 )
 
 // tokenAnswerLimit is what x/oauth2 reads of an answer.
@@ -28,7 +29,7 @@ func (t tidy) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || resp.Body == nil {
 		return resp, err
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, tokenAnswerLimit))
+	body, err := plain(resp)
 	resp.Body.Close()
 	fields := tokenFields(body)
 	switch {
@@ -41,8 +42,19 @@ func (t tidy) RoundTrip(req *http.Request) (*http.Response, error) {
 		body = told(fields)
 	}
 	resp.Header.Set("Content-Type", "application/json")
+	resp.Header.Del("Content-Encoding")
 	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return resp, nil
+}
+
+// plain reads an answer, also one that was compressed though nobody had asked for that. What
+// has been read is returned with an error, too.
+func plain(resp *http.Response) ([]byte, error) {
+	body, err := unfold.Reader(strings.Join(resp.Header.Values("Content-Encoding"), ","), resp.Body)
+	if err != nil {
+		body = resp.Body // what it says of itself may be wrong
+	}
+	return io.ReadAll(io.LimitReader(body, tokenAnswerLimit))
 }
 
 // tokenFields returns the fields of an answer of the authorization server: of the object

@@ -1,6 +1,9 @@
 package b24pull
 
 import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
 	"context"
 	"errors"
 	"io"
@@ -89,3 +92,25 @@ func TestAnswerBreaksOff(t *testing.T) {
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// TestCompressedAnswers: whoever stands before the authorization server may compress what nobody asked it to.
+func TestCompressedAnswers(t *testing.T) {
+	const tokens = `{"access_token":"` + mark + `-access-1","refresh_token":"` + mark + `-refresh-1"}`
+	var gzipped, deflated bytes.Buffer
+	for _, w := range []io.WriteCloser{gzip.NewWriter(&gzipped), zlib.NewWriter(&deflated)} {
+		io.WriteString(w, tokens)
+		w.Close()
+	}
+	for _, tt := range []struct{ coding, body string }{
+		{"gzip", gzipped.String()}, {"X-GZIP", gzipped.String()}, {"deflate", deflated.String()}, {"", tokens}, {"identity", tokens}, {"br", tokens},
+		{"gzip", gzipped.String()[:gzipped.Len()-4]},
+	} {
+		hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			resp := jsonResponse(r, 200, tt.body)
+			resp.Header.Set("Content-Encoding", tt.coding)
+			return resp, nil
+		})}
+		got, err := testApp(hc).Refresh(t.Context(), (&rotating{}).start())
+		checkStored(t, "Content-Encoding "+tt.coding, got, err)
+	}
+}

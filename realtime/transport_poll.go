@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/internal/redact"
+	"github.com/b24pull/b24pull/internal/unfold"
 )
 
 // pollTransport opens polls: HTTP requests whose answer is one frame.
@@ -97,7 +98,7 @@ func (c *pollConn) check() error {
 	if age, err := strconv.Atoi(c.answer.Header.Get("Age")); err == nil && age > 0 {
 		return c.reject(nil, fmt.Errorf("it comes out of a cache, %d s old", age))
 	}
-	body, err := decompress(strings.Join(c.answer.Header.Values("Content-Encoding"), ","), c.body)
+	body, err := unfold.Reader(strings.Join(c.answer.Header.Values("Content-Encoding"), ","), c.body)
 	if err != nil {
 		return c.reject(nil, err)
 	}

@@ -1,4 +1,5 @@
-package realtime
+// Package unfold reads answers that came compressed.
+package unfold
 
 import (
 	"bufio"
@@ -17,9 +18,9 @@ const (
 	unfoldMost = 200
 )
 
-// decompress reads a body in the coding that its Content-Encoding names. Whoever compresses an answer may do so
+// Reader reads a body in the coding that its Content-Encoding names. Whoever compresses an answer may do so
 // unasked.
-func decompress(coding string, body io.Reader) (io.Reader, error) {
+func Reader(coding string, body io.Reader) (io.Reader, error) {
 	switch strings.ToLower(strings.TrimSpace(coding)) {
 	case "", "identity":
 		return body, nil
@@ -30,7 +31,7 @@ func decompress(coding string, body io.Reader) (io.Reader, error) {
 		in := &counted{in: body}
 		return &unfolding{in: in, open: func() (io.Reader, error) { return inflate(in) }}, nil
 	default:
-		return nil, fmt.Errorf("it is compressed in a way that was not asked for, Content-Encoding %.40q; have what compresses it leave polls as they are", coding)
+		return nil, fmt.Errorf("it is compressed in a way that was not asked for, Content-Encoding %.40q; have what compresses it leave the answers as they are", coding)
 	}
 }
 

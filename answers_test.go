@@ -96,6 +96,16 @@ func TestValidation(t *testing.T) {
 	}
 }
 
+// TestSurroundedErrorObject: whatever PHP writes before it.
+func TestSurroundedErrorObject(t *testing.T) {
+	for _, before := range []string{"\ufeff", "<br />\n<b>Notice</b>: odd in <b>/home/x.php</b> on line <b>7</b><br />\n", "\ufeff\n "} {
+		s := &script{answers: []func(*http.Request) (*http.Response, error){says(200, before+`{"error":{"code":"NO_AUTH_FOUND","message":"m"}}`)}}
+		if err := event(t.Context(), s.retrying(t)); !errors.Is(err, ErrNoAuth) {
+			t.Errorf("%q: %v", before, err)
+		}
+	}
+}
+
 // TestErrorObjectBesideResult: an object that says nothing is no error.
 func TestErrorObjectBesideResult(t *testing.T) {
 	for body, fine := range map[string]bool{

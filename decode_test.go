@@ -219,6 +219,7 @@ func FuzzConfig(f *testing.F) {
 func FuzzAnswer(f *testing.F) {
 	f.Add(200, []byte(`{"error":"expired_token","error_description":"s3cr3t-token"}`))
 	f.Add(500, []byte(`{"result":true,"error":{"code":"x"}}`))
+	f.Add(200, []byte(`{"error":{"code":"x","message":"s3cr3t-token","validation":[{"field":"a","message":"s3cr3t-token"},["b"],{"c":["d"]}]}}`))
 	f.Add(502, []byte(`<html>`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		a := answer{method: methodConfig, status: status, body: body, known: redact.Redactor(nil).With("s3cr3t-token")}

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -304,6 +305,45 @@ func TestRetryAfterOfConfigs(t *testing.T) {
 		time.Sleep(20 * time.Minute)
 		keptAway(t, "renewals", came.take("config"), 200*time.Second, 241*time.Second)
 	})
+}
+
+// TestRefusalsOverSockets: what a refusal says arrives over real connections, too.
+func TestRefusalsOverSockets(t *testing.T) {
+	for _, transport := range both {
+		for _, tt := range []struct {
+			fault pulltest.Fault
+			least time.Duration
+			text  string
+		}{
+			{pulltest.Refuse(503).WithRetryAfter("120"), 2 * time.Minute, "503"},
+			{pulltest.Redirect(301, "https://push.new.example/"), 0, "https://push.new.example"},
+			{pulltest.LoginPage, 0, "/auth/"},
+		} {
+			portal := pulltest.NewPortal()
+			defer portal.Close()
+			service, _ := serviceOf(transport)
+			portal.Misbehave(service, tt.fault)
+			waits := make(chan StateChange, 100)
+			sub, err := Subscribe(client(t, portal), WithTransport(transport), WithObserver(func(e Event) {
+				if c, ok := e.(StateChange); ok && c.To == StateWaiting {
+					waits <- c
+				}
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error)
+			go func() {
+				ended <- sub.Run(t.Context(), HandlerFunc(func(context.Context, Message) error { return nil }))
+			}()
+			var refused *StatusError
+			if c := <-waits; !errors.As(c.Cause, &refused) || refused.RetryAfter != tt.least || c.Delay < tt.least || !strings.Contains(refused.Error(), tt.text) {
+				t.Errorf("%v: waits %v after: %v", transport, c.Delay, c.Cause)
+			}
+			sub.Close()
+			<-ended
+		}
+	}
 }
 
 // TestServerRedirects: a login page and a new address are named, and nothing that the address bears.

@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -149,7 +150,7 @@ func (p *proxy) use() func(*http.Request) (*url.URL, error) {
 func (p *proxy) connected() []*http.Request {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.connects
+	return slices.Clone(p.connects)
 }
 
 func (p *proxy) note(allowed bool, r *http.Request) {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -219,7 +220,14 @@ func (s *site) trust() *tls.Config {
 func (s *site) arrived() []*http.Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.requests
+	return slices.Clone(s.requests)
+}
+
+// told are the addresses that were dialed and the names that TLS was asked for.
+func (s *site) told() (dialed, names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.dialed), slices.Clone(s.names)
 }
 
 // call uses the service by an HTTP client, and returns what went wrong at the first try.

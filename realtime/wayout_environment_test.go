@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -31,16 +32,17 @@ func TestProxyFromEnvironment(t *testing.T) {
 }
 
 func throughEnvironment(t *testing.T, scheme, except string) {
-	var s *site
+	var present atomic.Pointer[site]
 	cert := newCertificate(t, siteHost)
-	p := newProxy(t, scheme, cert, func(addr string) (net.Conn, error) { return s.reach(addr) })
+	p := newProxy(t, scheme, cert, func(addr string) (net.Conn, error) { return present.Load().reach(addr) })
 	for _, name := range []string{"https_proxy", "http_proxy", "HTTP_PROXY", "no_proxy"} {
 		t.Setenv(name, "")
 	}
 	t.Setenv("HTTPS_PROXY", p.url(proxyPassword).String())
 	t.Setenv("NO_PROXY", except)
 	for _, of := range services {
-		s = newSite(t, of, siteHost, siteHost, nil)
+		s := newSite(t, of, siteHost, siteHost, nil)
+		present.Store(s)
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.TLSClientConfig = s.trust()
 		transport.TLSClientConfig.RootCAs.AddCert(cert.Leaf)

@@ -26,7 +26,7 @@
 //     and [Portal.EmitAsClient] forges them.
 //   - [WithProcesses] and [WithDisorder] let message ids overtake each other,
 //     [WithIdleTimeout] puts a middle box before the push server that ends what is idle,
-//     [Portal.Silence] makes a process deaf, [Portal.Forget] loses the history,
+//     [Portal.Silence] makes a process deaf, [Portal.Forget] loses the history, [Portal.SetBack] the place,
 //     and [WithClockShift] sets the clocks wrong.
 //
 // An application lives with it as with a real one:

@@ -3,6 +3,7 @@ package realtime
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -71,28 +72,64 @@ func TestChannelOmitted(t *testing.T) {
 	}
 }
 
-// TestChannelOmittedOnSockets: the same over real sockets.
-func TestChannelOmittedOnSockets(t *testing.T) {
+// onSockets is a subscription over real sockets, and what it delivers.
+type onSockets struct {
+	t      *testing.T
+	portal *pulltest.Portal
+	got    chan Message
+}
+
+func runOnSockets(t *testing.T, portal []pulltest.Option, opts ...Option) *onSockets {
+	t.Helper()
+	o := &onSockets{t, pulltest.NewPortal(portal...), make(chan Message, 64)}
+	sub, err := Subscribe(client(t, o.portal), append(opts, WithBackoff(soon))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = sub.Run(context.Background(), HandlerFunc(func(_ context.Context, m Message) error {
+			o.got <- m
+			return nil
+		}))
+	}()
+	t.Cleanup(func() {
+		sub.Close()
+		<-done
+		o.portal.Close()
+	})
+	<-sub.Ready()
+	return o
+}
+
+// want waits for messages, each once, in any order, and returns them.
+func (o *onSockets) want(commands ...string) (messages []Message) {
+	o.t.Helper()
+	for len(commands) > 0 {
+		select {
+		case m := <-o.got:
+			i := slices.Index(commands, m.Command)
+			if i < 0 {
+				o.t.Fatalf("got %q, missing %q", m.Command, commands)
+			}
+			commands = slices.Delete(commands, i, i+1)
+			messages = append(messages, m)
+		case <-time.After(time.Minute):
+			o.t.Fatalf("missing %q", commands)
+		}
+	}
+	return messages
+}
+
+// TestChannelsOnSockets: a config that lacks a channel, and a channel whose successor is named wrongly, over real sockets.
+func TestChannelsOnSockets(t *testing.T) {
 	for _, s := range servers {
 		for _, transport := range s.transports {
 			t.Run(s.name+" "+transport.String(), func(t *testing.T) {
 				t.Parallel()
-				portal := pulltest.NewPortal(s.portal...)
-				defer portal.Close()
-				sub, err := Subscribe(client(t, portal), WithTransport(transport), WithBackoff(soon))
-				if err != nil {
-					t.Fatal(err)
-				}
-				got := make(chan string, 16)
-				done := make(chan struct{})
-				go func() {
-					defer close(done)
-					_ = sub.Run(t.Context(), HandlerFunc(func(_ context.Context, m Message) error {
-						got <- m.Command
-						return nil
-					}))
-				}()
-				<-sub.Ready()
+				o := runOnSockets(t, s.portal, WithTransport(transport))
+				portal := o.portal
 				portal.OmitChannel(pulltest.Private, 1)
 				portal.ReplaceChannel(pulltest.Private)
 				portal.ReplaceChannel(pulltest.Shared)
@@ -104,20 +141,13 @@ func TestChannelOmittedOnSockets(t *testing.T) {
 				portal.Cut()
 				portal.EmitOld(pulltest.Message{Command: "old"})
 				portal.Emit(pulltest.Message{Command: "shared", To: pulltest.Shared})
-				missing := map[string]bool{"successor": true, "old": true, "shared": true}
-				for len(missing) > 0 {
-					select {
-					case command := <-got:
-						if !missing[command] {
-							t.Errorf("got %q", command)
-						}
-						delete(missing, command)
-					case <-time.After(time.Minute):
-						t.Fatalf("missing %v", missing)
-					}
+				o.want("successor", "old", "shared")
+				for _, to := range []pulltest.Target{pulltest.Private, pulltest.Shared} {
+					portal.RetireChannel(to)
+					portal.Emit(pulltest.Message{Command: "the portal's own", To: pulltest.UserShared})
+					portal.Emit(pulltest.Message{Command: "successor", To: to})
+					o.want("successor")
 				}
-				sub.Close()
-				<-done
 			})
 		}
 	}

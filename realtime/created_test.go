@@ -16,18 +16,23 @@ import (
 // reads on until the test ends.
 func (l *life) listenAsText() {
 	l.t.Helper()
+	listenAsText(l.t, l.portal)
+}
+
+func listenAsText(t *testing.T, portal *pulltest.Portal) {
+	t.Helper()
 	var ids []string
 	for _, kind := range []string{"private", "shared"} {
-		ids = append(ids, channel(l.t, l.portal, kind)["id"].(string))
+		ids = append(ids, channel(t, portal, kind)["id"].(string))
 	}
-	through := l.portal.HTTPClient().Transport.(*http.Transport)
+	through := portal.HTTPClient().Transport.(*http.Transport)
 	dialer := websocket.Dialer{NetDialContext: through.DialContext, TLSClientConfig: through.TLSClientConfig}
-	url := "wss" + strings.TrimPrefix(l.portal.PushURL(), "https") + "/sub/?CHANNEL_ID=" + strings.Join(ids, "%2F")
-	ws, _, err := dialer.DialContext(l.t.Context(), url, nil)
+	url := "wss" + strings.TrimPrefix(portal.PushURL(), "https") + "/sub/?CHANNEL_ID=" + strings.Join(ids, "%2F")
+	ws, _, err := dialer.DialContext(t.Context(), url, nil)
 	if err != nil {
-		l.t.Fatal("a text-mode subscriber was refused")
+		t.Fatal("a text-mode subscriber was refused")
 	}
-	l.t.Cleanup(func() { ws.Close() })
+	t.Cleanup(func() { ws.Close() })
 	go func() {
 		for {
 			if _, _, err := ws.ReadMessage(); err != nil {
@@ -153,6 +158,33 @@ func emitBurst(l *life, sent map[string]time.Time, n *int, shift time.Duration) 
 		*n++
 		l.portal.Emit(pulltest.Message{Command: command})
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestTextModeOnSockets: the same over real sockets.
+func TestTextModeOnSockets(t *testing.T) {
+	for _, transport := range []Transport{TransportWebSocket, TransportLongPolling} {
+		t.Run(transport.String(), func(t *testing.T) {
+			o := runOnSockets(t, nil, WithTransport(transport))
+			listenAsText(t, o.portal)
+			none := 0
+			for range 5 {
+				o.portal.Emit(pulltest.Message{Command: "live"})
+				m := o.want("live")[0]
+				switch {
+				case m.Time.IsZero():
+					none++
+				case time.Since(m.Time) > time.Hour:
+					t.Errorf("a message bears %v", m.Time)
+				}
+			}
+			o.portal.Cut()
+			o.portal.Emit(pulltest.Message{Command: "missed"})
+			m := o.want("missed")[0]
+			if none == 0 || !m.Time.IsZero() && time.Since(m.Time) > time.Hour {
+				t.Errorf("%d live ones without a time; that from the history bears %v", none, m.Time)
+			}
+		})
 	}
 }
 

@@ -60,7 +60,8 @@
 //   - A history that does not reach back any more to where it was known, after five minutes without a connection or
 //     without a process, is a Gap (TestGapAfterLongOutage, TestGapAfterLongPause, TestGapAtUnhandled), and that of a quiet
 //     portal, whose messages have expired in their time, is none (TestNoGapWithoutNeed, TestNoGapOfTheShortLived). So is a
-//     server whose ids have begun anew (TestForgetfulServer, TestOlderSequenceAfterRestart). What expires unhandled while
+//     server whose ids have begun anew (TestForgetfulServer, TestOlderSequenceAfterRestart),
+//     or have been set back to where they were a minute ago or longer (TestSetBack, TestSlowPublishers). What expires unhandled while
 //     later messages are kept is not told of.
 //   - Replaced channels are read once more after they have ended, and new ones from where the history was known when
 //     they began (TestCourse, TestReplacedTwice). Where the times of the channels leave room for others between them, that

@@ -2,13 +2,16 @@ package realtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -214,4 +217,34 @@ func TestIdlePolls(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestPingIntervalOption: what cannot be an interval is refused.
+func TestPingIntervalOption(t *testing.T) {
+	for _, d := range []time.Duration{-time.Second, time.Nanosecond, time.Second - 1} {
+		if _, err := Subscribe(FromConfig(new(b24pull.Config)), WithPingInterval(d)); err == nil || !strings.Contains(err.Error(), "WithPingInterval") {
+			t.Errorf("%v: %v", d, err)
+		}
+	}
+	for _, d := range []time.Duration{0, time.Second, time.Hour} {
+		if err := WithPingInterval(d)(new(options)); err != nil {
+			t.Errorf("%v: %v", d, err)
+		}
+	}
+}
+
+// TestStuckBetweenPings: pings of our own that go out while one is not answered do not put off that this is noticed.
+func TestStuckBetweenPings(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.start(nil, WithTransport(TransportWebSocket), WithPingInterval(5*time.Second))
+		time.Sleep(time.Minute)
+		l.portal.Misbehave(pulltest.WebSockets, pulltest.Stall)
+		time.Sleep(5*time.Second + pongWithin + time.Second)
+		if n := len(l.changes(StateWaiting)); n != 1 || !errors.Is(l.lastWait().Cause, errStuck) {
+			t.Errorf("given up %d times", n)
+		}
+		l.portal.Behave(pulltest.WebSockets)
+		time.Sleep(2 * time.Minute)
+		l.both("again")
+	})
 }

@@ -234,6 +234,20 @@ func TestTimesThatCannotBe(t *testing.T) {
 		s.endRead(readEnded, false, s.now)
 		s.want("1R", "2R")
 	})
+	t.Run("a clock that nobody knows", func(t *testing.T) {
+		s := newDriven(t, after(1))
+		s.stamped, s.dating.unknown = true, true
+		recorded := s.message(2, -1000*time.Hour)
+		spoiled := s.message(3, 0)
+		spoiled.Time = time.Unix(int64(uint32(s.now.UnixMilli()-500)), 0)
+		s.live(recorded, s.now)
+		s.live(spoiled, s.now)
+		for _, want := range []time.Time{recorded.Time, {}} {
+			if m, _, _ := s.queue.tryPop(); !m.Time.Equal(want) {
+				t.Errorf("a message bears %v, want %v", m.Time, want)
+			}
+		}
+	})
 	t.Run("a server whose clock is off", func(t *testing.T) {
 		s := newDriven(t, after(1))
 		s.stamped = true

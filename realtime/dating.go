@@ -15,6 +15,8 @@ const (
 type dating struct {
 	shift time.Duration // how far the portal's clock is ahead of ours, and the push server's with it
 	off   time.Duration // how far histories have shown the push server's to be ahead of that
+
+	unknown bool // nobody has asked the portal for its clock, and no history has shown the server's
 }
 
 func (d *dating) now(now time.Time) time.Time { return now.Add(d.shift + d.off) }
@@ -22,12 +24,25 @@ func (d *dating) now(now time.Time) time.Time { return now.Add(d.shift + d.off) 
 // plausible reports whether a message that comes now may be of that time, not older than past.
 func (d *dating) plausible(t, now time.Time, past time.Duration) bool {
 	age := d.now(now).Sub(t)
-	return age <= past+clocksApart && age >= -clocksApart
+	if age <= past+clocksApart && age >= -clocksApart {
+		return true
+	}
+	return d.unknown && !d.isMilliseconds(t, now)
+}
+
+// isMilliseconds reports whether a time may be the present one in milliseconds, modulo 2^32, taken for seconds.
+func (d *dating) isMilliseconds(t, now time.Time) bool {
+	apart := int32(uint32(t.Unix()) - uint32(d.now(now).UnixMilli()))
+	return (time.Duration(apart) * time.Millisecond).Abs() <= clocksApart
 }
 
 // learn takes the newest time of a history: nothing in it is from the future, and nothing older than it is kept.
 func (d *dating) learn(newest, now time.Time) {
-	if !newest.IsZero() && !d.plausible(newest, now, keptFor) {
+	if newest.IsZero() {
+		return
+	}
+	d.unknown = false
+	if !d.plausible(newest, now, keptFor) {
 		d.off += newest.Sub(d.now(now))
 	}
 }

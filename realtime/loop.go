@@ -86,6 +86,7 @@ func (l *loop) run(ctx context.Context) error {
 	l.main = &stream{session: l.memory.session(l.opts.cursor.pos, l.opts.begun())}
 	l.main.session.settle = l.opts.settle
 	l.main.session.placed = time.Now()
+	_, l.memory.dating.unknown = l.source.(fixedConfig)
 	l.main.status.anchored = l.main.session.anchored
 
 	l.handle(l.main, event{kind: evStart}, nil)

@@ -21,7 +21,7 @@ type Cursor struct {
 	bound binding // what the position is of
 	tags  bool    // positions are times and tags, not mids
 	pos   mid     // everything up to here has been handled
-	done  keySet  // the message at pos, if there is one, and what was handled beyond, in order
+	done  []key   // the message at pos, if there is one, and what was handled beyond, in order
 
 	witness mid       // a message at pos or beyond that the channels keep; zero: none is known
 	readAt  time.Time // when the history was last known
@@ -204,9 +204,11 @@ func decodeCursor(version string, raw []byte) (Cursor, error) {
 		} else {
 			k.sum = binary.LittleEndian.Uint32(raw)
 		}
-		c.done.add(k)
+		c.done = append(c.done, k)
 		raw = raw[width:]
 		last = k.mid
 	}
+	slices.SortFunc(c.done, key.compare)
+	c.done = slices.Compact(c.done)
 	return c, nil
 }

@@ -77,7 +77,7 @@ func (l *loop) small(t *testing.T) {
 		passed += len(g.keys)
 	}
 	moves := len(l.main.session.moves)
-	done, open := len(l.memory.ledger.done), len(l.memory.ledger.open)
+	done, open := l.memory.ledger.done.len(), l.memory.ledger.open.len()
 	t.Logf("%d streams, %d sessions; %d seen, %d above, %d passed in %d generations, %d moves; %d done, %d open",
 		len(l.streams()), len(l.memory.sessions), len(l.memory.seen), len(l.memory.above), passed, len(l.memory.passed), moves, done, open)
 	if len(l.streams()) > 2 || len(l.memory.sessions) > 2 || len(l.waiting) > 0 {

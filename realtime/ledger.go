@@ -24,13 +24,14 @@ type ledger struct {
 	readAt  time.Time // the session's
 	open    keySet    // to be delivered or delivered, not handled
 	done    keySet    // handled, or never to be, and not below the position
+	dropped int       // of done, since there were too many, and not told of yet
 }
 
 func newLedger(from Cursor) *ledger {
 	return &ledger{
 		changed: make(chan struct{}, 1),
 		begun:   !from.IsZero(), tags: from.tags, bound: from.bound,
-		known: from.pos, witness: from.witness, readAt: from.readAt, done: slices.Clone(from.done),
+		known: from.pos, witness: from.witness, readAt: from.readAt, done: keySetOf(from.done),
 	}
 }
 
@@ -41,7 +42,7 @@ func (l *ledger) bind(b binding, tags bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.next, l.tags = &b, tags
-	l.owed = slices.Clone(l.open)
+	l.owed = l.open.clone()
 	l.rebind()
 }
 
@@ -54,7 +55,7 @@ func (l *ledger) lost(g *Gap) {
 
 // rebind has the latest binding take effect if all is handled that it waits for.
 func (l *ledger) rebind() {
-	if l.next != nil && l.untold == nil && len(l.owed) == 0 {
+	if l.next != nil && l.untold == nil && l.owed.len() == 0 {
 		l.bound, l.next = *l.next, nil
 		signal(l.changed)
 	}
@@ -111,9 +112,28 @@ func (l *ledger) settle(k key) {
 	defer l.mu.Unlock()
 	l.open.remove(k)
 	l.owed.remove(k)
-	l.done.add(k)
+	l.finish(k)
 	l.rebind()
 	signal(l.changed)
+}
+
+// finish enters a key in done. Where a message stays open for long, what the user is not to get makes that long: then
+// the oldest is dropped. It may come again after a restart.
+func (l *ledger) finish(k key) {
+	l.done.add(k)
+	if n := l.done.len(); n > maxRemembered {
+		l.done.drop(n / 4)
+		l.dropped += n / 4
+	}
+}
+
+// takeDropped returns how many were dropped since it was last called.
+func (l *ledger) takeDropped() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.dropped
+	l.dropped = 0
+	return n
 }
 
 // recall enters again what was taken once and has been forgotten, since the position goes back below it.
@@ -121,7 +141,7 @@ func (l *ledger) recall(k key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.open.has(k) {
-		l.done.add(k)
+		l.finish(k)
 	}
 }
 
@@ -134,15 +154,13 @@ func (l *ledger) advance(known, witness mid, readAt time.Time) {
 	signal(l.changed)
 }
 
-// forget lets go of handled messages that cannot come again.
-func (l *ledger) forget(keys []key) {
+// forget lets go of handled messages that cannot come again, or are not remembered.
+func (l *ledger) forget(keys []packedKey) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	gone := make(map[key]bool, len(keys))
 	for _, k := range keys {
-		gone[k] = true
+		l.done.remove(k.key())
 	}
-	l.done = slices.DeleteFunc(l.done, func(k key) bool { return gone[k] })
 }
 
 // cursorAfter is the cursor of a user who has just handled a message.
@@ -151,7 +169,7 @@ func (l *ledger) cursorAfter(m Message) Cursor {
 	defer l.mu.Unlock()
 	c := l.at(m.key)
 	told := l.untold == nil || l.untold == m.Gap
-	if last := len(l.owed) == 0 || len(l.owed) == 1 && l.owed.has(m.key); l.next != nil && told && last {
+	if last := l.owed.len() == 0 || l.owed.len() == 1 && l.owed.has(m.key); l.next != nil && told && last {
 		c.bound = *l.next
 	}
 	return c
@@ -165,59 +183,21 @@ func (l *ledger) cursor() (c Cursor, ok bool) {
 }
 
 func (l *ledger) at(k key) Cursor {
-	done := slices.Clone(l.done)
-	if l.open.has(k) {
-		done.add(k)
-	}
 	pos := l.position(k)
-	done.cut(pos)
+	done := l.done.from(pos)
+	if l.open.has(k) && !k.mid.less(pos) {
+		i, _ := slices.BinarySearchFunc(done, k, key.compare)
+		done = slices.Insert(done, i, k)
+	}
 	return Cursor{bound: l.bound, tags: l.tags, pos: pos, witness: l.witness, readAt: l.readAt, done: done}
 }
 
 // position is the smaller of what is known and the place just before the oldest open message but one.
 func (l *ledger) position(but key) mid {
-	for _, k := range l.open {
-		if k == but || k.mid.isZero() {
-			continue
-		}
-		if before := k.mid.prev(); before.less(l.known) {
+	if oldest, ok := l.open.next(but); ok {
+		if before := oldest.mid.prev(); before.less(l.known) {
 			return before
 		}
-		break
 	}
 	return l.known
-}
-
-// keySet is a set of keys in the order of their mids. Keys mostly come in that order, and go from the front.
-type keySet []key
-
-func (s keySet) find(k key) (int, bool) {
-	return slices.BinarySearchFunc(s, k, key.compare)
-}
-
-func (s keySet) has(k key) bool {
-	_, found := s.find(k)
-	return found
-}
-
-func (s *keySet) add(k key) {
-	if i, found := s.find(k); !found {
-		*s = slices.Insert(*s, i, k)
-	}
-}
-
-func (s *keySet) remove(k key) {
-	switch i, found := s.find(k); {
-	case !found:
-	case i == 0:
-		*s = (*s)[1:]
-	default:
-		*s = slices.Delete(*s, i, i+1)
-	}
-}
-
-// cut removes what is below pos.
-func (s *keySet) cut(pos mid) {
-	i, _ := s.find(key{mid: pos})
-	*s = slices.Clone((*s)[i:])
 }

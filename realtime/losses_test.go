@@ -61,7 +61,7 @@ func TestFullDuringTheReadOfAnother(t *testing.T) {
 			t.Errorf("status %+v", s.status)
 		}
 	}
-	if _, seen := l.memory.seen[waits.key]; seen || l.reading.isUp() {
+	if _, seen := l.memory.arrival(waits.key); seen || l.reading.isUp() {
 		t.Error("the message that waits was not given back, or the read goes on")
 	}
 }

@@ -14,31 +14,45 @@ type memory struct {
 	obey     func(*session, Message) bool // takes a control command, or leaves it to other channels; nil: it is delivered
 	stats    *counters                    // nil: nobody counts
 	gap      *Gap                         // to be told with the next message
-	epochs   map[uint64]bool              // the sequences of mids that have been seen
+	epochs   []uint64                     // the sequences of mids that were seen last, the latest at the end
 	order    orderer
 	dating   dating
 	newest   mid // the greatest delivered
 	sessions []*session
 
-	short  keySet            // of a cursor: keys with a part of their checksums, under which those messages are remembered
-	seen   map[key]time.Time // when it first arrived; all from the floor on, and for a while what it passed
-	above  []key             // seen and not below the floor
-	passed []generation      // seen, and no read will bring them: below the floor, or never kept
+	short  keySet              // of a cursor: keys with a part of their checksums, under which those messages are remembered
+	begun  time.Time           // what arrivals are counted from
+	seen   map[packedKey]int64 // nanoseconds to when it first arrived; all from the floor on, and for a while what it passed
+	above  []packedKey         // seen and not below the floor, in the order of arrival
+	passed []generation        // seen, and no read will bring them: below the floor, or never kept
 }
 
-// generation is what one move of the floor has passed, or what came in one second.
+const (
+	// maxRemembered bounds what is remembered: all of it takes some 20 MB. At 800 messages a second those are the five
+	// minutes for which what the floor has passed is remembered. The floor itself stands still while reads fail.
+	maxRemembered = 1 << 18
+	// forgetAtOnce is how much goes when that is exceeded, so that this is told of now and then, not with each message.
+	forgetAtOnce = maxRemembered / 4
+	// maxEpochs is how many sequences of mids are known of a server. One that has been forgotten counts as another.
+	maxEpochs = 16
+	// generationTime and generationSize bound a generation.
+	generationTime = time.Second
+	generationSize = 4096
+)
+
+// generation is what the floor has passed at about the same time, or what came then and is not kept.
 type generation struct {
-	at   time.Time
-	keys []key
+	at   time.Time // of the first
+	keys []packedKey
 }
 
 func newMemory(from Cursor, l *ledger, q *queue, now time.Time, report func(Event)) *memory {
-	b := &memory{queue: q, ledger: l, report: report, seen: make(map[key]time.Time)}
+	b := &memory{queue: q, ledger: l, report: report, begun: now, seen: make(map[packedKey]int64)}
 	b.order.emit, b.order.patience = b.emit, holdMax
 	for _, k := range from.done {
 		b.remember(k, now)
 		if k.short() {
-			b.short = append(b.short, k)
+			b.short.add(k)
 		}
 	}
 	if !from.tags && !from.IsZero() {
@@ -88,7 +102,7 @@ func (b *memory) tellFloor() {
 
 // remembered is the key under which a message is remembered: a cursor has brought some of them shortened.
 func (b *memory) remembered(k key) key {
-	if len(b.short) > 0 {
+	if b.short.len() > 0 {
 		if short := k.shorten(); b.short.has(short) {
 			return short
 		}
@@ -96,15 +110,28 @@ func (b *memory) remembered(k key) key {
 	return k
 }
 
+// arrival is when a message first arrived; seen is false for one that is not remembered.
+func (b *memory) arrival(k key) (at time.Time, seen bool) {
+	ns, seen := b.seen[k.pack()]
+	return b.begun.Add(time.Duration(ns)), seen
+}
+
+// enter notes when a message arrived, and reports whether it was not remembered.
+func (b *memory) enter(k packedKey, now time.Time) bool {
+	n := len(b.seen)
+	b.seen[k] = int64(now.Sub(b.begun))
+	return len(b.seen) > n
+}
+
 // recall takes back what the floor has passed and a stream that begins lower can bring again.
 func (b *memory) recall(from mid) {
 	for i := range b.passed {
 		g := &b.passed[i]
-		g.keys = slices.DeleteFunc(g.keys, func(k key) bool {
-			back := !k.mid.less(from) && !k.mid.isZero()
+		g.keys = slices.DeleteFunc(g.keys, func(k packedKey) bool {
+			back := !k.mid().less(from) && !k.mid().isZero()
 			if back {
 				b.above = append(b.above, k)
-				b.ledger.recall(k)
+				b.ledger.recall(k.key())
 			}
 			return back
 		})
@@ -122,25 +149,56 @@ func (b *memory) note(m Message, now time.Time) {
 }
 
 func (b *memory) remember(k key, now time.Time) {
-	b.seen[k] = now
-	b.above = append(b.above, k)
-	if len(b.above) >= maxRemembered {
-		b.forgetHalf()
+	if p := k.pack(); b.enter(p, now) {
+		b.above = append(b.above, p)
+		b.bound()
 	}
 }
 
-// maxRemembered bounds what is remembered above the floor, which stands still while reads fail: some 30 MB.
-const maxRemembered = 1 << 18
+// rememberTransient remembers a message that no read will bring, for as long as one that the floor has passed.
+func (b *memory) rememberTransient(k key, now time.Time) {
+	if p := k.pack(); b.enter(p, now) {
+		b.pass(p, now)
+		b.bound()
+	}
+	b.forget(now)
+}
 
-// forgetHalf lets go of what arrived first. It may come again, once reads are possible again.
-func (b *memory) forgetHalf() {
-	gone := slices.Clone(b.above[:len(b.above)/2])
-	b.above = slices.Clone(b.above[len(gone):])
-	for _, k := range gone {
+// pass has a key grow old.
+func (b *memory) pass(k packedKey, now time.Time) {
+	last := len(b.passed) - 1
+	if last < 0 || now.Sub(b.passed[last].at) >= generationTime || len(b.passed[last].keys) >= generationSize {
+		b.passed = append(b.passed, generation{at: now})
+		last++
+	}
+	b.passed[last].keys = append(b.passed[last].keys, k)
+}
+
+// bound lets go of the oldest, where too much is remembered: first of what no read should bring, then of what came
+// first. It may come again, and that is told.
+func (b *memory) bound() {
+	if len(b.seen) <= maxRemembered {
+		return
+	}
+	gone := 0
+	for ; gone < forgetAtOnce && len(b.passed) > 0; b.passed = b.passed[1:] {
+		gone += b.unsee(b.passed[0].keys)
+		b.passed[0] = generation{}
+	}
+	if more := forgetAtOnce - gone; more > 0 {
+		oldest := b.above[:more]
+		gone += b.unsee(oldest)
+		b.ledger.forget(oldest)
+		b.above = slices.Delete(b.above, 0, more)
+	}
+	b.report(Forgotten{Messages: gone})
+}
+
+func (b *memory) unsee(keys []packedKey) int {
+	for _, k := range keys {
 		delete(b.seen, k)
 	}
-	b.ledger.forget(gone)
-	b.report(Forgotten{Messages: len(gone)})
+	return len(keys)
 }
 
 // lose reports that messages may have been lost, to the observer and with the next message.
@@ -157,27 +215,23 @@ func (b *memory) anotherServer() { b.newest, b.epochs = mid{}, nil }
 
 // epoch notes the sequence that a mid belongs to, and tells whether it is another than those before.
 func (b *memory) epoch(pos mid) (changed bool) {
-	if pos.isZero() || b.epochs[pos.epoch] {
+	n := len(b.epochs)
+	switch {
+	case pos.isZero(), n > 0 && b.epochs[n-1] == pos.epoch:
+		return false
+	case n == 0:
+		b.epochs = append(b.epochs, pos.epoch)
 		return false
 	}
-	changed = len(b.epochs) > 0
-	if b.epochs == nil {
-		b.epochs = make(map[uint64]bool)
+	i := slices.Index(b.epochs, pos.epoch)
+	if changed = i < 0; changed {
+		i = 0 // the oldest gives way
 	}
-	b.epochs[pos.epoch] = true
+	if n >= maxEpochs || !changed {
+		b.epochs = slices.Delete(b.epochs, i, i+1)
+	}
+	b.epochs = append(b.epochs, pos.epoch)
 	return changed
-}
-
-// rememberTransient remembers a message that no read will bring, for as long as one that the floor has passed.
-func (b *memory) rememberTransient(k key, now time.Time) {
-	b.seen[k] = now
-	last := len(b.passed) - 1
-	if last < 0 || now.Sub(b.passed[last].at) >= time.Second {
-		b.passed = append(b.passed, generation{at: now})
-		last++
-	}
-	b.passed[last].keys = append(b.passed[last].keys, k)
-	b.forget(now)
 }
 
 func (b *memory) emit(m Message) {
@@ -197,14 +251,16 @@ func (b *memory) emit(m Message) {
 // giveBack lets go of the live messages that still wait. The kept ones become unseen, and come with a later read;
 // the others are delivered now, since they cannot come again.
 func (b *memory) giveBack() {
-	back := make(map[key]bool)
-	for _, w := range b.order.takeWaiting() {
+	back := make(map[packedKey]bool)
+	taken := b.order.takeWaiting()
+	for w := range taken.from(place{}) {
 		if w.transient {
 			b.emit(w.Message)
 			continue
 		}
-		back[w.key] = true
-		delete(b.seen, w.key)
+		k := w.key.pack()
+		back[k] = true
+		delete(b.seen, k)
 		b.ledger.giveBack(w.Message)
 		b.queue.drop(w.size)
 		for _, s := range b.sessions {
@@ -213,23 +269,19 @@ func (b *memory) giveBack() {
 			}
 		}
 	}
-	b.above = slices.DeleteFunc(b.above, func(k key) bool { return back[k] })
+	b.above = slices.DeleteFunc(b.above, func(k packedKey) bool { return back[k] })
 }
 
 // settleFloor lets what is now below the floor grow old.
 func (b *memory) settleFloor(now time.Time) {
 	floor := b.floor()
-	gone := generation{at: now}
-	kept := b.above[:0]
-	for _, k := range b.above {
-		if k.mid.less(floor) {
-			gone.keys = append(gone.keys, k)
-		} else {
-			kept = append(kept, k)
+	b.above = slices.DeleteFunc(b.above, func(k packedKey) bool {
+		below := k.mid().less(floor)
+		if below {
+			b.pass(k, now)
 		}
-	}
-	b.above = kept
-	b.passed = append(b.passed, gone)
+		return below
+	})
 	b.tellFloor()
 }
 
@@ -240,30 +292,32 @@ func (b *memory) forgetUnkept(start time.Time, settle time.Duration, but mid) {
 	if len(b.sessions) > 1 {
 		return
 	}
-	var gone []key
-	kept := b.above[:0]
-	for _, k := range b.above {
+	var gone []packedKey
+	before := func(d time.Duration) int64 { return int64(start.Add(-d).Sub(b.begun)) }
+	unkeptBefore, forgottenBefore := before(settle), before(rememberPassed)
+	b.above = slices.DeleteFunc(b.above, func(k packedKey) bool {
 		at := b.seen[k]
-		unkept := k.mid != b.sessions[0].known && k.mid != but && at.Before(start.Add(-settle))
-		if unkept {
-			gone = append(gone, k)
+		if at >= unkeptBefore || k.mid() == b.sessions[0].known || k.mid() == but {
+			return false
 		}
-		if unkept && at.Before(start.Add(-rememberPassed)) {
+		gone = append(gone, k)
+		old := at < forgottenBefore
+		if old {
 			delete(b.seen, k)
-		} else {
-			kept = append(kept, k)
 		}
-	}
-	b.above = kept
+		return old
+	})
 	b.ledger.forget(gone)
 }
 
 // forget lets go of what the floor has passed long ago.
 func (b *memory) forget(now time.Time) {
 	for len(b.passed) > 0 && now.Sub(b.passed[0].at) >= rememberPassed {
-		for _, k := range b.passed[0].keys {
-			delete(b.seen, k)
-		}
+		b.unsee(b.passed[0].keys)
+		b.passed[0] = generation{}
 		b.passed = b.passed[1:]
+	}
+	if n := b.ledger.takeDropped(); n > 0 {
+		b.report(Forgotten{Messages: n})
 	}
 }

@@ -105,27 +105,6 @@ func TestSetBackCounter(t *testing.T) {
 	s.want("9999990", "17L", "18L")
 }
 
-// TestForgetsHalf: what is remembered while reads fail is bounded; what was forgotten comes again, and that is told.
-func TestForgetsHalf(t *testing.T) {
-	s := newDriven(t, after(1))
-	var forgotten int
-	s.report = func(e Event) {
-		if f, ok := e.(Forgotten); ok {
-			forgotten += f.Messages
-		}
-	}
-	for n := uint64(2); forgotten == 0; n++ {
-		s.lives(n)
-		m, _, _ := s.queue.tryPop()
-		m.ledger.handled(m)
-	}
-	if len(s.above) != maxRemembered/2 || len(s.seen) != maxRemembered/2 || forgotten != maxRemembered/2 || len(s.ledger.done) > maxRemembered/2+1 {
-		t.Errorf("%d above, %d seen, %d handled, %d forgotten", len(s.above), len(s.seen), len(s.ledger.done), forgotten)
-	}
-	s.reads(1, 2, 3)
-	s.want("1RL", "2RL", "3RL")
-}
-
 // TestPollTakenUp: what is published while the server takes up a poll is kept and not sent; it is found at once, not
 // with the next read from the cursor.
 func TestPollTakenUp(t *testing.T) {

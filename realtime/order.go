@@ -24,15 +24,21 @@ type orderer struct {
 	sorted    bool      // what comes live comes by polls, which overtake each other
 	partial   bool      // another stream is to be read as well: the answer is whole only with that one's
 	frontier  mid       // the last message that read has shown, or the greatest
-	waiting   []waiting // live, in the order of arrival
-	tail      []Message // brought by the read alone, in mid order
+	waiting   parked    // live, in the order of arrival
+	tail      parked    // brought by the read alone, in mid order
 	tailUntil time.Time // how long it waits for another stream's read; zero: not known yet
 }
 
+// waiting is a message that waits, and since when.
 type waiting struct {
 	Message
 	since time.Time
 }
+
+func (w *waiting) rank() packedKey { return key{mid: w.key.mid}.pack() }
+
+// parked are messages that wait.
+type parked = sortedList[waiting, *waiting]
 
 // hold makes live messages wait from now on.
 func (o *orderer) hold() { o.holding = true }
@@ -42,9 +48,10 @@ func (o *orderer) live(m Message, now time.Time) {
 		o.emit(m)
 		return
 	}
-	o.waiting = append(o.waiting, waiting{m, now})
-	for i := len(o.waiting) - 1; o.sorted && i > 0 && o.waiting[i].key.mid.less(o.waiting[i-1].key.mid); i-- {
-		o.waiting[i], o.waiting[i-1] = o.waiting[i-1], o.waiting[i]
+	if w := (waiting{m, now}); o.sorted {
+		o.waiting.add(w.rank(), w)
+	} else {
+		o.waiting.push(w)
 	}
 }
 
@@ -62,39 +69,33 @@ func (o *orderer) shown(pos mid) {
 	if o.frontier.less(pos) {
 		o.frontier = pos
 	}
-	o.emitTail(func(Message) bool { return len(o.tail) > tailMax })
+	o.emitTail(func(*waiting) bool { return o.tail.len() > tailMax })
 }
 
 // found takes a message that only the read has; shown is to follow.
 func (o *orderer) found(m Message) {
-	o.tail = append(o.tail, m)
-	for i := len(o.tail) - 1; i > 0 && o.tail[i].key.mid.less(o.tail[i-1].key.mid); i-- {
-		o.tail[i], o.tail[i-1] = o.tail[i-1], o.tail[i]
-	}
+	w := waiting{Message: m}
+	o.tail.add(w.rank(), w)
 }
 
 // merge emits what can no longer be overtaken: waiting messages up to the frontier, each behind what the read
 // alone has before it. What only the read has above the greatest waiting one stays: the server may be about to
 // send messages that belong before it.
 func (o *orderer) merge() {
-	for len(o.waiting) > 0 {
-		first := o.waiting[0].key.mid
-		o.emitTail(func(m Message) bool { return m.key.mid.less(first) && !o.frontier.less(m.key.mid) })
+	for o.waiting.len() > 0 {
+		first := o.waiting.first().key.mid
+		o.emitTail(func(w *waiting) bool { return w.key.mid.less(first) && !o.frontier.less(w.key.mid) })
 		if o.frontier.less(first) {
 			break
 		}
-		o.emit(o.waiting[0].Message)
-		o.waiting[0] = waiting{}
-		o.waiting = o.waiting[1:]
+		o.emit(o.waiting.pop().Message)
 	}
-	o.emitTail(func(Message) bool { return len(o.tail) > tailMax })
+	o.emitTail(func(*waiting) bool { return o.tail.len() > tailMax })
 }
 
-func (o *orderer) emitTail(while func(Message) bool) {
-	for len(o.tail) > 0 && while(o.tail[0]) {
-		o.emit(o.tail[0])
-		o.tail[0] = Message{}
-		o.tail = o.tail[1:]
+func (o *orderer) emitTail(while func(*waiting) bool) {
+	for o.tail.len() > 0 && while(o.tail.first()) {
+		o.emit(o.tail.pop().Message)
 	}
 }
 
@@ -108,7 +109,7 @@ func (o *orderer) end(owed bool) {
 	}
 	o.partial = false
 	o.merge()
-	o.emitTail(func(Message) bool { return true })
+	o.emitTail(always)
 	o.expectAnother()
 	if !owed {
 		o.release()
@@ -120,15 +121,15 @@ func (o *orderer) end(owed bool) {
 func (o *orderer) expectAnother() {
 	o.answering = false
 	o.frontier = mid{}
-	o.holding = o.holding || len(o.tail)+len(o.waiting) > 0
+	o.holding = o.holding || o.tail.len()+o.waiting.len() > 0
 }
 
 // release stops the waiting.
 func (o *orderer) release() {
 	o.holding, o.partial, o.patience = false, false, holdMax
 	if !o.answering {
-		o.emitWaiting(func(waiting) bool { return true })
-		o.emitTail(func(Message) bool { return true })
+		o.emitWaiting(always)
+		o.emitTail(always)
 	}
 }
 
@@ -139,41 +140,38 @@ func (o *orderer) expire(now time.Time) (next time.Time) {
 		o.tailUntil = time.Time{}
 		return time.Time{}
 	}
-	o.emitWaiting(func(w waiting) bool { return !now.Before(w.since.Add(o.patience)) })
-	if len(o.waiting) > 0 {
-		next = o.waiting[0].since.Add(o.patience)
+	o.emitWaiting(func(w *waiting) bool { return !now.Before(w.since.Add(o.patience)) })
+	if o.waiting.len() > 0 {
+		next = o.waiting.first().since.Add(o.patience)
 	}
 	switch {
-	case len(o.tail) == 0:
+	case o.tail.len() == 0:
 		o.tailUntil = time.Time{}
 	case o.tailUntil.IsZero():
 		o.tailUntil = now.Add(o.patience)
 	case !now.Before(o.tailUntil):
-		o.emitTail(func(Message) bool { return true })
+		o.emitTail(always)
 	}
-	if len(o.tail) > 0 && (next.IsZero() || o.tailUntil.Before(next)) {
+	if o.tail.len() > 0 && (next.IsZero() || o.tailUntil.Before(next)) {
 		next = o.tailUntil
 	}
 	return next
 }
 
+func always(*waiting) bool { return true }
+
 // emitWaiting emits what waits, each behind what a read has brought before it.
-func (o *orderer) emitWaiting(while func(waiting) bool) {
-	for len(o.waiting) > 0 && while(o.waiting[0]) {
-		first := o.waiting[0].key.mid
-		o.emitTail(func(m Message) bool { return m.key.mid.less(first) })
-		o.emit(o.waiting[0].Message)
-		o.waiting[0] = waiting{}
-		o.waiting = o.waiting[1:]
-	}
-	if len(o.waiting) == 0 {
-		o.waiting = nil
+func (o *orderer) emitWaiting(while func(*waiting) bool) {
+	for o.waiting.len() > 0 && while(o.waiting.first()) {
+		first := o.waiting.first().key.mid
+		o.emitTail(func(w *waiting) bool { return w.key.mid.less(first) })
+		o.emit(o.waiting.pop().Message)
 	}
 }
 
 // takeWaiting removes what waits.
-func (o *orderer) takeWaiting() []waiting {
+func (o *orderer) takeWaiting() parked {
 	taken := o.waiting
-	o.waiting = nil
+	o.waiting = parked{}
 	return taken
 }

@@ -43,12 +43,24 @@ type chain struct {
 	screenedSize int
 	recent       []anchored
 	compacted    int // how much of it there was when it was last compacted
+	dropped      int // of it, since there was too much
 }
 
 // anchored is a message of the first read.
 type anchored struct {
-	key  key
-	time time.Time // the server's
+	key  packedKey
+	unix int64 // when the server took it, in seconds as it tells them
+}
+
+// noTime stands for a time that is missing.
+var noTime = time.Time{}.Unix()
+
+// age is how much older a message is than the newest; one whose time is missing is not.
+func (a *anchored) age(newest int64) time.Duration {
+	if a.unix == noTime {
+		return 0
+	}
+	return time.Unix(newest, 0).Sub(time.Unix(a.unix, 0))
 }
 
 // beginRead starts a read, or goes on with the one that broke off, and returns the mid to ask with.
@@ -145,7 +157,7 @@ func (s *session) screen(m Message, now time.Time) bool {
 	age := now.Sub(s.emptyAt) + time.Second // its clock shows whole seconds
 	for len(c.screened) > 0 && (isOlder(c.screened[0], m, age) || s.isPast(c.screened[0])) {
 		old := c.unscreen().key
-		if _, repeat := s.seen[old]; !repeat {
+		if _, repeat := s.arrival(old); !repeat {
 			s.remember(old, now)
 			s.ledger.settle(old)
 		}
@@ -197,7 +209,7 @@ func (s *session) endAnswer(now time.Time) bool {
 func (s *session) take(m Message, now time.Time) bool {
 	c := s.chain
 	s.reach(m.key.mid)
-	arrived, repeat := s.seen[m.key]
+	arrived, repeat := s.arrival(m.key)
 	switch {
 	case repeat:
 		c.settle(m.key.mid, arrived, s.settle)
@@ -259,29 +271,38 @@ func (c *chain) show(pos mid) {
 // delivered. Of the whole history only the newest part is remembered.
 func (c *chain) anchorAt(m Message) {
 	c.show(m.key.mid)
-	c.recent = append(c.recent, anchored{m.key, m.Time})
-	if len(c.recent) >= max(1024, 2*c.compacted) {
+	c.recent = append(c.recent, anchored{m.key.pack(), m.Time.Unix()})
+	if n := len(c.recent); n > maxRemembered || n >= max(1024, 2*c.compacted) {
 		c.compact()
 	}
 }
 
 // compact keeps what is not far below the newest message, and the newest of what is: the cursor may come to stand
-// on it.
+// on it. Of more than can be remembered it keeps the greatest.
 func (c *chain) compact() {
 	slices.SortFunc(c.recent, func(a, b anchored) int { return a.key.compare(b.key) })
 	c.recent = slices.CompactFunc(c.recent, func(a, b anchored) bool { return a.key == b.key })
-	var newest time.Time
-	for _, a := range c.recent {
-		if a.time.After(newest) {
-			newest = a.time
-		}
-	}
+	newest := newestOf(c.recent)
 	old := 0
-	for old < len(c.recent) && !c.recent[old].time.IsZero() && newest.Sub(c.recent[old].time) > rememberPassed {
+	for old < len(c.recent) && c.recent[old].age(newest) > rememberPassed {
 		old++
 	}
-	c.recent = slices.Delete(c.recent, 0, max(old-1, 0))
+	old = max(old-1, 0)
+	if most := maxRemembered - forgetAtOnce; len(c.recent)-old > most {
+		c.dropped += len(c.recent) - old - most
+		old = len(c.recent) - most
+	}
+	c.recent = slices.Delete(c.recent, 0, old)
 	c.compacted = len(c.recent)
+}
+
+// newestOf is the greatest time there is.
+func newestOf(recent []anchored) int64 {
+	newest := recent[0].unix
+	for _, a := range recent {
+		newest = max(newest, a.unix)
+	}
+	return newest
 }
 
 // settleAnchor places the cursor by the server's clock, on the newest message that is settled, and remembers
@@ -302,19 +323,23 @@ func (s *session) settleAnchor(now time.Time) {
 		}
 		s.doubtful = c.only.key
 	}
-	newest, last := c.recent[len(c.recent)-1].time, c.recent[len(c.recent)-1].key.mid
+	newest, last := c.recent[len(c.recent)-1].unix, c.recent[len(c.recent)-1].key.mid()
 	if !late.IsZero() {
-		newest = late // what follows is as good as unseen
+		newest = late.Unix() // what follows is as good as unseen
 	}
 	s.placed = now
 	for _, a := range c.recent {
-		if !a.time.IsZero() && newest.Sub(a.time) > s.settle {
-			c.settled = a.key.mid
-			s.placed = now.Add(a.time.Sub(newest))
+		k := a.key.key()
+		if a.age(newest) > s.settle {
+			c.settled = k.mid
+			s.placed = now.Add(-a.age(newest))
 		}
-		s.remember(a.key, now)
-		s.ledger.settle(a.key)
-		s.epoch(a.key.mid)
+		s.remember(k, now)
+		s.ledger.settle(k)
+		s.epoch(k.mid)
+	}
+	if c.dropped > 0 {
+		s.report(Forgotten{Messages: c.dropped})
 	}
 	s.newest = last
 	s.reach(last)

@@ -109,7 +109,7 @@ func (s *session) live(m Message, now time.Time) bool {
 	m.key = s.remembered(m.key)
 	s.since++
 	s.reach(m.key.mid)
-	if _, repeat := s.seen[m.key]; repeat && m.key != s.doubtful {
+	if _, repeat := s.arrival(m.key); repeat && m.key != s.doubtful {
 		s.report(Repeat{ID: m.ID})
 		return true
 	}
@@ -160,7 +160,7 @@ func (s *session) isNews(m Message) bool {
 func (s *session) lastly(m Message, now time.Time) {
 	s.dateLive(&m, now)
 	m.key = s.remembered(m.key)
-	if _, repeat := s.seen[m.key]; repeat || !s.anchored || s.control(m, now) {
+	if _, repeat := s.arrival(m.key); repeat || !s.anchored || s.control(m, now) {
 		return
 	}
 	s.queue.grant(m.size)
@@ -236,7 +236,7 @@ func (s *session) undecodable(m Message, read bool, now time.Time) bool {
 	}
 	m.key = s.remembered(m.key)
 	s.reach(m.key.mid)
-	arrived, repeat := s.seen[m.key]
+	arrived, repeat := s.arrival(m.key)
 	if !repeat {
 		s.note(m, now)
 		s.ledger.handled(m)

@@ -123,7 +123,7 @@ func (a *webhookAuth) endpoint() (endpoint, error) {
 		return endpoint{}, errors.New("b24pull: webhook: the path is not that of a webhook; take the address as the portal shows it: " + webhookWant)
 	}
 	u.Path = base + user + "/" + code + "/"
-	return endpoint{base: u, portal: u.Scheme + "://" + u.Host, secrets: redact.Redactor(nil).With(code)}, nil
+	return endpoint{base: u, portal: u.Scheme + "://" + u.Host, secrets: redact.Redactor{}.With(code)}, nil
 }
 
 func (a *webhookAuth) token(context.Context) (*oauth2.Token, error) { return nil, nil }

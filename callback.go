@@ -54,7 +54,7 @@ func ParseRedirect(r *http.Request, state string) (AuthCode, error) {
 		return AuthCode{}, errors.New("b24pull: redirect: the state is not that of the user's session")
 	}
 	if refusal := q.Get("error"); refusal != "" {
-		return AuthCode{}, &TokenError{Code: redact.Redactor(nil).Code(refusal, nil)}
+		return AuthCode{}, &TokenError{Code: redact.Redactor{}.Code(refusal, nil)}
 	}
 	code.Portal = portalNamed(q.Get("domain"))
 	switch {

@@ -175,7 +175,7 @@ func defaultTransport() http.RoundTripper {
 // given.
 func newREST(o options) *resty.Client {
 	own := *o.http
-	own.Transport = redact.NoRedirect{Base: o.http.Transport}
+	own.Transport = redact.NewTransport(o.http.Transport)
 	return resty.NewWithClient(&own).
 		SetLogger(silence{}).
 		SetDisableWarn(true).

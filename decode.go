@@ -352,5 +352,5 @@ func (a answer) mediaType() string {
 	if err != nil || media == "" || len(media) > mediaTypeLimit {
 		return "of no known type"
 	}
-	return a.known.Text(media)
+	return a.known.Line(media, mediaTypeLimit)
 }

@@ -189,7 +189,7 @@ func (e *entry) save(ctx context.Context, p *pending) error {
 	}
 	e.mu.Unlock()
 	if err := e.tokens.store.Save(ctx, e.key, t.clone()); err != nil {
-		known := redact.Redactor(nil).With(t.secrets()...)
+		known := redact.Redactor{}.With(t.secrets()...)
 		if older != nil {
 			known = known.With(older.token.secrets()...)
 		}

@@ -156,7 +156,7 @@ func (a *Application) Exchange(ctx context.Context, code AuthCode) (*Token, erro
 	if err != nil {
 		return nil, err
 	}
-	known := redact.Redactor(nil).With(string(a.ClientSecret), string(code.Code))
+	known := redact.Redactor{}.With(string(a.ClientSecret), string(code.Code))
 	answer, err := a.ask(ctx, known, server, func(ctx context.Context) (*oauth2.Token, error) {
 		return a.config(server.String()).Exchange(ctx, string(code.Code))
 	})
@@ -214,7 +214,7 @@ func (a *Application) refresh(ctx context.Context, old *Token) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := redact.Redactor(nil).With(string(a.ClientSecret), old.RefreshToken, old.AccessToken)
+	known := redact.Redactor{}.With(string(a.ClientSecret), old.RefreshToken, old.AccessToken)
 	answer, err := a.ask(ctx, known, server, func(ctx context.Context) (*oauth2.Token, error) {
 		return a.config(server.String()).TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
 	})
@@ -311,6 +311,6 @@ func (a *Application) context(ctx context.Context) context.Context {
 	if a.HTTPClient != nil {
 		own = *a.HTTPClient
 	}
-	own.Transport = tidy{userAgent{redact.NoRedirect{Base: own.Transport}, a.userAgent()}}
+	own.Transport = tidy{userAgent{redact.NewTransport(own.Transport), a.userAgent()}}
 	return context.WithValue(ctx, oauth2.HTTPClient, &own)
 }

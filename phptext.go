@@ -159,6 +159,6 @@ func keyPath(key string) string {
 }
 
 // shortPath cuts a path that is too long for an error.
-func shortPath(path string) string { return redact.Redactor(nil).Short(path, pathLimit) }
+func shortPath(path string) string { return redact.Redactor{}.Line(path, pathLimit) }
 
 const pathLimit = 200

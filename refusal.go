@@ -28,7 +28,7 @@ const (
 // validation}. Texts are strings; other types are taken as far as they go.
 func (a answer) refusal(code, description json.RawMessage) *APIError {
 	told, message, validation := parts(code)
-	e := a.fail(a.known.Short(cmp.Or(node{raw: message}.scalar(), node{raw: description}.scalar()), descriptionLimit))
+	e := a.fail(a.known.Line(cmp.Or(node{raw: message}.scalar(), node{raw: description}.scalar()), descriptionLimit))
 	e.Code = a.known.Code(node{raw: told}.scalar(), knownCode)
 	if invalid := a.invalid(validation); len(invalid) > 0 {
 		e.invalid = &invalid
@@ -101,7 +101,7 @@ func (a answer) invalidField(field string, raw json.RawMessage) InvalidField {
 			message = a.invalidField("", texts[0]).Message
 		}
 	}
-	return InvalidField{Field: a.known.Short(field, fieldLimit), Message: a.known.Short(message, messageLimit)}
+	return InvalidField{Field: a.known.Line(field, fieldLimit), Message: a.known.Line(message, messageLimit)}
 }
 
 // String is the field and what is wrong with it, both quoted.

@@ -122,15 +122,40 @@ func (e *endpoint) after(at address, m mid) address {
 	return at
 }
 
-// secretsOf are the channel ids, the parts they are made of, and the token.
+// secretsOf are the token, the channel ids, and what the server's addresses have
+// of users and queries.
 func secretsOf(cfg *b24pull.Config) redact.Redactor {
-	secrets := redact.Redactor(nil).With(string(cfg.JWT))
+	secrets := []string{string(cfg.JWT)}
 	for _, c := range channelsOf(cfg.Channels) {
-		secrets = secrets.With(string(c.ID))
-		for _, part := range strings.FieldsFunc(string(c.ID), func(r rune) bool { return r == ':' || r == '.' }) {
-			if len(part) >= 8 {
-				secrets = secrets.With(part)
-			}
+		secrets = append(secrets, string(c.ID), string(c.PublicID))
+	}
+	s := &cfg.Server
+	for _, at := range []string{s.WebSocketSecure, s.WebSocket, s.LongPollingSecure, s.LongPolling, s.PublishSecure, s.Publish} {
+		secrets = append(secrets, secretsIn(at)...)
+	}
+	return redact.Redactor{}.With(secrets...)
+}
+
+// secretsIn are the user, the password and the values of the query of an address.
+// A value of a few characters is a switch or a number.
+func secretsIn(address string) []string {
+	const minValue = 4
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil
+	}
+	password, _ := u.User.Password()
+	secrets := []string{u.User.Username(), password}
+	for pair := range strings.FieldsFuncSeq(u.RawQuery, func(r rune) bool { return r == '&' || r == ';' }) {
+		name, value, named := strings.Cut(pair, "=")
+		if !named {
+			value = name
+		}
+		if plain, err := url.QueryUnescape(value); err == nil {
+			value = plain
+		}
+		if len(value) >= minValue {
+			secrets = append(secrets, value)
 		}
 	}
 	return secrets

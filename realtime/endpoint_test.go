@@ -57,7 +57,7 @@ func TestSubscribeChecks(t *testing.T) {
 		{"nil logger", FromConfig(good), WithLogger(nil), "WithLogger"},
 		{"nil observer", FromConfig(good), WithObserver(nil), "WithObserver"},
 		{"nil backoff", FromConfig(good), WithBackoff(nil), "WithBackoff"},
-		{"a transport of another kind", FromConfig(good), WithHTTPClient(&http.Client{Transport: redact.NoRedirect{}}), ""},
+		{"a transport of another kind", FromConfig(good), WithHTTPClient(&http.Client{Transport: redact.NewTransport(nil)}), ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

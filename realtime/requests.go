@@ -34,13 +34,13 @@ func ownClient(client *http.Client) *http.Client {
 		own = t.Clone()
 		base = own
 	}
-	c.Transport = ownTransport{redact.NoRedirect{Base: base}, own}
+	c.Transport = ownTransport{redact.NewTransport(base), own}
 	return &c
 }
 
 // ownTransport is the transport of an own client.
 type ownTransport struct {
-	redact.NoRedirect
+	*redact.Transport
 	own *http.Transport // nil: the user's is in use
 }
 

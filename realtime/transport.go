@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/b24pull/b24pull/internal/redact"
 	"github.com/b24pull/b24pull/internal/retryafter"
@@ -34,21 +34,14 @@ func (at address) fail(op string, err error) error {
 	return fmt.Errorf("realtime: %s: %w", op, at.secrets.Error(err))
 }
 
-// reason is a server's text made fit for an error: one line, capped, and nothing at all if it is markup or has a
-// word so long that it may be part of a secret.
+// reason is a server's text made fit for an error: one line, capped, and nothing
+// at all if it is markup.
 func (at address) reason(text []byte) string {
-	const maxText, maxWord = 120, 24
-	words := strings.FieldsFunc(at.secrets.Text(string(text)), func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) })
-	for _, w := range words {
-		if len(w) > maxWord || strings.ContainsAny(w, "<{") {
-			return ""
-		}
+	const maxText = 120
+	if bytes.ContainsAny(text, "<{") {
+		return ""
 	}
-	line := strings.Join(words, " ")
-	if len(line) > maxText {
-		line = strings.ToValidUTF8(line[:maxText], "") + "…"
-	}
-	return line
+	return at.secrets.Line(string(text), maxText)
 }
 
 // maxRefusal is how much is read of the body of an answer that refuses.

@@ -36,7 +36,7 @@ func tunnelled(client *http.Client, request *http.Request) *http.Client {
 	own.Proxy, own.Dial, own.DisableKeepAlives = nil, nil, true //lint:ignore SA1019 it is in use
 	own.DialContext = func(ctx context.Context, _, target string) (net.Conn, error) { return tunnel(ctx, t, proxy, target) }
 	c := *client
-	c.Transport = ownTransport{redact.NoRedirect{Base: own}, own}
+	c.Transport = ownTransport{redact.NewTransport(own), own}
 	return &c
 }
 

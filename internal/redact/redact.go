@@ -2,189 +2,291 @@
 package redact
 
 import (
-	"errors"
-	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
-	"time"
-
-	"golang.org/x/oauth2"
-
-	"github.com/b24pull/b24pull/internal/addr"
-	"github.com/b24pull/b24pull/internal/retryafter"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Mask stands wherever a secret would have been printed.
 const Mask = "[redacted]"
 
-// A Redactor knows some secrets and keeps them out of texts and errors.
-type Redactor []string
+// A Redactor knows some secrets and keeps them out of texts and errors. The zero
+// value knows none. It does not print them itself.
+//
+// Only letters and digits count, in either case: a secret is found also where it
+// is grouped by other characters, and so is any part of it of 8 letters and
+// digits, or one that lacks a character. The whole word around a part goes with
+// it. A secret shorter than that is found as a word of its own: in the middle of
+// another word it would tell more by what is left of that.
+type Redactor struct{ known *secrets }
 
-// With returns a Redactor that knows more secrets, also as they are sent: without
-// what came along when they were pasted.
-func (r Redactor) With(secrets ...string) Redactor {
-	r = slices.Clone(r)
-	for _, s := range secrets {
-		sent := addr.Trim(s)
-		for _, form := range []string{s, sent, url.QueryEscape(s), url.PathEscape(s), url.QueryEscape(sent), url.PathEscape(sent)} {
-			if form != "" && !slices.Contains(r, form) {
-				r = append(r, form)
+// window is how many letters and digits of a secret must not be told.
+const window = 8
+
+// secrets are those that one call of With has added.
+type secrets struct {
+	before *secrets
+	parts  map[uint64]struct{} // all windows of the long ones, packed
+	words  map[uint64]struct{} // the short ones, packed
+	exact  *strings.Replacer   // those of hardly any letters and digits; nil: none
+}
+
+// With returns a Redactor that knows more secrets. It takes time in proportion to
+// them: give all at once, since each With makes Text slower.
+func (r Redactor) With(more ...string) Redactor {
+	s := &secrets{before: r.known, parts: map[uint64]struct{}{}, words: map[uint64]struct{}{}}
+	var exact []string
+	for _, secret := range more {
+		plain := letters(secret)
+		s.add(plain)
+		for _, escaped := range []string{url.QueryEscape(secret), url.PathEscape(secret)} {
+			if form := letters(escaped); len(form) != len(plain) {
+				s.add(form)
+			}
+		}
+		if len(plain) < window && utf8.RuneCountInString(secret) >= window {
+			exact = append(exact, secret, Mask)
+		}
+	}
+	if len(exact) > 0 {
+		s.exact = strings.NewReplacer(exact...)
+	}
+	if len(s.parts)+len(s.words) == 0 && s.exact == nil {
+		return r
+	}
+	return Redactor{s}
+}
+
+// add takes the letters of one secret.
+func (s *secrets) add(plain []byte) {
+	if len(plain) < window {
+		s.words[pack(plain)] = struct{}{}
+		delete(s.words, 0)
+		return
+	}
+	s.addParts(plain)
+	if len(plain) >= 2*window {
+		return // without one of its letters there is a whole window on one side
+	}
+	for i := range plain {
+		less := append(append(make([]byte, 0, len(plain)), plain[:i]...), plain[i+1:]...)
+		if len(less) < window {
+			s.words[pack(less)] = struct{}{}
+		} else {
+			s.addParts(less)
+		}
+	}
+}
+
+func (s *secrets) addParts(plain []byte) {
+	var last uint64
+	for i, c := range plain {
+		last = last<<8 | uint64(c)
+		if i >= window-1 {
+			s.parts[last] = struct{}{}
+		}
+	}
+}
+
+func pack(plain []byte) (packed uint64) {
+	for _, c := range plain {
+		packed = packed<<8 | uint64(c)
+	}
+	return packed
+}
+
+// letters are the letters and digits of s, a byte each.
+func letters(s string) []byte {
+	var all []byte
+	for _, r := range s {
+		if c := letter(r); c != 0 {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// letter is a letter or digit in the form that is compared, 0 for anything else.
+// Those outside ASCII share a few values.
+func letter(r rune) byte {
+	switch {
+	case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
+		return byte(r)
+	case 'A' <= r && r <= 'Z':
+		return byte(r) + 'a' - 'A'
+	case r >= utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsNumber(r)):
+		return 0x80 | byte(unicode.ToLower(r))
+	}
+	return 0
+}
+
+// Text returns s without the secrets. It takes time in proportion to s.
+func (r Redactor) Text(s string) string {
+	if r.known == nil {
+		return s
+	}
+	for k := r.known; k != nil; k = k.before {
+		if k.exact != nil {
+			s = k.exact.Replace(s)
+		}
+	}
+	text := lettersIn(s)
+	words := wordsIn(text, r.known.find(text))
+	follow(s, words)
+	return mask(s, words)
+}
+
+// A place is a letter or digit in a text.
+type place struct {
+	letter  byte
+	at, end int // in bytes
+}
+
+func lettersIn(s string) []place {
+	var all []place
+	for i := 0; i < len(s); {
+		c, size := utf8.DecodeRuneInString(s[i:])
+		if b := letter(c); b != 0 {
+			all = append(all, place{b, i, i + size})
+		}
+		i += size
+	}
+	return all
+}
+
+// begins and ends report whether a word does at a letter.
+func begins(text []place, i int) bool { return i == 0 || text[i-1].end != text[i].at }
+func ends(text []place, i int) bool   { return i == len(text)-1 || begins(text, i+1) }
+
+// find reports for each letter whether it belongs to a secret.
+func (k *secrets) find(text []place) []bool {
+	secret := make([]bool, len(text))
+	mark := func(from, to int) {
+		for i := from; i < to; i++ {
+			secret[i] = true
+		}
+	}
+	var last uint64
+	from, to := 0, 0 // what has been found and may go on
+	for i, p := range text {
+		last = last<<8 | uint64(p.letter)
+		if i < window-1 || !k.hasPart(last) {
+			continue
+		}
+		if i-window+1 > to {
+			mark(trim(text, from, to))
+			from = i - window + 1
+		}
+		to = i + 1
+	}
+	mark(trim(text, from, to))
+	for i := range text {
+		if !begins(text, i) {
+			continue
+		}
+		var word uint64
+		for n := i; n < min(i+window-1, len(text)); n++ {
+			word = word<<8 | uint64(text[n].letter)
+			if ends(text, n) && k.hasWord(word) {
+				mark(i, n+1)
 			}
 		}
 	}
-	// The longest first, so that no part of one is left by another.
-	slices.SortFunc(r, func(a, b string) int { return len(b) - len(a) })
-	return r
+	return secret
 }
 
-// Text returns s without the secrets.
-func (r Redactor) Text(s string) string {
-	for _, secret := range r {
-		s = strings.ReplaceAll(s, secret, Mask)
+// trim leaves out of text[from:to] one or two letters at its ends that are those of
+// a longer word, as in the «e re» of «the rest»: that is chance. If less than a window
+// remains, all of it was.
+func trim(text []place, from, to int) (int, int) {
+	if to == 0 {
+		return 0, 0
 	}
-	return s
-}
-
-// Short returns s without the secrets and control characters, cut to limit
-// runes.
-func (r Redactor) Short(s string, limit int) string {
-	clean := []rune(strings.Join(strings.FieldsFunc(r.Text(s), func(c rune) bool {
-		return c < ' ' || c == 0x7f || c == '\u2028' || c == '\u2029'
-	}), " "))
-	if len(clean) > limit {
-		return string(clean[:limit]) + "…"
-	}
-	return string(clean)
-}
-
-// Error returns err in a form that tells no secret, by its text or by its
-// Unwrap tree. An error that tells none is returned as it is. A *url.Error, which
-// holds the address of the call, gives way to its cause; an *oauth2.RetrieveError,
-// which holds the body of an answer, to a *TokenRefusal. What must be replaced
-// still answers errors.Is as before.
-func (r Redactor) Error(err error) error {
-	clean, _ := r.replace(err)
-	return clean
-}
-
-// replace is Error; it also tells whether the error was replaced.
-func (r Redactor) replace(err error) (clean error, replaced bool) {
-	var causes []error
-	switch e := err.(type) {
-	case nil:
-		return nil, false
-	case *url.Error:
-		if e.Err == nil {
-			return errors.New("the call failed"), true
+	first, last := from, to
+	for n := 2; n > 0; n-- {
+		if !begins(text, from) && begins(text, from+n) {
+			first = from + n
 		}
-		return r.Error(e.Err), true
-	case *oauth2.RetrieveError:
-		return r.refusal(e), true
-	case interface{ Unwrap() error }:
-		causes = []error{e.Unwrap()}
-	case interface{ Unwrap() []error }:
-		causes = e.Unwrap()
-	default:
-		if text, quote, ok := strings.Cut(fmt.Sprint(err), `"`); ok && quote != "" && quotesAnswer.MatchString(text) {
-			return errors.New(strings.TrimRight(text, ": ")), true
+		if !ends(text, to-1) && begins(text, to-n) {
+			last = to - n
 		}
 	}
-	var kept []error
-	for _, cause := range causes {
-		if clean, changed := r.replace(cause); clean != nil {
-			kept = append(kept, clean)
-			replaced = replaced || changed
+	if (first != from || last != to) && last-first < window {
+		return 0, 0
+	}
+	return first, last
+}
+
+func (k *secrets) hasPart(part uint64) bool {
+	for ; k != nil; k = k.before {
+		if _, has := k.parts[part]; has {
+			return true
 		}
 	}
-	if !replaced && r.clean(err) {
-		return err, false
-	}
-	is := func(target error) bool { return errors.Is(err, target) }
-	return &scrubbedError{text: r.describe(err, kept), causes: kept, is: is}, true
+	return false
 }
 
-// quotesAnswer matches the errors of net/http and net/textproto that go on with a
-// piece of the answer.
-var quotesAnswer = regexp.MustCompile(`^(malformed |bad Content-Length|unsupported transfer encoding|invalid )`)
-
-// clean tells whether neither the text of err, nor its fields, nor an As method
-// of its own tell a secret.
-func (r Redactor) clean(err error) bool {
-	if tellsAll(err) {
-		return false
-	}
-	for _, format := range []string{"%v", "%+v", "%#v"} {
-		if text := fmt.Sprintf(format, err); r.Text(text) != text {
-			return false
+func (k *secrets) hasWord(word uint64) bool {
+	for ; k != nil; k = k.before {
+		if _, has := k.words[word]; has {
+			return true
 		}
 	}
-	return true
+	return false
 }
 
-// tellsAll tells whether errors.As reaches an error that holds an address or an
-// answer as they are.
-func tellsAll(err error) bool {
-	var address *url.Error
-	var answer *oauth2.RetrieveError
-	return errors.As(err, &address) || errors.As(err, &answer)
+// A word is letters and digits in a row in a text.
+type word struct {
+	at, end int // in bytes
+	secret  bool
+	mixed   bool // it is long and has a digit, as the parts of a channel id have
 }
 
-// describe is the text of a replaced error: its causes' texts, since its own
-// repeats what was taken out of them.
-func (r Redactor) describe(err error, causes []error) string {
-	if len(causes) == 0 {
-		if tellsAll(err) {
-			return fmt.Sprintf("%T", err)
+func wordsIn(text []place, secret []bool) (words []word) {
+	from := 0
+	for i := range text {
+		if !ends(text, i) {
+			continue
 		}
-		return r.Text(fmt.Sprint(err))
+		w := word{at: text[from].at, end: text[i].end, secret: slices.Contains(secret[from:i+1], true)}
+		w.mixed = i+1-from >= window && slices.ContainsFunc(text[from:i+1], func(p place) bool { return '0' <= p.letter && p.letter <= '9' })
+		words, from = append(words, w), i+1
 	}
-	texts := make([]string, len(causes))
-	for i, cause := range causes {
-		texts[i] = cause.Error()
+	return words
+}
+
+// follow has the part of an id go with a part that is a secret: of a channel that
+// has been signed anew only the signature is another one.
+func follow(s string, words []word) {
+	for i := 1; i < len(words); i++ {
+		follows(s, words[i-1], &words[i])
 	}
-	return r.Text(strings.Join(texts, "; "))
-}
-
-// A scrubbedError stands for an error whose text or fields held a secret.
-type scrubbedError struct {
-	text   string
-	causes []error
-	is     func(error) bool
-}
-
-func (e *scrubbedError) Error() string        { return e.text }
-func (e *scrubbedError) Unwrap() []error      { return e.causes }
-func (e *scrubbedError) Is(target error) bool { return e.is(target) }
-
-// A TokenRefusal is what may be known of an *oauth2.RetrieveError.
-type TokenRefusal struct {
-	Code       string        // the authorization server's, like invalid_grant; "" if it is none
-	Status     int           // HTTP status, 0 if there was no answer
-	RetryAfter time.Duration // how long it wants to be waited for
-}
-
-func (e *TokenRefusal) Error() string {
-	return strings.TrimSpace(fmt.Sprintf("the authorization server refused: %s (HTTP %d)", e.Code, e.Status))
-}
-
-func (r Redactor) refusal(e *oauth2.RetrieveError) *TokenRefusal {
-	clean := &TokenRefusal{Code: r.Code(e.ErrorCode, nil)}
-	if e.Response != nil {
-		clean.Status = e.Response.StatusCode
-		clean.RetryAfter = retryafter.Wait(e.Response.Header, time.Now())
+	for i := len(words) - 1; i > 0; i-- {
+		follows(s, words[i], &words[i-1])
 	}
-	return clean
 }
 
-// codeForm is what an error code looks like. What looks otherwise is not taken for one.
-var codeForm = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,128}$`)
-
-// Code returns s if it is an error code and tells no secret. A code that is known is one whatever it holds.
-func (r Redactor) Code(s string, known func(code string) bool) string {
-	if !codeForm.MatchString(s) || (r.Text(s) != s && (known == nil || !known(s))) {
-		return ""
+func follows(s string, one word, other *word) {
+	between := s[min(one.end, other.end):max(one.at, other.at)]
+	if one.secret && other.mixed && len(between) == 1 && strings.Contains(".:-_", between) {
+		other.secret = true
 	}
-	return s
+}
+
+// mask replaces the words of s that are secret, those in a row by one Mask.
+func mask(s string, words []word) string {
+	var b strings.Builder
+	done := 0 // bytes of s that have been written, or masked
+	for i, w := range words {
+		if !w.secret {
+			continue
+		}
+		if i == 0 || !words[i-1].secret {
+			b.WriteString(s[done:w.at] + Mask)
+		}
+		done = w.end
+	}
+	return b.String() + s[done:]
 }

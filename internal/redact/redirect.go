@@ -1,7 +1,6 @@
 package redact
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"path"
@@ -9,36 +8,6 @@ import (
 	"strings"
 	"unicode"
 )
-
-type locationKey struct{}
-
-// KeepLocation returns a context whose requests write the Location that NoRedirect takes out of an answer to
-// location. It is a secret.
-func KeepLocation(ctx context.Context, location *string) context.Context {
-	return context.WithValue(ctx, locationKey{}, location)
-}
-
-// NoRedirect is a transport that takes the Location out of every answer before net/http sees it: net/http would
-// follow it, or print it in an error.
-type NoRedirect struct {
-	Base http.RoundTripper // nil: http.DefaultTransport
-}
-
-// RoundTrip implements http.RoundTripper.
-func (t NoRedirect) RoundTrip(req *http.Request) (*http.Response, error) {
-	base := t.Base
-	if base == nil {
-		base = http.DefaultTransport
-	}
-	answer, err := base.RoundTrip(req)
-	if answer != nil {
-		if location, ok := req.Context().Value(locationKey{}).(*string); ok {
-			*location = answer.Header.Get("Location")
-		}
-		answer.Header.Del("Location")
-	}
-	return answer, err
-}
 
 // Redirect tells in words where a redirect leads that is not followed: the address that has been moved to for good, or
 // else the page, without query. from is the address that was asked for. Of the path it shows words only.

@@ -1,0 +1,138 @@
+package redact
+
+import (
+	"context"
+	"crypto/tls"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+	"sync/atomic"
+)
+
+type locationKey struct{}
+
+// KeepLocation returns a context whose requests write the Location that a
+// Transport takes out of an answer to location. It is a secret.
+func KeepLocation(ctx context.Context, location *string) context.Context {
+	return context.WithValue(ctx, locationKey{}, location)
+}
+
+// A Transport keeps net/http from telling secrets. It changes requests and
+// answers only, so that the base may be the user's own.
+//
+// It takes the Location out of every answer: net/http would follow it, or print
+// it in an error.
+//
+// It has an HTTP/1 connection closed with its first answer: what a server sends
+// behind an answer over a connection that is kept, net/http prints with the
+// process's own logger, and that can be the address of the call. HTTP/2 says
+// which answer each byte belongs to, so those connections are kept.
+type Transport struct {
+	base  http.RoundTripper
+	http2 atomic.Pointer[string] // scheme and host last reached by HTTP/2
+
+	// switching makes the requests to switch to a websocket. These cannot ask to
+	// have the connection closed, so they are made by a copy of the base that keeps
+	// none. It is the base itself where that is no *http.Transport.
+	switching func() http.RoundTripper
+}
+
+// NewTransport returns a Transport over base; nil is http.DefaultTransport.
+func NewTransport(base http.RoundTripper) *Transport {
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	return &Transport{base: base, switching: sync.OnceValue(func() http.RoundTripper {
+		own, ok := base.(*http.Transport)
+		if !ok {
+			return base
+		}
+		own = own.Clone()
+		own.DisableKeepAlives = true
+		return own
+	})}
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	answer, err := t.exchange(req)
+	if answer != nil {
+		if location, ok := req.Context().Value(locationKey{}).(*string); ok {
+			*location = answer.Header.Get("Location")
+		}
+		answer.Header.Del("Location")
+	}
+	return answer, err
+}
+
+// exchange keeps the connection where the server has been reached by HTTP/2.
+func (t *Transport) exchange(req *http.Request) (*http.Response, error) {
+	if req.Header.Get("Upgrade") != "" {
+		return t.change(req)
+	}
+	host := req.URL.Scheme + "://" + req.URL.Host
+	last := t.http2.Load()
+	if last == nil || *last != host || req.Body != nil && req.GetBody == nil {
+		return t.once(req, host)
+	}
+	answer, err, refused := t.kept(req)
+	if !refused {
+		return answer, err
+	}
+	if answer != nil {
+		answer.Body.Close()
+	}
+	t.http2.CompareAndSwap(last, nil)
+	again := *req
+	if req.GetBody != nil {
+		if again.Body, err = req.GetBody(); err != nil {
+			return nil, err
+		}
+	}
+	return t.once(&again, host)
+}
+
+// change makes a request to switch to another protocol.
+func (t *Transport) change(req *http.Request) (*http.Response, error) {
+	base := t.switching()
+	answer, err := base.RoundTrip(req)
+	if own, ok := base.(*http.Transport); ok && err != nil {
+		own.CloseIdleConnections() // there are none, but a dial that nobody waits for would go on
+	}
+	return answer, err
+}
+
+// once has the connection closed with the answer.
+func (t *Transport) once(req *http.Request, host string) (*http.Response, error) {
+	var multiplexed atomic.Bool
+	own := traced(req, func(info httptrace.GotConnInfo) { multiplexed.Store(isHTTP2(info)) })
+	own.Close = true
+	answer, err := t.base.RoundTrip(own)
+	if multiplexed.Load() {
+		t.http2.Store(&host)
+	}
+	return answer, err
+}
+
+// kept has the connection kept if it is one of HTTP/2. Any other is closed
+// before anything is written to it; refused reports whether the last one was.
+func (t *Transport) kept(req *http.Request) (answer *http.Response, err error, refused bool) {
+	var closed atomic.Bool
+	answer, err = t.base.RoundTrip(traced(req, func(info httptrace.GotConnInfo) {
+		closed.Store(!isHTTP2(info))
+		if !isHTTP2(info) {
+			info.Conn.Close()
+		}
+	}))
+	return answer, err, closed.Load()
+}
+
+// traced is a copy of req that tells which connection it gets.
+func traced(req *http.Request, got func(httptrace.GotConnInfo)) *http.Request {
+	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: got}))
+}
+
+func isHTTP2(info httptrace.GotConnInfo) bool {
+	conn, ok := info.Conn.(interface{ ConnectionState() tls.ConnectionState })
+	return ok && conn.ConnectionState().NegotiatedProtocol == "h2"
+}

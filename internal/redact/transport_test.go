@@ -1,0 +1,144 @@
+package redact
+
+import (
+	"bytes"
+	"crypto/tls"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+type stdLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *stdLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *stdLog) size() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Len()
+}
+
+func captureStdLog(t *testing.T) *stdLog {
+	l := new(stdLog)
+	before := log.Writer()
+	log.SetOutput(l)
+	t.Cleanup(func() { log.SetOutput(before) })
+	return l
+}
+
+// post posts a text and returns the answer's.
+func post(t *testing.T, c *http.Client, address, text string) (string, *http.Response) {
+	t.Helper()
+	answer, err := c.Post(address, "text/plain", strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body), answer
+}
+
+// TestTransportKeepsHTTP2: only HTTP/1 connections are closed with each answer.
+func TestTransportKeepsHTTP2(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		var opened atomic.Int32
+		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
+		srv.EnableHTTP2 = http2
+		srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+			if s == http.StateNew {
+				opened.Add(1)
+			}
+		}
+		srv.StartTLS()
+		t.Cleanup(srv.Close)
+		c := &http.Client{Transport: NewTransport(srv.Client().Transport)}
+		const calls = 10
+		for range calls {
+			if got, _ := post(t, c, srv.URL, "a text"); got != "a text" {
+				t.Fatalf("got %q", got)
+			}
+		}
+		want := int32(calls)
+		if http2 {
+			want = 2 // the first tells that it is HTTP/2
+		}
+		if got := opened.Load(); got != want {
+			t.Errorf("HTTP/2 %v: %d connections for %d calls, want %d", http2, got, calls, want)
+		}
+	}
+}
+
+// TestTransportFallsBackFromHTTP2: a server that spoke HTTP/2 and does not any
+// more gets the call once, over a connection that is closed with the answer.
+func TestTransportFallsBackFromHTTP2(t *testing.T) {
+	told := captureStdLog(t)
+	var calls atomic.Int32
+	ended := make(chan struct{})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		calls.Add(1)
+		if r.ProtoMajor == 2 {
+			w.Write(text)
+			return
+		}
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"+string(text)+"s3cr3t behind the answer")
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		io.Copy(io.Discard, conn)
+		conn.Close()
+		close(ended)
+	}))
+	srv.Listener.Close()
+	srv.Listener, srv.EnableHTTP2 = listener, true
+	var downgraded atomic.Bool
+	srv.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		if !downgraded.Load() {
+			return nil, nil
+		}
+		old := srv.TLS.Clone()
+		old.NextProtos, old.GetConfigForClient = []string{"http/1.1"}, nil
+		return old, nil
+	}}
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	base := srv.Client().Transport.(*http.Transport)
+	c := &http.Client{Transport: NewTransport(base)}
+	for range 2 {
+		post(t, c, srv.URL, "a text")
+	}
+	base.CloseIdleConnections()
+	downgraded.Store(true)
+	got, answer := post(t, c, srv.URL, "a text")
+	<-ended
+	if got != "a text" || answer.ProtoMajor != 1 || calls.Load() != 3 {
+		t.Errorf("got %q over %s, %d calls", got, answer.Proto, calls.Load())
+	}
+	if told.size() > 0 {
+		t.Errorf("the process's log has been told %d bytes", told.size())
+	}
+}

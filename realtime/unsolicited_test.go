@@ -1,0 +1,85 @@
+package realtime
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestNothingUnsolicitedIsLogged: what a server sends behind an answer reaches no
+// log. Here it repeats the address of the request, which holds the channel ids.
+func TestNothingUnsolicitedIsLogged(t *testing.T) {
+	transports := map[string]func(*http.Client) transport{
+		"poll":      func(c *http.Client) transport { return &pollTransport{client: c} },
+		"websocket": func(c *http.Client) transport { return &socketTransport{dial: dialOver(c)} },
+	}
+	for name, transport := range transports {
+		for _, status := range []string{"200 OK\r\nContent-Length: 2\r\n\r\n{}", "304 Not Modified\r\n\r\n", "400 Bad Request\r\nContent-Length: 3\r\n\r\nbad"} {
+			t.Run(name+" "+status[:3], func(t *testing.T) {
+				var told bytes.Buffer // net/http logs before it closes the connection
+				before := log.Writer()
+				log.SetOutput(&told)
+				defer log.SetOutput(before)
+				srv, ended := goingOn(t, status)
+				c, err := transport(ownClient(srv.Client())).open(context.Background(), address{url: strings.Replace(srv.URL, "http", scheme(name), 1) + "/sub/?CHANNEL_ID=s3cr3t"}, nothing{})
+				if err == nil {
+					if frame, err := c.next(); err != nil {
+						t.Error(err)
+					} else if _, err := io.ReadAll(frame); err != nil {
+						t.Error(err)
+					}
+				}
+				select {
+				case <-ended:
+				case <-time.After(10 * time.Second):
+					t.Error("the connection is kept")
+				}
+				if told.Len() > 0 {
+					t.Errorf("the process's log has been told %d bytes, a channel id among them: %v", told.Len(), strings.Contains(told.String(), "s3cr3t"))
+				}
+			})
+		}
+	}
+}
+
+func scheme(transport string) string {
+	if transport == "websocket" {
+		return "ws"
+	}
+	return "http"
+}
+
+// goingOn is a server that sends more behind its answer, and tells when the client
+// has closed the connection.
+func goingOn(t *testing.T, answer string) (*httptest.Server, <-chan struct{}) {
+	ended := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		fmt.Fprintf(conn, "HTTP/1.1 %sHTTP/1.1 200 OK\r\nX-Asked: %s\r\n\r\n", answer, r.URL)
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		io.Copy(io.Discard, conn)
+		conn.Close()
+		close(ended)
+	}))
+	t.Cleanup(srv.Close)
+	return srv, ended
+}
+
+// nothing is a sink that takes no notes.
+type nothing struct{}
+
+func (nothing) sent()   {}
+func (nothing) pinged() {}
+func (nothing) ponged() {}
+func (nothing) beat()   {}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull/internal/addr"
+	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -223,6 +224,8 @@ func parseAddress(address string) (*url.URL, error) {
 		return nil, errors.New("the address is not a URL")
 	case u.Scheme == "" || u.Opaque != "" || u.Hostname() == "":
 		return nil, errors.New("the address has no scheme or no host")
+	case !quote.Printable(u.Host):
+		return nil, errors.New("the host has characters that do not print")
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return nil, errors.New("the address has a user, a query or a fragment")
 	}

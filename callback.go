@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/b24pull/b24pull/internal/addr"
+	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -50,6 +51,9 @@ type AuthCode struct {
 func ParseRedirect(r *http.Request, state string) (AuthCode, error) {
 	q := r.URL.Query()
 	code := AuthCode{Code: Secret(q.Get("code")), MemberID: q.Get("member_id"), Scope: q.Get("scope"), Server: q.Get("server_domain")}
+	if !memberForm.MatchString(code.MemberID) {
+		code.MemberID = "" // none that a portal has
+	}
 	if state == "" || subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(state)) != 1 {
 		return AuthCode{}, errors.New("b24pull: redirect: the state is not that of the user's session")
 	}
@@ -65,6 +69,17 @@ func ParseRedirect(r *http.Request, state string) (AuthCode, error) {
 	}
 	return code, nil
 }
+
+// String names the portal and the member.
+func (c AuthCode) String() string {
+	return fmt.Sprintf("b24pull.AuthCode(%s, member %s)", quote.Name(c.Portal), quote.Name(c.MemberID))
+}
+
+// Format writes String for every verb.
+func (c AuthCode) Format(f fmt.State, verb rune) { writeRedacted(f, verb, c.String()) }
+
+// LogValue is String for log/slog.
+func (c AuthCode) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Callback is a request of a portal to an application: an event, or the form that a
 // user's opening or installing it sends. It prints without its secrets.
@@ -175,7 +190,7 @@ func (c *Callback) Verify(known Secret) error {
 
 // String names the event and the portal's member_id.
 func (c Callback) String() string {
-	return fmt.Sprintf("b24pull.Callback(%q, member %s)", cmp.Or(c.Event, "form"), c.MemberID)
+	return fmt.Sprintf("b24pull.Callback(%q, member %s)", quote.Name(cmp.Or(c.Event, "form")), quote.Name(c.MemberID))
 }
 
 // Format writes String for every verb.

@@ -54,6 +54,11 @@ type options struct {
 // the TLS roots and the dialer. The client is never modified. Redirects are not
 // followed, whatever its CheckRedirect says, and its Timeout holds besides that of
 // WithTimeout.
+//
+// Each call over HTTP/1 has a connection of its own, which ends with the answer:
+// what a server sends behind an answer over one that is kept, net/http prints with
+// the process's own logger, and that can be the webhook's code. Connections of
+// HTTP/2 are kept.
 func WithHTTPClient(c *http.Client) Option {
 	return func(o *options) error {
 		if c == nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -124,10 +125,10 @@ func (e *APIError) Validation() []InvalidField {
 // status and, where it is known, the way out.
 func (e *APIError) Error() string {
 	var b strings.Builder
-	b.WriteString("b24pull: " + e.Method)
+	b.WriteString("b24pull: " + quote.Name(e.Method))
 	for _, part := range []string{e.Code, e.Description} {
 		if part != "" {
-			b.WriteString(": " + part)
+			b.WriteString(": " + quote.Text(part, quote.TextLimit))
 		}
 	}
 	if e.Code == "" && e.Description == "" {
@@ -191,7 +192,7 @@ func (e *TokenError) Error() string {
 	text, advice := "b24pull: no access token", ""
 	switch {
 	case e.Code != "":
-		text += ": " + e.Code
+		text += ": " + quote.Name(e.Code)
 		if sentinel := codes[strings.ToLower(e.Code)]; sentinel != nil {
 			text += ": " + sentinel.meaning
 			advice = sentinel.advice

@@ -9,6 +9,8 @@ import (
 	"path"
 	"strings"
 	"sync"
+
+	"github.com/b24pull/b24pull/internal/quote"
 )
 
 // maxMoves is how many redirects one call follows.
@@ -36,7 +38,7 @@ type MoveError struct {
 
 // Error names the two addresses and why the move was not followed.
 func (e *MoveError) Error() string {
-	return fmt.Sprintf("b24pull: %s: the portal has moved from %s to %s, and WithMoved did not let the call follow: %v", e.Method, e.From, e.To, e.Err)
+	return fmt.Sprintf("b24pull: %s: the portal has moved from %s to %s, and WithMoved did not let the call follow: %v", e.Method, quote.Name(e.From), quote.Name(e.To), quote.Error(e.Err))
 }
 
 // Unwrap returns Err.
@@ -83,7 +85,7 @@ func (a answer) elsewhere(base *url.URL) (next *url.URL, has bool, err error) {
 	}
 	to, err := base.Parse(a.location)
 	switch {
-	case err != nil || a.location == "" || to.Hostname() == "" || to.Opaque != "" || to.User != nil,
+	case err != nil || a.location == "" || to.Hostname() == "" || !quote.Printable(to.Host) || to.Opaque != "" || to.User != nil,
 		hostOf(to) == hostOf(base), !restPath(to.Path):
 		return nil, false, a.fail("the portal answered with " + a.lead(base))
 	case to.Scheme != "https":

@@ -8,7 +8,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/b24pull/b24pull/internal/redact"
+	"github.com/b24pull/b24pull/internal/quote"
 )
 
 // phpDepth is how deep PHP's json_decode reads arrays and objects.
@@ -159,6 +159,6 @@ func keyPath(key string) string {
 }
 
 // shortPath cuts a path that is too long for an error.
-func shortPath(path string) string { return redact.Redactor{}.Line(path, pathLimit) }
+func shortPath(path string) string { return quote.Text(path, pathLimit) }
 
 const pathLimit = 200

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 )
@@ -111,6 +112,9 @@ func (f InvalidField) String() string {
 	}
 	return fmt.Sprintf("%q: %q", f.Field, f.Message)
 }
+
+// LogValue is String for log/slog.
+func (f InvalidField) LogValue() slog.Value { return slog.StringValue(f.String()) }
 
 // blank tells whether an error beside a result says that there is none.
 func blank(raw json.RawMessage) bool {

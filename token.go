@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/b24pull/b24pull/internal/quote"
 )
 
 // Token is an access and a refresh token, and what Bitrix24 tells with them. It
@@ -69,9 +71,9 @@ func (t *Token) secrets() []string {
 
 // String names the portal and the member.
 func (t Token) String() string {
-	text := "b24pull.Token(" + t.Portal
+	text := "b24pull.Token(" + quote.Name(t.Portal)
 	if t.MemberID != "" {
-		text += ", member " + t.MemberID
+		text += ", member " + quote.Name(t.MemberID)
 	}
 	if !t.Expiry.IsZero() {
 		text += ", expires " + t.Expiry.UTC().Format(time.RFC3339)

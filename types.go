@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/quote"
 )
 
 // Config is what pull.application.config.get and pull.config.get answer: the
@@ -173,14 +175,32 @@ func (c Channels) String() string {
 	return cmp.Or(strings.Join(parts, ", "), "none")
 }
 
+// String names the channel's type and its end.
+func (c Channel) String() string {
+	text := "b24pull.Channel(" + cmp.Or(quote.Name(c.Type), "of no type")
+	if !c.End.IsZero() {
+		text += " until " + c.End.Format(time.RFC3339)
+	}
+	return text + ")"
+}
+
+// Format writes String for every verb.
+func (c Channel) Format(f fmt.State, verb rune) { writeRedacted(f, verb, c.String()) }
+
+// LogValue is String for log/slog.
+func (c Channel) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
 // Format writes String for every verb.
 func (c Channels) Format(f fmt.State, verb rune) { writeRedacted(f, verb, c.String()) }
+
+// LogValue is String for log/slog.
+func (c Channels) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // String describes the server; addresses without their queries.
 func (s Server) String() string {
 	text := fmt.Sprintf("server version %d", s.Version)
 	if s.Mode != "" {
-		text += " " + s.Mode
+		text += " " + quote.Name(s.Mode)
 	}
 	for _, address := range []string{cmp.Or(s.WebSocketSecure, s.WebSocket), cmp.Or(s.LongPollingSecure, s.LongPolling)} {
 		if address != "" {

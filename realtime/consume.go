@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+
+	"github.com/b24pull/b24pull/internal/quote"
 )
 
 // Messages runs the subscription and yields its messages, in order and each once. It ends
@@ -81,7 +83,7 @@ func (s *Subscription) handle(ctx context.Context, h Handler, m Message) error {
 		}
 		switch {
 		case then.skip:
-			s.opts.logger.Warn("message skipped", "id", m.ID, "module", m.Module, "command", m.Command, "attempt", attempt)
+			s.opts.logger.Warn("message skipped", "id", quote.Name(m.ID), "module", quote.Name(m.Module), "command", quote.Name(m.Command), "attempt", attempt)
 			return nil
 		case !then.retry:
 			return failed

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/quote"
 )
 
 // Commands of the push server to its clients, of module pull. They are obeyed, not delivered: they hold channel
@@ -128,7 +129,7 @@ func (l *loop) takeOrder(s *session, m Message) bool {
 // execute obeys a control command.
 func (l *loop) execute(o order) {
 	latest := l.latest()
-	l.log.Debug("control", "command", o.command)
+	l.log.Debug("control", "command", quote.Name(o.command))
 	switch o.command {
 	case channelExpire:
 		if !o.concerns(latest.config) {

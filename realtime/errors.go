@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/quote"
 )
 
 var (
@@ -44,9 +45,9 @@ type DecodeError struct {
 
 func (e *DecodeError) Error() string {
 	if e.ID == "" {
-		return "realtime: message cannot be decoded: " + e.Err.Error()
+		return fmt.Sprintf("realtime: message cannot be decoded: %v", quote.Error(e.Err))
 	}
-	return fmt.Sprintf("realtime: message %s cannot be decoded: %v", e.ID, e.Err)
+	return fmt.Sprintf("realtime: message %s cannot be decoded: %v", quote.Name(e.ID), quote.Error(e.Err))
 }
 
 func (e *DecodeError) Unwrap() error { return e.Err }
@@ -59,7 +60,7 @@ type HandlerError struct {
 }
 
 func (e *HandlerError) Error() string {
-	return fmt.Sprintf("realtime: handler of %s %s: %v", e.Message.Module, e.Message.Command, e.Err)
+	return fmt.Sprintf("realtime: handler of %s: %v", e.Message.name(), quote.Error(e.Err))
 }
 
 func (e *HandlerError) Unwrap() error { return e.Err }
@@ -74,7 +75,7 @@ type HandlerPanic struct {
 
 // Error has the stack in it, so that a panic that ends the program shows it.
 func (e *HandlerPanic) Error() string {
-	return fmt.Sprintf("realtime: handler of %s %s panicked: %v\n\n%s", e.Message.Module, e.Message.Command, e.Value, e.Stack)
+	return fmt.Sprintf("realtime: handler of %s panicked: %s\n\n%s", e.Message.name(), quote.Text(fmt.Sprint(e.Value), quote.TextLimit), e.Stack)
 }
 
 // Unwrap returns the value if it is an error.
@@ -96,7 +97,7 @@ type StatusError struct {
 func (e *StatusError) Error() string {
 	text := fmt.Sprintf("realtime: the push server answered %d %s", e.Status, http.StatusText(e.Status))
 	if e.Reason != "" {
-		text += ": " + e.Reason
+		text += ": " + quote.Text(e.Reason, quote.TextLimit)
 	}
 	return text
 }
@@ -110,7 +111,7 @@ type CloseError struct {
 func (e *CloseError) Error() string {
 	text := fmt.Sprintf("realtime: the push server closed the connection with code %d", e.Code)
 	if e.Reason != "" {
-		text += ": " + e.Reason
+		text += ": " + quote.Text(e.Reason, quote.TextLimit)
 	}
 	return text
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+
+	"github.com/b24pull/b24pull/internal/quote"
 )
 
 // CallbackPanic is what [Subscription.Run] and the loop over
@@ -19,7 +21,7 @@ type CallbackPanic struct {
 
 // Error has the stack in it, so that a panic that ends the program shows it.
 func (e *CallbackPanic) Error() string {
-	return fmt.Sprintf("realtime: a callback panicked: %v\n\n%s", e.Value, e.Stack)
+	return fmt.Sprintf("realtime: a callback panicked: %s\n\n%s", quote.Text(fmt.Sprint(e.Value), quote.TextLimit), e.Stack)
 }
 
 // Unwrap returns the value if it is an error.

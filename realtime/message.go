@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/quote"
 )
 
 // A Message is one event of the portal, as the push server delivered it.
@@ -33,10 +36,17 @@ type Message struct {
 	ledger    *ledger // where it is accounted for; nil until delivered
 }
 
-// String is the module, the command and the params.
+// String is the module, the command and the params on one line, shortened where they
+// are long. What does not print is escaped.
 func (m Message) String() string {
-	return fmt.Sprintf("%s %s %s", m.Module, m.Command, m.Params)
+	return m.name() + " " + quote.JSON(m.Params, quote.TextLimit)
 }
+
+// LogValue is String for log/slog.
+func (m Message) LogValue() slog.Value { return slog.StringValue(m.String()) }
+
+// name is the module and the command, fit to be printed.
+func (m *Message) name() string { return quote.Name(m.Module) + " " + quote.Name(m.Command) }
 
 // Clone returns a copy of m that shares no memory with it.
 func (m Message) Clone() Message {
@@ -66,6 +76,17 @@ type Sender struct {
 	Type SenderType // backend or client, if the server said
 	ID   string     // public id of the sending client, hex; empty for the backend
 }
+
+// String is the kind of the sender, and the ID if there is one.
+func (s Sender) String() string {
+	if s.ID == "" {
+		return s.Type.String()
+	}
+	return s.Type.String() + " " + quote.Name(s.ID)
+}
+
+// LogValue is String for log/slog.
+func (s Sender) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // SenderType is the kind of a Sender.
 type SenderType uint8
@@ -125,7 +146,7 @@ func Decode[T any](m Message) (T, error) {
 	if isEmptyArray(m.Params) {
 		return zero, nil
 	}
-	return zero, fmt.Errorf("realtime: params of %s %s: %w", m.Module, m.Command, err)
+	return zero, fmt.Errorf("realtime: params of %s: %w", m.name(), quote.Error(err))
 }
 
 func isEmptyArray(raw json.RawMessage) bool {

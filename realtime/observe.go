@@ -3,6 +3,8 @@ package realtime
 import (
 	"log/slog"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/quote"
 )
 
 // An Event is something that happened inside a subscription. It is one of [StateChange], [ReadEnded],
@@ -33,6 +35,12 @@ type ReadEnded struct {
 type Repeat struct {
 	ID string // of the message
 }
+
+// String tells which message it was.
+func (r Repeat) String() string { return "repeat of message " + quote.Name(r.ID) }
+
+// LogValue is String for log/slog.
+func (r Repeat) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
 // Undecodable tells that a message, or the rest of a frame, could not be decoded and was passed over.
 type Undecodable struct {

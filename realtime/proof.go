@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
+	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -35,12 +35,12 @@ type AnswerError struct {
 }
 
 func (e *AnswerError) Error() string {
-	text := fmt.Sprintf("realtime: not a push server's answer: %v: HTTP %d", e.Err, e.Status)
+	text := fmt.Sprintf("realtime: not a push server's answer: %v: HTTP %d", quote.Error(e.Err), e.Status)
 	if e.ContentType != "" {
-		text += " " + e.ContentType
+		text += " " + quote.Name(e.ContentType)
 	}
 	if e.Start != "" {
-		text += " " + strconv.Quote(e.Start)
+		text += " " + strconv.Quote(quote.Name(e.Start))
 	}
 	return text
 }
@@ -73,13 +73,8 @@ var maybeSecret = regexp.MustCompile(`[A-Za-z0-9+_~.%-]{20,}={0,2}`)
 
 // tellable is a foreign text made fit for an error: one line, short, and without what may be secret.
 func tellable(secrets redact.Redactor, text string) string {
-	clean := func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) || r == unicode.ReplacementChar }
-	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(secrets.Text(text), " "), clean), " ")
-	text = maybeSecret.ReplaceAllString(text, redact.Mask)
-	if len(text) > startShown {
-		text = strings.ToValidUTF8(text[:startShown], "") + "…"
-	}
-	return text
+	text = strings.ToValidUTF8(secrets.Text(text), " ")
+	return secrets.Line(maybeSecret.ReplaceAllString(text, redact.Mask), startShown)
 }
 
 // held reports whether a 304 that came after some time is a push server's.

@@ -18,10 +18,15 @@ import (
 // printEvent prints one event on a line.
 func printEvent(w io.Writer, m realtime.Message, asJSON bool) error {
 	if asJSON {
-		return json.NewEncoder(w).Encode(jsonEvent{
+		line, err := json.Marshal(jsonEvent{
 			Time: m.Time, Module: m.Module, Command: m.Command, Params: m.Params,
 			ID: m.ID, Sender: m.Sender.Type.String(), SenderID: m.Sender.ID, Replayed: m.Replayed, Late: m.Late,
 		})
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(w, escaped(string(line)))
+		return err
 	}
 	mark := ""
 	if m.Replayed {
@@ -31,14 +36,19 @@ func printEvent(w io.Writer, m realtime.Message, asJSON bool) error {
 	return err
 }
 
-// oneLine is JSON on one line, with everything escaped that would play tricks on the terminal.
+// oneLine is JSON on one line.
 func oneLine(params json.RawMessage) string {
 	var compact bytes.Buffer
 	if json.Compact(&compact, params) != nil {
 		return ""
 	}
+	return escaped(compact.String())
+}
+
+// escaped is JSON with everything escaped that would play tricks on a terminal.
+func escaped(compact string) string {
 	var line strings.Builder
-	for _, r := range compact.String() {
+	for _, r := range compact {
 		if unicode.IsPrint(r) {
 			line.WriteRune(r)
 			continue

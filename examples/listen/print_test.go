@@ -1,22 +1,43 @@
 package main
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/b24pull/b24pull/realtime"
 )
 
-// TestSenderIsShown: another client's message looks like the portal's but for its sender.
-func TestSenderIsShown(t *testing.T) {
-	for sender, want := range map[realtime.Sender][2]string{
-		{Type: realtime.SenderBackend}:            {"  backend  ", `"sender":"backend","replayed"`},
-		{Type: realtime.SenderClient, ID: "3d52"}: {"  client   ", `"sender":"client","sender_id":"3d52","replayed"`},
-	} {
-		for i, asJSON := range []bool{false, true} {
+// TestPrintEventHostile: what a server sends moves no cursor, hides nothing and
+// begins no line of its own, as text and as JSON, which means the same as before.
+func TestPrintEventHostile(t *testing.T) {
+	const hostile = "a\x1b[2J\u202e\u200b\u009b31m\x7f\u2028\U000e0041\n# forged\r\a\xff"
+	params, err := json.Marshal(map[string]string{hostile: hostile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := json.RawMessage(`{"` + "\u202e\u009b\x7f" + `" :` + "\n\t" + `"` + "\u200b" + `"}`)
+	for _, p := range []json.RawMessage{params, raw, nil} {
+		for _, asJSON := range []bool{false, true} {
 			var out strings.Builder
-			if err := printEvent(&out, realtime.Message{Module: "application", Command: "hello", Sender: sender}, asJSON); err != nil || !strings.Contains(out.String(), want[i]) {
-				t.Errorf("printed %q, %v; want %q in it", out.String(), err, want[i])
+			m := realtime.Message{Module: hostile, Command: hostile, ID: hostile, Params: p, Sender: realtime.Sender{ID: hostile}}
+			if err := printEvent(&out, m, asJSON); err != nil {
+				t.Error(err)
+				continue
+			}
+			line, more := strings.CutSuffix(out.String(), "\n")
+			if !more || !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("JSON %v: %q", asJSON, out.String())
+			}
+			if !asJSON {
+				continue
+			}
+			var got, want struct{ Command, SenderID string }
+			plain, _ := json.Marshal(map[string]string{"command": hostile})
+			if json.Unmarshal([]byte(line), &got) != nil || json.Unmarshal(plain, &want) != nil || got != want {
+				t.Errorf("%q became %q", want, got)
 			}
 		}
 	}

@@ -89,7 +89,7 @@ func (c *consumer) consume(ctx context.Context, report reporter) error {
 
 func (c *consumer) handle(m realtime.Message, report reporter) error {
 	if m.Command != command {
-		report.note(fmt.Sprintf("a strange message: %s %s", m.Module, m.Command))
+		report.note(fmt.Sprintf("a strange message: %v", m))
 		return nil
 	}
 	params, err := realtime.Decode[numbered](m)

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/b24pull/b24pull/internal/quote"
 )
 
 // Parse reads an absolute address of a push server, with one of the schemes,
@@ -24,6 +26,8 @@ func Parse(raw string, schemes ...string) (*url.URL, error) {
 		problem = "its scheme is not " + strings.Join(schemes, " or ")
 	case u.Hostname() == "":
 		problem = "it has no host"
+	case !quote.Printable(u.Host):
+		problem = "its host has characters that do not print"
 	default:
 		return u, nil
 	}

@@ -14,7 +14,7 @@ const (
 	// maxPlain is maxWord for letters all of one case.
 	maxPlain = 40
 	// lineInput is how much of a server's text is looked at, in bytes.
-	lineInput = 64 << 10
+	lineInput = 8 << 10
 )
 
 // Line returns a server's text in a form that an error can have: on one line, cut

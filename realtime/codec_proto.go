@@ -64,6 +64,7 @@ func (c *protoCodec) message(buf []byte) (Message, error) {
 		size: len(buf),
 
 		transient: out.HasExpiry && out.Expiry == 0,
+		kept:      time.Duration(out.Expiry) * time.Second,
 	}
 	if out.Created != 0 {
 		m.Time = time.Unix(int64(out.Created), 0).UTC()

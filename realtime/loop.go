@@ -183,6 +183,9 @@ func (l *loop) handle(s *stream, e event, cause error) {
 // show tells the world where the main stream stands.
 func (l *loop) show(cause error) {
 	before, after := l.state.get(), l.main.standing()
+	if after == StateDegraded && cause == nil {
+		cause = l.main.unread.cause
+	}
 	switch {
 	case after == before && (l.main.status.state != StateLive || l.main.transport() == l.carrier):
 		return
@@ -358,4 +361,5 @@ var (
 	errStuck    = errors.New("realtime: the connection is stuck: a ping was not answered")
 	errStall    = errors.New("realtime: a read has stalled")
 	errNoAnswer = errors.New("realtime: a read was not answered")
+	errLacking  = errors.New("realtime: the answer to a read lacks what was kept before")
 )

@@ -31,9 +31,10 @@ type Message struct {
 	Gap *Gap // messages may have been lost before this one; nil otherwise
 
 	key       key
-	transient bool    // the server has said that it does not keep it: no read will bring it
-	size      int     // bytes of memory that this message pins
-	ledger    *ledger // where it is accounted for; nil until delivered
+	transient bool          // the server has said that it does not keep it: no read will bring it
+	kept      time.Duration // how long the server keeps it, if it says so
+	size      int           // bytes of memory that this message pins
+	ledger    *ledger       // where it is accounted for; nil until delivered
 }
 
 // String is the module, the command and the params on one line, shortened where they

@@ -49,6 +49,8 @@ func (e *AnswerError) Unwrap() error { return e.Err }
 
 var (
 	errNoMessage = errors.New("there is no message in it")
+	errNotAsked  = errors.New("it holds messages that were not asked for, as an answer to something else does")
+	errStale     = errors.New("it ends before a message that the server keeps, as an older answer does")
 	errAtOnce    = errors.New("a push server says that nothing came only after it has held the poll")
 )
 

@@ -2,9 +2,16 @@ package realtime
 
 import (
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"github.com/b24pull/b24pull/pulltest"
 )
@@ -59,6 +66,20 @@ func (l *life) isReady() bool {
 	}
 }
 
+// wantDegraded checks whether it is said that the history cannot be read, and why.
+func (l *life) wantDegraded(want bool, fault pulltest.Fault) {
+	l.t.Helper()
+	state, changes := l.sub.State(), l.changes(StateDegraded)
+	if degraded := state == StateDegraded; degraded != want || want && len(changes) == 0 {
+		l.t.Errorf("it is %v", state)
+	}
+	for _, c := range changes {
+		if !isAnswered(c.Cause) {
+			l.t.Errorf("the cause is %v", c.Cause)
+		}
+	}
+}
+
 func (l *life) wantNoOld() {
 	l.t.Helper()
 	old := 0
@@ -96,6 +117,7 @@ func TestFalseFirstMinute(t *testing.T) {
 		if ready := l.isReady(); ready != (version >= 3) {
 			t.Errorf("ready is %v", ready)
 		}
+		l.wantDegraded(version < 3, fault)
 		l.cutAndTick(20)
 		l.portal.Behave(pulltest.Polls)
 		time.Sleep(time.Minute)
@@ -126,6 +148,7 @@ func TestFalseFromAMomentOn(t *testing.T) {
 		l.cutAndTick(20)
 		time.Sleep(5 * time.Minute)
 		l.wantNoOld()
+		l.wantDegraded(version < 3, fault)
 		lost, repeated, _ := l.ticked()
 		gaps := countEvents[Gap](l)
 		if repeated > 0 || version >= 3 && lost+gaps > 0 || version < 3 && gaps == 0 {
@@ -133,10 +156,257 @@ func TestFalseFromAMomentOn(t *testing.T) {
 		}
 		l.portal.Behave(pulltest.Polls)
 		time.Sleep(time.Minute)
+		if s := l.sub.State(); s != StateLive {
+			t.Errorf("in the end it is %v", s)
+		}
 		if lost, repeated, _ := l.ticked(); lost+repeated > 0 {
 			t.Errorf("in the end lost %d, repeated %d of %d", lost, repeated, l.ticks)
 		}
 	})
+}
+
+// TestFalseForGood: a subscription that goes on from a cursor, and one that begins, with answers that are false for
+// ever. Where there is no other way to read, neither is ready, and a Gap says what that means; there are not too many
+// requests in either case.
+func TestFalseForGood(t *testing.T) {
+	for _, goesOn := range []bool{false, true} {
+		for version := 1; version <= 5; version++ {
+			t.Run(fmt.Sprint("version ", version, " from a cursor ", goesOn), func(t *testing.T) {
+				onVirtualTime(t, func(t *testing.T, l *life) {
+					l.withOld(pulltest.WithVersion(version))
+					store := new(MemoryStore)
+					if goesOn {
+						before := l.goOn(store, nil)
+						<-before.sub.Ready()
+						before.emit("before")
+						time.Sleep(time.Minute)
+						if err := before.stop(); err != nil {
+							t.Fatal(err)
+						}
+					}
+					l.portal.Misbehave(pulltest.Polls, pulltest.WebPage)
+					l.subscribe(nil, WithCursorStore(store), WithBackoff(soon))
+					l.run(nil)
+					time.Sleep(3 * time.Second)
+					l.cutAndTick(20)
+					time.Sleep(time.Hour)
+					hopeless := version < 3
+					if ready := l.isReady(); ready == hopeless {
+						t.Errorf("ready is %v", ready)
+					}
+					l.wantDegraded(hopeless, pulltest.WebPage)
+					l.wantNoOld()
+					lost, repeated, _ := l.ticked()
+					gaps := countEvents[Gap](l)
+					if repeated > 0 || hopeless != (gaps > 0) || !hopeless && lost > 0 {
+						t.Errorf("lost %d, repeated %d of %d, %d gaps", lost, repeated, l.ticks, gaps)
+					}
+					if n := countEvents[ReadEnded](l); n > 300 {
+						t.Errorf("%d reads", n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestFalseByTurns: what reads in the place of polls is kept while they fail, and polls are tried now and then.
+func TestFalseByTurns(t *testing.T) {
+	for _, version := range []int{3, 4, 5} {
+		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				var polls counts
+				l.withOld(pulltest.WithVersion(version), polls.count(func(http.ResponseWriter, *http.Request) bool { return false }))
+				asked := func() int {
+					polls.mu.Lock()
+					defer polls.mu.Unlock()
+					return polls.n["poll"]
+				}
+				l.subscribe(nil, WithBackoff(soon))
+				l.run(nil)
+				<-l.sub.Ready()
+				for range 3 {
+					l.portal.Misbehave(pulltest.Polls, pulltest.ForeignJSON)
+					before, sockets := asked(), l.portal.Stats().WebSockets
+					for range 50 { // ten minutes, each connection long enough to be trusted
+						l.cutAndTick(1)
+						time.Sleep(9 * time.Second)
+					}
+					if n := asked() - before; n < patience+2 || n > patience+10 {
+						t.Errorf("%d polls", n)
+					}
+					if n := l.portal.Stats().WebSockets - sockets; n > 150 {
+						t.Errorf("%d websockets", n)
+					}
+					l.portal.Behave(pulltest.Polls)
+					time.Sleep(pollsAgainMax)
+					l.cutAndTick(1)
+					before = asked()
+					for range 10 {
+						l.cutAndTick(1)
+						time.Sleep(9 * time.Second)
+					}
+					if n := asked() - before; n < 10 {
+						t.Errorf("only %d polls after they work again", n)
+					}
+				}
+				if lost, repeated, _ := l.ticked(); lost+repeated+countEvents[Gap](l) > 0 {
+					t.Errorf("lost %d, repeated %d of %d, %d gaps", lost, repeated, l.ticks, countEvents[Gap](l))
+				}
+			})
+		})
+	}
+}
+
+// TestFalseNowAndThen: answers that are false by turns with good ones cost nothing.
+func TestFalseNowAndThen(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
+		t.Parallel()
+		onVirtualTime(t, func(t *testing.T, l *life) {
+			random := rand.New(rand.NewPCG(1, 3))
+			var faults []pulltest.Fault
+			for _, name := range slices.Sorted(maps.Keys(falseAnswers)) {
+				faults = append(faults, falseAnswers[name])
+			}
+			l.withOld(opts...)
+			l.subscribe(nil, WithTransport(transport), WithBackoff(soon))
+			l.run(nil)
+			<-l.sub.Ready()
+			for range 300 {
+				switch random.IntN(4) {
+				case 0, 1:
+					l.portal.Misbehave(pulltest.Polls, faults[random.IntN(len(faults))])
+				default:
+					l.portal.Behave(pulltest.Polls)
+				}
+				if random.IntN(3) == 0 {
+					l.portal.Cut()
+				}
+				for range random.IntN(3) {
+					l.tick()
+				}
+				time.Sleep(time.Duration(random.IntN(3000)) * time.Millisecond)
+			}
+			l.portal.Behave(pulltest.Polls)
+			time.Sleep(5 * time.Minute)
+			l.wantNoOld()
+			if lost, repeated, _ := l.ticked(); lost+repeated > 0 {
+				t.Errorf("lost %d, repeated %d of %d", lost, repeated, l.ticks)
+			}
+		})
+	})
+}
+
+// TestSlowFalseAnswers: something false that takes its time is taken for an empty history at first. What was old stays
+// old all the same.
+func TestSlowFalseAnswers(t *testing.T) {
+	for _, version := range []int{3, 4} {
+		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				var slow atomic.Bool
+				slow.Store(true)
+				l.withOld(pulltest.WithVersion(version), slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+					if !slow.Load() || websocket.IsWebSocketUpgrade(r) {
+						next.ServeHTTP(w, r)
+						return
+					}
+					time.Sleep(3 * time.Second)
+					fmt.Fprint(w, "<html>")
+				}))
+				l.subscribe(nil, WithBackoff(soon))
+				l.run(nil)
+				<-l.sub.Ready()
+				l.cutAndTick(40)
+				slow.Store(false)
+				time.Sleep(5 * time.Minute)
+				l.wantNoOld()
+				if lost, repeated, _ := l.ticked(); lost+repeated > 0 {
+					t.Errorf("lost %d, repeated %d of %d", lost, repeated, l.ticks)
+				}
+			})
+		})
+	}
+}
+
+// TestGapUnread: that the history could not be read for a moment is no loss if it still reaches back when it can be read
+// again. What takes longer is a Gap, once.
+func TestGapUnread(t *testing.T) {
+	for _, version := range []int{1, 2} {
+		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				l.start([]pulltest.Option{pulltest.WithVersion(version)}, WithBackoff(soon))
+				l.tickFor(3*time.Minute, 10*time.Second)
+				l.portal.Misbehave(pulltest.Polls, pulltest.EmptyAnswer)
+				l.cutAndTick(16)
+				l.portal.Behave(pulltest.Polls)
+				time.Sleep(time.Minute)
+				if len(l.changes(StateDegraded)) == 0 || l.sub.State() != StateLive {
+					t.Errorf("it is %v", l.sub.State())
+				}
+				l.wantTicks()
+				l.portal.Misbehave(pulltest.Polls, pulltest.EmptyAnswer)
+				l.portal.CutWebSockets()
+				time.Sleep(10 * time.Minute)
+				if gaps := lifeEvents[Gap](l); len(gaps) != 1 || gaps[0].Reason != GapUnread || !isFalse(gaps[0].Err) {
+					t.Errorf("gaps after 10 minutes: %+v", gaps)
+				}
+				l.portal.Behave(pulltest.Polls)
+				time.Sleep(time.Minute)
+				l.tick()
+				time.Sleep(time.Second)
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				if last := l.messages[len(l.messages)-1]; last.Gap == nil || last.Gap.Reason != GapUnread {
+					t.Errorf("the next message bears the gap %+v", last.Gap)
+				}
+			})
+		})
+	}
+}
+
+// TestFalseSockets: the first frame of a websocket that is to read the history proves itself, or the read has failed.
+func TestFalseSockets(t *testing.T) {
+	for _, version := range []int{3, 4, 5} {
+		for _, frame := range []string{"", " ", "<html>", "[]", "{}", `{"jsonrpc":"2.0","method":"other"}`, "\x0a\x04\x12\x02\x0a\x00"} {
+			t.Run(fmt.Sprintf("version %d %q", version, frame), func(t *testing.T) {
+				t.Parallel()
+				onVirtualTime(t, func(t *testing.T, l *life) {
+					l.withOld(pulltest.WithVersion(version), pulltest.WithHandler(func(next http.Handler) http.Handler {
+						return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+							if !websocket.IsWebSocketUpgrade(r) || !strings.Contains(r.URL.RawQuery, "mid=") {
+								next.ServeHTTP(w, r)
+								return
+							}
+							ws, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)
+							if err != nil {
+								return
+							}
+							defer ws.Close()
+							_ = ws.WriteMessage(websocket.TextMessage, []byte(frame))
+							_, _, _ = ws.ReadMessage()
+						})
+					}))
+					l.portal.Misbehave(pulltest.Polls, pulltest.WebPage)
+					l.subscribe(nil, WithBackoff(soon))
+					l.run(nil)
+					time.Sleep(time.Minute)
+					if l.isReady() || l.sub.State() != StateDegraded {
+						t.Errorf("ready is %v, it is %v", l.isReady(), l.sub.State())
+					}
+					l.tick()
+					l.portal.Behave(pulltest.Polls)
+					time.Sleep(2 * time.Minute)
+					l.wantNoOld()
+					if lost, _, _ := l.ticked(); version < 5 && lost > 0 { // version 5 tells no times
+						t.Errorf("lost %d", lost)
+					}
+					if n := countEvents[Gap](l); n != 1 || !l.isReady() {
+						t.Errorf("%d gaps, ready is %v", n, l.isReady())
+					}
+				})
+			})
+		}
+	}
 }
 
 // TestFalsePolls: a subscription by polls alone is not live while they are false.

@@ -5,17 +5,6 @@ import (
 	"time"
 )
 
-const (
-	// screenFor is how long after a first read without an answer its result is in doubt.
-	screenFor = time.Minute
-	// shiftSlack is how far off the server's clock may seem: shifts below two seconds are not known, and it shows whole
-	// seconds.
-	shiftSlack = 3 * time.Second
-	// maxScreened is how many messages are held back meanwhile, and screenedBytes how much of them.
-	maxScreened   = 1024
-	screenedBytes = 4 << 20
-)
-
 // chain is one read of the history from just below the cursor. A read that breaks off goes on from the last
 // message it has shown, and still counts as begun when it first was.
 type chain struct {
@@ -34,6 +23,8 @@ type chain struct {
 	definite bool
 	stands   bool // the answer has shown the witness
 	garbled  bool // it may have been what could not be decoded
+	probed   bool // the answer has shown the probe
+	strays
 
 	shown, found int
 	first        mid     // of the present answer
@@ -100,6 +91,7 @@ func (s *session) ask(now time.Time) mid {
 	s.peekDue, s.chain.asked = false, now
 	s.order.unordered = s.tags
 	s.chain.first, s.chain.definite = mid{}, false
+	s.chain.strays, s.chain.probed = strays{}, false
 	s.chain.screened, s.chain.screenedSize = nil, 0
 	s.chain.screen = !s.emptyAt.IsZero() && s.chain.from.isZero() && (s.doubted || now.Sub(s.emptyAt) < screenFor)
 	return s.chain.from
@@ -131,7 +123,10 @@ func (s *session) history(m Message, now time.Time) bool {
 	c := s.chain
 	c.stands = c.stands || m.key.mid == s.witness
 	s.dateRead(&m, now)
+	c.probed = c.probed || m.key == s.probe.key
 	switch {
+	case c.poll && c.takes(m, c.from):
+		return true
 	case c.anchor && s.isNews(m):
 		c.show(m.key.mid)
 		return true
@@ -146,54 +141,13 @@ func (s *session) history(m Message, now time.Time) bool {
 	}
 }
 
-// screen holds messages back until it is known whether they stood before the beginning. A first read without an
-// answer says that nothing was kept; but the server may only have been slow, and then all that it keeps would come
-// now as if it were new. What is older than the newest message by more than has passed since, by the server's own
-// clock, is from before.
-func (s *session) screen(m Message, now time.Time) bool {
-	c := s.chain
-	c.screened = append(c.screened, m)
-	c.screenedSize += m.size
-	age := now.Sub(s.emptyAt) + time.Second // its clock shows whole seconds
-	for len(c.screened) > 0 && (isOlder(c.screened[0], m, age) || s.isPast(c.screened[0])) {
-		old := c.unscreen().key
-		if _, repeat := s.arrival(old); !repeat {
-			s.remember(old, now)
-			s.ledger.settle(old)
-		}
-		s.shown(old.mid)
-	}
-	for len(c.screened) > maxScreened || c.screenedSize > screenedBytes {
-		if !s.take(c.unscreen(), now) {
-			return false
-		}
-	}
-	return true
-}
-
-// isOlder reports whether a message is older than another by more than some time.
-func isOlder(m, than Message, age time.Duration) bool {
-	return !m.Time.IsZero() && !than.Time.IsZero() && than.Time.Sub(m.Time) >= age
-}
-
-// isPast reports whether a message was published before the first read ended without an answer, by the server's clock as
-// far as that is known. It is asked only where it turned out that something else than the server may have been silent.
-func (s *session) isPast(m Message) bool {
-	return s.doubted && !m.Time.IsZero() && m.Time.Before(s.emptyAt.Add(s.shift-shiftSlack))
-}
-
-func (c *chain) unscreen() Message {
-	m := c.screened[0]
-	c.screened[0] = Message{}
-	c.screened = c.screened[1:]
-	c.screenedSize -= m.size
-	return m
-}
-
 // endAnswer takes what was still held back when the answer came to its end. It returns false if the queue is full.
 func (s *session) endAnswer(now time.Time) bool {
 	held := s.chain.screened
-	s.chain.screened, s.chain.screenedSize = nil, 0
+	if stray := s.chain.stray; stray != nil { // alone, so it came live
+		held = append(held, *stray)
+	}
+	s.chain.stray, s.chain.screened, s.chain.screenedSize = nil, nil, 0
 	for _, m := range held {
 		if !s.take(m, now) {
 			return false
@@ -351,20 +305,25 @@ func (s *session) settleAnchor(now time.Time) {
 type readOutcome uint8
 
 const (
-	readEnded  readOutcome = iota // the answer came to its end
-	readSilent                    // no answer: there is nothing kept after the cursor
-	readBroken                    // the answer did not come, or not to its end
+	readEnded   readOutcome = iota // the answer came to its end
+	readSilent                     // no answer: there is nothing kept after the cursor
+	readBroken                     // the answer did not come, or not to its end
+	readDoubted                    // the answer came, and is not believed until another one says the same
 )
 
 // endRead closes an attempt at a read. owed tells that another read has become due meanwhile. A broken read is
-// kept, to be gone on with. With again, the next read is to begin at once: the answer was a single new message,
+// kept, to be gone on with, one in doubt made again. With again, the next read is to begin at once: the answer was a single new message,
 // which may have come live and before its turn.
 func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result ReadEnded, again bool) {
 	c := s.chain
 	result = ReadEnded{Messages: c.shown, Found: c.found, Complete: how == readEnded && c.definite}
-	if how == readBroken {
-		s.away = s.away || !c.peek // a connection without a history has holes
+	switch how {
+	case readBroken:
 		s.order.end(true)
+		return result, false
+	case readDoubted:
+		s.chain = nil // the next one is to ask for the same
+		s.order.expectAnother()
 		return result, false
 	}
 	if result.Complete && c.poll {
@@ -384,7 +343,7 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 		s.singles = 0
 		s.verify()
 		s.advance(c.settled, now)
-		s.forgetUnkept(c.start, s.settle, s.known)
+		s.letGo(s.known, now)
 	case how == readSilent:
 		s.singles = 0
 		s.verify()
@@ -395,7 +354,7 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 			if !again {
 				s.verify()
 			}
-			s.forgetUnkept(c.start, s.settle, c.last)
+			s.letGo(c.last, now)
 		}
 	}
 	s.chain = nil

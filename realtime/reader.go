@@ -21,10 +21,14 @@ type reader struct {
 	refused bool      // the last try by a websocket has failed
 	again   time.Time // when polls are tried again; zero: websockets have not worked in their place
 	wait    time.Duration
+	stale   time.Time // when a poll was answered last by what was not asked for
 }
 
 // bySocket reports whether the next read is to be by a websocket: not when the last one by that has failed.
 func (r *reader) bySocket(now time.Time) bool {
+	if !r.stale.IsZero() && now.Sub(r.stale) < probeFor {
+		return !r.refused
+	}
 	if r.failed < patience || r.refused {
 		return false
 	}
@@ -36,7 +40,7 @@ func (r *reader) polls(worked bool, now time.Time) {
 	r.refused = false
 	switch {
 	case worked:
-		*r = reader{}
+		*r = reader{stale: r.stale}
 	case r.again.IsZero():
 		r.failed++
 	default:
@@ -80,14 +84,20 @@ func isAnswered(err error) bool {
 // judgeReader takes notice of how a read went: of the way that it took, and of how long there has been no other.
 func (l *loop) judgeReader(s *stream, how readOutcome, cause error) {
 	now := time.Now()
-	worked := how != readBroken
+	worked := how == readEnded || how == readSilent
 	switch {
 	case !s.session.chain.poll:
 		s.reader.sockets(worked, now)
-	case how != readSilent: // silence is no sign of a server
+	case how != readSilent && !(worked && s.session.chain.peek): // silence is no sign of a server, and a short read a weak one
 		s.reader.polls(worked, now)
 	}
 	u := &s.unread
+	if isFalse(cause) {
+		s.session.deceived = now
+	}
+	if !worked && cause != errLacking && cause != errNoAnswer {
+		s.session.away = true // a connection without a history has holes
+	}
 	s.session.doubted = s.session.doubted || !s.session.emptyAt.IsZero() && isFalse(cause)
 	switch {
 	case worked && s.session.chain.anchor && u.lost() && !u.told:

@@ -33,11 +33,11 @@ func (l *loop) read(r read, now time.Time) {
 }
 
 // historyOf is how to read what follows a position: by a poll where the server has them, or else by a websocket of its
-// own. That is the way as well while polls fail, and for the last try before silence is believed.
+// own. That is the way as well while polls fail, and for the last try before it is believed that what was kept is gone.
 func (l *loop) historyOf(s *stream, after mid, now time.Time) (transport, address) {
 	e := &s.endpoint
-	swallowed := s.session.silent == patience-1 && !s.session.mayBeEmpty()
-	if !s.readsByPoll(now) || s.readsBySocket() && swallowed {
+	gone := (s.session.silent == patience-1 || s.session.lacking == 1) && !s.session.mayBeEmpty() && !s.reader.refused
+	if !s.readsByPoll(now) || s.mayReadBySocket() && gone {
 		return l.history, e.after(e.socket, after)
 	}
 	return l.poll, e.after(e.poll, after)
@@ -45,12 +45,12 @@ func (l *loop) historyOf(s *stream, after mid, now time.Time) (transport, addres
 
 // readsByPoll reports whether the history is to be read by a poll now.
 func (s *stream) readsByPoll(now time.Time) bool {
-	return s.endpoint.poll.url != "" && !(s.readsBySocket() && s.reader.bySocket(now))
+	return s.endpoint.poll.url != "" && !(s.mayReadBySocket() && !s.status.polling && s.reader.bySocket(now))
 }
 
-// readsBySocket reports whether the history can be read by a websocket, too.
-func (s *stream) readsBySocket() bool {
-	return !s.status.polling && s.endpoint.socket.url != "" && s.endpoint.dialect != dialectTags
+// mayReadBySocket reports whether the history can be read by a websocket, too.
+func (s *stream) mayReadBySocket() bool {
+	return (s.status.auto || !s.status.polling) && s.endpoint.socket.url != "" && s.endpoint.dialect != dialectTags
 }
 
 // failureOf is what an error asks for. Where there is no other config to be had, an HTTP 400 is not believed at once: a
@@ -154,6 +154,9 @@ func (l *loop) receiveRead(in inbound) {
 		l.undecodable(in.err)
 		l.readOver(s, readBroken, in.err)
 	case inDown:
+		if in.err == io.EOF {
+			in.err = l.disbelieve(s, in.link)
+		}
 		switch {
 		case in.err == io.EOF && !s.session.endAnswer(now):
 			l.full()
@@ -161,6 +164,8 @@ func (l *loop) receiveRead(in inbound) {
 			l.readOver(s, readEnded, nil)
 		case errors.Is(in.err, errSilent):
 			l.noAnswer(s)
+		case in.err == errLacking:
+			l.readOver(s, readDoubted, in.err)
 		default:
 			l.readOver(s, readBroken, in.err)
 		}
@@ -180,7 +185,7 @@ func (l *loop) readOver(s *stream, how readOutcome, cause error) {
 	}
 	l.logRead(s, result)
 	l.observe(result)
-	if how == readBroken {
+	if how == readBroken || how == readDoubted {
 		l.handle(s, event{kind: evReadBroken, failure: l.failureOf(cause), silent: cause == errNoAnswer}, cause)
 	} else {
 		l.handle(s, event{kind: evReadEnded, again: again}, nil)

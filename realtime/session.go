@@ -45,6 +45,7 @@ type session struct {
 	up       time.Time     // since when it is connected; zero: it is not
 	away     bool          // it was not connected at some time since that read
 	silent   int           // reads in a row without an answer
+	lacking  int           // reads in a row whose answers lacked the witness: 1 by polls, 2 by a websocket, too
 	singles  int           // reads in a row with an answer of one message
 	setBack  bool          // mids have begun anew below known
 	early    []key         // the first that came live before that
@@ -55,6 +56,9 @@ type session struct {
 	chain *chain
 	since int // messages that arrived since the last read began
 	news  int // messages that came live and had not been seen
+
+	probe    probe
+	deceived time.Time // when something else than the server has answered last
 
 	peekFrom mid  // the lowest position a poll hung from since the last peek began
 	peekDue  bool // there is one
@@ -86,7 +90,7 @@ func (s *session) successor(since, now time.Time) (next *session, covered bool) 
 	}
 	covered = since.IsZero() || since.After(s.dark)
 	next = s.memory.session(known, s.anchored)
-	next.settle, next.tags, next.top, next.placed = s.settle, s.tags, s.top, s.placed
+	next.settle, next.tags, next.top, next.placed, next.heard = s.settle, s.tags, s.top, s.placed, s.heard
 	next.readAt, next.away = s.readAt, true
 	next.moves, next.dark = append(slices.Clone(s.moves), move{now, s.known}), s.dark // for the channels that replace those
 	return next, covered
@@ -130,6 +134,7 @@ func (s *session) live(m Message, now time.Time) bool {
 	}
 	s.news++
 	s.note(m, now)
+	s.mayProbe(m, now)
 	s.order.live(m, now)
 	return true
 }
@@ -187,12 +192,13 @@ func (s *session) sequence(m Message, now time.Time) (below bool) {
 	switch {
 	case s.tags || pos.isZero():
 	case s.epoch(pos):
+		s.probe = probe{}
 		s.lose(Gap{Reason: GapServerChanged})
 		return pos.less(s.known)
 	case !pos.less(s.known):
 		s.setBack = false
 	case !s.setBack && s.fellBack(m, now):
-		s.setBack = true
+		s.setBack, s.probe = true, probe{}
 		s.lose(Gap{Reason: GapServerChanged})
 	}
 	return false

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"time"
@@ -47,6 +48,8 @@ type stream struct {
 	unread unread // since when it cannot be
 
 	proved    bool      // a poll has hung, or been answered, as those of a push server are
+	strays    strays    // of the present poll
+	stale     int       // polls in a row that brought nothing but what was known
 	hungAt    time.Time // of the present poll
 	hungFrom  mid
 	hungNews  int  // what had come before it
@@ -226,6 +229,7 @@ func (l *loop) dial(s *stream, now time.Time) {
 	s.session.hangs = s.status.polling
 	if s.status.polling {
 		s.hungAt, s.hungFrom, s.hungNews, s.answers = now, s.session.top, s.session.news, 0
+		s.strays = strays{}
 		s.timers.arm(timerPong, now.Add(pollWithin))
 		s.timers.disarm(timerPeek)
 		s.live = l.connect(&link{stream: s, poll: true}, l.poll, s.endpoint.after(s.endpoint.poll, s.hungFrom))
@@ -289,15 +293,26 @@ func (l *loop) receivePoll(in inbound) {
 	case inMessages:
 		l.polling(s, now)
 		s.answers += len(*in.batch)
-		l.messages(s, false, in.batch, now, l.taker(s))
+		l.messages(s, false, in.batch, now, l.polledTaker(s))
 	case inGarbled:
 		l.undecodable(in.err)
 		s.garbled = true
 		l.polled(s, now)
 	case inDown:
+		if in.err == io.EOF {
+			why, taken := l.endPoll(s, now)
+			if !taken {
+				l.full()
+				return
+			}
+			in.err = cmp.Or(why, in.err)
+		}
 		if in.err == io.EOF || errors.Is(in.err, errSilent) || l.idlePoll(s, in.err, now) {
 			l.polled(s, now)
 			return
+		}
+		if isFalse(in.err) {
+			s.session.deceived = now
 		}
 		if isAnswered(in.err) && now.Sub(s.hungAt) < heldAtLeast {
 			s.proved = false

@@ -1,0 +1,55 @@
+package realtime
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// TestCompressedAnswers: answers that are compressed are understood, whoever asked for that, or refused clearly.
+func TestCompressedAnswers(t *testing.T) {
+	for _, s := range servers {
+		for _, coding := range []string{"gzip", "deflate", "raw deflate", "br"} {
+			for _, transport := range s.transports {
+				t.Run(fmt.Sprint(s.name, " ", coding, " ", transport), func(t *testing.T) {
+					t.Parallel()
+					onVirtualTime(t, func(t *testing.T, l *life) {
+						l.withOld(s.portal...)
+						unasked := l.portal.HTTPClient().Transport.(*http.Transport).Clone()
+						unasked.DisableCompression = true
+						t.Cleanup(unasked.CloseIdleConnections)
+						l.portal.Misbehave(pulltest.Polls, pulltest.Compressed(coding))
+						l.subscribe(nil, WithTransport(transport), WithBackoff(soon), WithHTTPClient(&http.Client{Transport: unasked}))
+						l.run(nil)
+						time.Sleep(10 * time.Second)
+						polls := s.name != "version 5 without polling"
+						readable := !polls || coding != "br" || transport != TransportLongPolling && s.name[:9] > "version 2" && !strings.Contains(s.name, "without")
+						if l.isReady() != readable {
+							t.Fatalf("ready is %v", l.isReady())
+						}
+						if polls && coding == "br" {
+							err := lifeEvents[ReadEnded](l)[0].Err
+							if !isFalse(err) || !strings.Contains(err.Error(), `"br"`) {
+								t.Errorf("the error is %v", err)
+							}
+						}
+						if readable {
+							for range 20 {
+								l.portal.Cut()
+								l.tick()
+								time.Sleep(3 * time.Second)
+							}
+							time.Sleep(time.Minute)
+							l.wantNoOld()
+							l.wantTicks()
+						}
+					})
+				})
+			}
+		}
+	}
+}

@@ -77,7 +77,8 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 		after error
 		token func(context.Context, *oauth2.Token) (*oauth2.Token, error)
 	}{{ErrNoAuth, c.auth.unknown}, {ErrExpiredToken, c.auth.refused}} {
-		if token == nil || !errors.Is(err, other.after) {
+		// The error of a veto may be one of these as well, and is no answer to this call.
+		if refused, ok := err.(*APIError); token == nil || !ok || !refused.Is(other.after) {
 			continue
 		}
 		var next *oauth2.Token

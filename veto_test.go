@@ -3,6 +3,7 @@ package b24pull
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -88,6 +89,31 @@ func TestVetoKeepsSecrets(t *testing.T) {
 				t.Errorf("%s: %v of class %v after %d requests", name, err, ClassOf(err), len(m.seen))
 			}
 		}
+	}
+}
+
+// TestVetoSpendsNoToken: where the function hands on what a portal has answered it, that is no answer to the call.
+func TestVetoSpendsNoToken(t *testing.T) {
+	for _, answered := range []error{ErrExpiredToken, ErrNoAuth, &APIError{Code: "expired_token", Status: 401}} {
+		m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
+		source := &refresher{tokens: []string{"a", "b"}}
+		c := mustNew(t, OAuth("portal.example", source), WithHTTPClient(m.client()), WithMoved(func(context.Context, string, string) error {
+			return fmt.Errorf("the new address: %w", answered)
+		}))
+		var vetoed *MoveError
+		if err := event(t.Context(), c); !errors.As(err, &vetoed) || source.refreshed != 0 || len(m.seen) != 1 {
+			t.Errorf("%v: %v, %d refreshes and %d requests", answered, err, source.refreshed, len(m.seen))
+		}
+	}
+}
+
+// TestVetoAskedInTime: who has left does not ask any more.
+func TestVetoAskedInTime(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a := approvals{asked: func(context.Context, string, string) error { t.Error("asked"); return nil }}
+	if err := a.ask(ctx, move{"https://portal.example", "https://new.example"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }
 

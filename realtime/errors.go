@@ -130,7 +130,10 @@ const (
 func classify(err error) failure {
 	var status *StatusError
 	var closed *CloseError
+	var vetoed *b24pull.MoveError
 	switch {
+	case errors.As(err, &vetoed):
+		return failPassing // whatever the veto's own error is
 	case isFatal(err):
 		return failFatal
 	case errors.As(err, &closed):

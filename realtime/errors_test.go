@@ -38,6 +38,8 @@ func TestClassify(t *testing.T) {
 		{&b24pull.APIError{Status: 500, Code: "PORTAL_DELETED"}, failFatal},
 		{&b24pull.TokenError{Code: "PAYMENT_REQUIRED"}, failFatal},
 		{&b24pull.TokenError{Code: "invalid_grant"}, failFatal},
+		{&b24pull.MoveError{Err: &b24pull.APIError{Status: 500, Code: "PORTAL_DELETED"}}, failPassing},
+		{&b24pull.MoveError{Err: b24pull.ErrInvalidGrant}, failPassing},
 		{ErrConfigExpired, failFatal},
 		{fmt.Errorf("%w: version 9", ErrUnsupportedServer), failFatal},
 	}

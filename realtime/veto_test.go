@@ -3,6 +3,7 @@ package realtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -37,7 +38,7 @@ func TestVetoedMove(t *testing.T) {
 						next.ServeHTTP(w, r)
 					})
 				}))
-				no := errors.New("not before the administrator has confirmed it")
+				no := fmt.Errorf("not before the administrator has confirmed it (%w)", b24pull.ErrPortalDeleted) // final elsewhere
 				c, err := b24pull.New(auth(l.portal), b24pull.WithHTTPClient(l.portal.HTTPClient()), b24pull.WithMoved(func(context.Context, string, string) error {
 					if asked.Add(1); allowed.Load() {
 						return nil

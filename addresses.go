@@ -59,7 +59,7 @@ func checkAddresses(server object) error {
 			switch n := server.at(name); {
 			case err == nil:
 				return nil
-			case !n.absent() && string(n.raw) != `""`:
+			case !n.empty():
 				problems = append(problems, name+": "+err.Error())
 			}
 		}

@@ -87,6 +87,9 @@ func rootNode(name string, data []byte) (node, error) {
 // absent tells whether there is nothing to decode.
 func (n node) absent() bool { k := kindOf(n.raw); return k == kindNone || k == kindNull }
 
+// empty tells whether there is nothing to decode, or the empty string, which PHP makes of nothing.
+func (n node) empty() bool { return n.absent() || string(n.raw) == `""` }
+
 // An object is a decoded JSON object. The first error of reading its fields is
 // kept, so that a reader asks once.
 type object struct {
@@ -126,7 +129,7 @@ func (o object) at(names ...string) node {
 	n := node{path: o.path + "." + names[0]}
 	for _, name := range names {
 		raw := o.fields[name]
-		if candidate := (node{raw: raw}); !candidate.absent() && string(raw) != `""` {
+		if !(node{raw: raw}).empty() {
 			return node{path: o.path + "." + name, raw: raw}
 		}
 		if n.raw == nil {
@@ -160,10 +163,10 @@ func (o object) textOrNumber(name string) string {
 	return o.text(name)
 }
 
-// flag reads a boolean: true, "Y", 1, "1", "true" and their opposites.
+// flag reads a boolean: true, "Y", 1, "1", "true" and their opposites. "" is false.
 func (o object) flag(name string) bool {
 	n := o.at(name)
-	if n.absent() {
+	if n.empty() {
 		return false
 	}
 	switch strings.ToLower(n.scalar()) {

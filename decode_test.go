@@ -42,7 +42,7 @@ func TestConfigValues(t *testing.T) {
 		{`"version":1e3`, "config.server.version"},
 		{`"version":9223372036854775808`, "config.server.version"},
 		{`"version":""`, "config.server.version"},
-		{`"server_enabled":""`, "config.server.server_enabled"},
+		{`"server_enabled":" "`, "config.server.server_enabled"},
 		{`"server_enabled":-1`, "config.server.server_enabled"},
 		{`"mode":true`, "config.server.mode"},
 		{`"config_timestamp":"9999-12-31T23:59:59-23:00"`, "config.server.config_timestamp"},
@@ -227,4 +227,16 @@ func FuzzAnswer(f *testing.F) {
 			t.Errorf("the error tells the token: %v", err)
 		}
 	})
+}
+
+// TestConfigFlags: PHP writes false as "" where it makes a string of it, and an option that nobody has set too; so a flag
+// of that says nothing.
+func TestConfigFlags(t *testing.T) {
+	for value, want := range map[string]bool{`true`: true, `"Y"`: true, `1`: true, `"1"`: true, `false`: false, `"N"`: false, `"0"`: false, `null`: true, `""`: true} {
+		data := strings.Replace(minimalConfig, `"version":4`, `"version":4,"websocket_secure":"wss://rt.example/subws/","server_enabled":"","websocket_enabled":`+value, 1)
+		var c Config
+		if err := json.Unmarshal([]byte(data), &c); err != nil || c.Server.Enabled || c.Server.WebSocketEnabled != want {
+			t.Errorf("%s: %v, %v", value, c.Server.WebSocketEnabled, err)
+		}
+	}
 }

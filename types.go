@@ -302,7 +302,7 @@ func decodeServer(o object) Server {
 		Hostname:          o.text("hostname"),
 		LongPolling:       o.address(polls, "long_polling", "long_pooling"),
 		LongPollingSecure: o.address(polls, "long_polling_secure", "long_pooling_secure"),
-		WebSocketEnabled:  o.flag("websocket_enabled") || o.at("websocket_enabled").absent() && webSocket(o),
+		WebSocketEnabled:  o.flag("websocket_enabled") || o.at("websocket_enabled").empty() && webSocket(o),
 		WebSocket:         o.address(sockets, "websocket"),
 		WebSocketSecure:   o.address(sockets, "websocket_secure"),
 		PublishEnabled:    o.flag("publish_enabled"),
@@ -316,7 +316,7 @@ func decodeChannel(o object) *Channel {
 	if len(o.fields) == 0 {
 		return nil
 	}
-	if id := o.at("id"); id.absent() || string(id.raw) == `""` {
+	if id := o.at("id"); id.empty() {
 		o.fail(id.wrong("missing"))
 	}
 	return &Channel{

@@ -36,7 +36,7 @@ func encode(v any) (json.RawMessage, error) {
 	if _, at, problem := scanText(data); problem != "" {
 		return nil, &encodeError{pathAt(data, at), problem}
 	}
-	if bytes.Contains(data, replaced) {
+	if bytes.Contains(data, replaced) { // or hidden by the option "string" of a field
 		if path, problem := invalidText(reflect.ValueOf(v)); problem != "" {
 			return nil, &encodeError{shortPath(strings.TrimPrefix(path, ".")), problem}
 		}
@@ -47,6 +47,21 @@ func encode(v any) (json.RawMessage, error) {
 // replaced is what encoding/json writes in the place of what is not UTF-8. Raw
 // JSON can have it as well.
 var replaced = []byte(`\ufffd`)
+
+// hasReplaced reports whether JSON has that escape, and not only an escaped backslash
+// before the same letters.
+func hasReplaced(data []byte) bool {
+	for {
+		at := bytes.IndexByte(data, '\\')
+		if at < 0 {
+			return false
+		}
+		if data = data[at:]; bytes.HasPrefix(data, replaced) {
+			return true
+		}
+		data = data[min(2, len(data)):]
+	}
+}
 
 const selfWritten = "its MarshalJSON has written \\ufffd, which encoding/json puts in the place of invalid UTF-8"
 
@@ -100,7 +115,7 @@ func invalidJSON(v reflect.Value, m json.Marshaler) (problem string) {
 	if v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 || v.Kind() == reflect.String {
 		return ""
 	}
-	if data, err := m.MarshalJSON(); err == nil && bytes.Contains(data, replaced) {
+	if data, err := m.MarshalJSON(); err == nil && hasReplaced(data) {
 		return selfWritten
 	}
 	return ""

@@ -182,6 +182,8 @@ func TestBrokenAnswersWithTokens(t *testing.T) {
 		"a control character":      {200, "{" + access + ",\"status\":\"\x00\n\"," + refresh + "}", nil},
 		"in a page":                {200, "<html><body>{" + access + "," + refresh + "}</body></html>", nil},
 		"too long":                 {200, "{" + access + "," + refresh + `,"scope":"` + strings.Repeat("x", tokenAnswerLimit) + `"}`, nil},
+		"in an envelope":           {200, `{"result":{` + access + "," + refresh + `},"error":"","time":{}}`, nil},
+		"in a list of envelopes":   {200, `[{"error":null,"result":[{` + access + "," + refresh + `}]}]`, nil},
 		"nothing else":             {200, "{" + access + "," + refresh + "}", nil},
 		"twice, the last counts":   {200, `{"access_token":"old","refresh_token":"old",` + access + "," + refresh + "}", nil},
 	} {

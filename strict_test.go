@@ -101,6 +101,7 @@ var readable = []any{
 	}{Skipped: "\xff", hidden: "\xff", B: `\ufffd`},
 	json.RawMessage(`{"a":"\ud83d\ude00","b":"\\ud83d","c":"\\\"\\ud83d","d":"\ufffd","\ud83d\ude00":[]}`),
 	map[string]any{"a": json.RawMessage(`"\ufffd"`), "b": `\ufffd`},
+	map[string]any{"a": delegates{`\ufffd`}, "b": delegates{`\\ufffd`}},
 	json.RawMessage(`{"a":` + strings.Repeat("[", 510) + strings.Repeat("]", 510) + "}"),
 }
 

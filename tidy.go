@@ -58,28 +58,35 @@ func plain(resp *http.Response) ([]byte, error) {
 }
 
 // tokenFields returns the fields of an answer of the authorization server: of the object
-// in it, or else, where that is broken, those that can be read. nil: there is neither.
+// in it with both tokens, or else, where that is broken or stands within another, those that
+// can be read; or of an object with one, or with an error. nil: there is none of these.
 func tokenFields(body []byte) map[string]json.RawMessage {
-	isAnswer := func(fields map[string]json.RawMessage) bool {
-		return fields["error"] != nil || fields["access_token"] != nil
-	}
-	for _, is := range []func(map[string]json.RawMessage) bool{hasTokens, isAnswer} {
-		var fields map[string]json.RawMessage
-		if json.Unmarshal(phpjson.Find(body, is), &fields) == nil && is(fields) {
-			return fields
-		}
+	if fields := objectIn(body, hasTokens); fields != nil {
+		return fields
 	}
 	if fields := salvage(body); hasTokens(fields) {
 		return fields
 	}
-	return nil
+	return objectIn(body, func(fields map[string]json.RawMessage) bool {
+		return fields["error"] != nil || fields["access_token"] != nil
+	})
+}
+
+// objectIn returns the fields of the object in body that is reports to be the one looked
+// for, nil if there is none.
+func objectIn(body []byte, is func(map[string]json.RawMessage) bool) map[string]json.RawMessage {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(phpjson.Find(body, is), &fields) != nil || !is(fields) {
+		return nil
+	}
+	return fields
 }
 
 // member matches a field of a token's answer, with a string or a number.
 var member = regexp.MustCompile(`"(access_token|refresh_token|expires|expires_in|client_endpoint|server_endpoint|member_id|user_id|scope|status)"` +
 	`\s*:\s*(?:("(?:[^"\\]|\\.)*")|([0-9]+(?:\.[0-9]+)?)\s*[,}])`)
 
-// salvage reads what it can of an answer that is no JSON as a whole.
+// salvage reads what it can of an answer that is not the object it should be.
 func salvage(body []byte) map[string]json.RawMessage {
 	fields := map[string]json.RawMessage{}
 	for _, m := range member.FindAllSubmatch(body, -1) {

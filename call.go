@@ -171,7 +171,7 @@ func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known
 		}
 		at = next
 	}
-	return answer{}, a.fail("the portal answers with one redirect after another, the last one with " + a.lead(at))
+	return answer{}, a.fail("the portal answers with one redirect after another, the last one to " + known.Line(portalOf(at), descriptionLimit))
 }
 
 // post sends one request and returns the answer; without an error it has a result.

@@ -2,7 +2,6 @@ package realtime
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -154,7 +153,7 @@ func (c *rpcCodec) parseBody(m *Message, in *incoming) error {
 	case '{':
 		own = bytes.Clone(in.body)
 	case '"':
-		own = unquote(in.body)
+		own = bytes.Clone(unquote(in.body)) // exactly as long
 	default:
 		return fmt.Errorf("body: want an object, got %s", kindOf(in.body))
 	}
@@ -162,7 +161,11 @@ func (c *rpcCodec) parseBody(m *Message, in *incoming) error {
 	if err := c.text.names.parseBody(m, own); err != nil {
 		return err
 	}
-	if merged := mergeObjects(m.Params, in.userParams, in.dictionary); merged != nil {
+	merged, err := mergeObjects(m.Params, in.userParams, in.dictionary)
+	if err != nil {
+		return err
+	}
+	if merged != nil {
 		m.Params = merged
 		m.size += cap(merged)
 	}
@@ -190,52 +193,3 @@ func senderOf(value []byte) Sender {
 		return Sender{}
 	}
 }
-
-// mergeObjects returns params with the members of the others, where these are objects, each over what is before
-// it. No params, or an empty array, are an empty object. It returns nil where params are to stay as they are:
-// none of the others is an object, or params are a value that can have no members.
-func mergeObjects(params json.RawMessage, others ...[]byte) json.RawMessage {
-	if len(params) == 0 || isEmptyArray(params) {
-		params = json.RawMessage("{}")
-	}
-	if !isObject(params) {
-		return nil
-	}
-	objects := [][]byte{params}
-	for _, o := range others {
-		if isObject(o) {
-			objects = append(objects, o)
-		}
-	}
-	if len(objects) == 1 {
-		return nil
-	}
-	type member struct{ name, value []byte }
-	var members []member
-	place := make(map[string]int)
-	size := len("{}")
-	for _, o := range objects {
-		size += len(o)
-		skipObject(o, 0, 1, func(name, value []byte) {
-			key := string(unquote(name))
-			if i, ok := place[key]; ok {
-				members[i].value = value
-				return
-			}
-			place[key] = len(members)
-			members = append(members, member{name, value})
-		})
-	}
-	merged := append(make([]byte, 0, size), '{')
-	for i, m := range members {
-		if i > 0 {
-			merged = append(merged, ',')
-		}
-		merged = append(merged, m.name...)
-		merged = append(merged, ':')
-		merged = append(merged, m.value...)
-	}
-	return append(merged, '}')
-}
-
-func isObject(value []byte) bool { return len(value) > 0 && value[0] == '{' }

@@ -3,7 +3,9 @@ package realtime
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -99,8 +101,45 @@ func TestMergeObjects(t *testing.T) {
 		{`"text"`, `{"a":1}`, `{"b":1}`, ``},
 	}
 	for _, tt := range tests {
-		if got := mergeObjects([]byte(tt.params), []byte(tt.user), []byte(tt.dictionary)); string(got) != tt.want || (got == nil) != (tt.want == "") {
-			t.Errorf("%s with %s and %s: %s, want %s", tt.params, tt.user, tt.dictionary, got, tt.want)
+		if got, err := mergeObjects([]byte(tt.params), []byte(tt.user), []byte(tt.dictionary)); err != nil || string(got) != tt.want || (got == nil) != (tt.want == "") {
+			t.Errorf("%s with %s and %s: %s, %v, want %s", tt.params, tt.user, tt.dictionary, got, err, tt.want)
+		}
+	}
+}
+
+// TestMergeIsBounded: objects of very many members are not merged, since that would take many times their size; the
+// messages around are delivered.
+func TestMergeIsBounded(t *testing.T) {
+	members := func(n int, name string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `,"%s%d":1`, name, i)
+		}
+		return "{" + b.String()[1:] + "}"
+	}
+	const most = maxMerged - 1
+	if merged, err := mergeObjects([]byte(members(most, "a")), []byte(`{"b":2}`)); err != nil || !strings.HasSuffix(string(merged), `,"b":2}`) {
+		t.Errorf("%d members: %v", maxMerged, err)
+	}
+	if _, err := mergeObjects([]byte(`{"b":2}`), []byte(members(most, "a")), []byte(`{"a0":2}`)); err == nil {
+		t.Errorf("more than %d members were merged", maxMerged)
+	}
+	for _, name := range []string{"a", `\u0061`} {
+		large := members((maxMessageSize-1000)/(len(name)+10), name)
+		frame := "[" + goodRPC("before") + "," + rpcCall(`{"mid":"`+testID+`","body":{"module_id":"m","command":"c"},"user_params":`+large+`}`) + "," + goodRPC("after") + "]"
+		var before, after runtime.MemStats
+		codec := newRPCCodec()
+		runtime.ReadMemStats(&before)
+		messages, bad, err := decodeWith(codec, strings.NewReader(frame))
+		runtime.ReadMemStats(&after)
+		if len(messages) != 2 || len(bad) != 1 || err != nil {
+			t.Errorf("%d messages, %d undecodable, %v", len(messages), len(bad), err)
+		}
+		if n := after.Mallocs - before.Mallocs; n > 3*maxMerged {
+			t.Errorf("%s: %d allocations for %d bytes", name, n, len(frame))
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > 8*maxMessageSize {
+			t.Errorf("%s: %d bytes of memory for %d", name, n, len(frame))
 		}
 	}
 }

@@ -1,10 +1,7 @@
 package realtime
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
-	"unicode/utf8"
 )
 
 // The functions here check JSON and find its parts in one pass, without taking it apart: what a message's params
@@ -221,14 +218,4 @@ func skipDigits(b []byte, i int) int {
 		return -1
 	}
 	return i
-}
-
-// unquote returns what a valid JSON string says, as encoding/json reads it. It may share the string's memory.
-func unquote(quoted []byte) []byte {
-	if plain := quoted[1 : len(quoted)-1]; bytes.IndexByte(plain, '\\') < 0 && utf8.Valid(plain) {
-		return plain
-	}
-	var s string
-	_ = json.Unmarshal(quoted, &s)
-	return []byte(s)
 }

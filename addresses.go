@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/b24pull/b24pull/internal/addr"
@@ -39,6 +40,9 @@ func (o object) usable(name string, schemes []string) (string, error) {
 	var text string
 	if n := o.at(name); kindOf(n.raw) != kindString || json.Unmarshal(n.raw, &text) != nil {
 		return "", errors.New("it is " + string(kindOf(n.raw)) + "; want " + schemes[0] + "://host/path")
+	}
+	if len(text) > maxIdentifier {
+		return "", fmt.Errorf("it has %d bytes; want %d at most", len(text), maxIdentifier)
 	}
 	_, err := addr.Parse(text, schemes...)
 	return text, err

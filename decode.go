@@ -155,6 +155,22 @@ func (o object) text(names ...string) string {
 	return s
 }
 
+// maxIdentifier is how many bytes a name, an id or a token in a config may have:
+// it becomes a part of addresses, and is looked for in whatever is printed.
+const maxIdentifier = 4096
+
+// identifier is text for what must not be too long.
+func (o object) identifier(name string) string { return o.short(name, o.text(name)) }
+
+// short refuses text that is too long.
+func (o object) short(name, text string) string {
+	if len(text) > maxIdentifier {
+		o.fail(o.at(name).wrong(fmt.Sprintf("want at most %d bytes, got %d", maxIdentifier, len(text))))
+		return ""
+	}
+	return text
+}
+
 // textOrNumber reads an identifier that PHP may have written as a number.
 func (o object) textOrNumber(name string) string {
 	if n := o.at(name); kindOf(n.raw) == kindNumber {

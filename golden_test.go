@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -153,13 +154,12 @@ func dump(c *Config) string {
 	dumpChannel(&b, "shared", c.Channels.Shared)
 	dumpChannel(&b, "private", c.Channels.Private)
 	fmt.Fprintf(&b, "client id %q\njwt %q\nexpires %s\n", c.ClientID, string(c.JWT), dumpTime(c.Expires))
-	ids := make([]int64, 0, len(c.PublicChannels))
-	for id := range c.PublicChannels {
-		ids = append(ids, id)
+	public, err := c.PublicChannels()
+	if err != nil {
+		fmt.Fprintf(&b, "public channels: error: %v\n", err)
 	}
-	slices.Sort(ids)
-	for _, id := range ids {
-		p := c.PublicChannels[id]
+	for _, id := range slices.Sorted(maps.Keys(public)) {
+		p := public[id]
 		fmt.Fprintf(&b, "public channel of %d\n  user %d, id %q, signature %q\n  %s to %s\n",
 			id, p.UserID, string(p.PublicID), string(p.Signature), dumpTime(p.Start), dumpTime(p.End))
 	}

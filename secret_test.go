@@ -111,6 +111,10 @@ func TestValuesTellNoSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	public, err := cfg.PublicChannels()
+	if err != nil || len(public) != 1 {
+		t.Fatalf("%d public channels, %v", len(public), err)
+	}
 	hook := Webhook("https://portal.example/rest/1/" + hookCode + "/")
 	app := OAuth("https://portal.example", static(accessToken))
 	hookClient, appClient := mustNew(t, hook), mustNew(t, app)
@@ -123,7 +127,7 @@ func TestValuesTellNoSecret(t *testing.T) {
 		"*Client of a webhook": hookClient, "Client of a webhook": *hookClient, "*Client of OAuth": appClient, "Client of OAuth": *appClient,
 		"*Config": cfg, "Config": *cfg, "[]Config": []Config{*cfg}, "map of Config": map[string]Config{"a": *cfg}, "struct of Config": struct{ C Config }{*cfg},
 		"Server": cfg.Server, "*Server": &cfg.Server, "Channels": cfg.Channels, "Channel": *cfg.Channels.Private, "*Channel": cfg.Channels.Shared,
-		"PublicChannels": cfg.PublicChannels, "PublicChannel": cfg.PublicChannels[577],
+		"PublicChannels": public, "PublicChannel": public[577],
 		"Secret": cfg.JWT, "*Secret": &cfg.JWT, "[]Secret": []Secret{cfg.JWT},
 		"unexported fields": keeper{hookClient, hook}, "*unexported fields": &keeper{appClient, app},
 		"slog.Value": slog.AnyValue(hookClient), "zero Client": Client{}, "zero Config": Config{},
@@ -143,7 +147,7 @@ func TestValuesTellNoSecret(t *testing.T) {
 		t.Errorf("a client prints as %s", got)
 	}
 	want := "b24pull.Config(server version 5 shared wss://[redacted]@rt.example/subws/?[redacted] https://rt.example/sub/?[redacted], " +
-		"channels private, shared until 2026-03-31T15:05:18Z, jwt [redacted], public channels 1, expires 2026-04-01T14:05:18Z)"
+		"channels private, shared until 2026-03-31T15:05:18Z, jwt [redacted], expires 2026-04-01T14:05:18Z)"
 	if got := fmt.Sprintf("%+v", cfg); got != want {
 		t.Errorf("a config prints as\n%s, want\n%s", got, want)
 	}

@@ -34,9 +34,6 @@ type Config struct {
 	JWT Secret
 	// Expires is when the config must be fetched anew (exp).
 	Expires time.Time
-	// PublicChannels are the channels to publish to, by user id. Servers older
-	// than version 4 have none.
-	PublicChannels map[int64]PublicChannel
 	// ServerTime is the portal's clock when it answered, for the clock's shift.
 	ServerTime time.Time
 
@@ -126,6 +123,22 @@ func (c *Config) Raw() json.RawMessage {
 	return slices.Clone(*c.raw)
 }
 
+// PublicChannels decodes the channels to publish to that the config holds, by user
+// id: the users' own, also in an application's config. Servers older than version 4
+// have none, nor has a Config that was not decoded. A portal can name very many, so
+// a Config does not keep them decoded: call it once. An error is ErrInvalidConfig.
+func (c *Config) PublicChannels() (map[int64]PublicChannel, error) {
+	if c == nil || c.raw == nil {
+		return nil, nil
+	}
+	var err error
+	channels := decodePublicChannels(node{"config", *c.raw}.object(&err).publicChannels())
+	if err != nil {
+		return nil, err
+	}
+	return channels, nil
+}
+
 // ClockShift returns how far the portal's clock was ahead of this machine's when a
 // Client fetched the config; behind, it is negative. It is zero where the portal
 // did not tell its time, where the difference was less than the call took or than
@@ -142,9 +155,6 @@ func (c Config) String() string {
 	parts := []string{c.Server.String(), "channels " + c.Channels.String()}
 	if c.JWT != "" {
 		parts = append(parts, "jwt "+mask)
-	}
-	if len(c.PublicChannels) > 0 {
-		parts = append(parts, fmt.Sprintf("public channels %d", len(c.PublicChannels)))
 	}
 	if !c.Expires.IsZero() {
 		parts = append(parts, "expires "+c.Expires.Format(time.RFC3339))
@@ -235,8 +245,9 @@ func (s *Server) addresses() []*string {
 // booleans as "Y", 1 or "1", integers as strings, times as RFC 3339 or Unix
 // seconds. Anything else is an error that is ErrInvalidConfig and names the place,
 // and so is a config that cannot be used: without a server, a channel or an
-// address. An address that is none is no error where there is another one. c is
-// changed only without an error.
+// address, or with an id, a jwt or another name of more than 4096 bytes. An address
+// that is none is no error where there is another one; what public channels there
+// are is looked at by PublicChannels. c is changed only without an error.
 func (c *Config) UnmarshalJSON(data []byte) error {
 	root, err := rootNode("config", data)
 	if err != nil {
@@ -287,10 +298,9 @@ func decodeConfig(o object) Config {
 		Server:   decodeServer(server),
 		API:      API{RevisionWeb: api.small("revision_web"), RevisionMobile: api.small("revision_mobile")},
 		Channels: Channels{Shared: decodeChannel(channels.object("shared")), Private: decodeChannel(channels.object("private"))},
-		ClientID: cmp.Or(o.textOrNumber("clientId"), server.textOrNumber("clientId")),
-		JWT:      Secret(o.text("jwt")),
-		Expires:  o.moment("exp"), PublicChannels: decodePublicChannels(o.publicChannels()),
-		ServerTime: o.moment("serverTime"),
+		ClientID: cmp.Or(o.short("clientId", o.textOrNumber("clientId")), server.short("clientId", server.textOrNumber("clientId"))),
+		JWT:      Secret(o.identifier("jwt")),
+		Expires:  o.moment("exp"), ServerTime: o.moment("serverTime"),
 	}
 }
 
@@ -298,8 +308,8 @@ func decodeServer(o object) Server {
 	return Server{
 		Version:           o.small("version"),
 		Enabled:           o.flag("server_enabled"),
-		Mode:              o.text("mode"),
-		Hostname:          o.text("hostname"),
+		Mode:              o.identifier("mode"),
+		Hostname:          o.identifier("hostname"),
 		LongPolling:       o.address(polls, "long_polling", "long_pooling"),
 		LongPollingSecure: o.address(polls, "long_polling_secure", "long_pooling_secure"),
 		WebSocketEnabled:  o.flag("websocket_enabled") || o.at("websocket_enabled").empty() && webSocket(o),
@@ -320,8 +330,8 @@ func decodeChannel(o object) *Channel {
 		o.fail(id.wrong("missing"))
 	}
 	return &Channel{
-		ID: Secret(o.text("id")), PublicID: Secret(o.text("public_id")),
-		Start: o.moment("start"), End: o.moment("end"), Type: o.text("type"),
+		ID: Secret(o.identifier("id")), PublicID: Secret(o.identifier("public_id")),
+		Start: o.moment("start"), End: o.moment("end"), Type: o.identifier("type"),
 	}
 }
 
@@ -335,7 +345,7 @@ func (o object) publicChannels() object {
 
 func decodePublicChannel(o object, userID int64) PublicChannel {
 	return PublicChannel{
-		UserID: cmp.Or(o.number("user_id"), userID), PublicID: Secret(o.text("public_id")), Signature: Secret(o.text("signature")),
+		UserID: cmp.Or(o.number("user_id"), userID), PublicID: Secret(o.identifier("public_id")), Signature: Secret(o.identifier("signature")),
 		Start: o.moment("start"), End: o.moment("end"),
 	}
 }

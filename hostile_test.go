@@ -180,10 +180,10 @@ func TestValuesPlayNoTricks(t *testing.T) {
 		channel := Channel{ID: Secret(s), PublicID: Secret(s), Type: s}
 		cfg := Config{
 			Server: Server{Version: 5, Mode: s, Hostname: s, WebSocketSecure: host, LongPollingSecure: host}, ClientID: s,
-			Channels: Channels{Private: &channel}, PublicChannels: map[int64]PublicChannel{1: {PublicID: Secret(s)}},
+			Channels: Channels{Private: &channel},
 		}
 		for name, v := range map[string]any{
-			"Config": cfg, "*Config": &cfg, "Server": cfg.Server, "Channels": cfg.Channels, "Channel": channel, "*Channel": &channel,
+			"Config": cfg, "*Config": &cfg, "Server": cfg.Server, "Channels": cfg.Channels, "Channel": channel, "*Channel": &channel, "PublicChannel": PublicChannel{PublicID: Secret(s)},
 			"Token":    &Token{Portal: s, MemberID: s, Status: s, Scope: []string{s}},
 			"Callback": Callback{Event: s, MemberID: s, Lang: s, Placement: s}, "AuthCode": AuthCode{Portal: s, MemberID: s, Scope: s, Server: s},
 			"APIError": &APIError{Code: s, Description: s, Method: s}, "TokenError": &TokenError{Code: s, Status: 400},

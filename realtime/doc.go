@@ -47,7 +47,9 @@
 //     begins below all that was not settled, by the server's own clock, when the first read was made (TestAnchor).
 //   - Everything from C on is remembered, by id and body, and for five minutes what C has passed: what comes again is
 //     dropped (TestRepeats, TestSameMidOtherBody); a live message below C that is not remembered is new
-//     (TestLateLiveMessage). A bound on this memory may repeat, never lose, and is reported as [Forgotten].
+//     (TestLateLiveMessage). That is 262,144 messages at the most, whatever comes (TestRememberedIsBounded,
+//     TestFirstReadIsBounded): more are forgotten, first of what C has passed. That may repeat, never lose, and is
+//     reported as [Forgotten] (TestForgottenComesAgain).
 //   - An answer counts as the history only if it shows that it is (TestIncompleteReads, TestFirstReadAnsweredLive,
 //     TestSingleAnswerMayHaveOvertaken); a read that breaks off is gone on with, and is one read
 //     (TestBrokenReadGoesOn). One that is silent has the next one wait longer, up to twenty seconds: a server may be

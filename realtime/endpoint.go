@@ -37,6 +37,9 @@ func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 	if err != nil {
 		return endpoint{}, err
 	}
+	if err := checkLengths(cfg); err != nil {
+		return endpoint{}, err
+	}
 	query, err := endpointQuery(cfg, dialect)
 	if err != nil {
 		return endpoint{}, err
@@ -65,6 +68,32 @@ func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 		e.poll = address{url: withQuery(poll, query), secrets: secrets}
 	}
 	return e, nil
+}
+
+// maxIdentifier is how many bytes a name, an id, a token or an address in a config may have, as where configs are
+// decoded: a source can have made its own.
+const maxIdentifier = 4096
+
+// checkLengths refuses a config of which a part is too long for an address, and to be looked for in all that is printed.
+func checkLengths(cfg *b24pull.Config) error {
+	s := &cfg.Server
+	parts := []named{
+		{"jwt", string(cfg.JWT)}, {"clientId", cfg.ClientID}, {"hostname", s.Hostname},
+		{"websocket_secure", s.WebSocketSecure}, {"websocket", s.WebSocket},
+		{"long_polling_secure", s.LongPollingSecure}, {"long_polling", s.LongPolling},
+		{"publish_secure", s.PublishSecure}, {"publish", s.Publish},
+	}
+	for name, c := range map[string]*b24pull.Channel{"private": cfg.Channels.Private, "shared": cfg.Channels.Shared} {
+		if c != nil {
+			parts = append(parts, named{"id of the " + name + " channel", string(c.ID)}, named{"public_id of the " + name + " channel", string(c.PublicID)})
+		}
+	}
+	for _, p := range parts {
+		if len(p.value) > maxIdentifier {
+			return fmt.Errorf("%w: its %s has %d bytes; want %d at most", b24pull.ErrInvalidConfig, p.name, len(p.value), maxIdentifier)
+		}
+	}
+	return nil
 }
 
 // endpoint makes the endpoint of a config, and refuses one that cannot be used as the user wants.
@@ -218,8 +247,8 @@ func privateID(id string) string {
 	return id
 }
 
-// named is a URL and its name in the config.
-type named struct{ name, url string }
+// named is a value and its name in the config.
+type named struct{ name, value string }
 
 // baseURL is the first of two URLs that can be used, the secure one unless the other is wanted; "" if there is none. Its
 // path is kept exactly, and so is a query it has. The error tells what is wrong with those that cannot be used.
@@ -230,10 +259,10 @@ func baseURL(insecure bool, secure, plain named, schemes ...string) (string, err
 	}
 	var problems []error
 	for _, c := range candidates {
-		if c.url == "" {
+		if c.value == "" {
 			continue
 		}
-		u, err := addr.Parse(c.url, schemes...)
+		u, err := addr.Parse(c.value, schemes...)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", c.name, err))
 			continue

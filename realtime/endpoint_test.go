@@ -1,6 +1,8 @@
 package realtime
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -189,4 +191,37 @@ func TestEndpoint(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestEndpointLengths: what becomes a part of addresses, and is looked for in all that is printed, has a length, whoever
+// has made the config.
+func TestEndpointLengths(t *testing.T) {
+	for name, set := range map[string]func(c *b24pull.Config, long string){
+		"jwt":                              func(c *b24pull.Config, long string) { c.JWT = b24pull.Secret(long) },
+		"clientId":                         func(c *b24pull.Config, long string) { c.ClientID = long },
+		"hostname":                         func(c *b24pull.Config, long string) { c.Server.Hostname = long },
+		"websocket_secure":                 func(c *b24pull.Config, long string) { c.Server.WebSocketSecure = long },
+		"long_polling_secure":              func(c *b24pull.Config, long string) { c.Server.LongPollingSecure = long },
+		"publish":                          func(c *b24pull.Config, long string) { c.Server.Publish = long },
+		"id of the private channel":        func(c *b24pull.Config, long string) { c.Channels.Private.ID = b24pull.Secret(long) },
+		"public_id of the private channel": func(c *b24pull.Config, long string) { c.Channels.Private.PublicID = b24pull.Secret(long) },
+		"id of the shared channel":         func(c *b24pull.Config, long string) { c.Channels.Shared = &b24pull.Channel{ID: b24pull.Secret(long)} },
+	} {
+		for size, refused := range map[int]bool{maxIdentifier: false, maxIdentifier + 1: true, 562_000: true} {
+			cfg := &b24pull.Config{
+				Server:   b24pull.Server{Version: 4, WebSocketEnabled: true, WebSocketSecure: "wss://rt.example/", LongPollingSecure: "https://rt.example/"},
+				Channels: b24pull.Channels{Private: &b24pull.Channel{ID: "s3cr3t-id"}},
+			}
+			const begin = "wss://s3cr3t/"
+			set(cfg, begin+strings.Repeat("ab:cdefghij.", size/12+1)[:size-len(begin)])
+			_, err := newEndpoint(cfg, false)
+			want := fmt.Sprintf("its %s has %d bytes; want %d at most", name, size, maxIdentifier)
+			switch {
+			case !refused && err != nil:
+				t.Errorf("%s of %d bytes was refused", name, size)
+			case refused && (!errors.Is(err, b24pull.ErrInvalidConfig) || !strings.HasSuffix(err.Error(), want)):
+				t.Errorf("%s of %d bytes: the error does not end with %q", name, size, want)
+			}
+		}
+	}
 }

@@ -82,7 +82,7 @@ func (e *entry) ended() bool {
 func (e *entry) idle() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.token == nil && e.pending == nil && e.flight == nil
+	return e.token == nil && e.pending == nil && e.flight == nil && e.candidate == nil
 }
 
 // known returns the token that was read or stored last, nil before the first.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -42,51 +41,123 @@ var ErrUndecided = errors.New("b24pull: less than a minute ago the installation 
 // it is dead if that is ErrInvalidGrant. Then it is marked as Revoked. As anybody can send
 // callbacks, this is asked again only a minute after it was found alive.
 //
+// Nothing of that keeps a refresh out: what a token that comes is worth is asked for before
+// the key is locked. A process asks about 8 callbacks at once, and one a portal; the others
+// wait in turn, not for longer than half a minute and only while ctx lives. What brings the
+// portal's application_token does not wait for what does not.
+//
 // What Handle has begun it ends, within its own bounds of some minutes, also when ctx ends:
 // a portal that hangs up would cost a token. Wait waits for it.
 //
-// Errors: ErrApplicationToken; ErrUndecided; ErrNoToken for an event of a portal that is not
-// known; those of Application.Refresh; a *StoreError if the token could not be stored, which
-// Handle does first when it gets the same or another callback; and those of the store. If
-// Handle could not learn whether the stored token is dead, it keeps the other one in memory
-// for the same callback to come again, and a form asks too. After any other error the token of
-// the callback may be spent: a user has to open the application once more.
+// Errors: ErrApplicationToken; ErrUndecided; ErrBusy; ErrNoToken for an event of a portal
+// that is not known; those of Application.Refresh; a *StoreError if the token could not be
+// stored, which Handle does first when it gets the same or another callback; and those of
+// the store. If Handle could not learn whether the stored token is dead, it keeps the other
+// one in memory for the same callback to come again, and a form asks too. After ErrUndecided
+// and ErrBusy the same callback can come again. After any other error its token may be
+// spent: a user has to open the application once more.
 func (ts *Tokens) Handle(ctx context.Context, c *Callback) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !c.Installed() && !c.Uninstalled() {
-		if done, err := ts.glance(ctx, c); done {
-			return err
-		}
+	g, err := ts.glance(ctx, c)
+	if g.done || err != nil {
+		return err
 	}
+	if err := c.checkToken(); err != nil {
+		return err
+	}
+	leave, err := ts.admit(ctx, c.MemberID, g.proven)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	defer ts.land(ts.takeOff())
-	ctx = context.WithoutCancel(ctx)
-	return ts.locked(ctx, c.MemberID, func(e *entry) error { return e.handle(ctx, c) })
+	return ts.settle(ctx, c)
 }
 
-// glance does what needs no lock: all but to store the token of a form.
-func (ts *Tokens) glance(ctx context.Context, c *Callback) (done bool, err error) {
+// A glance is what can be told of a callback without the lock and the authorization server.
+type glance struct {
+	done   bool
+	proven bool // it brings the application_token of the portal
+}
+
+// glance does what needs no lock, and refuses what nothing else can help.
+func (ts *Tokens) glance(ctx context.Context, c *Callback) (glance, error) {
 	e := ts.acquire(c.MemberID)
 	defer ts.release(e)
 	t, unstored, err := e.current(ctx)
+	installation := c.Installed() || c.Uninstalled()
 	switch {
-	case c.Event == "" && errors.Is(err, ErrNoToken):
-		return false, nil
+	case errors.Is(err, ErrNoToken) && (installation || c.Event == ""):
+		return glance{}, nil
 	case err != nil:
-		return true, err
+		return glance{}, err
 	case c.Event == "":
-		return !t.Revoked && unstored == nil && !e.doubts(t), nil
+		return glance{done: !t.Revoked && unstored == nil && !e.doubts(t)}, nil
 	}
-	if err := c.Verify(t.ApplicationToken); err != nil {
-		return true, err
+	refusal := c.Verify(t.ApplicationToken)
+	switch {
+	case !installation && refusal == nil:
+		e.paid()
+		return glance{done: true}, nil
+	case !installation:
+		return glance{}, refusal
+	case refusal == nil:
+		return glance{proven: true}, nil
+	case unstored != nil || !e.tells(t):
+	case c.Installed() && e.asked():
+		return glance{}, ErrUndecided // what it brings is not spent
+	case c.Uninstalled() && !ts.callers.busy(c.MemberID): // nor is another installation underway
+		return glance{}, refusal
 	}
-	e.paid()
-	return true, nil
+	return glance{}, nil
 }
 
-// handle needs the lock.
-func (e *entry) handle(ctx context.Context, c *Callback) error {
+// errUnconfirmed says that the token of a callback has to be confirmed first.
+var errUnconfirmed = errors.New("b24pull: the token of the callback is not confirmed")
+
+// settle decides about a callback. The key is not locked while its token is confirmed, and
+// what was known of the portal is looked at anew afterwards.
+func (ts *Tokens) settle(ctx context.Context, c *Callback) error {
+	on := context.WithoutCancel(ctx)
+	err := ts.lockedAs(ctx, c.MemberID, false, func(e *entry) error { return e.handle(on, c, nil) })
+	if !errors.Is(err, errUnconfirmed) {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	confirmed, err := ts.app.confirm(on, c.Token)
+	if err != nil {
+		return err
+	}
+	locked := false
+	err = ts.lockedAs(on, c.MemberID, false, func(e *entry) error {
+		locked = true
+		return e.handle(on, c, confirmed)
+	})
+	if !locked {
+		ts.remember(on, c, confirmed)
+	}
+	return err
+}
+
+// remember keeps a confirmed token where the key could not be locked.
+func (ts *Tokens) remember(ctx context.Context, c *Callback, confirmed *Token) {
+	e := ts.acquire(c.MemberID)
+	defer ts.release(e)
+	stored, err := e.stored(ctx)
+	if err != nil {
+		stored = nil
+	}
+	confirmed.ApplicationToken = c.ApplicationToken
+	e.consider(&pending{token: confirmed, before: stored.identity(), claimed: c.Token.RefreshToken}, nil)
+}
+
+// handle needs the lock. confirmed is what the authorization server has said of the token of
+// the callback, nil before it was asked.
+func (e *entry) handle(ctx context.Context, c *Callback, confirmed *Token) error {
 	e.mu.Lock()
 	again := e.pending != nil && e.pending.claimed != "" && c.Token != nil && e.pending.claimed == c.Token.RefreshToken
 	e.mu.Unlock()
@@ -110,12 +181,17 @@ func (e *entry) handle(ctx context.Context, c *Callback) error {
 			return err
 		}
 	}
-	return e.install(ctx, c, stored)
+	return e.install(ctx, c, confirmed, stored)
+}
+
+// tells reports whether nothing but its application_token says what comes from the portal.
+func (e *entry) tells(stored *Token) bool {
+	return stored.ApplicationToken != "" && !stored.kept && !stored.Revoked && !e.doubts(stored)
 }
 
 func (e *entry) uninstall(ctx context.Context, c *Callback, stored *Token) error {
 	if refusal := c.Verify(stored.ApplicationToken); refusal != nil {
-		if stored.ApplicationToken != "" && !stored.kept && !stored.Revoked && !e.doubts(stored) {
+		if e.tells(stored) {
 			return refusal
 		}
 		if alive, err := e.alive(ctx, stored); alive || err != nil {
@@ -125,15 +201,19 @@ func (e *entry) uninstall(ctx context.Context, c *Callback, stored *Token) error
 	return e.remove(ctx)
 }
 
-// install stores the token of a callback. stored may be nil.
-func (e *entry) install(ctx context.Context, c *Callback, stored *Token) error {
-	if c.Token == nil {
-		return fmt.Errorf("b24pull: callback: %s brings no token", cmp.Or(c.Event, "the form"))
-	}
+// install stores the token of a callback, once it is confirmed. confirmed and stored may be
+// nil.
+func (e *entry) install(ctx context.Context, c *Callback, confirmed, stored *Token) error {
 	e.mu.Lock()
 	candidate := e.candidate
 	e.mu.Unlock()
-	t, err := e.confirmed(ctx, c, candidate, stored)
+	if candidate != nil && candidate.claimed == c.Token.RefreshToken {
+		confirmed = candidate.token
+	}
+	if confirmed == nil {
+		return errUnconfirmed
+	}
+	t, err := e.tokens.app.fit(confirmed, c.Token, stored)
 	if err != nil {
 		return err
 	}
@@ -154,15 +234,6 @@ func (e *entry) install(ctx context.Context, c *Callback, stored *Token) error {
 	}
 	e.consider(nil, nil)
 	return e.save(ctx, p)
-}
-
-// confirmed returns the token of a callback, confirmed now or when the same callback came
-// before.
-func (e *entry) confirmed(ctx context.Context, c *Callback, candidate *pending, stored *Token) (*Token, error) {
-	if candidate != nil && candidate.claimed == c.Token.RefreshToken {
-		return candidate.token.clone(), nil
-	}
-	return e.tokens.app.confirm(ctx, c.Token, stored)
 }
 
 // consider keeps a confirmed token for the next callback to decide, unless it was refused: it
@@ -192,16 +263,20 @@ func (e *entry) replaces(ctx context.Context, c *Callback, t, stored *Token) err
 	return nil
 }
 
+// asked reports whether the stored token was found alive just before.
+func (e *entry) asked() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.probed.IsZero() && time.Since(e.probed) < probePause
+}
+
 // alive tells whether the installation of the stored token has not ended, ErrUndecided if
 // that was asked just before. It asks by refreshing it: there is no other way to learn that.
 func (e *entry) alive(ctx context.Context, stored *Token) (bool, error) {
-	e.mu.Lock()
-	recent := !e.probed.IsZero() && time.Since(e.probed) < probePause
-	e.mu.Unlock()
 	switch {
 	case stored.Revoked:
 		return false, nil
-	case recent:
+	case e.asked():
 		return true, ErrUndecided
 	}
 	_, err := e.renew(ctx, stored)
@@ -218,23 +293,31 @@ func (e *entry) alive(ctx context.Context, stored *Token) (bool, error) {
 }
 
 // confirm refreshes a token of which nothing is believed but that it may be one. What the
-// authorization server then says of it counts. It is believed to be of the member that the
-// callback names if the server does not name any: whoever has sent that held a token of the
-// application. But not if the server names another portal than the stored token's, which
-// may be nil, or without one than the callback's.
-func (a *Application) confirm(ctx context.Context, claimed, stored *Token) (*Token, error) {
+// authorization server then says of it counts.
+func (a *Application) confirm(ctx context.Context, claimed *Token) (*Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
 	t, err := a.refresh(ctx, claimed)
-	if err != nil {
-		return nil, err
+	if err == nil && t.MemberID != "" && t.MemberID != claimed.MemberID {
+		return nil, errOtherPortal
 	}
+	return t, err
+}
+
+var errOtherPortal = errors.New("b24pull: callback: the token is another portal's")
+
+// fit makes of a confirmed token one to be stored. It is believed to be of the member that
+// the callback names if the authorization server does not name any: whoever has sent that
+// held a token of the application. But not if the server names another portal than the
+// stored token's, which may be nil, or without one than the callback's.
+func (a *Application) fit(confirmed, claimed, stored *Token) (*Token, error) {
+	t := confirmed.clone()
 	portal := portalNamed(claimed.Portal)
 	if stored != nil {
 		portal = cmp.Or(portalNamed(stored.Portal), portal)
 	}
-	if t.MemberID != claimed.MemberID && (t.MemberID != "" || t.Portal != portal && t.Portal != "") {
-		return nil, errors.New("b24pull: callback: the token is another portal's")
+	if t.MemberID != claimed.MemberID && t.Portal != portal && t.Portal != "" {
+		return nil, errOtherPortal
 	}
 	t.MemberID, t.Portal = claimed.MemberID, cmp.Or(t.Portal, portal)
 	if a.namedServer(claimed.ServerEndpoint) != nil {

@@ -204,11 +204,13 @@ func (a *Application) Refresh(ctx context.Context, old *Token) (*Token, error) {
 	return t, nil
 }
 
+var errNoRefreshToken = &TokenError{cause: errors.New("there is no refresh token; have a user open or authorize the application again")}
+
 // refresh returns the token as it was answered.
 func (a *Application) refresh(ctx context.Context, old *Token) (*Token, error) {
 	refreshToken := addr.Trim(old.RefreshToken)
 	if refreshToken == "" {
-		return nil, &TokenError{cause: errors.New("there is no refresh token; have a user open or authorize the application again")}
+		return nil, errNoRefreshToken
 	}
 	server, err := a.serverFor(old.ServerEndpoint)
 	if err != nil {

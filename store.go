@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/b24pull/b24pull/internal/atomicfile"
 )
@@ -37,7 +36,9 @@ type TokenStore interface {
 	// store, and holds it until unlock is called. A process that dies must not hold it
 	// any more. The lock is held while a token is refreshed: two that refresh at once
 	// would burn the refresh token. ctx ends the waiting; it does not end while the lock is
-	// held.
+	// held. Who waits for long should get it before who comes again. A Tokens waits for a
+	// key once at a time. Handle locks the MemberID with a + behind it first, while what a
+	// callback brings is confirmed; nothing is stored under that key.
 	Lock(ctx context.Context, key string) (unlock func(), err error)
 }
 
@@ -123,7 +124,10 @@ func (s *MemoryStore) Lock(ctx context.Context, key string) (unlock func(), err 
 // holds the token before beside the new one then, each with a checksum, so that a crash
 // leaves one of them as well. Beside each token is an empty file for its lock. A link at
 // the name of either is refused.
-type FileStore struct{ folder string }
+type FileStore struct {
+	folder string
+	turns  turns
+}
 
 // NewFileStore returns a store in a folder and makes the folder if there is none. It
 // checks that the folder can be written. One that everybody may write is refused; nobody
@@ -135,7 +139,7 @@ func NewFileStore(folder string) (*FileStore, error) {
 	if err := atomicfile.MakeFolder(folder); err != nil {
 		return nil, storeError(err)
 	}
-	return &FileStore{folder}, nil
+	return &FileStore{folder: folder}, nil
 }
 
 // Load reads the token's file.
@@ -195,36 +199,6 @@ func (s *FileStore) Keys() ([]string, error) {
 	}
 	slices.Sort(keys)
 	return keys, nil
-}
-
-// Lock locks the file for the key's lock; where the system has no such locks, it
-// makes one, and a process that was killed may leave it.
-func (s *FileStore) Lock(ctx context.Context, key string) (unlock func(), err error) {
-	path, err := s.path(key)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		if err := atomicfile.Regular(path + ".lock"); err != nil {
-			return nil, storeError(err)
-		}
-		unlock, held, err := tryLock(path + ".lock")
-		switch {
-		case err != nil:
-			return nil, storeError(err)
-		case !held:
-			return func() {
-				_, err := os.Stat(path + ".json")
-				unlock(errors.Is(err, fs.ErrNotExist))
-			}, nil
-		case !sleep(ctx, 10*time.Millisecond):
-			err := context.Cause(ctx)
-			if err == nil {
-				err = context.DeadlineExceeded
-			}
-			return nil, fmt.Errorf("b24pull: token store: another process holds %s%s: %w", path+".lock", lockAdvice, err)
-		}
-	}
 }
 
 // path is the name of a key's files without their ending. Lower case letters, digits, - and

@@ -42,6 +42,10 @@ type Tokens struct {
 
 	air     sync.Mutex
 	flights map[*flight]struct{}
+
+	locks   queues // for the store's locks
+	callers queues // whose callbacks are to be confirmed, by key
+	asking  queues // the authorization server about them, by rank
 }
 
 // NewTokens checks the application and does no I/O.
@@ -52,7 +56,10 @@ func NewTokens(app *Application, store TokenStore) (*Tokens, error) {
 	if store == nil {
 		return nil, errors.New("b24pull: NewTokens: the store is nil")
 	}
-	return &Tokens{app: app, store: store, entries: make(map[string]*entry), flights: make(map[*flight]struct{})}, nil
+	return &Tokens{
+		app: app, store: store, entries: make(map[string]*entry), flights: make(map[*flight]struct{}),
+		locks: queues{places: 1}, callers: queues{places: 1, most: maxCallers}, asking: queues{places: maxAsking, most: maxWaiting},
+	}, nil
 }
 
 // Format names the application and tells no secret, whatever the verb.
@@ -163,7 +170,12 @@ func (ts *Tokens) Delete(ctx context.Context, key string) error {
 
 // locked holds the lock of a key. The end of ctx ends only the waiting for it.
 func (ts *Tokens) locked(ctx context.Context, key string, do func(*entry) error) error {
-	unlock, err := ts.lock(ctx, key)
+	return ts.lockedAs(ctx, key, true, do)
+}
+
+// lockedAs also tells whether to be served before those who are not first.
+func (ts *Tokens) lockedAs(ctx context.Context, key string, first bool, do func(*entry) error) error {
+	unlock, err := ts.lock(ctx, key, first)
 	if err != nil {
 		return err
 	}
@@ -173,9 +185,10 @@ func (ts *Tokens) locked(ctx context.Context, key string, do func(*entry) error)
 	return do(e)
 }
 
-// lock waits for the lock. The store's context lives until unlock: a database may tie a
-// lock to it.
-func (ts *Tokens) lock(ctx context.Context, key string) (unlock func(), err error) {
+// lock waits for the lock. Of this process only one at a time asks the store for that of a
+// key, whom all others wait behind. The store's context lives until unlock: a database may
+// tie a lock to it.
+func (ts *Tokens) lock(ctx context.Context, key string, first bool) (unlock func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -183,7 +196,7 @@ func (ts *Tokens) lock(ctx context.Context, key string) (unlock func(), err erro
 	late := fmt.Errorf("b24pull: nobody has released the lock of %q within %v: %w", key, lockTimeout, context.DeadlineExceeded)
 	timer := time.AfterFunc(lockTimeout, func() { cancel(late) })
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-	release, err := ts.store.Lock(held, key)
+	release, err := ts.lockInTurn(held, key, first)
 	inTime := timer.Stop()
 	inTime = stop() && inTime
 	switch {
@@ -200,6 +213,26 @@ func (ts *Tokens) lock(ctx context.Context, key string) (unlock func(), err erro
 	}
 	cancel(nil)
 	return nil, err
+}
+
+func (ts *Tokens) lockInTurn(ctx context.Context, key string, first bool) (unlock func(), err error) {
+	leave, err := ts.locks.enter(ctx, key, first)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if unlock == nil {
+			leave() // also if the store panics
+		}
+	}()
+	release, err := ts.store.Lock(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		defer leave()
+		release()
+	}, nil
 }
 
 // Source returns a source of the key's token for OAuth. It does no I/O.

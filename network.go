@@ -32,7 +32,7 @@ func (e *networkError) Unwrap() error { return e.cause }
 
 func (e *networkError) class() Class {
 	switch {
-	case errors.Is(e.cause, context.Canceled), badCertificate(e.cause):
+	case errors.Is(e.cause, context.Canceled), badCertificate(e.cause), ledInward(e.cause):
 		return Final
 	case e.unreached():
 		return NotSent

@@ -1,0 +1,137 @@
+package b24pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// PublicTransport returns a new transport like net/http's default one that connects to public
+// addresses only: not to loopback, private, link-local, shared (100.64.0.0/10), multicast or
+// reserved ones, nor to those inside IPv6 addresses that stand for IPv4 ones. What is
+// looked at is the address that is connected to, after its name was resolved. So neither a
+// portal's address, nor a redirect, nor the push server of a config leads into the
+// host's own network. It is for applications that portals of strangers install. Give one
+// http.Client with it to WithHTTPClient and to Application.HTTPClient; package realtime uses
+// the Client's for polls and websockets, unless it is given a dialer.
+//
+// The proxies of the environment (see http.ProxyFromEnvironment) are excepted: they can be
+// anywhere. A proxy resolves names itself, so it has to refuse internal ones itself; of what
+// it is asked for only addresses without a name, and localhost, are looked at here. All
+// else can be changed before the transport is used, like TLSClientConfig. A Proxy that is set
+// has to have a public address, and the functions that dial undo all this.
+func PublicTransport() *http.Transport { return publicTransport(http.ProxyFromEnvironment) }
+
+func publicTransport(proxy func(*http.Request) (*url.URL, error)) *http.Transport {
+	t, ok := defaultTransport().(*http.Transport)
+	if !ok {
+		t = &http.Transport{ForceAttemptHTTP2: true, MaxIdleConns: 100, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second}
+	}
+	p := &publicDialer{proxy: proxy}
+	t.Dial, t.DialTLS, t.DialTLSContext = nil, nil, nil //lint:ignore SA1019 what the default has does not count
+	t.Proxy, t.DialContext = p.proxyFor, p.dial
+	return t
+}
+
+// publicDialer knows the proxies that were to be used.
+type publicDialer struct {
+	proxy   func(*http.Request) (*url.URL, error)
+	proxies sync.Map // of host:port
+}
+
+func (p *publicDialer) proxyFor(r *http.Request) (*url.URL, error) {
+	u, err := p.proxy(r)
+	if err != nil || u == nil {
+		return u, err
+	}
+	if host := r.URL.Hostname(); inward(host) {
+		return nil, &inwardError{host}
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+	}
+	p.proxies.Store(net.JoinHostPort(u.Hostname(), port), true)
+	return u, nil
+}
+
+func (p *publicDialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	d := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
+	if _, ok := p.proxies.Load(address); !ok {
+		d.Control = onlyPublic
+	}
+	return d.DialContext(ctx, network, address)
+}
+
+// onlyPublic is told the address that a name was resolved to.
+func onlyPublic(network, address string, _ syscall.RawConn) error {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil || network != "tcp4" && network != "tcp6" || !public(at.Addr()) {
+		host, _, _ := net.SplitHostPort(address)
+		return &inwardError{host}
+	}
+	return nil
+}
+
+// inwardError says that an address was not connected to. It is Final.
+type inwardError struct{ host string }
+
+func (e *inwardError) Error() string {
+	return fmt.Sprintf("%s is not a public address, and PublicTransport connects to no other; "+
+		"for a portal or a push server in your own network use another transport", e.host)
+}
+
+func ledInward(err error) bool { return errors.As(err, new(*inwardError)) }
+
+// inward reports whether a host is one that is not public, as far as it tells itself.
+func inward(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	addr, err := netip.ParseAddr(host)
+	return err == nil && !public(addr) || host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
+
+var (
+	// notPublic4 are the blocks of the IANA's registry for special purposes that are not
+	// reached from everywhere, and multicast.
+	notPublic4 = prefixes("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+		"192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+		"224.0.0.0/4", "240.0.0.0/4")
+	// global6 are all that are given out to be reached from everywhere, notPublic6 the special
+	// ones among them: Teredo, benchmarks, documentation, 6to4.
+	global6    = netip.MustParsePrefix("2000::/3")
+	notPublic6 = prefixes("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
+	// nat64 has an IPv4 address in its last four bytes.
+	nat64 = netip.MustParsePrefix("64:ff9b::/96")
+)
+
+func prefixes(all ...string) (list []netip.Prefix) {
+	for _, p := range all {
+		list = append(list, netip.MustParsePrefix(p))
+	}
+	return list
+}
+
+// public reports whether an address is one of the internet.
+func public(addr netip.Addr) bool {
+	zone := addr.Zone() != ""
+	addr = addr.Unmap()
+	if nat64.Contains(addr) {
+		b := addr.As16()
+		addr = netip.AddrFrom4([4]byte(b[12:]))
+	}
+	not := notPublic6
+	if addr.Is4() {
+		not = notPublic4
+	}
+	in := func(p netip.Prefix) bool { return p.Contains(addr) }
+	return !zone && (addr.Is4() || global6.Contains(addr)) && !slices.ContainsFunc(not, in)
+}

@@ -62,6 +62,8 @@ func ParseRedirect(r *http.Request, state string) (AuthCode, error) {
 	}
 	code.Portal = portalNamed(q.Get("domain"))
 	switch {
+	case addr.HasUser(q.Get("domain")), addr.HasUser(code.Server):
+		return AuthCode{}, errors.New("b24pull: redirect: domain or server_domain has a user or a password before the host")
 	case code.Portal == "":
 		return AuthCode{}, errors.New("b24pull: redirect: domain: it is missing, or names no host")
 	case code.Code == "":
@@ -123,6 +125,11 @@ func ParseCallback(r *http.Request) (*Callback, error) {
 	c.MemberID, c.ApplicationToken = fields["member_id"], Secret(fields["application_token"])
 	if !memberForm.MatchString(c.MemberID) {
 		return nil, errors.New("b24pull: callback: no member_id, or one that is none")
+	}
+	for _, name := range []string{"domain", "client_endpoint", "server_endpoint"} {
+		if addr.HasUser(fields[name]) {
+			return nil, fmt.Errorf("b24pull: callback: %s has a user or a password before the host", name)
+		}
 	}
 	if fields["access_token"] == "" {
 		if c.Event == "" {

@@ -3,6 +3,7 @@ package b24pull
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -77,7 +78,6 @@ func TestCallbacksAsTheyCome(t *testing.T) {
 	}{
 		"no portal":              {post("/", openForm()), ""},
 		"no host":                {post("/?DOMAIN=%25zz", openForm()), ""},
-		"a user in it":           {post("/?DOMAIN="+mark+"@portal.example", openForm()), ""},
 		"over http":              {post("/?DOMAIN=portal.example&PROTOCOL=0", openForm()), known},
 		"an http address":        {post("/?DOMAIN=http://Portal.example:80/", openForm()), known},
 		"a path":                 {post("/?DOMAIN=portal.example/"+mark, openForm()), known},
@@ -103,17 +103,24 @@ func TestBadCallbacks(t *testing.T) {
 	without := func(form url.Values, name string) url.Values { form.Del(name); return form }
 	with := func(form url.Values, name, v string) url.Values { form.Set(name, v); return form }
 	tests := map[string]*http.Request{
-		"GET":                   httptest.NewRequest("GET", "/?"+openForm().Encode(), nil),
-		"no form":               httptest.NewRequest("POST", "/", strings.NewReader(mark)),
-		"too long":              post("/?DOMAIN=portal.example", with(openForm(), "x", strings.Repeat(mark, callbackLimit))),
-		"no member":             post("/?DOMAIN=portal.example", without(openForm(), "member_id")),
-		"member that is a path": post("/?DOMAIN=portal.example", with(openForm(), "member_id", "../"+mark)),
-		"no token":              post("/?DOMAIN=portal.example", without(openForm(), "AUTH_ID")),
+		"GET":                        httptest.NewRequest("GET", "/?"+openForm().Encode(), nil),
+		"no form":                    httptest.NewRequest("POST", "/", strings.NewReader(mark)),
+		"too long":                   post("/?DOMAIN=portal.example", with(openForm(), "x", strings.Repeat(mark, callbackLimit))),
+		"no member":                  post("/?DOMAIN=portal.example", without(openForm(), "member_id")),
+		"member that is a path":      post("/?DOMAIN=portal.example", with(openForm(), "member_id", "../"+mark)),
+		"no token":                   post("/?DOMAIN=portal.example", without(openForm(), "AUTH_ID")),
+		"domain has a user":          post("/?DOMAIN="+mark+"@portal.example", openForm()),
+		"a user and no URL":          post("/?DOMAIN=https://"+mark+"%25zz@portal.example", openForm()),
+		"client_endpoint has a user": post("/", with(installEvent(""), "auth[client_endpoint]", "https://portal.example:"+mark+"@10.0.0.1/rest/")),
+		"server_endpoint has a user": post("/?DOMAIN=portal.example", with(openForm(), "SERVER_ENDPOINT", "https://oauth.bitrix.info@"+mark+".example/rest/")),
 	}
 	for name, r := range tests {
 		c, err := ParseCallback(r)
 		if c != nil {
 			t.Errorf("%s was taken", name)
+		}
+		if strings.Contains(name, "has a user") && !strings.Contains(fmt.Sprint(err), name) {
+			t.Errorf("%s: %v", name, err)
 		}
 		t.Log(err)
 		checkError(t, err)
@@ -133,15 +140,16 @@ func TestParseRedirect(t *testing.T) {
 	for target, state := range map[string]string{
 		good:       "other",
 		good + "x": "",
-		"/?code=" + mark + "&domain=portal.example":                     "",
-		"/?code=" + mark + "&domain=portal.example&state=":              "st",
-		"/?state=st&domain=portal.example":                              "st",
-		"/?state=st&code=" + mark:                                       "st",
-		"/?state=st&domain=ftp://portal.example&code=" + mark:           "st",
-		"/?state=st&domain=https://" + mark + "@portal.example&code=x":  "st",
-		"/?state=st&domain=%25zz&code=" + mark:                          "st",
-		"/?state=st&error=access_denied&error_description=" + mark:      "st",
-		"/?state=st&domain=portal.example&error=" + mark + "%20no code": "st",
+		"/?code=" + mark + "&domain=portal.example":                                            "",
+		"/?code=" + mark + "&domain=portal.example&state=":                                     "st",
+		"/?state=st&domain=portal.example":                                                     "st",
+		"/?state=st&code=" + mark:                                                              "st",
+		"/?state=st&domain=ftp://portal.example&code=" + mark:                                  "st",
+		"/?state=st&domain=https://" + mark + "@portal.example&code=x":                         "st",
+		"/?state=st&domain=%25zz&code=" + mark:                                                 "st",
+		"/?state=st&domain=portal.example&code=x&server_domain=" + mark + "@oauth.bitrix.info": "st",
+		"/?state=st&error=access_denied&error_description=" + mark:                             "st",
+		"/?state=st&domain=portal.example&error=" + mark + "%20no code":                        "st",
 	} {
 		_, err := ParseRedirect(httptest.NewRequest("GET", strings.ReplaceAll(target, " ", "+"), nil), state)
 		checkError(t, err)

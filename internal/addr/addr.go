@@ -26,12 +26,26 @@ func Parse(raw string, schemes ...string) (*url.URL, error) {
 		problem = "its scheme is not " + strings.Join(schemes, " or ")
 	case u.Hostname() == "":
 		problem = "it has no host"
+	case u.User != nil:
+		problem = "it has a user or a password before the host"
 	case !quote.Printable(u.Host):
 		problem = "its host has characters that do not print"
 	default:
 		return u, nil
 	}
 	return nil, errors.New(problem + "; want " + schemes[0] + "://host/path")
+}
+
+// HasUser reports whether an address, or a host by itself, has a user or a password before
+// the host, however the rest of it is written.
+func HasUser(raw string) bool {
+	if scheme, rest, ok := strings.Cut(raw, "//"); ok && !strings.ContainsAny(scheme, `/\?#`) {
+		raw = rest
+	}
+	if end := strings.IndexAny(raw, `/\?#`); end >= 0 {
+		raw = raw[:end]
+	}
+	return strings.Contains(raw, "@")
 }
 
 // Trim takes off what comes along when an address or a token is pasted, from a

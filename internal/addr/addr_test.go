@@ -46,3 +46,15 @@ func TestTrim(t *testing.T) {
 		t.Errorf("nothing within: %q", got)
 	}
 }
+
+func TestHasUser(t *testing.T) {
+	for raw, want := range map[string]bool{
+		"": false, "portal.example": false, "https://portal.example/a@b": false, "portal.example?a@b": false, "/login//a@b": false, "/a@b": false, "portal.example#@": false,
+		"a@portal.example": true, "https://a:b@portal.example/": true, "//a@b": true, "a@b@c": true, "https://@portal.example": true, "https://a%zz@b": true,
+		"portal.example:443@10.0.0.1": true,
+	} {
+		if HasUser(raw) != want {
+			t.Errorf("%q: %t", raw, !want)
+		}
+	}
+}

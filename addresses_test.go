@@ -9,7 +9,8 @@ import (
 
 // TestUnusableAddressIsNotTold: what is no address may be anything.
 func TestUnusableAddressIsNotTold(t *testing.T) {
-	for _, address := range []string{"s3cr3t", "rt.example/s3cr3t", "wss:s3cr3t", "wss:///s3cr3t", "wss://rt.example:s3cr3t/", "s3cr3t://", "//s3cr3t@/"} {
+	for _, address := range []string{"s3cr3t", "rt.example/s3cr3t", "wss:s3cr3t", "wss:///s3cr3t", "wss://rt.example:s3cr3t/", "s3cr3t://", "//s3cr3t@/",
+		"wss://s3cr3t@rt.example/sub/", "wss://rt.example:s3cr3t@10.0.0.1/sub/"} {
 		data := fmt.Sprintf(`{"server":{"version":4,"websocket_enabled":true,"websocket_secure":%q,"long_polling_secure":"https://rt.example/sub/"},"channels":{"shared":{"id":"i"}}}`, address)
 		var c Config
 		if err := json.Unmarshal([]byte(data), &c); err != nil || c.Server.WebSocketSecure != address {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -238,4 +239,38 @@ func (s *panickingLock) Lock(ctx context.Context, key string) (func(), error) {
 		panic("lock")
 	}
 	return s.MemoryStore.Lock(ctx, key)
+}
+
+// TestAuthServerHangs: nobody waits for the authorization server for longer than a minute.
+func TestAuthServerHangs(t *testing.T) {
+	hangs := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		<-r.Context().Done()
+		return nil, context.Cause(r.Context())
+	})}
+	for name, ask := range map[string]func(context.Context, *Application) error{
+		"a code": func(ctx context.Context, app *Application) error {
+			_, err := app.Exchange(ctx, AuthCode{Code: mark + "-code"})
+			return err
+		},
+		"a refresh": func(ctx context.Context, app *Application) error {
+			_, err := app.Refresh(ctx, (&rotating{}).start())
+			return err
+		},
+		"a form": func(ctx context.Context, app *Application) error {
+			ts, err := NewTokens(app, new(MemoryStore))
+			if err != nil {
+				return err
+			}
+			return ts.Handle(ctx, mustParse(t, openForm()))
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			err := ask(context.WithoutCancel(t.Context()), testApp(hangs))
+			if took := time.Since(began); took != time.Minute || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v after %v", name, err, took)
+			}
+			checkError(t, err)
+		})
+	}
 }

@@ -216,9 +216,7 @@ func (e *entry) renew(ctx context.Context, old *Token) (*Token, error) {
 	if u != nil && u.refresh == old.RefreshToken && time.Now().Before(u.until) {
 		return nil, u.err
 	}
-	posting, cancel := context.WithTimeout(ctx, refreshTimeout)
-	defer cancel()
-	next, err := e.tokens.app.Refresh(posting, old)
+	next, err := e.tokens.app.Refresh(ctx, old)
 	switch {
 	case errors.Is(err, ErrInvalidGrant):
 		dead := old.clone()

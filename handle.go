@@ -295,8 +295,6 @@ func (e *entry) alive(ctx context.Context, stored *Token) (bool, error) {
 // confirm refreshes a token of which nothing is believed but that it may be one. What the
 // authorization server then says of it counts.
 func (a *Application) confirm(ctx context.Context, claimed *Token) (*Token, error) {
-	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
-	defer cancel()
 	t, err := a.refresh(ctx, claimed)
 	if err == nil && t.MemberID != "" && t.MemberID != claimed.MemberID {
 		return nil, errOtherPortal

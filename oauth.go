@@ -45,9 +45,8 @@ type Application struct {
 	// AuthServerEast.
 	AuthServer string
 	// HTTPClient calls the authorization server; nil for one with net/http's default
-	// transport. Redirects are not followed. It needs no Timeout: Tokens gives each refresh
-	// a minute, Exchange and Refresh have their context. A shorter one costs a token if the
-	// server answers later.
+	// transport. Redirects are not followed. It needs no Timeout: Exchange and each refresh
+	// end within a minute. A shorter one costs a token if the server answers later.
 	HTTPClient *http.Client
 	// UserAgent is the User-Agent header of what the authorization server is asked;
 	// "" for DefaultUserAgent.
@@ -142,7 +141,7 @@ func (a *Application) AuthCodeURL(portal, state string) (string, error) {
 
 // Exchange makes a token of a code that ParseRedirect returned. A code lives for 30
 // seconds and works once: if ctx ends before the answer has come, the user has to be sent
-// to AuthCodeURL again. Nothing bounds the call but ctx and the HTTPClient.
+// to AuthCodeURL again. It ends after a minute where ctx does not end it sooner.
 //
 // Portal is https on the host that the authorization server names as the portal's, or
 // else on that of the redirect. What else the answer does not tell, or not in a form that
@@ -232,8 +231,11 @@ func (a *Application) refresh(ctx context.Context, old *Token) (*Token, error) {
 // authorization_error. It has spent neither the code nor the refresh token then.
 var passing = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}
 
-// ask has x/oauth2 call the authorization server, and again if its refusal passes.
+// ask has x/oauth2 call the authorization server, and again if its refusal passes. It ends
+// within refreshTimeout.
 func (a *Application) ask(ctx context.Context, known redact.Redactor, server *url.URL, call func(context.Context) (*oauth2.Token, error)) (*oauth2.Token, error) {
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
+	defer cancel()
 	for attempt := 0; ; attempt++ {
 		answer, err := a.askOnce(ctx, known, server, call)
 		var refused *oauth2.RetrieveError

@@ -5,12 +5,23 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
-// cloudPortal is a host of the Bitrix24 cloud: a name, and a zone like com, de or com.br. What users publish there is
-// in other zones, like site.
-var cloudPortal = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?\.bitrix24\.(com|[a-z]{2}|com\.[a-z]{2})$`)
+// zones are those in which Bitrix24 has portals. There are other hosts named bitrix24, in zones that anybody can
+// register, and what users publish is in others again, like site.
+var zones = []string{"by", "cn", "co", "com", "com.br", "com.tr", "de", "es", "eu", "fr", "id", "in", "it", "jp", "kz", "mx", "pl", "ru", "uk", "vn"}
+
+// portalName is the first part of the name of a portal in the cloud.
+var portalName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+
+// cloudPortal reports whether a host is one of the Bitrix24 cloud: a name, and a zone.
+func cloudPortal(host string) bool {
+	name, domain, _ := strings.Cut(host, ".")
+	zone, ok := strings.CutPrefix(domain, "bitrix24.")
+	return ok && len(name) <= 63 && portalName.MatchString(name) && slices.Contains(zones, zone)
+}
 
 const unknownPortalPage = "This application does not know this portal. Install the application on the portal first, " +
 	"or have whoever runs the application name the portal's host in B24PULL_PORTALS.\n"
@@ -21,7 +32,7 @@ func (a *app) checkPortal(address string) error {
 	if err != nil {
 		return refusal{error: err, status: http.StatusBadRequest}
 	}
-	if cloudPortal.MatchString(u.Host) || a.names(u.Host) || a.knows(u.Host) {
+	if cloudPortal(u.Host) || a.names(u.Host) || a.knows(u.Host) {
 		return nil
 	}
 	return refusal{fmt.Errorf("%q is no portal that is known or allowed", u.Host), http.StatusForbidden, unknownPortalPage}

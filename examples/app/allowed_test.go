@@ -46,7 +46,8 @@ func TestAuthorizeWhere(t *testing.T) {
 	sent(host, host)
 	sent(known.URL(), host)
 	for _, portal := range []string{"evil.example", "https://evil.example/", "bitrix24.com", "portal.bitrix24.evil.example", "portal.bitrix24.com.evil",
-		"portal.bitrix24.site", "portal.bitrix24.shop", "portal.evilbitrix24.com", "a.portal.bitrix24.com", "portal.bitrix24.com:8443", "portal.bitrix24.com.evil.de",
+		"portal.bitrix24.site", "portal.bitrix24.shop", "portal.bitrix24.tk", "portal.bitrix24.me", "portal.bitrix24.com.cn", "portal.bitrix24.com.de",
+		"portal.bitrix24.br", "portal.bitrix24.com.com", "portal.bitrix24.", "portal.bitrix24.COM.evil", strings.Repeat("a", 64) + ".bitrix24.com", "portal.evilbitrix24.com", "a.portal.bitrix24.com", "portal.bitrix24.com:8443", "portal.bitrix24.com.evil.de",
 		"evil.portal.example", "portal.example:8443", "company.example:8443", "a.company.example", "a.b.company.example:8443", "-.bitrix24.com"} {
 		refused(portal)
 	}

@@ -20,6 +20,8 @@ type app struct {
 	say    func(format string, args ...any)
 	logger *slog.Logger
 
+	exchanging chan struct{} // has a place for each code that is exchanged
+
 	mu       sync.Mutex
 	portals  map[string]*portal // by member id
 	stopping bool

@@ -42,15 +42,19 @@ func (p *program) configure() (*config, error) {
 		return nil, usagef("B24PULL_REDIRECT_URL: want https://HOST/redirect")
 	}
 	events.Path = "/event"
+	client := p.httpClient
+	if client == nil && env("B24PULL_PRIVATE_NETWORK") == "" {
+		client = &http.Client{Transport: b24pull.PublicTransport()} // any portal may be a stranger's
+	}
 	return &config{
 		application: &b24pull.Application{
 			ClientID: env("B24PULL_CLIENT_ID"), ClientSecret: b24pull.Secret(env("B24PULL_CLIENT_SECRET")),
-			RedirectURL: env("B24PULL_REDIRECT_URL"), AuthServer: env("B24PULL_AUTH_SERVER"), HTTPClient: p.httpClient,
+			RedirectURL: env("B24PULL_REDIRECT_URL"), AuthServer: env("B24PULL_AUTH_SERVER"), HTTPClient: client,
 		},
 		applicationToken: b24pull.Secret(env("B24PULL_APPLICATION_TOKEN")),
 		folder:           cmp.Or(env("B24PULL_TOKEN_FOLDER"), "b24pull-app"),
 		hosts:            strings.FieldsFunc(strings.ToLower(env("B24PULL_PORTALS")), func(c rune) bool { return c == ',' || c == ' ' }),
 		events:           events.String(),
-		http:             p.httpClient,
+		http:             client,
 	}, nil
 }

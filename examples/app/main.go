@@ -11,6 +11,7 @@
 //	B24PULL_APPLICATION_TOKEN   of an application for one portal, where no ONAPPINSTALL tells it
 //	B24PULL_PORTALS             hosts of portals like portal.example or *.company.example, separated by commas, beside those of the cloud
 //	B24PULL_AUTH_SERVER         the default is https://oauth.bitrix.info, for the East https://oauth.bitrix24.tech
+//	B24PULL_PRIVATE_NETWORK     anything, where portals of your own are in a private network: else only public addresses are connected to
 //
 // have https://HOST lead to the address of -listen, and register these addresses:
 //

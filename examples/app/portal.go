@@ -72,7 +72,7 @@ func (p *portal) running() bool {
 // start. What is neither in the cloud nor named by the environment may be anybody's.
 func (p *portal) moved(_ context.Context, _, to string) error {
 	_, host, _ := strings.Cut(to, "://")
-	if !cloudPortal.MatchString(host) && !p.app.names(host) {
+	if !cloudPortal(host) && !p.app.names(host) {
 		p.say("it has moved to %s, which is not followed: name the host in B24PULL_PORTALS if it is the portal's", to)
 		return fmt.Errorf("%s is no host of the cloud and is not in B24PULL_PORTALS", host)
 	}

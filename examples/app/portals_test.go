@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -33,6 +34,9 @@ type world struct {
 	mu     sync.Mutex
 	bound  []map[string]string // what event.bind was told
 	issued []string            // by the authorization server
+
+	stalled   chan struct{} // until it is closed the authorization server answers nobody; nil: it does
+	now, most int           // that ask it at once
 }
 
 // newWorld has so many portals, all of which have the application. Only the first takes bindings of events.
@@ -50,7 +54,9 @@ func newWorld(t *testing.T, portals int) *world {
 		p.Emit(pulltest.Message{Command: "long.past", To: pulltest.Shared})
 		w.portals = append(w.portals, p)
 	}
-	server := httptest.NewTLSServer(http.HandlerFunc(w.authServer))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(w.authServer))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
 	t.Cleanup(server.Close)
 	roots.AddCert(server.Certificate())
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
@@ -66,6 +72,23 @@ func newWorld(t *testing.T, portals int) *world {
 // authServer serves all portals: it asks each of theirs.
 func (w *world) authServer(rw http.ResponseWriter, r *http.Request) {
 	form, _ := io.ReadAll(r.Body)
+	w.mu.Lock()
+	stalled := w.stalled
+	w.now++
+	w.most = max(w.most, w.now)
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.now--
+	}()
+	if stalled != nil {
+		select {
+		case <-stalled:
+		case <-r.Context().Done():
+			return
+		}
+	}
 	for i, p := range w.portals {
 		resp, err := p.HTTPClient().Post(p.AuthServer()+r.URL.Path, r.Header.Get("Content-Type"), bytes.NewReader(form))
 		if err != nil {

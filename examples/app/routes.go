@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/b24pull/b24pull"
 )
@@ -23,7 +24,10 @@ const (
 	stateCookie = "b24pull_state"
 )
 
-// routes are where portals and users come.
+// maxBody is more than a form or an event has bytes.
+const maxBody = 1 << 20
+
+// routes are where portals and users come. Whatever is read of a body is bounded.
 func (a *app) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /install", a.callback("installed", installedPage))
@@ -31,7 +35,7 @@ func (a *app) routes() http.Handler {
 	mux.HandleFunc("POST /event", a.callback("", ""))
 	mux.HandleFunc("GET /authorize", a.authorize)
 	mux.HandleFunc("GET /redirect", a.redirect)
-	return mux
+	return http.MaxBytesHandler(mux, maxBody)
 }
 
 // refusal is an error that is the caller's.
@@ -66,8 +70,7 @@ func (a *app) answer(w http.ResponseWriter, r *http.Request, page string, err er
 // callback takes forms and events. done is what a form tells, by its address.
 func (a *app) callback(done, page string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		// A portal that does not wait has installed the application all the same.
-		a.answer(w, r, page, a.take(context.WithoutCancel(r.Context()), r, done))
+		a.answer(w, r, page, a.take(r.Context(), r, done))
 	}
 }
 
@@ -87,6 +90,7 @@ func (a *app) take(ctx context.Context, r *http.Request, done string) error {
 	if err := a.tokens.Handle(ctx, c); err != nil {
 		return err
 	}
+	ctx = context.WithoutCancel(ctx) // a portal that does not wait has installed the application all the same
 	switch {
 	case c.Uninstalled():
 		a.say("member %s: uninstalled by the event, and the tokens are deleted", c.MemberID)
@@ -110,7 +114,7 @@ func (a *app) take(ctx context.Context, r *http.Request, done string) error {
 // authorize sends a user to a portal, who comes back to redirect.
 func (a *app) authorize(w http.ResponseWriter, r *http.Request) {
 	state := rand.Text()
-	to, err := a.application.AuthCodeURL(r.FormValue("portal"), state)
+	to, err := a.application.AuthCodeURL(r.URL.Query().Get("portal"), state)
 	if err != nil {
 		a.answer(w, r, "", refusal{error: err, status: http.StatusBadRequest})
 		return
@@ -147,8 +151,14 @@ func (a *app) redirect(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, r, openPage, err)
 }
 
+// exchangeTime is how long a code lives.
+const exchangeTime = 30 * time.Second
+
+// errExchanging refuses a code while too many others are exchanged.
+var errExchanging = errors.New("too many codes are being exchanged")
+
 func (a *app) exchange(ctx context.Context, code b24pull.AuthCode) error {
-	token, err := a.application.Exchange(ctx, code)
+	token, err := a.exchangeCode(ctx, code)
 	if err != nil {
 		return err
 	}
@@ -157,4 +167,17 @@ func (a *app) exchange(ctx context.Context, code b24pull.AuthCode) error {
 	}
 	a.say("member %s: authorized by a user, the code is exchanged and the tokens are stored", token.MemberID)
 	return a.start(ctx, token.MemberID)
+}
+
+// exchangeCode bounds what anybody can have the authorization server asked, by codes that are none.
+func (a *app) exchangeCode(ctx context.Context, code b24pull.AuthCode) (*b24pull.Token, error) {
+	select {
+	case a.exchanging <- struct{}{}:
+		defer func() { <-a.exchanging }()
+	default:
+		return nil, errExchanging
+	}
+	ctx, cancel := context.WithTimeout(ctx, exchangeTime)
+	defer cancel()
+	return a.application.Exchange(ctx, code)
 }

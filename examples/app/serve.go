@@ -12,6 +12,9 @@ import (
 	"github.com/b24pull/b24pull"
 )
 
+// maxExchanging is how many codes are exchanged at once.
+const maxExchanging = 8
+
 // stopTime is how long callbacks, handlers and refreshes have when the program ends.
 const stopTime = 20 * time.Second
 
@@ -38,7 +41,8 @@ func (p *program) serveOn(ctx context.Context, l net.Listener, c *config) (*serv
 		return nil, usageError{err}
 	}
 	s := &service{app: a, failed: make(chan error, 1), server: &http.Server{
-		Handler: a.routes(), ReadTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(a.logger.Handler(), slog.LevelWarn),
+		Handler: a.routes(), ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(a.logger.Handler(), slog.LevelWarn),
 	}}
 	go func() { s.failed <- s.server.Serve(l) }()
 	p.say("callbacks are served at http://%s", l.Addr())
@@ -62,7 +66,9 @@ func (p *program) newApp(c *config) (a *app, members []string, err error) {
 	}
 	members, err = store.Keys()
 	logger := slog.New(slog.NewTextHandler(p.stderr, nil))
-	return &app{config: c, tokens: tokens, say: p.say, logger: logger, portals: make(map[string]*portal)}, members, err
+	return &app{
+		config: c, tokens: tokens, say: p.say, logger: logger, portals: make(map[string]*portal), exchanging: make(chan struct{}, maxExchanging),
+	}, members, err
 }
 
 // stop ends the server and then the subscriptions, with all that was received handled.

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// stall has the authorization server answer nobody until release.
+func (w *world) stall() (release func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	stalled := make(chan struct{})
+	w.stalled, w.most = stalled, 0
+	return sync.OnceFunc(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.stalled = nil
+		close(stalled)
+	})
+}
+
+// asking is how many ask the authorization server, now and at most.
+func (w *world) asking() (now, most int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now, w.most
+}
+
+// crowd sends so many requests at once. answered counts the statuses of those that have been answered.
+func (w *world) crowd(ctx context.Context, n int, request func(i int) *http.Request) (wait func(), answered func() map[int]int) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	statuses := map[int]int{}
+	browser := &http.Client{Transport: &http.Transport{}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for i := range n {
+		wg.Go(func() {
+			resp, err := browser.Do(request(i).WithContext(ctx))
+			status := 0
+			if err == nil {
+				resp.Body.Close()
+				status = resp.StatusCode
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			statuses[status]++
+		})
+	}
+	wait = func() {
+		wg.Wait()
+		browser.CloseIdleConnections()
+	}
+	return wait, func() map[int]int {
+		mu.Lock()
+		defer mu.Unlock()
+		total := map[int]int{}
+		for status, n := range statuses {
+			total[status] = n
+		}
+		return total
+	}
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within half a minute", what)
+		}
+	}
+}
+
+// TestCrowdOfInstallations: the authorization server hangs, and few of those who forge installations are waiting for
+// it. Those who hang up are forgotten. A portal that has installed the application is heard all the while.
+func TestCrowdOfInstallations(t *testing.T) {
+	t.Parallel()
+	const crowd = 200
+	w := newWorld(t, 1)
+	portal := w.portals[0]
+	r, app := w.run()
+	if err := portal.InstallByEvent(t.Context(), app+"/install"); err != nil {
+		t.Fatal(err)
+	}
+	r.says("event app.hello")
+	release := w.stall()
+	ctx, hangUp := context.WithCancel(t.Context())
+	wait, answered := w.crowd(ctx, crowd, func(i int) *http.Request {
+		form := url.Values{"event": {"ONAPPINSTALL"}, "auth[member_id]": {fmt.Sprintf("m%d", i)}, "auth[access_token]": {"a"}, "auth[refresh_token]": {"r"},
+			"auth[application_token]": {"guess"}}
+		req, err := http.NewRequest(http.MethodPost, app+"/install", strings.NewReader(form.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		return req
+	})
+	eventually(t, "most are sent away", func() bool { return answered()[http.StatusServiceUnavailable] >= crowd-72 })
+	eventually(t, "eight are asked about", func() bool { now, _ := w.asking(); return now == 8 })
+	portal.Emit(pulltest.Message{Command: helloCommand, Params: hello{"in the crowd"}, To: pulltest.Shared})
+	r.says(`"in the crowd"`)
+	if err := portal.Open(t.Context(), app+"/open"); err != nil {
+		t.Errorf("an installed portal is opened: %v", err)
+	}
+	hangUp()
+	wait()
+	if left, err := filepath.Glob(filepath.Join(w.folder, "m*.lock")); err != nil || len(left) > 8 {
+		t.Errorf("%d locks for 8 that are asked about: %v", len(left), err)
+	}
+	release()
+	eventually(t, "nobody is asked about", func() bool { now, _ := w.asking(); return now == 0 })
+	if _, most := w.asking(); most != 8 {
+		t.Errorf("%d asked at once", most)
+	}
+	r.stop()
+	w.checkSecrets(r)
+}
+
+// TestCrowdOfCodes: anybody can bring a code that is none.
+func TestCrowdOfCodes(t *testing.T) {
+	t.Parallel()
+	const crowd = 100
+	w := newWorld(t, 1)
+	r, app := w.run()
+	sent, _ := w.get(app+"/authorize?portal=portal.bitrix24.com", nil)
+	cookies := sent.Cookies()
+	if len(cookies) != 1 {
+		t.Fatalf("cookies %v", cookies)
+	}
+	back := app + "/redirect?code=x&domain=portal.bitrix24.com&state=" + cookies[0].Value
+	release := w.stall()
+	wait, answered := w.crowd(t.Context(), crowd, func(int) *http.Request {
+		req, err := http.NewRequest(http.MethodGet, back, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range cookies {
+			req.AddCookie(c)
+		}
+		return req
+	})
+	eventually(t, "most are sent away", func() bool { return answered()[http.StatusServiceUnavailable] >= crowd-8 })
+	release()
+	wait()
+	if _, most := w.asking(); most != 8 || answered()[http.StatusOK] > 1 {
+		t.Errorf("%d asked at once; %v", most, answered())
+	}
+	r.stop()
+}
+
+// An endless body counts what is taken of it.
+type endlessBody struct {
+	head  io.Reader
+	taken atomic.Int64
+	most  int64
+}
+
+func (b *endlessBody) Read(p []byte) (int, error) {
+	if b.taken.Load() > b.most {
+		return 0, io.EOF
+	}
+	n, err := b.head.Read(p)
+	if err == io.EOF {
+		for i := range p {
+			p[i] = 'x'
+		}
+		n = len(p)
+	}
+	b.taken.Add(int64(n))
+	return n, nil
+}
+
+// TestEndlessBodies: no route reads a body beyond its bound, or keeps it on disk.
+func TestEndlessBodies(t *testing.T) {
+	w := newWorld(t, 1)
+	r, app := w.run()
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	const all, most = 256 << 20, 32 << 20 // what is beyond the bound is in the buffers of both sides
+	for _, route := range []string{"GET /authorize?portal=portal.bitrix24.com", "GET /authorize", "GET /redirect", "POST /install", "POST /open", "POST /event", "POST /", "PUT /install"} {
+		for kind, head := range map[string]string{
+			"multipart/form-data; boundary=b":   "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"f\"\r\n\r\n",
+			"application/x-www-form-urlencoded": "event=ONX&x=",
+		} {
+			method, path, _ := strings.Cut(route, " ")
+			body := &endlessBody{head: strings.NewReader(head), most: all}
+			req, err := http.NewRequestWithContext(t.Context(), method, app+path, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", kind)
+			transport := &http.Transport{}
+			resp, err := transport.RoundTrip(req)
+			if err == nil {
+				resp.Body.Close()
+			}
+			transport.CloseIdleConnections()
+			files, err := os.ReadDir(temporary)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if taken := body.taken.Load(); taken > most || len(files) > 0 {
+				t.Errorf("%s with %s: %d MiB were taken, and %d files written", route, kind, taken>>20, len(files))
+			}
+		}
+	}
+	r.stop()
+}
+
+// TestPublicOnly: what a stranger names is not connected to where it leads inward, unless that is wanted.
+func TestPublicOnly(t *testing.T) {
+	t.Parallel()
+	for _, private := range []string{"", "yes"} {
+		w := newWorld(t, 1)
+		w.env["B24PULL_PRIVATE_NETWORK"] = private
+		w.client = nil
+		r, app := w.run()
+		err := w.portals[0].InstallByEvent(t.Context(), app+"/install")
+		if err == nil {
+			t.Error("the authorization server was reached")
+		}
+		refused := "is not a public address"
+		if private != "" {
+			refused = "certificate" // nobody trusts it, but it was connected to
+		}
+		r.says("/install refused: ", refused)
+		r.stop()
+	}
+}

@@ -80,7 +80,8 @@ func TestVeto(t *testing.T) {
 func TestVetoKeepsSecrets(t *testing.T) {
 	secrets := map[string]string{"OAuth": accessToken, "webhook": hookCode}
 	for name, auth := range bothAuths() {
-		for _, refusal := range []error{errors.New("no: " + secrets[name]), &net.OpError{Op: "dial", Err: errors.New("refused")}, ErrQueryLimit, context.Canceled} {
+		for _, refusal := range []error{errors.New("no: " + secrets[name]), &net.OpError{Op: "dial", Err: errors.New("refused")}, ErrQueryLimit,
+			&APIError{Code: "QUERY_LIMIT_EXCEEDED", Status: 503}, context.Canceled} {
 			m := &movable{to: map[string]string{"portal.example": "https://new.example/?" + mark}}
 			c := mustNew(t, auth, WithHTTPClient(m.client()), WithRetry(Retry{}), WithMoved(func(context.Context, string, string) error { return refusal }))
 			err := event(t.Context(), c)

@@ -75,7 +75,6 @@ func TestErrorsPlayNoTricks(t *testing.T) {
 			"error object":      reply(400, `{"error":{"code":`+quoted(s)+`,"message":`+quoted(s)+`,"validation":[{"field":`+quoted(s)+`,"message":`+quoted(s)+`}]}}`),
 			"validation by key": reply(400, `{"error":{"code":"X","validation":{`+quoted(s)+`:`+quoted(s)+`}}}`),
 			"result":            reply(200, `{"result":{"server":`+quoted(s)+`,`+quoted(s)+`:1}}`),
-			"public channels":   reply(200, strings.Replace(`{"result":`+markedConfig+`}`, `"577"`, quoted(s), 1)),
 			"no JSON":           reply(200, s),
 			"content type": func(w http.ResponseWriter, _ *http.Request) {
 				w.Header()["Content-Type"] = []string{"text/\u202e\u009b" + strings.Repeat("x", min(len(s), 1000))}
@@ -114,6 +113,10 @@ func TestErrorsPlayNoTricks(t *testing.T) {
 				checkTrick(t, err)
 			})
 		}
+		t.Run("public channels", func(t *testing.T) {
+			srv := portal(t, reply(200, strings.Replace(`{"result":`+markedConfig+`}`, `"577"`, quoted(s), 1)))
+			checkTrick(t, publicChannelsError(t, srv))
+		})
 	}
 }
 

@@ -239,7 +239,6 @@ func TestErrorsTellNoSecret(t *testing.T) {
 		"config with wrong types":   reply(200, `{"result":{"server":"`+mark+`"}}`),
 		"config with a bad time":    reply(200, strings.Replace(`{"result":`+markedConfig+`}`, "1775052318", `"`+mark+`"`, 1)),
 		"config with a bad boolean": reply(200, strings.Replace(`{"result":`+markedConfig+`}`, "true", `"`+mark+`"`, 1)),
-		"config with a bad user":    reply(200, strings.Replace(`{"result":`+markedConfig+`}`, `"577"`, `"`+mark+`"`, 1)),
 	}
 	for name, handler := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -247,6 +246,22 @@ func TestErrorsTellNoSecret(t *testing.T) {
 			checkBoth(t, srv.URL, srv.Client())
 		})
 	}
+	t.Run("public channels of a bad user", func(t *testing.T) {
+		srv := portal(t, reply(200, strings.Replace(`{"result":`+markedConfig+`}`, `"577"`, `"`+mark+`"`, 1)))
+		checkError(t, publicChannelsError(t, srv))
+	})
+}
+
+// publicChannelsError is the error of the public channels in a portal's config, which
+// are decoded when they are asked for.
+func publicChannelsError(t *testing.T, srv *httptest.Server) error {
+	t.Helper()
+	cfg, err := webhookClient(t, srv).GetConfig(context.Background(), true)
+	if err != nil {
+		t.Fatal("the config is refused whole")
+	}
+	_, err = cfg.PublicChannels()
+	return err
 }
 
 // secretOf returns the secret of a call: the token, or else the webhook's code.

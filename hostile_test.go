@@ -102,7 +102,10 @@ func TestErrorsPlayNoTricks(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				srv := portal(t, handler)
-				_, err := webhookClient(t, srv).GetConfig(context.Background(), true)
+				cfg, err := webhookClient(t, srv).GetConfig(context.Background(), true)
+				if err == nil {
+					_, err = cfg.PublicChannels()
+				}
 				checkTrick(t, err)
 				var into struct{ Server int }
 				if _, err = webhookClient(t, srv).Call(context.Background(), "app.info", nil, &into); err != nil {

@@ -11,8 +11,11 @@ import (
 // message need not allocate them.
 type names struct{ known map[string]string }
 
-// maxNames bounds what a hostile server can make us keep.
-const maxNames = 1024
+// maxNames and maxName bound what a hostile server can make us keep.
+const (
+	maxNames = 1024
+	maxName  = 128
+)
 
 // intern returns text as a string.
 func (n *names) intern(text []byte) string {
@@ -23,7 +26,7 @@ func (n *names) intern(text []byte) string {
 	if n.known == nil {
 		n.known = make(map[string]string)
 	}
-	if len(n.known) < maxNames && len(s) <= 128 {
+	if len(n.known) < maxNames && len(s) <= maxName {
 		n.known[s] = s
 	}
 	return s
@@ -51,7 +54,16 @@ func (n *names) parseBody(m *Message, body []byte) error {
 		return nil
 	})
 	m.Module = strings.ToLower(module)
+	m.size += copied(m.Module) + copied(m.Command)
 	return err
+}
+
+// copied is how much memory a name takes that is too long to be kept for its like.
+func copied(name string) int {
+	if len(name) <= maxName {
+		return 0
+	}
+	return len(name)
 }
 
 // text returns the string in a JSON value.

@@ -2,8 +2,11 @@ package realtime
 
 import (
 	"runtime"
+	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // heapHeld is how many bytes of memory are in use, after what is not used any more has been collected.
@@ -87,6 +90,9 @@ var floods = map[string]func(n uint64) Message{
 func TestRememberedIsBounded(t *testing.T) {
 	for name, message := range floods {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && name != "without mids" {
+				t.Skip("hundreds of thousands of messages")
+			}
 			const many = maxRemembered + 2*forgetAtOnce
 			before := heapHeld()
 			f := newFlooded(Cursor{pos: midAt(1)})
@@ -190,6 +196,9 @@ func TestEpochsAreBounded(t *testing.T) {
 // TestFirstReadIsBounded: a first read may show whatever it likes. What is remembered is the greatest of it.
 func TestFirstReadIsBounded(t *testing.T) {
 	for name, message := range floods {
+		if testing.Short() && name != "ascending" {
+			continue
+		}
 		for _, at := range []time.Time{{}, time.Unix(1795421100, 0)} { // no time, or that of one second
 			before := heapHeld()
 			f := newFlooded(Cursor{})
@@ -215,6 +224,32 @@ func TestFirstReadIsBounded(t *testing.T) {
 				t.Errorf("%s: %d are remembered, and %d events told that %d are not", name, len(f.seen), f.events, f.forgotten)
 			}
 			runtime.KeepAlive(f)
+		}
+	}
+}
+
+// TestSizeCountsCopies: what a message pins counts, also names that are copied.
+func TestSizeCountsCopies(t *testing.T) {
+	long := strings.Repeat("x", 100_000)
+	body := `{"module_id":"` + long + `","command":"` + long + `"}`
+	sender := protowire.AppendBytes(protowire.AppendTag(protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 1), 2, protowire.BytesType), []byte(long))
+	sent := protowire.AppendBytes(protowire.AppendTag(encoded(t, testID, body), 5, protowire.BytesType), sender)
+	for name, frame := range map[string]struct {
+		codec  codec
+		frame  string
+		copies int
+	}{
+		"protobuf": {newProtoCodec(), string(frameOf([][]byte{sent})), 4}, // the sender's is in hex
+		"JSON-RPC": {newRPCCodec(), rpcCall(`{"mid":"` + testID + `","body":` + body + `}`), 2},
+		"text":     {newTextCodec(textOptions{}), marked(`{"mid":"` + testID + `","text":` + body + `}`), 2},
+	} {
+		messages, _, err := decodeWith(frame.codec, strings.NewReader(frame.frame))
+		if err != nil || len(messages) != 1 {
+			t.Fatalf("%s: %d messages, %v", name, len(messages), err)
+		}
+		m := messages[0]
+		if copies := len(m.Module) + len(m.Command) + len(m.Sender.ID); copies != frame.copies*len(long) || m.size < len(body)+copies {
+			t.Errorf("%s: %d bytes for a body of %d and copies of %d", name, m.size, len(body), copies)
 		}
 	}
 }

@@ -72,6 +72,7 @@ func (c *protoCodec) message(buf []byte) (Message, error) {
 	switch out.SenderType {
 	case wire.SenderClient:
 		m.Sender = Sender{Type: SenderClient, ID: idString(out.SenderID)}
+		m.size += copied(m.Sender.ID)
 	case wire.SenderBackend:
 		m.Sender.Type = SenderBackend
 	}

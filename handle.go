@@ -108,7 +108,7 @@ func (ts *Tokens) glance(ctx context.Context, c *Callback) (glance, error) {
 	case unstored != nil || !e.tells(t):
 	case c.Installed() && e.asked():
 		return glance{}, ErrUndecided // what it brings is not spent
-	case c.Uninstalled() && !ts.callers.busy(c.MemberID): // nor is another installation underway
+	case c.Uninstalled() && !ts.deciding(c.MemberID): // nor is another installation underway
 		return glance{}, refusal
 	}
 	return glance{}, nil
@@ -121,7 +121,7 @@ var errUnconfirmed = errors.New("b24pull: the token of the callback is not confi
 // what was known of the portal is looked at anew afterwards.
 func (ts *Tokens) settle(ctx context.Context, c *Callback) error {
 	on := context.WithoutCancel(ctx)
-	err := ts.lockedAs(ctx, c.MemberID, false, func(e *entry) error { return e.handle(on, c, nil) })
+	err := ts.locked(ctx, c.MemberID, func(e *entry) error { return e.handle(on, c, nil) })
 	if !errors.Is(err, errUnconfirmed) {
 		return err
 	}
@@ -133,7 +133,7 @@ func (ts *Tokens) settle(ctx context.Context, c *Callback) error {
 		return err
 	}
 	locked := false
-	err = ts.lockedAs(on, c.MemberID, false, func(e *entry) error {
+	err = ts.locked(on, c.MemberID, func(e *entry) error {
 		locked = true
 		return e.handle(on, c, confirmed)
 	})

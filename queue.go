@@ -10,7 +10,7 @@ import (
 // for them in the order in which they came.
 type queues struct {
 	places int // at each key
-	most   int // that wait at a key, of either rank; 0 for as many as come
+	most   int // that wait at a key; 0 for as many as come
 
 	mu sync.Mutex
 	at map[string]*queue
@@ -18,29 +18,23 @@ type queues struct {
 
 type queue struct {
 	taken   int
-	waiting []*waiter
+	waiting []chan struct{} // each is closed when its turn has come
 }
 
-// A waiter's turn has come when its channel is closed.
-type waiter struct {
-	turn  chan struct{}
-	first bool
-}
-
-// enter takes a place at a key. Who is to be first waits behind others that are, and before
-// all that are not. It returns ErrBusy if too many wait, and the cause of ctx if that ends.
-func (q *queues) enter(ctx context.Context, key string, first bool) (leave func(), err error) {
+// enter takes a place at a key. It returns ErrBusy if too many wait, and the cause of ctx if
+// that ends.
+func (q *queues) enter(ctx context.Context, key string) (leave func(), err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	w, err := q.line(key, first)
+	turn, err := q.line(key)
 	if err != nil {
 		return nil, err
 	}
 	select {
-	case <-w.turn:
+	case <-turn:
 	case <-ctx.Done():
-		if q.quit(key, w) {
+		if q.quit(key, turn) {
 			return nil, context.Cause(ctx)
 		} // its turn has come just now
 	}
@@ -48,7 +42,7 @@ func (q *queues) enter(ctx context.Context, key string, first bool) (leave func(
 }
 
 // line takes a place that is free, or one in the queue.
-func (q *queues) line(key string, first bool) (*waiter, error) {
+func (q *queues) line(key string) (turn chan struct{}, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.at == nil {
@@ -59,44 +53,28 @@ func (q *queues) line(key string, first bool) (*waiter, error) {
 		at = new(queue)
 		q.at[key] = at
 	}
-	w := &waiter{make(chan struct{}), first}
-	place, alike := at.place(first)
+	turn = make(chan struct{})
 	switch {
 	case at.taken < q.places:
 		at.taken++
-		close(w.turn)
-		return w, nil
-	case q.most > 0 && alike >= q.most:
+		close(turn)
+	case q.most > 0 && len(at.waiting) >= q.most:
 		return nil, ErrBusy
+	default:
+		at.waiting = append(at.waiting, turn)
 	}
-	at.waiting = slices.Insert(at.waiting, place, w)
-	return w, nil
+	return turn, nil
 }
 
-// place is where somebody has to wait, and how many wait there who are alike.
-func (at *queue) place(first bool) (place, alike int) {
-	place = slices.IndexFunc(at.waiting, func(w *waiter) bool { return !w.first })
-	switch {
-	case place < 0:
-		place = len(at.waiting)
-	case !first:
-		return len(at.waiting), len(at.waiting) - place
-	}
-	if first {
-		alike = place
-	}
-	return place, alike
-}
-
-// quit takes a waiter out of its queue, and reports whether it was still there.
-func (q *queues) quit(key string, w *waiter) bool {
+// quit takes who waits out of a queue, and reports whether he was still there.
+func (q *queues) quit(key string, turn chan struct{}) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	at := q.at[key]
 	if at == nil {
 		return false
 	}
-	place := slices.Index(at.waiting, w)
+	place := slices.Index(at.waiting, turn)
 	if place < 0 {
 		return false
 	}
@@ -110,7 +88,7 @@ func (q *queues) leave(key string) {
 	defer q.mu.Unlock()
 	at := q.at[key]
 	if len(at.waiting) > 0 {
-		close(at.waiting[0].turn)
+		close(at.waiting[0])
 		at.waiting = slices.Delete(at.waiting, 0, 1)
 		return
 	}

@@ -12,31 +12,31 @@ import (
 	"time"
 )
 
-// TestQueue_InTurn: places are taken in the order in which they were asked for, those who are
-// first before the others, and who has left does not hold anybody up.
+// TestQueue_InTurn: places are taken in the order in which they were asked for, and who has
+// left does not hold anybody up.
 func TestQueue_InTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := &queues{places: 1, most: 3}
-		hold, err := q.enter(t.Context(), "key", false)
+		q := &queues{places: 1, most: 5}
+		hold, err := q.enter(t.Context(), "key")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if leave, err := q.enter(t.Context(), "other", false); err != nil {
+		if leave, err := q.enter(t.Context(), "other"); err != nil {
 			t.Error(err)
 		} else {
 			leave()
 		}
 		var order []string
 		gone, leave := context.WithCancel(t.Context())
-		for i, rank := range []bool{false, false, true, false, true, true} {
+		for i := range 5 {
 			ctx := t.Context()
-			if i == 1 || i == 4 {
+			if i == 1 {
 				ctx = gone
 			}
 			go func() {
-				leave, err := q.enter(ctx, "key", rank)
+				leave, err := q.enter(ctx, "key")
 				if err != nil {
-					order = append(order, fmt.Sprint(i, err))
+					order = append(order, fmt.Sprint(i, " ", err))
 					return
 				}
 				order = append(order, fmt.Sprint(i))
@@ -46,17 +46,14 @@ func TestQueue_InTurn(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		for _, rank := range []bool{true, false} {
-			if _, err := q.enter(t.Context(), "key", rank); !errors.Is(err, ErrBusy) {
-				t.Errorf("a fourth one: %v", err)
-			}
+		if _, err := q.enter(t.Context(), "key"); !errors.Is(err, ErrBusy) {
+			t.Errorf("a sixth one: %v", err)
 		}
 		leave()
 		synctest.Wait()
-		slices.Sort(order) // both at once
 		hold()
 		time.Sleep(time.Minute)
-		if want := []string{"1 context canceled", "4 context canceled", "2", "5", "0", "3"}; !slices.Equal(order, want) {
+		if want := []string{"1 context canceled", "0", "2", "3", "4"}; !slices.Equal(order, want) {
 			t.Errorf("%q, want %q", order, want)
 		}
 		if len(q.at) != 0 {
@@ -72,12 +69,12 @@ func TestQueue_Crowd(t *testing.T) {
 		var mu sync.Mutex
 		now, most, served := 0, 0, 0
 		var wg sync.WaitGroup
-		for i := range 1000 {
+		for range 1000 {
 			wg.Go(func() {
 				time.Sleep(time.Duration(rand.IntN(1000)) * time.Millisecond)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+rand.IntN(3000))*time.Millisecond)
 				defer cancel()
-				leave, err := q.enter(ctx, "key", i%5 == 0)
+				leave, err := q.enter(ctx, "key")
 				if err != nil {
 					return
 				}
@@ -141,6 +138,56 @@ func TestFileStoreTurns(t *testing.T) {
 		}
 		if len(store.turns.released) > 1 {
 			t.Errorf("%d locks are remembered", len(store.turns.released))
+		}
+	})
+}
+
+// A crowdedStore tells how many wait for its locks at once.
+type crowdedStore struct {
+	*FileStore
+	mu        sync.Mutex
+	now, most int
+}
+
+func (s *crowdedStore) Lock(ctx context.Context, key string) (func(), error) {
+	s.mu.Lock()
+	s.now++
+	s.most = max(s.most, s.now)
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.now--
+		s.mu.Unlock()
+	}()
+	return s.FileStore.Lock(ctx, key)
+}
+
+// TestLockInTurn: whoever waits for a key in a process gets it in turn, and only the first
+// one asks the store.
+func TestLockInTurn(t *testing.T) {
+	files := fileStore(t)
+	synctest.Test(t, func(t *testing.T) {
+		store := &crowdedStore{FileStore: files}
+		ts := keep(t, &rotating{}, store)
+		unlock, err := files.Lock(t.Context(), "member1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var order, want []int
+		var wg sync.WaitGroup
+		for i := range 50 {
+			want = append(want, i)
+			wg.Go(func() {
+				if err := ts.Update(t.Context(), "member1", func(*Token) error { order = append(order, i); return nil }); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		unlock()
+		wg.Wait()
+		if !slices.Equal(order, want) || store.most != 1 {
+			t.Errorf("in the order of %v; %d have asked the store at once", order, store.most)
 		}
 	})
 }

@@ -31,6 +31,17 @@ const (
 // confirmed. Nothing of it is spent: answer with 503, and handle it again if it comes again.
 var ErrBusy = errors.New("b24pull: too many callbacks are being confirmed at once; handle the callback again later")
 
+// The ranks of callers: those who bring the application_token do not wait for those who do not.
+const (
+	strangers = "strangers "
+	portals   = "portals "
+)
+
+// deciding reports whether somebody is admitted for a key in this process, or waits for it.
+func (ts *Tokens) deciding(key string) bool {
+	return ts.callers.busy(strangers+key) || ts.callers.busy(portals+key)
+}
+
 // admit waits until a callback may be decided that needs the authorization server. Others
 // for the key are decided before or after that, by all processes: an application that is
 // uninstalled while its installation is confirmed would come back else. So there are two
@@ -49,14 +60,14 @@ func (ts *Tokens) admit(ctx context.Context, key string, proven bool) (leave fun
 			leaveAll() // also if the store panics
 		}
 	}()
-	rank := "strangers"
+	rank := strangers
 	if proven {
-		rank = "portals"
+		rank = portals
 	}
 	for _, enter := range []func() (func(), error){
-		func() (func(), error) { return ts.callers.enter(waiting, key, proven) },
-		func() (func(), error) { return ts.asking.enter(waiting, rank, proven) },
-		func() (func(), error) { return ts.lock(waiting, key+"+", proven) },
+		func() (func(), error) { return ts.callers.enter(waiting, rank+key) },
+		func() (func(), error) { return ts.asking.enter(waiting, rank) },
+		func() (func(), error) { return ts.lock(waiting, key+"+") },
 	} {
 		next, err := enter()
 		if err != nil {

@@ -44,7 +44,7 @@ type Tokens struct {
 	flights map[*flight]struct{}
 
 	locks   queues // for the store's locks
-	callers queues // whose callbacks are to be confirmed, by key
+	callers queues // whose callbacks are to be confirmed, by rank and key
 	asking  queues // the authorization server about them, by rank
 }
 
@@ -170,12 +170,7 @@ func (ts *Tokens) Delete(ctx context.Context, key string) error {
 
 // locked holds the lock of a key. The end of ctx ends only the waiting for it.
 func (ts *Tokens) locked(ctx context.Context, key string, do func(*entry) error) error {
-	return ts.lockedAs(ctx, key, true, do)
-}
-
-// lockedAs also tells whether to be served before those who are not first.
-func (ts *Tokens) lockedAs(ctx context.Context, key string, first bool, do func(*entry) error) error {
-	unlock, err := ts.lock(ctx, key, first)
+	unlock, err := ts.lock(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -188,7 +183,7 @@ func (ts *Tokens) lockedAs(ctx context.Context, key string, first bool, do func(
 // lock waits for the lock. Of this process only one at a time asks the store for that of a
 // key, whom all others wait behind. The store's context lives until unlock: a database may
 // tie a lock to it.
-func (ts *Tokens) lock(ctx context.Context, key string, first bool) (unlock func(), err error) {
+func (ts *Tokens) lock(ctx context.Context, key string) (unlock func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -196,7 +191,7 @@ func (ts *Tokens) lock(ctx context.Context, key string, first bool) (unlock func
 	late := fmt.Errorf("b24pull: nobody has released the lock of %q within %v: %w", key, lockTimeout, context.DeadlineExceeded)
 	timer := time.AfterFunc(lockTimeout, func() { cancel(late) })
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-	release, err := ts.lockInTurn(held, key, first)
+	release, err := ts.lockInTurn(held, key)
 	inTime := timer.Stop()
 	inTime = stop() && inTime
 	switch {
@@ -215,8 +210,8 @@ func (ts *Tokens) lock(ctx context.Context, key string, first bool) (unlock func
 	return nil, err
 }
 
-func (ts *Tokens) lockInTurn(ctx context.Context, key string, first bool) (unlock func(), err error) {
-	leave, err := ts.locks.enter(ctx, key, first)
+func (ts *Tokens) lockInTurn(ctx context.Context, key string) (unlock func(), err error) {
+	leave, err := ts.locks.enter(ctx, key)
 	if err != nil {
 		return nil, err
 	}

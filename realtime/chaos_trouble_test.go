@@ -67,6 +67,10 @@ func (s *storm) misbehave() {
 		pulltest.BadGateway, pulltest.Stall, pulltest.GarbleFrame, pulltest.Refuse(503), pulltest.Refuse(429),
 		pulltest.Delay(s.upTo(20 * time.Second)),
 	}
+	if service == pulltest.Polls {
+		faults = append(faults, pulltest.WebPage, pulltest.LoginForm, pulltest.ForeignJSON, pulltest.EmptyAnswer, pulltest.InstantNotModified,
+			pulltest.Compressed("gzip"), pulltest.Compressed("br"))
+	}
 	if service == pulltest.WebSockets && s.polls { // else they are the history, which cannot be refused or damaged without loss
 		faults = append(faults, pulltest.Refuse(400), pulltest.Garble)
 	}

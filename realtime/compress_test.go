@@ -12,8 +12,11 @@ import (
 
 // TestCompressedAnswers: answers that are compressed are understood, whoever asked for that, or refused clearly.
 func TestCompressedAnswers(t *testing.T) {
-	for _, s := range servers {
-		for _, coding := range []string{"gzip", "deflate", "raw deflate", "br"} {
+	for i, s := range servers {
+		for n, coding := range []string{"gzip", "deflate", "raw deflate", "br"} {
+			if testing.Short() && n%2 != i%2 {
+				continue
+			}
 			for _, transport := range s.transports {
 				t.Run(fmt.Sprint(s.name, " ", coding, " ", transport), func(t *testing.T) {
 					t.Parallel()
@@ -38,7 +41,7 @@ func TestCompressedAnswers(t *testing.T) {
 							}
 						}
 						if readable {
-							for range 20 {
+							for range 10 {
 								l.portal.Cut()
 								l.tick()
 								time.Sleep(3 * time.Second)

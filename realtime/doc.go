@@ -54,6 +54,15 @@
 //     TestSingleAnswerMayHaveOvertaken); a read that breaks off is gone on with, and is one read
 //     (TestBrokenReadGoesOn). One that is silent has the next one wait longer, up to twenty seconds: a server may be
 //     slow to gather what it keeps (TestSlowServer).
+//   - An answer to a poll proves itself, or is a failed read: it has a message of a push server in it, or is a 304 that
+//     comes when a poll can have hung. What a web server, a login page, another application or a cache answers in the
+//     server's place, however good its status, settles nothing and makes nothing ready (TestFalseFirstMinute,
+//     TestFalseFromAMomentOn, TestFalsePolls, TestFalseForGood, TestFalseNowAndThen); neither does the first frame of a
+//     websocket that is to read the history (TestFalseSockets). What is compressed unasked is understood, or refused
+//     (TestCompressedAnswers). Some stale answers are found out as well: by their Age, by messages that were not asked for,
+//     on version 4 by one that they lack (TestStaleCache, TestCacheByAddress). What is lacking at the cursor is looked for
+//     twice, and by a websocket, before it is taken for expired (TestCursorOfAnother). An old answer to the very same poll,
+//     without an Age, cannot be told from a true one on other versions; caches are asked not to give any.
 //   - What a full queue refuses has not been seen (TestRefusedIsNotSeen, TestFullQueuePauses).
 //   - What is persisted, P, is the smaller of C and the place before the oldest message that is not handled, with what
 //     was handled above it (TestLedger, TestStoreResumes, TestParallel): 3 bytes a message, which makes a cursor of 4 kB
@@ -74,6 +83,14 @@
 // What the server sent in order arrives in order: live messages wait for a read that may bring older ones, up to two
 // seconds, and up to ten for the first read of a subscription that goes on from somewhere. What only a read has found is
 // marked Replayed; what comes behind its turn is marked Late.
+//
+// Where polls are false or fail, the history is read by short websockets instead, from version 3 on, and polls are tried
+// again after a minute, then less and less often (TestFalseByTurns). Where there is no way to read it, and on versions 1
+// and 2 there is no other, the subscription does not become ready, or is no longer live but [StateDegraded], with an
+// [AnswerError] that says what has answered. Live messages arrive meanwhile, and what they leave out comes late, if the
+// history can be read again before it has expired. When that takes longer than a minute there is a [Gap] (TestGapUnread).
+// What was published before the connection stood is not delivered then either, as far as the server's clock tells; of
+// version 5, whose messages bear no time, only what has come live is known to be new.
 //
 // Where something may be lost all the same, a [Gap] says so: to the observer, and with the next message; one that was
 // found at a start is found again until that message is handled (TestGapIsToldUntilHandled).

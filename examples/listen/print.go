@@ -101,6 +101,9 @@ func (n *notes) observe(e realtime.Event) {
 		case realtime.StateWaiting:
 			n.lost = true
 			n.say("not connected: %v; trying again in %v", e.Cause, e.Delay.Round(100*time.Millisecond))
+		case realtime.StateDegraded:
+			n.lost = true
+			n.say("the history cannot be read, something may be missing: %v", e.Cause)
 		case realtime.StateLive:
 			if n.lost {
 				n.say("connected again by %v; reading what was missed", e.Transport)

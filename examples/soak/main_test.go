@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -94,6 +95,23 @@ func TestDistantPortal(t *testing.T) {
 	r := soaked(t, quick(), (*consumer).consume, "-messages", "300", "-delay", "20ms", "-pings", "200ms",
 		"-subscribers", "2", "-publishers", "2", "-disorder", "20ms")
 	r.wantAll(t, 300)
+}
+
+// TestFalseServer: while a false web server stands in the place of long polling nothing is lost either.
+func TestFalseServer(t *testing.T) {
+	t.Parallel()
+	for version := 1; version <= 5; version++ {
+		for _, transport := range []string{"ws", "poll"} {
+			t.Run(fmt.Sprint(version, " ", transport), func(t *testing.T) {
+				t.Parallel()
+				r := soaked(t, quick(), (*consumer).consume, "-version", strconv.Itoa(version), "-transport", transport, "-messages", "600", "-false", "3s")
+				r.wantAll(t, 600)
+				if !strings.Contains(r.stderr, "true again") {
+					t.Errorf("there was no false server: %s", r.stderr)
+				}
+			})
+		}
+	}
 }
 
 // TestRealServer has the program make its own channel for a push server that it knows by its addresses and key.
@@ -236,6 +254,7 @@ func TestMistakes(t *testing.T) {
 		{"no key", []string{"-sub", "wss://push.example/", "-pub", "https://push.example/pub/"}, "-key"},
 		{"a real version 5", real("-version", "5"), "-version"},
 		{"a real server's processes", real("-publishers", "2"), "-publishers"},
+		{"a real server that is false", real("-false", "5s"), "-false"},
 		{"no websocket address", real("-sub", "https://s3cr3t"), "-sub"},
 		{"no polling address", real("-poll", "push.example/s3cr3t"), "-poll"},
 		{"no publishing address", real("-pub", "https://push.example/pub/,s3cr3t"), "-pub"},

@@ -17,8 +17,8 @@ type options struct {
 	version   int
 	transport string
 
-	subscribers, publishers int // of the portal in memory, as the next two
-	pings, disorder         time.Duration
+	subscribers, publishers  int // of the portal in memory, as the next two
+	pings, disorder, falsely time.Duration
 
 	messages  int
 	rate      float64
@@ -61,6 +61,8 @@ func (o *options) flags() *flag.FlagSet {
 	f.DurationVar(&o.pings, "pings", 0, "the portal in memory pings its websockets this often (default as real servers: 2m from version 3 on)")
 	f.DurationVar(&o.disorder, "disorder", 0, "the longest that the portal in memory takes from a message's id to its storing")
 
+	f.DurationVar(&o.falsely, "false", 0, "for so long a false web server stands in the place of the long polling of the portal in memory, as soon as the subscription is ready: pages, a login form, strange JSON, nothing at all")
+
 	f.IntVar(&o.messages, "messages", o.messages, "how many to publish that the server keeps")
 	f.Float64Var(&o.rate, "rate", o.rate, "of these a second")
 	f.IntVar(&o.burst, "burst", o.burst, "of these at once")
@@ -94,8 +96,8 @@ func (o *options) check(flags *flag.FlagSet) error {
 		return fmt.Errorf("-rate must be more than 0")
 	case !(o.transient >= 0 && o.transient < 1):
 		return fmt.Errorf("-transient must be at least 0 and less than 1")
-	case o.kills < 0, o.delay < 0, o.pings < 0, o.disorder < 0, o.wait < 0:
-		return fmt.Errorf("-kill, -delay, -pings, -disorder and -wait must not be negative")
+	case o.kills < 0, o.delay < 0, o.pings < 0, o.disorder < 0, o.falsely < 0, o.wait < 0:
+		return fmt.Errorf("-kill, -delay, -pings, -disorder, -false and -wait must not be negative")
 	case set["backlog"] && o.backlog < 2*backlogMessage:
 		return fmt.Errorf("-backlog must be at least 20kB")
 	case o.backlog > 0 && (set["messages"] || set["rate"] || set["burst"] || set["kill"]):
@@ -109,7 +111,7 @@ func (o *options) check(flags *flag.FlagSet) error {
 
 // checkReal finds mistakes in what is said of a real push server.
 func (o *options) checkReal(set map[string]bool) error {
-	for _, name := range []string{"subscribers", "publishers", "pings", "disorder"} {
+	for _, name := range []string{"subscribers", "publishers", "pings", "disorder", "false"} {
 		if set[name] {
 			return fmt.Errorf("-%s is for the portal in memory, and does not go with -sub, -poll, -pub or -key", name)
 		}

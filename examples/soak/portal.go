@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
@@ -36,8 +38,22 @@ func testPortal(o *options) (*server, error) {
 		channel: private,
 		body:    numberedBody(o.version, private),
 		roots:   pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: portal.Certificate().Raw}),
+		deceive: func(ctx context.Context) { deceive(ctx, portal) },
 		close:   portal.Close,
 	}, nil
+}
+
+// deceive has a false web server stand in the place of long polling until ctx is done, with one answer after the other.
+func deceive(ctx context.Context, portal *pulltest.Portal) {
+	defer portal.Behave(pulltest.Polls)
+	faults := []pulltest.Fault{pulltest.WebPage, pulltest.InstantNotModified, pulltest.LoginForm, pulltest.EmptyAnswer, pulltest.ForeignJSON}
+	for n := 0; ctx.Err() == nil; n++ {
+		portal.Misbehave(pulltest.Polls, faults[n%len(faults)])
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // privateID is the first part of private[:public].signature.

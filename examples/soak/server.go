@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/md5"
 	"crypto/rand"
@@ -23,7 +24,8 @@ type server struct {
 	publish []string        // trusted endpoints, one for each publisher
 	channel string          // as a trusted endpoint takes it
 	body    func(n, padding int) []byte
-	roots   []byte // PEM of the certificates to trust; none: the system's
+	roots   []byte                    // PEM of the certificates to trust; none: the system's
+	deceive func(ctx context.Context) // puts a false web server in the place of long polling; nil: cannot
 	close   func()
 }
 

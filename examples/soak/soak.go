@@ -132,11 +132,24 @@ func (s *soak) begin(ctx context.Context, stopped <-chan struct{}) error {
 	}
 	select {
 	case <-s.present.up:
+		s.deceiving(ctx)
 		return nil
 	case <-stopped:
 		return errors.New("interrupted before the subscription was established")
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// deceiving puts a false web server in the place of long polling for a while.
+func (s *soak) deceiving(ctx context.Context) {
+	if s.falsely > 0 {
+		s.beside.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, s.falsely)
+			defer cancel()
+			s.server.deceive(ctx)
+			s.log.say("long polling is true again")
+		})
 	}
 }
 

@@ -65,7 +65,7 @@ func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 		e.socket = address{url: withQuery(socket, query), secrets: secrets, rpc: dialect == dialectRPC}
 	}
 	if poll != "" {
-		e.poll = address{url: withQuery(poll, query), secrets: secrets}
+		e.poll = address{url: withQuery(poll, query), secrets: secrets, tags: dialect == dialectTags}
 	}
 	return e, nil
 }

@@ -79,10 +79,15 @@ func tellable(secrets redact.Redactor, text string) string {
 	return secrets.Line(maybeSecret.ReplaceAllString(text, redact.Mask), startShown)
 }
 
-// held reports whether a 304 that came after some time is a push server's.
-func held(took time.Duration, header http.Header) bool {
+// held reports whether a 304 that came after some time is a push server's. The Expires of versions 1 and 2, which are
+// an nginx, is that of many other web servers, too: later versions have one of their own.
+func (at address) held(took time.Duration, header http.Header) bool {
 	_, named := header["Last-Message-Id"] // may be empty
-	marked := named || strings.HasPrefix(header.Get("Expires"), "Thu, 01 Jan 197")
+	expires := "Thu, 01 Jan 1973"
+	if at.tags {
+		expires = "Thu, 01 Jan 1970"
+	}
+	marked := named || strings.HasPrefix(header.Get("Expires"), expires)
 	return took >= heldSurely || took >= heldAtLeast && marked
 }
 

@@ -93,7 +93,7 @@ func (s *session) ask(now time.Time) mid {
 	s.chain.first, s.chain.definite = mid{}, false
 	s.chain.strays, s.chain.probed = strays{}, false
 	s.chain.screened, s.chain.screenedSize = nil, 0
-	s.chain.screen = !s.emptyAt.IsZero() && s.chain.from.isZero() && (s.doubted || now.Sub(s.emptyAt) < screenFor)
+	s.chain.screen = !s.emptyAt.IsZero() && s.chain.from.isZero()
 	return s.chain.from
 }
 

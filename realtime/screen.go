@@ -3,7 +3,8 @@ package realtime
 import "time"
 
 const (
-	// screenFor is how long after a first read without an answer its result is in doubt.
+	// screenFor is for how long after a first read without an answer the server may only have been slow. What shows later
+	// that its result was wrong shows as well that something else was silent.
 	screenFor = time.Minute
 	// shiftSlack is how far off the server's clock may seem: shifts below two seconds are not known, and it shows whole
 	// seconds.
@@ -14,14 +15,18 @@ const (
 )
 
 // screen holds messages back until it is known whether they stood before the beginning. A first read without an
-// answer says that nothing was kept; but the server may only have been slow, and then all that it keeps would come
-// now as if it were new. What is older than the newest message by more than has passed since, by the server's own
+// answer says that nothing was kept; but the server may only have been slow, or never been asked, and then all that it
+// keeps would come now as if it were new. What is older than the newest message by more than has passed since, by the server's own
 // clock, is from before.
 func (s *session) screen(m Message, now time.Time) bool {
 	c := s.chain
 	c.screened = append(c.screened, m)
 	c.screenedSize += m.size
 	age := now.Sub(s.emptyAt) + time.Second // its clock shows whole seconds
+	if age > screenFor {
+		age += shiftSlack // time for its clock to be set
+		s.doubted = s.doubted || isOlder(c.screened[0], m, age)
+	}
 	for len(c.screened) > 0 && (isOlder(c.screened[0], m, age) || s.isPast(c.screened[0])) {
 		old := c.unscreen().key
 		if _, repeat := s.arrival(old); !repeat {

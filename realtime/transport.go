@@ -26,6 +26,7 @@ type transport interface {
 type address struct {
 	url     string
 	secrets redact.Redactor
+	tags    bool // its polls are those of versions 1 and 2
 	rpc     bool // over a websocket the server sends text pings, and wants messages confirmed
 }
 

@@ -73,7 +73,7 @@ func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, 
 		return c, nil
 	case http.StatusNotModified:
 		c.close(closeNormal)
-		if since := began.Load(); since == nil || !held(time.Since(*since), answer.Header) {
+		if since := began.Load(); since == nil || !at.held(time.Since(*since), answer.Header) {
 			return nil, c.reject(nil, errAtOnce)
 		}
 		return nil, errSilent

@@ -150,6 +150,7 @@ func TestCrowdOfCodes(t *testing.T) {
 		return req
 	})
 	eventually(t, "most are sent away", func() bool { return answered()[http.StatusServiceUnavailable] >= crowd-8 })
+	eventually(t, "eight are asked about", func() bool { now, _ := w.asking(); return now == 8 })
 	release()
 	wait()
 	if _, most := w.asking(); most != 8 || answered()[http.StatusOK] > 1 {

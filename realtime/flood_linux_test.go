@@ -170,8 +170,10 @@ func TestFloodedProcess(t *testing.T) {
 	if testing.Short() {
 		t.Skip("millions of messages")
 	}
+	t.Parallel() // it is waiting most of the time, as clients do that are overrun
 	for name, f := range processFloods {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f.read = make(chan struct{})
 			server := httptest.NewServer(http.HandlerFunc(f.serve))
 			defer server.Close()

@@ -49,10 +49,11 @@ const (
 // WithHTTPClient sets the HTTP client that the push server is reached with, by
 // polls and by websockets alike: whatever its Transport can do, with proxies, dial
 // functions, TLS and cookies, is done for a websocket as for a poll. The client is
-// not modified, its Timeout is not looked at, and redirects are not followed. The
+// not modified, its Timeout and the ResponseHeaderTimeout of its Transport do not
+// count, since polls and websockets last, and redirects are not followed. The
 // default is the HTTP client of the source, if it has one, as a *b24pull.Client
 // does. An *http.Transport is cloned, so the connections are the subscription's
-// own, and end with it.
+// own, and end with it; what RegisterProtocol was given is not in a clone.
 //
 // A Transport that is no *http.Transport serves polls. It serves websockets if it
 // has an *http.Transport make its requests, with their contexts, and returns the

@@ -19,12 +19,13 @@ func clientOf(source ConfigSource) *http.Client {
 }
 
 // ownClient copies the client that makes all requests to the push server: a poll
-// may take longer than the user allows a REST call, so what bounds it is its
-// context; and no redirect is followed, which would carry the channel ids to
-// another place. Its connections are its own as well, where the transport can be
+// and a websocket may take longer than the user allows a REST call, so what bounds
+// them is their context; and no redirect is followed, which would carry the channel
+// ids to another place. Its connections are its own as well, where the transport can be
 // copied.
 func ownClient(client *http.Client) *http.Client {
 	c := *client
+	c.Timeout = 0 // it would hold for the life of a websocket as well
 	base := c.Transport
 	if base == nil {
 		base = http.DefaultTransport
@@ -32,6 +33,7 @@ func ownClient(client *http.Client) *http.Client {
 	var own *http.Transport
 	if t, ok := base.(*http.Transport); ok {
 		own = t.Clone()
+		own.ResponseHeaderTimeout = 0
 		base = own
 	}
 	c.Transport = ownTransport{redact.NewTransport(base), own}

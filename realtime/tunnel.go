@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/b24pull/b24pull/internal/addr"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -103,20 +104,21 @@ func dialProxy(ctx context.Context, t *http.Transport, proxy *url.URL) (net.Conn
 	if secure {
 		port = "443"
 	}
-	addr := net.JoinHostPort(proxy.Hostname(), cmp.Or(proxy.Port(), port))
+	host := addr.ASCII(proxy.Hostname())
+	at := net.JoinHostPort(host, cmp.Or(proxy.Port(), port))
 	//lint:ignore SA1019 who has set Dial or DialTLS wants them used
 	dial, dialTLS, plainDial, plainDialTLS := t.DialContext, t.DialTLSContext, t.Dial, t.DialTLS
 	switch {
 	case secure && dialTLS != nil:
-		return dialTLS(ctx, "tcp", addr)
+		return dialTLS(ctx, "tcp", at)
 	case secure && plainDialTLS != nil:
-		return plainDialTLS("tcp", addr)
+		return plainDialTLS("tcp", at)
 	case dial == nil && plainDial != nil:
 		dial = func(_ context.Context, network, addr string) (net.Conn, error) { return plainDial(network, addr) }
 	case dial == nil:
 		dial = new(net.Dialer).DialContext
 	}
-	conn, err := dial(ctx, "tcp", addr)
+	conn, err := dial(ctx, "tcp", at)
 	if err != nil || !secure {
 		return conn, err
 	}
@@ -124,7 +126,7 @@ func dialProxy(ctx context.Context, t *http.Transport, proxy *url.URL) (net.Conn
 	if config == nil {
 		config = new(tls.Config)
 	}
-	config.ServerName, config.NextProtos = cmp.Or(config.ServerName, proxy.Hostname()), nil
+	config.ServerName, config.NextProtos = cmp.Or(config.ServerName, host), nil
 	encrypted := tls.Client(conn, config)
 	if err := encrypted.HandshakeContext(ctx); err != nil {
 		conn.Close()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/b24pull/b24pull/realtime"
@@ -47,6 +48,48 @@ func TestPlainWebSocketBehindProxies(t *testing.T) {
 				}
 				if err := used(); err != nil {
 					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// TestProxyWithIDNHost: a proxy whose name is not ASCII is dialed by the name that net/http dials it by, with TLS and
+// without.
+func TestProxyWithIDNHost(t *testing.T) {
+	for _, scheme := range []string{"http", "https"} {
+		for _, of := range append(services, "plain websocket") {
+			t.Run(scheme+"/"+string(of), func(t *testing.T) {
+				t.Parallel()
+				var s *site
+				var opts []realtime.Option
+				if of == "plain websocket" {
+					s, opts = newPlainSite(t), append(opts, realtime.WithInsecureURLs())
+				} else {
+					s = newSite(t, of, siteHost, siteHost, nil)
+				}
+				cert := newCertificate(t, "xn--h1adldfi.xn--p1ai")
+				p := newProxy(t, scheme, cert, s.reach)
+				var mu sync.Mutex
+				dialed := make(map[string]bool)
+				transport := &http.Transport{
+					Proxy:           http.ProxyURL(&url.URL{Scheme: scheme, Host: "Прокси.РФ:3128", User: url.UserPassword(proxyUser, proxyPassword)}),
+					TLSClientConfig: s.trust(),
+					DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+						mu.Lock()
+						defer mu.Unlock()
+						dialed[addr] = true
+						return new(net.Dialer).DialContext(ctx, network, p.addr)
+					},
+				}
+				transport.TLSClientConfig.RootCAs.AddCert(cert.Leaf)
+				if err := s.call(&http.Client{Transport: transport}, opts...); err != nil {
+					t.Fatal(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if len(dialed) != 1 || !dialed["xn--h1adldfi.xn--p1ai:3128"] {
+					t.Errorf("dialed %v", dialed)
 				}
 			})
 		}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 	"golang.org/x/oauth2"
@@ -57,6 +58,15 @@ func TestCookies(t *testing.T) {
 		}
 		if !kept {
 			t.Error("the cookie of the answer was not kept")
+		}
+	})
+}
+
+// TestClientWithTimeout: an HTTP client with a Timeout, as most programs have one, serves all four.
+func TestClientWithTimeout(t *testing.T) {
+	overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
+		if err := s.call(&http.Client{Transport: transport, Timeout: 30 * time.Second}); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -12,6 +12,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/b24pull/b24pull/realtime"
 )
 
 const (
@@ -201,5 +205,49 @@ func TestOneWayOut(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestDialerIDN: a dialer of the user's is told the same names as net/http tells: its proxy, its dial functions, TLS and
+// the server.
+func TestDialerIDN(t *testing.T) {
+	for name, edit := range map[string]func(s *site, d *websocket.Dialer) (used func() error){
+		"NetDialContext": func(s *site, d *websocket.Dialer) func() error {
+			d.NetDialContext = s.dialContext
+			return func() error { return nil }
+		},
+		"NetDialTLSContext": func(s *site, d *websocket.Dialer) func() error {
+			d.NetDialTLSContext = s.dialTLSContext
+			return func() error { return nil }
+		},
+		"Proxy": func(s *site, d *websocket.Dialer) func() error {
+			p := newProxy(s.t, "http", s.cert, s.reach)
+			d.Proxy = p.use()
+			return func() error {
+				for _, r := range p.connected() {
+					if r.Host != idnASCII+":443" {
+						return fmt.Errorf("the proxy was to connect to %s", r.Host)
+					}
+				}
+				return nil
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, overWebSocket, idnHost, idnASCII, nil)
+			d := &websocket.Dialer{TLSClientConfig: s.trust()}
+			used := edit(s, d)
+			if err := s.call(&http.Client{}, realtime.WithDialer(d)); err != nil {
+				t.Fatal(err)
+			}
+			if err := used(); err != nil {
+				t.Error(err)
+			}
+			for _, r := range s.arrived() {
+				if r.Host != idnASCII {
+					t.Errorf("Host is %q", r.Host)
+				}
+			}
+		})
 	}
 }

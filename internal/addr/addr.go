@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 
+	"golang.org/x/net/idna"
+
 	"github.com/b24pull/b24pull/internal/quote"
 )
 
@@ -54,4 +56,16 @@ func Trim(s string) string {
 	return strings.TrimFunc(s, func(c rune) bool {
 		return unicode.IsSpace(c) || unicode.IsControl(c) || unicode.Is(unicode.Cf, c) || strings.ContainsRune("\"'`´«»‹›“”„‟‘’‚‛", c)
 	})
+}
+
+// ASCII is the name that a host is looked up and asked for by: an internationalized one as
+// net/http writes it. Any other, and what is no name, is returned as it is.
+func ASCII(host string) string {
+	if !strings.ContainsFunc(host, func(c rune) bool { return c > unicode.MaxASCII }) {
+		return host
+	}
+	if ascii, err := idna.Lookup.ToASCII(host); err == nil {
+		return ascii
+	}
+	return host
 }

@@ -58,3 +58,15 @@ func TestHasUser(t *testing.T) {
 		}
 	}
 }
+
+func TestASCII(t *testing.T) {
+	for host, want := range map[string]string{
+		"портал.рф": "xn--80awhdgm.xn--p1ai", "ПОРТАЛ.РФ": "xn--80awhdgm.xn--p1ai", "bücher.example": "xn--bcher-kva.example",
+		"Portal.Bitrix24.com": "Portal.Bitrix24.com", "xn--80awhdgm.xn--p1ai": "xn--80awhdgm.xn--p1ai",
+		"127.0.0.1": "127.0.0.1", "::1": "::1", "a_b.local": "a_b.local", "": "", "портал рф": "портал рф",
+	} {
+		if got := ASCII(host); got != want {
+			t.Errorf("%q: got %q, want %q", host, got, want)
+		}
+	}
+}

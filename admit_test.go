@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// TestStrangers_Proven: what brings the application_token does not wait for strangers, who
-// have filled all places.
+// TestStrangers_Proven: what brings the application_token does not wait for
+// strangers, who have filled all places.
 func TestStrangers_Proven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, new(MemoryStore))
@@ -39,8 +39,8 @@ func TestStrangers_Proven(t *testing.T) {
 	})
 }
 
-// TestStrangers_HangUp: nobody is asked about the callback of somebody who does not wait, and
-// his token is not spent.
+// TestStrangers_HangUp: nobody is asked about the callback of somebody who does
+// not wait, and his token is not spent.
 func TestStrangers_HangUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, new(MemoryStore))
@@ -63,7 +63,8 @@ func TestStrangers_HangUp(t *testing.T) {
 	})
 }
 
-// TestStrangers_WaitEnds: who cannot be admitted is told so after half a minute.
+// TestStrangers_WaitEnds: who cannot be admitted is told so after half a
+// minute.
 func TestStrangers_WaitEnds(t *testing.T) {
 	for _, key := range []string{"member1+", "member1"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -84,8 +85,8 @@ func TestStrangers_WaitEnds(t *testing.T) {
 	}
 }
 
-// TestStrangers_WithoutLock: what can be decided without the lock and the authorization
-// server is.
+// TestStrangers_WithoutLock: what can be decided without the lock and the
+// authorization server is.
 func TestStrangers_WithoutLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(MemoryStore)
@@ -126,8 +127,8 @@ func TestStrangers_WithoutLock(t *testing.T) {
 	})
 }
 
-// TestStrangers_UninstalledElsewhere: an application that is uninstalled while another
-// process confirms its installation does not come back.
+// TestStrangers_UninstalledElsewhere: an application that is uninstalled while
+// another process confirms its installation does not come back.
 func TestStrangers_UninstalledElsewhere(t *testing.T) {
 	for name, before := range map[string]url.Values{"first": nil, "installed again": installOf("first", "app"), "reinstalled": installOf("old", "old")} {
 		t.Run(name, func(t *testing.T) {
@@ -163,7 +164,8 @@ func TestStrangers_UninstalledElsewhere(t *testing.T) {
 	}
 }
 
-// TestStrangers_Overtaken: what another one has stored while a token was confirmed counts.
+// TestStrangers_Overtaken: what another one has stored while a token was
+// confirmed counts.
 func TestStrangers_Overtaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, new(MemoryStore))
@@ -183,7 +185,8 @@ func TestStrangers_Overtaken(t *testing.T) {
 	})
 }
 
-// TestStrangers_LockFails: a token that was confirmed is not lost with the lock.
+// TestStrangers_LockFails: a token that was confirmed is not lost with the
+// lock.
 func TestStrangers_LockFails(t *testing.T) {
 	d := newDesk(t, new(failingLock))
 	store := d.tokens.store.(*failingLock)
@@ -241,7 +244,8 @@ func (s *panickingLock) Lock(ctx context.Context, key string) (func(), error) {
 	return s.MemoryStore.Lock(ctx, key)
 }
 
-// TestAuthServerHangs: nobody waits for the authorization server for longer than a minute.
+// TestAuthServerHangs: nobody waits for the authorization server for longer
+// than a minute.
 func TestAuthServerHangs(t *testing.T) {
 	hangs := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 		<-r.Context().Done()

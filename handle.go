@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// ErrUndecided is the error of a callback that is neither refused nor done: it asks whether
-// the stored token is dead, and less than a minute ago it was alive. Handle it again a minute
-// later.
+// ErrUndecided is the error of a callback that is neither refused nor done: it
+// asks whether the stored token is dead, and less than a minute ago it was
+// alive. Handle it again a minute later.
 var ErrUndecided = errors.New("b24pull: less than a minute ago the installation had not ended; handle the callback again in a minute")
 
-// Handle does what a callback asks of the tokens, under the portal's MemberID as the key:
+// Handle does what a callback asks of the tokens, under the portal's MemberID
+// as the key:
 //
 //   - The form of a user's installing or opening the application stores its token if there
 //     is none, or one that is Revoked or dead. If there is a good one nothing happens: any
@@ -32,30 +33,35 @@ var ErrUndecided = errors.New("b24pull: less than a minute ago the installation 
 //   - Any other event only has its application_token verified: nil says that it comes from
 //     the portal.
 //
-// A token that comes is refreshed before it is stored: the authorization server then vouches
-// for it, for the portal's address and for its MemberID, whoever sent the callback. Of what
-// that does not tell, or not in a form that can be read, nothing loses the token: the
-// address stays that of the stored token, or is https on the host that the callback names.
-// Where there is no
-// application_token to tell whether an installation has ended, the stored token is refreshed:
-// it is dead if that is ErrInvalidGrant. Then it is marked as Revoked. As anybody can send
-// callbacks, this is asked again only a minute after it was found alive.
+// A token that comes is refreshed before it is stored: the authorization server
+// then vouches for it, for the portal's address and for its MemberID, whoever
+// sent the callback. Of what that does not tell, or not in a form that can be
+// read, nothing loses the token: the address stays that of the stored token, or
+// is https on the host that the callback names. Where there is no
+// application_token to tell whether an installation has ended, the stored token
+// is refreshed: it is dead if that is ErrInvalidGrant. Then it is marked as
+// Revoked. As anybody can send callbacks, this is asked again only a minute
+// after it was found alive.
 //
-// Nothing of that keeps a refresh out: what a token that comes is worth is asked for before
-// the key is locked. A process asks about 8 callbacks at once, and one a portal; the others
-// wait in turn, not for longer than half a minute and only while ctx lives. What brings the
-// portal's application_token does not wait for what does not.
+// What strangers send does not keep a refresh out: it waits for one such
+// callback at most, as what a token that comes is worth is asked for before the
+// key is locked. A process asks about 8 callbacks at once, and one a portal;
+// others wait in turn, half a minute at most and no longer than ctx lives, and
+// too many of them are ErrBusy at once. What brings the portal's
+// application_token does not wait for what does not.
 //
-// What Handle has begun it ends, within its own bounds of some minutes, also when ctx ends:
-// a portal that hangs up would cost a token. Wait waits for it.
+// What Handle has begun to ask it ends, within its own bounds of some minutes,
+// also when ctx ends: a portal that hangs up would cost a token. Wait waits for
+// it.
 //
-// Errors: ErrApplicationToken; ErrUndecided; ErrBusy; ErrNoToken for an event of a portal
-// that is not known; those of Application.Refresh; a *StoreError if the token could not be
-// stored, which Handle does first when it gets the same or another callback; and those of
-// the store. If Handle could not learn whether the stored token is dead, it keeps the other
-// one in memory for the same callback to come again, and a form asks too. After ErrUndecided
-// and ErrBusy the same callback can come again. After any other error its token may be
-// spent: a user has to open the application once more.
+// Errors: ErrApplicationToken; ErrUndecided; ErrBusy; ErrNoToken for an event
+// of a portal that is not known; those of Application.Refresh; a *StoreError if
+// the token could not be stored, which Handle does first when it gets the same
+// or another callback; and those of the store. If Handle could not learn
+// whether the stored token is dead, it keeps the other one in memory for the
+// same callback to come again, and a form asks too. After ErrUndecided and
+// ErrBusy the same callback can come again. After any other error its token may
+// be spent: a user has to open the application once more.
 func (ts *Tokens) Handle(ctx context.Context, c *Callback) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -76,7 +82,8 @@ func (ts *Tokens) Handle(ctx context.Context, c *Callback) error {
 	return ts.settle(ctx, c)
 }
 
-// A glance is what can be told of a callback without the lock and the authorization server.
+// A glance is what can be told of a callback without the lock and the
+// authorization server.
 type glance struct {
 	done   bool
 	proven bool // it brings the application_token of the portal
@@ -117,8 +124,8 @@ func (ts *Tokens) glance(ctx context.Context, c *Callback) (glance, error) {
 // errUnconfirmed says that the token of a callback has to be confirmed first.
 var errUnconfirmed = errors.New("b24pull: the token of the callback is not confirmed")
 
-// settle decides about a callback. The key is not locked while its token is confirmed, and
-// what was known of the portal is looked at anew afterwards.
+// settle decides about a callback. The key is not locked while its token is
+// confirmed, and what was known of the portal is looked at anew afterwards.
 func (ts *Tokens) settle(ctx context.Context, c *Callback) error {
 	on := context.WithoutCancel(ctx)
 	err := ts.locked(ctx, c.MemberID, func(e *entry) error { return e.handle(on, c, nil) })
@@ -155,8 +162,8 @@ func (ts *Tokens) remember(ctx context.Context, c *Callback, confirmed *Token) {
 	e.consider(&pending{token: confirmed, before: stored.identity(), claimed: c.Token.RefreshToken}, nil)
 }
 
-// handle needs the lock. confirmed is what the authorization server has said of the token of
-// the callback, nil before it was asked.
+// handle needs the lock. confirmed is what the authorization server has said of
+// the token of the callback, nil before it was asked.
 func (e *entry) handle(ctx context.Context, c *Callback, confirmed *Token) error {
 	e.mu.Lock()
 	again := e.pending != nil && e.pending.claimed != "" && c.Token != nil && e.pending.claimed == c.Token.RefreshToken
@@ -184,7 +191,8 @@ func (e *entry) handle(ctx context.Context, c *Callback, confirmed *Token) error
 	return e.install(ctx, c, confirmed, stored)
 }
 
-// tells reports whether nothing but its application_token says what comes from the portal.
+// tells reports whether nothing but its application_token says what comes from
+// the portal.
 func (e *entry) tells(stored *Token) bool {
 	return stored.ApplicationToken != "" && !stored.kept && !stored.Revoked && !e.doubts(stored)
 }
@@ -201,8 +209,8 @@ func (e *entry) uninstall(ctx context.Context, c *Callback, stored *Token) error
 	return e.remove(ctx)
 }
 
-// install stores the token of a callback, once it is confirmed. confirmed and stored may be
-// nil.
+// install stores the token of a callback, once it is confirmed. confirmed and
+// stored may be nil.
 func (e *entry) install(ctx context.Context, c *Callback, confirmed, stored *Token) error {
 	e.mu.Lock()
 	candidate := e.candidate
@@ -236,8 +244,8 @@ func (e *entry) install(ctx context.Context, c *Callback, confirmed, stored *Tok
 	return e.save(ctx, p)
 }
 
-// consider keeps a confirmed token for the next callback to decide, unless it was refused: it
-// cannot be confirmed again.
+// consider keeps a confirmed token for the next callback to decide, unless it
+// was refused: it cannot be confirmed again.
 func (e *entry) consider(p *pending, err error) {
 	if errors.Is(err, ErrApplicationToken) {
 		p = nil
@@ -247,8 +255,8 @@ func (e *entry) consider(p *pending, err error) {
 	e.candidate = p
 }
 
-// replaces tells whether a confirmed token may take the place of the stored one. That any
-// user of the portal can get one is not enough.
+// replaces tells whether a confirmed token may take the place of the stored
+// one. That any user of the portal can get one is not enough.
 func (e *entry) replaces(ctx context.Context, c *Callback, t, stored *Token) error {
 	refusal := c.Verify(stored.ApplicationToken)
 	if refusal == nil {
@@ -270,8 +278,9 @@ func (e *entry) asked() bool {
 	return !e.probed.IsZero() && time.Since(e.probed) < probePause
 }
 
-// alive tells whether the installation of the stored token has not ended, ErrUndecided if
-// that was asked just before. It asks by refreshing it: there is no other way to learn that.
+// alive tells whether the installation of the stored token has not ended,
+// ErrUndecided if that was asked just before. It asks by refreshing it: there
+// is no other way to learn that.
 func (e *entry) alive(ctx context.Context, stored *Token) (bool, error) {
 	switch {
 	case stored.Revoked:
@@ -292,8 +301,8 @@ func (e *entry) alive(ctx context.Context, stored *Token) (bool, error) {
 	return err == nil, err
 }
 
-// confirm refreshes a token of which nothing is believed but that it may be one. What the
-// authorization server then says of it counts.
+// confirm refreshes a token of which nothing is believed but that it may be
+// one. What the authorization server then says of it counts.
 func (a *Application) confirm(ctx context.Context, claimed *Token) (*Token, error) {
 	t, err := a.refresh(ctx, claimed)
 	if err == nil && t.MemberID != "" && t.MemberID != claimed.MemberID {
@@ -304,10 +313,11 @@ func (a *Application) confirm(ctx context.Context, claimed *Token) (*Token, erro
 
 var errOtherPortal = errors.New("b24pull: callback: the token is another portal's")
 
-// fit makes of a confirmed token one to be stored. It is believed to be of the member that
-// the callback names if the authorization server does not name any: whoever has sent that
-// held a token of the application. But not if the server names another portal than the
-// stored token's, which may be nil, or without one than the callback's.
+// fit makes of a confirmed token one to be stored. It is believed to be of the
+// member that the callback names if the authorization server does not name any:
+// whoever has sent that held a token of the application. But not if the server
+// names another portal than the stored token's, which may be nil, or without
+// one than the callback's.
 func (a *Application) fit(confirmed, claimed, stored *Token) (*Token, error) {
 	t := confirmed.clone()
 	portal := portalNamed(claimed.Portal)

@@ -15,20 +15,23 @@ import (
 	"time"
 )
 
-// PublicTransport returns a new transport like net/http's default one that connects to public
-// addresses only: not to loopback, private, link-local, shared (100.64.0.0/10), multicast or
-// reserved ones, nor to those inside IPv6 addresses that stand for IPv4 ones. What is
-// looked at is the address that is connected to, after its name was resolved. So neither a
-// portal's address, nor a redirect, nor the push server of a config leads into the
-// host's own network. It is for applications that portals of strangers install. Give one
-// http.Client with it to WithHTTPClient and to Application.HTTPClient; package realtime uses
-// the Client's for polls and websockets, unless it is given a dialer.
+// PublicTransport returns a new transport like net/http's default one that
+// connects to public addresses only: not to loopback, private, link-local,
+// shared (100.64.0.0/10), multicast or reserved ones, nor to those inside IPv6
+// addresses that stand for IPv4 ones. What is looked at is the address that is
+// connected to, after its name was resolved. So neither a portal's address, nor
+// a redirect, nor the push server of a config leads into the host's own
+// network. It is for applications that portals of strangers install. Give one
+// http.Client with it to WithHTTPClient and to Application.HTTPClient; package
+// realtime uses the Client's for polls and websockets, unless it is given a
+// dialer.
 //
-// The proxies of the environment (see http.ProxyFromEnvironment) are excepted: they can be
-// anywhere. A proxy resolves names itself, so it has to refuse internal ones itself; of what
-// it is asked for only addresses without a name, and localhost, are looked at here. All
-// else can be changed before the transport is used, like TLSClientConfig. A Proxy that is set
-// has to have a public address, and the functions that dial undo all this.
+// The proxies of the environment (see http.ProxyFromEnvironment) are excepted:
+// they can be anywhere. A proxy resolves names itself, so it has to refuse
+// internal ones itself; of what it is asked for only addresses without a name,
+// and localhost, are looked at here. All else can be changed before the
+// transport is used, like TLSClientConfig. A Proxy that is set has to have a
+// public address, and the functions that dial undo all this.
 func PublicTransport() *http.Transport { return publicTransport(http.ProxyFromEnvironment) }
 
 func publicTransport(proxy func(*http.Request) (*url.URL, error)) *http.Transport {
@@ -92,7 +95,8 @@ func (e *inwardError) Error() string {
 
 func ledInward(err error) bool { return errors.As(err, new(*inwardError)) }
 
-// inward reports whether a host is one that is not public, as far as it tells itself.
+// inward reports whether a host is one that is not public, as far as it tells
+// itself.
 func inward(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	addr, err := netip.ParseAddr(host)
@@ -100,13 +104,14 @@ func inward(host string) bool {
 }
 
 var (
-	// notPublic4 are the blocks of the IANA's registry for special purposes that are not
-	// reached from everywhere, and multicast.
+	// notPublic4 are the blocks of the IANA's registry for special purposes
+	// that are not reached from everywhere, and multicast.
 	notPublic4 = prefixes("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
 		"192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
 		"224.0.0.0/4", "240.0.0.0/4")
-	// global6 are all that are given out to be reached from everywhere, notPublic6 the special
-	// ones among them: Teredo, benchmarks, documentation, 6to4.
+	// global6 are all that are given out to be reached from everywhere,
+	// notPublic6 the special ones among them: Teredo, benchmarks,
+	// documentation, 6to4.
 	global6    = netip.MustParsePrefix("2000::/3")
 	notPublic6 = prefixes("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
 	// nat64 has an IPv4 address in its last four bytes.

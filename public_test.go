@@ -78,8 +78,8 @@ func accepting(t *testing.T, handler http.HandlerFunc) (*httptest.Server, *atomi
 	return s, &accepted
 }
 
-// TestPublicTransport_Refuses: a name that leads inward is not connected to, also after a
-// portal has moved there, and trying again would not help.
+// TestPublicTransport_Refuses: a name that leads inward is not connected to,
+// also after a portal has moved there, and trying again would not help.
 func TestPublicTransport_Refuses(t *testing.T) {
 	inner, accepted := accepting(t, reply(200, `{"result":true}`))
 	transport := PublicTransport()
@@ -111,8 +111,8 @@ func TestPublicTransport_Refuses(t *testing.T) {
 	}
 }
 
-// TestPublicTransport_Proxy: a proxy may be anywhere, but is not asked for what is surely
-// inside, and what is not a proxy is no exception.
+// TestPublicTransport_Proxy: a proxy may be anywhere, but is not asked for what
+// is surely inside, and what is not a proxy is no exception.
 func TestPublicTransport_Proxy(t *testing.T) {
 	var asked atomic.Int32
 	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(*httputil.ProxyRequest) { asked.Add(1) }, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {

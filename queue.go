@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// queues are places that are taken in turn: so many at a key at once, and the others wait
-// for them in the order in which they came.
+// queues are places that are taken in turn: so many at a key at once, and the
+// others wait for them in the order in which they came.
 type queues struct {
 	places int // at each key
 	most   int // that wait at a key; 0 for as many as come
@@ -21,8 +21,8 @@ type queue struct {
 	waiting []chan struct{} // each is closed when its turn has come
 }
 
-// enter takes a place at a key. It returns ErrBusy if too many wait, and the cause of ctx if
-// that ends.
+// enter takes a place at a key. It returns ErrBusy if too many wait, and the
+// cause of ctx if that ends.
 func (q *queues) enter(ctx context.Context, key string) (leave func(), err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)

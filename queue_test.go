@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestQueue_InTurn: places are taken in the order in which they were asked for, and who has
-// left does not hold anybody up.
+// TestQueue_InTurn: places are taken in the order in which they were asked for,
+// and who has left does not hold anybody up.
 func TestQueue_InTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queues{places: 1, most: 5}
@@ -96,8 +96,8 @@ func TestQueue_Crowd(t *testing.T) {
 	})
 }
 
-// TestFileStoreTurns: a process that takes a lock again and again does not keep it from
-// another.
+// TestFileStoreTurns: a process that takes a lock again and again does not keep
+// it from another.
 func TestFileStoreTurns(t *testing.T) {
 	store := fileStore(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -162,8 +162,8 @@ func (s *crowdedStore) Lock(ctx context.Context, key string) (func(), error) {
 	return s.FileStore.Lock(ctx, key)
 }
 
-// TestLockInTurn: whoever waits for a key in a process gets it in turn, and only the first
-// one asks the store.
+// TestLockInTurn: whoever waits for a key in a process gets it in turn, and
+// only the first one asks the store.
 func TestLockInTurn(t *testing.T) {
 	files := fileStore(t)
 	synctest.Test(t, func(t *testing.T) {

@@ -15,16 +15,16 @@ import (
 )
 
 const (
-	// lockPoll is how often a file is tried to be locked, give or take a half: those who wait
-	// should not keep step.
+	// lockPoll is how often a file is tried to be locked, give or take a half:
+	// those who wait should not keep step.
 	lockPoll = 10 * time.Millisecond
 	// lockPause is long enough for all others to try.
 	lockPause = 2 * lockPoll
 )
 
-// Lock locks the file for the key's lock; where the system has no such locks, it
-// makes one, and a process that was killed may leave it. Who has had the lock just before
-// waits a moment, for other processes to get it first.
+// Lock locks the file for the key's lock; where the system has no such locks,
+// it makes one, and a process that was killed may leave it. Who has had the
+// lock just before waits a moment, for other processes to get it first.
 func (s *FileStore) Lock(ctx context.Context, key string) (unlock func(), err error) {
 	path, err := s.path(key)
 	if err != nil {

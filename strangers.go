@@ -11,11 +11,11 @@ import (
 	"github.com/b24pull/b24pull/internal/addr"
 )
 
-// Anybody can send callbacks, for every member_id. Those that need the authorization server
-// are bounded, in this process and for each key.
+// Anybody can send callbacks, for every member_id. Those that need the
+// authorization server are bounded, in this process and for each key.
 const (
-	// maxAsking ask the authorization server at once, and as many whose callbacks bring the
-	// application_token.
+	// maxAsking ask the authorization server at once, and as many whose
+	// callbacks bring the application_token.
 	maxAsking = 8
 	// maxWaiting wait for that, each for another portal.
 	maxWaiting = 64
@@ -27,25 +27,29 @@ const (
 	maxToken = 4096
 )
 
-// ErrBusy is the error of a callback that was not looked at, since too many others are being
-// confirmed. Nothing of it is spent: answer with 503, and handle it again if it comes again.
+// ErrBusy is the error of a callback that was not looked at, since too many
+// others are being confirmed. Nothing of it is spent: answer with 503, and
+// handle it again if it comes again.
 var ErrBusy = errors.New("b24pull: too many callbacks are being confirmed at once; handle the callback again later")
 
-// The ranks of callers: those who bring the application_token do not wait for those who do not.
+// The ranks of callers: those who bring the application_token do not wait for
+// those who do not.
 const (
 	strangers = "strangers "
 	portals   = "portals "
 )
 
-// deciding reports whether somebody is admitted for a key in this process, or waits for it.
+// deciding reports whether somebody is admitted for a key in this process, or
+// waits for it.
 func (ts *Tokens) deciding(key string) bool {
 	return ts.callers.busy(strangers+key) || ts.callers.busy(portals+key)
 }
 
-// admit waits until a callback may be decided that needs the authorization server. Others
-// for the key are decided before or after that, by all processes: an application that is
-// uninstalled while its installation is confirmed would come back else. So there are two
-// locks for each key, this one and that of its token, which is not held for as long.
+// admit waits until a callback may be decided that needs the authorization
+// server. Others for the key are decided before or after that, by all
+// processes: an application that is uninstalled while its installation is
+// confirmed would come back else. So there are two locks for each key, this one
+// and that of its token, which is not held for as long.
 func (ts *Tokens) admit(ctx context.Context, key string, proven bool) (leave func(), err error) {
 	waiting, cancel := context.WithTimeoutCause(ctx, admitTimeout, ErrBusy)
 	defer cancel()

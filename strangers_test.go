@@ -15,8 +15,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// A watcher sees how many requests the authorization server is asked at once, and how many
-// descriptors are open meanwhile.
+// A watcher sees how many requests the authorization server is asked at once,
+// and how many descriptors are open meanwhile.
 type watcher struct {
 	base http.RoundTripper
 
@@ -44,7 +44,8 @@ func (w *watcher) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.base.RoundTrip(r)
 }
 
-// descriptors is how many files the process has open, 0 where the system does not tell.
+// descriptors is how many files the process has open, 0 where the system does
+// not tell.
 func descriptors() int {
 	files, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -100,8 +101,8 @@ func kindOfRefusal(err error) string {
 
 const crowd = 2000
 
-// TestStrangers_Flood: however many installations are forged at once, few of them reach the
-// authorization server, and few files are open.
+// TestStrangers_Flood: however many installations are forged at once, few of
+// them reach the authorization server, and few files are open.
 func TestStrangers_Flood(t *testing.T) {
 	for name, test := range map[string]struct {
 		member func(int) string
@@ -131,8 +132,8 @@ func TestStrangers_Flood(t *testing.T) {
 	}
 }
 
-// TestStrangers_Refresh: an installed portal's token is refreshed while strangers send
-// callbacks for it, after one of them at most.
+// TestStrangers_Refresh: an installed portal's token is refreshed while
+// strangers send callbacks for it, after one of them at most.
 func TestStrangers_Refresh(t *testing.T) {
 	for name, test := range map[string]struct {
 		first url.Values

@@ -25,15 +25,15 @@
 //
 // # What arrives
 //
-// A message arrives once, whatever is cut, killed or restarted on the way, if
-// the server keeps it. The portal's own events it keeps for a day. Messages
-// arrive in the order in which the server has sent them. Live delivery has
-// holes, on every push server; what they leave out is found in the server's
-// history, which is read after each connect, after each ping of the server, and
-// as messages add up. Such a message is marked Replayed; one that comes when
-// its turn has passed is marked Late. Live messages wait up to two seconds for
-// a read that may bring older ones; up to ten for the first read of a
-// subscription that goes on from a cursor.
+// What the server keeps arrives, whatever is cut, killed or restarted on the
+// way, and within a process never twice. The portal's own events are kept for a
+// day. Messages arrive in the order in which the server has sent them. Live
+// delivery has holes, on every push server; what they leave out is found in the
+// server's history, which is read after each connect, after each ping of the
+// server, and as messages add up. Such a message is marked Replayed; one that
+// comes when its turn has passed is marked Late. Live messages wait up to two
+// seconds for a read that may bring older ones; up to ten for the first read of
+// a subscription that goes on from a cursor.
 //
 // How this works, why it loses nothing, and which test proves which part of it,
 // is in docs/delivery.md of this module's repository.

@@ -8,11 +8,12 @@ import (
 	"strings"
 
 	"github.com/b24pull/b24pull/internal/addr"
+	"github.com/b24pull/b24pull/internal/phpjson"
 )
 
 // webSocket reports whether a server has an address for websockets.
-func webSocket(server object) bool {
-	return server.address(sockets, "websocket") != "" || server.address(sockets, "websocket_secure") != ""
+func webSocket(server phpjson.Object) bool {
+	return address(server, sockets, "websocket") != "" || address(server, sockets, "websocket_secure") != ""
 }
 
 // The schemes of addresses.
@@ -23,10 +24,10 @@ var (
 
 // address returns the first of the named fields that is an address, or else the
 // first string, as it came.
-func (o object) address(schemes []string, names ...string) string {
+func address(o phpjson.Object, schemes []string, names ...string) string {
 	found := ""
 	for _, name := range names {
-		text, err := o.usable(name, schemes)
+		text, err := usable(o, name, schemes)
 		if err == nil {
 			return text
 		}
@@ -36,13 +37,13 @@ func (o object) address(schemes []string, names ...string) string {
 }
 
 // usable reads a field, and tells why it is no address if it is none.
-func (o object) usable(name string, schemes []string) (string, error) {
+func usable(o phpjson.Object, name string, schemes []string) (string, error) {
 	var text string
-	if n := o.at(name); kindOf(n.raw) != kindString || json.Unmarshal(n.raw, &text) != nil {
-		return "", errors.New("it is " + string(kindOf(n.raw)) + "; want " + schemes[0] + "://host/path")
+	if n := o.At(name); phpjson.KindOf(n.Raw) != phpjson.KindString || json.Unmarshal(n.Raw, &text) != nil {
+		return "", errors.New("it is " + string(phpjson.KindOf(n.Raw)) + "; want " + schemes[0] + "://host/path")
 	}
-	if len(text) > maxIdentifier {
-		return "", fmt.Errorf("it has %d bytes; want %d at most", len(text), maxIdentifier)
+	if len(text) > phpjson.MaxIdentifier {
+		return "", fmt.Errorf("it has %d bytes; want %d at most", len(text), phpjson.MaxIdentifier)
 	}
 	_, err := addr.Parse(text, schemes...)
 	return text, err
@@ -50,7 +51,7 @@ func (o object) usable(name string, schemes []string) (string, error) {
 
 // checkAddresses wants one address that can be used. Its error tells why the
 // others cannot, and does not repeat them.
-func checkAddresses(server object) error {
+func checkAddresses(server phpjson.Object) error {
 	var problems []string
 	for _, kind := range []struct {
 		schemes, names []string
@@ -59,17 +60,17 @@ func checkAddresses(server object) error {
 		{polls, []string{"long_polling_secure", "long_pooling_secure", "long_polling", "long_pooling"}},
 	} {
 		for _, name := range kind.names {
-			_, err := server.usable(name, kind.schemes)
-			switch n := server.at(name); {
+			_, err := usable(server, name, kind.schemes)
+			switch n := server.At(name); {
 			case err == nil:
 				return nil
-			case !n.empty():
+			case !n.Empty():
 				problems = append(problems, name+": "+err.Error())
 			}
 		}
 	}
 	if problems == nil {
-		return &configError{server.path, "no address, neither for websockets nor for long polling"}
+		return phpjson.Node{Path: server.Path}.Wrong("no address, neither for websockets nor for long polling")
 	}
-	return &configError{server.path, "no address that can be used: " + strings.Join(problems, "; ")}
+	return phpjson.Node{Path: server.Path}.Wrong("no address that can be used: " + strings.Join(problems, "; "))
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/b24pull/b24pull/internal/phpjson"
 	"regexp"
 )
 
@@ -74,10 +75,10 @@ func paramsObject(params any) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch kind := kindOf(data); kind {
-	case kindNull:
+	switch kind := phpjson.KindOf(data); kind {
+	case phpjson.KindNull:
 		return nil, nil
-	case kindObject:
+	case phpjson.KindObject:
 		return data, nil
 	default:
 		return nil, fmt.Errorf("want what marshals to an object, got %s", kind)
@@ -103,11 +104,11 @@ func callParams(params any) (map[string]any, error) {
 // beside reads what stands beside the result.
 func (a answer) beside() Answer {
 	var ignored error
-	o := node{raw: a.body}.object(&ignored)
-	answer := Answer{Time: a.time(), Total: o.number("total")}
+	o := phpjson.Node{Raw: a.body}.Object(&ignored)
+	answer := Answer{Time: a.time(), Total: o.Number("total")}
 	var unreadable error
-	o.err = &unreadable
-	answer.Next = o.number("next")
-	answer.HasNext = unreadable == nil && !o.at("next").absent()
+	o.Err = &unreadable
+	answer.Next = o.Number("next")
+	answer.HasNext = unreadable == nil && !o.At("next").Absent()
 	return answer
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/phpjson"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -24,12 +25,12 @@ func TestUnixTimes(t *testing.T) {
 		"253402300799":         time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
 	}
 	for text, want := range good {
-		if got, ok := parseUnix(text); !ok || !got.Equal(want) {
+		if got, ok := phpjson.ParseUnix(text); !ok || !got.Equal(want) {
 			t.Errorf("%s: got %v, %t; want %v", text, got, ok, want)
 		}
 	}
 	for _, text := range []string{"", ".", "1.", ".5", "-1", "+1", "1e9", "1.2.3", "1.123456789x", " 1", "253402300800", "99999999999999999999"} {
-		if got, ok := parseUnix(text); ok {
+		if got, ok := phpjson.ParseUnix(text); ok {
 			t.Errorf("%q was taken for %v", text, got)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/phpjson"
 	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/internal/redact"
 )
@@ -58,7 +59,7 @@ const onlyAdministrators = "its user is not an administrator of the portal, and 
 // ErrInvalidConfig is the error, by errors.Is, of an answer, or a saved config or
 // token, that cannot be used: something in it has an unexpected type or value, or it
 // has no server, no channel or no address.
-var ErrInvalidConfig = errors.New("b24pull: invalid config")
+var ErrInvalidConfig = phpjson.ErrInvalid
 
 // codes is the one table from code to sentinel; newCode fills it.
 var codes = map[string]*codeError{}

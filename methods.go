@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"github.com/b24pull/b24pull/internal/phpjson"
 	"strconv"
 	"strings"
 )
@@ -93,8 +94,8 @@ func livingTags(raw json.RawMessage, tags []string) (map[string]bool, error) {
 			alive[tag] = alive[tag] || lives
 		}
 	}
-	wrong := &configError{methodWatchExtend, "want an object or a list of tags"}
-	if kindOf(raw) == kindObject {
+	wrong := phpjson.Node{Path: methodWatchExtend}.Wrong("want an object or a list of tags")
+	if phpjson.KindOf(raw) == phpjson.KindObject {
 		var object Map[string, Bool]
 		if json.Unmarshal(raw, &object) != nil {
 			return nil, wrong
@@ -112,9 +113,9 @@ func livingTags(raw json.RawMessage, tags []string) (map[string]bool, error) {
 		var tag string
 		var lives Bool
 		switch {
-		case kindOf(v) == kindString && json.Unmarshal(v, &tag) == nil:
+		case phpjson.KindOf(v) == phpjson.KindString && json.Unmarshal(v, &tag) == nil:
 			tell(tag, true)
-		case kindOf(v) == kindBool && len(list) == len(tags) && json.Unmarshal(v, &lives) == nil:
+		case phpjson.KindOf(v) == phpjson.KindBool && len(list) == len(tags) && json.Unmarshal(v, &lives) == nil:
 			tell(tags[i], bool(lives))
 		default:
 			return nil, wrong
@@ -138,10 +139,10 @@ func (c *Client) GetPublicChannel(ctx context.Context, userID int64, application
 	params := map[string]any{"USER_ID": userID, "APPLICATION": yesNo(application)}
 	var channel PublicChannel
 	err := c.call(ctx, request{methodPublicChannel, params, true, func(a answer) (err error) {
-		o := node{"result", a.raw}.object(&err)
+		o := phpjson.Node{Path: "result", Raw: a.raw}.Object(&err)
 		channel = decodePublicChannel(o, userID)
 		if channel.PublicID == "" {
-			o.fail(o.at("public_id").wrong("missing"))
+			o.Fail(o.At("public_id").Wrong("missing"))
 		}
 		return err
 	}})
@@ -164,7 +165,7 @@ func (c *Client) ListPublicChannels(ctx context.Context, userIDs []int64, applic
 	params := map[string]any{"USERS": userIDs, "APPLICATION": yesNo(application)}
 	var channels map[int64]PublicChannel
 	err := c.call(ctx, request{methodPublicChannels, params, true, func(a answer) (err error) {
-		channels = decodePublicChannels(node{"result", keyed(a.raw)}.object(&err))
+		channels = decodePublicChannels(phpjson.Node{Path: "result", Raw: keyed(a.raw)}.Object(&err))
 		return err
 	}})
 	if err != nil {
@@ -180,7 +181,7 @@ func keyed(raw json.RawMessage) json.RawMessage {
 		UserID Int `json:"user_id"`
 	}
 	var values []json.RawMessage
-	if kindOf(raw) != kindArray || json.Unmarshal(raw, &list) != nil || json.Unmarshal(raw, &values) != nil {
+	if phpjson.KindOf(raw) != phpjson.KindArray || json.Unmarshal(raw, &list) != nil || json.Unmarshal(raw, &values) != nil {
 		return raw
 	}
 	object := make(map[string]json.RawMessage, len(list))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/b24pull/b24pull/internal/phpjson"
 	"strconv"
 	"strings"
 )
@@ -18,15 +19,15 @@ type Int int64
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (i *Int) UnmarshalJSON(data []byte) error {
-	n := node{raw: data}
-	text := n.scalar()
-	if n.absent() || kindOf(data) == kindString && text == "" {
+	n := phpjson.Node{Raw: data}
+	text := n.Scalar()
+	if n.Absent() || phpjson.KindOf(data) == phpjson.KindString && text == "" {
 		*i = 0
 		return nil
 	}
 	v, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || kindOf(data) == kindBool {
-		return fmt.Errorf("b24pull: want an integer, got %s that is none", kindOf(data))
+	if err != nil || phpjson.KindOf(data) == phpjson.KindBool {
+		return fmt.Errorf("b24pull: want an integer, got %s that is none", phpjson.KindOf(data))
 	}
 	*i = Int(v)
 	return nil
@@ -38,14 +39,14 @@ type Bool bool
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (b *Bool) UnmarshalJSON(data []byte) error {
-	n := node{raw: data}
-	switch text := strings.ToLower(n.scalar()); {
+	n := phpjson.Node{Raw: data}
+	switch text := strings.ToLower(n.Scalar()); {
 	case text == "true" || text == "y" || text == "1":
 		*b = true
-	case text == "false" || text == "n" || text == "0", n.absent(), kindOf(data) == kindString && text == "":
+	case text == "false" || text == "n" || text == "0", n.Absent(), phpjson.KindOf(data) == phpjson.KindString && text == "":
 		*b = false
 	default:
-		return fmt.Errorf("b24pull: want a boolean, Y or N, 1 or 0, got %s that is none of these", kindOf(data))
+		return fmt.Errorf("b24pull: want a boolean, Y or N, 1 or 0, got %s that is none of these", phpjson.KindOf(data))
 	}
 	return nil
 }
@@ -60,8 +61,8 @@ type Map[K comparable, V any] map[K]V
 func (m *Map[K, V]) UnmarshalJSON(data []byte) error {
 	decoded := map[K]V{}
 	switch {
-	case kindOf(data) == kindObject:
-	case kindOf(data) == kindArray:
+	case phpjson.KindOf(data) == phpjson.KindObject:
+	case phpjson.KindOf(data) == phpjson.KindArray:
 		var list []json.RawMessage
 		if err := json.Unmarshal(data, &list); err != nil {
 			return err
@@ -70,7 +71,7 @@ func (m *Map[K, V]) UnmarshalJSON(data []byte) error {
 	case nothing(data):
 		data = []byte("{}")
 	default:
-		return fmt.Errorf("b24pull: want an object, got %s", kindOf(data))
+		return fmt.Errorf("b24pull: want an object, got %s", phpjson.KindOf(data))
 	}
 	if err := json.Unmarshal(data, &decoded); err != nil {
 		return err
@@ -103,11 +104,11 @@ type List[T any] []T
 func (l *List[T]) UnmarshalJSON(data []byte) error {
 	decoded := []T{}
 	switch {
-	case kindOf(data) == kindArray:
+	case phpjson.KindOf(data) == phpjson.KindArray:
 		if err := json.Unmarshal(data, &decoded); err != nil {
 			return err
 		}
-	case kindOf(data) == kindObject:
+	case phpjson.KindOf(data) == phpjson.KindObject:
 		d := json.NewDecoder(bytes.NewReader(data))
 		if _, err := d.Token(); err != nil {
 			return err
@@ -123,7 +124,7 @@ func (l *List[T]) UnmarshalJSON(data []byte) error {
 			decoded = append(decoded, v)
 		}
 	case !nothing(data):
-		return errors.New("b24pull: want a list, got " + string(kindOf(data)))
+		return errors.New("b24pull: want a list, got " + string(phpjson.KindOf(data)))
 	}
 	*l = decoded
 	return nil

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"github.com/b24pull/b24pull/internal/phpjson"
 	"regexp"
 	"slices"
 	"strconv"
@@ -178,7 +179,7 @@ func checkUsers(ids []int64) error {
 // accepted wants the result true.
 func accepted(a answer) error {
 	if !bytes.Equal(bytes.TrimSpace(a.raw), []byte("true")) {
-		return fmt.Errorf("b24pull: %s: want the result true, got %s", a.method, kindOf(a.raw))
+		return fmt.Errorf("b24pull: %s: want the result true, got %s", a.method, phpjson.KindOf(a.raw))
 	}
 	return nil
 }

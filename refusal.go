@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"github.com/b24pull/b24pull/internal/phpjson"
 	"log/slog"
 	"slices"
 	"strings"
@@ -29,13 +30,13 @@ const (
 // validation}. Texts are strings; other types are taken as far as they go.
 func (a answer) refusal(code, description json.RawMessage) *APIError {
 	told, message, validation := parts(code)
-	e := a.fail(a.known.Line(cmp.Or(node{raw: message}.scalar(), node{raw: description}.scalar()), descriptionLimit))
-	e.Code = a.known.Code(node{raw: told}.scalar(), knownCode)
+	e := a.fail(a.known.Line(cmp.Or(phpjson.Node{Raw: message}.Scalar(), phpjson.Node{Raw: description}.Scalar()), descriptionLimit))
+	e.Code = a.known.Code(phpjson.Node{Raw: told}.Scalar(), knownCode)
 	if invalid := a.invalid(validation); len(invalid) > 0 {
 		e.invalid = &invalid
 	}
 	if e.Code == "" && e.Description == "" && e.invalid == nil {
-		e.Description = "the portal refused; its error code is " + string(kindOf(code))
+		e.Description = "the portal refused; its error code is " + string(phpjson.KindOf(code))
 	}
 	return e
 }
@@ -43,13 +44,13 @@ func (a answer) refusal(code, description json.RawMessage) *APIError {
 // parts are those of an error object; of any other error it is the code itself.
 func parts(raw json.RawMessage) (code, message, validation json.RawMessage) {
 	var fields map[string]json.RawMessage
-	if kindOf(raw) != kindObject || json.Unmarshal(raw, &fields) != nil {
+	if phpjson.KindOf(raw) != phpjson.KindObject || json.Unmarshal(raw, &fields) != nil {
 		return raw, nil, nil
 	}
 	first := func(names ...string) json.RawMessage {
 		for _, name := range names {
-			if n := (node{raw: fields[name]}); n.scalar() != "" {
-				return n.raw
+			if n := (phpjson.Node{Raw: fields[name]}); n.Scalar() != "" {
+				return n.Raw
 			}
 		}
 		return nil
@@ -62,15 +63,15 @@ func (a answer) invalid(raw json.RawMessage) []InvalidField {
 	var found []InvalidField
 	var list []json.RawMessage
 	var byField map[string]json.RawMessage
-	switch kindOf(raw) {
-	case kindArray:
+	switch phpjson.KindOf(raw) {
+	case phpjson.KindArray:
 		if json.Unmarshal(raw, &list) != nil {
 			return nil
 		}
 		for _, item := range list[:min(len(list), maxInvalid)] {
 			found = append(found, a.invalidField("", item))
 		}
-	case kindObject:
+	case phpjson.KindObject:
 		if json.Unmarshal(raw, &byField) != nil {
 			return nil
 		}
@@ -80,7 +81,7 @@ func (a answer) invalid(raw json.RawMessage) []InvalidField {
 		slices.SortFunc(found, func(x, y InvalidField) int {
 			return cmp.Or(cmp.Compare(x.Field, y.Field), cmp.Compare(x.Message, y.Message))
 		})
-	case kindString:
+	case phpjson.KindString:
 		found = append(found, a.invalidField("", raw))
 	}
 	found = slices.DeleteFunc(found, func(f InvalidField) bool { return f == InvalidField{} })
@@ -90,14 +91,14 @@ func (a answer) invalid(raw json.RawMessage) []InvalidField {
 func (a answer) invalidField(field string, raw json.RawMessage) InvalidField {
 	var fields map[string]json.RawMessage
 	var texts []json.RawMessage
-	message := node{raw: raw}.scalar()
-	switch kindOf(raw) {
-	case kindObject:
+	message := phpjson.Node{Raw: raw}.Scalar()
+	switch phpjson.KindOf(raw) {
+	case phpjson.KindObject:
 		if json.Unmarshal(raw, &fields) == nil {
-			field = cmp.Or(node{raw: fields["field"]}.scalar(), field)
-			message = node{raw: fields["message"]}.scalar()
+			field = cmp.Or(phpjson.Node{Raw: fields["field"]}.Scalar(), field)
+			message = phpjson.Node{Raw: fields["message"]}.Scalar()
 		}
-	case kindArray: // all that is wrong with one field
+	case phpjson.KindArray: // all that is wrong with one field
 		if json.Unmarshal(raw, &texts) == nil && len(texts) > 0 {
 			message = a.invalidField("", texts[0]).Message
 		}
@@ -119,7 +120,7 @@ func (f InvalidField) LogValue() slog.Value { return slog.StringValue(f.String()
 // blank tells whether an error beside a result says that there is none.
 func blank(raw json.RawMessage) bool {
 	var fields map[string]json.RawMessage
-	if kindOf(raw) == kindObject && json.Unmarshal(raw, &fields) == nil {
+	if phpjson.KindOf(raw) == phpjson.KindObject && json.Unmarshal(raw, &fields) == nil {
 		for _, v := range fields {
 			if !blankValue(v) {
 				return false

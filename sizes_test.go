@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/b24pull/b24pull/internal/phpjson"
 	"runtime"
 	"strings"
 	"testing"
@@ -26,7 +27,7 @@ func TestIdentifiersAreBounded(t *testing.T) {
 		"config.channels.private.type":      fmt.Sprintf(sizedConfig, ``, `,"type":LONG`, ``),
 		"config.channels.private.id":        strings.Replace(fmt.Sprintf(sizedConfig, ``, ``, ``), `"`+mark+`"`, `LONG`, 1),
 	} {
-		for size, refused := range map[int]bool{maxIdentifier: false, maxIdentifier + 1: true, 562_000: true} {
+		for size, refused := range map[int]bool{phpjson.MaxIdentifier: false, phpjson.MaxIdentifier + 1: true, 562_000: true} {
 			err := new(Config).UnmarshalJSON([]byte(strings.Replace(config, "LONG", text(size), 1)))
 			if !refused {
 				if err != nil {
@@ -35,12 +36,12 @@ func TestIdentifiersAreBounded(t *testing.T) {
 				continue
 			}
 			checkError(t, err)
-			if want := fmt.Sprintf("b24pull: %s: want at most %d bytes, got %d", name, maxIdentifier, size); !errors.Is(err, ErrInvalidConfig) || err.Error() != want {
+			if want := fmt.Sprintf("b24pull: %s: want at most %d bytes, got %d", name, phpjson.MaxIdentifier, size); !errors.Is(err, ErrInvalidConfig) || err.Error() != want {
 				t.Errorf("got %v, want %s", err, want)
 			}
 		}
 	}
-	long := "wss://rt.example/" + strings.Repeat("x", maxIdentifier)
+	long := "wss://rt.example/" + strings.Repeat("x", phpjson.MaxIdentifier)
 	var cfg Config
 	if err := cfg.UnmarshalJSON(fmt.Appendf(nil, sizedConfig, `,"websocket":"`+long+`"`, ``, ``)); err != nil || cfg.Server.WebSocket != "" {
 		t.Errorf("an address of %d bytes beside a good one: %v, %d bytes of it are kept", len(long), err, len(cfg.Server.WebSocket))
@@ -50,7 +51,7 @@ func TestIdentifiersAreBounded(t *testing.T) {
 		t.Errorf("an address of %d bytes alone: %v", len(long), err)
 	}
 	var channel Channel
-	if err := json.Unmarshal([]byte(`{"id":`+text(maxIdentifier+1)+`}`), &channel); !errors.Is(err, ErrInvalidConfig) {
+	if err := json.Unmarshal([]byte(`{"id":`+text(phpjson.MaxIdentifier+1)+`}`), &channel); !errors.Is(err, ErrInvalidConfig) {
 		t.Errorf("a channel of its own: %v", err)
 	}
 }

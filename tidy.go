@@ -98,25 +98,8 @@ func salvage(body []byte) map[string]json.RawMessage {
 }
 
 func hasTokens(fields map[string]json.RawMessage) bool {
-	o := object{fields: fields}
-	return quiet(o, "access_token") != "" && quiet(o, "refresh_token") != ""
-}
-
-// quiet reads a string, and "" where there is none.
-func quiet(o object, name string) string {
-	return readable(o, func(o object) string { return o.text(name) })
-}
-
-// readable reads something of an object, and the zero value where it is not what it has to
-// be: it counts as not told.
-func readable[T any](o object, read func(object) T) T {
-	var odd error
-	v := read(object{path: o.path, fields: o.fields, err: &odd})
-	if odd != nil {
-		var none T
-		return none
-	}
-	return v
+	o := phpjson.Object{Fields: fields}
+	return phpjson.Quiet(o, "access_token") != "" && phpjson.Quiet(o, "refresh_token") != ""
 }
 
 // defaultLife is how long an access token lives where nothing that can be believed tells
@@ -129,27 +112,27 @@ const (
 // told writes an answer of which x/oauth2 takes what it needs and fails at nothing: the
 // fields that are known, each as it has to be, and no error beside the tokens.
 func told(fields map[string]json.RawMessage) []byte {
-	if kindOf(fields["error"]) == kindObject {
+	if phpjson.KindOf(fields["error"]) == phpjson.KindObject {
 		fields["error"], _, _ = parts(fields["error"]) // nil: none that can be read
 	}
-	o := object{fields: fields}
+	o := phpjson.Object{Fields: fields}
 	clean := map[string]any{}
 	texts := []string{"access_token", "refresh_token", "server_endpoint", "scope", "status"}
 	if !hasTokens(fields) {
 		texts = append(texts, "error", "error_description", "error_uri")
 	}
 	for _, name := range texts {
-		if text := quiet(o, name); text != "" {
+		if text := phpjson.Quiet(o, name); text != "" {
 			clean[name] = text
 		}
 	}
-	if endpoint := quiet(o, "client_endpoint"); strings.Contains(endpoint, "://") {
+	if endpoint := phpjson.Quiet(o, "client_endpoint"); strings.Contains(endpoint, "://") {
 		clean["client_endpoint"] = portalNamed(endpoint)
 	}
-	if member := readable(o, func(o object) string { return o.textOrNumber("member_id") }); memberForm.MatchString(member) && member != "0" {
+	if member := phpjson.Readable(o, func(o phpjson.Object) string { return o.TextOrNumber("member_id") }); memberForm.MatchString(member) && member != "0" {
 		clean["member_id"] = member
 	}
-	if user := readable(o, func(o object) int64 { return o.number("user_id") }); user > 0 {
+	if user := phpjson.Readable(o, func(o phpjson.Object) int64 { return o.Number("user_id") }); user > 0 {
 		clean["user_id"] = strconv.FormatInt(user, 10)
 	}
 	life, ok := seconds(fields["expires_in"])
@@ -158,7 +141,7 @@ func told(fields map[string]json.RawMessage) []byte {
 	}
 	clean["expires_in"] = life
 	now := time.Now()
-	if end := readable(o, func(o object) time.Time { return o.moment("expires") }); end.After(now) && end.Before(now.Add(longestLife*time.Second)) {
+	if end := phpjson.Readable(o, func(o phpjson.Object) time.Time { return o.Moment("expires") }); end.After(now) && end.Before(now.Add(longestLife*time.Second)) {
 		clean["expires"] = end.Unix()
 	}
 	// What was a token of another type stays as it was, to be refused.
@@ -177,11 +160,11 @@ func told(fields map[string]json.RawMessage) []byte {
 // seconds reads how long a token lives: a number, or a string that is one, with a
 // fraction or without.
 func seconds(raw json.RawMessage) (int64, bool) {
-	n := node{raw: raw}
-	if kindOf(raw) == kindBool {
+	n := phpjson.Node{Raw: raw}
+	if phpjson.KindOf(raw) == phpjson.KindBool {
 		return 0, false
 	}
-	life, err := strconv.ParseFloat(n.scalar(), 64)
+	life, err := strconv.ParseFloat(n.Scalar(), 64)
 	if err != nil || !(life >= 1 && life < longestLife) {
 		return 0, false
 	}

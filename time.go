@@ -1,8 +1,7 @@
 package b24pull
 
 import (
-	"math"
-	"strconv"
+	"github.com/b24pull/b24pull/internal/phpjson"
 	"time"
 )
 
@@ -25,23 +24,14 @@ type Time struct {
 // time reads the envelope's time.
 func (a answer) time() Time {
 	var ignored error
-	o := node{raw: a.body}.object(&ignored).object("time")
-	if len(o.fields) == 0 {
+	o := phpjson.Node{Raw: a.body}.Object(&ignored).Object("time")
+	if len(o.Fields) == 0 {
 		return Time{}
 	}
 	return Time{
-		Start: o.moment("start"), Finish: o.moment("finish"),
-		DateStart: o.moment("date_start"), DateFinish: o.moment("date_finish"),
-		Duration: o.seconds("duration"), Processing: o.seconds("processing"),
-		Operating: o.seconds("operating"), OperatingResetAt: o.moment("operating_reset_at"),
+		Start: o.Moment("start"), Finish: o.Moment("finish"),
+		DateStart: o.Moment("date_start"), DateFinish: o.Moment("date_finish"),
+		Duration: o.Seconds("duration"), Processing: o.Seconds("processing"),
+		Operating: o.Seconds("operating"), OperatingResetAt: o.Moment("operating_reset_at"),
 	}
-}
-
-// seconds reads a number of seconds with a fraction.
-func (o object) seconds(name string) time.Duration {
-	s, err := strconv.ParseFloat(o.at(name).scalar(), 64)
-	if err != nil || !(s >= 0 && s < math.MaxInt32) {
-		return 0
-	}
-	return time.Duration(s * float64(time.Second))
 }

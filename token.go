@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/b24pull/b24pull/internal/phpjson"
 	"github.com/b24pull/b24pull/internal/quote"
 )
 
@@ -132,11 +133,11 @@ func (t *Token) Raw() json.RawMessage {
 // read. Portal is https on the host that portal, client_endpoint or domain names, whatever
 // scheme stands there. t is changed only without an error.
 func (t *Token) UnmarshalJSON(data []byte) error {
-	root, err := rootNode("token", data)
+	root, err := phpjson.Root("token", data)
 	if err != nil {
 		return err
 	}
-	decoded := decodeToken(root.object(&err))
+	decoded := decodeToken(root.Object(&err))
 	if err != nil {
 		return err
 	}
@@ -149,27 +150,27 @@ func scopes(list string) []string {
 	return strings.FieldsFunc(list, func(c rune) bool { return c == ',' || c == ' ' })
 }
 
-func decodeToken(o object) Token {
+func decodeToken(o phpjson.Object) Token {
 	t := Token{
-		ApplicationToken: Secret(o.text("application_token")), kept: o.flag("application_token_kept"), Revoked: o.flag("revoked"),
+		ApplicationToken: Secret(o.Text("application_token")), kept: o.Flag("application_token_kept"), Revoked: o.Flag("revoked"),
 
-		ServerEndpoint: quiet(o, "server_endpoint"), Status: quiet(o, "status"),
-		MemberID: readable(o, func(o object) string { return o.textOrNumber("member_id") }),
-		UserID:   readable(o, func(o object) int64 { return o.number("user_id") }),
-		Scope:    scopes(quiet(o, "scope")),
+		ServerEndpoint: phpjson.Quiet(o, "server_endpoint"), Status: phpjson.Quiet(o, "status"),
+		MemberID: phpjson.Readable(o, func(o phpjson.Object) string { return o.TextOrNumber("member_id") }),
+		UserID:   phpjson.Readable(o, func(o phpjson.Object) int64 { return o.Number("user_id") }),
+		Scope:    scopes(phpjson.Quiet(o, "scope")),
 	}
-	t.AccessToken, t.RefreshToken, t.TokenType = o.text("access_token"), o.text("refresh_token"), "bearer"
+	t.AccessToken, t.RefreshToken, t.TokenType = o.Text("access_token"), o.Text("refresh_token"), "bearer"
 	if t.AccessToken == "" {
-		o.fail(o.at("access_token").wrong("missing"))
+		o.Fail(o.At("access_token").Wrong("missing"))
 	}
-	t.Expiry = readable(o, func(o object) time.Time { return o.moment("expires") })
-	if life, ok := seconds(o.fields["expires_in"]); ok && t.Expiry.IsZero() {
+	t.Expiry = phpjson.Readable(o, func(o phpjson.Object) time.Time { return o.Moment("expires") })
+	if life, ok := seconds(o.Fields["expires_in"]); ok && t.Expiry.IsZero() {
 		t.Expiry = time.Now().Add(time.Duration(life) * time.Second).Truncate(time.Second).UTC()
 	}
 	// The domain in an answer of the authorization server is its own: see take.
 	for _, name := range []string{"portal", "client_endpoint", "domain"} {
 		if t.Portal == "" {
-			t.Portal = portalNamed(quiet(o, name))
+			t.Portal = portalNamed(phpjson.Quiet(o, name))
 		}
 	}
 	return t

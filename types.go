@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/phpjson"
 	"github.com/b24pull/b24pull/internal/quote"
 )
 
@@ -132,7 +133,7 @@ func (c *Config) PublicChannels() (map[int64]PublicChannel, error) {
 		return nil, nil
 	}
 	var err error
-	channels := decodePublicChannels(node{"config", *c.raw}.object(&err).publicChannels())
+	channels := decodePublicChannels(publicChannels(phpjson.Node{Path: "config", Raw: *c.raw}.Object(&err)))
 	if err != nil {
 		return nil, err
 	}
@@ -249,14 +250,14 @@ func (s *Server) addresses() []*string {
 // that is none is no error where there is another one; what public channels there
 // are is looked at by PublicChannels. c is changed only without an error.
 func (c *Config) UnmarshalJSON(data []byte) error {
-	root, err := rootNode("config", data)
+	root, err := phpjson.Root("config", data)
 	if err != nil {
 		return err
 	}
-	o := root.object(&err)
-	if o.fields["server"] == nil && kindOf(o.fields["result"]) == kindObject {
-		root.raw = o.fields["result"]
-		o = root.object(&err)
+	o := root.Object(&err)
+	if o.Fields["server"] == nil && phpjson.KindOf(o.Fields["result"]) == phpjson.KindObject {
+		root.Raw = o.Fields["result"]
+		o = root.Object(&err)
 	}
 	decoded := decodeConfig(o)
 	if err == nil {
@@ -265,7 +266,7 @@ func (c *Config) UnmarshalJSON(data []byte) error {
 	if err != nil {
 		return err
 	}
-	raw := json.RawMessage(slices.Clone(root.raw))
+	raw := json.RawMessage(slices.Clone(root.Raw))
 	decoded.raw = &raw
 	*c = decoded
 	return nil
@@ -276,14 +277,14 @@ func (c *Config) UnmarshalJSON(data []byte) error {
 // is an error that is ErrInvalidConfig, and so is a channel without an id. c is
 // changed only without an error.
 func (c *Channel) UnmarshalJSON(data []byte) error {
-	root, err := rootNode("channel", data)
+	root, err := phpjson.Root("channel", data)
 	if err != nil {
 		return err
 	}
-	o := root.object(&err)
+	o := root.Object(&err)
 	decoded := decodeChannel(o)
 	if decoded == nil {
-		o.fail(o.at("id").wrong("missing"))
+		o.Fail(o.At("id").Wrong("missing"))
 	}
 	if err != nil {
 		return err
@@ -292,93 +293,93 @@ func (c *Channel) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-func decodeConfig(o object) Config {
-	server, api, channels := o.object("server"), o.object("api"), o.object("channels")
+func decodeConfig(o phpjson.Object) Config {
+	server, api, channels := o.Object("server"), o.Object("api"), o.Object("channels")
 	return Config{
 		Server:   decodeServer(server),
-		API:      API{RevisionWeb: api.small("revision_web"), RevisionMobile: api.small("revision_mobile")},
-		Channels: Channels{Shared: decodeChannel(channels.object("shared")), Private: decodeChannel(channels.object("private"))},
-		ClientID: cmp.Or(o.short("clientId", o.textOrNumber("clientId")), server.short("clientId", server.textOrNumber("clientId"))),
-		JWT:      Secret(o.identifier("jwt")),
-		Expires:  o.moment("exp"), ServerTime: o.moment("serverTime"),
+		API:      API{RevisionWeb: api.Small("revision_web"), RevisionMobile: api.Small("revision_mobile")},
+		Channels: Channels{Shared: decodeChannel(channels.Object("shared")), Private: decodeChannel(channels.Object("private"))},
+		ClientID: cmp.Or(o.Short("clientId", o.TextOrNumber("clientId")), server.Short("clientId", server.TextOrNumber("clientId"))),
+		JWT:      Secret(o.Identifier("jwt")),
+		Expires:  o.Moment("exp"), ServerTime: o.Moment("serverTime"),
 	}
 }
 
-func decodeServer(o object) Server {
+func decodeServer(o phpjson.Object) Server {
 	return Server{
-		Version:           o.small("version"),
-		Enabled:           o.flag("server_enabled"),
-		Mode:              o.identifier("mode"),
-		Hostname:          o.identifier("hostname"),
-		LongPolling:       o.address(polls, "long_polling", "long_pooling"),
-		LongPollingSecure: o.address(polls, "long_polling_secure", "long_pooling_secure"),
-		WebSocketEnabled:  o.flag("websocket_enabled") || o.at("websocket_enabled").empty() && webSocket(o),
-		WebSocket:         o.address(sockets, "websocket"),
-		WebSocketSecure:   o.address(sockets, "websocket_secure"),
-		PublishEnabled:    o.flag("publish_enabled"),
-		Publish:           o.address(polls, "publish"),
-		PublishSecure:     o.address(polls, "publish_secure"),
-		ConfigTimestamp:   o.moment("config_timestamp"),
+		Version:           o.Small("version"),
+		Enabled:           o.Flag("server_enabled"),
+		Mode:              o.Identifier("mode"),
+		Hostname:          o.Identifier("hostname"),
+		LongPolling:       address(o, polls, "long_polling", "long_pooling"),
+		LongPollingSecure: address(o, polls, "long_polling_secure", "long_pooling_secure"),
+		WebSocketEnabled:  o.Flag("websocket_enabled") || o.At("websocket_enabled").Empty() && webSocket(o),
+		WebSocket:         address(o, sockets, "websocket"),
+		WebSocketSecure:   address(o, sockets, "websocket_secure"),
+		PublishEnabled:    o.Flag("publish_enabled"),
+		Publish:           address(o, polls, "publish"),
+		PublishSecure:     address(o, polls, "publish_secure"),
+		ConfigTimestamp:   o.Moment("config_timestamp"),
 	}
 }
 
-func decodeChannel(o object) *Channel {
-	if len(o.fields) == 0 {
+func decodeChannel(o phpjson.Object) *Channel {
+	if len(o.Fields) == 0 {
 		return nil
 	}
-	if id := o.at("id"); id.empty() {
-		o.fail(id.wrong("missing"))
+	if id := o.At("id"); id.Empty() {
+		o.Fail(id.Wrong("missing"))
 	}
 	return &Channel{
-		ID: Secret(o.identifier("id")), PublicID: Secret(o.identifier("public_id")),
-		Start: o.moment("start"), End: o.moment("end"), Type: o.identifier("type"),
+		ID: Secret(o.Identifier("id")), PublicID: Secret(o.Identifier("public_id")),
+		Start: o.Moment("start"), End: o.Moment("end"), Type: o.Identifier("type"),
 	}
 }
 
 // publicChannels also takes the false of servers older than version 4.
-func (o object) publicChannels() object {
-	if n := o.at("publicChannels"); string(n.raw) == "false" {
-		return object{err: o.err}
+func publicChannels(o phpjson.Object) phpjson.Object {
+	if n := o.At("publicChannels"); string(n.Raw) == "false" {
+		return phpjson.Object{Err: o.Err}
 	}
-	return o.object("publicChannels")
+	return o.Object("publicChannels")
 }
 
-func decodePublicChannel(o object, userID int64) PublicChannel {
+func decodePublicChannel(o phpjson.Object, userID int64) PublicChannel {
 	return PublicChannel{
-		UserID: cmp.Or(o.number("user_id"), userID), PublicID: Secret(o.identifier("public_id")), Signature: Secret(o.identifier("signature")),
-		Start: o.moment("start"), End: o.moment("end"),
+		UserID: cmp.Or(o.Number("user_id"), userID), PublicID: Secret(o.Identifier("public_id")), Signature: Secret(o.Identifier("signature")),
+		Start: o.Moment("start"), End: o.Moment("end"),
 	}
 }
 
 // decodePublicChannels decodes an object of channels by user id.
-func decodePublicChannels(list object) map[int64]PublicChannel {
-	if len(list.fields) == 0 {
+func decodePublicChannels(list phpjson.Object) map[int64]PublicChannel {
+	if len(list.Fields) == 0 {
 		return nil
 	}
-	channels := make(map[int64]PublicChannel, len(list.fields))
-	for _, key := range slices.Sorted(maps.Keys(list.fields)) {
+	channels := make(map[int64]PublicChannel, len(list.Fields))
+	for _, key := range slices.Sorted(maps.Keys(list.Fields)) {
 		id, err := strconv.ParseInt(key, 10, 64)
 		if err != nil {
-			list.fail(&configError{list.path, "a key is not a user id"})
+			list.Fail(phpjson.Node{Path: list.Path}.Wrong("a key is not a user id"))
 			continue
 		}
-		channels[id] = decodePublicChannel(list.object(key), id)
+		channels[id] = decodePublicChannel(list.Object(key), id)
 	}
 	return channels
 }
 
 // check tells whether the config can be used.
-func (c *Config) check(o object) error {
+func (c *Config) check(o phpjson.Object) error {
 	s := &c.Server
 	switch {
-	case len(o.object("server").fields) == 0:
-		return &configError{"config.server", "missing"}
+	case len(o.Object("server").Fields) == 0:
+		return phpjson.Node{Path: "config.server"}.Wrong("missing")
 	case !c.Channels.usable() && c.JWT == "":
-		return &configError{"config.channels", "neither a shared nor a private channel with an id, and no jwt"}
+		return phpjson.Node{Path: "config.channels"}.Wrong("neither a shared nor a private channel with an id, and no jwt")
 	case s.Version < 0:
-		return &configError{"config.server.version", "want a version, got a negative number"}
+		return phpjson.Node{Path: "config.server.version"}.Wrong("want a version, got a negative number")
 	}
-	return checkAddresses(o.object("server"))
+	return checkAddresses(o.Object("server"))
 }
 
 func (c Channels) usable() bool {

@@ -1,6 +1,7 @@
-// Package phpjson finds JSON in what a PHP server has sent. Files saved with a byte order
-// mark put one before every answer, and where display_errors is on, notices and warnings
-// stand before or behind it.
+// Package phpjson reads the JSON of a PHP server. Find finds it in what was sent: files
+// saved with a byte order mark put one before every answer, and where display_errors is on,
+// notices and warnings stand before or behind it. An Object takes values in the shapes that
+// PHP makes of them: numbers as strings, and the empty array for an empty object.
 package phpjson
 
 import (

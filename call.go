@@ -13,6 +13,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull/internal/addr"
+	"github.com/b24pull/b24pull/internal/netfail"
 	"github.com/b24pull/b24pull/internal/phpjson"
 	"github.com/b24pull/b24pull/internal/redact"
 	"github.com/b24pull/b24pull/internal/retryafter"
@@ -126,12 +127,12 @@ func (c *Client) limited(ctx context.Context, name string, step func(context.Con
 	err := step(limited)
 	if errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
 		late := context.DeadlineExceeded
-		var broken *networkError
-		fate := fateUnknown
+		var broken *netfail.Error
+		sent := netfail.SentUnknown
 		if errors.As(err, &broken) {
-			fate = broken.fate
+			sent = broken.Sent
 		}
-		return &networkError{fmt.Sprintf("%sno answer within %v: %v", name, c.timeout, late), late, fate}
+		return &netfail.Error{Text: fmt.Sprintf("%sno answer within %v: %v", name, c.timeout, late), Err: late, Sent: sent}
 	}
 	return err
 }
@@ -188,8 +189,8 @@ func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oaut
 		return answer{}, fmt.Errorf("b24pull: %s: the parameters: %w", q.method, known.Error(err))
 	}
 	a := answer{method: q.method, known: known}
-	var w wire
-	resp, err := c.rest.R().SetContext(redact.KeepLocation(w.watch(ctx), &a.location)).SetBody(payload).Post(base.String() + q.method)
+	var trace netfail.Trace
+	resp, err := c.rest.R().SetContext(redact.KeepLocation(trace.Watch(ctx), &a.location)).SetBody(payload).Post(base.String() + q.method)
 	if resp != nil && resp.RawResponse != nil {
 		a.status, a.contentType, a.body = resp.StatusCode(), resp.Header().Get("Content-Type"), resp.Body()
 		a.received, a.took = resp.ReceivedAt(), resp.Time()
@@ -202,13 +203,13 @@ func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oaut
 		return answer{}, a.fail(fmt.Sprintf("the answer is larger than %d MiB", answerLimit>>20))
 	case err != nil:
 		clean := known.Error(err)
-		return answer{}, &networkError{fmt.Sprintf("b24pull: %s: %v", q.method, clean), clean, w.fate()}
+		return answer{}, &netfail.Error{Text: fmt.Sprintf("b24pull: %s: %v", q.method, clean), Err: clean, Sent: trace.Sent()}
 	}
 	a.body = phpjson.Find(a.body, isEnvelope)
 	a.raw, err = a.result()
 	if e, ok := err.(*APIError); ok && e.Code == "" && ctx.Err() != nil {
 		// Half an answer, since the end of the context cut the connection.
-		return answer{}, &networkError{fmt.Sprintf("b24pull: %s: %v", q.method, ctx.Err()), ctx.Err(), fateSent}
+		return answer{}, &netfail.Error{Text: fmt.Sprintf("b24pull: %s: %v", q.method, ctx.Err()), Err: ctx.Err(), Sent: netfail.Sent}
 	}
 	return a, err
 }

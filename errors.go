@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/netfail"
 	"github.com/b24pull/b24pull/internal/phpjson"
 	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/internal/redact"
@@ -223,8 +224,8 @@ func failed(status int) error {
 // answerLost tells whether the authorization server may have given out a token that
 // has not arrived.
 func (e *TokenError) answerLost() bool {
-	var broken *networkError
-	if e.Code != "" || redirected(e.Status) || errors.As(e.cause, &broken) && broken.unreached() {
+	var broken *netfail.Error
+	if e.Code != "" || redirected(e.Status) || errors.As(e.cause, &broken) && broken.NotSent() {
 		return false
 	}
 	return e.cause != nil || e.Status >= http.StatusInternalServerError
@@ -242,8 +243,8 @@ func tokenError(known redact.Redactor, err error) error {
 	if _, ok := clean.(*TokenError); ok {
 		return clean
 	}
-	if _, ok := clean.(*networkError); !ok && fromNetwork(err) {
-		clean = &networkError{text: clean.Error(), cause: clean}
+	if _, ok := clean.(*netfail.Error); !ok && netfail.FromNetwork(err) {
+		clean = &netfail.Error{Text: clean.Error(), Err: clean}
 	}
 	outer := &TokenError{cause: clean}
 	var refusal *redact.TokenRefusal

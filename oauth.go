@@ -14,6 +14,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull/internal/addr"
+	"github.com/b24pull/b24pull/internal/netfail"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -247,17 +248,17 @@ func (a *Application) ask(ctx context.Context, known redact.Redactor, server *ur
 }
 
 func (a *Application) askOnce(ctx context.Context, known redact.Redactor, server *url.URL, call func(context.Context) (*oauth2.Token, error)) (*oauth2.Token, error) {
-	var w wire
+	var trace netfail.Trace
 	var location string
-	answer, err := call(a.context(redact.KeepLocation(w.watch(ctx), &location)))
+	answer, err := call(a.context(redact.KeepLocation(trace.Watch(ctx), &location)))
 	var refused *oauth2.RetrieveError
 	if errors.As(err, &refused) && refused.Response != nil && redirected(refused.Response.StatusCode) {
 		status := refused.Response.StatusCode
 		return nil, &TokenError{Status: status, cause: fmt.Errorf("the authorization server answered with %s (HTTP %d)", known.Redirect(status, server, location), status)}
 	}
-	if err != nil && fromNetwork(err) {
+	if err != nil && netfail.FromNetwork(err) {
 		clean := known.Error(err)
-		err = &networkError{clean.Error(), clean, w.fate()}
+		err = &netfail.Error{Text: clean.Error(), Err: clean, Sent: trace.Sent()}
 	}
 	return answer, err
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/netfail"
 	"github.com/b24pull/b24pull/internal/retryafter"
 )
 
@@ -54,7 +55,7 @@ func (c Class) String() string {
 func ClassOf(err error) Class {
 	var token *TokenError
 	var refused *APIError
-	var broken *networkError
+	var broken *netfail.Error
 	var vetoed *MoveError
 	switch {
 	case errors.As(err, &vetoed):
@@ -65,7 +66,7 @@ func ClassOf(err error) Class {
 		class, _ := answerClass(refused.Code, refused.Status)
 		return class
 	case errors.As(err, &broken):
-		return broken.class()
+		return networkClass(broken)
 	}
 	return Final
 }
@@ -92,15 +93,26 @@ func (e *TokenError) class() Class {
 	if class, told := answerClass(e.Code, e.Status); told && class != Expired {
 		return class
 	}
-	var broken *networkError
+	var broken *netfail.Error
 	var unsaved *StoreError
 	switch {
 	case errors.As(e.cause, &unsaved):
 		return Unavailable
 	case errors.As(e.cause, &broken):
-		return broken.class()
+		return networkClass(broken)
 	}
 	return Final
+}
+
+// networkClass is the class of a request that got no answer.
+func networkClass(e *netfail.Error) Class {
+	switch {
+	case errors.Is(e.Err, context.Canceled), netfail.BadCertificate(e.Err), ledInward(e.Err):
+		return Final
+	case e.NotSent():
+		return NotSent
+	}
+	return Unavailable
 }
 
 // Retry says how calls are repeated. Zero fields have the values named.

@@ -1,0 +1,93 @@
+// Package netfail tells what is known of a request that got no answer: above all whether it was sent.
+package netfail
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http/httptrace"
+	"net/url"
+	"sync/atomic"
+)
+
+// An Error says that no answer came.
+type Error struct {
+	Text string // without secrets
+	Err  error  // the cause, without secrets
+	Sent SentState
+}
+
+// SentState says whether a request that got no answer was sent.
+type SentState uint8
+
+const (
+	// SentUnknown is where the transport does not tell.
+	SentUnknown SentState = iota
+	// NotSent is where no connection came about.
+	NotSent
+	// Sent is where one did: the request may have been executed, whatever the
+	// error is.
+	Sent
+)
+
+// Error returns Text.
+func (e *Error) Error() string { return e.Text }
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// NotSent reports whether the request was surely not sent.
+func (e *Error) NotSent() bool {
+	var op *net.OpError
+	switch {
+	case e.Sent != SentUnknown:
+		return e.Sent == NotSent
+	case BadCertificate(e.Err):
+		return true
+	}
+	return errors.As(e.Err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")
+}
+
+// BadCertificate reports whether the other side is not who it should be. Asking it
+// again does not help.
+func BadCertificate(err error) bool {
+	var verification *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &name) || errors.As(err, &invalid)
+}
+
+// FromNetwork reports whether an error is one of net or net/http, the end of a
+// deadline among them.
+func FromNetwork(err error) bool {
+	var address *url.Error
+	var network net.Error
+	return errors.As(err, &address) || errors.As(err, &network)
+}
+
+// A Trace sees whether a request of net/http gets a connection: without one it was
+// not sent, whatever the error is. The type of the error does not tell where a proxy
+// refuses or a handshake fails. The zero value is ready to use, for one request.
+type Trace struct{ asked, got atomic.Bool }
+
+// Watch returns a context for the request.
+func (t *Trace) Watch(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { t.asked.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { t.got.Store(true) },
+	})
+}
+
+// Sent says what has been seen.
+func (t *Trace) Sent() SentState {
+	switch {
+	case t.got.Load():
+		return Sent
+	case t.asked.Load():
+		return NotSent
+	}
+	return SentUnknown
+}

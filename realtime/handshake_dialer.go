@@ -27,22 +27,32 @@ func dialWith(dialer *websocket.Dialer) dialFunc {
 		ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 		defer cancel()
 		stop := func() bool { return true }
-		guarded := func(dial netDialFunc) netDialFunc {
+		var counted *boundedConn
+		guarded := func(dial netDialFunc, limit int) netDialFunc {
 			return func(dialing context.Context, network, addr string) (net.Conn, error) {
 				c, err := dial(dialing, network, addr)
-				if err == nil {
-					stop = context.AfterFunc(ctx, func() { c.Close() })
+				if err != nil {
+					return nil, err
 				}
-				return c, err
+				stop = context.AfterFunc(ctx, func() { c.Close() })
+				counted = &boundedConn{Conn: c, left: limit}
+				return counted, nil
 			}
 		}
 		d := *dialer
-		d.NetDialContext = guarded(plainDial(dialer))
+		limit := maxHeader
+		if strings.HasPrefix(address, "wss:") {
+			limit += maxTLS
+		}
+		d.NetDialContext = guarded(plainDial(dialer), limit)
 		if d.NetDialTLSContext != nil {
-			d.NetDialTLSContext = guarded(d.NetDialTLSContext)
+			d.NetDialTLSContext = guarded(d.NetDialTLSContext, maxHeader)
 		}
 		ws, answer, err := d.DialContext(ctx, address, header)
 		stop()
+		if ws != nil && counted != nil {
+			counted.done = true
+		}
 		if err != nil && ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", ctx.Err(), err)
 		}
@@ -57,6 +67,32 @@ func asciiHost(u *url.URL) string {
 		return ascii + strings.TrimPrefix(u.Host, name)
 	}
 	return u.Host
+}
+
+// maxTLS is what a TLS handshake may take before the server's answer: certificates,
+// and the names of authorities whose own it would accept.
+const maxTLS = 64 << 10
+
+// A boundedConn bounds what is read before the handshake is done: the library
+// reads headers without a limit. Only the goroutine that dials reads meanwhile.
+type boundedConn struct {
+	net.Conn
+	left int
+	done bool
+}
+
+var errLongHandshake = fmt.Errorf("the answer to the handshake is longer than %d KiB", maxHeader>>10)
+
+func (c *boundedConn) Read(p []byte) (int, error) {
+	if c.done {
+		return c.Conn.Read(p)
+	}
+	if c.left <= 0 {
+		return 0, errLongHandshake
+	}
+	n, err := c.Conn.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	return n, err
 }
 
 type netDialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)

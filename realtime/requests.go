@@ -22,7 +22,7 @@ func clientOf(source ConfigSource) *http.Client {
 // and a websocket may take longer than the user allows a REST call, so what bounds
 // them is their context; and no redirect is followed, which would carry the channel
 // ids to another place. Its connections are its own as well, where the transport can be
-// copied.
+// copied, and so is what bounds the headers of answers.
 func ownClient(client *http.Client) *http.Client {
 	c := *client
 	c.Timeout = 0 // it would hold for the life of a websocket as well
@@ -34,11 +34,18 @@ func ownClient(client *http.Client) *http.Client {
 	if t, ok := base.(*http.Transport); ok {
 		own = t.Clone()
 		own.ResponseHeaderTimeout = 0
+		if own.MaxResponseHeaderBytes <= 0 || own.MaxResponseHeaderBytes > maxHeader {
+			own.MaxResponseHeaderBytes = maxHeader
+		}
 		base = own
 	}
 	c.Transport = ownTransport{redact.NewTransport(base), own}
 	return &c
 }
+
+// maxHeader bounds what is read of an answer before it is one: its status line,
+// its header, and what comes before them, early hints or the answer of a proxy.
+const maxHeader = 64 << 10
 
 // ownTransport is the transport of an own client.
 type ownTransport struct {

@@ -156,8 +156,11 @@ func (c *socketConn) close(code int) {
 }
 
 func closeRaw(c net.Conn) {
-	if carried, ok := c.(*carriedConn); ok {
-		c = carried.Conn
+	switch own := c.(type) {
+	case *carriedConn:
+		c = own.Conn
+	case *boundedConn:
+		c = own.Conn
 	}
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()

@@ -78,7 +78,7 @@ func requestTunnel(ctx context.Context, conn net.Conn, t *http.Transport, proxy 
 		return err
 	}
 	// What the buffer has read too much is nothing: the target waits for a request.
-	answer, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxTunnelAnswer)), connect)
+	answer, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxHeader)), connect)
 	if err != nil {
 		return err
 	}
@@ -93,9 +93,6 @@ func requestTunnel(ctx context.Context, conn net.Conn, t *http.Transport, proxy 
 	}
 	return nil
 }
-
-// maxTunnelAnswer bounds the header of a proxy's answer; net/http reads as much.
-const maxTunnelAnswer = 10 << 20
 
 // dialProxy connects to a proxy by the dial functions of a transport.
 func dialProxy(ctx context.Context, t *http.Transport, proxy *url.URL) (net.Conn, error) {

@@ -33,6 +33,8 @@ type Auth interface {
 	// unknown is told that the portal does not know a token. It returns another one, or nil
 	// if it has none.
 	unknown(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error)
+	// rejected is told that the portal refused a token, too, that refused has returned.
+	rejected(token *oauth2.Token)
 }
 
 // An endpoint is where calls go.
@@ -137,6 +139,8 @@ func (a *webhookAuth) unknown(context.Context, *oauth2.Token) (*oauth2.Token, er
 	return nil, nil
 }
 
+func (a *webhookAuth) rejected(*oauth2.Token) {}
+
 // String names the kind and the portal.
 func (a *webhookAuth) String() string { return describeAuth("Webhook", a) }
 
@@ -191,6 +195,12 @@ func (a *oauthAuth) unknown(ctx context.Context, token *oauth2.Token) (*oauth2.T
 		return await(ctx, func() (*oauth2.Token, error) { return source.reread(ctx, token) })
 	}
 	return nil, nil
+}
+
+func (a *oauthAuth) rejected(token *oauth2.Token) {
+	if source, ok := a.source().(interface{ rejected(*oauth2.Token) }); ok {
+		source.rejected(token)
+	}
 }
 
 // String names the kind and the portal.

@@ -89,6 +89,8 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 		})
 		known = withToken(known, next)
 		switch {
+		case errors.Is(failed, errFresh):
+			return fmt.Errorf("%w (%w)", err, failed)
 		case failed != nil:
 			return tokenError(known, failed)
 		case next == nil || next.AccessToken == token.AccessToken:
@@ -99,6 +101,9 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 		}
 		token = next
 		a, err = c.send(ctx, q, token, known)
+		if errors.Is(err, other.after) && errors.Is(err, ErrExpiredToken) {
+			c.auth.rejected(token)
+		}
 	}
 	if err != nil {
 		return err

@@ -16,6 +16,15 @@ const (
 	// probePause is how long a token that was refreshed for a doubtful callback counts
 	// as alive: anybody can send such a callback. ErrUndecided tells of it.
 	probePause = time.Minute
+	// freshFirst and freshLast are the shortest and the longest time before a token is
+	// refreshed again that a portal has refused in the very call it was refreshed for.
+	// The time doubles with each such token, until one has lasted for twice freshLast.
+	freshFirst = time.Minute
+	freshLast  = 15 * time.Minute
+	// refreshBurst is how many refreshes there are at once for other refusals, and
+	// refreshEvery how long another one takes to be allowed.
+	refreshBurst = 10
+	refreshEvery = time.Minute
 )
 
 // An entry is what a process knows of the token of a key.
@@ -30,6 +39,7 @@ type entry struct {
 	flight  *flight  // the refresh underway
 	pending *pending // could not be stored, or is just being stored
 	unpaid  *unpaid
+	fresh   fresh
 
 	candidate *pending // confirmed; whether it may replace the stored token is not decided
 
@@ -59,6 +69,58 @@ type unpaid struct {
 	refresh string
 	err     error
 	until   time.Time
+}
+
+// fresh is what refreshes have brought. A portal that refuses tokens as fast as they
+// come would otherwise have the authorization server asked for as many.
+type fresh struct {
+	access   string // of the last
+	at       time.Time
+	rejected bool          // the portal has refused it at once
+	wait     time.Duration // after the last that was
+	spent    time.Time     // when all of the burst is allowed again
+}
+
+// renewed notes a refresh.
+func (f *fresh) renewed(t *Token, now time.Time) {
+	if !f.rejected && now.Sub(f.at) >= 2*freshLast {
+		f.wait = 0
+	}
+	if f.spent.Before(now) {
+		f.spent = now
+	}
+	f.access, f.at, f.rejected, f.spent = t.AccessToken, now, false, f.spent.Add(refreshEvery)
+}
+
+// reject notes that the portal has refused a token in the call it was refreshed for.
+func (f *fresh) reject(access string) {
+	if f.access == access && !f.rejected {
+		f.rejected, f.wait = true, min(max(2*f.wait, freshFirst), freshLast)
+	}
+}
+
+// refuse returns an error if a token is not to be refreshed again yet.
+func (f *fresh) refuse(t *Token, now time.Time) error {
+	if !t.Expiry.IsZero() && now.After(t.Expiry) {
+		return nil
+	}
+	next := f.spent.Add(-(refreshBurst - 1) * refreshEvery)
+	if rejected := f.at.Add(f.wait); f.access == t.AccessToken && f.rejected && next.Before(rejected) {
+		next = rejected
+	}
+	if !now.Before(next) {
+		return nil
+	}
+	return fmt.Errorf("%w; the next refresh is %v away at the least", errFresh, next.Sub(now).Round(time.Second))
+}
+
+var errFresh = errors.New("b24pull: the portal refuses tokens that have just been refreshed")
+
+// reject is told that the portal has refused a token in the call it was refreshed for.
+func (e *entry) reject(access string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.fresh.reject(access)
 }
 
 func (e *entry) end() {
@@ -231,6 +293,9 @@ func (e *entry) renew(ctx context.Context, old *Token) (*Token, error) {
 	case err != nil:
 		return nil, err
 	}
+	e.mu.Lock()
+	e.fresh.renewed(next, time.Now())
+	e.mu.Unlock()
 	return next, e.save(ctx, &pending{token: next.clone(), before: old.identity()})
 }
 

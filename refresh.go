@@ -188,7 +188,15 @@ func (e *entry) next(ctx context.Context, refused *oauth2.Token) (*Token, error)
 		return nil, err
 	case refused == nil:
 		return t, nil
-	case t.AccessToken == refused.AccessToken, !t.Expiry.IsZero() && time.Now().After(t.Expiry):
+	case t.AccessToken == refused.AccessToken:
+		e.mu.Lock()
+		err := e.fresh.refuse(t, time.Now())
+		e.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		return e.renew(ctx, t)
+	case !t.Expiry.IsZero() && time.Now().After(t.Expiry):
 		return e.renew(ctx, t)
 	}
 	return t, nil

@@ -293,10 +293,20 @@ func (s *TokenSource) Token() (*oauth2.Token, error) {
 // Errors: ErrUninstalled, or ErrNoToken if there was no token before; ErrInvalidGrant, which is final for all processes with the store:
 // the token is marked as Revoked there, and only another one ends it; ErrPaymentRequired,
 // after which the authorization server is asked again a minute later, or as soon as a token
-// is stored or an event of the portal is verified; those of Application.Refresh; and a
-// *StoreError if the new token could not be stored.
+// is stored or an event of the portal is verified; those of Application.Refresh; a
+// *StoreError if the new token could not be stored; and one that says that tokens are
+// refused as fast as they come. Where the portal refuses one in the very call it was
+// refreshed for, the authorization server is asked again a minute later at the soonest,
+// and up to a quarter of an hour if that goes on; otherwise after ten times once a minute.
 func (s *TokenSource) Refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Token, error) {
 	return s.ask(func(e *entry) (*oauth2.Token, error) { return e.refresh(ctx, refused) })
+}
+
+// rejected is told that the portal refused a token in the call it was refreshed for.
+func (s *TokenSource) rejected(t *oauth2.Token) {
+	if e := s.entry.Load(); e != nil {
+		e.reject(t.AccessToken)
+	}
 }
 
 // reread is told that the portal does not know a token.

@@ -185,7 +185,7 @@ func (s *Subscription) notBegun(ctx context.Context, cause error) {
 	if cause != nil && ctx.Err() == nil {
 		s.opts.logger.Error("state", "from", StateIdle.String(), "to", StateClosed.String(), "cause", cause)
 	}
-	s.observe(StateChange{From: StateIdle, To: StateClosed, Cause: cause})
+	s.tell(StateChange{From: StateIdle, To: StateClosed, Cause: cause})
 }
 
 // deliver hands over message by message until there is an error.
@@ -229,7 +229,7 @@ func (s *Subscription) newLoop() *loop {
 		socket:  s.dial,
 		poll:    s.poll,
 		history: s.history,
-		observe: s.observe,
+		tell:    s.tell,
 		log:     s.opts.logger,
 		queue:   s.queue,
 		state:   &s.state,
@@ -251,14 +251,8 @@ func (s *Subscription) machine(ctx context.Context) {
 	s.queue.finish(err)
 }
 
-// observe counts an event, logs it if it is grave, and passes it on.
-func (s *Subscription) observe(e Event) {
-	s.stats.event(e)
-	switch e := e.(type) {
-	case Gap:
-		s.opts.logger.Warn("gap", "reason", e.Reason.String(), "err", e.Err)
-	case Forgotten:
-		s.opts.logger.Warn("forgotten", "messages", e.Messages)
-	}
+// tell logs an event, if it is grave, and passes it on.
+func (s *Subscription) tell(e Event) {
+	logEvent(s.opts.logger, e)
 	s.opts.observer(e)
 }

@@ -3,11 +3,11 @@ package realtime
 import (
 	"encoding/json"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/b24pull/b24pull"
-	"github.com/b24pull/b24pull/internal/quote"
 )
 
 // Commands of the push server to its clients, of module pull. They are obeyed, not delivered: they hold channel
@@ -112,49 +112,183 @@ func (o order) concerns(cfg *b24pull.Config) bool {
 	return o.channel == "" || o.names(cfg.Channels.Private) || o.names(cfg.Channels.Shared)
 }
 
+// maxOrders is how many channels that have ended are kept in mind. More of them have
+// the config fetched, whatever they are.
+const maxOrders = 8
+
+// orderBook is what the server has ordered, until it is done. Whatever their number,
+// the config is fetched for them, and channels are replaced, at a waning pace.
+type orderBook struct {
+	ended   []order  // channel_expire, each channel once
+	more    bool     // there were others
+	named   []string // private ids of successors that were not gone over to
+	unnamed bool     // there were others
+	fetches waning
+	private waning // replacements without a fetch
+	shared  waning
+}
+
+// take keeps an order in mind. The last one about a channel counts.
+func (o *orderBook) take(next order) {
+	for i, old := range o.ended {
+		if old.channel != next.channel || old.kind != next.kind {
+			continue
+		}
+		if old.next != nil && (next.next == nil || next.next.ID != old.next.ID) {
+			o.skip(old.next)
+		}
+		o.ended[i] = next
+		return
+	}
+	if len(o.ended) >= maxOrders {
+		o.more, o.unnamed = true, true // it may have named a successor
+		return
+	}
+	o.ended = append(o.ended, next)
+}
+
+// open reports whether an order may be obeyed at once.
+func (o *orderBook) open(now time.Time) bool {
+	return !now.Before(o.fetches.next()) || !now.Before(o.private.next()) || !now.Before(o.shared.next())
+}
+
+// skip keeps in mind that a successor is not gone over to, since they follow each other too fast.
+func (o *orderBook) skip(next *b24pull.Channel) {
+	id := privateID(string(next.ID))
+	switch {
+	case slices.Contains(o.named, id):
+	case len(o.named) >= maxOrders:
+		o.unnamed = true
+	default:
+		o.named = append(o.named, id)
+	}
+}
+
 // takeOrder notes a control command; it is obeyed when the batch that it came with has been gone through. What comes
 // over replaced channels concerns nobody any more, unless it names one that is still in use.
 func (l *loop) takeOrder(s *session, m Message) bool {
-	o := decodeOrder(m)
-	if o.channel == "" && s != l.main.session && s != l.latest().session {
-		return false
-	}
-	l.orders = append(l.orders, o)
-	if o.command == channelExpire {
-		l.expectMore()
+	foreign := s != l.main.session && s != l.latest().session
+	switch m.Command {
+	case configExpire, serverRestart:
+		if foreign {
+			return false
+		}
+		l.anew(m.Command == serverRestart, time.Now())
+	case channelExpire:
+		if l.orders.more { // there is nothing to learn from another one
+			return !foreign
+		}
+		o := decodeOrder(m)
+		if o.channel == "" && foreign {
+			return false
+		}
+		l.orders.take(o)
+		if l.orders.open(time.Now()) {
+			l.expectMore()
+		}
+	default:
+		return !foreign
 	}
 	return true
 }
 
-// execute obeys a control command.
-func (l *loop) execute(o order) {
-	latest := l.latest()
-	l.log.Debug("control", "command", quote.Name(o.command))
-	switch o.command {
-	case channelExpire:
-		if !o.concerns(latest.config) {
-			if !l.owed() {
-				l.memory.order.release()
-			}
-			return
+// anew has the config fetched in a while, and connected to anew, unless it is to be already.
+func (l *loop) anew(restart bool, now time.Time) {
+	r := &l.renewal
+	if r.anew && (r.fetching || l.timers.armed(timerRenew)) {
+		return
+	}
+	l.log.Debug("control", "command", configExpire, "restart", restart)
+	r.reason, r.anew = RenewConfigExpired, true
+	if restart {
+		r.reason = RenewServerRestarted
+	}
+	at := now.Add(obeyAfter + rand.N(obeySpread))
+	if next := l.orders.fetches.next(); at.Before(next) {
+		at = next
+	}
+	if due := l.timers[timerRenew]; due.IsZero() || at.Before(due) {
+		l.timers.arm(timerRenew, at)
+	}
+}
+
+// obey goes over to the successors of channels that have ended, or has the config fetched.
+func (l *loop) obey(now time.Time) {
+	o := &l.orders
+	if len(o.ended) == 0 && !o.more {
+		return
+	}
+	ended := o.ended
+	o.ended = nil
+	for _, e := range ended {
+		if e.concerns(l.latest().config) && !l.succeed(e, now) {
+			o.ended = append(o.ended, e)
 		}
-		if cfg := o.replaced(latest.config); cfg != nil {
-			if ep, err := l.opts.endpoint(cfg); err == nil {
-				l.renewal.again = l.renewal.fetching
-				l.adopt(cfg, ep, RenewChannelExpired, false)
-				return
-			}
-		}
+	}
+	at := o.fetches.next()
+	switch {
+	case len(o.ended) == 0 && !o.more:
+		l.timers.disarm(timerOrder)
+	case l.renewal.fetching: // then it is seen what is left
+		l.timers.disarm(timerOrder)
+		return
+	case now.Before(at):
+		l.timers.arm(timerOrder, at)
+	default:
+		l.timers.disarm(timerOrder)
+		o.ended, o.more = nil, false
+		o.fetches.note(now)
+		l.log.Debug("control", "command", channelExpire)
 		l.renewal.reason = RenewChannelExpired
 		l.fetch(false)
-	case configExpire, serverRestart:
-		l.renewal.reason, l.renewal.anew = RenewConfigExpired, true
-		if o.command == serverRestart {
-			l.renewal.reason = RenewServerRestarted
+		return
+	}
+	if !l.owed() {
+		l.memory.order.release()
+	}
+}
+
+// succeed goes over to the successor of a channel, if the order says all there is to know and it is not too soon.
+func (l *loop) succeed(e order, now time.Time) bool {
+	cfg := e.replaced(l.latest().config)
+	if cfg == nil {
+		return false
+	}
+	pace := &l.orders.private
+	if strings.EqualFold(e.next.Type, typeShared) {
+		pace = &l.orders.shared
+	}
+	ep, err := l.opts.endpoint(cfg)
+	switch {
+	case err != nil:
+		return false
+	case holds(l.latest().config.Channels, e.next): // told twice
+		return true
+	case now.Before(pace.next()):
+		l.orders.skip(e.next)
+		return false
+	}
+	pace.note(now)
+	l.log.Debug("control", "command", channelExpire, "replaced", true)
+	l.renewal.again = l.renewal.fetching
+	l.adopt(cfg, ep, RenewChannelExpired, false)
+	return true
+}
+
+// skipped tells of successors that were not gone over to, where a config has come that does not name them: what was sent
+// to them is lost.
+func (l *loop) skipped() {
+	o := &l.orders
+	missed := o.unnamed
+	for _, id := range o.named {
+		listened := false
+		for _, s := range l.streams() {
+			listened = listened || slices.ContainsFunc(channelsOf(s.config.Channels), func(c *b24pull.Channel) bool { return privateID(string(c.ID)) == id })
 		}
-		at := time.Now().Add(obeyAfter + rand.N(obeySpread))
-		if due := l.timers[timerRenew]; due.IsZero() || at.Before(due) {
-			l.timers.arm(timerRenew, at)
-		}
+		missed = missed || !listened
+	}
+	o.named, o.unnamed = nil, false
+	if missed {
+		l.gap(GapChannelReplaced, nil)
 	}
 }

@@ -138,7 +138,7 @@ func TestChannelExpire(t *testing.T) {
 					l.portal.EmitOld(pulltest.Message{Module: "pull", Command: "channel_expire", Params: tt.params(old, channel(t, l.portal, kind)), To: tt.to})
 					l.both("replaced")
 					renewals := lifeEvents[Renewal](l)
-					if len(renewals) != 1 || renewals[0] != (Renewal{Reason: RenewChannelExpired, Changed: true}) {
+					if len(renewals) != 1 || renewals[0] != (Renewal{Reason: RenewChannelExpired, Changed: true, Count: 1}) {
 						t.Errorf("renewals %+v", renewals)
 					}
 					configs := 1
@@ -279,6 +279,7 @@ func TestConfigExpire(t *testing.T) {
 					states := countEvents[StateChange](l)
 					least, most := time.Hour, time.Duration(0)
 					for range 6 {
+						time.Sleep(waningQuiet) // sooner it would wait for longer each time
 						l.portal.ExpireConfig()
 						took := configExpires(t, l, RenewConfigExpired)
 						least, most = min(least, took), max(most, took)

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -118,10 +119,22 @@ func TestBackoffOfNothing(t *testing.T) {
 // TestRenewalIsTriedAgain: a renewal that fails is repeated by the same delays; the connection goes on meanwhile.
 func TestRenewalIsTriedAgain(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
-		l.start(nil)
-		time.Sleep(time.Minute)
+		var mu sync.Mutex
+		var asked []time.Time
+		l.start([]pulltest.Option{pulltest.WithHandler(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if requestKind(r) == "config" {
+					mu.Lock()
+					asked = append(asked, time.Now())
+					mu.Unlock()
+				}
+				next.ServeHTTP(w, r)
+			})
+		})})
 		for round := range 2 { // the second one begins with the first delay again
+			time.Sleep(waningQuiet)
 			before, states := len(lifeEvents[Renewal](l)), countEvents[StateChange](l)
+			asked = nil
 			l.portal.Misbehave(pulltest.REST, pulltest.BadGateway)
 			l.portal.ExpireChannel(pulltest.Private, "get_config")
 			for range 60 { // over the shared channel: the private one is another now
@@ -133,16 +146,23 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 			time.Sleep(time.Minute)
 			renewals := lifeEvents[Renewal](l)[before:]
 			base := []time.Duration{500 * time.Millisecond, 5 * time.Second, 25 * time.Second, 45 * time.Second}
-			if len(renewals) != len(base)+1 {
-				t.Fatalf("round %d: renewals %+v", round, renewals)
+			if len(asked) != len(base)+1 {
+				t.Fatalf("round %d: asked %d times, renewals %+v", round, len(asked), renewals)
 			}
-			for i, r := range renewals[:len(base)] {
-				if r.Err == nil || r.Changed || r.Reason != RenewChannelExpired || r.Delay < base[i] || r.Delay > base[i]*12/10 {
-					t.Errorf("round %d: renewal %d is %+v", round, i, r)
+			for i, delay := range base {
+				if d := asked[i+1].Sub(asked[i]); d < delay || d > delay*12/10+time.Second {
+					t.Errorf("round %d: asked again after %v, want %v", round, d, delay)
 				}
 			}
-			if last := renewals[len(base)]; last != (Renewal{Reason: RenewChannelExpired, Changed: true}) {
-				t.Errorf("round %d: the last renewal is %+v", round, last)
+			failed, last := 0, renewals[len(renewals)-1]
+			for _, r := range renewals[:len(renewals)-1] {
+				failed += r.Count
+				if r.Err == nil || r.Changed || r.Reason != RenewChannelExpired || r.Delay < base[0] {
+					t.Errorf("round %d: renewal %+v", round, r)
+				}
+			}
+			if failed != len(base) || last != (Renewal{Reason: RenewChannelExpired, Changed: true, Count: 1}) {
+				t.Errorf("round %d: %d renewals have failed, the last one is %+v", round, failed, last)
 			}
 			if n := countEvents[StateChange](l) - states; n > 0 {
 				t.Errorf("round %d: %d state changes", round, n)

@@ -33,7 +33,8 @@
 // server, and as messages add up. Such a message is marked Replayed; one that
 // comes when its turn has passed is marked Late. Live messages wait up to two
 // seconds for a read that may bring older ones; up to ten for the first read of
-// a subscription that goes on from a cursor.
+// a subscription that goes on from a cursor; and no longer, however long the
+// read goes on answering.
 //
 // How this works, why it loses nothing, and which test proves which part of it,
 // is in docs/delivery.md of this module's repository.
@@ -223,6 +224,32 @@
 // about 300 requests an hour when idle: the polls themselves, a short read
 // behind each, and a read every half minute; when busy, up to two requests a
 // message.
+//
+// # Servers that go too far
+//
+// Whatever a server sends, what it causes keeps a distance:
+//
+//   - Commands of the server have the config fetched, or a channel replaced,
+//     three times at once, and then after 10 seconds, 20, 40 and so on up to
+//     five minutes, for as long as they go on. Ten minutes without one end that.
+//     Meanwhile they are gathered. A successor that was passed over so is a Gap.
+//   - Up to 24 sets of replaced channels are listened to at a time. Beyond that
+//     the oldest is left at once, which is a Gap. The reads of the channels in
+//     use go first.
+//   - One read follows all the pings of two seconds. While a connection lasts
+//     there are 20 reads at once, and then four a second; of the short ones
+//     behind polls 100, and then 20 a second.
+//   - Polls that bring news follow each other 100 times at once, and then at 20
+//     a second: what is published meanwhile comes with the next one, all of it
+//     that the server keeps. Those that only bring what a read was faster to
+//     bring do so 20 times, and then at five a second; any other a second after
+//     the last one began.
+//   - Messages that cannot be decoded, gaps, renewals, repeats and what is
+//     forgotten are told of, to the log and the observer, once in ten seconds
+//     for each kind, with their number ([Event]).
+//
+// SECURITY.md of this module's repository says against whom these and other
+// bounds hold.
 //
 // # Two processes
 //

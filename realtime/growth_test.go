@@ -38,8 +38,10 @@ func TestNothingGrows(t *testing.T) {
 				if transport == TransportLongPolling { // each message is a poll or two
 					replacements = 60
 				}
+				pause := waningQuiet - 20*time.Second // sooner commands would be obeyed later and later
 				n, goroutines := 0, 0
 				for i := range replacements {
+					time.Sleep(pause)
 					l.portal.ExpireChannel(pulltest.Target(i%2), []string{"reconnect", "get_config"}[i/2%2])
 					for range 20 { // in 20 s
 						l.portal.Emit(pulltest.Message{Params: numbered{n}, To: pulltest.Target(n % 2)})

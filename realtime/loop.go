@@ -25,8 +25,8 @@ type loop struct {
 	opts    *options
 	socket  transport
 	poll    transport
-	history transport // reads the history by websockets, where there are no polls
-	observe func(Event)
+	history transport   // reads the history by websockets, where there are no polls
+	tell    func(Event) // the observer and the log
 	log     *slog.Logger
 	queue   *queue
 	state   *stateBox
@@ -46,17 +46,20 @@ type loop struct {
 	old    []*stream // replaced, and listened to until their ends are read
 
 	reading   *link  // the read under way: there is one at a time, over all streams
-	waiting   []read // for their turn
+	waiting   []read // for their turn, one of a stream
+	reads     pace   // of those from cursors
+	peeks     pace   // of short ones
 	timers    deadlines
 	deferrals deferrals
 	alarm     alarm
 	renewal   renewal
 	missing   missing
-	orders    []order // from the server, not yet obeyed
+	orders    orderBook // from the server, not yet obeyed
 
 	idling    idling // of websockets
 	idlePolls idling // of polls that nothing is sent over
 
+	notices   notices   // to be told together
 	announced bool      // ready is closed
 	refusals  int       // of a fixed config, in a row
 	carrier   Transport // as the world was last shown
@@ -76,6 +79,8 @@ func (l *loop) run(ctx context.Context) error {
 	defer cancel()
 	l.ctx = ctx
 	l.inbox = make(chan inbound)
+	l.reads, l.peeks = readPace, peekPace
+	l.notices.tell = l.tell
 	l.alarm = newAlarm()
 	defer l.alarm.stop()
 	l.memory = newMemory(l.opts.cursor, l.ledger, l.queue, time.Now(), l.observe)
@@ -104,7 +109,16 @@ func (l *loop) run(ctx context.Context) error {
 		l.afterEvent()
 	}
 	l.deliverReceived()
+	l.notices.flushAll()
 	return l.err
+}
+
+// observe counts an event and tells of it, at once or together with others.
+func (l *loop) observe(e Event) {
+	l.stats.event(e)
+	if !l.notices.add(e, time.Now()) {
+		l.tell(e)
+	}
 }
 
 // deliverReceived hands over what has been received and still waits, for its time or for its turn.
@@ -168,7 +182,7 @@ func (l *loop) handle(s *stream, e event, cause error) {
 	}
 	after := s.status.state
 	if after != before.state && after != StateLive && (before.state == StateLive || before.state == StateConnecting) {
-		s.timers.disarm(timerProved, timerQuiet, timerPong, timerBeat, timerPeek, timerHang, timerIdle)
+		s.timers.disarm(timerProved, timerQuiet, timerPong, timerBeat, timerPinged, timerPeek, timerHang, timerIdle)
 		s.touched = time.Time{}
 		s.answering = false
 	}
@@ -194,6 +208,7 @@ func (l *loop) show(cause error) {
 			cause = l.renewal.ended(cause)
 		}
 		l.err = cause
+		l.notices.flushAll()
 	case after == StateLive:
 		l.trouble = nil
 		l.scheduleReturn()
@@ -264,20 +279,15 @@ func (l *loop) full() {
 	}
 }
 
-func (l *loop) undecodable(err error) {
-	l.log.Warn("undecodable", "err", err)
-	l.observe(Undecodable{Err: err})
-}
+func (l *loop) undecodable(err error) { l.observe(Undecodable{Err: err, Count: 1}) }
 
 // afterEvent begins a read if so much has come, or so badly, that one is due, obeys the server, and sets the timer
 // of the messages that wait. Such reads keep a distance: sooner they could not move the cursor anyway.
 func (l *loop) afterEvent() {
-	for len(l.orders) > 0 && l.main.status.state != StateClosed {
-		o := l.orders[0]
-		l.orders = l.orders[1:]
-		l.execute(o)
-	}
 	now := time.Now()
+	if l.main.status.state != StateClosed {
+		l.obey(now)
+	}
 	for _, s := range l.streams() {
 		s.timers.disarm(timerFar)
 		many := s.session.since >= manyMessages
@@ -294,6 +304,7 @@ func (l *loop) afterEvent() {
 		}
 	}
 	l.timers.arm(timerHold, l.memory.order.expire(now))
+	l.timers.arm(timerTell, l.notices.next())
 }
 
 // deadline is when something is due next.
@@ -342,12 +353,19 @@ func (l *loop) expire() {
 		if s.timers.due(timerAside, now) {
 			l.takeAside(s, now)
 		}
+		if s.timers.due(timerPinged, now) {
+			l.pinged(s, now)
+		}
 	}
 	if l.timers.due(timerRead, now) {
 		l.readTimeout(now)
 	}
 	if l.timers.due(timerHeld, now) {
 		l.nextRead()
+	}
+	l.timers.due(timerOrder, now) // afterEvent obeys
+	if l.timers.due(timerTell, now) {
+		l.notices.flush(now)
 	}
 	if l.timers.due(timerRenew, now) {
 		l.renew()

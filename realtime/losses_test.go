@@ -38,7 +38,7 @@ func TestLastReadIsPatient(t *testing.T) {
 func TestFullDuringTheReadOfAnother(t *testing.T) {
 	now := time.Now()
 	q := newQueue(2, 1<<20)
-	l := &loop{observe: func(Event) {}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
+	l := &loop{tell: func(Event) {}, stats: new(counters), notices: notices{tell: func(Event) {}}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
 	l.memory = newMemory(after(1), newLedger(after(1)), q, now, l.observe)
 	live := func() *stream {
 		return &stream{session: l.memory.session(midAt(1), true), status: status{state: StateLive, anchored: true}}
@@ -134,7 +134,7 @@ func TestFailedTrialLeavesTheRead(t *testing.T) {
 	now := time.Now()
 	q := newQueue(10, 1<<20)
 	led := newLedger(after(1))
-	l := &loop{ledger: led, observe: func(Event) {}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
+	l := &loop{ledger: led, tell: func(Event) {}, stats: new(counters), notices: notices{tell: func(Event) {}}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
 	l.memory = newMemory(after(1), led, q, now, l.observe)
 	l.main = &stream{config: new(b24pull.Config), session: l.memory.session(midAt(1), true), status: status{state: StateLive, polling: true, anchored: true, read: readRunning}}
 	l.next = &stream{session: l.main.session, status: status{state: StateConnecting, anchored: true, trial: true}}

@@ -203,6 +203,7 @@ func (b *memory) unsee(keys []packedKey) int {
 
 // lose reports that messages may have been lost, to the observer and with the next message.
 func (b *memory) lose(g Gap) {
+	g.Count = 1
 	if b.gap == nil || g.Reason > b.gap.Reason {
 		b.gap = &g
 		b.ledger.lost(b.gap)

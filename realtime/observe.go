@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -9,6 +10,10 @@ import (
 
 // An Event is something that happened inside a subscription. It is one of [StateChange], [ReadEnded],
 // [Repeat], [Undecodable], [Renewal], [Gap] and [Forgotten]. Later releases add kinds: a switch over them needs a default.
+//
+// Of the latter five, which a server can cause in any number, the first of a kind is told at once. Those of the kind that
+// follow within ten seconds are told together then, or at the end of the run: as the first of them, with their Count. A kind
+// of Gap and Renewal are those of one Reason, with an Err or without. [Stats] counts each one when it happens.
 type Event interface{ event() }
 
 // StateChange tells that the subscription has entered another state, or that another transport has taken over while
@@ -33,18 +38,26 @@ type ReadEnded struct {
 // addressed to two of a connection's channels does. (That a read shows again what came live is its purpose: these
 // are counted by ReadEnded.)
 type Repeat struct {
-	ID string // of the message
+	ID    string // of the message; of several, of the first
+	Count int    // how many are told of: 1, or more where they are summed up
 }
 
 // String tells which message it was.
-func (r Repeat) String() string { return "repeat of message " + quote.Name(r.ID) }
+func (r Repeat) String() string {
+	text := "repeat of message " + quote.Name(r.ID)
+	if r.Count > 1 {
+		text += fmt.Sprintf(" and %d more", r.Count-1)
+	}
+	return text
+}
 
 // LogValue is String for log/slog.
 func (r Repeat) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
 // Undecodable tells that a message, or the rest of a frame, could not be decoded and was passed over.
 type Undecodable struct {
-	Err error // a *DecodeError if it was one message; holds no secret
+	Err   error // a *DecodeError if it was one message; of several, the first; holds no secret
+	Count int   // how many are told of: 1, or more where they are summed up
 }
 
 // Renewal tells that a config has been fetched in place of the one in use, or could not be. The connection to the
@@ -54,6 +67,7 @@ type Renewal struct {
 	Changed bool          // the new config has other channels, or another server
 	Delay   time.Duration // with Err: until it is tried again
 	Err     error         // why there is none; holds no secret
+	Count   int           // how many are told of: 1, or more where they are summed up
 }
 
 // RenewReason is why a config is fetched anew.
@@ -97,6 +111,7 @@ func (r RenewReason) String() string {
 type Gap struct {
 	Reason GapReason
 	Err    error // what stood in the way, if anything; holds no secret
+	Count  int   // how many are told of: 1, or more where the observer is told of them summed up
 }
 
 // GapReason is what a Gap comes of. A graver one is greater.

@@ -59,6 +59,8 @@ const (
 // has an *http.Transport make its requests, with their contexts, and returns the
 // answer as it is or with a Body that can be written to; otherwise a websocket ends
 // the subscription with an error that says so. See [WithDialer].
+// MaxResponseHeaderBytes of an *http.Transport is 64 KiB at the most here; any
+// other Transport has to bound the headers of answers itself.
 func WithHTTPClient(c *http.Client) Option {
 	return func(o *options) error {
 		if c == nil {
@@ -99,7 +101,8 @@ func WithHeader(header http.Header) Option {
 }
 
 // WithLogger has the subscription log: at Error what ends it, at Warn what could not be decoded, at Info what
-// breaks a connection and what mends it, at Debug the rest. The default is not to log. No secret is ever logged.
+// breaks a connection and what mends it, at Debug the rest. What a server can cause in any number has a line in ten seconds,
+// with its count ([Event]). The default is not to log. No secret is ever logged.
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) error {
 		if l == nil {

@@ -3,8 +3,9 @@ package realtime
 import "time"
 
 const (
-	// holdMax is how long a live message waits for a read that has not begun to answer, and holdFirst the same for the
-	// first read of a subscription that goes on from somewhere, which brings all that came meanwhile.
+	// holdMax is how long a live message waits for a read, whether that answers or not, and holdFirst the same for the
+	// first read of a subscription that goes on from somewhere, which brings all that came meanwhile. What the read
+	// brings later is late.
 	holdMax   = 2 * time.Second
 	holdFirst = 10 * time.Second
 	// tailMax is how many messages only the read has may wait for live ones to be merged with.
@@ -16,7 +17,7 @@ const (
 // depends on it for being delivered.
 type orderer struct {
 	emit     func(Message)
-	patience time.Duration // how long live messages wait for a read that does not answer
+	patience time.Duration // how long a message waits for a read
 
 	holding   bool      // a read is owed that may bring older messages than the next live one
 	answering bool      // a read is bringing its answer, in mid order
@@ -26,7 +27,7 @@ type orderer struct {
 	frontier  mid       // the last message that read has shown, or the greatest
 	waiting   parked    // live, in the order of arrival
 	tail      parked    // brought by the read alone, in mid order
-	tailUntil time.Time // how long it waits for another stream's read; zero: not known yet
+	tailUntil time.Time // how long it waits; zero: not known yet
 }
 
 // waiting is a message that waits, and since when.
@@ -49,6 +50,10 @@ func (o *orderer) live(m Message, now time.Time) {
 		return
 	}
 	if w := (waiting{m, now}); o.sorted {
+		at, _ := o.waiting.seek(w.rank(), true)
+		if next := o.waiting.at(at); next != nil {
+			w.since = next.since // which waits behind it, and no longer for that
+		}
 		o.waiting.add(w.rank(), w)
 	} else {
 		o.waiting.push(w)
@@ -133,13 +138,9 @@ func (o *orderer) release() {
 	}
 }
 
-// expire emits what has waited long enough for a read that does not answer, and returns when the next one
-// will have; the zero time if none waits.
+// expire emits what has waited long enough for a read, and returns when the next one will have; the zero time if none
+// waits.
 func (o *orderer) expire(now time.Time) (next time.Time) {
-	if o.answering {
-		o.tailUntil = time.Time{}
-		return time.Time{}
-	}
 	o.emitWaiting(func(w *waiting) bool { return !now.Before(w.since.Add(o.patience)) })
 	if o.waiting.len() > 0 {
 		next = o.waiting.first().since.Add(o.patience)
@@ -151,6 +152,7 @@ func (o *orderer) expire(now time.Time) (next time.Time) {
 		o.tailUntil = now.Add(o.patience)
 	case !now.Before(o.tailUntil):
 		o.emitTail(always)
+		o.tailUntil = time.Time{}
 	}
 	if o.tail.len() > 0 && (next.IsZero() || o.tailUntil.Before(next)) {
 		next = o.tailUntil

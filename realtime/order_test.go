@@ -137,11 +137,12 @@ func TestOrderHoldEnds(t *testing.T) {
 	o.expire(o.now)
 	o.want(t, 1)
 	o.begins()
-	o.now = o.now.Add(time.Hour)
-	if next := o.expire(o.now); !next.IsZero() {
-		t.Error("a read that has begun to answer is waited for")
+	if next := o.expire(o.now); !next.Equal(o.now.Add(holdMax / 2)) {
+		t.Errorf("while a read answers, next in %v", next.Sub(o.now))
 	}
-	o.want(t, 1)
+	o.now = o.now.Add(holdMax / 2)
+	o.expire(o.now)
+	o.want(t, 1, 2)
 	o.end(false)
 	o.want(t, 1, 2)
 }
@@ -216,4 +217,38 @@ func TestOrderSingleAnswerAhead(t *testing.T) {
 	o.shown(midAt(7))
 	o.end(false)
 	o.want(t, 3, 5, 6, 7)
+}
+
+// TestOrderHoldsNoLonger: while a read goes on answering, what waits does so for its time, in whatever order it has come,
+// and what the read brings then is behind its turn.
+func TestOrderHoldsNoLonger(t *testing.T) {
+	for _, sorted := range []bool{false, true} {
+		o := newOrdered()
+		o.sorted = sorted
+		arrived := make(map[uint64]time.Time)
+		longest := time.Duration(0)
+		o.emit = func(m Message) {
+			if at, live := arrived[m.key.mid.counter]; live {
+				longest = max(longest, o.now.Sub(at))
+				delete(arrived, m.key.mid.counter)
+			}
+		}
+		o.begins()
+		for n := range uint64(500) { // each before the one before it
+			o.lives(100_000 - n)
+			arrived[100_000-n] = o.now
+			if n%10 == 0 {
+				o.finds(n + 1)
+			}
+			o.now = o.now.Add(100 * time.Millisecond)
+			for next := o.expire(o.now); !next.IsZero() && !o.now.Before(next); next = o.expire(o.now) {
+			}
+		}
+		if waits := len(arrived); longest > holdMax || waits > 20 {
+			t.Errorf("sorted %t: held for up to %v, and %d wait", sorted, longest, waits)
+		}
+		if n := o.tail.len(); n > 2 {
+			t.Errorf("sorted %t: %d that the read has brought wait", sorted, n)
+		}
+	}
 }

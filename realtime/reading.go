@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// read begins a read, or puts it behind the one under way.
+// read begins a read, or has it wait: behind the one under way, for its server, or for its pace.
 func (l *loop) read(r read, now time.Time) {
 	if l.reading.isUp() {
-		l.waiting = append(l.waiting, r)
+		l.await(r)
 		return
 	}
 	s := r.stream
@@ -18,6 +18,15 @@ func (l *loop) read(r read, now time.Time) {
 		l.postpone(r, until)
 		return
 	}
+	pace := &l.reads
+	if r.short {
+		pace = &l.peeks
+	}
+	if until := pace.next(); now.Before(until) {
+		l.postpone(r, until)
+		return
+	}
+	pace.note(now)
 	var after mid
 	if r.short {
 		after = s.session.beginPeek(now, s.endpoint.server)
@@ -100,26 +109,41 @@ func (l *loop) owedBy(s *stream) bool {
 	case StateConfiguring, StateConnecting, StateWaiting:
 		coming = !s.status.old && s.status.attempt <= 1
 	}
-	return coming || s.status.due != readNone || s.status.fence > 0 || s.answering
+	return coming || s.status.due != readNone || s.status.fence > 0 || s.answering || s.timers.armed(timerPinged)
 }
 
-// postpone puts a read off until its server wants to be asked again.
-func (l *loop) postpone(r read, until time.Time) {
+// await puts a read among those that wait, one of each stream.
+func (l *loop) await(r read) {
+	for i := range l.waiting {
+		if w := &l.waiting[i]; w.stream == r.stream {
+			w.short = w.short && r.short
+			return
+		}
+	}
 	l.waiting = append(l.waiting, r)
+}
+
+// postpone puts a read off until it may begin.
+func (l *loop) postpone(r read, until time.Time) {
+	l.await(r)
 	if at := l.timers[timerHeld]; at.IsZero() || until.Before(at) {
 		l.timers.arm(timerHeld, until)
 	}
 }
 
-// nextRead begins the next read that waits and may begin.
+// nextRead begins the next read that may begin. Those of the main stream go first.
 func (l *loop) nextRead() {
-	for range len(l.waiting) {
-		if l.reading.isUp() {
-			return
+	if l.reading.isUp() {
+		return
+	}
+	waiting := l.waiting
+	l.waiting = nil
+	for _, main := range []bool{true, false} {
+		for _, r := range waiting {
+			if (r.stream == l.main) == main {
+				l.read(r, time.Now())
+			}
 		}
-		r := l.waiting[0]
-		l.waiting = l.waiting[1:]
-		l.read(r, time.Now())
 	}
 }
 

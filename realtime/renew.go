@@ -78,6 +78,9 @@ func (l *loop) config(ctx context.Context, cache bool) (*b24pull.Config, error) 
 
 // renew asks for a new config while the present one still works.
 func (l *loop) renew() {
+	if l.renewal.anew {
+		l.orders.fetches.note(time.Now())
+	}
 	if l.renewal.reason == 0 || l.renewal.reason == RenewUnreachable {
 		l.renewal.reason = RenewDue
 		if l.missing.asked > 0 {
@@ -116,6 +119,7 @@ func (l *loop) configured(cfg *b24pull.Config, err error) {
 	} else {
 		l.adopt(cfg, ep, reason, anew)
 	}
+	l.skipped()
 	if lacks {
 		l.askAgain()
 	}
@@ -129,7 +133,7 @@ func (l *loop) keep(reason RenewReason, anew bool) {
 			l.handle(s, event{kind: evConfig}, nil)
 		}
 	}
-	l.observe(Renewal{Reason: reason})
+	l.observe(Renewal{Reason: reason, Count: 1})
 }
 
 // notConfigured: what waits for a config tries again. What is connected goes on for as long as its config is good. What
@@ -169,8 +173,7 @@ func (l *loop) notConfigured(err error) {
 		l.renewal.attempt++
 		delay := reserve(l.opts.backoff(l.renewal.attempt), err)
 		l.timers.arm(timerRenew, now.Add(delay))
-		l.observe(Renewal{Reason: l.renewal.reason, Delay: delay, Err: err})
-		l.log.Warn("renewal", "reason", l.renewal.reason.String(), "delay", delay, "err", err)
+		l.observe(Renewal{Reason: l.renewal.reason, Delay: delay, Err: err, Count: 1})
 	}
 }
 
@@ -208,8 +211,7 @@ func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew 
 		l.replace(cfg, ep, reason)
 	}
 	if reason != 0 {
-		l.observe(Renewal{Reason: reason, Changed: !same})
-		l.log.Info("renewal", "reason", reason.String(), "changed", !same)
+		l.observe(Renewal{Reason: reason, Changed: !same, Count: 1})
 	}
 	l.scheduleRenewal(cfg, same)
 }

@@ -12,6 +12,8 @@ const (
 	// leaveAfter is how long replaced channels are listened to at the least, and leaveMax at the most.
 	leaveAfter = 15 * time.Second
 	leaveMax   = 15 * time.Minute
+	// maxReplaced is how many streams of replaced channels there are at a time.
+	maxReplaced = 24
 	// clockSlack is how much earlier than it says a channel is taken to have begun.
 	clockSlack = 30 * time.Second
 	// returnAfter and returnSpread are the delay before websockets are tried again.
@@ -40,12 +42,22 @@ func (l *loop) giveUpNext() {
 		l.old = append(l.old, next)
 		l.handle(next, event{kind: evReplaced}, nil)
 		next.timers.arm(timerLeave, time.Now().Add(leaveAfter))
+		l.leaveOldest()
+	}
+}
+
+// leaveOldest gives up replaced channels at once, where there are too many.
+func (l *loop) leaveOldest() {
+	for len(l.old) > maxReplaced {
+		l.gap(GapChannelReplaced, nil)
+		l.handle(l.old[0], event{kind: evStop}, nil)
 	}
 }
 
 // assume gives a stream its config.
 func (s *stream) assume(cfg *b24pull.Config, ep endpoint, wanted Transport) {
 	s.config, s.endpoint = cfg, ep
+	s.polls, s.overtaken = pollPace, overtakenPace
 	s.session.tags, s.session.stamped = ep.dialect == dialectTags, ep.dialect == dialectProtobuf
 	s.session.shift, s.session.dating.shift = cfg.ClockShift(), cfg.ClockShift()
 	s.status.auto = wanted == TransportAuto && ep.socket.url != "" && ep.poll.url != ""
@@ -168,6 +180,7 @@ func (l *loop) promote() {
 	l.need(old)
 	l.handle(old, event{kind: evReplaced}, nil)
 	old.timers.arm(timerLeave, l.leaves(old, now))
+	l.leaveOldest()
 }
 
 // leaves is when replaced channels need not be listened to any more.

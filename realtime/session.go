@@ -59,6 +59,7 @@ type session struct {
 
 	probe    probe
 	deceived time.Time // when something else than the server has answered last
+	overtook time.Time // when the last of those had arrived that came live and had been seen
 
 	peekFrom mid  // the lowest position a poll hung from since the last peek began
 	peekDue  bool // there is one
@@ -113,8 +114,11 @@ func (s *session) live(m Message, now time.Time) bool {
 	m.key = s.remembered(m.key)
 	s.since++
 	s.reach(m.key.mid)
-	if _, repeat := s.arrival(m.key); repeat && m.key != s.doubtful {
-		s.report(Repeat{ID: m.ID})
+	if arrived, repeat := s.arrival(m.key); repeat && m.key != s.doubtful {
+		if s.overtook.Before(arrived) {
+			s.overtook = arrived
+		}
+		s.report(Repeat{ID: m.ID, Count: 1})
 		return true
 	}
 	if s.sequence(m, now) {

@@ -22,6 +22,8 @@ const (
 	peekAfter = 500 * time.Millisecond
 	// pollDistance is between polls that bring nothing.
 	pollDistance = time.Second
+	// pingDistance is between two pings of the server that reads follow: as long as live messages wait for one.
+	pingDistance = holdMax
 )
 
 // stream is one config's channels and the connection to them, on the loop's side.
@@ -55,6 +57,10 @@ type stream struct {
 	hungNews  int  // what had come before it
 	answering bool // it brings its answer
 	answers   int  // messages of it
+	polls     pace // of polls that bring news
+	overtaken pace // of those that a read was faster than
+
+	pinged time.Time // when the last ping of the server was taken that a read follows
 
 	aside     []aside // live messages of replaced channels, for their time
 	asideSize int
@@ -249,10 +255,10 @@ func (l *loop) receiveSocket(in inbound) {
 		l.keepAlive(s, now)
 		s.timers.arm(timerProved, now.Add(provedAfter))
 		s.watch(now)
-		l.handle(s, event{kind: evOpened}, nil)
+		l.opened(s)
 	case inPing:
 		s.watch(now)
-		l.handle(s, event{kind: evPing}, nil)
+		l.pinged(s, now)
 	case inPong:
 		l.handle(s, event{kind: evPong}, nil)
 		s.timers.disarm(timerPong)
@@ -322,13 +328,19 @@ func (l *loop) receivePoll(in inbound) {
 	}
 }
 
+// opened: a connection stands. It has a read follow, whatever the pace of reads: connections have one of their own.
+func (l *loop) opened(s *stream) {
+	l.reads = readPace
+	l.handle(s, event{kind: evOpened}, nil)
+}
+
 // polling: a poll is with the server, or has been answered by it.
 func (l *loop) polling(s *stream, now time.Time) {
 	s.proved = true
 	if s.status.state == StateConnecting {
 		s.timers.arm(timerProved, now.Add(pollProvedAfter))
 		s.watch(now)
-		l.handle(s, event{kind: evOpened}, nil)
+		l.opened(s)
 	}
 }
 
@@ -339,8 +351,20 @@ func (l *loop) hanging(s *stream, now time.Time) {
 	l.handle(s, event{kind: evHanging}, nil)
 }
 
+// pinged: the server has pinged. One read follows all the pings of a while, after the last.
+func (l *loop) pinged(s *stream, now time.Time) {
+	if next := s.pinged.Add(pingDistance); now.Before(next) {
+		s.timers.arm(timerPinged, next)
+		l.memory.order.hold()
+		return
+	}
+	s.pinged = now
+	l.handle(s, event{kind: evPing}, nil)
+}
+
 // polled is the end of a poll: the next one begins. An answer of one message came live, and may be one of several;
-// a longer one is the history, and whole. A poll that brought nothing keeps its distance to the next.
+// a longer one is the history, and whole. A poll that brought nothing keeps its distance to the next, and others their
+// pace.
 func (l *loop) polled(s *stream, now time.Time) {
 	s.live.hangUp(closeNormal)
 	s.timers.disarm(timerPeek)
@@ -349,11 +373,23 @@ func (l *loop) polled(s *stream, now time.Time) {
 	if single {
 		s.session.polled(s.hungFrom)
 	}
-	if s.session.top == s.hungFrom && s.session.news == s.hungNews && now.Before(s.hungAt.Add(pollDistance)) {
-		s.timers.disarm(timerPong)
-		s.timers.arm(timerHang, s.hungAt.Add(pollDistance))
-	} else {
+	next := s.hungAt.Add(pollDistance)
+	news := s.session.top != s.hungFrom || s.session.news != s.hungNews
+	switch {
+	case news:
+		next = s.polls.take(now)
+	case !s.session.overtook.Before(s.hungAt):
+		next = s.overtaken.take(now)
+	}
+	switch {
+	case !now.Before(next):
 		l.handle(s, event{kind: evPolled, again: single}, nil)
+	default:
+		s.timers.disarm(timerPong)
+		s.timers.arm(timerHang, next)
+		if news && single {
+			l.handle(s, event{kind: evHanging}, nil)
+		}
 	}
 	if !l.owed() {
 		l.memory.order.release()

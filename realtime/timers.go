@@ -12,6 +12,7 @@ const (
 	timerPong                       // our ping was not answered; of polls: the poll
 	timerIdle                       // before a ping that keeps the connection from being idle
 	timerBeat                       // the server has given no sign of life
+	timerPinged                     // a read is to follow pings of the server
 	timerPeek                       // a poll has been hanging for a moment
 	timerHang                       // before the next poll, after one that came back too soon; before what the server wants later
 	timerReadRetry                  // before a broken read goes on
@@ -21,10 +22,12 @@ const (
 
 	// of the loop
 	timerRead   // a read does not answer, or has stalled
-	timerHeld   // a server may be read again
+	timerHeld   // a read that waits may begin
 	timerHold   // a live message has waited long enough
 	timerRenew  // a config is about to end
+	timerOrder  // orders of the server may be obeyed
 	timerReturn // websockets may work again
+	timerTell   // what has been summed up is to be told
 
 	timerKinds
 )

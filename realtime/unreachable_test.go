@@ -59,7 +59,7 @@ func TestServerMoves(t *testing.T) {
 				next.Emit(pulltest.Message{Command: "here"})
 				time.Sleep(5 * time.Second)
 				l.want("here")
-				if r := lifeEvents[Renewal](l); len(r) != 1 || r[0] != (Renewal{Reason: RenewUnreachable, Changed: true}) {
+				if r := lifeEvents[Renewal](l); len(r) != 1 || r[0] != (Renewal{Reason: RenewUnreachable, Changed: true, Count: 1}) {
 					t.Errorf("renewals %+v", r)
 				}
 			})

@@ -122,5 +122,8 @@ func (n *notes) observe(e realtime.Event) {
 		n.say("something may be lost: %v", e.Reason)
 	case realtime.Undecodable:
 		n.say("%v", e.Err)
+		if e.Count > 1 {
+			n.say("%d messages could not be decoded", e.Count)
+		}
 	}
 }

@@ -123,9 +123,9 @@ func await(ctx context.Context, cancel context.CancelCauseFunc, sub *realtime.Su
 func observe(e realtime.Event, report reporter) {
 	switch e := e.(type) {
 	case realtime.Gap:
-		report.note(fmt.Sprintf("gap: %v", e.Reason))
+		report.note(fmt.Sprintf("gap, %d: %v", e.Count, e.Reason))
 	case realtime.Undecodable:
-		report.note(fmt.Sprintf("undecodable: %v", e.Err))
+		report.note(fmt.Sprintf("undecodable, %d: %v", e.Count, e.Err))
 	}
 }
 

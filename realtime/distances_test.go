@@ -1,0 +1,197 @@
+package realtime
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// handLoop is a loop that is not run, whose polls are not answered; it tells of events by observe.
+func handLoop(ctx context.Context, way transport, observe func(Event)) *loop {
+	q, led := newQueue(10, 1<<20), newLedger(after(1))
+	l := &loop{ctx: ctx, inbox: make(chan inbound), poll: way, ledger: led, tell: observe, stats: new(counters),
+		notices: notices{tell: observe}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
+	l.memory = newMemory(after(1), led, q, time.Now(), l.observe)
+	l.main = l.streamTo("main.example")
+	return l
+}
+
+func (l *loop) streamTo(host string) *stream {
+	return &stream{session: l.memory.session(midAt(1), true), config: new(b24pull.Config), status: status{state: StateLive, anchored: true},
+		endpoint: endpoint{server: host, poll: address{url: "http://" + host + "/sub/"}, dialect: dialectProtobuf}}
+}
+
+// TestTooManyReplaced: of the channels that are replaced a number is listened to. The oldest are left before their time,
+// which is a gap, and nothing of them stays.
+func TestTooManyReplaced(t *testing.T) {
+	var told []Event
+	l := handLoop(t.Context(), nil, func(e Event) { told = append(told, e) })
+	for n := range maxReplaced + 12 {
+		l.old = append(l.old, l.streamTo(fmt.Sprint(n)))
+		l.leaveOldest()
+	}
+	if len(l.old) != maxReplaced || l.old[0].endpoint.server != "12" || len(l.memory.sessions) != maxReplaced+1 {
+		t.Errorf("%d streams, the first %s, %d sessions", len(l.old), l.old[0].endpoint.server, len(l.memory.sessions))
+	}
+	if gap, ok := told[0].(Gap); !ok || gap.Reason != GapChannelReplaced || l.stats.snapshot().Gaps != 12 {
+		t.Errorf("told %+v, %d gaps counted", told, l.stats.snapshot().Gaps)
+	}
+}
+
+// TestReadFlood: reads that are each answered by one message which is news, and so call for another, keep their pace.
+func TestReadFlood(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		var asked counts
+		var n atomic.Uint64
+		l.open(pulltest.WithVersion(3), asked.count(func(w http.ResponseWriter, r *http.Request) bool {
+			if requestKind(r) != "poll" {
+				return false
+			}
+			if asked.of("poll") > 20000 { // seen enough
+				<-r.Context().Done()
+				return true
+			}
+			i := n.Add(1)
+			fmt.Fprintf(w, `#!NGINXNMS!#{"id":%d,"mid":"1795421100%016d","channel":"c","tag":"1","time":"Mon, 23 Nov 2026 10:00:00 GMT","text":{"module_id":"application","command":"news","params":[]}}#!NGINXNME!#`, i, i)
+			return true
+		}))
+		l.subscribe(nil, WithTransport(TransportWebSocket))
+		l.run(nil)
+		time.Sleep(time.Minute)
+		first := asked.of("poll")
+		t.Logf("%d reads in a minute", first)
+		if first > 20+4*60+1 {
+			t.Errorf("%d reads in a minute", first)
+		}
+	})
+}
+
+// TestOvertakenPolls: a poll that brings, out of turn, what a read was faster to bring is followed by the next one at
+// once: what is published in between and not kept would be lost. Such polls have a pace of their own, also where no time
+// passes.
+func TestOvertakenPolls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		way := &hung{make(chan string, 1000)}
+		l := handLoop(ctx, way, func(Event) {})
+		s := l.main
+		s.polls, s.overtaken, s.status.polling = pollPace, overtakenPace, true
+		s.session.reach(midAt(1000))
+		begun := time.Now()
+		l.dial(s, begun)
+		for n := range uint64(100) {
+			m := Message{key: key{mid: midAt(2 + n)}}
+			s.session.note(m, time.Now()) // as a read does
+			s.session.live(m, time.Now())
+			l.polled(s, time.Now())
+			if at := s.timers[timerHang]; !at.IsZero() {
+				time.Sleep(time.Until(at))
+				l.expire()
+			}
+			switch took := time.Since(begun); {
+			case n < 19 && took > 0:
+				t.Fatalf("poll %d comes after %v", n, took)
+			case n == 99 && (took < 15*time.Second || took > 17*time.Second):
+				t.Errorf("100 polls take %v", took)
+			}
+		}
+		s.live.hangUp(closeNormal)
+		cancel()
+		l.tasks.Wait()
+	})
+}
+
+// TestSums: what is told together adds up, and what is left is told before the end.
+func TestSums(t *testing.T) {
+	for name, tt := range map[string]struct {
+		happens func(l *life)
+		count   func(l *life) (events, sum int)
+		stat    func(s Stats) uint64
+	}{
+		"undecodable": {func(l *life) { l.portal.Emit(pulltest.Message{Body: fmt.Sprint("no json ", time.Now().UnixNano())}) }, func(l *life) (n, sum int) {
+			for _, e := range lifeEvents[Undecodable](l) {
+				n, sum = n+1, sum+e.Count
+			}
+			return n, sum
+		}, func(s Stats) uint64 { return s.Undecodable }},
+		"repeats": {func(l *life) { l.portal.Emit(pulltest.Message{To: pulltest.Both}) }, func(l *life) (n, sum int) {
+			for _, e := range lifeEvents[Repeat](l) {
+				n, sum = n+1, sum+e.Count
+			}
+			return n, sum
+		}, func(s Stats) uint64 { return s.Repeats }},
+		"gaps": {func(l *life) { l.portal.Forget(); l.emit("another epoch") }, func(l *life) (n, sum int) {
+			for _, e := range lifeEvents[Gap](l) {
+				n, sum = n+1, sum+e.Count
+			}
+			return n, sum
+		}, func(s Stats) uint64 { return s.Gaps }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				l.start(nil)
+				l.emit("first")
+				time.Sleep(time.Minute)
+				for range 250 {
+					tt.happens(l)
+					time.Sleep(100 * time.Millisecond)
+				}
+				l.sub.Close()
+				<-l.done
+				counted := int(tt.stat(l.sub.Stats()))
+				events, sum := tt.count(l)
+				if events != 4 || sum != counted || sum < 240 { // at once, after 10 and 20 s, and at the end
+					t.Errorf("%d events tell of %d, counted were %d", events, sum, counted)
+				}
+				if last, ok := l.events[len(l.events)-1].(StateChange); !ok || last.To != StateClosed {
+					t.Errorf("the last event is %T", l.events[len(l.events)-1])
+				}
+			})
+		})
+	}
+}
+
+// hung is a transport that does not answer, and notes what it is asked.
+type hung struct{ asked chan string }
+
+func (t *hung) open(ctx context.Context, at address, _ sink) (conn, error) {
+	t.asked <- at.url
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestReadsOfTheMainStreamGoFirst, and each stream waits once.
+func TestReadsOfTheMainStreamGoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		way := &hung{make(chan string, 10)}
+		l := handLoop(ctx, way, func(Event) {})
+		old1, old2 := l.streamTo("old1.example"), l.streamTo("old2.example")
+		l.old = []*stream{old1, old2}
+		for _, s := range []*stream{old1, old2, old2, l.main, l.main, old1} {
+			l.read(read{stream: s}, time.Now())
+		}
+		if len(l.waiting) != 3 {
+			t.Errorf("%d reads wait", len(l.waiting))
+		}
+		var order []string
+		for l.reading.isUp() {
+			order = append(order, l.reading.stream.endpoint.server)
+			l.reading.hangUp(closeNormal)
+			l.nextRead()
+		}
+		if got := fmt.Sprint(order); got != "[old1.example main.example old2.example old1.example]" {
+			t.Errorf("read in the order %s", got)
+		}
+		cancel()
+		l.tasks.Wait()
+	})
+}

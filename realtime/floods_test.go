@@ -1,0 +1,341 @@
+package realtime
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// onVersions runs a scenario on a version of each dialect.
+func onVersions(t *testing.T, scenario func(t *testing.T, l *life, version int)) {
+	t.Helper()
+	for _, version := range []int{2, 3, 4, 5} {
+		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
+			t.Parallel()
+			onVirtualTime(t, func(t *testing.T, l *life) { scenario(t, l, version) })
+		})
+	}
+}
+
+// passing counts what is asked and answers nothing itself.
+func (c *counts) passing() pulltest.Option {
+	return c.count(func(http.ResponseWriter, *http.Request) bool { return false })
+}
+
+func (c *counts) of(kind string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n[kind]
+}
+
+// TestOrderStorm: commands of the server make the config be fetched at once, and then less and less often for as long
+// as they go on.
+func TestOrderStorm(t *testing.T) {
+	for name, order := range map[string]func(l *life, n int){
+		"get_config": func(l *life, _ int) {
+			l.portal.Control("channel_expire", map[string]any{"action": "get_config"}, pulltest.Private)
+		},
+		"config_expire":  func(l *life, _ int) { l.portal.Control("config_expire", nil, pulltest.Private) },
+		"server_restart": func(l *life, _ int) { l.portal.Control("server_restart", nil, pulltest.Private) },
+		"replaced":       func(l *life, _ int) { l.portal.ExpireChannel(pulltest.Private, "reconnect") },
+		"replaced by get_config": func(l *life, _ int) {
+			l.portal.ExpireChannel(pulltest.Private, "get_config")
+		},
+		"replaced by a forged one": func(l *life, n int) {
+			l.portal.Control("channel_expire", map[string]any{"action": "reconnect", "channel": map[string]any{"type": "private"},
+				"new_channel": map[string]any{"id": fmt.Sprintf("%032x", n), "type": "private"}}, pulltest.Private)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onVersions(t, func(t *testing.T, l *life, version int) {
+				var asked counts
+				l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()})
+				time.Sleep(time.Minute)
+				configs, sockets := asked.of("config"), asked.of("websocket")
+				for n := range 600 {
+					order(l, n)
+					time.Sleep(500 * time.Millisecond)
+				}
+				configs, sockets = asked.of("config")-configs, asked.of("websocket")-sockets
+				t.Logf("in 5 minutes %d configs, %d websockets", configs, sockets)
+				if configs > 12 || sockets > 15 {
+					t.Errorf("in 5 minutes %d configs, %d websockets", configs, sockets)
+				}
+			})
+		})
+	}
+}
+
+// TestOrdersInOneFrame: 20,000 commands at once are a few requests.
+func TestOrdersInOneFrame(t *testing.T) {
+	onVersions(t, func(t *testing.T, l *life, version int) {
+		var asked counts
+		l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()})
+		time.Sleep(time.Minute)
+		configs, sockets, polls := asked.of("config"), asked.of("websocket"), asked.of("poll")
+		for n := range 20000 {
+			l.portal.Control("channel_expire", map[string]any{"action": "reconnect", "channel": map[string]any{"type": "private"},
+				"new_channel": map[string]any{"id": fmt.Sprintf("%032x", n), "type": "private"}}, pulltest.Shared)
+		}
+		time.Sleep(time.Minute)
+		configs, sockets, polls = asked.of("config")-configs, asked.of("websocket")-sockets, asked.of("poll")-polls
+		t.Logf("in a minute %d configs, %d websockets, %d polls", configs, sockets, polls)
+		if configs > 5 || sockets > 20 || polls > 60 {
+			t.Errorf("in a minute %d configs, %d websockets, %d polls", configs, sockets, polls)
+		}
+	})
+}
+
+// TestPingFlood: reads keep their distance however often the server pings, and one comes after the last ping.
+func TestPingFlood(t *testing.T) {
+	onVersions(t, func(t *testing.T, l *life, version int) {
+		var asked counts
+		l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()})
+		l.emit("first")
+		time.Sleep(time.Minute)
+		l.portal.Ping()
+		time.Sleep(time.Minute)
+		polls := asked.of("poll")
+		for range 6000 {
+			l.portal.Ping()
+			time.Sleep(10 * time.Millisecond)
+		}
+		during := asked.of("poll") - polls
+		time.Sleep(10 * time.Second)
+		after := asked.of("poll") - polls - during
+		t.Logf("in a minute of pings %d polls, %d after it", during, after)
+		if during > 31 || after != 1 {
+			t.Errorf("in a minute of pings %d polls, %d after it", during, after)
+		}
+	})
+}
+
+// TestPollFlood: polls that are answered at once with news keep a rate, where time passes and where none does.
+func TestPollFlood(t *testing.T) {
+	for _, size := range []int{1, 3} {
+		t.Run(fmt.Sprint(size, " messages"), func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				var asked counts
+				var n atomic.Uint64
+				l.open(pulltest.WithVersion(3), asked.count(func(w http.ResponseWriter, r *http.Request) bool {
+					if requestKind(r) != "poll" {
+						return false
+					}
+					if asked.of("poll") > 20000 { // seen enough
+						<-r.Context().Done()
+						return true
+					}
+					for range size {
+						i := n.Add(1)
+						fmt.Fprintf(w, `#!NGINXNMS!#{"id":%d,"mid":"1795421100%016d","channel":"c","tag":"1","time":"Mon, 23 Nov 2026 10:00:00 GMT","text":{"module_id":"application","command":"news","params":[]}}#!NGINXNME!#`, i, i)
+					}
+					return true
+				}))
+				l.subscribe(nil, WithTransport(TransportLongPolling))
+				l.run(nil)
+				time.Sleep(time.Minute)
+				first := asked.of("poll")
+				time.Sleep(time.Minute)
+				second := asked.of("poll") - first
+				t.Logf("%d polls in a minute, %d in the next", first, second)
+				if first > 1700 || second > 1500 {
+					t.Errorf("%d polls in a minute, %d in the next", first, second)
+				}
+			})
+		})
+	}
+}
+
+// TestTrickledRead: a read that goes on answering does not hold up what comes live for longer than it would without an
+// answer.
+func TestTrickledRead(t *testing.T) {
+	onVersions(t, func(t *testing.T, l *life, version int) {
+		var trickling atomic.Bool
+		l.open(pulltest.WithVersion(version), pulltest.WithGather(0), slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if trickling.Load() {
+				trickle(w, r, next, 500, time.Second)
+				return
+			}
+			next.ServeHTTP(w, r)
+		}))
+		l.subscribe(nil)
+		var slowest time.Duration
+		var live int
+		l.run(func(_ context.Context, m Message) error {
+			if m.Command == "tick" {
+				live++
+				slowest = max(slowest, time.Since(lastTick(l, m)))
+			}
+			return nil
+		})
+		<-l.sub.Ready()
+		l.emit("first")
+		time.Sleep(time.Minute)
+		l.portal.Silence(0, 30*time.Second)
+		for range 120 {
+			l.emit("missed")
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(30 * time.Second)
+		trickling.Store(true)
+		l.portal.Ping()
+		time.Sleep(100 * time.Millisecond) // what is sent before the pong, only the read has
+		for range 200 {
+			l.portal.Emit(pulltest.Message{Command: "tick", Params: map[string]any{"at": time.Now().UnixNano()}})
+			time.Sleep(500 * time.Millisecond)
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		t.Logf("%d of 200 within %v", live, slowest)
+		if live != 200 || slowest > holdMax+time.Second {
+			t.Errorf("%d of 200 within %v", live, slowest)
+		}
+		missed := 0
+		time.Sleep(2 * time.Minute)
+		for _, command := range l.commands() {
+			if command == "missed" {
+				missed++
+			}
+		}
+		if missed != 120 {
+			t.Errorf("%d of 120 that had been missed came", missed)
+		}
+	})
+}
+
+func lastTick(l *life, m Message) time.Time {
+	at, err := Decode[struct{ At int64 }](m)
+	if err != nil {
+		l.t.Error(err)
+	}
+	return time.Unix(0, at.At)
+}
+
+// lineCount counts the lineCount of a log.
+type lineCount struct {
+	mu   sync.Mutex
+	n    int
+	size int
+}
+
+func (c *lineCount) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n += bytes.Count(p, []byte{'\n'})
+	c.size += len(p)
+	return len(p), nil
+}
+
+// TestHostileLog: whatever number of messages cannot be decoded, the log has a line now and then, the observer is told as
+// often, and they are counted.
+func TestHostileLog(t *testing.T) {
+	const bad = 200_000
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	fmt.Fprint(z, `#!NGINXNMS!#{"id":1,"mid":"17954211000000000000000001","channel":"c","tag":"1","time":"Mon, 23 Nov 2026 10:00:00 GMT","text":{"module_id":"application","command":"good","params":[]}}#!NGINXNME!#`)
+	for n := range bad {
+		fmt.Fprintf(z, `#!NGINXNMS!#{"id":%d}#!NGINXNME!#`, n)
+	}
+	z.Close()
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		var hostile atomic.Bool
+		l.open(pulltest.WithVersion(3), pulltest.WithHandler(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if requestKind(r) != "poll" || !hostile.Swap(false) {
+					next.ServeHTTP(w, r)
+					return
+				}
+				w.Header().Set("Content-Encoding", "gzip")
+				fmt.Fprint(w, b.String())
+			})
+		}))
+		var log lineCount
+		l.subscribe(nil, WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo}))))
+		l.run(nil)
+		<-l.sub.Ready()
+		l.emit("first")
+		time.Sleep(time.Minute)
+		before := log.n
+		hostile.Store(true)
+		l.portal.Ping()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		t.Logf("%d lines, %d told, %d counted", log.n-before, countEvents[Undecodable](l), l.sub.Stats().Undecodable)
+		if log.n-before > 8 || countEvents[Undecodable](l) > 8 || l.sub.Stats().Undecodable != bad {
+			t.Errorf("%d lines, %d told, %d counted", log.n-before, countEvents[Undecodable](l), l.sub.Stats().Undecodable)
+		}
+	})
+}
+
+// forged is a channel_expire that names a channel and one in its place; "" names none.
+func forged(channel, next string) map[string]any {
+	params := map[string]any{"action": "get_config", "channel": map[string]any{"id": channel, "type": "private"}}
+	if next != "" {
+		params["action"], params["new_channel"] = "reconnect", map[string]any{"id": next, "type": "private"}
+	}
+	return params
+}
+
+// TestOrdersGoOn: more commands than are kept in mind, about channels of others, while it is too soon for a config, do
+// not keep a later one from being obeyed.
+func TestOrdersGoOn(t *testing.T) {
+	onVersions(t, func(t *testing.T, l *life, version int) {
+		var asked counts
+		l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()})
+		time.Sleep(time.Minute)
+		for range waningBurst {
+			l.portal.Control("channel_expire", map[string]any{"action": "get_config"}, pulltest.Private)
+			time.Sleep(time.Second)
+		}
+		for n := range maxOrders + 2 {
+			l.portal.Control("channel_expire", forged(fmt.Sprintf("%032x", n), ""), pulltest.Private)
+		}
+		time.Sleep(time.Hour)
+		configs := asked.of("config")
+		l.portal.ExpireChannel(pulltest.Private, "get_config")
+		time.Sleep(time.Minute)
+		l.emit("after")
+		time.Sleep(time.Second)
+		if n := asked.of("config") - configs; n != 1 {
+			t.Errorf("%d configs fetched, want 1", n)
+		}
+		l.want("after")
+	})
+}
+
+// TestPassedOver: of successors that are named at once, and not gone over to, what was sent there is lost. That is told.
+func TestPassedOver(t *testing.T) {
+	for _, named := range []string{"of an unnamed channel", "one of another"} {
+		t.Run(named, func(t *testing.T) {
+			onVersions(t, func(t *testing.T, l *life, version int) {
+				l.start([]pulltest.Option{pulltest.WithVersion(version)})
+				time.Sleep(time.Minute)
+				ends, _ := channel(t, l.portal, "private")["id"].(string)
+				for n := range 100 {
+					next := fmt.Sprintf("%032x", n)
+					if named == "of an unnamed channel" {
+						ends = ""
+					}
+					l.portal.Control("channel_expire", forged(ends, next), pulltest.Shared)
+					ends = next
+				}
+				time.Sleep(time.Minute)
+				gaps := lifeEvents[Gap](l)
+				if len(gaps) == 0 || len(gaps) > 4 || slices.ContainsFunc(gaps, func(g Gap) bool { return g.Reason != GapChannelReplaced }) {
+					t.Errorf("gaps %v", gaps)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,84 @@
+package realtime
+
+import "time"
+
+// A pace bounds how often something happens: so many times at once, and then with a
+// distance.
+type pace struct {
+	burst int
+	every time.Duration
+
+	spent time.Time // when all of the burst can be had again
+}
+
+// next is when it may happen again; now or before: at once.
+func (p *pace) next() time.Time { return p.spent.Add(-time.Duration(p.burst-1) * p.every) }
+
+// note tells that it happens.
+func (p *pace) note(now time.Time) {
+	if p.spent.Before(now) {
+		p.spent = now
+	}
+	p.spent = p.spent.Add(p.every)
+}
+
+// take notes that it is to happen as soon as it may, and returns when that is.
+func (p *pace) take(now time.Time) time.Time {
+	at := p.next()
+	if at.Before(now) {
+		at = now
+	}
+	p.note(now)
+	return at
+}
+
+// Paces of a subscription. What is published during a distance comes with the next
+// answer, all of it that the server keeps.
+var (
+	// pollPace is that of a stream's polls which bring news.
+	pollPace = pace{burst: 100, every: 50 * time.Millisecond}
+	// overtakenPace is that of polls which bring only what a read has brought while they
+	// hung, as happens where the server has several processes.
+	overtakenPace = pace{burst: 20, every: 200 * time.Millisecond}
+	// readPace is that of the reads from cursors while a connection lasts, peekPace that of
+	// short ones.
+	readPace = pace{burst: 20, every: 250 * time.Millisecond}
+	peekPace = pace{burst: 100, every: 50 * time.Millisecond}
+)
+
+// A waning pace lets something happen a few times at once, and then at distances
+// that double for as long as it goes on.
+type waning struct {
+	n    int       // how often it has happened since it was quiet
+	last time.Time // when it happened last
+	wait time.Duration
+}
+
+const (
+	// waningBurst is how often it may happen at once.
+	waningBurst = 3
+	// waningFirst and waningLast are the shortest and the longest distance.
+	waningFirst = 10 * time.Second
+	waningLast  = 5 * time.Minute
+	// waningQuiet is after how long it may happen at once again.
+	waningQuiet = 2 * waningLast
+)
+
+// next is when it may happen again; now or before: at once.
+func (w *waning) next() time.Time {
+	if w.n < waningBurst {
+		return time.Time{}
+	}
+	return w.last.Add(w.wait)
+}
+
+// note tells that it happens.
+func (w *waning) note(now time.Time) {
+	if now.Sub(w.last) >= waningQuiet {
+		*w = waning{}
+	}
+	w.last = now
+	if w.n++; w.n >= waningBurst {
+		w.wait = min(max(2*w.wait, waningFirst), waningLast)
+	}
+}

@@ -1,7 +1,6 @@
 package b24pull
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull/internal/addr"
-	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -112,7 +110,7 @@ func hookPath(escaped string) (base, user, code string, ok bool) {
 }
 
 func (a *webhookAuth) endpoint() (endpoint, error) {
-	u, err := parseAddress(a.url())
+	u, err := addr.Base(a.url())
 	if err != nil {
 		return endpoint{}, fmt.Errorf("b24pull: webhook: %w; %s", err, webhookWant)
 	}
@@ -145,7 +143,7 @@ func (a *webhookAuth) rejected(*oauth2.Token) {}
 func (a *webhookAuth) String() string { return describeAuth("Webhook", a) }
 
 // Format writes String for every verb.
-func (a *webhookAuth) Format(f fmt.State, verb rune) { writeRedacted(f, verb, a.String()) }
+func (a *webhookAuth) Format(f fmt.State, verb rune) { redact.Format(f, verb, a.String()) }
 
 // LogValue is String for log/slog.
 func (a *webhookAuth) LogValue() slog.Value { return slog.StringValue(a.String()) }
@@ -162,7 +160,7 @@ func (a *oauthAuth) endpoint() (endpoint, error) {
 	if a.source() == nil {
 		return endpoint{}, errors.New("b24pull: oauth: the token source is nil")
 	}
-	base, err := portalAddress(a.portal())
+	base, err := addr.REST(a.portal())
 	if err != nil {
 		return endpoint{}, fmt.Errorf("b24pull: oauth: %w", err)
 	}
@@ -207,7 +205,7 @@ func (a *oauthAuth) rejected(token *oauth2.Token) {
 func (a *oauthAuth) String() string { return describeAuth("OAuth", a) }
 
 // Format writes String for every verb.
-func (a *oauthAuth) Format(f fmt.State, verb rune) { writeRedacted(f, verb, a.String()) }
+func (a *oauthAuth) Format(f fmt.State, verb rune) { redact.Format(f, verb, a.String()) }
 
 // LogValue is String for log/slog.
 func (a *oauthAuth) LogValue() slog.Value { return slog.StringValue(a.String()) }
@@ -223,65 +221,6 @@ func describeAuth(kind string, a Auth) string {
 		return "b24pull." + kind + "(invalid)"
 	}
 	return "b24pull." + kind + "(" + e.portal + ")"
-}
-
-// parseAddress parses an absolute URL of a host and a path, nothing else but what
-// came along when it was pasted. Its errors do not repeat the address.
-func parseAddress(address string) (*url.URL, error) {
-	u, err := url.Parse(addr.Trim(address))
-	switch {
-	case err != nil:
-		return nil, errors.New("the address is not a URL")
-	case u.Scheme == "" || u.Opaque != "" || u.Hostname() == "":
-		return nil, errors.New("the address has no scheme or no host")
-	case !quote.Printable(u.Host):
-		return nil, errors.New("the host has characters that do not print")
-	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return nil, errors.New("the address has a user, a query or a fragment")
-	}
-	u.Host, u.RawPath = strings.ToLower(u.Host), ""
-	return u, nil
-}
-
-// portalAddress parses the address of a portal, or its bare host name, to that
-// of its REST. https is required. Its errors do not repeat the address.
-func portalAddress(address string) (*url.URL, error) {
-	u, err := parseAddress(withScheme(address))
-	if err != nil {
-		return nil, fmt.Errorf("%w; want https://PORTAL", err)
-	}
-	path := strings.TrimSuffix(u.EscapedPath(), "/")
-	switch {
-	case u.Scheme != "https":
-		return nil, errors.New("https is required: a token goes to the portal's https address only")
-	case path != "" && path != "/rest" && path != "/rest/api":
-		return nil, errors.New("the portal's address has a path; want https://PORTAL")
-	}
-	u.Path = cmp.Or(path, "/rest") + "/"
-	return u, nil
-}
-
-// withScheme makes https addresses of bare hosts.
-func withScheme(address string) string {
-	if address = addr.Trim(address); !strings.Contains(address, "://") {
-		return "https://" + address
-	}
-	return address
-}
-
-// portalNamed returns https on the host that an address names, or that is named by itself;
-// "" if that is no host. A token goes to an https address only, but answers, forms and
-// redirects may say http where the portal has https as well.
-func portalNamed(address string) string {
-	u, err := url.Parse(withScheme(address))
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Opaque != "" || u.User != nil || u.Hostname() == "" {
-		return ""
-	}
-	portal := "https://" + hostOf(u)
-	if _, err := portalAddress(portal); err != nil {
-		return ""
-	}
-	return portal
 }
 
 func loopback(host string) bool {

@@ -17,6 +17,7 @@ import (
 	"github.com/b24pull/b24pull/internal/phpjson"
 	"github.com/b24pull/b24pull/internal/redact"
 	"github.com/b24pull/b24pull/internal/retryafter"
+	"github.com/b24pull/b24pull/internal/sleep"
 )
 
 // A request is a call to be made.
@@ -49,7 +50,7 @@ func (c *Client) call(ctx context.Context, q request) error {
 		if !again {
 			return err
 		}
-		if !sleep(ctx, pause) {
+		if !sleep.For(ctx, pause) {
 			if ctx.Err() != nil {
 				return fmt.Errorf("%w; then %w", err, ctx.Err())
 			}

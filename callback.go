@@ -60,7 +60,7 @@ func ParseRedirect(r *http.Request, state string) (AuthCode, error) {
 	if refusal := q.Get("error"); refusal != "" {
 		return AuthCode{}, &TokenError{Code: redact.Redactor{}.Code(refusal, nil)}
 	}
-	code.Portal = portalNamed(q.Get("domain"))
+	code.Portal = addr.Portal(q.Get("domain"))
 	switch {
 	case addr.HasUser(q.Get("domain")), addr.HasUser(code.Server):
 		return AuthCode{}, errors.New("b24pull: redirect: domain or server_domain has a user or a password before the host")
@@ -78,7 +78,7 @@ func (c AuthCode) String() string {
 }
 
 // Format writes String for every verb.
-func (c AuthCode) Format(f fmt.State, verb rune) { writeRedacted(f, verb, c.String()) }
+func (c AuthCode) Format(f fmt.State, verb rune) { redact.Format(f, verb, c.String()) }
 
 // LogValue is String for log/slog.
 func (c AuthCode) LogValue() slog.Value { return slog.StringValue(c.String()) }
@@ -201,7 +201,7 @@ func (c Callback) String() string {
 }
 
 // Format writes String for every verb.
-func (c Callback) Format(f fmt.State, verb rune) { writeRedacted(f, verb, c.String()) }
+func (c Callback) Format(f fmt.State, verb rune) { redact.Format(f, verb, c.String()) }
 
 // LogValue is String for log/slog.
 func (c Callback) LogValue() slog.Value { return slog.StringValue(c.String()) }

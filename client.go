@@ -11,6 +11,7 @@ import (
 	"github.com/go-resty/resty/v2"
 
 	"github.com/b24pull/b24pull/internal/redact"
+	"github.com/b24pull/b24pull/internal/useragent"
 )
 
 const (
@@ -87,7 +88,7 @@ func WithTimeout(d time.Duration) Option {
 // DefaultUserAgent. Application.UserAgent is for the authorization server.
 func WithUserAgent(agent string) Option {
 	return func(o *options) error {
-		if err := checkUserAgent(agent); err != nil {
+		if err := useragent.Check(agent); err != nil {
 			return fmt.Errorf("b24pull: WithUserAgent: %w", err)
 		}
 		o.userAgent = agent
@@ -210,7 +211,7 @@ func (c Client) String() string {
 }
 
 // Format writes String for every verb.
-func (c Client) Format(f fmt.State, verb rune) { writeRedacted(f, verb, c.String()) }
+func (c Client) Format(f fmt.State, verb rune) { redact.Format(f, verb, c.String()) }
 
 // LogValue is String for log/slog.
 func (c Client) LogValue() slog.Value { return slog.StringValue(c.String()) }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"github.com/b24pull/b24pull/internal/addr"
 	"time"
 )
 
@@ -320,9 +321,9 @@ var errOtherPortal = errors.New("b24pull: callback: the token is another portal'
 // one than the callback's.
 func (a *Application) fit(confirmed, claimed, stored *Token) (*Token, error) {
 	t := confirmed.clone()
-	portal := portalNamed(claimed.Portal)
+	portal := addr.Portal(claimed.Portal)
 	if stored != nil {
-		portal = cmp.Or(portalNamed(stored.Portal), portal)
+		portal = cmp.Or(addr.Portal(stored.Portal), portal)
 	}
 	if t.MemberID != claimed.MemberID && t.Portal != portal && t.Portal != "" {
 		return nil, errOtherPortal

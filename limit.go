@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/sleep"
 	"golang.org/x/time/rate"
 )
 
@@ -40,7 +41,7 @@ func (l *Limiter) wait(ctx context.Context) error {
 	if delay == 0 {
 		return nil
 	}
-	if !sleep(ctx, delay) {
+	if !sleep.For(ctx, delay) {
 		turn.Cancel()
 		if err := ctx.Err(); err != nil {
 			return err

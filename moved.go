@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/b24pull/b24pull/internal/addr"
 	"github.com/b24pull/b24pull/internal/quote"
 )
 
@@ -86,32 +87,19 @@ func (a answer) elsewhere(base *url.URL) (next *url.URL, has bool, err error) {
 	to, err := base.Parse(a.location)
 	switch {
 	case err != nil || a.location == "" || to.Hostname() == "" || !quote.Printable(to.Host) || to.Opaque != "" || to.User != nil,
-		hostOf(to) == hostOf(base), !restPath(to.Path):
+		addr.Host(to) == addr.Host(base), !restPath(to.Path):
 		return nil, false, a.fail("the portal answered with " + a.lead(base))
 	case to.Scheme != "https":
 		return nil, false, a.fail("the portal answered with a redirect to REST that is not https; it is not followed")
 	}
 	moved := *base
-	moved.Scheme, moved.Host = to.Scheme, hostOf(to)
+	moved.Scheme, moved.Host = to.Scheme, addr.Host(to)
 	return &moved, true, nil
 }
 
 // lead tells where a redirect leads. Who wants a login, or has no licence any more, leads to
 // a page for ever, and no REST is to be had behind it.
 func (a answer) lead(base *url.URL) string { return a.known.Redirect(a.status, base, a.location) }
-
-// hostOf is the host of an address in the one form that it is compared in: lower
-// case, no dot at the end, and no port that is the scheme's own.
-func hostOf(u *url.URL) string {
-	host, port := strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")), u.Port()
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	if port == "" || u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
-		return host
-	}
-	return host + ":" + port
-}
 
 // restPath tells whether a path is that of a portal's REST, or none at all.
 func restPath(p string) bool {

@@ -16,6 +16,8 @@ import (
 	"github.com/b24pull/b24pull/internal/addr"
 	"github.com/b24pull/b24pull/internal/netfail"
 	"github.com/b24pull/b24pull/internal/redact"
+	"github.com/b24pull/b24pull/internal/sleep"
+	"github.com/b24pull/b24pull/internal/useragent"
 )
 
 // The authorization servers of Bitrix24. They and the one that an Application
@@ -60,7 +62,7 @@ func (a *Application) check() (*url.URL, error) {
 	if a == nil || addr.Trim(a.ClientID) == "" || addr.Trim(string(a.ClientSecret)) == "" {
 		return nil, errors.New("b24pull: application: ClientID or ClientSecret is empty")
 	}
-	if err := checkUserAgent(a.userAgent()); err != nil {
+	if err := useragent.Check(a.userAgent()); err != nil {
 		return nil, fmt.Errorf("b24pull: application: UserAgent: %w", err)
 	}
 	u, err := authServer(cmp.Or(a.AuthServer, AuthServerWest))
@@ -74,7 +76,7 @@ func (a *Application) userAgent() string { return cmp.Or(a.UserAgent, DefaultUse
 
 // authServer wants scheme and host. A path is left out: what tokens name has one.
 func authServer(address string) (*url.URL, error) {
-	u, err := parseAddress(address)
+	u, err := addr.Base(address)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w; want https://HOST", err)
@@ -100,7 +102,7 @@ func (a *Application) serverFor(named string) (*url.URL, error) {
 // namedServer returns the authorization server that a callback or a token names, nil if
 // that may not see the client_secret.
 func (a *Application) namedServer(named string) *url.URL {
-	u, err := authServer(withScheme(named)) // server_domain is a bare host
+	u, err := authServer(addr.WithScheme(named)) // server_domain is a bare host
 	if err != nil {
 		return nil
 	}
@@ -126,7 +128,7 @@ func (a *Application) AuthCodeURL(portal, state string) (string, error) {
 	if _, err := a.check(); err != nil {
 		return "", err
 	}
-	base, err := portalAddress(portal)
+	base, err := addr.REST(portal)
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("b24pull: application: the portal: %w", err)
@@ -164,7 +166,7 @@ func (a *Application) Exchange(ctx context.Context, code AuthCode) (*Token, erro
 	if err != nil {
 		return nil, err
 	}
-	t.Portal = cmp.Or(t.Portal, portalNamed(code.Portal))
+	t.Portal = cmp.Or(t.Portal, addr.Portal(code.Portal))
 	t.inherit(&Token{MemberID: code.MemberID, Scope: scopes(code.Scope)})
 	if t.ServerEndpoint == "" && code.Server != "" {
 		t.ServerEndpoint = server.String() + "/rest/" // no other one knows the token
@@ -197,7 +199,7 @@ func (a *Application) Refresh(ctx context.Context, old *Token) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.Portal = cmp.Or(portalNamed(old.Portal), t.Portal)
+	t.Portal = cmp.Or(addr.Portal(old.Portal), t.Portal)
 	t.MemberID = cmp.Or(old.MemberID, t.MemberID)
 	t.UserID = cmp.Or(old.UserID, t.UserID)
 	t.inherit(old)
@@ -241,7 +243,7 @@ func (a *Application) ask(ctx context.Context, known redact.Redactor, server *ur
 		answer, err := a.askOnce(ctx, known, server, call)
 		var refused *oauth2.RetrieveError
 		passes := errors.As(err, &refused) && matches(refused.ErrorCode, ErrAuthorization)
-		if !passes || attempt == len(passing) || !sleep(ctx, passing[attempt]) {
+		if !passes || attempt == len(passing) || !sleep.For(ctx, passing[attempt]) {
 			return answer, err
 		}
 	}
@@ -316,6 +318,6 @@ func (a *Application) context(ctx context.Context) context.Context {
 	if a.HTTPClient != nil {
 		own = *a.HTTPClient
 	}
-	own.Transport = tidy{userAgent{redact.NewTransport(own.Transport), a.userAgent()}}
+	own.Transport = tidy{useragent.Transport{Base: redact.NewTransport(own.Transport), Agent: a.userAgent()}}
 	return context.WithValue(ctx, oauth2.HTTPClient, &own)
 }

@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"github.com/b24pull/b24pull/internal/phpjson"
 	"log/slog"
 	"slices"
 	"strings"
+
+	"github.com/b24pull/b24pull/internal/phpjson"
 )
 
 // InvalidField is a parameter that a portal has found not to be valid.
@@ -29,7 +30,7 @@ const (
 // refusal is the envelope's error: a code with a description beside it, or, of newer portals, an object {code, message,
 // validation}. Texts are strings; other types are taken as far as they go.
 func (a answer) refusal(code, description json.RawMessage) *APIError {
-	told, message, validation := parts(code)
+	told, message, validation := phpjson.ErrorParts(code)
 	e := a.fail(a.known.Line(cmp.Or(phpjson.Node{Raw: message}.Scalar(), phpjson.Node{Raw: description}.Scalar()), descriptionLimit))
 	e.Code = a.known.Code(phpjson.Node{Raw: told}.Scalar(), knownCode)
 	if invalid := a.invalid(validation); len(invalid) > 0 {
@@ -39,23 +40,6 @@ func (a answer) refusal(code, description json.RawMessage) *APIError {
 		e.Description = "the portal refused; its error code is " + string(phpjson.KindOf(code))
 	}
 	return e
-}
-
-// parts are those of an error object; of any other error it is the code itself.
-func parts(raw json.RawMessage) (code, message, validation json.RawMessage) {
-	var fields map[string]json.RawMessage
-	if phpjson.KindOf(raw) != phpjson.KindObject || json.Unmarshal(raw, &fields) != nil {
-		return raw, nil, nil
-	}
-	first := func(names ...string) json.RawMessage {
-		for _, name := range names {
-			if n := (phpjson.Node{Raw: fields[name]}); n.Scalar() != "" {
-				return n.Raw
-			}
-		}
-		return nil
-	}
-	return first("code", "error"), first("message", "error_description"), fields["validation"]
 }
 
 // invalid reads the list of what is not valid: objects {field, message}, texts, or an object of these by field.

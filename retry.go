@@ -259,18 +259,3 @@ func retryAfter(err error) time.Duration {
 	}
 	return 0
 }
-
-// sleep waits, unless the context would end before.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if end, ok := ctx.Deadline(); ok && time.Until(end) <= d {
-		return false
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}

@@ -58,15 +58,6 @@ func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) 
 // MarshalText writes the redacted form.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// writeRedacted is the Format method of everything that holds secrets: one text
-// without them, whatever the verb.
-func writeRedacted(f fmt.State, verb rune, text string) {
-	if verb == 'q' {
-		text = fmt.Sprintf("%q", text)
-	}
-	io.WriteString(f, text)
-}
-
 // redactURL hides what in a URL can be a secret: user, query and fragment, and all
 // of what is no URL with a host.
 func redactURL(raw string) string {

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/b24pull/b24pull/internal/atomicfile"
+	"github.com/b24pull/b24pull/internal/redact"
 )
 
 // ErrNoToken is the error of a TokenStore that has no token of a key.
@@ -56,7 +57,7 @@ type memoryLock struct {
 }
 
 // Format writes no token, whatever the verb.
-func (s *MemoryStore) Format(f fmt.State, verb rune) { writeRedacted(f, verb, "b24pull.MemoryStore") }
+func (s *MemoryStore) Format(f fmt.State, verb rune) { redact.Format(f, verb, "b24pull.MemoryStore") }
 
 // Load returns a copy of the token.
 func (s *MemoryStore) Load(_ context.Context, key string) (*Token, error) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/internal/atomicfile"
+	"github.com/b24pull/b24pull/internal/sleep"
 )
 
 const (
@@ -32,7 +33,7 @@ func (s *FileStore) Lock(ctx context.Context, key string) (unlock func(), err er
 	}
 	wait := s.turns.pause(path)
 	for {
-		if wait > 0 && !sleep(ctx, wait) {
+		if wait > 0 && !sleep.For(ctx, wait) {
 			err := context.Cause(ctx)
 			if err == nil {
 				err = context.DeadlineExceeded

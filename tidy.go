@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/addr"
 	"github.com/b24pull/b24pull/internal/phpjson"
 	"github.com/b24pull/b24pull/internal/unfold"
 )
@@ -113,7 +114,7 @@ const (
 // fields that are known, each as it has to be, and no error beside the tokens.
 func told(fields map[string]json.RawMessage) []byte {
 	if phpjson.KindOf(fields["error"]) == phpjson.KindObject {
-		fields["error"], _, _ = parts(fields["error"]) // nil: none that can be read
+		fields["error"], _, _ = phpjson.ErrorParts(fields["error"]) // nil: none that can be read
 	}
 	o := phpjson.Object{Fields: fields}
 	clean := map[string]any{}
@@ -127,7 +128,7 @@ func told(fields map[string]json.RawMessage) []byte {
 		}
 	}
 	if endpoint := phpjson.Quiet(o, "client_endpoint"); strings.Contains(endpoint, "://") {
-		clean["client_endpoint"] = portalNamed(endpoint)
+		clean["client_endpoint"] = addr.Portal(endpoint)
 	}
 	if member := phpjson.Readable(o, func(o phpjson.Object) string { return o.TextOrNumber("member_id") }); memberForm.MatchString(member) && member != "0" {
 		clean["member_id"] = member

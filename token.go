@@ -10,8 +10,10 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/b24pull/b24pull/internal/addr"
 	"github.com/b24pull/b24pull/internal/phpjson"
 	"github.com/b24pull/b24pull/internal/quote"
+	"github.com/b24pull/b24pull/internal/redact"
 )
 
 // Token is an access and a refresh token, and what Bitrix24 tells with them. It
@@ -83,7 +85,7 @@ func (t Token) String() string {
 }
 
 // Format writes String for every verb.
-func (t Token) Format(f fmt.State, verb rune) { writeRedacted(f, verb, t.String()) }
+func (t Token) Format(f fmt.State, verb rune) { redact.Format(f, verb, t.String()) }
 
 // LogValue is String for log/slog.
 func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
@@ -170,7 +172,7 @@ func decodeToken(o phpjson.Object) Token {
 	// The domain in an answer of the authorization server is its own: see take.
 	for _, name := range []string{"portal", "client_endpoint", "domain"} {
 		if t.Portal == "" {
-			t.Portal = portalNamed(phpjson.Quiet(o, name))
+			t.Portal = addr.Portal(phpjson.Quiet(o, name))
 		}
 	}
 	return t

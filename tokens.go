@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/redact"
 	"golang.org/x/oauth2"
 )
 
@@ -64,7 +65,7 @@ func NewTokens(app *Application, store TokenStore) (*Tokens, error) {
 
 // Format names the application and tells no secret, whatever the verb.
 func (ts *Tokens) Format(f fmt.State, verb rune) {
-	writeRedacted(f, verb, "b24pull.Tokens("+ts.app.ClientID+")")
+	redact.Format(f, verb, "b24pull.Tokens("+ts.app.ClientID+")")
 }
 
 // acquire returns the entry of a key. It is to be released.
@@ -262,7 +263,7 @@ var _ TokenRefresher = (*TokenSource)(nil)
 // Format names the application and the key and tells no secret, whatever the
 // verb.
 func (s *TokenSource) Format(f fmt.State, verb rune) {
-	writeRedacted(f, verb, "b24pull.TokenSource("+s.tokens.app.ClientID+", "+s.key+")")
+	redact.Format(f, verb, "b24pull.TokenSource("+s.tokens.app.ClientID+", "+s.key+")")
 }
 
 // ask keeps the entry if it has a token: a key without one costs no memory.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/b24pull/b24pull/internal/phpjson"
 	"github.com/b24pull/b24pull/internal/quote"
+	"github.com/b24pull/b24pull/internal/redact"
 )
 
 // Config is what pull.application.config.get and pull.config.get answer: the
@@ -164,7 +165,7 @@ func (c Config) String() string {
 }
 
 // Format writes String for every verb.
-func (c Config) Format(f fmt.State, verb rune) { writeRedacted(f, verb, c.String()) }
+func (c Config) Format(f fmt.State, verb rune) { redact.Format(f, verb, c.String()) }
 
 // LogValue is String for log/slog.
 func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
@@ -196,13 +197,13 @@ func (c Channel) String() string {
 }
 
 // Format writes String for every verb.
-func (c Channel) Format(f fmt.State, verb rune) { writeRedacted(f, verb, c.String()) }
+func (c Channel) Format(f fmt.State, verb rune) { redact.Format(f, verb, c.String()) }
 
 // LogValue is String for log/slog.
 func (c Channel) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Format writes String for every verb.
-func (c Channels) Format(f fmt.State, verb rune) { writeRedacted(f, verb, c.String()) }
+func (c Channels) Format(f fmt.State, verb rune) { redact.Format(f, verb, c.String()) }
 
 // LogValue is String for log/slog.
 func (c Channels) LogValue() slog.Value { return slog.StringValue(c.String()) }
@@ -222,7 +223,7 @@ func (s Server) String() string {
 }
 
 // Format writes String for every verb: an address can hold a secret in its query.
-func (s Server) Format(f fmt.State, verb rune) { writeRedacted(f, verb, s.String()) }
+func (s Server) Format(f fmt.State, verb rune) { redact.Format(f, verb, s.String()) }
 
 // LogValue is String for log/slog.
 func (s Server) LogValue() slog.Value { return slog.StringValue(s.String()) }

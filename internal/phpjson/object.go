@@ -321,3 +321,21 @@ func Readable[T any](o Object, read func(Object) T) T {
 	}
 	return v
 }
+
+// ErrorParts takes the error of an envelope apart. Newer portals answer an object {code,
+// message, validation}; any other error is the code itself.
+func ErrorParts(raw json.RawMessage) (code, message, validation json.RawMessage) {
+	var fields map[string]json.RawMessage
+	if KindOf(raw) != KindObject || json.Unmarshal(raw, &fields) != nil {
+		return raw, nil, nil
+	}
+	first := func(names ...string) json.RawMessage {
+		for _, name := range names {
+			if n := (Node{Raw: fields[name]}); n.Scalar() != "" {
+				return n.Raw
+			}
+		}
+		return nil
+	}
+	return first("code", "error"), first("message", "error_description"), fields["validation"]
+}

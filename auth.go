@@ -55,6 +55,20 @@ type TokenRefresher interface {
 	Refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Token, error)
 }
 
+// TokenReloader is a TokenRefresher that shares its tokens with other processes, or
+// that asks for them at a distance. It is told what else a portal says of a token.
+type TokenReloader interface {
+	TokenRefresher
+
+	// Reload is told that the portal does not know a token (NO_AUTH_FOUND). It returns
+	// another one, if there is one by now, and else nil. The call is then repeated once
+	// with it. Reload does not refresh.
+	Reload(ctx context.Context, unknown *oauth2.Token) (*oauth2.Token, error)
+	// Rejected is told that the portal has refused a token as expired in the very call
+	// that Refresh has returned it for. It does not wait.
+	Rejected(token *oauth2.Token)
+}
+
 // Webhook calls as the owner of an incoming webhook. url is the webhook's address
 // as the portal shows it, https://portal.bitrix24.com/rest/USER/CODE/, or that of the
 // newer REST, https://portal.bitrix24.com/rest/api/USER/CODE/, and is a
@@ -187,17 +201,15 @@ func checkToken(token *oauth2.Token, err error) error {
 }
 
 func (a *oauthAuth) unknown(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error) {
-	if source, ok := a.source().(interface {
-		reread(context.Context, *oauth2.Token) (*oauth2.Token, error)
-	}); ok {
-		return await(ctx, func() (*oauth2.Token, error) { return source.reread(ctx, token) })
+	if source, ok := a.source().(TokenReloader); ok {
+		return await(ctx, func() (*oauth2.Token, error) { return source.Reload(ctx, token) })
 	}
 	return nil, nil
 }
 
 func (a *oauthAuth) rejected(token *oauth2.Token) {
-	if source, ok := a.source().(interface{ rejected(*oauth2.Token) }); ok {
-		source.rejected(token)
+	if source, ok := a.source().(TokenReloader); ok {
+		source.Rejected(token)
 	}
 }
 

@@ -90,7 +90,7 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 		})
 		known = withToken(known, next)
 		switch {
-		case errors.Is(failed, errFresh):
+		case errors.Is(failed, ErrTokenRejected):
 			return fmt.Errorf("%w (%w)", err, failed)
 		case failed != nil:
 			return tokenError(known, failed)
@@ -203,7 +203,7 @@ func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oaut
 		a.retryAfter = retryafter.Wait(resp.Header(), time.Now())
 	}
 	switch {
-	case redirected(a.status):
+	case netfail.Redirected(a.status):
 		return a, a.fail("the portal answered with " + a.lead(base))
 	case errors.Is(err, resty.ErrResponseBodyTooLarge):
 		return answer{}, a.fail(fmt.Sprintf("the answer is larger than %d MiB", answerLimit>>20))

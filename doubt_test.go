@@ -18,7 +18,7 @@ func (d *desk) unknown(name string) {
 	if _, err := source.Token(); err != nil {
 		d.t.Fatal(err)
 	}
-	if next, err := source.reread(d.t.Context(), &oauth2.Token{AccessToken: mark + "-access-" + name}); next != nil || err != nil {
+	if next, err := source.Reload(d.t.Context(), &oauth2.Token{AccessToken: mark + "-access-" + name}); next != nil || err != nil {
 		d.t.Errorf("another token: %v", err)
 	}
 }

@@ -111,10 +111,8 @@ func (f *fresh) refuse(t *Token, now time.Time) error {
 	if !now.Before(next) {
 		return nil
 	}
-	return fmt.Errorf("%w; the next refresh is %v away at the least", errFresh, next.Sub(now).Round(time.Second))
+	return fmt.Errorf("%w; the next refresh is %v away at the least", ErrTokenRejected, next.Sub(now).Round(time.Second))
 }
-
-var errFresh = errors.New("b24pull: the portal refuses tokens that have just been refreshed")
 
 // reject is told that the portal has refused a token in the call it was refreshed for.
 func (e *entry) reject(access string) {

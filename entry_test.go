@@ -238,7 +238,7 @@ func TestNoEntriesWithoutToken(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		source.Refresh(t.Context(), &oauth2.Token{AccessToken: "x"})
-		source.reread(t.Context(), &oauth2.Token{AccessToken: "x"})
+		source.Reload(t.Context(), &oauth2.Token{AccessToken: "x"})
 		d.tokens.Get(t.Context(), key)
 		c = mustParse(t, formOf("form"))
 		c.MemberID, c.Token.MemberID = key, key

@@ -57,6 +57,10 @@ var (
 const onlyAdministrators = "its user is not an administrator of the portal, and may name himself alone: " +
 	"send with the token of an administrator, or to all on the shared channel (no UserIDs)"
 
+// ErrTokenRejected is the error of a TokenReloader whose tokens the portal refuses as fast
+// as they are refreshed. The call fails with the portal's error then.
+var ErrTokenRejected = errors.New("b24pull: the portal refuses tokens that have just been refreshed")
+
 // ErrInvalidConfig is the error, by errors.Is, of an answer, or a saved config or
 // token, that cannot be used: something in it has an unexpected type or value, or it
 // has no server, no channel or no address.
@@ -183,9 +187,8 @@ type TokenError struct {
 	// RetryAfter is how long the authorization server's answer wants to be waited for, as
 	// in an APIError.
 	RetryAfter time.Duration
-
-	cause    error
-	repeated bool // what passes has been tried again already
+	// Err is the cause, without secrets; nil where Code and Status say it all.
+	Err error
 }
 
 // Error names the code, the status and, where it is known, the way out; or the
@@ -199,10 +202,10 @@ func (e *TokenError) Error() string {
 			text += ": " + sentinel.meaning
 			advice = sentinel.advice
 		}
-	case e.cause != nil:
-		return text + ": " + e.cause.Error()
+	case e.Err != nil:
+		return text + ": " + e.Err.Error()
 	case e.Status >= http.StatusInternalServerError:
-		return fmt.Sprintf("%s: %v", text, failed(e.Status))
+		return fmt.Sprintf("%s: %v", text, netfail.Status(e.Status))
 	default:
 		text += ": the authorization server refused"
 	}
@@ -215,27 +218,11 @@ func (e *TokenError) Error() string {
 	return text
 }
 
-// failed is the text of an HTTP status of 500 and above that came without a code: a
-// gateway may have written it, and nobody has refused.
-func failed(status int) error {
-	return fmt.Errorf("the authorization server answered HTTP %d", status)
-}
-
-// answerLost tells whether the authorization server may have given out a token that
-// has not arrived.
-func (e *TokenError) answerLost() bool {
-	var broken *netfail.Error
-	if e.Code != "" || redirected(e.Status) || errors.As(e.cause, &broken) && broken.NotSent() {
-		return false
-	}
-	return e.cause != nil || e.Status >= http.StatusInternalServerError
-}
-
 // Is tells whether target is the sentinel of the error's code.
 func (e *TokenError) Is(target error) bool { return matches(e.Code, target) }
 
-// Unwrap returns the cause, without secrets; nil where Code says it all.
-func (e *TokenError) Unwrap() error { return e.cause }
+// Unwrap returns Err.
+func (e *TokenError) Unwrap() error { return e.Err }
 
 // tokenError wraps what a TokenSource returned.
 func tokenError(known redact.Redactor, err error) error {
@@ -243,24 +230,9 @@ func tokenError(known redact.Redactor, err error) error {
 	if _, ok := clean.(*TokenError); ok {
 		return clean
 	}
-	if _, ok := clean.(*netfail.Error); !ok && netfail.FromNetwork(err) {
-		clean = &netfail.Error{Text: clean.Error(), Err: clean}
-	}
-	outer := &TokenError{cause: clean}
-	var refusal *redact.TokenRefusal
-	if errors.As(clean, &refusal) {
-		outer.Code, outer.Status, outer.RetryAfter = refusal.Code, refusal.Status, refusal.RetryAfter
-	}
-	if refusal != nil && clean == error(refusal) {
-		outer.cause = nil // Code and Status say it all
-	}
-	return outer
+	refusal, cause := netfail.Refusal(clean, err)
+	return &TokenError{Code: refusal.Code, Status: refusal.Status, RetryAfter: refusal.RetryAfter, Err: cause}
 }
 
 // knownCode tells whether there is a sentinel of a code.
 func knownCode(code string) bool { return codes[strings.ToLower(code)] != nil }
-
-// redirected tells whether status is a redirect or another 3xx.
-func redirected(status int) bool {
-	return status >= http.StatusMultipleChoices && status < http.StatusBadRequest
-}

@@ -206,7 +206,7 @@ func (a *Application) Refresh(ctx context.Context, old *Token) (*Token, error) {
 	return t, nil
 }
 
-var errNoRefreshToken = &TokenError{cause: errors.New("there is no refresh token; have a user open or authorize the application again")}
+var errNoRefreshToken = &TokenError{Err: errors.New("there is no refresh token; have a user open or authorize the application again")}
 
 // refresh returns the token as it was answered.
 func (a *Application) refresh(ctx context.Context, old *Token) (*Token, error) {
@@ -223,9 +223,9 @@ func (a *Application) refresh(ctx context.Context, old *Token) (*Token, error) {
 		return a.config(server.String()).TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
 	})
 	t, err := a.take(known, answer, err)
-	if e, ok := err.(*TokenError); ok && e.answerLost() {
-		e.cause = fmt.Errorf("%w; the new token may be lost with the answer: if the next refresh is invalid_grant, "+
-			"have a user open or authorize the application again", cmp.Or(e.cause, failed(e.Status)))
+	if e, ok := err.(*TokenError); ok && answerLost(e) {
+		e.Err = fmt.Errorf("%w; the new token may be lost with the answer: if the next refresh is invalid_grant, "+
+			"have a user open or authorize the application again", cmp.Or(e.Err, netfail.Status(e.Status)))
 	}
 	return t, err
 }
@@ -242,7 +242,7 @@ func (a *Application) ask(ctx context.Context, known redact.Redactor, server *ur
 	for attempt := 0; ; attempt++ {
 		answer, err := a.askOnce(ctx, known, server, call)
 		var refused *oauth2.RetrieveError
-		passes := errors.As(err, &refused) && matches(refused.ErrorCode, ErrAuthorization)
+		passes := errors.As(err, &refused) && errors.Is(&TokenError{Code: refused.ErrorCode}, ErrAuthorization)
 		if !passes || attempt == len(passing) || !sleep.For(ctx, passing[attempt]) {
 			return answer, err
 		}
@@ -254,9 +254,9 @@ func (a *Application) askOnce(ctx context.Context, known redact.Redactor, server
 	var location string
 	answer, err := call(a.context(redact.KeepLocation(trace.Watch(ctx), &location)))
 	var refused *oauth2.RetrieveError
-	if errors.As(err, &refused) && refused.Response != nil && redirected(refused.Response.StatusCode) {
+	if errors.As(err, &refused) && refused.Response != nil && netfail.Redirected(refused.Response.StatusCode) {
 		status := refused.Response.StatusCode
-		return nil, &TokenError{Status: status, cause: fmt.Errorf("the authorization server answered with %s (HTTP %d)", known.Redirect(status, server, location), status)}
+		return nil, &TokenError{Status: status, Err: fmt.Errorf("the authorization server answered with %s (HTTP %d)", known.Redirect(status, server, location), status)}
 	}
 	if err != nil && netfail.FromNetwork(err) {
 		clean := known.Error(err)
@@ -264,6 +264,43 @@ func (a *Application) askOnce(ctx context.Context, known redact.Redactor, server
 	}
 	return answer, err
 }
+
+// answerLost reports whether the authorization server may have given out a token that
+// has not arrived.
+func answerLost(e *TokenError) bool {
+	var broken *netfail.Error
+	if e.Code != "" || netfail.Redirected(e.Status) || errors.As(e.Err, &broken) && broken.NotSent() {
+		return false
+	}
+	return e.Err != nil || e.Status >= http.StatusInternalServerError
+}
+
+// authError says why there is no token.
+func authError(known redact.Redactor, err error) error {
+	clean := known.Error(err)
+	if _, ok := clean.(*TokenError); ok {
+		return clean
+	}
+	refusal, cause := netfail.Refusal(clean, err)
+	e := &TokenError{Code: refusal.Code, Status: refusal.Status, RetryAfter: refusal.RetryAfter, Err: cause}
+	if errors.Is(e, ErrAuthorization) && cause == nil {
+		e.Err = errAsked
+	}
+	return e
+}
+
+// errAsked is the cause of an authorization_error that has not passed.
+var errAsked error = askedError{}
+
+type askedError struct{}
+
+func (askedError) Error() string { return "the authorization server was asked several times" }
+
+// Class is that of ErrAuthorization.
+func (askedError) Class() Class { return Unavailable }
+
+// Repeatable reports false: a call that is repeated would ask as often again.
+func (askedError) Repeatable() bool { return false }
 
 // inherit takes from old what an answer may leave out.
 func (t *Token) inherit(old *Token) {
@@ -282,11 +319,7 @@ func (t *Token) inherit(old *Token) {
 // take decodes an answer of the authorization server, which tidy has gone over.
 func (a *Application) take(known redact.Redactor, answer *oauth2.Token, err error) (*Token, error) {
 	if err != nil {
-		failure := tokenError(known, err)
-		if e, ok := failure.(*TokenError); ok {
-			e.repeated = true
-		}
-		return nil, failure
+		return nil, authError(known, err)
 	}
 	fields := map[string]any{}
 	// Not the domain, which is the authorization server's own.
@@ -298,11 +331,11 @@ func (a *Application) take(known redact.Redactor, answer *oauth2.Token, err erro
 	}
 	data, err := json.Marshal(fields)
 	if err != nil {
-		return nil, tokenError(known, err)
+		return nil, authError(known, err)
 	}
 	t := new(Token)
 	if err := t.UnmarshalJSON(data); err != nil {
-		return nil, &TokenError{cause: err}
+		return nil, &TokenError{Err: err}
 	}
 	t.RefreshToken = cmp.Or(t.RefreshToken, answer.RefreshToken)
 	if a.namedServer(t.ServerEndpoint) == nil {

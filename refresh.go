@@ -65,10 +65,10 @@ func (e *entry) load(ctx context.Context) (*Token, error) {
 // bare is what goes out: a copy.
 func bare(t *Token) *oauth2.Token { return new(t.Token) }
 
-// reread returns another token than one that the portal does not know, if the store has
+// reload returns another token than one that the portal does not know, if the store has
 // one, and nil if not: another process may have installed the application again, or the
 // installation has ended unseen.
-func (e *entry) reread(ctx context.Context, unknown *oauth2.Token) (*oauth2.Token, error) {
+func (e *entry) reload(ctx context.Context, unknown *oauth2.Token) (*oauth2.Token, error) {
 	t, err := e.stored(ctx)
 	switch {
 	case errors.Is(err, ErrNoToken):

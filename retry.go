@@ -86,6 +86,14 @@ func answerClass(code string, status int) (class Class, told bool) {
 	return Final, false
 }
 
+// classified is implemented by causes of a TokenError that say themselves what they mean
+// for calling again, like a *StoreError.
+type classified interface {
+	error
+	Class() Class
+	Repeatable() bool
+}
+
 func (e *TokenError) class() Class {
 	if errors.Is(e, ErrAuthorization) {
 		return Unavailable
@@ -94,11 +102,11 @@ func (e *TokenError) class() Class {
 		return class
 	}
 	var broken *netfail.Error
-	var unsaved *StoreError
+	var own classified
 	switch {
-	case errors.As(e.cause, &unsaved):
-		return Unavailable
-	case errors.As(e.cause, &broken):
+	case errors.As(e.Err, &own):
+		return own.Class()
+	case errors.As(e.Err, &broken):
 		return networkClass(broken)
 	}
 	return Final
@@ -180,15 +188,14 @@ func (c *course) took(err error) {
 // call. A token that was not stored is in memory, so nothing is sent again.
 func (c course) safe(effects bool, err error) bool {
 	var token *TokenError
-	var unsaved *StoreError
+	var own classified
 	switch {
 	case !errors.As(err, &token):
 		return c.read || effects
-	case errors.As(err, &unsaved):
-		return true
-	}
-	if errors.Is(token, ErrAuthorization) {
-		return !token.repeated // it has spent nothing
+	case errors.As(err, &own):
+		return own.Repeatable()
+	case errors.Is(token, ErrAuthorization):
+		return true // it has spent nothing
 	}
 	return token.Status >= http.StatusInternalServerError && c.refusals == 1
 }

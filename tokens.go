@@ -250,7 +250,7 @@ func (ts *Tokens) Wait(ctx context.Context) error {
 	return nil
 }
 
-// TokenSource is a TokenRefresher of Tokens. All sources of a key share what they
+// TokenSource is a TokenReloader of Tokens. All sources of a key share what they
 // know.
 type TokenSource struct {
 	tokens *Tokens
@@ -258,7 +258,7 @@ type TokenSource struct {
 	entry  atomic.Pointer[entry] // nil until there was a token
 }
 
-var _ TokenRefresher = (*TokenSource)(nil)
+var _ TokenReloader = (*TokenSource)(nil)
 
 // Format names the application and the key and tells no secret, whatever the
 // verb.
@@ -303,16 +303,17 @@ func (s *TokenSource) Refresh(ctx context.Context, refused *oauth2.Token) (*oaut
 	return s.ask(func(e *entry) (*oauth2.Token, error) { return e.refresh(ctx, refused) })
 }
 
-// rejected is told that the portal refused a token in the call it was refreshed for.
-func (s *TokenSource) rejected(t *oauth2.Token) {
+// Rejected is told that the portal refused a token in the call it was refreshed for.
+func (s *TokenSource) Rejected(t *oauth2.Token) {
 	if e := s.entry.Load(); e != nil {
 		e.reject(t.AccessToken)
 	}
 }
 
-// reread is told that the portal does not know a token.
-func (s *TokenSource) reread(ctx context.Context, unknown *oauth2.Token) (*oauth2.Token, error) {
-	return s.ask(func(e *entry) (*oauth2.Token, error) { return e.reread(ctx, unknown) })
+// Reload is told that the portal does not know a token. It returns another one, if the
+// store has one by now, and else nil. If the store has none any more it is ErrUninstalled.
+func (s *TokenSource) Reload(ctx context.Context, unknown *oauth2.Token) (*oauth2.Token, error) {
+	return s.ask(func(e *entry) (*oauth2.Token, error) { return e.reload(ctx, unknown) })
 }
 
 // Context returns a context that ends with ErrUninstalled as its cause when the
@@ -350,3 +351,9 @@ func (e *StoreError) Error() string {
 
 // Unwrap returns the store's error.
 func (e *StoreError) Unwrap() error { return e.cause }
+
+// Class returns Unavailable.
+func (e *StoreError) Class() Class { return Unavailable }
+
+// Repeatable reports true, whatever the call is: nothing is sent again but to the store.
+func (e *StoreError) Repeatable() bool { return true }

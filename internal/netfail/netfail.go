@@ -6,10 +6,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
+	"net/http"
 	"net/http/httptrace"
 	"net/url"
 	"sync/atomic"
+
+	"github.com/b24pull/b24pull/internal/redact"
 )
 
 // An Error says that no answer came.
@@ -90,4 +94,31 @@ func (t *Trace) Sent() SentState {
 		return NotSent
 	}
 	return SentUnknown
+}
+
+// Refusal takes apart why there is no token: clean is err without secrets. The cause is nil
+// where the refusal of the authorization server says it all.
+func Refusal(clean, err error) (refusal redact.TokenRefusal, cause error) {
+	if _, ok := clean.(*Error); !ok && FromNetwork(err) {
+		clean = &Error{Text: clean.Error(), Err: clean}
+	}
+	var told *redact.TokenRefusal
+	if !errors.As(clean, &told) {
+		return refusal, clean
+	}
+	if clean == error(told) {
+		clean = nil
+	}
+	return *told, clean
+}
+
+// Status is the text of an HTTP status of 500 and above that came without a code: a
+// gateway may have written it, and nobody has refused.
+func Status(status int) error {
+	return fmt.Errorf("the authorization server answered HTTP %d", status)
+}
+
+// Redirected reports whether a status is a redirect or another 3xx.
+func Redirected(status int) bool {
+	return status >= http.StatusMultipleChoices && status < http.StatusBadRequest
 }

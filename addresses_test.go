@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // TestUnusableAddressIsNotTold: what is no address may be anything.
@@ -18,13 +20,13 @@ func TestUnusableAddressIsNotTold(t *testing.T) {
 		}
 		marshalled, err := json.Marshal(c)
 		for _, text := range []string{fmt.Sprintf("%v %+v %#v", c, c.Server, &c), string(marshalled), fmt.Sprint(err)} {
-			if strings.Contains(text, mark) {
-				t.Errorf("told: %s", strings.ReplaceAll(text, mark, "SECRET"))
+			if strings.Contains(text, resttest.Mark) {
+				t.Errorf("told: %s", strings.ReplaceAll(text, resttest.Mark, "SECRET"))
 			}
 		}
 		err = json.Unmarshal([]byte(strings.Replace(data, "https://rt.example", "", 1)), &c)
-		if err == nil || strings.Contains(err.Error(), mark) || !strings.Contains(err.Error(), "websocket_secure: ") || !strings.Contains(err.Error(), "long_polling_secure: ") {
-			t.Errorf("alone: %s", strings.ReplaceAll(fmt.Sprint(err), mark, "SECRET"))
+		if err == nil || strings.Contains(err.Error(), resttest.Mark) || !strings.Contains(err.Error(), "websocket_secure: ") || !strings.Contains(err.Error(), "long_polling_secure: ") {
+			t.Errorf("alone: %s", strings.ReplaceAll(fmt.Sprint(err), resttest.Mark, "SECRET"))
 		}
 	}
 }

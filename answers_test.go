@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,8 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"golang.org/x/oauth2"
-
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -50,7 +48,7 @@ func answerClassOf(code string, status int) Class {
 func TestErrorObjectRefreshes(t *testing.T) {
 	for _, status := range []int{401, 200} {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){says(status, `{"error":{"code":"expired_token","message":"old"}}`), good}}
-		source := &refresher{tokens: []string{mark + "1", mark + "2"}}
+		source := &refresher{tokens: []string{resttest.Mark + "1", resttest.Mark + "2"}}
 		c := mustNew(t, OAuth("portal.example", source), WithHTTPClient(s.client()))
 		if err := event(t.Context(), c); err != nil || source.refreshed != 1 {
 			t.Errorf("%d: %v, refreshed %d times", status, err, source.refreshed)
@@ -76,7 +74,7 @@ func TestValidation(t *testing.T) {
 		{"null", `null`, nil, ""},
 		{"odd", `[null,[],{},{"field":null},7,[[["deep"]]]]`, []InvalidField{{"", "7"}, {"", "deep"}}, ""},
 		{"lines", `[{"field":"A\nB","message":"C\r\nD\u001b[2J"}]`, []InvalidField{{"A B", `C D\x1b[2J`}}, `"A B": "C D\\x1b[2J"`},
-		{"a secret", `[{"field":"` + accessToken + `","message":"` + accessToken + ` x"}]`, []InvalidField{{"[redacted]", "[redacted] x"}}, ""},
+		{"a secret", `[{"field":"` + resttest.AccessToken + `","message":"` + resttest.AccessToken + ` x"}]`, []InvalidField{{"[redacted]", "[redacted] x"}}, ""},
 		{"many", `[` + strings.TrimSuffix(many, ",") + `]`, slices.Repeat([]InvalidField{{"f", "m"}}, maxInvalid), ""},
 		{"long", `[{"field":"` + long + `","message":"` + long + `"}]`, []InvalidField{{long[:fieldLimit] + "…", long[:messageLimit] + "…"}}, ""},
 	}
@@ -84,7 +82,7 @@ func TestValidation(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &script{answers: []func(*http.Request) (*http.Response, error){says(400, `{"error":{"code":"BITRIX_REST_V3_EXCEPTION_VALIDATION_REQUIREDFIELDINREQUESTEXCEPTION","message":"not valid","validation":`+tt.validation+`}}`)}}
 			err := event(t.Context(), s.retrying(t))
-			checkError(t, err)
+			resttest.CheckError(t, err)
 			var refused *APIError
 			if !errors.As(err, &refused) || !slices.Equal(refused.Validation(), tt.want) || refused.Code == "" {
 				t.Fatalf("got %q of %v", refused.Validation(), err)
@@ -133,7 +131,7 @@ func TestNewerAddresses(t *testing.T) {
 		want := strings.TrimPrefix(hook, portal.URL()) + "pull.config.get"
 		for _, end := range []string{"", "profile", "profile/", "profile.json", "pull.config.get", "crm.deal.list.xml", "CRM.Deal.List"} {
 			var paths []string
-			hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			hc := &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 				paths = append(paths, r.URL.Path)
 				return portal.HTTPClient().Transport.RoundTrip(r)
 			})}
@@ -158,7 +156,7 @@ func TestNewerAddresses(t *testing.T) {
 			}
 		}
 	}
-	c := mustNew(t, OAuth(portal.URL()+"/rest/api", static(portal.AccessToken())), WithHTTPClient(portal.HTTPClient()))
+	c := mustNew(t, OAuth(portal.URL()+"/rest/api", resttest.Static(portal.AccessToken())), WithHTTPClient(portal.HTTPClient()))
 	if _, err := c.GetApplicationConfig(t.Context(), true); err != nil || c.place.now().Path != "/rest/api/" {
 		t.Errorf("OAuth: %v", err)
 	}
@@ -193,7 +191,7 @@ func TestRetryAfterHeader(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				value, least := tt.value, min(tt.least, 15*time.Minute)
 				refusal := func(r *http.Request) (*http.Response, error) {
-					resp := jsonResponse(r, tt.status, tt.body)
+					resp := resttest.JSONResponse(r, tt.status, tt.body)
 					clock := time.Now().Add(shift)
 					resp.Header.Set("Date", clock.UTC().Format(http.TimeFormat))
 					if tt.name == "a date" {
@@ -224,47 +222,13 @@ func TestRetryAfterHeader(t *testing.T) {
 	}
 }
 
-// appOf is a portal's application.
-func appOf(p *pulltest.Portal) *Application {
-	return &Application{ClientID: p.Application().ClientID, ClientSecret: Secret(p.Application().ClientSecret), AuthServer: p.AuthServer(), HTTPClient: p.HTTPClient()}
-}
-
-// TestRetryAfterOfTheAuthorizationServer: a refresh keeps away for as long, too.
-func TestRetryAfterOfTheAuthorizationServer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		portal := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()))
-		defer portal.Close()
-		given := portal.Token(1)
-		token := &Token{Token: oauth2.Token{AccessToken: given.AccessToken, RefreshToken: given.RefreshToken}, Portal: portal.URL()}
-		tokens, err := NewTokens(appOf(portal), new(MemoryStore))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := tokens.Put(t.Context(), "key", token); err != nil {
-			t.Fatal(err)
-		}
-		portal.ExpireToken()
-		c := mustNew(t, OAuth(portal.URL(), tokens.Source("key")), WithHTTPClient(portal.HTTPClient()), WithRetry(Retry{}))
-		for _, fault := range []pulltest.Fault{pulltest.Refuse(503), pulltest.Refuse(429), pulltest.ErrorObject(200, "QUERY_LIMIT_EXCEEDED")} {
-			portal.Misbehave(pulltest.OAuth, fault.WithRetryAfter("120"))
-			start := time.Now()
-			time.AfterFunc(110*time.Second, func() { portal.Behave(pulltest.OAuth) })
-			_, err := c.GetApplicationConfig(t.Context(), true)
-			if took := time.Since(start); err != nil || took < 120*time.Second || took > 145*time.Second {
-				t.Errorf("%v after %v", err, took)
-			}
-			portal.ExpireToken()
-		}
-	})
-}
-
 // TestUntoldReset: a refusal that does not tell the time waits for what the method's last answer told.
 func TestUntoldReset(t *testing.T) {
 	for _, shift := range []time.Duration{-time.Hour, 0, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			portal := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()), pulltest.WithClockShift(shift))
 			defer portal.Close()
-			c := mustNew(t, OAuth(portal.URL(), static(portal.AccessToken())), WithHTTPClient(portal.HTTPClient()), WithRetry(Retry{}))
+			c := mustNew(t, OAuth(portal.URL(), resttest.Static(portal.AccessToken())), WithHTTPClient(portal.HTTPClient()), WithRetry(Retry{}))
 			if _, err := c.GetApplicationConfig(t.Context(), true); err != nil {
 				t.Fatal(err)
 			}
@@ -326,84 +290,4 @@ func TestUntoldResetIsOver(t *testing.T) {
 			t.Error("what is over makes no room")
 		}
 	})
-}
-
-// TestLoginPage: what leads to a page says so and names it, over REST and from the authorization server; an address that
-// has been moved to for good is named as well. Nothing else of the location is told.
-func TestLoginPage(t *testing.T) {
-	portal := pulltest.NewPortal()
-	defer portal.Close()
-	tests := []struct {
-		fault  pulltest.Fault
-		status int
-		want   []string
-	}{
-		{pulltest.LoginPage, 302, []string{"/auth/", "login page", "expired licence"}},
-		{pulltest.Redirect(303, "/license/expired.php?"+mark), 303, []string{"/license/expired.php", "login page", "expired licence"}},
-		{pulltest.Redirect(307, "https://sso.example/saml2/idp;"+mark+"?"+mark), 307, []string{"/saml2/", "https://sso.example", "login page"}},
-		{pulltest.Redirect(302, "/"+mark+"/auth/"+mark+"?"+mark), 302, []string{"/[redacted]/auth/[redacted]:"}},
-		{pulltest.Redirect(302, "/eyJhbGciOi/"+strings.Repeat("a/", 100)), 302, []string{"/[redacted]/a/a/a/a/a/…"}},
-		{pulltest.Redirect(301, "https://new.example/rest/1/"+mark+"/?"+mark), 301, []string{"moved for good to https://new.example;"}},
-		{pulltest.Redirect(308, "//new.example:8443/"+mark), 308, []string{"moved for good to https://new.example:8443;"}},
-		{pulltest.Redirect(301, "https://"+mark+":"+mark+"@new.example/"), 301, []string{"moved for good to https://new.example;"}},
-		{pulltest.Redirect(301, "/elsewhere/?"+mark), 301, []string{"moved for good to https://127.0.0.1:", "/elsewhere/;"}},
-		{pulltest.Redirect(301, "https://портал.рф/"), 301, []string{"https://портал.рф;"}},
-		{pulltest.Redirect(301, "https://"+strings.Repeat("a", 300)+".example/"), 301, []string{"another host"}},
-		{pulltest.Redirect(308, ""), 308, nil}, // the login page
-		{pulltest.Redirect(302, "%zz"+mark), 302, []string{"no address"}},
-	}
-	app := appOf(portal)
-	for _, tt := range tests {
-		portal.Misbehave(pulltest.REST|pulltest.OAuth, tt.fault)
-		calls := portal.Stats().Calls
-		errs := []error{}
-		for _, auth := range []Auth{Webhook(portal.Webhook()), Webhook(portal.APIWebhook()), OAuth(portal.URL(), static(portal.AccessToken()))} {
-			_, err := mustNew(t, auth, WithHTTPClient(portal.HTTPClient())).GetConfig(t.Context(), true)
-			var refused *APIError
-			if !errors.As(err, &refused) || refused.Status != tt.status || ClassOf(err) != Final {
-				t.Errorf("got %v", err)
-			}
-			errs = append(errs, err)
-		}
-		token := new(Token)
-		token.RefreshToken = portal.Token(1).RefreshToken
-		_, err := app.Refresh(t.Context(), token)
-		var refused *TokenError
-		if !errors.As(err, &refused) || refused.Status != tt.status || ClassOf(err) != Final || strings.Contains(err.Error(), "may be lost") {
-			t.Errorf("the authorization server: %v", err)
-		}
-		for _, err := range append(errs, err) {
-			checkError(t, err)
-			for _, want := range tt.want {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("%q is not in: %v", want, err)
-				}
-			}
-			if strings.ContainsAny(err.Error(), "?") || strings.Contains(err.Error(), pulltest.SecretMark) || len(err.Error()) > 400 {
-				t.Error("the error tells too much")
-			}
-		}
-		if portal.Stats().Calls != calls {
-			t.Error("a redirect was followed")
-		}
-	}
-}
-
-// TestTokenErrorObject: the authorization server's errors too.
-func TestTokenErrorObject(t *testing.T) {
-	for body, want := range map[string]error{
-		`{"error":{"code":"invalid_grant","message":"m"}}`:            ErrInvalidGrant,
-		`{"error":{"error":"invalid_client","error_description":""}}`: ErrInvalidClient,
-	} {
-		for _, status := range []int{200, 400} {
-			hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-				io.Copy(io.Discard, r.Body)
-				return jsonResponse(r, status, body), nil
-			})}
-			_, err := testApp(hc).Refresh(t.Context(), &Token{Token: oauth2.Token{RefreshToken: mark}})
-			if !errors.Is(err, want) {
-				t.Errorf("%d: got %v, want %v", status, err, want)
-			}
-		}
-	}
 }

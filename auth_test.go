@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"golang.org/x/oauth2"
 )
 
@@ -27,7 +28,7 @@ type refresher struct {
 func (r *refresher) Token() (*oauth2.Token, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return &oauth2.Token{AccessToken: mark + r.tokens[0], RefreshToken: mark + "refresh-" + r.tokens[0]}, nil
+	return &oauth2.Token{AccessToken: resttest.Mark + r.tokens[0], RefreshToken: resttest.Mark + "refresh-" + r.tokens[0]}, nil
 }
 
 func (r *refresher) Refresh(_ context.Context, refused *oauth2.Token) (*oauth2.Token, error) {
@@ -36,11 +37,11 @@ func (r *refresher) Refresh(_ context.Context, refused *oauth2.Token) (*oauth2.T
 	if r.err != nil {
 		return nil, r.err
 	}
-	if refused.AccessToken == mark+r.tokens[0] && len(r.tokens) > 1 {
+	if refused.AccessToken == resttest.Mark+r.tokens[0] && len(r.tokens) > 1 {
 		r.tokens = r.tokens[1:]
 		r.refreshed++
 	}
-	return &oauth2.Token{AccessToken: mark + r.tokens[0]}, nil
+	return &oauth2.Token{AccessToken: resttest.Mark + r.tokens[0]}, nil
 }
 
 type sourceFunc func() (*oauth2.Token, error)
@@ -86,7 +87,7 @@ func TestWebhookAddress(t *testing.T) {
 			t.Errorf("%q was taken", address)
 			continue
 		}
-		if text := err.Error() + Webhook(address).(*webhookAuth).String(); strings.Contains(text, mark) || strings.Contains(text, "s3cr3thook code") {
+		if text := err.Error() + Webhook(address).(*webhookAuth).String(); strings.Contains(text, resttest.Mark) || strings.Contains(text, "s3cr3thook code") {
 			t.Errorf("%q: the error tells the code: %v", address, err)
 		}
 		if !strings.Contains(err.Error(), "b24pull: webhook: ") {
@@ -107,7 +108,7 @@ func TestOAuthAddress(t *testing.T) {
 		"127.0.0.1:8443":                   "https://127.0.0.1:8443",
 	}
 	for address, portal := range good {
-		c, err := New(OAuth(address, static("t")))
+		c, err := New(OAuth(address, resttest.Static("t")))
 		rest := portal + "/rest/"
 		if strings.Contains(address, "/api") {
 			rest += "api/"
@@ -122,7 +123,7 @@ func TestOAuthAddress(t *testing.T) {
 		"https://portal.example/#s3cr3thookcode", "https://portal.example/s3cr3t%68ookcode",
 	}
 	for _, address := range bad {
-		c, err := New(OAuth(address, static("t")))
+		c, err := New(OAuth(address, resttest.Static("t")))
 		if err == nil || c != nil {
 			t.Errorf("%q was taken", address)
 			continue
@@ -140,20 +141,20 @@ func TestOAuthAddress(t *testing.T) {
 func tokenPortal(t *testing.T, good string, status int, refusal string) (*httptest.Server, *[]string) {
 	var mu sync.Mutex
 	var seen []string
-	return portal(t, func(w http.ResponseWriter, r *http.Request) {
+	return resttest.Portal(t, func(w http.ResponseWriter, r *http.Request) {
 		var body struct{ Auth string }
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 			t.Error(err)
 		}
 		mu.Lock()
-		token := strings.TrimPrefix(body.Auth, mark)
+		token := strings.TrimPrefix(body.Auth, resttest.Mark)
 		seen = append(seen, token)
 		mu.Unlock()
 		if token != good {
-			reply(status, refusal)(w, r)
+			resttest.Reply(status, refusal)(w, r)
 			return
 		}
-		reply(200, `{"result":`+minimalConfig+`}`)(w, r)
+		resttest.Reply(200, `{"result":`+resttest.MinimalConfig+`}`)(w, r)
 	}), &seen
 }
 
@@ -173,7 +174,7 @@ func TestRefusedToken(t *testing.T) {
 		{"refreshed once, error in HTTP 200", &refresher{tokens: []string{"old", "good"}}, 200, expired, nil, []string{"old", "good"}},
 		{"the new one is refused as well", &refresher{tokens: []string{"old", "older", "good"}}, 401, expired, ErrExpiredToken, []string{"old", "older"}},
 		{"the same one again", &refresher{tokens: []string{"old"}}, 401, expired, ErrExpiredToken, []string{"old"}},
-		{"no refresher", static(mark + "old"), 401, expired, ErrExpiredToken, []string{"old"}},
+		{"no refresher", resttest.Static(resttest.Mark + "old"), 401, expired, ErrExpiredToken, []string{"old"}},
 		{"refresh fails", &refresher{tokens: []string{"old"}, err: broken}, 401, expired, broken, []string{"old"}},
 		{"another error", &refresher{tokens: []string{"old", "good"}}, 401, `{"error":"NO_AUTH_FOUND"}`, ErrNoAuth, []string{"old"}},
 	}
@@ -215,7 +216,7 @@ func TestTokenErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			srv := portal(t, func(http.ResponseWriter, *http.Request) { t.Error("the portal was called") })
+			srv := resttest.Portal(t, func(http.ResponseWriter, *http.Request) { t.Error("the portal was called") })
 			_, err := oauthClient(t, srv, tt.source).GetApplicationConfig(context.Background(), true)
 			var typed *TokenError
 			var answer *oauth2.RetrieveError
@@ -242,7 +243,7 @@ func TestTokenSourceThatHangs(t *testing.T) {
 		<-release
 		return nil, errors.New("too late")
 	})
-	srv := portal(t, func(http.ResponseWriter, *http.Request) { t.Error("the portal was called") })
+	srv := resttest.Portal(t, func(http.ResponseWriter, *http.Request) { t.Error("the portal was called") })
 	if _, err := oauthClient(t, srv, source).GetApplicationConfig(ctx, true); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
@@ -254,7 +255,7 @@ func TestTokenSourceThatHangs(t *testing.T) {
 type deafRefresher struct{ boom bool }
 
 func (deafRefresher) Token() (*oauth2.Token, error) {
-	return &oauth2.Token{AccessToken: accessToken}, nil
+	return &oauth2.Token{AccessToken: resttest.AccessToken}, nil
 }
 
 func (r deafRefresher) Refresh(context.Context, *oauth2.Token) (*oauth2.Token, error) {
@@ -262,7 +263,7 @@ func (r deafRefresher) Refresh(context.Context, *oauth2.Token) (*oauth2.Token, e
 		panic("boom")
 	}
 	time.Sleep(time.Hour)
-	return &oauth2.Token{AccessToken: mark + "too late"}, nil
+	return &oauth2.Token{AccessToken: resttest.Mark + "too late"}, nil
 }
 
 // TestRefresherThatHangs: neither the caller's deadline nor the timeout waits for it; its panic comes out where
@@ -308,8 +309,8 @@ func TestTokenSourcePanics(t *testing.T) {
 
 // TestShortTokenKeepsTheCode: a token that is part of an error code does not hide the code.
 func TestShortTokenKeepsTheCode(t *testing.T) {
-	srv := portal(t, reply(401, `{"error":"expired_token","error_description":"The access token provided has expired."}`))
-	c := mustNew(t, OAuth(srv.URL, static("token")), WithHTTPClient(srv.Client()))
+	srv := resttest.Portal(t, resttest.Reply(401, `{"error":"expired_token","error_description":"The access token provided has expired."}`))
+	c := mustNew(t, OAuth(srv.URL, resttest.Static("token")), WithHTTPClient(srv.Client()))
 	if _, err := c.GetApplicationConfig(context.Background(), true); !errors.Is(err, ErrExpiredToken) {
 		t.Errorf("got %v", err)
 	}

@@ -16,42 +16,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"golang.org/x/oauth2"
 )
 
-func TestMain(m *testing.M) {
-	if os.Getenv(childEnv) != "" {
-		if err := child(); err != nil {
-			fmt.Println("error:", err)
-			os.Exit(1)
-		}
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
-
-const minimalConfig = `{"server":{"version":4,"websocket_secure":"wss://rt.example/"},"channels":{"shared":{"id":"shared-id"}}}`
-
-// portal starts a TLS server that answers with handler.
-func portal(t testing.TB, handler http.HandlerFunc) *httptest.Server {
-	t.Helper()
-	srv := httptest.NewUnstartedServer(handler)
-	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
-	srv.StartTLS()
-	t.Cleanup(srv.Close)
-	return srv
-}
-
-// reply answers every call alike.
-func reply(status int, body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json; charset=utf-8")
-		w.WriteHeader(status)
-		io.WriteString(w, body)
-	}
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func webhookClient(t testing.TB, srv *httptest.Server, opts ...Option) *Client {
 	t.Helper()
@@ -75,10 +46,6 @@ func mustNew(t testing.TB, auth Auth, opts ...Option) *Client {
 // once keeps tests on the wall's clock from pausing.
 var once = WithRetry(Retry{Attempts: 1})
 
-func static(token string) oauth2.TokenSource {
-	return oauth2.StaticTokenSource(&oauth2.Token{AccessToken: token})
-}
-
 // A sent is what a portal was asked.
 type sent struct {
 	Method, Path, Type, Agent string
@@ -91,12 +58,12 @@ func recorder(t *testing.T, body string, got *sent) http.HandlerFunc {
 		if err := json.NewDecoder(r.Body).Decode(&got.Body); err != nil {
 			t.Errorf("the request's body: %v", err)
 		}
-		reply(200, body)(w, r)
+		resttest.Reply(200, body)(w, r)
 	}
 }
 
 func TestRequests(t *testing.T) {
-	config := `{"result":` + minimalConfig + `}`
+	config := `{"result":` + resttest.MinimalConfig + `}`
 	event := func(e ApplicationEvent) func(*Client) error {
 		return func(c *Client) error { return c.AddApplicationEvent(context.Background(), e) }
 	}
@@ -134,10 +101,10 @@ func TestRequests(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var got sent
-			srv := portal(t, recorder(t, tt.answer, &got))
+			srv := resttest.Portal(t, recorder(t, tt.answer, &got))
 			c := webhookClient(t, srv)
 			if tt.oauth {
-				c = oauthClient(t, srv, static("s3cr3t-token"))
+				c = oauthClient(t, srv, resttest.Static("s3cr3t-token"))
 			}
 			if err := tt.call(c); err != nil {
 				t.Fatal(err)
@@ -151,8 +118,8 @@ func TestRequests(t *testing.T) {
 }
 
 func TestEventRefusedWithoutACall(t *testing.T) {
-	srv := portal(t, func(http.ResponseWriter, *http.Request) { t.Error("the portal was called") })
-	c := oauthClient(t, srv, static("s3cr3t-token"))
+	srv := resttest.Portal(t, func(http.ResponseWriter, *http.Request) { t.Error("the portal was called") })
+	c := oauthClient(t, srv, resttest.Static("s3cr3t-token"))
 	tests := []struct {
 		name  string
 		event ApplicationEvent
@@ -212,7 +179,7 @@ func TestClientNotMadeByNew(t *testing.T) {
 }
 
 func TestHTTPClientIsNeverModified(t *testing.T) {
-	srv := portal(t, reply(200, `{"result":`+minimalConfig+`}`))
+	srv := resttest.Portal(t, resttest.Reply(200, `{"result":`+resttest.MinimalConfig+`}`))
 	own := srv.Client()
 	own.Timeout = time.Minute
 	transport, before := own.Transport, *own
@@ -234,7 +201,7 @@ func TestHTTPClientIsNeverModified(t *testing.T) {
 }
 
 func TestDefaultHTTPClient(t *testing.T) {
-	srv := httptest.NewServer(reply(200, `{"result":`+minimalConfig+`}`))
+	srv := httptest.NewServer(resttest.Reply(200, `{"result":`+resttest.MinimalConfig+`}`))
 	defer srv.Close()
 	c := mustNew(t, Webhook(srv.URL+"/rest/1/s3cr3thookcode"), WithUserAgent("mine/1"))
 	defer c.HTTPClient().CloseIdleConnections()
@@ -253,7 +220,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	for _, status := range []int{300, 301, 302, 303, 304, 307, 308} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			calls := 0
-			srv := portal(t, func(w http.ResponseWriter, r *http.Request) {
+			srv := resttest.Portal(t, func(w http.ResponseWriter, r *http.Request) {
 				calls++
 				w.Header().Set("Location", "/rest/1/s3cr3thookcode/pull.config.get?moved")
 				w.WriteHeader(status)
@@ -271,7 +238,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 }
 
 func TestAnswerLimit(t *testing.T) {
-	srv := portal(t, func(w http.ResponseWriter, r *http.Request) {
+	srv := resttest.Portal(t, func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, `{"result":"`)
 		chunk := strings.Repeat("x", 1<<20)
 		for range 9 {
@@ -293,7 +260,7 @@ func TestContextErrors(t *testing.T) {
 		<-r.Context().Done()
 	}
 	t.Run("timeout of the client", func(t *testing.T) {
-		_, err := webhookClient(t, portal(t, hang), WithTimeout(20*time.Millisecond)).GetConfig(context.Background(), true)
+		_, err := webhookClient(t, resttest.Portal(t, hang), WithTimeout(20*time.Millisecond)).GetConfig(context.Background(), true)
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer within 20ms") {
 			t.Errorf("got %v", err)
 		}
@@ -301,21 +268,21 @@ func TestContextErrors(t *testing.T) {
 	t.Run("deadline of the caller", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 		defer cancel()
-		_, err := webhookClient(t, portal(t, hang)).GetConfig(ctx, true)
+		_, err := webhookClient(t, resttest.Portal(t, hang)).GetConfig(ctx, true)
 		if !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "within") {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("cancelled while waiting for the answer", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
-		srv := portal(t, func(w http.ResponseWriter, r *http.Request) { cancel(); hang(w, r) })
+		srv := resttest.Portal(t, func(w http.ResponseWriter, r *http.Request) { cancel(); hang(w, r) })
 		if _, err := webhookClient(t, srv).GetConfig(ctx, true); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("cancelled while reading the answer", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
-		srv := portal(t, func(w http.ResponseWriter, r *http.Request) {
+		srv := resttest.Portal(t, func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, `{"result":`)
 			w.(http.Flusher).Flush()
 			cancel()
@@ -327,7 +294,7 @@ func TestContextErrors(t *testing.T) {
 	})
 	t.Run("cancelled with half an answer there", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
-		half := roundTrip(func(r *http.Request) (*http.Response, error) {
+		half := resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 			cancel()
 			return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(`{"result":`)), Request: r}, nil
 		})
@@ -339,8 +306,8 @@ func TestContextErrors(t *testing.T) {
 	t.Run("cancelled before", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		srv := portal(t, func(http.ResponseWriter, *http.Request) { t.Error("the portal was called") })
-		for _, c := range []*Client{webhookClient(t, srv), oauthClient(t, srv, static("s3cr3t-token"))} {
+		srv := resttest.Portal(t, func(http.ResponseWriter, *http.Request) { t.Error("the portal was called") })
+		for _, c := range []*Client{webhookClient(t, srv), oauthClient(t, srv, resttest.Static("s3cr3t-token"))} {
 			if _, err := c.GetConfig(ctx, true); !errors.Is(err, context.Canceled) {
 				t.Errorf("got %v", err)
 			}
@@ -359,7 +326,7 @@ func TestNothingIsLogged(t *testing.T) {
 	log.SetOutput(out)
 	defer func() { os.Stderr = stderr; log.SetOutput(stderr) }()
 
-	srv := httptest.NewServer(reply(500, "no JSON"))
+	srv := httptest.NewServer(resttest.Reply(500, "no JSON"))
 	c := mustNew(t, Webhook(srv.URL+"/rest/1/s3cr3thookcode/"))
 	c.rest.SetDebug(true) // has resty log every call
 	for range 2 {         // the second finds the portal gone
@@ -375,13 +342,13 @@ func TestNothingIsLogged(t *testing.T) {
 }
 
 func TestConcurrentCalls(t *testing.T) {
-	srv := portal(t, func(w http.ResponseWriter, r *http.Request) {
+	srv := resttest.Portal(t, func(w http.ResponseWriter, r *http.Request) {
 		var body map[string]any
-		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body["auth"] != mark+"second" {
-			reply(401, `{"error":"expired_token"}`)(w, r)
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body["auth"] != resttest.Mark+"second" {
+			resttest.Reply(401, `{"error":"expired_token"}`)(w, r)
 			return
 		}
-		reply(200, `{"result":`+minimalConfig+`}`)(w, r)
+		resttest.Reply(200, `{"result":`+resttest.MinimalConfig+`}`)(w, r)
 	})
 	source := &refresher{tokens: []string{"first", "second"}}
 	c := oauthClient(t, srv, source)

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // TestClockShift: a portal whose clock is off, or which does not tell its time.
@@ -54,7 +56,7 @@ func TestClockShift(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				slow := roundTrip(func(r *http.Request) (*http.Response, error) {
+				slow := resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 					time.Sleep(tt.took)
 					now := time.Now().Add(tt.ahead)
 					object := func(text string, add fields) string {
@@ -63,7 +65,7 @@ func TestClockShift(t *testing.T) {
 						}
 						return text + "}"
 					}
-					body := `{"result":` + object(strings.TrimSuffix(minimalConfig, "}"), tt.config)
+					body := `{"result":` + object(strings.TrimSuffix(resttest.MinimalConfig, "}"), tt.config)
 					if tt.time != nil {
 						body += `,"time":` + object(`{"duration":0.1`, tt.time)
 					}
@@ -96,13 +98,13 @@ func TestClockShift(t *testing.T) {
 func TestClockShiftAfterRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		slowAtFirst := roundTrip(func(r *http.Request) (*http.Response, error) {
+		slowAtFirst := resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 			calls++
 			status, body := 401, `{"error":"expired_token"}`
 			if calls == 1 {
 				time.Sleep(10 * time.Second)
 			} else {
-				status, body = 200, fmt.Sprintf(`{"result":%s,"time":{"finish":%d}}`, minimalConfig, time.Now().Add(5*time.Second).Unix())
+				status, body = 200, fmt.Sprintf(`{"result":%s,"time":{"finish":%d}}`, resttest.MinimalConfig, time.Now().Add(5*time.Second).Unix())
 			}
 			return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 		})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/b24pull/b24pull/internal/phpjson"
 	"github.com/b24pull/b24pull/internal/redact"
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 func TestUnixTimes(t *testing.T) {
@@ -51,7 +52,7 @@ func TestConfigValues(t *testing.T) {
 		{`"clientId":[]`, "config.server.clientId"},
 	}
 	for _, tt := range tests {
-		data := strings.Replace(minimalConfig, `"version":4`, tt.server, 1)
+		data := strings.Replace(resttest.MinimalConfig, `"version":4`, tt.server, 1)
 		var c Config
 		err := json.Unmarshal([]byte(data), &c)
 		if !errors.Is(err, ErrInvalidConfig) || !strings.Contains(fmt.Sprint(err), "b24pull: "+tt.want+": want ") {
@@ -62,7 +63,7 @@ func TestConfigValues(t *testing.T) {
 
 func TestFailedDecodeLeavesTheConfig(t *testing.T) {
 	var c Config
-	if err := json.Unmarshal([]byte(minimalConfig), &c); err != nil {
+	if err := json.Unmarshal([]byte(resttest.MinimalConfig), &c); err != nil {
 		t.Fatal(err)
 	}
 	before := dump(&c)
@@ -71,7 +72,7 @@ func TestFailedDecodeLeavesTheConfig(t *testing.T) {
 			t.Errorf("%q: got %v", data, err)
 		}
 	}
-	if dump(&c) != before || string(c.Raw()) != minimalConfig {
+	if dump(&c) != before || string(c.Raw()) != resttest.MinimalConfig {
 		t.Errorf("the config was changed: %s", dump(&c))
 	}
 }
@@ -160,7 +161,7 @@ func TestBadChannel(t *testing.T) {
 
 func TestMarshalledConfigIsNoConfig(t *testing.T) {
 	var c, again Config
-	if err := json.Unmarshal([]byte(minimalConfig), &c); err != nil {
+	if err := json.Unmarshal([]byte(resttest.MinimalConfig), &c); err != nil {
 		t.Fatal(err)
 	}
 	data, err := json.Marshal(c)
@@ -173,14 +174,14 @@ func TestMarshalledConfigIsNoConfig(t *testing.T) {
 }
 
 func TestRawIsACopy(t *testing.T) {
-	data := []byte(minimalConfig)
+	data := []byte(resttest.MinimalConfig)
 	var c Config
 	if err := c.UnmarshalJSON(data); err != nil {
 		t.Fatal(err)
 	}
 	data[0] = 'x'
 	c.Raw()[0] = 'y'
-	if string(c.Raw()) != minimalConfig {
+	if string(c.Raw()) != resttest.MinimalConfig {
 		t.Errorf("Raw is %s", c.Raw())
 	}
 	if (*Config)(nil).Raw() != nil || new(Config).Raw() != nil {
@@ -234,7 +235,7 @@ func FuzzAnswer(f *testing.F) {
 // of that says nothing.
 func TestConfigFlags(t *testing.T) {
 	for value, want := range map[string]bool{`true`: true, `"Y"`: true, `1`: true, `"1"`: true, `false`: false, `"N"`: false, `"0"`: false, `null`: true, `""`: true} {
-		data := strings.Replace(minimalConfig, `"version":4`, `"version":4,"websocket_secure":"wss://rt.example/subws/","server_enabled":"","websocket_enabled":`+value, 1)
+		data := strings.Replace(resttest.MinimalConfig, `"version":4`, `"version":4,"websocket_secure":"wss://rt.example/subws/","server_enabled":"","websocket_enabled":`+value, 1)
 		var c Config
 		if err := json.Unmarshal([]byte(data), &c); err != nil || c.Server.Enabled || c.Server.WebSocketEnabled != want {
 			t.Errorf("%s: %v, %v", value, c.Server.WebSocketEnabled, err)

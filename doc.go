@@ -13,45 +13,11 @@
 //
 // # Tokens
 //
-// An Application makes tokens; Tokens keeps them in a TokenStore, MemoryStore or
-// FileStore or your own, and refreshes them.
-//
-//	app := &b24pull.Application{ClientID: "app.1", ClientSecret: secret}
-//	tokens, err := b24pull.NewTokens(app, store)
-//	client, err := b24pull.New(b24pull.OAuth(token.Portal, tokens.Source(token.MemberID)))
-//
-// A token first arrives in one of two ways. A portal that installs the application, or
-// whose user opens it, posts a form or the event ONAPPINSTALL: ParseCallback reads it
-// and Tokens.Handle keeps its token, as it deletes that of a portal which posts
-// ONAPPUNINSTALL. Or a user's browser is sent to Application.AuthCodeURL and comes back
-// with a code, for ParseRedirect, Application.Exchange and Tokens.Put.
-//
-// A token is refreshed when a portal has refused it as expired, never on a schedule:
-// once for all goroutines that wait for it, for those that come later with the old one,
-// and for all processes with the same store. The new token is in the store before it is
-// used. A process that is killed after that loses nothing. Killed while the
-// authorization server answers it loses the token, since the old refresh token is dead
-// by then: the next refresh is ErrInvalidGrant, the token is marked as Revoked in the store,
-// and a user has to open or authorize the application again: Tokens.Handle and Tokens.Put
-// take the new token. Tokens.Wait helps to end a process in order. A token that is
-// Revoked is not sent again by any process; after ErrPaymentRequired the authorization
-// server is asked again a minute later.
-//
-// Nothing but the two tokens loses a token. What else is in an answer of the authorization
-// server, or around it, counts as not told where it cannot be read: byte order marks and
-// notices of PHP, a client_endpoint that is http or garbled, an error beside the tokens. A
-// refresh keeps the portal's address that is known; a first token has https on the host
-// that is named. A byte order mark and notices are left out of the portal's answers as well.
-//
-// A token that is not known to the portal (ErrNoAuth) is looked up in the store once, where
-// another process may have put another one, or deleted it: that is ErrUninstalled. If it is
-// still the same one, the application may have been uninstalled unseen: the next form that
-// Tokens.Handle gets in this process has it ask, and replaces the token if it is dead.
-//
-// Any other oauth2.TokenSource works too, but it cannot be told that a token was
-// refused: it refreshes by the clock, a token that the portal has withdrawn before its
-// time stays in use until then, and its refresh has no context. One that is a
-// TokenRefresher can be told.
+// OAuth takes any oauth2.TokenSource. One that is a TokenRefresher is told that a token
+// was refused; another refreshes by the clock, a token that the portal has withdrawn
+// before its time stays in use until then, and its refresh has no context. Package oauth
+// is an application's side of it: it makes tokens, keeps them, refreshes them when a portal
+// refuses them, and handles what portals post to an application.
 //
 // # Errors
 //
@@ -89,7 +55,7 @@
 //	unavailable  HTTP 500 and above                        once, after a pause
 //	unavailable  the code authorization_error              up to three times, within seconds
 //	unavailable  a broken connection, no answer in time    no, but by the next call
-//	unavailable  a *StoreError                             only the storing, after a pause
+//	unavailable  an *oauth.StoreError                      only the storing, after a pause
 //	final        every other code, and everything else     no
 //
 // A refresh whose answer was lost has killed the refresh token: another one is refused

@@ -57,6 +57,13 @@ var (
 const onlyAdministrators = "its user is not an administrator of the portal, and may name himself alone: " +
 	"send with the token of an administrator, or to all on the shared channel (no UserIDs)"
 
+// ErrNoToken is the error of a token store, and of a token source, that has no token.
+var ErrNoToken = errors.New("b24pull: there is no such token")
+
+// ErrUninstalled is the error of a token source whose token was deleted, since the portal
+// has removed the application. It ends a subscription.
+var ErrUninstalled = errors.New("b24pull: the token was deleted; the application may have been uninstalled")
+
 // ErrTokenRejected is the error of a TokenReloader whose tokens the portal refuses as fast
 // as they are refreshed. The call fails with the portal's error then.
 var ErrTokenRejected = errors.New("b24pull: the portal refuses tokens that have just been refreshed")

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // documented are the codes of the documentation and their sentinels.
@@ -49,7 +51,7 @@ func TestSentinels(t *testing.T) {
 
 func TestSentinelsOverTheWire(t *testing.T) {
 	for code, want := range documented {
-		srv := portal(t, reply(400, fmt.Sprintf(`{"error":%q,"error_description":"why"}`, code)))
+		srv := resttest.Portal(t, resttest.Reply(400, fmt.Sprintf(`{"error":%q,"error_description":"why"}`, code)))
 		_, err := webhookClient(t, srv).GetConfig(context.Background(), true)
 		t.Log(err)
 		var refused *APIError

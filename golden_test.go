@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/oauth2"
 )
@@ -89,7 +90,7 @@ func goldenText(t *testing.T, name string, data []byte) string {
 	if strings.HasPrefix(name, "oauth_") {
 		return goldenToken(t, play)
 	}
-	c := oauthClient(t, portal(t, play), static("s3cr3t-token"))
+	c := oauthClient(t, resttest.Portal(t, play), resttest.Static("s3cr3t-token"))
 	if strings.HasPrefix(name, "event_add") {
 		if err := c.AddApplicationEvent(ctx, ApplicationEvent{Command: "test"}); err != nil {
 			return goldenError(err)
@@ -109,9 +110,9 @@ func goldenError(err error) string { return fmt.Sprintf("error: %v\n", err) }
 // goldenToken plays an answer of the authorization server and writes down the
 // token that a call then carries.
 func goldenToken(t *testing.T, play http.HandlerFunc) string {
-	authorization := portal(t, play)
+	authorization := resttest.Portal(t, play)
 	var got sent
-	rest := portal(t, recorder(t, `{"result":true}`, &got))
+	rest := resttest.Portal(t, recorder(t, `{"result":true}`, &got))
 	app := oauth2.Config{ClientID: "app.1", ClientSecret: "secret",
 		Endpoint: oauth2.Endpoint{TokenURL: authorization.URL + "/oauth/token/", AuthStyle: oauth2.AuthStyleInParams}}
 	ctx := context.WithValue(context.Background(), oauth2.HTTPClient, authorization.Client())

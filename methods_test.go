@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -20,14 +21,14 @@ import (
 func calling(t *testing.T, body string, call func(*Client) error) (sent, error) {
 	t.Helper()
 	var got sent
-	c := oauthClient(t, portal(t, recorder(t, body, &got)), static("s3cr3t-token"))
+	c := oauthClient(t, resttest.Portal(t, recorder(t, body, &got)), resttest.Static("s3cr3t-token"))
 	err := call(c)
 	return got, err
 }
 
 func TestMethodRequests(t *testing.T) {
 	ctx := context.Background()
-	channel := `{"user_id":"577","public_id":"` + mark + `","signature":"` + mark + `","start":"2026-03-31T10:06:39+02:00","end":1775000000}`
+	channel := `{"user_id":"577","public_id":"` + resttest.Mark + `","signature":"` + resttest.Mark + `","start":"2026-03-31T10:06:39+02:00","end":1775000000}`
 	tests := []struct {
 		name, answer, method string
 		call                 func(*Client) error
@@ -75,7 +76,7 @@ func TestMethodRequests(t *testing.T) {
 
 func TestRefusedWithoutACall(t *testing.T) {
 	ctx := context.Background()
-	c := oauthClient(t, portal(t, func(http.ResponseWriter, *http.Request) { t.Error("the portal was called") }), static("s3cr3t-token"))
+	c := oauthClient(t, resttest.Portal(t, func(http.ResponseWriter, *http.Request) { t.Error("the portal was called") }), resttest.Static("s3cr3t-token"))
 	push := func(p ApplicationPush) error { return c.AddApplicationPush(ctx, p) }
 	call := func(method string, params any) error { _, err := c.Call(ctx, method, params, nil); return err }
 	_, noTags := c.ExtendWatch(ctx)
@@ -128,12 +129,12 @@ func TestExtendWatch(t *testing.T) {
 			t.Errorf("%s: %v", result, err)
 		}
 	}
-	for _, result := range []string{`true`, `5`, `[true]`, `[[]]`, `{"a":"` + mark + `"}`} {
+	for _, result := range []string{`true`, `5`, `[true]`, `[[]]`, `{"a":"` + resttest.Mark + `"}`} {
 		_, err := calling(t, `{"result":`+result+`}`, func(c *Client) error {
 			_, err := c.ExtendWatch(context.Background(), "a", "b")
 			return err
 		})
-		checkError(t, err)
+		resttest.CheckError(t, err)
 		if !errors.Is(err, ErrInvalidConfig) {
 			t.Errorf("%s: got %v", result, err)
 		}
@@ -141,8 +142,8 @@ func TestExtendWatch(t *testing.T) {
 }
 
 func TestPublicChannels(t *testing.T) {
-	const one = `{"user_id":577,"public_id":"` + mark + `","signature":"` + mark + `sig","start":"2026-03-31T10:06:39+02:00","end":"2026-03-31T22:06:44+02:00"}`
-	want := PublicChannel{UserID: 577, PublicID: mark, Signature: mark + "sig", Start: time.Date(2026, 3, 31, 8, 6, 39, 0, time.UTC), End: time.Date(2026, 3, 31, 20, 6, 44, 0, time.UTC)}
+	const one = `{"user_id":577,"public_id":"` + resttest.Mark + `","signature":"` + resttest.Mark + `sig","start":"2026-03-31T10:06:39+02:00","end":"2026-03-31T22:06:44+02:00"}`
+	want := PublicChannel{UserID: 577, PublicID: resttest.Mark, Signature: resttest.Mark + "sig", Start: time.Date(2026, 3, 31, 8, 6, 39, 0, time.UTC), End: time.Date(2026, 3, 31, 20, 6, 44, 0, time.UTC)}
 	ctx := context.Background()
 	get := func(result string) (channel PublicChannel, err error) {
 		_, err = calling(t, `{"result":`+result+`}`, func(c *Client) (err error) { channel, err = c.GetPublicChannel(ctx, 577, true); return err })
@@ -168,16 +169,16 @@ func TestPublicChannels(t *testing.T) {
 	if got, err := list(`[]`); err != nil || len(got) != 0 {
 		t.Errorf("none: got %v, %v", got, err)
 	}
-	for _, result := range []string{`[]`, `null`, `true`, `{"public_id":""}`, `"` + mark + `"`} {
+	for _, result := range []string{`[]`, `null`, `true`, `{"public_id":""}`, `"` + resttest.Mark + `"`} {
 		_, err := get(result)
-		checkError(t, err)
+		resttest.CheckError(t, err)
 		if !errors.Is(err, ErrInvalidConfig) {
 			t.Errorf("%s: got %v", result, err)
 		}
 	}
-	for _, result := range []string{`true`, `{"` + mark + `":{}}`, `[` + one + `,` + one + `]`, `[{"public_id":"` + mark + `"}]`, `["` + mark + `"]`} {
+	for _, result := range []string{`true`, `{"` + resttest.Mark + `":{}}`, `[` + one + `,` + one + `]`, `[{"public_id":"` + resttest.Mark + `"}]`, `["` + resttest.Mark + `"]`} {
 		_, err := list(result)
-		checkError(t, err)
+		resttest.CheckError(t, err)
 		if !errors.Is(err, ErrInvalidConfig) {
 			t.Errorf("%s: got %v", result, err)
 		}
@@ -238,7 +239,7 @@ func TestKeepWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked []string
 		start, calls := time.Now(), 0
-		hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		hc := &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 			var body struct{ TAGS []string }
 			if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 				return nil, err
@@ -247,13 +248,13 @@ func TestKeepWatch(t *testing.T) {
 			asked = append(asked, time.Since(start).String()+" "+strings.Join(body.TAGS, ","))
 			switch calls {
 			case 2:
-				return jsonResponse(r, 502, ""), nil
+				return resttest.JSONResponse(r, 502, ""), nil
 			case 4:
-				return jsonResponse(r, 200, `{"result":{"a":false,"b":true}}`), nil
+				return resttest.JSONResponse(r, 200, `{"result":{"a":false,"b":true}}`), nil
 			}
-			return jsonResponse(r, 200, `{"result":{"a":true,"b":true}}`), nil
+			return resttest.JSONResponse(r, 200, `{"result":{"a":true,"b":true}}`), nil
 		})}
-		c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(hc))
+		c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(hc))
 		var lost []string
 		failed := 0
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -270,15 +271,15 @@ func TestKeepWatch(t *testing.T) {
 func TestKeepWatchTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked, lost []string
-		hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		hc := &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 			var body struct{ TAGS []string }
 			if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 				return nil, err
 			}
 			asked = append(asked, strings.Join(body.TAGS, ","))
-			return jsonResponse(r, 200, `{"result":{"a":false,"b":true}}`), nil
+			return resttest.JSONResponse(r, 200, `{"result":{"a":false,"b":true}}`), nil
 		})}
-		c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(hc))
+		c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(hc))
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 		defer cancel()
 		tags := []string{"a", "b", "a", "b"}
@@ -292,12 +293,12 @@ func TestKeepWatchTwice(t *testing.T) {
 // TestNilParams: a map or a pointer that is nil is an empty object.
 func TestNilParams(t *testing.T) {
 	var sent []string
-	hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+	hc := &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 		body, err := io.ReadAll(r.Body)
 		sent = append(sent, string(body))
-		return jsonResponse(r, 200, `{"result":true}`), err
+		return resttest.JSONResponse(r, 200, `{"result":true}`), err
 	})}
-	c := mustNew(t, Webhook("https://portal.example/rest/1/"+hookCode+"/"), WithHTTPClient(hc))
+	c := mustNew(t, Webhook("https://portal.example/rest/1/"+resttest.HookCode+"/"), WithHTTPClient(hc))
 	for _, params := range []any{nil, map[string]any(nil), (*struct{ A int })(nil), json.RawMessage("null")} {
 		if err := c.AddApplicationEvent(context.Background(), ApplicationEvent{Command: "a", Params: params}); err != nil {
 			t.Errorf("%T: %v", params, err)
@@ -319,12 +320,12 @@ func TestNilParams(t *testing.T) {
 // TestReopen: what GetApplicationConfig says of Call.
 func TestReopen(t *testing.T) {
 	var sent string
-	hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+	hc := &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 		body, err := io.ReadAll(r.Body)
 		sent = r.URL.Path + string(body)
-		return jsonResponse(r, 200, `{"result":`+minimalConfig+`}`), err
+		return resttest.JSONResponse(r, 200, `{"result":`+resttest.MinimalConfig+`}`), err
 	})}
-	c := mustNew(t, Webhook("https://portal.example/rest/1/"+hookCode+"/"), WithHTTPClient(hc))
+	c := mustNew(t, Webhook("https://portal.example/rest/1/"+resttest.HookCode+"/"), WithHTTPClient(hc))
 	var cfg Config
 	if _, err := c.Call(context.Background(), "pull.config.get", map[string]string{"CACHE": "N", "REOPEN": "N"}, &cfg, Read()); err != nil {
 		t.Fatal(err)
@@ -346,7 +347,7 @@ func TestKeepWatchEnds(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &script{answers: []func(*http.Request) (*http.Response, error){says(tt.status, tt.body)}}
-			c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(s.client()))
+			c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(s.client()))
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
 			err := c.KeepWatch(ctx, Watch{Tags: []string{"a"}, Interval: time.Minute})
@@ -358,7 +359,7 @@ func TestKeepWatchEnds(t *testing.T) {
 			}
 		})
 	}
-	c := mustNew(t, OAuth("portal.example", static(accessToken)))
+	c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)))
 	if err := c.KeepWatch(context.Background(), Watch{Tags: []string{"a"}, Interval: -1}); err == nil {
 		t.Error("a negative interval was taken")
 	}

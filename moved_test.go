@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // movable are portals by host: each answers a result or a redirect.
@@ -22,7 +24,7 @@ type movable struct {
 }
 
 func (m *movable) client() *http.Client {
-	return &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+	return &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return nil, err
@@ -32,19 +34,19 @@ func (m *movable) client() *http.Client {
 		defer m.mu.Unlock()
 		m.seen = append(m.seen, r.Method+" "+r.URL.String()+" "+string(body))
 		if location, moved := m.to[r.URL.Host]; moved {
-			resp := jsonResponse(r, 302, "")
+			resp := resttest.JSONResponse(r, 302, "")
 			resp.Header.Set("Location", location)
 			return resp, nil
 		}
-		return jsonResponse(r, 200, `{"result":true}`), nil
+		return resttest.JSONResponse(r, 200, `{"result":true}`), nil
 	})}
 }
 
 func TestMoved(t *testing.T) {
-	const secret = mark + "-token"
+	const secret = resttest.Mark + "-token"
 	for name, location := range map[string]string{
 		"the method":         "https://new.example/rest/pull.application.event.add",
-		"with a query":       "https://new.example/rest/pull.application.event.add?auth=" + mark,
+		"with a query":       "https://new.example/rest/pull.application.event.add?auth=" + resttest.Mark,
 		"the portal":         "https://NEW.example",
 		"without the scheme": "//new.example/",
 		"the default port":   "https://new.example:443/rest/",
@@ -54,7 +56,7 @@ func TestMoved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := &movable{to: map[string]string{"portal.example": location}}
 			var told []string
-			c := mustNew(t, OAuth("portal.example", static(secret)), WithHTTPClient(m.client()), WithMoved(func(_ context.Context, from, to string) error { told = append(told, from+" "+to); return nil }))
+			c := mustNew(t, OAuth("portal.example", resttest.Static(secret)), WithHTTPClient(m.client()), WithMoved(func(_ context.Context, from, to string) error { told = append(told, from+" "+to); return nil }))
 			for range 2 {
 				if err := event(context.Background(), c); err != nil {
 					t.Fatal(err)
@@ -75,11 +77,11 @@ func TestMoved(t *testing.T) {
 
 func TestMovedWebhook(t *testing.T) {
 	m := &movable{to: map[string]string{"portal.example": "https://new.example/rest/", "new.example": "https://newer.example/"}}
-	c := mustNew(t, Webhook("https://portal.example/rest/1/"+hookCode+"/"), WithHTTPClient(m.client()))
+	c := mustNew(t, Webhook("https://portal.example/rest/1/"+resttest.HookCode+"/"), WithHTTPClient(m.client()))
 	if err := event(context.Background(), c); err != nil {
 		t.Fatal(err)
 	}
-	if len(m.seen) != 3 || !strings.HasPrefix(m.seen[2], "POST https://newer.example/rest/1/"+hookCode+"/pull.application.event.add ") {
+	if len(m.seen) != 3 || !strings.HasPrefix(m.seen[2], "POST https://newer.example/rest/1/"+resttest.HookCode+"/pull.application.event.add ") {
 		t.Errorf("seen %q", m.seen)
 	}
 }
@@ -87,32 +89,32 @@ func TestMovedWebhook(t *testing.T) {
 // TestMovedNowhere: what is no move is refused, and neither printed nor called.
 func TestMovedNowhere(t *testing.T) {
 	for name, location := range map[string]string{
-		"http":          "http://new.example/?" + mark,
-		"itself":        "https://portal.example/?" + mark,
-		"itself, path":  "/rest/other?" + mark,
-		"itself, http":  "http://portal.example/" + mark,
-		"itself, port":  "https://portal.example:443/rest/" + mark,
-		"itself, dot":   "https://Portal.example./rest/" + mark,
-		"out of REST":   "https://new.example/rest/../oauth/" + mark,
-		"out, escaped":  "https://new.example/rest/%2e%2e/" + mark,
-		"out, twice":    "https://new.example//rest/../../rest/../" + mark,
-		"a login page":  "https://login.example/sso?" + mark,
-		"ftp":           "ftp://new.example/" + mark,
-		"a user":        "https://" + mark + "@new.example/",
-		"no host":       "https:///" + mark,
-		"opaque":        "https:" + mark,
-		"no address":    "%zz" + mark,
+		"http":          "http://new.example/?" + resttest.Mark,
+		"itself":        "https://portal.example/?" + resttest.Mark,
+		"itself, path":  "/rest/other?" + resttest.Mark,
+		"itself, http":  "http://portal.example/" + resttest.Mark,
+		"itself, port":  "https://portal.example:443/rest/" + resttest.Mark,
+		"itself, dot":   "https://Portal.example./rest/" + resttest.Mark,
+		"out of REST":   "https://new.example/rest/../oauth/" + resttest.Mark,
+		"out, escaped":  "https://new.example/rest/%2e%2e/" + resttest.Mark,
+		"out, twice":    "https://new.example//rest/../../rest/../" + resttest.Mark,
+		"a login page":  "https://login.example/sso?" + resttest.Mark,
+		"ftp":           "ftp://new.example/" + resttest.Mark,
+		"a user":        "https://" + resttest.Mark + "@new.example/",
+		"no host":       "https:///" + resttest.Mark,
+		"opaque":        "https:" + resttest.Mark,
+		"no address":    "%zz" + resttest.Mark,
 		"nothing":       "",
-		"only a query":  "?" + mark,
-		"no real host":  "https://:443/" + mark,
-		"control codes": "https://new.example\x01/" + mark,
+		"only a query":  "?" + resttest.Mark,
+		"no real host":  "https://:443/" + resttest.Mark,
+		"control codes": "https://new.example\x01/" + resttest.Mark,
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := &movable{to: map[string]string{"portal.example": location}}
-			c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(_ context.Context, _, to string) error { t.Errorf("asked about %s", to); return nil }))
+			c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(m.client()), WithMoved(func(_ context.Context, _, to string) error { t.Errorf("asked about %s", to); return nil }))
 			err := event(context.Background(), c)
 			t.Log(err)
-			checkError(t, err)
+			resttest.CheckError(t, err)
 			var refused *APIError
 			if !errors.As(err, &refused) || refused.Status != 302 || len(m.seen) != 1 || c.Portal() != "https://portal.example" {
 				t.Errorf("got %v; %d calls, the portal is %s", err, len(m.seen), c.Portal())
@@ -124,7 +126,7 @@ func TestMovedNowhere(t *testing.T) {
 // TestMovedRoundAndRound: redirects that lead on and on end, and are not remembered.
 func TestMovedRoundAndRound(t *testing.T) {
 	m := &movable{to: map[string]string{"portal.example": "https://a.example/", "a.example": "https://b.example/", "b.example": "https://portal.example/"}}
-	c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()))
+	c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(m.client()))
 	err := event(context.Background(), c)
 	if err == nil || !strings.Contains(err.Error(), "one redirect after another, the last one to https://a.example (") || len(m.seen) != maxMoves+1 {
 		t.Errorf("got %v after %d calls", err, len(m.seen))
@@ -139,11 +141,11 @@ func TestMovedToNoPortal(t *testing.T) {
 	for _, body := range []string{"<html>", `{"error":"expired_token"}`} {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){
 			func(r *http.Request) (*http.Response, error) {
-				resp := jsonResponse(r, 302, "")
+				resp := resttest.JSONResponse(r, 302, "")
 				resp.Header.Set("Location", "https://new.example/")
 				return resp, nil
 			}, says(404, body)}}
-		c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(s.client()))
+		c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(s.client()))
 		err := event(context.Background(), c)
 		want := "https://portal.example"
 		if errors.Is(err, ErrExpiredToken) {
@@ -160,7 +162,7 @@ func TestMovedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &movable{to: map[string]string{"portal.example": "https://new.example/"}, took: time.Second}
 		told := make(chan string, 20)
-		c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(_ context.Context, _, to string) error { told <- to; return nil }))
+		c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(m.client()), WithMoved(func(_ context.Context, _, to string) error { told <- to; return nil }))
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {

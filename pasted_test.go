@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/oauth2"
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // pastes are what comes along when something is pasted.
@@ -18,24 +18,13 @@ var pastes = [][2]string{{" ", "\r\n"}, {"\ufeff", ""}, {`"`, `"`}, {"'", "'\n"}
 func TestPastedAddresses(t *testing.T) {
 	for _, around := range pastes {
 		pasted := func(s string) string { return around[0] + s + around[1] }
-		if c, err := New(Webhook(pasted("https://portal.example/rest/1/" + hookCode + "/"))); err != nil || c.place.now().String() != "https://portal.example/rest/1/"+hookCode+"/" {
+		if c, err := New(Webhook(pasted("https://portal.example/rest/1/" + resttest.HookCode + "/"))); err != nil || c.place.now().String() != "https://portal.example/rest/1/"+resttest.HookCode+"/" {
 			t.Errorf("a webhook between %q: %v", around, err)
 		}
 		for _, portal := range []string{"https://portal.example", "portal.example"} {
-			if c, err := New(OAuth(pasted(portal), static("t"))); err != nil || c.Portal() != "https://portal.example" {
+			if c, err := New(OAuth(pasted(portal), resttest.Static("t"))); err != nil || c.Portal() != "https://portal.example" {
 				t.Errorf("%s between %q: %v", portal, around, err)
 			}
-		}
-		app := &Application{ClientID: pasted("app.1"), ClientSecret: Secret(pasted("s3cr3t")), AuthServer: pasted("https://auth.example"), RedirectURL: pasted("https://app.example/done")}
-		address, err := app.AuthCodeURL(pasted("portal.example"), "state")
-		if want := "https://portal.example/oauth/authorize/?client_id=app.1&redirect_uri=https%3A%2F%2Fapp.example%2Fdone&response_type=code&state=state"; err != nil || address != want {
-			t.Errorf("between %q: %v, %v", around, address, err)
-		}
-		if u, err := app.serverFor(pasted("oauth.bitrix24.tech")); err != nil || u.String() != AuthServerEast {
-			t.Errorf("between %q: %v, %v", around, u, err)
-		}
-		if u, err := app.check(); err != nil || u.String() != "https://auth.example" {
-			t.Errorf("between %q: %v, %v", around, u, err)
 		}
 	}
 }
@@ -46,36 +35,24 @@ func TestPastedTokens(t *testing.T) {
 	for _, around := range pastes {
 		pasted := func(s string) string { return around[0] + s + around[1] }
 		var bodies []string
-		hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		hc := &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 			body, err := io.ReadAll(r.Body)
 			bodies = append(bodies, string(body))
-			return jsonResponse(r, 400, `{"error":"invalid_request","error_description":"no s3cr3t-token"}`), err
+			return resttest.JSONResponse(r, 400, `{"error":"invalid_request","error_description":"no s3cr3t-token"}`), err
 		})}
-		c := mustNew(t, OAuth("portal.example", static(pasted("s3cr3t-token"))), WithHTTPClient(hc))
+		c := mustNew(t, OAuth("portal.example", resttest.Static(pasted("s3cr3t-token"))), WithHTTPClient(hc))
 		_, err := c.Call(t.Context(), "a.b", nil, nil)
-		checkError(t, err)
+		resttest.CheckError(t, err)
 		if err == nil || len(bodies) != 1 || bodies[0] != `{"auth":"s3cr3t-token"}` {
 			t.Errorf("an access token between %q: %v", around, err)
 		}
-		app := &Application{ClientID: pasted("app.1"), ClientSecret: Secret(pasted("s3cr3t-client")), HTTPClient: hc}
-		_, err = app.Refresh(t.Context(), &Token{Token: oauth2.Token{RefreshToken: pasted("s3cr3t-refresh")}, Portal: "https://portal.example"})
-		checkError(t, err)
-		if want := "client_id=app.1&client_secret=s3cr3t-client&grant_type=refresh_token&refresh_token=s3cr3t-refresh"; err == nil || len(bodies) != 2 || bodies[1] != want {
-			t.Errorf("a refresh token between %q: %v", around, err)
-		}
-		if err := (&Callback{ApplicationToken: "s3cr3t-app"}).Verify(Secret(pasted("s3cr3t-app"))); err != nil {
-			t.Errorf("an application token between %q: %v", around, err)
-		}
 	}
-	empty := mustNew(t, OAuth("portal.example", static(" \"\" ")), WithHTTPClient(&http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+	empty := mustNew(t, OAuth("portal.example", resttest.Static(" \"\" ")), WithHTTPClient(&http.Client{Transport: resttest.RoundTrip(func(*http.Request) (*http.Response, error) {
 		t.Error("the portal was called without a token")
 		return nil, errors.New("called")
 	})}))
 	if _, err := empty.Call(context.Background(), "a.b", nil, nil); err == nil || !strings.Contains(err.Error(), "empty token") {
 		t.Errorf("a token of quotes: %v", err)
-	}
-	if err := (&Callback{}).Verify(" "); !errors.Is(err, ErrApplicationToken) {
-		t.Errorf("no application token: %v", err)
 	}
 }
 

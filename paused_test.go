@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // TestPausedMethod: nobody else's call is sent into a pause. It is of the method, and over in time.
@@ -17,18 +19,18 @@ func TestPausedMethod(t *testing.T) {
 		sent := map[string]int{}
 		start := time.Now()
 		over := start.Add(5 * time.Minute)
-		hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		hc := &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 			io.Copy(io.Discard, r.Body)
 			method := r.URL.Path[len("/rest/"):]
 			sent[method]++
 			if method == "slow.add" && time.Now().Before(over) {
 				now := time.Now().Add(time.Hour).Unix() // by the portal's clock
-				return jsonResponse(r, 429, fmt.Sprintf(`{"error":"OPERATION_TIME_LIMIT","time":{"finish":%d,"operating_reset_at":%d}}`,
+				return resttest.JSONResponse(r, 429, fmt.Sprintf(`{"error":"OPERATION_TIME_LIMIT","time":{"finish":%d,"operating_reset_at":%d}}`,
 					now, over.Add(time.Hour).Unix())), nil
 			}
-			return jsonResponse(r, 200, `{"result":true}`), nil
+			return resttest.JSONResponse(r, 200, `{"result":true}`), nil
 		})}
-		c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(hc), WithRetry(Retry{}))
+		c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(hc), WithRetry(Retry{}))
 		slow := func(ctx context.Context) error { _, err := c.Call(ctx, "slow.add", nil, nil); return err }
 		for range 50 {
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
@@ -38,7 +40,7 @@ func TestPausedMethod(t *testing.T) {
 			}
 			cancel()
 		}
-		once := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(hc), WithRetry(Retry{Attempts: 1}))
+		once := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(hc), WithRetry(Retry{Attempts: 1}))
 		for range 2 {
 			if _, err := once.Call(t.Context(), "slow.add", nil, nil); !errors.Is(err, ErrOperationTimeLimit) || time.Since(start) > 0 {
 				t.Errorf("without repeats: %v", err)

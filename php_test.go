@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 func ExampleMap() {
@@ -34,9 +36,9 @@ func TestInt(t *testing.T) {
 			t.Errorf("%s: got %d, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{`1.5`, `"1.5"`, `1e3`, `"5 "`, `" 5"`, `true`, `[]`, `{}`, `[5]`, `9223372036854775808`, `"` + mark + `"`} {
+	for _, text := range []string{`1.5`, `"1.5"`, `1e3`, `"5 "`, `" 5"`, `true`, `[]`, `{}`, `[5]`, `9223372036854775808`, `"` + resttest.Mark + `"`} {
 		got := Int(99)
-		if err := json.Unmarshal([]byte(text), &got); err == nil || got != 99 || strings.Contains(err.Error(), mark) {
+		if err := json.Unmarshal([]byte(text), &got); err == nil || got != 99 || strings.Contains(err.Error(), resttest.Mark) {
 			t.Errorf("%s: got %d, %v", text, got, err)
 		}
 	}
@@ -50,9 +52,9 @@ func TestBool(t *testing.T) {
 			t.Errorf("%s: got %t, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{`2`, `"yes"`, `[]`, `{}`, `-1`, `"` + mark + `"`} {
+	for _, text := range []string{`2`, `"yes"`, `[]`, `{}`, `-1`, `"` + resttest.Mark + `"`} {
 		got := Bool(true)
-		if err := json.Unmarshal([]byte(text), &got); err == nil || bool(!got) || strings.Contains(err.Error(), mark) {
+		if err := json.Unmarshal([]byte(text), &got); err == nil || bool(!got) || strings.Contains(err.Error(), resttest.Mark) {
 			t.Errorf("%s: got %t, %v", text, got, err)
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 func TestPublic(t *testing.T) {
@@ -81,14 +83,14 @@ func accepting(t *testing.T, handler http.HandlerFunc) (*httptest.Server, *atomi
 // TestPublicTransport_Refuses: a name that leads inward is not connected to,
 // also after a portal has moved there, and trying again would not help.
 func TestPublicTransport_Refuses(t *testing.T) {
-	inner, accepted := accepting(t, reply(200, `{"result":true}`))
+	inner, accepted := accepting(t, resttest.Reply(200, `{"result":true}`))
 	transport := PublicTransport()
 	transport.TLSClientConfig = &tls.Config{RootCAs: inner.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
 	t.Cleanup(transport.CloseIdleConnections)
 	hc := &http.Client{Transport: transport}
 	port := inner.Listener.Addr().(*net.TCPAddr).Port
 	for _, host := range []string{"127.0.0.1", "localhost", "[::ffff:127.0.0.1]"} {
-		address := (&url.URL{Scheme: "https", Host: host + ":" + strconv.Itoa(port), Path: "/rest/1/" + mark + "code/"}).String()
+		address := (&url.URL{Scheme: "https", Host: host + ":" + strconv.Itoa(port), Path: "/rest/1/" + resttest.Mark + "code/"}).String()
 		client, err := New(Webhook(address), WithHTTPClient(hc))
 		if err != nil {
 			t.Fatal(err)
@@ -99,12 +101,7 @@ func TestPublicTransport_Refuses(t *testing.T) {
 		if !errors.As(err, &inner) || ClassOf(err) != Final || !strings.Contains(err.Error(), "is not a public address") {
 			t.Errorf("%s: class %v, %v after %v", host, ClassOf(err), err, time.Since(began))
 		}
-		checkError(t, err)
-	}
-	app := testApp(hc)
-	app.AuthServer = inner.URL
-	if _, err := app.Exchange(t.Context(), AuthCode{Code: mark + "-code"}); err == nil || !strings.Contains(err.Error(), "is not a public address") {
-		t.Errorf("the authorization server: %v", err)
+		resttest.CheckError(t, err)
 	}
 	if n := accepted.Load(); n != 0 {
 		t.Errorf("%d connections", n)
@@ -115,8 +112,8 @@ func TestPublicTransport_Refuses(t *testing.T) {
 // is surely inside, and what is not a proxy is no exception.
 func TestPublicTransport_Proxy(t *testing.T) {
 	var asked atomic.Int32
-	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(*httputil.ProxyRequest) { asked.Add(1) }, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-		return jsonResponse(r, 200, "through the proxy"), nil
+	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(*httputil.ProxyRequest) { asked.Add(1) }, Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
+		return resttest.JSONResponse(r, 200, "through the proxy"), nil
 	})})
 	t.Cleanup(proxy.Close)
 	via, err := url.Parse(proxy.URL)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // classes are the documented codes, the status they come with, and what a call does then.
@@ -41,7 +43,7 @@ type script struct {
 
 func (s *script) client() *http.Client {
 	s.start = time.Now()
-	return &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+	return &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 		s.came = append(s.came, time.Since(s.start))
 		answer := s.answers[min(len(s.came), len(s.answers))-1]
 		io.Copy(io.Discard, r.Body)
@@ -50,7 +52,7 @@ func (s *script) client() *http.Client {
 }
 
 func says(status int, body string) func(*http.Request) (*http.Response, error) {
-	return func(r *http.Request) (*http.Response, error) { return jsonResponse(r, status, body), nil }
+	return func(r *http.Request) (*http.Response, error) { return resttest.JSONResponse(r, status, body), nil }
 }
 
 func fails(err error) func(*http.Request) (*http.Response, error) {
@@ -62,7 +64,7 @@ var good = says(200, `{"result":true}`)
 // retrying calls the script's portal with repeats.
 func (s *script) retrying(t *testing.T, opts ...Option) *Client {
 	t.Helper()
-	return mustNew(t, OAuth("portal.example", static(accessToken)), append([]Option{WithHTTPClient(s.client()), WithRetry(Retry{})}, opts...)...)
+	return mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), append([]Option{WithHTTPClient(s.client()), WithRetry(Retry{})}, opts...)...)
 }
 
 func event(ctx context.Context, c *Client) error {
@@ -340,12 +342,12 @@ func TestLimiterLearns(t *testing.T) {
 func TestRepeatedCallWaitsItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){says(401, `{"error":"expired_token"}`), good}}
-		source := &refresher{tokens: []string{mark + "1", mark + "2"}}
+		source := &refresher{tokens: []string{resttest.Mark + "1", resttest.Mark + "2"}}
 		c := mustNew(t, OAuth("portal.example", source), WithHTTPClient(s.client()), WithLimiter(NewLimiter(1, 1)))
 		if err := event(t.Context(), c); err != nil || !slices.Equal(s.came, []time.Duration{0, time.Second}) {
 			t.Errorf("%v, calls at %v", err, s.came)
 		}
-		source.tokens = []string{mark + "1", mark + "2"}
+		source.tokens = []string{resttest.Mark + "1", resttest.Mark + "2"}
 		s.came, s.answers = nil, []func(*http.Request) (*http.Response, error){says(401, `{"error":"expired_token"}`), good}
 		time.Sleep(time.Minute)
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)

@@ -1,9 +1,7 @@
 package b24pull
 
 import (
-	"bytes"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,93 +18,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"golang.org/x/oauth2"
 )
 
-// Every secret of these tests holds the mark.
-const (
-	mark         = "s3cr3t"
-	hookCode     = mark + "hookcode"
-	accessToken  = mark + "/access+token"
-	refreshToken = mark + "refresh"
-	clientSecret = mark + "clientsecret"
-)
-
-const markedConfig = `{
-	"server": {"version": 5, "mode": "shared", "websocket_enabled": true,
-		"websocket_secure": "wss://` + mark + `:` + mark + `@rt.example/subws/?key=` + mark + `#` + mark + `",
-		"publish": "%zz` + mark + `",
-		"long_polling_secure": "https://rt.example/sub/?key=` + mark + `", "publish_secure": "https://rt.example/?` + mark + `"},
-	"channels": {
-		"shared": {"id": "` + mark + `1", "public_id": "` + mark + `2", "end": "2026-03-31T17:05:18+02:00"},
-		"private": {"id": "` + mark + `3", "public_id": "` + mark + `4"}},
-	"jwt": "` + mark + `5", "exp": 1775052318, "future": "` + mark + `6",
-	"publicChannels": {"577": {"public_id": "` + mark + `7", "signature": "` + mark + `8"}}}`
-
-// leak returns the way of printing v that tells a secret, "" if none does.
-func leak(v any) string {
-	forms := map[string]string{}
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%t", "%20v", "%.30s", "%o"} {
-		forms[verb] = fmt.Sprintf(verb, v)
-	}
-	var text, js bytes.Buffer
-	slog.New(slog.NewTextHandler(&text, nil)).Info("m", "v", v, slog.Group("g", "v", v))
-	slog.New(slog.NewJSONHandler(&js, nil)).Info("m", "v", v, slog.Group("g", "v", v))
-	marshalled, _ := json.Marshal(v)
-	forms["slog text"], forms["slog json"], forms["json"] = text.String(), js.String(), string(marshalled)
-	numbers := strings.Trim(fmt.Sprint([]byte(mark)), "[]")
-	for name, form := range forms {
-		for _, secret := range []string{mark, hex.EncodeToString([]byte(mark)), numbers} {
-			if strings.Contains(strings.ToLower(form), secret) {
-				return name + ": " + form
-			}
-		}
-	}
-	return ""
-}
-
-// checkError looks at an error and at all within reach of it.
-func checkError(t *testing.T, err error) {
-	t.Helper()
-	if err == nil {
-		t.Error("no error")
-		return
-	}
-	t.Log(err)
-	var address *url.Error
-	var answer *oauth2.RetrieveError
-	if errors.As(err, &address) || errors.As(err, &answer) {
-		t.Errorf("a *url.Error or an *oauth2.RetrieveError is within reach of %v", err)
-	}
-	var walk func(error)
-	walk = func(err error) {
-		if form := leak(err); form != "" {
-			t.Errorf("%T tells a secret by %s", err, form)
-		}
-		switch e := err.(type) {
-		case interface{ Unwrap() error }:
-			if inner := e.Unwrap(); inner != nil {
-				walk(inner)
-			}
-		case interface{ Unwrap() []error }:
-			for _, inner := range e.Unwrap() {
-				walk(inner)
-			}
-		}
-	}
-	walk(err)
-}
-
-func TestLeakFinds(t *testing.T) {
-	for _, v := range []any{mark + "x", []byte(mark), struct{ A string }{mark}, errors.New("a " + mark), json.RawMessage(`"` + mark + `"`)} {
-		if leak(v) == "" {
-			t.Errorf("%T: nothing found", v)
-		}
-	}
-}
-
 func TestValuesTellNoSecret(t *testing.T) {
-	srv := portal(t, reply(200, `{"result":`+markedConfig+`}`))
+	srv := resttest.Portal(t, resttest.Reply(200, `{"result":`+resttest.MarkedConfig+`}`))
 	cfg, err := webhookClient(t, srv).GetConfig(context.Background(), true)
 	if err != nil {
 		t.Fatal(err)
@@ -115,15 +32,15 @@ func TestValuesTellNoSecret(t *testing.T) {
 	if err != nil || len(public) != 1 {
 		t.Fatalf("%d public channels, %v", len(public), err)
 	}
-	hook := Webhook("https://portal.example/rest/1/" + hookCode + "/")
-	app := OAuth("https://portal.example", static(accessToken))
+	hook := Webhook("https://portal.example/rest/1/" + resttest.HookCode + "/")
+	app := OAuth("https://portal.example", resttest.Static(resttest.AccessToken))
 	hookClient, appClient := mustNew(t, hook), mustNew(t, app)
 	type keeper struct {
 		client *Client
 		auth   Auth
 	}
 	values := map[string]any{
-		"Webhook": hook, "invalid Webhook": Webhook(hookCode), "OAuth": app, "invalid OAuth": OAuth("https://x/?"+mark, static(accessToken)),
+		"Webhook": hook, "invalid Webhook": Webhook(resttest.HookCode), "OAuth": app, "invalid OAuth": OAuth("https://x/?"+resttest.Mark, resttest.Static(resttest.AccessToken)),
 		"*Client of a webhook": hookClient, "Client of a webhook": *hookClient, "*Client of OAuth": appClient, "Client of OAuth": *appClient,
 		"*Config": cfg, "Config": *cfg, "[]Config": []Config{*cfg}, "map of Config": map[string]Config{"a": *cfg}, "struct of Config": struct{ C Config }{*cfg},
 		"Server": cfg.Server, "*Server": &cfg.Server, "Channels": cfg.Channels, "Channel": *cfg.Channels.Private, "*Channel": cfg.Channels.Shared,
@@ -133,13 +50,13 @@ func TestValuesTellNoSecret(t *testing.T) {
 		"slog.Value": slog.AnyValue(hookClient), "zero Client": Client{}, "zero Config": Config{},
 	}
 	for name, v := range values {
-		if form := leak(v); form != "" {
+		if form := resttest.Leak(v); form != "" {
 			t.Errorf("%s tells a secret by %s", name, form)
 		}
 	}
 	inside := struct{ config *Config }{cfg}
 	for _, verb := range []string{"%v", "%+v", "%#v"} {
-		if form := fmt.Sprintf(verb, inside); strings.Contains(form, mark) {
+		if form := fmt.Sprintf(verb, inside); strings.Contains(form, resttest.Mark) {
 			t.Errorf("a *Config in an unexported field tells a secret by %s: %s", verb, form)
 		}
 	}
@@ -159,7 +76,7 @@ func TestSecretForms(t *testing.T) {
 		{"%q", `"[redacted]"`, `""`}, {"%#v", `b24pull.Secret("[redacted]")`, `b24pull.Secret("")`},
 	}
 	for _, tt := range tests {
-		if got := fmt.Sprintf(tt.format, Secret(mark)); got != tt.full {
+		if got := fmt.Sprintf(tt.format, Secret(resttest.Mark)); got != tt.full {
 			t.Errorf("%s: got %s", tt.format, got)
 		}
 		if got := fmt.Sprintf(tt.format, Secret("")); got != tt.empty {
@@ -167,15 +84,10 @@ func TestSecretForms(t *testing.T) {
 		}
 	}
 	var s Secret
-	if err := json.Unmarshal([]byte(`"`+mark+`"`), &s); err != nil || string(s) != mark {
+	if err := json.Unmarshal([]byte(`"`+resttest.Mark+`"`), &s); err != nil || string(s) != resttest.Mark {
 		t.Errorf("unmarshalled %v", err)
 	}
 }
-
-// roundTrip is a transport of a user's own.
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // A loudError tells the address in its text and its fields.
 type loudError struct {
@@ -225,30 +137,30 @@ func TestErrorsTellNoSecret(t *testing.T) {
 		}),
 		"error object that echoes":  echo(400, "application/json", `{"error":{"a":"%s"},"error_description":["%[1]s"]}`),
 		"expired":                   echo(401, "application/json", `{"error":"expired_token","error_description":"%s"}`),
-		"redirect":                  redirect("https://new.example/rest/1/" + hookCode + "/?auth=" + mark),
-		"redirect, unparsable":      redirect("http://[" + hookCode + "%zz"),
-		"redirect, control":         redirect(":" + hookCode + "\x01"),
-		"malformed answer":          raw("/rest/1/" + hookCode + "/ x y\r\n\r\n"),
-		"malformed header":          raw("HTTP/1.1 200 OK\r\n" + hookCode + "\r\n\r\n"),
-		"malformed length":          raw("HTTP/1.1 200 OK\r\nContent-Length: " + hookCode + "\r\n\r\n"),
-		"malformed encoding":        raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: " + hookCode + "\r\n\r\n"),
-		"malformed status":          raw("HTTP/1.1 " + hookCode + "\r\n\r\n"),
-		"malformed version":         raw(hookCode + " 200 OK\r\n\r\n"),
+		"redirect":                  redirect("https://new.example/rest/1/" + resttest.HookCode + "/?auth=" + resttest.Mark),
+		"redirect, unparsable":      redirect("http://[" + resttest.HookCode + "%zz"),
+		"redirect, control":         redirect(":" + resttest.HookCode + "\x01"),
+		"malformed answer":          raw("/rest/1/" + resttest.HookCode + "/ x y\r\n\r\n"),
+		"malformed header":          raw("HTTP/1.1 200 OK\r\n" + resttest.HookCode + "\r\n\r\n"),
+		"malformed length":          raw("HTTP/1.1 200 OK\r\nContent-Length: " + resttest.HookCode + "\r\n\r\n"),
+		"malformed encoding":        raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: " + resttest.HookCode + "\r\n\r\n"),
+		"malformed status":          raw("HTTP/1.1 " + resttest.HookCode + "\r\n\r\n"),
+		"malformed version":         raw(resttest.HookCode + " 200 OK\r\n\r\n"),
 		"cut answer":                raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"),
 		"no answer":                 raw(""),
-		"config with wrong types":   reply(200, `{"result":{"server":"`+mark+`"}}`),
-		"config with a bad time":    reply(200, strings.Replace(`{"result":`+markedConfig+`}`, "1775052318", `"`+mark+`"`, 1)),
-		"config with a bad boolean": reply(200, strings.Replace(`{"result":`+markedConfig+`}`, "true", `"`+mark+`"`, 1)),
+		"config with wrong types":   resttest.Reply(200, `{"result":{"server":"`+resttest.Mark+`"}}`),
+		"config with a bad time":    resttest.Reply(200, strings.Replace(`{"result":`+resttest.MarkedConfig+`}`, "1775052318", `"`+resttest.Mark+`"`, 1)),
+		"config with a bad boolean": resttest.Reply(200, strings.Replace(`{"result":`+resttest.MarkedConfig+`}`, "true", `"`+resttest.Mark+`"`, 1)),
 	}
 	for name, handler := range tests {
 		t.Run(name, func(t *testing.T) {
-			srv := portal(t, handler)
+			srv := resttest.Portal(t, handler)
 			checkBoth(t, srv.URL, srv.Client())
 		})
 	}
 	t.Run("public channels of a bad user", func(t *testing.T) {
-		srv := portal(t, reply(200, strings.Replace(`{"result":`+markedConfig+`}`, `"577"`, `"`+mark+`"`, 1)))
-		checkError(t, publicChannelsError(t, srv))
+		srv := resttest.Portal(t, resttest.Reply(200, strings.Replace(`{"result":`+resttest.MarkedConfig+`}`, `"577"`, `"`+resttest.Mark+`"`, 1)))
+		resttest.CheckError(t, publicChannelsError(t, srv))
 	})
 }
 
@@ -270,18 +182,18 @@ func secretOf(r *http.Request) string {
 	if json.NewDecoder(r.Body).Decode(&body); body.Auth != "" {
 		return body.Auth
 	}
-	return hookCode
+	return resttest.HookCode
 }
 
 // checkBoth calls with both kinds of authorization.
 func checkBoth(t *testing.T, address string, hc *http.Client, opts ...Option) {
 	t.Helper()
 	opts = append(opts, WithHTTPClient(hc))
-	_, err := mustNew(t, Webhook(address+"/rest/1/"+hookCode+"/"), opts...).GetConfig(context.Background(), true)
-	checkError(t, err)
-	tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: accessToken, RefreshToken: refreshToken})
+	_, err := mustNew(t, Webhook(address+"/rest/1/"+resttest.HookCode+"/"), opts...).GetConfig(context.Background(), true)
+	resttest.CheckError(t, err)
+	tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: resttest.AccessToken, RefreshToken: resttest.RefreshToken})
 	_, err = mustNew(t, OAuth(address, tokens), opts...).GetApplicationConfig(context.Background(), true)
-	checkError(t, err)
+	resttest.CheckError(t, err)
 }
 
 func TestTransportErrorsTellNoSecret(t *testing.T) {
@@ -296,10 +208,10 @@ func TestTransportErrorsTellNoSecret(t *testing.T) {
 		}
 	})
 	t.Run("TLS", func(t *testing.T) {
-		checkBoth(t, portal(t, http.NotFound).URL, &http.Client{Transport: &http.Transport{}})
+		checkBoth(t, resttest.Portal(t, http.NotFound).URL, &http.Client{Transport: &http.Transport{}})
 	})
 	t.Run("timeout", func(t *testing.T) {
-		srv := portal(t, func(_ http.ResponseWriter, r *http.Request) {
+		srv := resttest.Portal(t, func(_ http.ResponseWriter, r *http.Request) {
 			io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
 		})
@@ -316,12 +228,12 @@ func TestTransportErrorsTellNoSecret(t *testing.T) {
 			func(secret string) error { return &url.Error{Op: "Get", URL: secret, Err: wrong} },
 			func(secret string) error { return errors.Join(wrong, errors.New(secret)) },
 		} {
-			hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			hc := &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 				secret := secretOf(r)
 				return nil, &loudError{r.URL.String() + secret, inner(secret)}
 			})}
 			checkBoth(t, "https://portal.example", hc)
-			_, err := mustNew(t, Webhook("https://portal.example/rest/1/"+hookCode), WithHTTPClient(hc)).GetConfig(context.Background(), true)
+			_, err := mustNew(t, Webhook("https://portal.example/rest/1/"+resttest.HookCode), WithHTTPClient(hc)).GetConfig(context.Background(), true)
 			if i > 0 && !errors.Is(err, wrong) {
 				t.Errorf("the cause is out of reach of %v", err)
 			}
@@ -330,18 +242,18 @@ func TestTransportErrorsTellNoSecret(t *testing.T) {
 }
 
 func TestTokenErrorsTellNoSecret(t *testing.T) {
-	answer := &oauth2.RetrieveError{Response: &http.Response{StatusCode: 400}, Body: []byte(clientSecret), ErrorCode: mark + " is no code", ErrorDescription: clientSecret}
-	address := &url.Error{Op: "Get", URL: "https://oauth.example/?client_secret=" + clientSecret, Err: io.ErrUnexpectedEOF}
+	answer := &oauth2.RetrieveError{Response: &http.Response{StatusCode: 400}, Body: []byte(resttest.ClientSecret), ErrorCode: resttest.Mark + " is no code", ErrorDescription: resttest.ClientSecret}
+	address := &url.Error{Op: "Get", URL: "https://oauth.example/?client_secret=" + resttest.ClientSecret, Err: io.ErrUnexpectedEOF}
 	for name, failure := range map[string]error{
 		"answer": answer, "wrapped answer": fmt.Errorf("getting a token: %w", answer), "joined": errors.Join(io.EOF, answer, address),
-		"address": address, "wrapped address": fmt.Errorf("getting: %w", fmt.Errorf("a token: %w", address)), "empty address": &url.Error{URL: clientSecret},
+		"address": address, "wrapped address": fmt.Errorf("getting: %w", fmt.Errorf("a token: %w", address)), "empty address": &url.Error{URL: resttest.ClientSecret},
 	} {
 		t.Run(name, func(t *testing.T) {
-			srv := portal(t, reply(401, `{"error":"expired_token"}`))
+			srv := resttest.Portal(t, resttest.Reply(401, `{"error":"expired_token"}`))
 			_, err := oauthClient(t, srv, sourceFunc(func() (*oauth2.Token, error) { return nil, failure })).GetApplicationConfig(context.Background(), true)
-			checkError(t, err)
-			_, err = oauthClient(t, srv, &refresher{tokens: []string{accessToken}, err: failure}).GetApplicationConfig(context.Background(), true)
-			checkError(t, err)
+			resttest.CheckError(t, err)
+			_, err = oauthClient(t, srv, &refresher{tokens: []string{resttest.AccessToken}, err: failure}).GetApplicationConfig(context.Background(), true)
+			resttest.CheckError(t, err)
 			if strings.Contains(name, "address") && name != "empty address" && !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("the cause is out of reach of %v", err)
 			}
@@ -366,7 +278,7 @@ func TestSuiteTellsNoSecret(t *testing.T) {
 	}
 	errors := 0
 	for line := range strings.Lines(string(out)) {
-		if strings.Contains(strings.ToLower(line), mark) {
+		if strings.Contains(strings.ToLower(line), resttest.Mark) {
 			t.Errorf("told: %s", line)
 		}
 		if strings.Contains(line, "_test.go:") && strings.Contains(line, "b24pull: ") {

@@ -4,19 +4,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/b24pull/b24pull/internal/phpjson"
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/b24pull/b24pull/internal/phpjson"
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // sizedConfig is a config, each %s of which is replaced in turn.
 const sizedConfig = `{"server":{"version":4,"server_enabled":true,"websocket_enabled":true,"websocket_secure":"wss://rt.example/"%s},
-	"channels":{"private":{"id":"` + mark + `"%s}}%s}`
+	"channels":{"private":{"id":"` + resttest.Mark + `"%s}}%s}`
 
 // TestIdentifiersAreBounded: what becomes a part of addresses, and is looked for in all that is printed, has a length.
 func TestIdentifiersAreBounded(t *testing.T) {
-	text := func(n int) string { return `"` + mark + strings.Repeat("x", n-len(mark)) + `"` }
+	text := func(n int) string { return `"` + resttest.Mark + strings.Repeat("x", n-len(resttest.Mark)) + `"` }
 	for name, config := range map[string]string{
 		"config.server.hostname":            fmt.Sprintf(sizedConfig, `,"hostname":LONG`, ``, ``),
 		"config.server.mode":                fmt.Sprintf(sizedConfig, `,"mode":LONG`, ``, ``),
@@ -25,7 +27,7 @@ func TestIdentifiersAreBounded(t *testing.T) {
 		"config.jwt":                        fmt.Sprintf(sizedConfig, ``, ``, `,"jwt":LONG`),
 		"config.channels.private.public_id": fmt.Sprintf(sizedConfig, ``, `,"public_id":LONG`, ``),
 		"config.channels.private.type":      fmt.Sprintf(sizedConfig, ``, `,"type":LONG`, ``),
-		"config.channels.private.id":        strings.Replace(fmt.Sprintf(sizedConfig, ``, ``, ``), `"`+mark+`"`, `LONG`, 1),
+		"config.channels.private.id":        strings.Replace(fmt.Sprintf(sizedConfig, ``, ``, ``), `"`+resttest.Mark+`"`, `LONG`, 1),
 	} {
 		for size, refused := range map[int]bool{phpjson.MaxIdentifier: false, phpjson.MaxIdentifier + 1: true, 562_000: true} {
 			err := new(Config).UnmarshalJSON([]byte(strings.Replace(config, "LONG", text(size), 1)))
@@ -35,7 +37,7 @@ func TestIdentifiersAreBounded(t *testing.T) {
 				}
 				continue
 			}
-			checkError(t, err)
+			resttest.CheckError(t, err)
 			if want := fmt.Sprintf("b24pull: %s: want at most %d bytes, got %d", name, phpjson.MaxIdentifier, size); !errors.Is(err, ErrInvalidConfig) || err.Error() != want {
 				t.Errorf("got %v, want %s", err, want)
 			}
@@ -88,7 +90,7 @@ func TestPublicChannelsAreNotKept(t *testing.T) {
 
 // TestPublicChannelsOfNone: a config that was not decoded has none.
 func TestPublicChannelsOfNone(t *testing.T) {
-	for _, cfg := range []*Config{nil, {}, {JWT: mark}} {
+	for _, cfg := range []*Config{nil, {}, {JWT: resttest.Mark}} {
 		if public, err := cfg.PublicChannels(); public != nil || err != nil {
 			t.Errorf("%d public channels, %v", len(public), err)
 		}

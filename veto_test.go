@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // sentTo counts the requests that a host got.
@@ -27,7 +29,7 @@ func (m *movable) sentTo(host string) (n int) {
 }
 
 func bothAuths() map[string]Auth {
-	return map[string]Auth{"OAuth": OAuth("portal.example", static(accessToken)), "webhook": Webhook("https://portal.example/rest/1/" + hookCode + "/")}
+	return map[string]Auth{"OAuth": OAuth("portal.example", resttest.Static(resttest.AccessToken)), "webhook": Webhook("https://portal.example/rest/1/" + resttest.HookCode + "/")}
 }
 
 // TestVeto: the other host gets nothing, the application is asked once a minute, and what it allows is followed.
@@ -55,7 +57,7 @@ func TestVeto(t *testing.T) {
 							vetoed.To != "https://new.example" || vetoed.Method != "pull.application.event.add" {
 							t.Fatalf("got %v of class %v", err, ClassOf(err))
 						}
-						checkError(t, err)
+						resttest.CheckError(t, err)
 						time.Sleep(vetoPause / 10)
 					}
 					if asked != minute+1 || m.sentTo("new.example") != 0 || m.sentTo("portal.example") != 10*asked || c.Portal() != "https://portal.example" {
@@ -78,14 +80,14 @@ func TestVeto(t *testing.T) {
 
 // TestVetoKeepsSecrets: the function's error may hold anything, and its class does not count.
 func TestVetoKeepsSecrets(t *testing.T) {
-	secrets := map[string]string{"OAuth": accessToken, "webhook": hookCode}
+	secrets := map[string]string{"OAuth": resttest.AccessToken, "webhook": resttest.HookCode}
 	for name, auth := range bothAuths() {
 		for _, refusal := range []error{errors.New("no: " + secrets[name]), &net.OpError{Op: "dial", Err: errors.New("refused")}, ErrQueryLimit,
 			&APIError{Code: "QUERY_LIMIT_EXCEEDED", Status: 503}, context.Canceled} {
-			m := &movable{to: map[string]string{"portal.example": "https://new.example/?" + mark}}
+			m := &movable{to: map[string]string{"portal.example": "https://new.example/?" + resttest.Mark}}
 			c := mustNew(t, auth, WithHTTPClient(m.client()), WithRetry(Retry{}), WithMoved(func(context.Context, string, string) error { return refusal }))
 			err := event(t.Context(), c)
-			checkError(t, err)
+			resttest.CheckError(t, err)
 			if ClassOf(err) != Final || !errors.Is(err, refusal) || len(m.seen) != 1 {
 				t.Errorf("%s: %v of class %v after %d requests", name, err, ClassOf(err), len(m.seen))
 			}
@@ -122,7 +124,7 @@ func TestVetoAskedInTime(t *testing.T) {
 func TestVetoOnTheWay(t *testing.T) {
 	m := &movable{to: map[string]string{"portal.example": "https://new.example/", "new.example": "https://evil.example/"}}
 	var asked []string
-	c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(_ context.Context, from, to string) error {
+	c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(m.client()), WithMoved(func(_ context.Context, from, to string) error {
 		if asked = append(asked, from+" "+to); to == "https://evil.example" {
 			return errors.New("no")
 		}
@@ -144,7 +146,7 @@ func TestVetoOnTheWay(t *testing.T) {
 func TestAllowedOnce(t *testing.T) {
 	m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
 	asked := 0
-	c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(context.Context, string, string) error { asked++; return nil }))
+	c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(m.client()), WithMoved(func(context.Context, string, string) error { asked++; return nil }))
 	move := func(from, to string) {
 		m.to = map[string]string{from: "https://" + to + "/"}
 	}
@@ -180,7 +182,7 @@ func TestVetoAskedOnce(t *testing.T) {
 		m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
 		var asked atomic.Int32
 		answer := make(chan error)
-		c := mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithLimiter(nil), WithMoved(func(ctx context.Context, _, _ string) error {
+		c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(m.client()), WithLimiter(nil), WithMoved(func(ctx context.Context, _, _ string) error {
 			asked.Add(1)
 			select {
 			case err := <-answer:
@@ -229,12 +231,12 @@ func TestVetoAskedOnce(t *testing.T) {
 func TestVetoAsksThePortal(t *testing.T) {
 	m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
 	var c *Client
-	c = mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(ctx context.Context, _, _ string) error { return event(ctx, c) }))
+	c = mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(m.client()), WithMoved(func(ctx context.Context, _, _ string) error { return event(ctx, c) }))
 	if err := event(t.Context(), c); err == nil || !strings.Contains(err.Error(), "has called the portal itself") || m.sentTo("new.example") != 0 {
 		t.Errorf("got %v", err)
 	}
 	angry := true
-	c = mustNew(t, OAuth("portal.example", static(accessToken)), WithHTTPClient(m.client()), WithMoved(func(context.Context, string, string) error {
+	c = mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(m.client()), WithMoved(func(context.Context, string, string) error {
 		if angry {
 			panic("no")
 		}
@@ -255,7 +257,7 @@ func TestVetoAsksThePortal(t *testing.T) {
 }
 
 func TestWithMovedNil(t *testing.T) {
-	if _, err := New(OAuth("portal.example", static(accessToken)), WithMoved(nil)); err == nil {
+	if _, err := New(OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithMoved(nil)); err == nil {
 		t.Error("nil was taken")
 	}
 }

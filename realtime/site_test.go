@@ -21,6 +21,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/oauth"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime"
 )
@@ -244,9 +245,9 @@ func (s *site) call(client *http.Client, opts ...realtime.Option) error {
 		return err
 	case overOAuth:
 		registered := s.portal.Application()
-		app := &b24pull.Application{ClientID: registered.ClientID, ClientSecret: b24pull.Secret(registered.ClientSecret),
+		app := &oauth.Application{ClientID: registered.ClientID, ClientSecret: b24pull.Secret(registered.ClientSecret),
 			AuthServer: "https://" + s.host, HTTPClient: client, UserAgent: s.agent}
-		_, err := app.Refresh(ctx, &b24pull.Token{Token: oauth2.Token{RefreshToken: s.portal.Token(1).RefreshToken}})
+		_, err := app.Refresh(ctx, &oauth.Token{Token: oauth2.Token{RefreshToken: s.portal.Token(1).RefreshToken}})
 		return err
 	case overPolls:
 		opts = append(opts, realtime.WithTransport(realtime.TransportLongPolling))

@@ -11,12 +11,13 @@ import (
 	"sync"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/oauth"
 )
 
 // An app is the application: the tokens of the portals that have installed it, and a subscription to each.
 type app struct {
 	*config
-	tokens *b24pull.Tokens
+	tokens *oauth.Tokens
 	say    func(format string, args ...any)
 	logger *slog.Logger
 
@@ -90,8 +91,8 @@ var errOtherUser = refusal{errors.New("there is a good token of another user"), 
 		"if it does not work any more, open the application in the portal."}
 
 // keep stores the token that a code was exchanged for, in place of one that is refused or the same user's.
-func (a *app) keep(ctx context.Context, token *b24pull.Token) error {
-	err := a.tokens.Update(ctx, token.MemberID, func(t *b24pull.Token) error {
+func (a *app) keep(ctx context.Context, token *oauth.Token) error {
+	err := a.tokens.Update(ctx, token.MemberID, func(t *oauth.Token) error {
 		if !t.Revoked && (t.UserID == 0 || t.UserID != token.UserID) {
 			return errOtherUser
 		}
@@ -111,7 +112,7 @@ func (a *app) complete(ctx context.Context, member string) error {
 	if a.applicationToken == "" {
 		return nil
 	}
-	return a.tokens.Update(ctx, member, func(t *b24pull.Token) error {
+	return a.tokens.Update(ctx, member, func(t *oauth.Token) error {
 		t.ApplicationToken = a.applicationToken
 		return nil
 	})

@@ -7,11 +7,12 @@ import (
 	"strings"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/oauth"
 )
 
 // config is what the application is and where it keeps what it knows.
 type config struct {
-	application      *b24pull.Application
+	application      *oauth.Application
 	applicationToken b24pull.Secret // "" if the portals tell it
 	folder           string
 	hosts            []string             // of portals, or *.DOMAIN; to let users authorize there
@@ -47,7 +48,7 @@ func (p *program) configure() (*config, error) {
 		client = &http.Client{Transport: b24pull.PublicTransport()} // any portal may be a stranger's
 	}
 	return &config{
-		application: &b24pull.Application{
+		application: &oauth.Application{
 			ClientID: env("B24PULL_CLIENT_ID"), ClientSecret: b24pull.Secret(env("B24PULL_CLIENT_SECRET")),
 			RedirectURL: env("B24PULL_REDIRECT_URL"), AuthServer: env("B24PULL_AUTH_SERVER"), HTTPClient: client,
 		},

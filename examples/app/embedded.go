@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/oauth"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -35,7 +36,7 @@ func (p *program) embedded(ctx context.Context) error {
 	p.say("a portal in memory at %s, since B24PULL_CLIENT_ID is not set", portal.URL())
 	events := make(chan string, 10)
 	s, err := p.serveOn(ctx, l, &config{
-		application: &b24pull.Application{
+		application: &oauth.Application{
 			ClientID: portal.Application().ClientID, ClientSecret: b24pull.Secret(portal.Application().ClientSecret),
 			RedirectURL: address + "/redirect", AuthServer: portal.AuthServer(), HTTPClient: portal.HTTPClient(),
 		},

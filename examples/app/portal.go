@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/oauth"
 	"github.com/b24pull/b24pull/realtime"
 )
 
@@ -76,7 +77,7 @@ func (p *portal) moved(_ context.Context, _, to string) error {
 		p.say("it has moved to %s, which is not followed: name the host in B24PULL_PORTALS if it is the portal's", to)
 		return fmt.Errorf("%s is no host of the cloud and is not in B24PULL_PORTALS", host)
 	}
-	err := p.app.tokens.Update(p.life, p.member, func(t *b24pull.Token) error {
+	err := p.app.tokens.Update(p.life, p.member, func(t *oauth.Token) error {
 		t.Portal = to
 		return nil
 	})

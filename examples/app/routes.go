@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/oauth"
 )
 
 const (
@@ -58,7 +59,7 @@ func (a *app) answer(w http.ResponseWriter, r *http.Request, page string, err er
 		return
 	case errors.As(err, &refused):
 		status, text = refused.status, refused.page
-	case errors.Is(err, b24pull.ErrApplicationToken), errors.Is(err, b24pull.ErrNoToken), errors.Is(err, b24pull.ErrInvalidGrant):
+	case errors.Is(err, oauth.ErrApplicationToken), errors.Is(err, b24pull.ErrNoToken), errors.Is(err, b24pull.ErrInvalidGrant):
 		status = http.StatusForbidden
 	default:
 		status = http.StatusServiceUnavailable
@@ -76,7 +77,7 @@ func (a *app) callback(done, page string) http.HandlerFunc {
 
 // take does what a callback asks, once it is to be believed.
 func (a *app) take(ctx context.Context, r *http.Request, done string) error {
-	c, err := b24pull.ParseCallback(r)
+	c, err := oauth.ParseCallback(r)
 	if err != nil {
 		return refusal{error: err, status: http.StatusBadRequest}
 	}
@@ -142,7 +143,7 @@ func (a *app) redirect(w http.ResponseWriter, r *http.Request) {
 		state = cookie.Value
 	}
 	a.setState(w, "", -1)
-	code, err := b24pull.ParseRedirect(r, state)
+	code, err := oauth.ParseRedirect(r, state)
 	if err != nil {
 		err = refusal{error: err, status: http.StatusBadRequest}
 	} else {
@@ -157,7 +158,7 @@ const exchangeTime = 30 * time.Second
 // errExchanging refuses a code while too many others are exchanged.
 var errExchanging = errors.New("too many codes are being exchanged")
 
-func (a *app) exchange(ctx context.Context, code b24pull.AuthCode) error {
+func (a *app) exchange(ctx context.Context, code oauth.AuthCode) error {
 	token, err := a.exchangeCode(ctx, code)
 	if err != nil {
 		return err
@@ -170,7 +171,7 @@ func (a *app) exchange(ctx context.Context, code b24pull.AuthCode) error {
 }
 
 // exchangeCode bounds what anybody can have the authorization server asked, by codes that are none.
-func (a *app) exchangeCode(ctx context.Context, code b24pull.AuthCode) (*b24pull.Token, error) {
+func (a *app) exchangeCode(ctx context.Context, code oauth.AuthCode) (*oauth.Token, error) {
 	select {
 	case a.exchanging <- struct{}{}:
 		defer func() { <-a.exchanging }()

@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/oauth"
 )
 
 // maxExchanging is how many codes are exchanged at once.
@@ -56,11 +56,11 @@ func (p *program) serveOn(ctx context.Context, l net.Listener, c *config) (*serv
 
 // newApp opens the folder and returns the portals whose tokens are in it.
 func (p *program) newApp(c *config) (a *app, members []string, err error) {
-	store, err := b24pull.NewFileStore(c.folder)
+	store, err := oauth.NewFileStore(c.folder)
 	if err != nil {
 		return nil, nil, err
 	}
-	tokens, err := b24pull.NewTokens(c.application, store)
+	tokens, err := oauth.NewTokens(c.application, store)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,0 +1,75 @@
+package b24pull
+
+import (
+	"go/build"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestImports: imports go one way, so that a package can be read, and used,
+// without those above it. Tests may import what they like.
+func TestImports(t *testing.T) {
+	const module = "github.com/b24pull/b24pull"
+	// What of the module each package, by the beginning of its path, may import.
+	allowed := []struct {
+		dir  string
+		only []string
+	}{
+		{"pulltest", []string{"pulltest"}},
+		{"realtime", []string{"", "realtime", "internal"}},
+		{"oauth", []string{"", "internal"}},
+		{"internal", []string{"internal"}},
+		{"examples", []string{"", "oauth", "realtime", "pulltest", "examples"}},
+		{".", []string{"internal"}},
+	}
+	dirs := map[string]bool{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if d != nil && d.IsDir() && path != "." && strings.HasPrefix(d.Name(), ".") {
+			return filepath.SkipDir
+		}
+		if err == nil && strings.HasSuffix(path, ".go") {
+			dirs[filepath.ToSlash(filepath.Dir(path))] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked := 0
+	for dir := range dirs {
+		p, err := build.ImportDir(dir, 0)
+		if err != nil {
+			if _, none := err.(*build.NoGoError); none {
+				continue
+			}
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(allowed, func(a struct {
+			dir  string
+			only []string
+		}) bool {
+			return dir == a.dir || strings.HasPrefix(dir, a.dir+"/")
+		})
+		if i < 0 {
+			t.Errorf("%s is in no room that this test knows", dir)
+			continue
+		}
+		for _, path := range p.Imports {
+			rest, ours := strings.CutPrefix(path, module)
+			if !ours {
+				continue
+			}
+			looked++
+			room, _, _ := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
+			if !slices.Contains(allowed[i].only, room) {
+				t.Errorf("%s imports %s: against the order of docs/architecture.md", dir, path)
+			}
+		}
+	}
+	if looked < 20 {
+		t.Errorf("only %d imports were looked at", looked)
+	}
+}

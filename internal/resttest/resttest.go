@@ -1,0 +1,162 @@
+package resttest
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"golang.org/x/oauth2"
+)
+
+// Every secret of these tests holds the mark.
+const (
+	Mark         = "s3cr3t"
+	HookCode     = Mark + "hookcode"
+	AccessToken  = Mark + "/access+token"
+	RefreshToken = Mark + "refresh"
+	ClientSecret = Mark + "clientsecret"
+)
+
+// leak returns the way of printing v that tells a secret, "" if none does.
+func Leak(v any) string {
+	forms := map[string]string{}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%t", "%20v", "%.30s", "%o"} {
+		forms[verb] = fmt.Sprintf(verb, v)
+	}
+	var text, js bytes.Buffer
+	slog.New(slog.NewTextHandler(&text, nil)).Info("m", "v", v, slog.Group("g", "v", v))
+	slog.New(slog.NewJSONHandler(&js, nil)).Info("m", "v", v, slog.Group("g", "v", v))
+	marshalled, _ := json.Marshal(v)
+	forms["slog text"], forms["slog json"], forms["json"] = text.String(), js.String(), string(marshalled)
+	numbers := strings.Trim(fmt.Sprint([]byte(Mark)), "[]")
+	for name, form := range forms {
+		for _, secret := range []string{Mark, hex.EncodeToString([]byte(Mark)), numbers} {
+			if strings.Contains(strings.ToLower(form), secret) {
+				return name + ": " + form
+			}
+		}
+	}
+	return ""
+}
+
+// checkError looks at an error and at all within reach of it.
+func CheckError(t *testing.T, err error) {
+	t.Helper()
+	if err == nil {
+		t.Error("no error")
+		return
+	}
+	t.Log(err)
+	var address *url.Error
+	var answer *oauth2.RetrieveError
+	if errors.As(err, &address) || errors.As(err, &answer) {
+		t.Errorf("a *url.Error or an *oauth2.RetrieveError is within reach of %v", err)
+	}
+	var walk func(error)
+	walk = func(err error) {
+		if form := Leak(err); form != "" {
+			t.Errorf("%T tells a secret by %s", err, form)
+		}
+		switch e := err.(type) {
+		case interface{ Unwrap() error }:
+			if inner := e.Unwrap(); inner != nil {
+				walk(inner)
+			}
+		case interface{ Unwrap() []error }:
+			for _, inner := range e.Unwrap() {
+				walk(inner)
+			}
+		}
+	}
+	walk(err)
+}
+
+// roundTrip is a transport of a user's own.
+type RoundTrip func(*http.Request) (*http.Response, error)
+
+func (f RoundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+const MinimalConfig = `{"server":{"version":4,"websocket_secure":"wss://rt.example/"},"channels":{"shared":{"id":"shared-id"}}}`
+
+// portal starts a TLS server that answers with handler.
+func Portal(t testing.TB, handler http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(handler)
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+// reply answers every call alike.
+func Reply(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+	}
+}
+
+func Static(token string) oauth2.TokenSource {
+	return oauth2.StaticTokenSource(&oauth2.Token{AccessToken: token})
+}
+
+func JSONResponse(r *http.Request, status int, v any) *http.Response {
+	data, err := json.Marshal(v)
+	if text, ok := v.(string); ok {
+		data, err = []byte(text), nil
+	}
+	if err != nil {
+		panic(err)
+	}
+	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"text/plain"}}, Body: io.NopCloser(strings.NewReader(string(data))), Request: r}
+}
+
+// A surround is what a portal's PHP, or what stands before it, writes around JSON.
+type Surround struct{ Name, Before, After string }
+
+const PHPNotice = "<br />\n<b>Notice</b>:  Undefined index: {closure} \"x\" in <b>/home/bitrix/www/bitrix/modules/rest/lib/auth.php</b> on line <b>42</b><br />\n"
+
+var Surrounds = []Surround{
+	{"nothing", "", ""},
+	{"a byte order mark", "\ufeff", ""},
+	{"byte order marks of several files", "\ufeff\r\n\ufeff \ufeff", "\ufeff\n"},
+	{"a notice before", PHPNotice, ""},
+	{"a byte order mark and a notice", "\ufeff" + PHPNotice, ""},
+	{"a notice and a byte order mark", PHPNotice + "\ufeff", ""},
+	{"a notice after", "", "\n" + PHPNotice},
+	{"notices before and after", PHPNotice + PHPNotice, PHPNotice},
+	{"a plain notice", "PHP Warning:  count(): Parameter must be an array {\"a\": or an object [1] in x.php on line 1\n", "\n"},
+	{"a dump", "array(1) {\n  [\"a\"]=>\n  string(9) \"{\"b\":\"c\"}\"\n}\n", ""},
+	{"a statistics line", "", "<!-- 0.12 s {\"queries\":3} -->"},
+	{"a script of the host's", "", "<script>var a = {\"result\":false,\"error\":\"x\"};</script>"},
+}
+
+const MarkedConfig = `{
+	"server": {"version": 5, "mode": "shared", "websocket_enabled": true,
+		"websocket_secure": "wss://` + Mark + `:` + Mark + `@rt.example/subws/?key=` + Mark + `#` + Mark + `",
+		"publish": "%zz` + Mark + `",
+		"long_polling_secure": "https://rt.example/sub/?key=` + Mark + `", "publish_secure": "https://rt.example/?` + Mark + `"},
+	"channels": {
+		"shared": {"id": "` + Mark + `1", "public_id": "` + Mark + `2", "end": "2026-03-31T17:05:18+02:00"},
+		"private": {"id": "` + Mark + `3", "public_id": "` + Mark + `4"}},
+	"jwt": "` + Mark + `5", "exp": 1775052318, "future": "` + Mark + `6",
+	"publicChannels": {"577": {"public_id": "` + Mark + `7", "signature": "` + Mark + `8"}}}`
+
+func TestLeakFinds(t *testing.T) {
+	for _, v := range []any{Mark + "x", []byte(Mark), struct{ A string }{Mark}, errors.New("a " + Mark), json.RawMessage(`"` + Mark + `"`)} {
+		if Leak(v) == "" {
+			t.Errorf("%T: nothing found", v)
+		}
+	}
+}

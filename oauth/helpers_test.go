@@ -1,0 +1,52 @@
+package oauth
+
+import (
+	"context"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/b24pull/b24pull"
+	"golang.org/x/oauth2"
+)
+
+func mustNew(t testing.TB, auth b24pull.Auth, opts ...b24pull.Option) *b24pull.Client {
+	t.Helper()
+	c, err := b24pull.New(auth, append([]b24pull.Option{once}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// once keeps tests on the wall's clock from pausing.
+var once = b24pull.WithRetry(b24pull.Retry{Attempts: 1})
+
+func oauthClient(t testing.TB, srv *httptest.Server, ts oauth2.TokenSource, opts ...b24pull.Option) *b24pull.Client {
+	t.Helper()
+	return mustNew(t, b24pull.OAuth(srv.URL, ts), append([]b24pull.Option{b24pull.WithHTTPClient(srv.Client())}, opts...)...)
+}
+
+func webhookClient(t testing.TB, srv *httptest.Server, opts ...b24pull.Option) *b24pull.Client {
+	t.Helper()
+	return mustNew(t, b24pull.Webhook(srv.URL+"/rest/1/s3cr3thookcode/"), append([]b24pull.Option{b24pull.WithHTTPClient(srv.Client())}, opts...)...)
+}
+
+func event(ctx context.Context, c *b24pull.Client) error {
+	return c.AddApplicationEvent(ctx, b24pull.ApplicationEvent{Command: "test"})
+}
+
+type sourceFunc func() (*oauth2.Token, error)
+
+// publicChannelsError is the error of the public channels in a portal's config, which
+// are decoded when they are asked for.
+func publicChannelsError(t *testing.T, srv *httptest.Server) error {
+	t.Helper()
+	cfg, err := webhookClient(t, srv).GetConfig(context.Background(), true)
+	if err != nil {
+		t.Fatal("the config is refused whole")
+	}
+	_, err = cfg.PublicChannels()
+	return err
+}
+
+func (f sourceFunc) Token() (*oauth2.Token, error) { return f() }

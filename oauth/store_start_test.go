@@ -1,0 +1,170 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/mounttest"
+)
+
+// wantNoStore checks that a folder is refused, and with what.
+func wantNoStore(t *testing.T, folder string, says ...string) {
+	t.Helper()
+	_, err := NewFileStore(folder)
+	for _, text := range says {
+		if err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%q: got %v, which does not say %q", folder, err, text)
+		}
+	}
+}
+
+// TestFileStoreFailsAtStart: a folder that cannot hold tokens is found before there is one.
+func TestFileStoreFailsAtStart(t *testing.T) {
+	wantNoStore(t, "", "path is empty", "NewFileStore")
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantNoStore(t, file, file, "not a directory")
+	if runtime.GOOS == "windows" {
+		return
+	}
+	for _, mode := range []fs.FileMode{0o777, 0o777 | fs.ModeSticky, 0o702} {
+		open := filepath.Join(dir, fmt.Sprint(mode))
+		if err := errors.Join(os.Mkdir(open, 0o700), os.Chmod(open, mode)); err != nil {
+			t.Fatal(err)
+		}
+		wantNoStore(t, open, open, "everybody may write", "chmod")
+		if _, err := NewFileStore(filepath.Join(open, "own")); err != nil {
+			t.Errorf("a folder of its own in that: %v", err)
+		}
+	}
+	for _, mode := range []fs.FileMode{0o755, 0o770 | fs.ModeSetgid} { // the latter is a volume's of Kubernetes
+		folder := filepath.Join(dir, fmt.Sprint(mode))
+		if err := errors.Join(os.Mkdir(folder, 0o700), os.Chmod(folder, mode)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := NewFileStore(folder); err != nil {
+			t.Errorf("%v: %v", mode, err)
+		}
+		if files, err := os.ReadDir(folder); err != nil || len(files) != 0 {
+			t.Errorf("left behind: %v, %v", files, err)
+		}
+	}
+}
+
+// TestFileStoreMounts: disks that are read-only or full, and a token's file that is mounted alone.
+func TestFileStoreMounts(t *testing.T) {
+	mounttest.Run(t, func(t *testing.T, dir string) {
+		ctx := context.Background()
+		folders := map[string]string{}
+		for _, name := range []string{"read-only", "full", "alone"} {
+			folders[name] = filepath.Join(dir, name)
+			if err := os.Mkdir(folders[name], 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mounttest.ReadOnly(t, folders["read-only"])
+		wantNoStore(t, folders["read-only"], folders["read-only"], "read-only file system", "may write")
+
+		full := folders["full"]
+		mounttest.Small(t, full, "64k")
+		store, err := NewFileStore(full)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token := (&rotating{}).present()
+		if err := store.Save(ctx, "member1", token); err != nil {
+			t.Fatal(err)
+		}
+		bulk, err := os.Create(filepath.Join(full, "bulk"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for err == nil {
+			_, err = bulk.Write(make([]byte, 4096))
+		}
+		bulk.Close()
+		wantNoStore(t, full, "no space left")
+		if err := store.Save(ctx, "member1", token); err == nil || !strings.Contains(err.Error(), "no space left") {
+			t.Errorf("saved on a full disk: %v", err)
+		}
+		if files, err := os.ReadDir(full); err != nil || len(files) != 2 {
+			t.Errorf("left behind: %v, %v", files, err)
+		}
+		if got, err := store.Load(ctx, "member1"); err != nil || got.AccessToken != token.AccessToken {
+			t.Errorf("loaded %v, %v", got, err)
+		}
+		if err := store.Delete(ctx, "member1"); err != nil {
+			t.Errorf("Delete on a full disk: %v", err)
+		}
+
+		if store, err = NewFileStore(folders["alone"]); err != nil {
+			t.Fatal(err)
+		}
+		host, path := filepath.Join(dir, "host"), filepath.Join(folders["alone"], "member1.json")
+		for _, p := range []string{host, path} {
+			if err := os.WriteFile(p, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mounttest.Bind(t, host, path)
+		for range 2 {
+			if _, err := store.Load(ctx, "member1"); !errors.Is(err, b24pull.ErrNoToken) {
+				t.Errorf("without a token: %v", err)
+			}
+			for range 3 {
+				if err := store.Save(ctx, "member1", token); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, err := store.Load(ctx, "member1"); err != nil || got.AccessToken != token.AccessToken {
+				t.Errorf("loaded %v, %v", got, err)
+			}
+			if err := store.Delete(ctx, "member1"); err != nil {
+				t.Error(err)
+			}
+			if data, err := os.ReadFile(host); err != nil || strings.Contains(string(data), token.AccessToken) {
+				t.Errorf("the token is still there: %v", err)
+			}
+		}
+	})
+}
+
+// TestFileStoreLinks: a link at the name of a lock or of a token may have been put there by another, to have a file of
+// ours made, or read.
+func TestFileStoreLinks(t *testing.T) {
+	ctx := context.Background()
+	store := fileStore(t)
+	other := filepath.Join(t.TempDir(), "other")
+	for _, name := range []string{"member1.lock", "member1.json"} {
+		if err := os.Symlink(other, filepath.Join(store.folder, name)); err != nil {
+			t.Skip(err)
+		}
+	}
+	_, loaded := store.Load(ctx, "member1")
+	_, locked := store.Lock(ctx, "member1")
+	for name, err := range map[string]error{"Load": loaded, "Lock": locked, "Save": store.Save(ctx, "member1", (&rotating{}).present())} {
+		if err == nil || !strings.Contains(err.Error(), "is a link") || !strings.Contains(err.Error(), store.folder) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := os.Lstat(other); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what the links led to: %v", err)
+	}
+	if err := os.Mkdir(filepath.Join(store.folder, "member2.lock"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Lock(ctx, "member2"); err == nil || !strings.Contains(err.Error(), "no regular file") {
+		t.Errorf("a folder as a lock: %v", err)
+	}
+}

@@ -1,0 +1,106 @@
+package oauth
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/b24pull/b24pull/internal/addr"
+)
+
+// Anybody can send callbacks, for every member_id. Those that need the
+// authorization server are bounded, in this process and for each key.
+const (
+	// maxAsking ask the authorization server at once, and as many whose
+	// callbacks bring the application_token.
+	maxAsking = 8
+	// maxWaiting wait for that, each for another portal.
+	maxWaiting = 64
+	// maxCallers wait for the one who is asked about a portal.
+	maxCallers = 16
+	// admitTimeout is how long they wait.
+	admitTimeout = 30 * time.Second
+	// maxToken is more than a token has bytes.
+	maxToken = 4096
+)
+
+// ErrBusy is the error of a callback that was not looked at, since too many
+// others are being confirmed. Nothing of it is spent: answer with 503, and
+// handle it again if it comes again.
+var ErrBusy = errors.New("b24pull: too many callbacks are being confirmed at once; handle the callback again later")
+
+// The ranks of callers: those who bring the application_token do not wait for
+// those who do not.
+const (
+	strangers = "strangers "
+	portals   = "portals "
+)
+
+// deciding reports whether somebody is admitted for a key in this process, or
+// waits for it.
+func (ts *Tokens) deciding(key string) bool {
+	return ts.callers.busy(strangers+key) || ts.callers.busy(portals+key)
+}
+
+// admit waits until a callback may be decided that needs the authorization
+// server. Others for the key are decided before or after that, by all
+// processes: an application that is uninstalled while its installation is
+// confirmed would come back else. So there are two locks for each key, this one
+// and that of its token, which is not held for as long.
+func (ts *Tokens) admit(ctx context.Context, key string, proven bool) (leave func(), err error) {
+	waiting, cancel := context.WithTimeoutCause(ctx, admitTimeout, ErrBusy)
+	defer cancel()
+	var taken []func()
+	leaveAll := func() {
+		for _, leave := range taken {
+			defer leave() // the last one first
+		}
+	}
+	defer func() {
+		if leave == nil {
+			leaveAll() // also if the store panics
+		}
+	}()
+	rank := strangers
+	if proven {
+		rank = portals
+	}
+	for _, enter := range []func() (func(), error){
+		func() (func(), error) { return ts.callers.enter(waiting, rank+key) },
+		func() (func(), error) { return ts.asking.enter(waiting, rank) },
+		func() (func(), error) { return ts.lock(waiting, key+"+") },
+	} {
+		next, err := enter()
+		if err != nil {
+			if waiting.Err() != nil && ctx.Err() == nil {
+				err = ErrBusy
+			}
+			return nil, err
+		}
+		taken = append(taken, next)
+	}
+	return leaveAll, nil
+}
+
+// checkToken refuses what cannot be a token where one is needed.
+func (c *Callback) checkToken() error {
+	switch {
+	case c.Event != "" && !c.Installed():
+		return nil
+	case c.Token == nil:
+		return fmt.Errorf("b24pull: callback: %s brings no token", cmp.Or(c.Event, "the form"))
+	case len(c.Token.AccessToken) > maxToken || len(c.Token.RefreshToken) > maxToken:
+		return fmt.Errorf("b24pull: callback: its token is longer than the %d bytes that any has", maxToken)
+	}
+	refresh := addr.Trim(c.Token.RefreshToken)
+	if refresh == "" {
+		return errNoRefreshToken
+	}
+	if strings.ContainsFunc(refresh, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return errors.New("b24pull: callback: its refresh token has characters that none has")
+	}
+	return nil
+}

@@ -165,7 +165,7 @@ func (s *Subscription) open(ctx context.Context) error {
 	if s.opts.store != nil {
 		var err error
 		if cursor, err = s.opts.store.Load(ctx); err != nil {
-			return err
+			return fmt.Errorf("realtime: loading the cursor: %w", err)
 		}
 		if err := s.opts.store.Save(ctx, cursor); err != nil {
 			return savingFailed(err)

@@ -90,6 +90,12 @@ func TestStoreFailsAtStartMounted(t *testing.T) {
 			mounttest.ReadOnly(t, folder)
 			wantNoStart(t, NewFileStore(path), nil, path, "read-only", "may write")
 		}
+		alone := filepath.Join(dir, "alone")
+		if err := os.WriteFile(alone, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		mounttest.ReadOnly(t, alone)
+		wantNoStart(t, NewFileStore(alone), nil, alone, "read-only", "may write")
 		full := filepath.Join(dir, "full")
 		if err := os.Mkdir(full, 0o700); err != nil {
 			t.Fatal(err)
@@ -120,6 +126,17 @@ func (s *brokenStore) Save(ctx context.Context, c Cursor) error {
 		return errBroken
 	}
 	return s.MemoryStore.Save(ctx, c)
+}
+
+// unreadable is a user's that does not load.
+type unreadable struct{ MemoryStore }
+
+func (*unreadable) Load(context.Context) (Cursor, error) { return Cursor{}, errBroken }
+
+// TestOwnStoreDoesNotLoad: nobody takes that for an empty one, and the error
+// says what has failed.
+func TestOwnStoreDoesNotLoad(t *testing.T) {
+	wantNoStart(t, new(unreadable), []Option{WithHistory()}, errBroken.Error(), "loading the cursor")
 }
 
 // TestOwnStoreFailsAtStart: a store of the user's is tried with what it has

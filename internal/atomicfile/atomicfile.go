@@ -119,8 +119,8 @@ func (f *File) change(content []byte) error {
 	case failed == nil:
 		f.inPlace = true
 		return nil
-	case irreplaceable(failed):
-		return err // the usual way is what has to be put right
+	case irreplaceable(failed): // either way could be put right
+		return fmt.Errorf("%w, and to write it in place: %w", err, failed)
 	default:
 		return failed
 	}

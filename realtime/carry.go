@@ -13,12 +13,17 @@ const (
 	missingLast  = 10 * time.Minute
 	// neededFor is how long replaced channels are listened to at the most whose successor is missing: longer than they live.
 	neededFor = 24 * time.Hour
+	// missingAtStart is how often the first config is asked for again that lacks a kind of channel, before it is taken.
+	missingAtStart = 2
 )
 
 // missing is what configs have had and the latest one lacks.
 type missing struct {
 	private, shared bool // kinds of channel that there have been
 	asked           int  // configs in a row that lacked one of them; 0: nothing is missing
+
+	first   *b24pull.Config // was given at the start, and lacks a kind of channel
+	another int             // times that it has been asked for again
 }
 
 // lacking reports whether channels lack a kind that there has been.
@@ -69,6 +74,23 @@ func (l *loop) complete(cfg *b24pull.Config) (_ *b24pull.Config, ep endpoint, la
 	}
 	ep, err = l.opts.endpoint(cfg)
 	return cfg, ep, err == nil && l.missing.lacking(cfg.Channels), err
+}
+
+// begins reports whether a config is one to begin with. The first one may have been made while a portal renews its
+// channels, and nobody would look for the channel that it lacks: it is asked for again.
+func (l *loop) begins(cfg *b24pull.Config) bool {
+	m := &l.missing
+	_, fixed := l.source.(fixedConfig)
+	if fixed || m.another >= missingAtStart || has(cfg.Channels.Private) && has(cfg.Channels.Shared) {
+		m.first = nil
+		return true
+	}
+	m.another++
+	m.first = cfg
+	delay := spread(missingFirst * time.Duration(m.another))
+	l.timers.arm(timerRenew, time.Now().Add(delay))
+	l.log.Info("first config lacks a channel", "delay", delay)
+	return false
 }
 
 // askAgain asks for a config soon, where the latest one lacks something.

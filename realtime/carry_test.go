@@ -84,7 +84,13 @@ type onSockets struct {
 
 func runOnSockets(t *testing.T, portal []pulltest.Option, opts ...Option) *onSockets {
 	t.Helper()
-	o := &onSockets{t, pulltest.NewPortal(portal...), make(chan Message, 64)}
+	return runOn(t, pulltest.NewPortal(portal...), opts...)
+}
+
+// runOn is the same with a portal that has been prepared.
+func runOn(t *testing.T, portal *pulltest.Portal, opts ...Option) *onSockets {
+	t.Helper()
+	o := &onSockets{t, portal, make(chan Message, 64)}
 	sub, err := Subscribe(client(t, o.portal), append(opts, WithBackoff(soon))...)
 	if err != nil {
 		t.Fatal(err)
@@ -202,6 +208,99 @@ func TestChannelOmittedForGood(t *testing.T) {
 			t.Errorf("%d connections lost", n)
 		}
 	})
+}
+
+// TestChannelOmittedAtStart: the first config may lack a channel as well. It is asked for again before it is taken, and
+// taken as it is where the channel does not come.
+func TestChannelOmittedAtStart(t *testing.T) {
+	for name, kind := range map[string]pulltest.Target{"private": pulltest.Private, "shared": pulltest.Shared} {
+		for _, omitted := range []int{1, 2, -1} {
+			t.Run(fmt.Sprint(name, " ", omitted), func(t *testing.T) {
+				onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
+					l.open(portal...)
+					l.portal.Emit(pulltest.Message{Command: "old", To: kind})
+					time.Sleep(time.Minute)
+					l.portal.OmitChannel(kind, omitted)
+					l.subscribe(nil, WithTransport(transport))
+					l.run(nil)
+					began := time.Now()
+					<-l.sub.Ready()
+					if took := time.Since(began); took > 10*time.Second {
+						t.Errorf("ready after %v", took)
+					}
+					l.tickFor(10*time.Minute, 10*time.Second)
+					time.Sleep(time.Minute)
+					configs, want := l.portal.Stats().Configs, omitted+1
+					if omitted < 0 {
+						want = 1 + missingAtStart
+						if lost, _, _ := l.ticked(); lost != l.ticks/2 {
+							t.Errorf("lost %d of %d, half of which went to the other channel", lost, l.ticks)
+						}
+					} else {
+						l.wantTicks()
+					}
+					if configs != want || countCommand(l, "old") > 0 {
+						t.Errorf("%d configs fetched, %d old messages", configs, countCommand(l, "old"))
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestChannelOmittedThenNoAnswer: what there is is taken where asking again fails, also for good.
+func TestChannelOmittedThenNoAnswer(t *testing.T) {
+	for _, code := range []string{"INTERNAL_SERVER_ERROR", "SERVER_ERROR"} {
+		t.Run(code, func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				l.open()
+				l.portal.OmitChannel(pulltest.Private, 1)
+				l.subscribe(nil)
+				l.run(nil)
+				time.Sleep(time.Second)
+				l.portal.Misbehave(pulltest.REST, pulltest.RESTError(500, code))
+				<-l.sub.Ready()
+				l.portal.Emit(pulltest.Message{Command: "shared", To: pulltest.Shared})
+				time.Sleep(time.Second)
+				l.want("shared")
+			})
+		})
+	}
+}
+
+// TestChannelLackingInFixedConfig: a config that nobody can ask for again is taken at once.
+func TestChannelLackingInFixedConfig(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.open()
+		cfg, err := client(t, l.portal).GetApplicationConfig(t.Context(), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Channels.Private = nil
+		l.portal.Emit(pulltest.Message{Command: "before", To: pulltest.Shared})
+		l.subscribe(FromConfig(cfg), WithHTTPClient(l.portal.HTTPClient()))
+		began := time.Now()
+		l.run(nil)
+		<-l.sub.Ready()
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("ready after %v", took)
+		}
+	})
+}
+
+// TestChannelOmittedAtStartOnSockets is TestChannelOmittedAtStart over real sockets.
+func TestChannelOmittedAtStartOnSockets(t *testing.T) {
+	for _, s := range servers {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			portal := pulltest.NewPortal(s.portal...)
+			portal.OmitChannel(pulltest.Private, 1)
+			o := runOn(t, portal)
+			portal.Emit(pulltest.Message{Command: "private"})
+			portal.Emit(pulltest.Message{Command: "shared", To: pulltest.Shared})
+			o.want("private", "shared")
+		})
+	}
 }
 
 // TestChannelOmittedAndRefused: channels that the server refuses are not carried over.

@@ -78,6 +78,10 @@ func (l *loop) config(ctx context.Context, cache bool) (*b24pull.Config, error) 
 
 // renew asks for a new config while the present one still works.
 func (l *loop) renew() {
+	if l.main.config == nil {
+		l.fetch(false)
+		return
+	}
 	if l.renewal.anew {
 		l.orders.fetches.note(time.Now())
 	}
@@ -98,6 +102,9 @@ func (l *loop) configured(cfg *b24pull.Config, err error) {
 		l.fetch(false)
 		return
 	}
+	if err != nil && l.missing.first != nil {
+		cfg, err, l.missing.another = l.missing.first, nil, missingAtStart
+	}
 	var ep endpoint
 	var lacks, bare bool
 	if err == nil {
@@ -109,6 +116,9 @@ func (l *loop) configured(cfg *b24pull.Config, err error) {
 	}
 	if err != nil {
 		l.notConfigured(err)
+		return
+	}
+	if l.main.config == nil && !l.begins(cfg) {
 		return
 	}
 	reason, anew := r.reason, r.anew

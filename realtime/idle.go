@@ -10,8 +10,10 @@ const (
 	// idleCuts is how many connections in a row have to be cut while idle, at about the same age of silence, for a
 	// middle box to be suspected that ends what is idle.
 	idleCuts = 3
-	// idleLeast is the shortest silence that a cut is put down to.
-	idleLeast = 10 * time.Second
+	// idleLeast is the shortest silence that a cut is put down to. Of polls it is longer: a server that is down fails
+	// them after some seconds as well, and is not to be asked again at once.
+	idleLeast     = 4 * time.Second
+	idleLeastPoll = 10 * time.Second
 	// idleRow is how long ago the last such cut may be for another to be one in a row.
 	idleRow = time.Hour
 	// idleMemory is how long pings of our own go on before it is tried whether they are still needed. Then one more cut
@@ -21,8 +23,8 @@ const (
 	adaptive time.Duration = -1
 )
 
-// idling learns from connections that are cut how long they may be silent, in either direction. Middle boxes end
-// what is idle for longer: nginx after 60 s, if nobody has told it otherwise.
+// idling learns from connections that are cut how long they may be silent. Middle boxes end what is idle for longer:
+// nginx after 60 s, if nobody has told it otherwise.
 type idling struct {
 	age      time.Duration // of silence, at which the last connections were cut
 	cuts     int           // so many in a row
@@ -68,11 +70,31 @@ func (i *idling) every(now time.Time) time.Duration {
 	return i.interval
 }
 
+// silence is how long a websocket has been silent.
+type silence struct {
+	since time.Time     // zero: there is no websocket
+	asked time.Duration // how long it was before the ping that is not answered yet
+}
+
+// ask notes that such a ping goes out.
+func (s *silence) ask(now time.Time) { s.asked = now.Sub(s.since) }
+
+// longest is how long it has been silent and was still there when something came.
+func (s *silence) longest(now time.Time) time.Duration {
+	if s.since.IsZero() {
+		return 0
+	}
+	return max(s.asked, now.Sub(s.since))
+}
+
 // keepAlive sets the time of the next ping of our own.
 func (l *loop) keepAlive(s *stream, now time.Time) {
 	every := l.opts.pingInterval
 	if every == adaptive {
 		every = l.idling.every(now)
+		if muted := l.muted.every(now); every == 0 || muted > 0 && muted < every {
+			every = muted
+		}
 	}
 	s.timers.disarm(timerIdle)
 	if every > 0 {
@@ -85,31 +107,37 @@ func (l *loop) ping(s *stream, now time.Time) {
 	s.live.ping()
 	if !s.timers.armed(timerPong) {
 		s.timers.arm(timerPong, now.Add(pongWithin))
-		s.silence = now.Sub(s.touched)
+		s.idle.ask(now)
+		s.mute.ask(now)
 	}
-	s.touched = now
+	s.idle.since, s.mute.since = now, now
 	l.keepAlive(s, now)
 }
 
-// heard notes that something has come over a websocket.
-func (l *loop) heard(s *stream, now time.Time) {
-	if !s.touched.IsZero() {
-		l.idling.survived(max(s.silence, now.Sub(s.touched)))
+// heard notes that something has come over a websocket, and whether it was answered.
+func (l *loop) heard(s *stream, kind inboundKind, now time.Time) {
+	l.idling.survived(s.idle.longest(now))
+	l.muted.survived(s.mute.longest(now))
+	s.idle = silence{since: now}
+	s.mute.asked = 0
+	if kind == inOpened || kind == inPing || kind == inBeat || kind == inMessages && s.endpoint.socket.rpc {
+		s.mute.since = now
 	}
-	s.touched, s.silence = now, 0
 }
 
 // broken notes that a websocket broke off.
 func (l *loop) broken(s *stream, why failure, now time.Time) {
 	if s.status.state == StateLive && why == failPassing {
-		l.idling.cut(now.Sub(s.touched), now)
+		l.idling.cut(now.Sub(s.idle.since), now)
+		l.muted.cut(now.Sub(s.mute.since), now)
 	}
 }
 
 // unanswered notes that a ping was not answered: some middle boxes do not tell that they have forgotten a connection.
 func (l *loop) unanswered(s *stream, now time.Time) {
 	if s.status.state == StateLive && !s.status.polling {
-		l.idling.cut(s.silence, now)
+		l.idling.cut(s.idle.asked, now)
+		l.muted.cut(s.mute.asked, now)
 	}
 }
 
@@ -118,10 +146,11 @@ func (l *loop) unanswered(s *stream, now time.Time) {
 // all; or else it is none that calls for a longer delay each time.
 func (l *loop) idlePoll(s *stream, err error, now time.Time) (harmless bool) {
 	s.gentle = false
-	if s.status.state != StateLive || s.answering || !mayBeIdle(err) {
+	hung := now.Sub(s.hungAt)
+	if s.status.state != StateLive || s.answering || hung < idleLeastPoll || !mayBeIdle(err) {
 		return false
 	}
-	s.gentle = l.idlePolls.cut(now.Sub(s.hungAt), now) > 1
+	s.gentle = l.idlePolls.cut(hung, now) > 1
 	return s.gentle && s.vouched.After(s.hungAt)
 }
 

@@ -56,7 +56,8 @@ type loop struct {
 	missing   missing
 	orders    orderBook // from the server, not yet obeyed
 
-	idling    idling // of websockets
+	idling    idling // of websockets, either way
+	muted     idling // of websockets that the server sends on and nothing is sent over
 	idlePolls idling // of polls that nothing is sent over
 
 	notices   notices   // to be told together
@@ -183,7 +184,7 @@ func (l *loop) handle(s *stream, e event, cause error) {
 	after := s.status.state
 	if after != before.state && after != StateLive && (before.state == StateLive || before.state == StateConnecting) {
 		s.timers.disarm(timerProved, timerQuiet, timerPong, timerBeat, timerPinged, timerPeek, timerHang, timerIdle)
-		s.touched = time.Time{}
+		s.idle, s.mute = silence{}, silence{}
 		s.answering = false
 	}
 	switch {

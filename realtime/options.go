@@ -300,9 +300,9 @@ func WithInsecureURLs() Option {
 
 // WithPingInterval has a websocket pinged that often, so that no middle box takes it for idle; d is a second at least. 0
 // sends no such pings. The default adapts: when connections break off three times in a row after the same time of silence,
-// which is 10 seconds or more, pings keep the silence at two thirds of it from then on; after a day it is tried whether
-// they are still needed. nginx, as it comes, ends what is silent for 60 seconds. Independent of this, the server is
-// pinged where that is part of the rule that loses nothing: after each of its own pings, and when none has come for 150
+// of both sides or of ours, which is 4 seconds or more, pings keep the silence at two thirds of it from then on; after a day
+// it is tried whether they are still needed. nginx, as it comes, ends what is silent for 60 seconds. Independent of this,
+// the server is pinged where that is part of the rule that loses nothing: after each of its own pings, and when none has come for 150
 // seconds.
 //
 // A ping that is not answered within 20 seconds ends the connection, and another one is opened. Long polling has no

@@ -41,10 +41,10 @@ type stream struct {
 	reason   RenewReason // why it takes the place of another
 	lacks    bool        // the portal's config lacked a channel, and where a token names the channels it is not connected to it
 
-	touched time.Time     // when something last crossed the websocket, either way; zero: there is none
-	silence time.Duration // before the ping that is not answered yet
-	vouched time.Time     // when a read last brought an answer of the server's
-	gentle  bool          // what has just failed calls for no longer delay than the first
+	idle    silence   // of the websocket, either way
+	mute    silence   // of what we send over it
+	vouched time.Time // when a read last brought an answer of the server's
+	gentle  bool      // what has just failed calls for no longer delay than the first
 
 	reader reader // how its history is read
 	unread unread // since when it cannot be
@@ -247,7 +247,7 @@ func (l *loop) dial(s *stream, now time.Time) {
 func (l *loop) receiveSocket(in inbound) {
 	s, now := in.link.stream, time.Now()
 	if in.kind != inDown {
-		l.heard(s, now)
+		l.heard(s, in.kind, now)
 	}
 	switch in.kind {
 	case inOpened:

@@ -68,7 +68,8 @@ func (l *loop) complete(cfg *b24pull.Config) (_ *b24pull.Config, ep endpoint, la
 	if cfg != nil && latest.config != nil && l.missing.lacking(cfg.Channels) && l.renewal.reason != RenewRefused {
 		carried := carryOver(cfg, latest.config)
 		ep, err = l.opts.endpoint(carried)
-		if err == nil && ep.server == latest.endpoint.server && ep.dialect == latest.endpoint.dialect {
+		own := endpoint{dialect: ep.dialect, server: ep.server, channels: channelTypes(cfg.Channels)}
+		if err == nil && own.continues(&latest.endpoint) {
 			return carried, ep, true, nil
 		}
 	}

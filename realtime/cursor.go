@@ -41,9 +41,10 @@ type binding struct {
 func bindingOf(cfg *b24pull.Config, ep *endpoint) binding {
 	sum := func(text string) uint32 { return crc32.Checksum([]byte(text), castagnoli) }
 	ids := slices.Sorted(maps.Keys(ep.channels))
+	host, _, _ := strings.Cut(ep.server, " ") // whatever the portal is called
 	return binding{
-		portal:   sum(cfg.Server.Hostname + cfg.ClientID),
-		server:   sum(ep.server),
+		portal:   sum(portalOf(cfg)),
+		server:   sum(host + " " + cfg.ClientID),
 		channels: sum(strings.Join(ids, " ")),
 	}
 }
@@ -53,13 +54,16 @@ func bindingOf(cfg *b24pull.Config, ep *endpoint) binding {
 func (c Cursor) full(k key) bool { return c.tags || k.mid.isZero() }
 
 // check tells whether the cursor can be used with a server: it must be of the same portal, and positions of the same
-// kind.
+// kind. A portal that has been renamed is known by its channels.
 func (c Cursor) check(b binding, d dialect) error {
-	if !c.IsZero() && (c.tags != (d == dialectTags) || differ(c.bound.portal, b.portal)) {
+	if !c.IsZero() && (c.tags != (d == dialectTags) || differ(c.bound.portal, b.portal) && !c.bound.sameChannels(b)) {
 		return ErrCursorMismatch
 	}
 	return nil
 }
+
+// sameChannels reports whether two positions are of the same channels.
+func (b binding) sameChannels(o binding) bool { return b.channels != 0 && b.channels == o.channels }
 
 func differ(a, b uint32) bool { return a != 0 && b != 0 && a != b }
 

@@ -150,13 +150,15 @@
 // All requests to the push server, the handshakes of websockets among them, are
 // made by the HTTP client of [WithHTTPClient] or of the source: they go through
 // its proxies and by its dial functions, with its TLS configuration and its
-// cookies. [WithHeader] adds what a gateway wants to see. A way that is barred
-// is an error, and nothing goes around it.
+// cookies; only its timeouts are left out, which a websocket outlives.
+// [WithHeader] adds what a gateway wants to see. A way that is barred is an
+// error, and nothing goes around it.
 //
 // Middle boxes end websockets that are silent for long, nginx after a minute.
 // When three connections in a row have broken off after about the same silence,
-// or have gone dead, a subscription pings often enough to keep theirs shorter;
-// [WithPingInterval] has it do so from the start. Such pings cause no reads.
+// of both sides or of ours, or have gone dead, a subscription pings often
+// enough to keep theirs shorter; [WithPingInterval] has it do so from the
+// start. Such pings cause no reads.
 //
 // # Channels that end
 //
@@ -170,9 +172,15 @@
 // A config that lacks a kind of channel that there was before, as portals give
 // them for a moment when channels are replaced, is asked for again, after 2
 // seconds at first and every 10 minutes at last; the channel is listened to on,
-// to its end. When connecting has failed five times in a row another config is
-// asked for, since the server may have moved; where there is none, or the
-// portal refuses, the present one is used to its end.
+// to its end. A first config that lacks the private or the shared channel is
+// asked for again twice, within 8 seconds, and then taken as it is. When
+// connecting has failed five times in a row another config is asked for, since
+// the server may have moved; where there is none, or the portal refuses, the
+// present one is used to its end.
+//
+// A portal that has been renamed, and its push server with it, is known by the
+// channels that it still has, one of the cloud by its clientId as well: a
+// subscription goes on from where it was.
 //
 // # Errors
 //

@@ -135,14 +135,33 @@ func (e *endpoint) keepSecure() {
 func serverOf(base string, cfg *b24pull.Config) string {
 	host := base
 	if u, err := url.Parse(base); err == nil {
-		host = u.Host
+		host = strings.ToLower(asciiHost(u))
 	}
-	return strings.Join([]string{host, cfg.Server.Hostname, cfg.ClientID}, " ")
+	return host + " " + portalOf(cfg)
 }
 
-// same tells whether two endpoints are the same channels on the same server.
+// portalOf names the portal of a config: to a push server of the cloud by the id that it has there, which it keeps when it
+// is renamed.
+func portalOf(cfg *b24pull.Config) string { return cmp.Or(cfg.ClientID, cfg.Server.Hostname) }
+
+// same tells whether two endpoints are the same channels at the same addresses.
 func (e *endpoint) same(o *endpoint) bool {
-	return e.dialect == o.dialect && e.server == o.server && e.socket.url == o.socket.url && e.poll.url == o.poll.url
+	return e.continues(o) && e.socket.url == o.socket.url && e.poll.url == o.poll.url
+}
+
+// continues reports whether the positions of two endpoints are of one sequence: they are of the same server, or of one
+// channel. A portal that is renamed, and its push server with it, has the channels that it had, and their ids are
+// nobody else's. Should the server have been replaced, the messages tell, whose ids begin anew.
+func (e *endpoint) continues(o *endpoint) bool {
+	if e.dialect != o.dialect {
+		return false
+	}
+	for id := range e.channels {
+		if _, common := o.channels[id]; common && id != "" {
+			return true
+		}
+	}
+	return e.server == o.server
 }
 
 // after is an address that asks for what follows a position.

@@ -158,8 +158,33 @@ func TestEndpoint(t *testing.T) {
 			}
 			return &ep
 		}
-		if !of(nil).same(of(nil)) || of(nil).same(of(func(c *b24pull.Config) { c.Server.Hostname = "another.example" })) {
-			t.Error("a server is not told by its hostname")
+		rename := func(c *b24pull.Config) { c.Server.Hostname = "another.example" }
+		replace := func(c *b24pull.Config) {
+			c.Channels.Private = &b24pull.Channel{ID: "77.s", Type: "private"}
+			c.Channels.Shared = nil
+		}
+		both := func(c *b24pull.Config) { rename(c); replace(c) }
+		cloud := func(edit func(*b24pull.Config)) *endpoint {
+			return of(func(c *b24pull.Config) { c.ClientID = "client"; edit(c) })
+		}
+		for _, tt := range []struct {
+			name            string
+			from, to        *endpoint
+			same, continues bool
+		}{
+			{"nothing", of(nil), of(nil), true, true},
+			{"renamed", of(nil), of(rename), true, true},
+			{"channels replaced", of(nil), of(replace), false, true},
+			{"renamed, channels replaced", of(nil), of(both), false, false},
+			{"renamed in the cloud, channels replaced", cloud(func(*b24pull.Config) {}), cloud(both), false, true},
+			{"another of the cloud", cloud(replace), of(nil), false, false},
+			{"the name in other letters", of(replace), of(func(c *b24pull.Config) {
+				c.Server.LongPollingSecure = strings.Replace(c.Server.LongPollingSecure, "rt.example", "RT.Example", 1)
+			}), false, true},
+		} {
+			if same, continues := tt.from.same(tt.to), tt.from.continues(tt.to); same != tt.same || continues != tt.continues {
+				t.Errorf("%s: the same %t, goes on %t", tt.name, same, continues)
+			}
 		}
 	})
 	t.Run("insecure where that is wanted", func(t *testing.T) {

@@ -23,8 +23,9 @@ var (
 	ErrUnsupportedServer = errors.New("realtime: push server not supported")
 
 	// ErrCursorMismatch is returned where the cursor to start from comes from another portal, or from a push server
-	// of another kind: versions 1 and 2 count positions otherwise than later ones.
-	ErrCursorMismatch = errors.New("realtime: the cursor comes from another portal or another kind of push server; start without it")
+	// of another kind: versions 1 and 2 count positions otherwise than later ones. A portal on a push server of its own
+	// that was renamed counts as another one once its channels have been replaced as well.
+	ErrCursorMismatch = errors.New("realtime: the cursor comes from another portal, or from before this one was renamed, or from another kind of push server; start without it, WithHistory if nothing that is kept may be left out")
 
 	errNoWebSocket = fmt.Errorf("%w: its websockets are off, and WithTransport wants one", ErrUnsupportedServer)
 	errNoUpgrade   = errors.New("the Transport of the HTTP client returns no connection for a websocket; have an *http.Transport make its requests and return the answer's Body as it is, or give WithDialer, or WithTransport(TransportLongPolling)")

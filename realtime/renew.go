@@ -212,10 +212,11 @@ func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew 
 	case same && !anew:
 		for _, s := range l.streams() {
 			if s.endpoint.same(&ep) {
-				s.config = cfg
+				s.config, s.endpoint.server = cfg, ep.server // the portal may have another name
 				l.handle(s, event{kind: evConfig}, nil)
 			}
 		}
+		l.bind()
 	default:
 		l.giveUpNext()
 		l.replace(cfg, ep, reason)

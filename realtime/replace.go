@@ -72,7 +72,7 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 	switch main := l.main; {
 	case main.endpoint.same(&ep):
 		next.session = main.session
-	case main.endpoint.server == ep.server && main.endpoint.dialect == ep.dialect:
+	case main.endpoint.continues(&ep):
 		since := newest(cfg.Channels, main.config.Channels)
 		if !since.IsZero() {
 			since = since.Add(-cfg.ClockShift() - clockSlack)
@@ -233,7 +233,7 @@ func (l *loop) remove(s *stream, cause error) {
 func (s *stream) continuedBy(o *stream) bool {
 	before := channelsOf(s.config.Channels)
 	ended := func(c *b24pull.Channel) bool { return !holds(o.config.Channels, c) }
-	return s.endpoint.server == o.endpoint.server && len(before) > 0 && !slices.ContainsFunc(before, ended)
+	return s.endpoint.continues(&o.endpoint) && len(before) > 0 && !slices.ContainsFunc(before, ended)
 }
 
 // scheduleReturn sets the time to try websockets again, if polls stand in for them.

@@ -81,7 +81,8 @@
 //
 // # Portals that move
 //
-// A portal with a new address answers 302. The call is repeated there, and the client
+// A portal with a new address answers 302, which names its REST or nothing but the new
+// host; anything else is taken for a login page. The call is repeated there, and the client
 // stays there. WithMoved is asked first, and may say no. Only a move to https is
 // followed, and a token goes nowhere but to the portal's address and to where the portal
 // itself says it has moved. All other redirects are errors: one to a page means a login

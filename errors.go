@@ -15,7 +15,8 @@ import (
 )
 
 // Errors that a portal or an authorization server answers, to be used with
-// errors.Is: an *APIError or a *TokenError is one of them when it has its code.
+// errors.Is: an *APIError or a *TokenError is one of them when it has its code. An
+// authorization server's server_error and access_denied are those of RFC 6749, and none.
 // The codes are those of the public REST documentation: the pages of the methods
 // of the scopes pull and pull_channel, of the system-wide errors, and of OAuth. The
 // Class says whether a call is repeated; this is the one table of it.
@@ -205,7 +206,7 @@ func (e *TokenError) Error() string {
 	switch {
 	case e.Code != "":
 		text += ": " + quote.Name(e.Code)
-		if sentinel := codes[strings.ToLower(e.Code)]; sentinel != nil {
+		if sentinel := codes[strings.ToLower(e.Code)]; sentinel != nil && !e.standard() {
 			text += ": " + sentinel.meaning
 			advice = sentinel.advice
 		}
@@ -226,7 +227,25 @@ func (e *TokenError) Error() string {
 }
 
 // Is tells whether target is the sentinel of the error's code.
-func (e *TokenError) Is(target error) bool { return matches(e.Code, target) }
+func (e *TokenError) Is(target error) bool { return !e.standard() && matches(e.Code, target) }
+
+// Codes that RFC 6749 gives to authorization servers.
+const (
+	codeServerError = "server_error"
+	codeUnavailable = "temporarily_unavailable"
+	codeDenied      = "access_denied"
+)
+
+// standard reports whether the code is one of the standard that means something
+// else where a portal answers it.
+func (e *TokenError) standard() bool {
+	return strings.EqualFold(e.Code, codeServerError) || strings.EqualFold(e.Code, codeDenied)
+}
+
+// passes reports whether the code is one of the standard for what passes.
+func (e *TokenError) passes() bool {
+	return strings.EqualFold(e.Code, codeServerError) || strings.EqualFold(e.Code, codeUnavailable)
+}
 
 // Unwrap returns Err.
 func (e *TokenError) Unwrap() error { return e.Err }

@@ -87,7 +87,7 @@ func (a answer) elsewhere(base *url.URL) (next *url.URL, has bool, err error) {
 	to, err := base.Parse(a.location)
 	switch {
 	case err != nil || a.location == "" || to.Hostname() == "" || !quote.Printable(to.Host) || to.Opaque != "" || to.User != nil,
-		addr.Host(to) == addr.Host(base), !restPath(to.Path):
+		addr.Host(to) == addr.Host(base), !namesPortal(to):
 		return nil, false, a.fail("the portal answered with " + a.lead(base))
 	case to.Scheme != "https":
 		return nil, false, a.fail("the portal answered with a redirect to REST that is not https; it is not followed")
@@ -101,10 +101,11 @@ func (a answer) elsewhere(base *url.URL) (next *url.URL, has bool, err error) {
 // a page for ever, and no REST is to be had behind it.
 func (a answer) lead(base *url.URL) string { return a.known.Redirect(a.status, base, a.location) }
 
-// restPath tells whether a path is that of a portal's REST, or none at all.
-func restPath(p string) bool {
-	p = path.Clean("/"+p) + "/"
-	return p == "//" || strings.HasPrefix(p, "/rest/")
+// namesPortal reports whether an address is that of a portal's REST, or nothing but a
+// host. A login page has at least the way back in its query.
+func namesPortal(to *url.URL) bool {
+	p := path.Clean("/"+to.Path) + "/"
+	return p == "//" && to.RawQuery == "" && to.Fragment == "" || strings.HasPrefix(p, "/rest/")
 }
 
 // answered tells whether an error, or none, is the answer of a portal's REST.

@@ -95,10 +95,14 @@ type classified interface {
 }
 
 func (e *TokenError) class() Class {
-	if errors.Is(e, ErrAuthorization) {
+	code := e.Code
+	switch {
+	case errors.Is(e, ErrAuthorization), e.passes():
 		return Unavailable
+	case e.standard():
+		code = ""
 	}
-	if class, told := answerClass(e.Code, e.Status); told && class != Expired {
+	if class, told := answerClass(code, e.Status); told && class != Expired {
 		return class
 	}
 	var broken *netfail.Error

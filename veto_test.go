@@ -84,7 +84,7 @@ func TestVetoKeepsSecrets(t *testing.T) {
 	for name, auth := range bothAuths() {
 		for _, refusal := range []error{errors.New("no: " + secrets[name]), &net.OpError{Op: "dial", Err: errors.New("refused")}, ErrQueryLimit,
 			&APIError{Code: "QUERY_LIMIT_EXCEEDED", Status: 503}, context.Canceled} {
-			m := &movable{to: map[string]string{"portal.example": "https://new.example/?" + resttest.Mark}}
+			m := &movable{to: map[string]string{"portal.example": "https://new.example/rest/?" + resttest.Mark}}
 			c := mustNew(t, auth, WithHTTPClient(m.client()), WithRetry(Retry{}), WithMoved(func(context.Context, string, string) error { return refusal }))
 			err := event(t.Context(), c)
 			resttest.CheckError(t, err)

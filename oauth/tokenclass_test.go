@@ -37,6 +37,10 @@ var oauthFailures = []struct {
 	{"no code", 404, "<html>", nil, b24pull.Final, 1},
 	{"no JSON", 200, "<html>", nil, b24pull.Final, 1},
 	{"QUERY_LIMIT_EXCEEDED", 503, map[string]any{"error": "QUERY_LIMIT_EXCEEDED"}, nil, b24pull.Throttled, 4},
+	{"server_error", 500, map[string]any{"error": "server_error"}, nil, b24pull.Unavailable, 2},
+	{"server_error with HTTP 400", 400, map[string]any{"error": "server_error"}, nil, b24pull.Unavailable, 1},
+	{"temporarily_unavailable", 503, map[string]any{"error": "temporarily_unavailable"}, nil, b24pull.Unavailable, 2},
+	{"access_denied", 403, map[string]any{"error": "access_denied"}, nil, b24pull.Final, 1},
 	{"HTTP 429", 429, "", nil, b24pull.Throttled, 4},
 	{"HTTP 502", 502, "<html>", nil, b24pull.Unavailable, 2},
 	{"INTERNAL_SERVER_ERROR", 500, map[string]any{"error": "INTERNAL_SERVER_ERROR"}, nil, b24pull.Unavailable, 2},
@@ -105,6 +109,23 @@ func TestTokenErrorClasses(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestCodesOfTheStandard: what RFC 6749 calls server_error and access_denied is not what portals call so.
+func TestCodesOfTheStandard(t *testing.T) {
+	for code, not := range map[string]error{"server_error": b24pull.ErrServerNotConfigured, "access_denied": b24pull.ErrAccessDenied} {
+		for _, status := range []int{400, 403, 500} {
+			server := &rotating{refuse: func() (int, any) { return status, map[string]any{"error": code} }}
+			_, err := testApp(server.transport(nil)).Refresh(t.Context(), server.present())
+			var refused *b24pull.TokenError
+			if !errors.As(err, &refused) || refused.Code != code || errors.Is(err, not) || strings.Contains(err.Error(), "Push & Pull") || strings.Contains(err.Error(), "plan") {
+				t.Errorf("got %v", err)
+			}
+			if portal := (&b24pull.APIError{Code: code}); !errors.Is(portal, not) {
+				t.Errorf("a portal's %s is none", code)
+			}
+		}
 	}
 }
 

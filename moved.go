@@ -87,7 +87,7 @@ func (a answer) elsewhere(base *url.URL) (next *url.URL, has bool, err error) {
 	to, err := base.Parse(a.location)
 	switch {
 	case err != nil || a.location == "" || to.Hostname() == "" || !quote.Printable(to.Host) || to.Opaque != "" || to.User != nil,
-		addr.Host(to) == addr.Host(base), !namesPortal(to):
+		addr.SameHost(to, base), !namesPortal(to):
 		return nil, false, a.fail("the portal answered with " + a.lead(base))
 	case to.Scheme != "https":
 		return nil, false, a.fail("the portal answered with a redirect to REST that is not https; it is not followed")

@@ -126,6 +126,16 @@ func TestMovedNowhere(t *testing.T) {
 	}
 }
 
+// TestMovedNowhereIDN: a portal's name in ASCII is no other place.
+func TestMovedNowhereIDN(t *testing.T) {
+	m := &movable{to: map[string]string{"портал.рф": "https://xn--80awhdgm.xn--p1ai/rest/"}}
+	c := mustNew(t, OAuth("портал.рф", resttest.Static(resttest.AccessToken)), WithHTTPClient(m.client()), WithMoved(func(_ context.Context, _, to string) error { t.Errorf("asked about %s", to); return nil }))
+	var refused *APIError
+	if err := event(t.Context(), c); !errors.As(err, &refused) || len(m.seen) != 1 {
+		t.Errorf("got %v after %d calls", err, len(m.seen))
+	}
+}
+
 // TestMovedRoundAndRound: redirects that lead on and on end, and are not remembered.
 func TestMovedRoundAndRound(t *testing.T) {
 	m := &movable{to: map[string]string{"portal.example": "https://a.example/", "a.example": "https://b.example/", "b.example": "https://portal.example/"}}

@@ -135,7 +135,7 @@ func (e *endpoint) keepSecure() {
 func serverOf(base string, cfg *b24pull.Config) string {
 	host := base
 	if u, err := url.Parse(base); err == nil {
-		host = strings.ToLower(asciiHost(u))
+		host = strings.ToLower(addr.ASCIIHost(u))
 	}
 	return host + " " + portalOf(cfg)
 }

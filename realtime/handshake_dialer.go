@@ -15,13 +15,13 @@ import (
 
 // dialWith opens websockets with a dialer of the user's, whatever the HTTP client
 // is. It is told host names in ASCII: the library itself would look up an
-// internationalized one as it is written. It is bound in time, and given up at once when ctx is done: the library
-// looks at its context while it connects, but not while it waits for the server's
-// answer.
+// internationalized one as it is written. It is bound in time, and given up at
+// once when ctx is done: the library looks at its context while it connects, but
+// not while it waits for the server's answer.
 func dialWith(dialer *websocket.Dialer) dialFunc {
 	return func(ctx context.Context, address string, header http.Header) (*websocket.Conn, *http.Response, error) {
 		if u, err := url.Parse(address); err == nil {
-			u.Host = asciiHost(u)
+			u.Host = addr.ASCIIHost(u)
 			address = u.String()
 		}
 		ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
@@ -58,15 +58,6 @@ func dialWith(dialer *websocket.Dialer) dialFunc {
 		}
 		return ws, answer, err
 	}
-}
-
-// asciiHost is the host of an address, with its port if it has one.
-func asciiHost(u *url.URL) string {
-	name := u.Hostname()
-	if ascii := addr.ASCII(name); ascii != name {
-		return ascii + strings.TrimPrefix(u.Host, name)
-	}
-	return u.Host
 }
 
 // maxTLS is what a TLS handshake may take before the server's answer: certificates,

@@ -69,3 +69,13 @@ func ASCII(host string) string {
 	}
 	return host
 }
+
+// ASCIIHost is the host of an address with its name in ASCII, and with its port
+// if it has one.
+func ASCIIHost(u *url.URL) string {
+	name := u.Hostname()
+	if ascii := ASCII(name); ascii != name {
+		return ascii + strings.TrimPrefix(u.Host, name)
+	}
+	return u.Host
+}

@@ -1,6 +1,7 @@
 package addr
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -67,6 +68,31 @@ func TestASCII(t *testing.T) {
 	} {
 		if got := ASCII(host); got != want {
 			t.Errorf("%q: got %q, want %q", host, got, want)
+		}
+	}
+}
+
+func TestSameHost(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		same bool
+	}{
+		{"https://портал.рф/rest/", "https://xn--80awhdgm.xn--p1ai:443/", true},
+		{"https://ПОРТАЛ.РФ:8443/", "https://xn--80awhdgm.xn--p1ai:8443/", true},
+		{"https://портал.рф:8443/", "https://xn--80awhdgm.xn--p1ai/", false},
+		{"https://Portal.example./", "https://portal.example/", true},
+		{"https://портал.рф/", "https://другой.рф/", false},
+	} {
+		a, err := url.Parse(tt.a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := url.Parse(tt.b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if SameHost(a, b) != tt.same {
+			t.Errorf("%s and %s: want %t", tt.a, tt.b, tt.same)
 		}
 	}
 }

@@ -81,3 +81,14 @@ func Host(u *url.URL) string {
 	}
 	return host + ":" + port
 }
+
+// SameHost reports whether two addresses are of one host, in whatever form its
+// name is written.
+func SameHost(a, b *url.URL) bool {
+	form := func(u *url.URL) string {
+		ascii := *u
+		ascii.Host = ASCIIHost(u)
+		return Host(&ascii)
+	}
+	return form(a) == form(b)
+}

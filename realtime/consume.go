@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-
-	"github.com/b24pull/b24pull/internal/quote"
 )
 
 // Messages runs the subscription and yields its messages, in order and each once. It ends
@@ -83,7 +81,7 @@ func (s *Subscription) handle(ctx context.Context, h Handler, m Message) error {
 		}
 		switch {
 		case then.skip:
-			s.opts.logger.Warn("message skipped", "id", quote.Name(m.ID), "module", quote.Name(m.Module), "command", quote.Name(m.Command), "attempt", attempt)
+			s.skips.note(s.opts.logger, m, attempt)
 			return nil
 		case !then.retry:
 			return failed
@@ -141,6 +139,7 @@ func (s *Subscription) consume(ctx context.Context, deliver func(context.Context
 		}
 	}()
 	err = deliver(ctx)
+	s.skips.flush(s.opts.logger)
 	returned = true
 	cause := s.outcome(ctx, err)
 	s.cancel(err)

@@ -199,7 +199,7 @@ func (l *loop) anew(restart bool, now time.Time) {
 		return
 	}
 	l.log.Debug("control", "command", configExpire, "restart", restart)
-	r.reason, r.anew = RenewConfigExpired, true
+	r.reason, r.anew, r.checks = RenewConfigExpired, true, false
 	if restart {
 		r.reason = RenewServerRestarted
 	}
@@ -272,7 +272,25 @@ func (l *loop) succeed(e order, now time.Time) bool {
 	l.log.Debug("control", "command", channelExpire, "replaced", true)
 	l.renewal.again = l.renewal.fetching
 	l.adopt(cfg, ep, RenewChannelExpired, false)
+	if _, fixed := l.source.(fixedConfig); !fixed && !l.timers.armed(timerCheck) {
+		l.timers.arm(timerCheck, now.Add(obeyAfter+rand.N(obeySpread)))
+	}
 	return true
+}
+
+// check asks the portal for the config some time after channels have been gone over to that a command has named: the
+// server's word alone is not taken for long, since on false channels nothing would come.
+func (l *loop) check(now time.Time) {
+	if at := l.orders.fetches.next(); now.Before(at) {
+		l.timers.arm(timerCheck, at)
+		return
+	}
+	if l.renewal.fetching || l.renewal.reason != 0 { // then it is seen
+		return
+	}
+	l.orders.fetches.note(now)
+	l.renewal.reason, l.renewal.checks = RenewChannelExpired, true
+	l.fetch(false)
 }
 
 // skipped tells of successors that were not gone over to, where a config has come that does not name them: what was sent

@@ -2,9 +2,13 @@ package realtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -194,4 +198,41 @@ func TestReadsOfTheMainStreamGoFirst(t *testing.T) {
 		cancel()
 		l.tasks.Wait()
 	})
+}
+
+// TestSkippedAreSummed: messages that a handler cannot take and that are skipped, one or several at a time, have a line in
+// ten seconds, and the lines say how many there were.
+func TestSkippedAreSummed(t *testing.T) {
+	for _, workers := range []int{1, 8} {
+		t.Run(fmt.Sprint(workers), func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				var told lines
+				l.open()
+				l.emit("before")
+				l.subscribe(nil, WithParallel(workers, nil), WithLogger(slog.New(slog.NewTextHandler(&told, &slog.HandlerOptions{Level: slog.LevelWarn}))),
+					WithErrorPolicy(func(*HandlerError, int) ErrorAction { return SkipMessage() }))
+				l.run(func(context.Context, Message) error { return errors.New("bad params") })
+				<-l.sub.Ready()
+				for range 2500 {
+					l.emit("bad")
+					time.Sleep(10 * time.Millisecond)
+				}
+				time.Sleep(4 * time.Second)
+				l.sub.Close()
+				<-l.done
+				sum := 0
+				for _, line := range told.told {
+					_, count, _ := strings.Cut(line, "count=")
+					n, err := strconv.Atoi(count)
+					if err != nil {
+						t.Errorf("%s: %v", line, err)
+					}
+					sum += n
+				}
+				if len(told.told) != 4 || sum != 2500 { // at once, after 10 and 20 s, and at the end
+					t.Errorf("%d lines tell of %d: %q", len(told.told), sum, told.told)
+				}
+			})
+		})
+	}
 }

@@ -241,12 +241,20 @@
 //     three times at once, and then after 10 seconds, 20, 40 and so on up to
 //     five minutes, for as long as they go on. Ten minutes without one end that.
 //     Meanwhile they are gathered. A successor that was passed over so is a Gap.
+//     Up to two minutes after a channel was replaced at a command's word the
+//     portal is asked whether it knows of that.
+//   - Where a server refuses the channels of one config after another, the next
+//     is fetched after the delays of a reconnect, or after a minute if
+//     connections last for a while before they are refused.
 //   - Up to 24 sets of replaced channels are listened to at a time. Beyond that
 //     the oldest is left at once, which is a Gap. The reads of the channels in
 //     use go first.
 //   - One read follows all the pings of two seconds. While a connection lasts
 //     there are 20 reads at once, and then four a second; of the short ones
-//     behind polls 100, and then 20 a second.
+//     behind polls 100, and then ten a second.
+//   - An answer has five minutes to come to its end, however it goes on: then it
+//     is broken off, and the next one goes on where it has stopped. One to a
+//     read of replaced channels has a minute while those in use are to be read.
 //   - Polls that bring news follow each other 100 times at once, and then at 20
 //     a second: what is published meanwhile comes with the next one, all of it
 //     that the server keeps. Those that only bring what a read was faster to

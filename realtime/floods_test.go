@@ -162,12 +162,14 @@ func TestPollFlood(t *testing.T) {
 func TestTrickledRead(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var trickling atomic.Bool
-		l.open(pulltest.WithVersion(version), pulltest.WithGather(0), slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			if trickling.Load() {
-				trickle(w, r, next, 500, time.Second)
-				return
-			}
-			next.ServeHTTP(w, r)
+		l.open(pulltest.WithVersion(version), pulltest.WithGather(0), pulltest.WithHandler(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if requestKind(r) == "poll" && trickling.Load() {
+					trickle(w, r, next, 500, time.Second)
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
 		}))
 		l.subscribe(nil)
 		var slowest time.Duration
@@ -201,15 +203,21 @@ func TestTrickledRead(t *testing.T) {
 		if live != 200 || slowest > holdMax+time.Second {
 			t.Errorf("%d of 200 within %v", live, slowest)
 		}
-		missed := 0
 		time.Sleep(2 * time.Minute)
-		for _, command := range l.commands() {
-			if command == "missed" {
-				missed++
+		synctest.Wait()
+		missed, inTurn, ticks := 0, 0, 0
+		for _, m := range l.messages {
+			switch {
+			case m.Command == "tick":
+				ticks++
+			case m.Command == "missed":
+				if missed++; ticks > 0 && !m.Late {
+					inTurn++
+				}
 			}
 		}
-		if missed != 120 {
-			t.Errorf("%d of 120 that had been missed came", missed)
+		if missed != 120 || inTurn > 0 {
+			t.Errorf("%d of 120 that had been missed came, %d of them after their turn and not marked so", missed, inTurn)
 		}
 	})
 }
@@ -338,4 +346,26 @@ func TestPassedOver(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRefusedAfterAWhile: a server that refuses the channels each time a connection has lasted for a while has the config
+// fetched once in a minute, not with each of the first delays.
+func TestRefusedAfterAWhile(t *testing.T) {
+	onVersions(t, func(t *testing.T, l *life, version int) {
+		var asked counts
+		l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()}, WithTransport(TransportWebSocket))
+		configs := asked.of("config")
+		for end := time.Now().Add(time.Hour); time.Now().Before(end); {
+			time.Sleep(provedAfter + time.Second)
+			l.portal.CloseWebSockets(4010, "4010: Wrong Channel Id.")
+		}
+		configs = asked.of("config") - configs
+		t.Logf("%d configs in an hour", configs)
+		if configs < 10 || configs > 60 {
+			t.Errorf("%d configs in an hour", configs)
+		}
+		l.emit("after")
+		time.Sleep(2 * refusedMost)
+		l.want("after")
+	})
 }

@@ -20,6 +20,7 @@ type link struct {
 	up     bool      // false once it has been given up: whatever it still posts is stale
 	sent   bool      // the request is with the server
 	until  time.Time // of a read: when it has no answer
+	begun  time.Time // when its answer began; zero: it has not
 	conn   conn      // nil until opened
 	cancel context.CancelFunc
 	tasks  *tasks
@@ -64,6 +65,19 @@ func (l *loop) connect(k *link, t transport, at address) *link {
 func (k *link) asks() bool { return k.read || k.poll }
 
 func (k *link) isUp() bool { return k != nil && k.up }
+
+// answers notes that an answer goes on, and returns by when it has to do so again, or
+// has to have come to its end.
+func (k *link) answers(now time.Time, within time.Duration) time.Time {
+	if k.begun.IsZero() {
+		k.begun = now
+	}
+	next, end := now.Add(readStall), k.begun.Add(within)
+	if end.Before(next) {
+		return end
+	}
+	return next
+}
 
 // hangUp gives the link up. It does not wait for the connection to be closed.
 func (k *link) hangUp(code int) {

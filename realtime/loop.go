@@ -15,6 +15,8 @@ const (
 	beatWithin   = 20 * time.Second // of servers that send signs of life as text
 	readSent     = 20 * time.Second // for a read to reach the server
 	readStall    = 20 * time.Second // without a byte of its answer
+	answerWithin = 5 * time.Minute  // for an answer to come to its end, however it goes on
+	answerYields = time.Minute      // the same for one to a read of replaced channels, while those in use are to be read
 	manyMessages = 1000             // that make another read due
 )
 
@@ -365,6 +367,9 @@ func (l *loop) expire() {
 		l.nextRead()
 	}
 	l.timers.due(timerOrder, now) // afterEvent obeys
+	if l.timers.due(timerCheck, now) {
+		l.check(now)
+	}
 	if l.timers.due(timerTell, now) {
 		l.notices.flush(now)
 	}
@@ -379,6 +384,7 @@ func (l *loop) expire() {
 var (
 	errStuck    = errors.New("realtime: the connection is stuck: a ping was not answered")
 	errStall    = errors.New("realtime: a read has stalled")
+	errEndless  = errors.New("realtime: an answer does not come to its end")
 	errNoAnswer = errors.New("realtime: a read was not answered")
 	errLacking  = errors.New("realtime: the answer to a read lacks what was kept before")
 )

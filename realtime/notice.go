@@ -2,7 +2,10 @@ package realtime
 
 import (
 	"log/slog"
+	"sync"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/quote"
 )
 
 // noticeEvery is how often an event of a kind is told that a peer can cause in any
@@ -141,5 +144,43 @@ func logEvent(log *slog.Logger, e Event) {
 			return
 		}
 		log.Info("renewal", "reason", e.Reason.String(), "count", e.Count, "changed", e.Changed)
+	}
+}
+
+// skips log of messages that were skipped because their handler fails: the first at
+// once, those that follow within noticeEvery with the first after it, or at the end.
+// Several handlers may fail at a time.
+type skips struct {
+	mu    sync.Mutex
+	due   time.Time
+	count int // not told of yet
+}
+
+func (k *skips) note(log *slog.Logger, m Message, attempt int) {
+	if count := k.take(time.Now()); count > 0 {
+		log.Warn("message skipped", "id", quote.Name(m.ID), "module", quote.Name(m.Module), "command", quote.Name(m.Command), "attempt", attempt, "count", count)
+	}
+}
+
+// take returns how many are to be told of now; 0: nothing is.
+func (k *skips) take(now time.Time) (count int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.count++; now.Before(k.due) {
+		return 0
+	}
+	count, k.count = k.count, 0
+	k.due = now.Add(noticeEvery)
+	return count
+}
+
+// flush tells of what is left.
+func (k *skips) flush(log *slog.Logger) {
+	k.mu.Lock()
+	count := k.count
+	k.count = 0
+	k.mu.Unlock()
+	if count > 0 {
+		log.Warn("messages skipped", "count", count)
 	}
 }

@@ -211,7 +211,7 @@ func TestCommandsOverReplacedChannels(t *testing.T) {
 			l.portal.Cut()
 		}
 		time.Sleep(5 * time.Minute)
-		if n := l.portal.Stats().Configs - configs; n > 0 {
+		if n := l.portal.Stats().Configs - configs; n > 1 { // the portal is asked once whether it knows of the replacement
 			t.Errorf("%d configs fetched", n)
 		}
 		if n := countEvents[Renewal](l) - renewals; n > 0 {

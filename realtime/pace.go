@@ -43,7 +43,7 @@ var (
 	// readPace is that of the reads from cursors while a connection lasts, peekPace that of
 	// short ones.
 	readPace = pace{burst: 20, every: 250 * time.Millisecond}
-	peekPace = pace{burst: 100, every: 50 * time.Millisecond}
+	peekPace = pace{burst: 100, every: 100 * time.Millisecond}
 )
 
 // A waning pace lets something happen a few times at once, and then at distances

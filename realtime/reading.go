@@ -169,9 +169,9 @@ func (l *loop) receiveRead(in inbound) {
 		l.timers.arm(timerRead, now.Add(l.memory.order.patience))
 	case inOpened:
 		s.session.silent = 0
-		l.timers.arm(timerRead, now.Add(readStall))
+		l.timers.arm(timerRead, in.link.answers(now, l.answerWithin(in.link)))
 	case inProgress:
-		l.timers.arm(timerRead, now.Add(readStall))
+		l.timers.arm(timerRead, in.link.answers(now, l.answerWithin(in.link)))
 	case inMessages:
 		l.messages(s, true, in.batch, now, s.session.history)
 	case inGarbled:
@@ -217,11 +217,24 @@ func (l *loop) readOver(s *stream, how readOutcome, cause error) {
 	l.nextRead()
 }
 
+// answerWithin is how long the answer to a read may take to come to its end.
+func (l *loop) answerWithin(k *link) time.Duration {
+	mainWaits := func(r read) bool { return r.stream == l.main }
+	if k.stream != l.main && slices.ContainsFunc(l.waiting, mainWaits) {
+		return answerYields
+	}
+	return answerWithin
+}
+
 // readTimeout: a read that the server has but does not answer has nothing to read, or is slow. After a moment live
 // messages do not wait for it any more; it goes on for longer unless another one waits. Any other read has stalled.
 func (l *loop) readTimeout(now time.Time) {
 	s := l.reading.stream
-	if !l.reading.sent || l.reading.conn != nil {
+	switch {
+	case l.reading.conn != nil && !now.Before(l.reading.begun.Add(l.answerWithin(l.reading))):
+		l.readOver(s, readBroken, errEndless)
+		return
+	case !l.reading.sent || l.reading.conn != nil:
 		l.readOver(s, readBroken, errStall)
 		return
 	}

@@ -26,8 +26,19 @@ type renewal struct {
 	again    bool        // what is being fetched may be out of date already
 	reason   RenewReason // of the config being fetched
 	anew     bool        // connect anew, even to the same channels
+	checks   bool        // there may be nothing new, which is not worth telling
 	attempt  int         // failures in a row, or configs that were at their end
 	end      error       // why the subscription is leaving
+	refused  waning      // configs fetched since the server refuses the one in use
+}
+
+// refusedMost is how long the next config is put off at the most where the server
+// refuses one after another, each after a while: there is no connection meanwhile.
+const refusedMost = time.Minute
+
+// putOff is how long from now the next config may be asked for.
+func (r *renewal) putOff(now time.Time) time.Duration {
+	return min(r.refused.next().Sub(now), refusedMost)
 }
 
 // ended is why a subscription that is leaving is over: the end of its config, and what kept that from being read. Of
@@ -47,7 +58,7 @@ func (r *renewal) ended(cause error) error {
 func (l *loop) fetch(cache bool) {
 	r := &l.renewal
 	if r.fetching {
-		r.again = r.again || !cache
+		r.again, r.checks = r.again || !cache, false
 		return
 	}
 	r.fetching = true
@@ -123,6 +134,7 @@ func (l *loop) configured(cfg *b24pull.Config, err error) {
 	}
 	reason, anew := r.reason, r.anew
 	r.reason, r.anew = 0, false
+	l.timers.disarm(timerCheck)
 	l.missing.note(cfg.Channels, lacks)
 	if lacks && (!anew || bare) && reason != RenewRefused && l.covered(cfg) {
 		l.keep(reason, anew)
@@ -221,9 +233,10 @@ func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew 
 		l.giveUpNext()
 		l.replace(cfg, ep, reason)
 	}
-	if reason != 0 {
+	if reason != 0 && (!same || !l.renewal.checks) {
 		l.observe(Renewal{Reason: reason, Changed: !same, Count: 1})
 	}
+	l.renewal.checks = false
 	l.scheduleRenewal(cfg, same)
 }
 

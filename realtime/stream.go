@@ -166,6 +166,9 @@ func (l *loop) do(s *stream, a action) {
 	switch a {
 	case doFetch:
 		s.timers.disarm(timerRetry)
+		if s.status.stale && !s.status.doubted {
+			l.renewal.refused.note(now)
+		}
 		if s.status.stale && l.renewal.reason == 0 {
 			l.renewal.reason = RenewRefused
 			if s.status.doubted {
@@ -191,6 +194,9 @@ func (l *loop) do(s *stream, a action) {
 			attempt, s.gentle = 1, false
 		}
 		s.delay = reserve(l.opts.backoff(attempt), s.cause)
+		if !s.status.configured {
+			s.delay = max(s.delay, l.renewal.putOff(now))
+		}
 		s.timers.arm(timerRetry, now.Add(s.delay))
 	case doWaitLong:
 		s.delay = reserve(spread(crowdedDelay), s.cause)
@@ -293,9 +299,9 @@ func (l *loop) receivePoll(in inbound) {
 		l.memory.order.hold()
 		s.timers.disarm(timerPeek)
 		s.answering = true
-		s.timers.arm(timerPong, now.Add(readStall))
+		s.timers.arm(timerPong, in.link.answers(now, answerWithin))
 	case inProgress:
-		s.timers.arm(timerPong, now.Add(readStall))
+		s.timers.arm(timerPong, in.link.answers(now, answerWithin))
 	case inMessages:
 		l.polling(s, now)
 		s.answers += len(*in.batch)
@@ -355,7 +361,9 @@ func (l *loop) hanging(s *stream, now time.Time) {
 func (l *loop) pinged(s *stream, now time.Time) {
 	if next := s.pinged.Add(pingDistance); now.Before(next) {
 		s.timers.arm(timerPinged, next)
-		l.memory.order.hold()
+		if !l.readsLater(s, now) {
+			l.memory.order.hold()
+		}
 		return
 	}
 	s.pinged = now

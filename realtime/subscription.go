@@ -35,6 +35,7 @@ type Subscription struct {
 	drain   context.CancelCauseFunc // of the machine alone
 
 	guard   guard
+	skips   skips
 	ledger  *ledger
 	commits *committer
 	trouble error // why the machine was not connected when it stopped; nil if it was

@@ -26,6 +26,7 @@ const (
 	timerHold   // a live message has waited long enough
 	timerRenew  // a config is about to end
 	timerOrder  // orders of the server may be obeyed
+	timerCheck  // the portal is asked whether it knows the successors that were gone over to
 	timerReturn // websockets may work again
 	timerTell   // what has been summed up is to be told
 

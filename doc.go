@@ -91,8 +91,8 @@
 //
 // # Values from PHP
 //
-// Int, Bool, Map and List are for the fields of your own structs: PHP writes 5 as "5",
-// true as "Y", and an empty object as [].
+// Package php has types for the fields of your own structs: PHP writes 5 as "5", true
+// as "Y", and an empty object as [].
 //
 // PHP is strict as well: of a body that its json_decode refuses it reads nothing, the
 // token included, and the portal answers ErrNoAuth. So invalid UTF-8, an escape that is

@@ -21,9 +21,10 @@ func TestImports(t *testing.T) {
 		{"pulltest", []string{"pulltest"}},
 		{"realtime", []string{"", "realtime", "internal"}},
 		{"oauth", []string{"", "internal"}},
+		{"php", []string{"internal"}},
 		{"internal", []string{"internal"}},
-		{"examples", []string{"", "oauth", "realtime", "pulltest", "examples"}},
-		{".", []string{"internal"}},
+		{"examples", []string{"", "oauth", "php", "realtime", "pulltest", "examples"}},
+		{".", []string{"php", "internal"}},
 	}
 	dirs := map[string]bool{}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {

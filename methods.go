@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"github.com/b24pull/b24pull/internal/phpjson"
+	"github.com/b24pull/b24pull/php"
 	"strconv"
 	"strings"
 )
@@ -96,7 +97,7 @@ func livingTags(raw json.RawMessage, tags []string) (map[string]bool, error) {
 	}
 	wrong := phpjson.Node{Path: methodWatchExtend}.Wrong("want an object or a list of tags")
 	if phpjson.KindOf(raw) == phpjson.KindObject {
-		var object Map[string, Bool]
+		var object php.Map[string, php.Bool]
 		if json.Unmarshal(raw, &object) != nil {
 			return nil, wrong
 		}
@@ -106,12 +107,12 @@ func livingTags(raw json.RawMessage, tags []string) (map[string]bool, error) {
 		return alive, nil
 	}
 	var list []json.RawMessage
-	if !nothing(raw) && json.Unmarshal(raw, &list) != nil {
+	if !phpjson.Blank(raw) && json.Unmarshal(raw, &list) != nil {
 		return nil, wrong
 	}
 	for i, v := range list {
 		var tag string
-		var lives Bool
+		var lives php.Bool
 		switch {
 		case phpjson.KindOf(v) == phpjson.KindString && json.Unmarshal(v, &tag) == nil:
 			tell(tag, true)
@@ -178,7 +179,7 @@ func (c *Client) ListPublicChannels(ctx context.Context, userIDs []int64, applic
 // ids in them as keys.
 func keyed(raw json.RawMessage) json.RawMessage {
 	var list []struct {
-		UserID Int `json:"user_id"`
+		UserID php.Int `json:"user_id"`
 	}
 	var values []json.RawMessage
 	if phpjson.KindOf(raw) != phpjson.KindArray || json.Unmarshal(raw, &list) != nil || json.Unmarshal(raw, &values) != nil {

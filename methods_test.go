@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/internal/resttest"
+	"github.com/b24pull/b24pull/php"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -188,7 +189,7 @@ func TestPublicChannels(t *testing.T) {
 func TestCall(t *testing.T) {
 	const body = `{"result":[{"ID":"5"}],"next":50,"total":"127","time":{"start":1774965918.25,"finish":1774965918.5,"duration":0.25,"processing":0.125,
 		"date_start":"2026-03-31T16:05:18+02:00","date_finish":"2026-03-31T16:05:19+02:00","operating_reset_at":1774966518,"operating":1.5e-1}}`
-	var deals []struct{ ID Int }
+	var deals []struct{ ID php.Int }
 	_, err := calling(t, body, func(c *Client) error {
 		got, err := c.Call(context.Background(), "crm.deal.list", nil, &deals)
 		at := time.Unix(1774965918, 0).UTC()
@@ -216,7 +217,7 @@ func TestCall(t *testing.T) {
 		}
 	}
 	_, err = calling(t, `{"result":"s3cr3t-token"}`, func(c *Client) error {
-		var n Int
+		var n php.Int
 		_, err := c.Call(context.Background(), "a.b", nil, &n)
 		return err
 	})

@@ -153,7 +153,7 @@ const (
 // size is that of the message which the portal makes of the event.
 func (e ApplicationEvent) size(params json.RawMessage) int {
 	const frame = `{"module_id":"","command":"","params":,"extra":}`
-	written, _, _ := scanText(params)
+	written, _, _ := phpjson.ScanText(params)
 	return len(frame) + len(cmp.Or(e.Module, "application")) + len(e.Command) + written + eventExtra
 }
 

@@ -339,3 +339,9 @@ func ErrorParts(raw json.RawMessage) (code, message, validation json.RawMessage)
 	}
 	return first("code", "error"), first("message", "error_description"), fields["validation"]
 }
+
+// Blank reports whether PHP has written an empty value.
+func Blank(data []byte) bool {
+	text := string(bytes.TrimSpace(data))
+	return text == "null" || text == "false" || text == `""`
+}

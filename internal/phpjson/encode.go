@@ -1,4 +1,4 @@
-package b24pull
+package phpjson
 
 import (
 	"bytes"
@@ -12,33 +12,31 @@ import (
 	"unicode/utf8"
 )
 
-// An encodeError says where in parameters there is what cannot be sent, and why.
-// It is ErrInvalidFormat.
-type encodeError struct{ path, problem string }
+// An EncodeError says where in parameters there is what cannot be sent, and why.
+type EncodeError struct{ Path, Problem string }
 
-func (e *encodeError) Error() string {
-	if e.path == "" {
-		return e.problem
+// Error names the place and the problem.
+func (e *EncodeError) Error() string {
+	if e.Path == "" {
+		return e.Problem
 	}
-	return e.path + ": " + e.problem
+	return e.Path + ": " + e.Problem
 }
 
-func (e *encodeError) Is(target error) bool { return target == ErrInvalidFormat }
-
-// encode marshals what is sent to a portal. For some texts it gives an
-// *encodeError: PHP's json_decode would refuse the whole body, or encoding/json
+// Encode marshals what is sent to a portal. For some texts it gives an
+// *EncodeError: PHP's json_decode would refuse the whole body, or encoding/json
 // has put U+FFFD in the place of what is not UTF-8.
-func encode(v any) (json.RawMessage, error) {
+func Encode(v any) (json.RawMessage, error) {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
-	if _, at, problem := scanText(data); problem != "" {
-		return nil, &encodeError{pathAt(data, at), problem}
+	if _, at, problem := ScanText(data); problem != "" {
+		return nil, &EncodeError{pathAt(data, at), problem}
 	}
 	if bytes.Contains(data, replaced) { // or hidden by the option "string" of a field
 		if path, problem := invalidText(reflect.ValueOf(v)); problem != "" {
-			return nil, &encodeError{shortPath(strings.TrimPrefix(path, ".")), problem}
+			return nil, &EncodeError{shortPath(strings.TrimPrefix(path, ".")), problem}
 		}
 	}
 	return data, nil

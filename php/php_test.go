@@ -1,4 +1,4 @@
-package b24pull
+package php
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package b24pull
+package phpjson
 
 import (
 	"bytes"
@@ -20,10 +20,10 @@ const (
 	tooDeep = "nested deeper than 512; the portal would read no parameter at all, the token included"
 )
 
-// scanText reads a JSON document as PHP's json_decode does, up to the first
+// ScanText reads a JSON document as PHP's json_decode does, up to the first
 // problem with its text, and tells where that is. size is the number of bytes
 // that json_encode makes of it, with Unicode as it is and slashes escaped.
-func scanText(doc []byte) (size, at int, problem string) {
+func ScanText(doc []byte) (size, at int, problem string) {
 	depth, inString := 0, false
 	for i := 0; i < len(doc); {
 		read, written := 1, 1

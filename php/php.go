@@ -1,18 +1,18 @@
-package b24pull
+// Package php has types for the fields of your own structs: what comes from a portal,
+// params of events too, was made by PHP, which writes an integer as "5", a boolean as
+// "Y", and an empty object as []. They marshal as what they are.
+package php
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/b24pull/b24pull/internal/phpjson"
 	"strconv"
 	"strings"
-)
 
-// The types below are for the fields of your own structs: what comes from a portal,
-// params of events too, was made by PHP, which writes an integer as "5", a boolean as
-// "Y", and an empty object as []. They marshal as what they are.
+	"github.com/b24pull/b24pull/internal/phpjson"
+)
 
 // Int is an integer that also takes a decimal string; null and "" are 0.
 type Int int64
@@ -68,7 +68,7 @@ func (m *Map[K, V]) UnmarshalJSON(data []byte) error {
 			return err
 		}
 		data = objectOf(list)
-	case nothing(data):
+	case phpjson.Blank(data):
 		data = []byte("{}")
 	default:
 		return fmt.Errorf("b24pull: want an object, got %s", phpjson.KindOf(data))
@@ -123,15 +123,9 @@ func (l *List[T]) UnmarshalJSON(data []byte) error {
 			}
 			decoded = append(decoded, v)
 		}
-	case !nothing(data):
+	case !phpjson.Blank(data):
 		return errors.New("b24pull: want a list, got " + string(phpjson.KindOf(data)))
 	}
 	*l = decoded
 	return nil
-}
-
-// nothing tells whether PHP has written an empty value.
-func nothing(data []byte) bool {
-	text := string(bytes.TrimSpace(data))
-	return text == "null" || text == "false" || text == `""`
 }

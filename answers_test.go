@@ -15,7 +15,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestErrorObjects: an error that is an object has its code and class, whatever the status.
+// TestErrorObjects: an error that is an object has its code and class, whatever
+// the status.
 func TestErrorObjects(t *testing.T) {
 	for _, tt := range classes {
 		if tt.code == "" {
@@ -44,7 +45,8 @@ func answerClassOf(code string, status int) Class {
 	return class
 }
 
-// TestErrorObjectRefreshes: also with HTTP 200 an expired token is refreshed, and the call repeated.
+// TestErrorObjectRefreshes: also with HTTP 200 an expired token is refreshed,
+// and the call repeated.
 func TestErrorObjectRefreshes(t *testing.T) {
 	for _, status := range []int{401, 200} {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){says(status, `{"error":{"code":"expired_token","message":"old"}}`), good}}
@@ -56,7 +58,8 @@ func TestErrorObjectRefreshes(t *testing.T) {
 	}
 }
 
-// TestValidation: what is not valid is in the error, in whatever shape it comes, bounded, on one line and without secrets.
+// TestValidation: what is not valid is in the error, in whatever shape it
+// comes, bounded, on one line and without secrets.
 func TestValidation(t *testing.T) {
 	many := strings.Repeat(`{"field":"f","message":"m"},`, 1000)
 	long := strings.Repeat("a word ", 2000)
@@ -123,7 +126,8 @@ func TestErrorObjectBesideResult(t *testing.T) {
 	}
 }
 
-// TestNewerAddresses: calls go below the address that was given, whatever of a call was pasted with it.
+// TestNewerAddresses: calls go below the address that was given, whatever of a
+// call was pasted with it.
 func TestNewerAddresses(t *testing.T) {
 	portal := pulltest.NewPortal()
 	defer portal.Close()
@@ -157,7 +161,7 @@ func TestNewerAddresses(t *testing.T) {
 		}
 	}
 	c := mustNew(t, OAuth(portal.URL()+"/rest/api", resttest.Static(portal.AccessToken())), WithHTTPClient(portal.HTTPClient()))
-	if _, err := c.GetApplicationConfig(t.Context(), true); err != nil || c.place.now().Path != "/rest/api/" {
+	if _, err := c.GetApplicationConfig(t.Context(), true); err != nil || c.base.now().Path != "/rest/api/" {
 		t.Errorf("OAuth: %v", err)
 	}
 	if _, err := c.GetConfig(t.Context(), true); !errors.Is(err, ErrWrongAuthType) {
@@ -165,7 +169,8 @@ func TestNewerAddresses(t *testing.T) {
 	}
 }
 
-// TestRetryAfterHeader: a refusal that says when to come again is obeyed, whatever Retry says, and within bounds.
+// TestRetryAfterHeader: a refusal that says when to come again is obeyed,
+// whatever Retry says, and within bounds.
 func TestRetryAfterHeader(t *testing.T) {
 	const gateway, limit = "<html>", `{"error":"QUERY_LIMIT_EXCEEDED"}`
 	tests := []struct {
@@ -201,12 +206,12 @@ func TestRetryAfterHeader(t *testing.T) {
 					return resp, nil
 				}
 				s := &script{answers: []func(*http.Request) (*http.Response, error){refusal, good}}
-				_, err := s.retrying(t, WithRetry(Retry{Max: 5 * time.Second}), WithLimiter(nil)).Call(t.Context(), "some.get", nil, nil, Read())
+				_, err := s.retrying(t, WithRetry(Retry{Max: 5 * time.Second}), WithLimiter(nil)).Call(t.Context(), "some.get", nil, nil, Idempotent())
 				if err != nil || len(s.came) != 2 || s.came[1] < least || s.came[1] > least+least/5 {
 					t.Errorf("%s, shift %v: %v, calls at %v, want %v", tt.name, shift, err, s.came, least)
 				}
 				s = &script{answers: []func(*http.Request) (*http.Response, error){refusal}}
-				_, err = s.retrying(t, WithRetry(Retry{Attempts: 1})).Call(t.Context(), "some.get", nil, nil, Read())
+				_, err = s.retrying(t, WithRetry(Retry{Attempts: 1})).Call(t.Context(), "some.get", nil, nil, Idempotent())
 				var refused *APIError
 				if !errors.As(err, &refused) || refused.RetryAfter > 15*time.Minute || (refused.RetryAfter > 0) != (tt.least > time.Second || tt.name == "little") {
 					t.Errorf("%s: %v", tt.name, err)
@@ -222,7 +227,8 @@ func TestRetryAfterHeader(t *testing.T) {
 	}
 }
 
-// TestUntoldReset: a refusal that does not tell the time waits for what the method's last answer told.
+// TestUntoldReset: a refusal that does not tell the time waits for what the
+// method's last answer told.
 func TestUntoldReset(t *testing.T) {
 	for _, shift := range []time.Duration{-time.Hour, 0, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
@@ -263,7 +269,8 @@ func TestUntoldReset(t *testing.T) {
 	}
 }
 
-// TestUntoldResetIsOver: a reset that has passed says nothing, and those that are over make room for others.
+// TestUntoldResetIsOver: a reset that has passed says nothing, and those that
+// are over make room for others.
 func TestUntoldResetIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){says(200, `{"result":true,"time":{"finish":1000,"operating_reset_at":1060}}`), says(429, `{"error":"OPERATION_TIME_LIMIT"}`)}}

@@ -30,10 +30,11 @@ type Auth interface {
 	// refused is told that the portal refused a token as expired. It returns
 	// another one, or nil if it has none.
 	refused(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error)
-	// unknown is told that the portal does not know a token. It returns another one, or nil
-	// if it has none.
+	// unknown is told that the portal does not know a token. It returns another
+	// one, or nil if it has none.
 	unknown(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error)
-	// rejected is told that the portal refused a token, too, that refused has returned.
+	// rejected is told that the portal refused a token, too, that refused has
+	// returned.
 	rejected(token *oauth2.Token)
 }
 
@@ -51,42 +52,43 @@ type TokenRefresher interface {
 	oauth2.TokenSource
 
 	// Refresh returns a token other than the refused one. It may be called by
-	// several goroutines with the same refused token; it should refresh once and
-	// give the new token to all. Later calls of Token must return the new token
-	// too. A call whose context ends does not wait for Refresh.
+	// several goroutines with the same refused token; it should refresh once
+	// and give the new token to all. Later calls of Token must return the new
+	// token too. A call whose context ends does not wait for Refresh.
 	Refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Token, error)
 }
 
-// TokenReloader is a TokenRefresher that shares its tokens with other processes, or
-// that asks for them at a distance. It is told what else a portal says of a token.
+// TokenReloader is a TokenRefresher that shares its tokens with other
+// processes, or that asks for them at a distance. It is told what else a portal
+// says of a token.
 type TokenReloader interface {
 	TokenRefresher
 
-	// Reload is told that the portal does not know a token (NO_AUTH_FOUND). It returns
-	// another one, if there is one by now, and else nil. The call is then repeated once
-	// with it. Reload does not refresh.
+	// Reload is told that the portal does not know a token (NO_AUTH_FOUND). It
+	// returns another one, if there is one by now, and else nil. The call is
+	// then repeated once with it. Reload does not refresh.
 	Reload(ctx context.Context, unknown *oauth2.Token) (*oauth2.Token, error)
-	// Rejected is told that the portal has refused a token as expired in the very call
-	// that Refresh has returned it for. It does not wait.
+	// Rejected is told that the portal has refused a token as expired in the
+	// very call that Refresh has returned it for. It does not wait.
 	Rejected(token *oauth2.Token)
 }
 
-// Webhook calls as the owner of an incoming webhook. url is the webhook's address
-// as the portal shows it, https://portal.bitrix24.com/rest/USER/CODE/, or that of the
-// newer REST, https://portal.bitrix24.com/rest/api/USER/CODE/, and is a
-// secret. Calls go below that address; a method's name at its end, as portals show it
-// in examples, is left out. New checks it: https is required, http is taken for a
-// loopback host only. White space and quotes around it, and around all addresses and
-// tokens that this package is given, are left out.
+// Webhook calls as the owner of an incoming webhook. url is the webhook's
+// address as the portal shows it, https://portal.bitrix24.com/rest/USER/CODE/,
+// or that of the newer REST, https://portal.bitrix24.com/rest/api/USER/CODE/,
+// and is a secret. Calls go below that address; a method's name at its end, as
+// portals show it in examples, is left out. New checks it: https is required,
+// http is taken for a loopback host only. White space and quotes around it, and
+// around all addresses and tokens that this package is given, are left out.
 func Webhook(url string) Auth { return &webhookAuth{url: func() string { return url }} }
 
 // OAuth calls as an application, for the user its tokens were given for. portal
-// is the portal's address, https://portal.bitrix24.com, or its bare host name; with the
-// path /rest/api/ the calls go to the newer REST.
-// http is refused: a token goes to the portal's https address and nowhere else.
+// is the portal's address, https://portal.bitrix24.com, or its bare host name;
+// with the path /rest/api/ the calls go to the newer REST. http is refused: a
+// token goes to the portal's https address and nowhere else.
 //
-// ts.Token is asked before each call, so it should keep its token for as long as
-// it is good. It takes no context: a call that is cancelled while Token runs
+// ts.Token is asked before each call, so it should keep its token for as long
+// as it is good. It takes no context: a call that is cancelled while Token runs
 // returns at once and leaves Token to finish on its own. If ts is a
 // TokenRefresher, a call refused with 401 expired_token is repeated once with a
 // new token; oauth2.ReuseTokenSource around it would hide that.
@@ -102,13 +104,15 @@ type webhookAuth struct{ url func() string }
 var (
 	userForm = regexp.MustCompile(`^[0-9]+$`)
 	hookForm = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
-	// callForm is a method's name at the end of an address, with the format of its answer.
+	// callForm is a method's name at the end of an address, with the format of
+	// its answer.
 	callForm = regexp.MustCompile(`^(?i)[a-z0-9_]+(\.[a-z0-9_]+)*$`)
 )
 
 const webhookWant = "want https://PORTAL/rest/USER/CODE/ or https://PORTAL/rest/api/USER/CODE/"
 
-// hookPath takes the path of a webhook apart: what comes before the user, the user and the code.
+// hookPath takes the path of a webhook apart: what comes before the user, the
+// user and the code.
 func hookPath(escaped string) (base, user, code string, ok bool) {
 	base = "/rest/"
 	rest, newer := strings.CutPrefix(escaped, "/rest/api/")
@@ -248,8 +252,8 @@ func ask(ctx context.Context, source func() (*oauth2.Token, error)) (*oauth2.Tok
 	return token, checkToken(token, err)
 }
 
-// await waits for a source of the user's until the context ends, whatever the source
-// does.
+// await waits for a source of the user's until the context ends, whatever the
+// source does.
 func await(ctx context.Context, source func() (*oauth2.Token, error)) (*oauth2.Token, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

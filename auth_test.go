@@ -113,7 +113,7 @@ func TestOAuthAddress(t *testing.T) {
 		if strings.Contains(address, "/api") {
 			rest += "api/"
 		}
-		if err != nil || c.Portal() != portal || c.place.now().String() != rest {
+		if err != nil || c.Portal() != portal || c.base.now().String() != rest {
 			t.Errorf("%s: got %v, %v", address, c, err)
 		}
 	}
@@ -266,8 +266,8 @@ func (r deafRefresher) Refresh(context.Context, *oauth2.Token) (*oauth2.Token, e
 	return &oauth2.Token{AccessToken: resttest.Mark + "too late"}, nil
 }
 
-// TestRefresherThatHangs: neither the caller's deadline nor the timeout waits for it; its panic comes out where
-// the caller can recover it.
+// TestRefresherThatHangs: neither the caller's deadline nor the timeout waits
+// for it; its panic comes out where the caller can recover it.
 func TestRefresherThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){says(401, `{"error":"expired_token"}`)}}
@@ -307,7 +307,8 @@ func TestTokenSourcePanics(t *testing.T) {
 	t.Errorf("no panic, but %v", err)
 }
 
-// TestShortTokenKeepsTheCode: a token that is part of an error code does not hide the code.
+// TestShortTokenKeepsTheCode: a token that is part of an error code does not
+// hide the code.
 func TestShortTokenKeepsTheCode(t *testing.T) {
 	srv := resttest.Portal(t, resttest.Reply(401, `{"error":"expired_token","error_description":"The access token provided has expired."}`))
 	c := mustNew(t, OAuth(srv.URL, resttest.Static("token")), WithHTTPClient(srv.Client()))

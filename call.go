@@ -23,10 +23,10 @@ import (
 
 // A request is a call to be made.
 type request struct {
-	method string
-	params map[string]any // may be nil; not modified
-	read   bool           // calling twice does no harm
-	take   func(answer) error
+	method     string
+	params     map[string]any // may be nil; not modified
+	idempotent bool           // calling twice does no harm
+	take       func(response) error
 }
 
 // call is the one path to the portal. It repeats what may be repeated.
@@ -37,7 +37,7 @@ func (c *Client) call(ctx context.Context, q request) error {
 	if _, err := encode(q.params); err != nil {
 		return fmt.Errorf("b24pull: %s: the parameters: %w", q.method, c.secrets().Error(err))
 	}
-	so := course{read: q.read}
+	so := attempts{idempotent: q.idempotent}
 	for {
 		err := c.exchange(ctx, q)
 		if err == nil || ctx.Err() != nil {
@@ -45,7 +45,7 @@ func (c *Client) call(ctx context.Context, q request) error {
 		}
 		so.took(err)
 		pause, again := c.retry.pause(so, err)
-		if ClassOf(err) == Paused && c.paused.knows(q.method) {
+		if ClassOf(err) == ClassPaused && c.paused.knows(q.method) {
 			pause, _ = c.paused.left(q.method)
 		}
 		if !again {
@@ -60,8 +60,8 @@ func (c *Client) call(ctx context.Context, q request) error {
 	}
 }
 
-// exchange posts, and posts once more with another token if the portal does not know
-// the first, or has refused it as expired.
+// exchange posts, and posts once more with another token if the portal does not
+// know the first, or has refused it as expired.
 func (c *Client) exchange(ctx context.Context, q request) error {
 	if err := c.turn(ctx, q); err != nil {
 		return err
@@ -80,7 +80,8 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 		after error
 		token func(context.Context, *oauth2.Token) (*oauth2.Token, error)
 	}{{ErrNoAuth, c.auth.unknown}, {ErrExpiredToken, c.auth.refused}} {
-		// The error of a veto may be one of these as well, and is no answer to this call.
+		// The error of a veto may be one of these as well, and is no answer to
+		// this call.
 		if refused, ok := err.(*APIError); token == nil || !ok || !refused.Is(other.after) {
 			continue
 		}
@@ -126,8 +127,8 @@ func (c *Client) turn(ctx context.Context, q request) error {
 	return err
 }
 
-// limited bounds one step of a call by the client's timeout. name is what the error
-// begins with.
+// limited bounds one step of a call by the client's timeout. name is what the
+// error begins with.
 func (c *Client) limited(ctx context.Context, name string, step func(context.Context) error) error {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -152,8 +153,8 @@ func withToken(known redact.Redactor, token *oauth2.Token) redact.Redactor {
 }
 
 // send posts, and follows a portal that has moved.
-func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known redact.Redactor) (a answer, err error) {
-	start := c.place.now()
+func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known redact.Redactor) (a response, err error) {
+	start := c.base.now()
 	at := start
 	for range maxMoves + 1 {
 		err = c.limited(ctx, "b24pull: "+q.method+": ", func(ctx context.Context) (err error) {
@@ -166,24 +167,25 @@ func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known
 		c.paused.note(q.method, a, err)
 		next, has, refused := a.elsewhere(at)
 		if refused != nil {
-			return answer{}, refused
+			return response{}, refused
 		}
 		if !has {
 			if at != start && answered(err) {
-				c.place.move(start, at)
+				c.base.move(start, at)
 			}
 			return a, err
 		}
 		if err := c.follow(ctx, at, next, a); err != nil {
-			return answer{}, err
+			return response{}, err
 		}
 		at = next
 	}
-	return answer{}, a.fail("the portal answers with one redirect after another, the last one to " + known.Line(portalOf(at), descriptionLimit))
+	return response{}, a.fail("the portal answers with one redirect after another, the last one to " + known.Line(portalOf(at), descriptionLimit))
 }
 
-// post sends one request and returns the answer; without an error it has a result.
-func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oauth2.Token, known redact.Redactor) (answer, error) {
+// post sends one request and returns the answer; without an error it has a
+// result.
+func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oauth2.Token, known redact.Redactor) (response, error) {
 	body := maps.Clone(q.params)
 	if body == nil {
 		body = map[string]any{}
@@ -193,9 +195,9 @@ func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oaut
 	}
 	payload, err := json.Marshal(body)
 	if err != nil {
-		return answer{}, fmt.Errorf("b24pull: %s: the parameters: %w", q.method, known.Error(err))
+		return response{}, fmt.Errorf("b24pull: %s: the parameters: %w", q.method, known.Error(err))
 	}
-	a := answer{method: q.method, known: known}
+	a := response{method: q.method, known: known}
 	var trace netfail.Trace
 	resp, err := c.rest.R().SetContext(redact.KeepLocation(trace.Watch(ctx), &a.location)).SetBody(payload).Post(base.String() + q.method)
 	if resp != nil && resp.RawResponse != nil {
@@ -207,26 +209,26 @@ func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oaut
 	case netfail.Redirected(a.status):
 		return a, a.fail("the portal answered with " + a.lead(base))
 	case errors.Is(err, resty.ErrResponseBodyTooLarge):
-		return answer{}, a.fail(fmt.Sprintf("the answer is larger than %d MiB", answerLimit>>20))
+		return response{}, a.fail(fmt.Sprintf("the answer is larger than %d MiB", answerLimit>>20))
 	case err != nil:
 		clean := known.Error(err)
-		return answer{}, &netfail.Error{Text: fmt.Sprintf("b24pull: %s: %v", q.method, clean), Err: clean, Sent: trace.Sent()}
+		return response{}, &netfail.Error{Text: fmt.Sprintf("b24pull: %s: %v", q.method, clean), Err: clean, Sent: trace.Sent()}
 	}
 	a.body = phpjson.Find(a.body, isEnvelope)
 	a.raw, err = a.result()
 	if e, ok := err.(*APIError); ok && e.Code == "" && ctx.Err() != nil {
 		// Half an answer, since the end of the context cut the connection.
-		return answer{}, &netfail.Error{Text: fmt.Sprintf("b24pull: %s: %v", q.method, ctx.Err()), Err: ctx.Err(), Sent: netfail.Sent}
+		return response{}, &netfail.Error{Text: fmt.Sprintf("b24pull: %s: %v", q.method, ctx.Err()), Err: ctx.Err(), Sent: netfail.Sent}
 	}
 	return a, err
 }
 
-// Answer is what an answer has beside its result.
-type Answer struct {
-	// Time is what the answer tells about time.
-	Time Time
-	// Total is the number of items of a list method, Next the value of its parameter
-	// start for the next page.
+// Response is what an answer has beside its result.
+type Response struct {
+	// Timing is what the answer tells about time.
+	Timing Timing
+	// Total is the number of items of a list method, Next the value of its
+	// parameter start for the next page.
 	Total, Next int64
 	// HasNext reports whether there is a next page: Next can be 0 then.
 	HasNext bool
@@ -235,26 +237,26 @@ type Answer struct {
 // CallOption changes one Call.
 type CallOption func(*request)
 
-// Read says that calling the method twice does no harm: the call is repeated also
-// where the portal may have carried it out.
-func Read() CallOption { return func(q *request) { q.read = true } }
+// Idempotent says that calling the method twice does no harm: the call is
+// repeated also where the portal may have carried it out.
+func Idempotent() CallOption { return func(q *request) { q.idempotent = true } }
 
 var methodForm = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*$`)
 
-// Call calls any method; its name is in lower case, like crm.deal.list. params marshals to
-// a JSON object; nil, or a map or pointer that is nil, is an empty one. The answer's result is decoded into result
-// by encoding/json; nil leaves it. Int, Bool, Map and List take what PHP makes of
-// values.
+// Call calls any method; its name is in lower case, like crm.deal.list. params
+// marshals to a JSON object; nil, or a map or pointer that is nil, is an empty
+// one. The answer's result is decoded into result by encoding/json; nil leaves
+// it. The types of package php take what PHP makes of values.
 //
-// Strings of params, and keys, have to be valid UTF-8, and raw JSON what PHP takes:
-// an escape that is half of a surrogate pair, or nesting deeper than 512, makes PHP
-// read no parameter at all. Such params are ErrInvalidFormat without a call, and the
-// error names the place.
+// Strings of params, and keys, have to be valid UTF-8, and raw JSON what PHP
+// takes: an escape that is half of a surrogate pair, or nesting deeper than
+// 512, makes PHP read no parameter at all. Such params are ErrInvalidFormat
+// without a call, and the error names the place.
 //
-// Errors: an *APIError, a *TokenError, those of encoding/json, which can quote the
-// portal's values, or the network's.
-func (c *Client) Call(ctx context.Context, method string, params, result any, opts ...CallOption) (Answer, error) {
-	var answered Answer
+// Errors: an *APIError, a *TokenError, those of encoding/json, which can quote
+// the portal's values, or the network's.
+func (c *Client) Call(ctx context.Context, method string, params, result any, opts ...CallOption) (Response, error) {
+	var answered Response
 	if !methodForm.MatchString(method) {
 		return answered, errors.New("b24pull: Call: want a method's name in lower case, like crm.deal.list")
 	}
@@ -262,7 +264,7 @@ func (c *Client) Call(ctx context.Context, method string, params, result any, op
 	for _, option := range opts {
 		option(&q)
 	}
-	q.take = func(a answer) error {
+	q.take = func(a response) error {
 		answered = a.beside()
 		if result == nil {
 			return nil
@@ -280,8 +282,8 @@ func (c *Client) Call(ctx context.Context, method string, params, result any, op
 	return answered, err
 }
 
-// paramsObject is the JSON object that a user's params marshal to; nil for nil, and for a map or
-// pointer that is nil.
+// paramsObject is the JSON object that a user's params marshal to; nil for nil,
+// and for a map or pointer that is nil.
 func paramsObject(params any) (json.RawMessage, error) {
 	data, err := encode(params)
 	if err != nil {
@@ -314,10 +316,10 @@ func callParams(params any) (map[string]any, error) {
 }
 
 // beside reads what stands beside the result.
-func (a answer) beside() Answer {
+func (a response) beside() Response {
 	var ignored error
 	o := phpjson.Node{Raw: a.body}.Object(&ignored)
-	answer := Answer{Time: a.time(), Total: o.Number("total")}
+	answer := Response{Timing: a.timing(), Total: o.Number("total")}
 	var unreadable error
 	o.Err = &unreadable
 	answer.Next = o.Number("next")

@@ -18,7 +18,8 @@ const (
 	// DefaultTimeout bounds a request where WithTimeout does not say otherwise.
 	DefaultTimeout = 30 * time.Second
 
-	// DefaultUserAgent is the User-Agent of all requests where nothing else was said.
+	// DefaultUserAgent is the User-Agent of all requests where nothing else was
+	// said.
 	DefaultUserAgent = "b24pull (https://github.com/b24pull/b24pull)"
 
 	answerLimit = 8 << 20
@@ -28,7 +29,7 @@ const (
 // prints without its secrets. Make one with New.
 type Client struct {
 	auth    Auth
-	place   *place
+	base    *portalBase
 	secrets func() redact.Redactor // a function, which fmt prints as an address
 	http    *http.Client
 	rest    *resty.Client
@@ -51,15 +52,15 @@ type options struct {
 	moved     func(ctx context.Context, from, to string) error
 }
 
-// WithHTTPClient sets the HTTP client for all calls: its transport has the proxy,
-// the TLS roots and the dialer. The client is never modified. Redirects are not
-// followed, whatever its CheckRedirect says, and its Timeout holds besides that of
-// WithTimeout.
+// WithHTTPClient sets the HTTP client for all calls: its transport has the
+// proxy, the TLS roots and the dialer. The client is never modified. Redirects
+// are not followed, whatever its CheckRedirect says, and its Timeout holds
+// besides that of WithTimeout.
 //
-// Each call over HTTP/1 has a connection of its own, which ends with the answer:
-// what a server sends behind an answer over one that is kept, net/http prints with
-// the process's own logger, and that can be the webhook's code. Connections of
-// HTTP/2 are kept.
+// Each call over HTTP/1 has a connection of its own, which ends with the
+// answer: what a server sends behind an answer over one that is kept, net/http
+// prints with the process's own logger, and that can be the webhook's code.
+// Connections of HTTP/2 are kept.
 func WithHTTPClient(c *http.Client) Option {
 	return func(o *options) error {
 		if c == nil {
@@ -70,9 +71,9 @@ func WithHTTPClient(c *http.Client) Option {
 	}
 }
 
-// WithTimeout bounds each request of a call, and each getting of a token for one.
-// The whole call, with its pauses and repeats, is bounded by its context and by
-// WithRetry. The default is DefaultTimeout.
+// WithTimeout bounds each request of a call, and each getting of a token for
+// one. The whole call, with its pauses and repeats, is bounded by its context
+// and by WithRetry. The default is DefaultTimeout.
 func WithTimeout(d time.Duration) Option {
 	return func(o *options) error {
 		if d <= 0 {
@@ -105,9 +106,9 @@ func WithRetry(r Retry) Option {
 	}
 }
 
-// WithLimiter sets the Limiter that the calls wait for; nil for none, which suits a
-// portal on a server of its own. The default is one of the Client's own, with
-// DefaultLimitBurst and DefaultLimitRate.
+// WithLimiter sets the Limiter that the calls wait for; nil for none, which
+// suits a portal on a server of its own. The default is one of the Client's
+// own, with DefaultLimitBurst and DefaultLimitRate.
 func WithLimiter(l *Limiter) Option {
 	return func(o *options) error {
 		o.limiter = l
@@ -115,19 +116,20 @@ func WithLimiter(l *Limiter) Option {
 	}
 }
 
-// WithMoved has moved called when the portal answers that it has another address,
-// before that address is sent anything: a request there has the token or the code of
-// the webhook in it. from and to are scheme and host, https://portal.bitrix24.com. nil
-// lets the call go on at the new address; once that has answered as a portal the Client
-// stays there, see Client.Portal. What is stored, like Token.Portal, is the caller's to
-// change.
+// WithMoved has moved called when the portal answers that it has another
+// address, before that address is sent anything: a request there has the token
+// or the code of the webhook in it. from and to are scheme and host,
+// https://portal.bitrix24.com. nil lets the call go on at the new address; once
+// that has answered as a portal the Client stays there, see Client.Portal. What
+// is stored, like Token.Portal, is the caller's to change.
 //
-// An error is a veto: the call fails with a *MoveError, and so does every other one
-// that meets the same move within a minute, without asking. Then moved is called again.
-// A move that was allowed is asked for once. Of concurrent calls one asks, and the
-// others wait for what it is told. ctx is the call's, and nothing else bounds moved,
-// which must not call the Client. A subscription takes a veto as it takes a portal that
-// fails: it goes on as long as its channels live, and tries again.
+// An error is a veto: the call fails with a *MoveError, and so does every other
+// one that meets the same move within a minute, without asking. Then moved is
+// called again. A move that was allowed is asked for once. Of concurrent calls
+// one asks, and the others wait for what it is told. ctx is the call's, and
+// nothing else bounds moved, which must not call the Client. A subscription
+// takes a veto as it takes a portal that fails: it goes on as long as its
+// channels live, and tries again.
 //
 // Without WithMoved every move to https is followed.
 func WithMoved(moved func(ctx context.Context, from, to string) error) Option {
@@ -164,7 +166,7 @@ func New(auth Auth, opts ...Option) (*Client, error) {
 		o.http = &http.Client{Transport: defaultTransport()}
 	}
 	return &Client{
-		auth: auth, place: &place{base: at.base, moves: approvals{asked: o.moved}}, secrets: func() redact.Redactor { return at.secrets },
+		auth: auth, base: &portalBase{base: at.base, moves: approvals{asked: o.moved}}, secrets: func() redact.Redactor { return at.secrets },
 		http: o.http, rest: newREST(o), agent: o.userAgent, timeout: o.timeout, limiter: o.limiter, retry: o.retry,
 		paused: new(pauses),
 	}, nil
@@ -198,9 +200,9 @@ func (c *Client) HTTPClient() *http.Client { return c.http }
 // UserAgent returns what the calls call themselves.
 func (c *Client) UserAgent() string { return c.agent }
 
-// Portal returns the portal's scheme and host, https://portal.bitrix24.com; after a
-// move the new one. It holds no secret.
-func (c *Client) Portal() string { return portalOf(c.place.now()) }
+// Portal returns the portal's scheme and host, https://portal.bitrix24.com;
+// after a move the new one. It holds no secret.
+func (c *Client) Portal() string { return portalOf(c.base.now()) }
 
 // String names the portal and the kind of authorization.
 func (c Client) String() string {

@@ -94,7 +94,8 @@ func TestClockShift(t *testing.T) {
 	}
 }
 
-// TestClockShiftAfterRefresh: what counts is the call that was answered, not the one refused before it.
+// TestClockShiftAfterRefresh: what counts is the call that was answered, not
+// the one refused before it.
 func TestClockShiftAfterRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0

@@ -77,7 +77,8 @@ func TestFailedDecodeLeavesTheConfig(t *testing.T) {
 	}
 }
 
-// TestChannelAsInAConfig: a channel by itself is decoded as it is within a config.
+// TestChannelAsInAConfig: a channel by itself is decoded as it is within a
+// config.
 func TestChannelAsInAConfig(t *testing.T) {
 	files, err := filepath.Glob("testdata/rest/*.json")
 	if err != nil {
@@ -224,15 +225,15 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(200, []byte(`{"error":{"code":"x","message":"s3cr3t-token","validation":[{"field":"a","message":"s3cr3t-token"},["b"],{"c":["d"]}]}}`))
 	f.Add(502, []byte(`<html>`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		a := answer{method: methodConfig, status: status, body: body, known: redact.Redactor{}.With("s3cr3t-token")}
+		a := response{method: methodConfig, status: status, body: body, known: redact.Redactor{}.With("s3cr3t-token")}
 		if _, err := a.result(); err != nil && strings.Contains(err.Error(), "s3cr3t-token") {
 			t.Errorf("the error tells the token: %v", err)
 		}
 	})
 }
 
-// TestConfigFlags: PHP writes false as "" where it makes a string of it, and an option that nobody has set too; so a flag
-// of that says nothing.
+// TestConfigFlags: PHP writes false as "" where it makes a string of it, and an
+// option that nobody has set too; so a flag of that says nothing.
 func TestConfigFlags(t *testing.T) {
 	for value, want := range map[string]bool{`true`: true, `"Y"`: true, `1`: true, `"1"`: true, `false`: false, `"N"`: false, `"0"`: false, `null`: true, `""`: true} {
 		data := strings.Replace(resttest.MinimalConfig, `"version":4`, `"version":4,"websocket_secure":"wss://rt.example/subws/","server_enabled":"","websocket_enabled":`+value, 1)

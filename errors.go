@@ -15,63 +15,67 @@ import (
 )
 
 // Errors that a portal or an authorization server answers, to be used with
-// errors.Is: an *APIError or a *TokenError is one of them when it has its code. An
-// authorization server's server_error and access_denied are those of RFC 6749, and none.
-// The codes are those of the public REST documentation: the pages of the methods
-// of the scopes pull and pull_channel, of the system-wide errors, and of OAuth. The
-// Class says whether a call is repeated; this is the one table of it.
+// errors.Is: an *APIError or a *TokenError is one of them when it has its code.
+// An authorization server's server_error and access_denied are those of RFC
+// 6749, and none. The codes are those of the public REST documentation: the
+// pages of the methods of the scopes pull and pull_channel, of the system-wide
+// errors, and of OAuth. The Class says whether a call is repeated; this is the
+// one table of it.
 var (
-	ErrServerNotConfigured = newCode("SERVER_ERROR", Final, "the portal has no push server configured", "turn on Push & Pull in the portal's settings")
-	ErrWrongAuthType       = newCode("WRONG_AUTH_TYPE", Final, "the method does not take this kind of authorization", "")
-	ErrUserID              = newCode("USER_ID_ACCESS_ERROR", Final, "the token's user may not name these users", onlyAdministrators)
-	ErrModuleID            = newCode("MODULE_ID_ERROR", Final, "the module's name is not acceptable", "use lower case letters, digits, dots and underscores")
-	ErrCommand             = newCode("COMMAND_ERROR", Final, "the command's name is not acceptable", "use letters, digits and _ : | . -")
-	ErrParams              = newCode("PARAMS_ERROR", Final, "the parameters of the command are not acceptable", "pass an object")
-	ErrText                = newCode("TEXT_ERROR", Final, "the text is empty", "")
-	ErrEmptyAppName        = newCode("EMPTY_APP_NAME", Final, "the application has no name to show", "give it one in the application's settings")
-	ErrAccess              = newCode("ACCESS_ERROR", Final, "the method may not be called this way", "")
-	ErrInvalidFormat       = newCode("INVALID_FORMAT", Final, "a parameter has a wrong format", "")
-	ErrExpiredToken        = newCode("expired_token", Expired, "the access token has expired", "get a new one with the refresh token")
-	ErrNoAuth              = newCode("NO_AUTH_FOUND", Final, "the portal does not know the token or webhook", "make a new one")
-	ErrInsufficientScope   = newCode("insufficient_scope", Final, "the scope is missing", "give the application or webhook the scope of the method: pull, or pull_channel")
-	ErrInvalidCredentials  = newCode("INVALID_CREDENTIALS", Final, "the user of the token or webhook may not do this", "")
-	ErrAccessDenied        = newCode("ACCESS_DENIED", Final, "the portal's plan or settings do not allow REST", "")
-	ErrUserAccess          = newCode("user_access_error", Final, "the user has no access to the application", "give it to the user in the application's settings")
-	ErrQueryLimit          = newCode("QUERY_LIMIT_EXCEEDED", Throttled, "too many calls in a short time", "call again later, not more often than twice a second")
-	ErrOperationTimeLimit  = newCode("OPERATION_TIME_LIMIT", Paused, "the method has used up its time", "call again in ten minutes")
-	ErrOverload            = newCode("OVERLOAD_LIMIT", Final, "REST is blocked on this portal for overload", "call again later, or ask the portal's support")
-	ErrInternal            = newCode("INTERNAL_SERVER_ERROR", Unavailable, "the portal failed", "call again later")
-	ErrUnexpectedAnswer    = newCode("ERROR_UNEXPECTED_ANSWER", Unavailable, "the portal failed", "call again later")
-	ErrPortalDeleted       = newCode("PORTAL_DELETED", Final, "the portal has been deleted", "")
-	ErrInvalidRequest      = newCode("INVALID_REQUEST", Final, "the request is not acceptable", "")
-	ErrBatchMethod         = newCode("ERROR_BATCH_METHOD_NOT_ALLOWED", Final, "the method may not be called in a batch", "call it by itself")
+	ErrServerNotConfigured = newCode("SERVER_ERROR", ClassFinal, "the portal has no push server configured", "turn on Push & Pull in the portal's settings")
+	ErrWrongAuthType       = newCode("WRONG_AUTH_TYPE", ClassFinal, "the method does not take this kind of authorization", "")
+	ErrUserID              = newCode("USER_ID_ACCESS_ERROR", ClassFinal, "the token's user may not name these users", onlyAdministrators)
+	ErrModuleID            = newCode("MODULE_ID_ERROR", ClassFinal, "the module's name is not acceptable", "use lower case letters, digits, dots and underscores")
+	ErrCommand             = newCode("COMMAND_ERROR", ClassFinal, "the command's name is not acceptable", "use letters, digits and _ : | . -")
+	ErrParams              = newCode("PARAMS_ERROR", ClassFinal, "the parameters of the command are not acceptable", "pass an object")
+	ErrText                = newCode("TEXT_ERROR", ClassFinal, "the text is empty", "")
+	ErrEmptyAppName        = newCode("EMPTY_APP_NAME", ClassFinal, "the application has no name to show", "give it one in the application's settings")
+	ErrAccess              = newCode("ACCESS_ERROR", ClassFinal, "the method may not be called this way", "")
+	ErrInvalidFormat       = newCode("INVALID_FORMAT", ClassFinal, "a parameter has a wrong format", "")
+	ErrExpiredToken        = newCode("expired_token", ClassExpired, "the access token has expired", "get a new one with the refresh token")
+	ErrNoAuth              = newCode("NO_AUTH_FOUND", ClassFinal, "the portal does not know the token or webhook", "make a new one")
+	ErrInsufficientScope   = newCode("insufficient_scope", ClassFinal, "the scope is missing", "give the application or webhook the scope of the method: pull, or pull_channel")
+	ErrInvalidCredentials  = newCode("INVALID_CREDENTIALS", ClassFinal, "the user of the token or webhook may not do this", "")
+	ErrAccessDenied        = newCode("ACCESS_DENIED", ClassFinal, "the portal's plan or settings do not allow REST", "")
+	ErrUserAccess          = newCode("user_access_error", ClassFinal, "the user has no access to the application", "give it to the user in the application's settings")
+	ErrQueryLimit          = newCode("QUERY_LIMIT_EXCEEDED", ClassThrottled, "too many calls in a short time", "call again later, not more often than twice a second")
+	ErrOperationTimeLimit  = newCode("OPERATION_TIME_LIMIT", ClassPaused, "the method has used up its time", "call again in ten minutes")
+	ErrOverload            = newCode("OVERLOAD_LIMIT", ClassFinal, "REST is blocked on this portal for overload", "call again later, or ask the portal's support")
+	ErrInternal            = newCode("INTERNAL_SERVER_ERROR", ClassUnavailable, "the portal failed", "call again later")
+	ErrUnexpectedAnswer    = newCode("ERROR_UNEXPECTED_ANSWER", ClassUnavailable, "the portal failed", "call again later")
+	ErrPortalDeleted       = newCode("PORTAL_DELETED", ClassFinal, "the portal has been deleted", "")
+	ErrInvalidRequest      = newCode("INVALID_REQUEST", ClassFinal, "the request is not acceptable", "")
+	ErrBatchMethod         = newCode("ERROR_BATCH_METHOD_NOT_ALLOWED", ClassFinal, "the method may not be called in a batch", "call it by itself")
 
-	// ErrAuthorization of the authorization server passes, and is Unavailable then.
-	ErrAuthorization   = newCode("authorization_error", Final, "the user could not be authorized", "call again later")
-	ErrInvalidClient   = newCode("invalid_client", Final, "the authorization server does not know the application", "check client_id and client_secret")
-	ErrInvalidGrant    = newCode("invalid_grant", Final, "the authorization server refused the code or refresh token", "have a user open or authorize the application again")
-	ErrInvalidScope    = newCode("invalid_scope", Final, "the authorization server refused the scope", "")
-	ErrPaymentRequired = newCode("PAYMENT_REQUIRED", Final, "the subscription for the application or the portal's plan has ended", "the portal has to renew it; Tokens asks again a minute after the refusal at the earliest")
+	// ErrAuthorization of the authorization server passes, and is
+	// ClassUnavailable then.
+	ErrAuthorization   = newCode("authorization_error", ClassFinal, "the user could not be authorized", "call again later")
+	ErrInvalidClient   = newCode("invalid_client", ClassFinal, "the authorization server does not know the application", "check client_id and client_secret")
+	ErrInvalidGrant    = newCode("invalid_grant", ClassFinal, "the authorization server refused the code or refresh token", "have a user open or authorize the application again")
+	ErrInvalidScope    = newCode("invalid_scope", ClassFinal, "the authorization server refused the scope", "")
+	ErrPaymentRequired = newCode("PAYMENT_REQUIRED", ClassFinal, "the subscription for the application or the portal's plan has ended", "the portal has to renew it; Tokens asks again a minute after the refusal at the earliest")
 )
 
 // onlyAdministrators is the cause that a portal does not tell.
 const onlyAdministrators = "its user is not an administrator of the portal, and may name himself alone: " +
 	"send with the token of an administrator, or to all on the shared channel (no UserIDs)"
 
-// ErrNoToken is the error of a token store, and of a token source, that has no token.
+// ErrNoToken is the error of a token store, and of a token source, that has no
+// token.
 var ErrNoToken = errors.New("b24pull: there is no such token")
 
-// ErrUninstalled is the error of a token source whose token was deleted, since the portal
-// has removed the application. It ends a subscription.
+// ErrUninstalled is the error of a token source whose token was deleted, since
+// the portal has removed the application. It ends a subscription.
 var ErrUninstalled = errors.New("b24pull: the token was deleted; the application may have been uninstalled")
 
-// ErrTokenRejected is the error of a TokenReloader whose tokens the portal refuses as fast
-// as they are refreshed. The call fails with the portal's error then.
+// ErrTokenRejected is the error of a TokenReloader whose tokens the portal
+// refuses as fast as they are refreshed. The call fails with the portal's error
+// then.
 var ErrTokenRejected = errors.New("b24pull: the portal refuses tokens that have just been refreshed")
 
-// ErrInvalidConfig is the error, by errors.Is, of an answer, or a saved config or
-// token, that cannot be used: something in it has an unexpected type or value, or it
-// has no server, no channel or no address.
+// ErrInvalidConfig is the error, by errors.Is, of an answer, or a saved config
+// or token, that cannot be used: something in it has an unexpected type or
+// value, or it has no server, no channel or no address.
 var ErrInvalidConfig = phpjson.ErrInvalid
 
 // codes is the one table from code to sentinel; newCode fills it.
@@ -93,15 +97,15 @@ func newCode(code string, class Class, meaning, advice string) error {
 
 func (e *codeError) Error() string { return "b24pull: " + e.code + ": " + e.meaning }
 
-// matches tells whether target is the sentinel of code. Codes are compared
+// matches reports whether target is the sentinel of code. Codes are compared
 // without regard to case: the documentation writes the same ones both ways.
 func matches(code string, target error) bool {
 	e, ok := target.(*codeError)
 	return ok && code != "" && e == codes[strings.ToLower(code)]
 }
 
-// APIError is the portal's refusal of a call, or an answer that is not a valid one:
-// no JSON, a redirect, too long.
+// APIError is the portal's refusal of a call, or an answer that is not a valid
+// one: no JSON, a redirect, too long.
 type APIError struct {
 	// Status is the HTTP status. An error can come with 200.
 	Status int
@@ -113,13 +117,14 @@ type APIError struct {
 	Description string
 	// Method is the REST method called, like pull.config.get.
 	Method string
-	// Time is what the answer told about time: after ErrOperationTimeLimit its
-	// OperatingResetAt is when the method may be called again.
-	Time Time
-	// RetryAfter is how long the answer wants to be waited for before another call, from
-	// when it came: by its header Retry-After, in seconds or as a date, or, after
-	// an ErrOperationTimeLimit without Time, by what the method's last answer told. It is a
-	// quarter of an hour at the most, and 0 where nothing was told.
+	// Timing is what the answer told about time: after ErrOperationTimeLimit
+	// its OperatingResetAt is when the method may be called again.
+	Timing Timing
+	// RetryAfter is how long the answer wants to be waited for before another
+	// call, from when it came: by its header Retry-After, in seconds or as a
+	// date, or, after an ErrOperationTimeLimit without Time, by what the
+	// method's last answer told. It is a quarter of an hour at the most, and 0
+	// where nothing was told.
 	RetryAfter time.Duration
 
 	invalid *[]InvalidField // a pointer: an APIError can be compared
@@ -135,8 +140,8 @@ func (e *APIError) Validation() []InvalidField {
 	return slices.Clone(*e.invalid)
 }
 
-// Error names the method, the code, the description, what is not valid, the HTTP
-// status and, where it is known, the way out.
+// Error names the method, the code, the description, what is not valid, the
+// HTTP status and, where it is known, the way out.
 func (e *APIError) Error() string {
 	var b strings.Builder
 	b.WriteString("b24pull: " + quote.Name(e.Method))
@@ -158,7 +163,7 @@ func (e *APIError) Error() string {
 	return b.String()
 }
 
-// Is tells whether target is the sentinel of the error's code.
+// Is reports whether target is the sentinel of the error's code.
 func (e *APIError) Is(target error) bool { return matches(e.Code, target) }
 
 func (e *APIError) advice() string {
@@ -182,18 +187,19 @@ func (e *APIError) advice() string {
 	return sentinel.advice
 }
 
-// TokenError says that there is no access token: the TokenSource or TokenRefresher
-// of a call failed, or the authorization server refused a code or a refresh token. An *oauth2.RetrieveError is not within reach of
+// TokenError says that there is no access token: the TokenSource or
+// TokenRefresher of a call failed, or the authorization server refused a code
+// or a refresh token. An *oauth2.RetrieveError is not within reach of
 // errors.As, since it holds the authorization server's whole answer.
 type TokenError struct {
-	// Code is the authorization server's error code, like invalid_grant; "" if the
-	// failure was of another kind. Use errors.Is to compare it.
+	// Code is the authorization server's error code, like invalid_grant; "" if
+	// the failure was of another kind. Use errors.Is to compare it.
 	Code string
-	// Status is the HTTP status of the authorization server's answer, 0 if there
-	// was none.
+	// Status is the HTTP status of the authorization server's answer, 0 if
+	// there was none.
 	Status int
-	// RetryAfter is how long the authorization server's answer wants to be waited for, as
-	// in an APIError.
+	// RetryAfter is how long the authorization server's answer wants to be
+	// waited for, as in an APIError.
 	RetryAfter time.Duration
 	// Err is the cause, without secrets; nil where Code and Status say it all.
 	Err error
@@ -226,7 +232,7 @@ func (e *TokenError) Error() string {
 	return text
 }
 
-// Is tells whether target is the sentinel of the error's code.
+// Is reports whether target is the sentinel of the error's code.
 func (e *TokenError) Is(target error) bool { return !e.standard() && matches(e.Code, target) }
 
 // Codes that RFC 6749 gives to authorization servers.
@@ -260,5 +266,5 @@ func tokenError(known redact.Redactor, err error) error {
 	return &TokenError{Code: refusal.Code, Status: refusal.Status, RetryAfter: refusal.RetryAfter, Err: cause}
 }
 
-// knownCode tells whether there is a sentinel of a code.
+// knownCode reports whether there is a sentinel of a code.
 func knownCode(code string) bool { return codes[strings.ToLower(code)] != nil }

@@ -28,7 +28,8 @@ func TestSentinels(t *testing.T) {
 	if len(documented) != len(codes) {
 		t.Errorf("%d codes are tested, %d are known", len(documented), len(codes))
 	}
-	// an authorization server has these from RFC 6749, where they mean something else
+	// an authorization server has these from RFC 6749, where they mean
+	// something else
 	standard := []error{ErrServerNotConfigured, ErrAccessDenied}
 	for code, want := range documented {
 		for _, written := range []string{code, strings.ToLower(code), strings.ToUpper(code)} {

@@ -71,8 +71,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// goldenText plays a recorded answer to the method it belongs to and writes down
-// what came out.
+// goldenText plays a recorded answer to the method it belongs to and writes
+// down what came out.
 func goldenText(t *testing.T, name string, data []byte) string {
 	status, special := statuses[name]
 	if !special {
@@ -123,8 +123,8 @@ func goldenToken(t *testing.T, play http.HandlerFunc) string {
 	return fmt.Sprintf("auth: %v\n", got.Body["auth"])
 }
 
-// checkReload checks that Raw is the result as it came and loads again, as does the
-// whole answer.
+// checkReload checks that Raw is the result as it came and loads again, as does
+// the whole answer.
 func checkReload(t *testing.T, cfg *Config, data []byte) {
 	t.Helper()
 	var answer struct{ Result json.RawMessage }

@@ -13,7 +13,8 @@ import (
 // without those above it. Tests may import what they like.
 func TestImports(t *testing.T) {
 	const module = "github.com/b24pull/b24pull"
-	// What of the module each package, by the beginning of its path, may import.
+	// What of the module each package, by the beginning of its path, may
+	// import.
 	allowed := []struct {
 		dir  string
 		only []string

@@ -9,16 +9,17 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// The cloud's limit, a portal and source address each: a bucket of 50 calls that
-// drains 2 a second. On the Enterprise plan it is 250 and 5.
+// The cloud's limit, a portal and source address each: a bucket of 50 calls
+// that drains 2 a second. On the Enterprise plan it is 250 and 5.
 const (
 	DefaultLimitBurst = 50
 	DefaultLimitRate  = 2.0
 )
 
-// Limiter is the portal's leaky bucket on our side: calls wait their turn before
-// they are sent. Give one value to all clients that share a limit, which are those
-// that call one portal from one address. It is safe for concurrent use.
+// Limiter is the portal's leaky bucket on our side: calls wait their turn
+// before they are sent. Give one value to all clients that share a limit, which
+// are those that call one portal from one address. It is safe for concurrent
+// use.
 type Limiter struct{ bucket *rate.Limiter }
 
 // NewLimiter returns a Limiter that lets burst calls pass at once and perSecond
@@ -30,8 +31,8 @@ func NewLimiter(burst int, perSecond float64) *Limiter {
 	return &Limiter{rate.NewLimiter(rate.Limit(perSecond), burst)}
 }
 
-// wait waits for the turn of a call. If the context would end before, it does not
-// wait at all.
+// wait waits for the turn of a call. If the context would end before, it does
+// not wait at all.
 func (l *Limiter) wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil || l == nil {
 		return err

@@ -193,7 +193,7 @@ func TestCall(t *testing.T) {
 	_, err := calling(t, body, func(c *Client) error {
 		got, err := c.Call(context.Background(), "crm.deal.list", nil, &deals)
 		at := time.Unix(1774965918, 0).UTC()
-		want := Answer{Next: 50, HasNext: true, Total: 127, Time: Time{Start: at.Add(250 * time.Millisecond), Finish: at.Add(500 * time.Millisecond),
+		want := Response{Next: 50, HasNext: true, Total: 127, Timing: Timing{Start: at.Add(250 * time.Millisecond), Finish: at.Add(500 * time.Millisecond),
 			DateStart: at, DateFinish: at.Add(time.Second), Duration: 250 * time.Millisecond,
 			Processing: 125 * time.Millisecond, Operating: 150 * time.Millisecond, OperatingResetAt: at.Add(600 * time.Second)}}
 		if got != want {
@@ -207,7 +207,7 @@ func TestCall(t *testing.T) {
 	for _, odd := range []string{`{"result":1,"time":[]}`, `{"result":1,"time":{"start":"x","duration":-1,"operating":"NaN","finish":{}}}`, `{"result":1,"time":7,"next":"x"}`} {
 		_, err := calling(t, odd, func(c *Client) error {
 			got, err := c.Call(context.Background(), "a.b", nil, nil)
-			if got != (Answer{}) {
+			if got != (Response{}) {
 				t.Errorf("%s: got %+v", odd, got)
 			}
 			return err
@@ -229,7 +229,7 @@ func TestCall(t *testing.T) {
 		return err
 	})
 	var refused *APIError
-	if !errors.As(err, &refused) || refused.Time.OperatingResetAt.Unix() != 1774966518 {
+	if !errors.As(err, &refused) || refused.Timing.OperatingResetAt.Unix() != 1774966518 {
 		t.Errorf("got %v", err)
 	}
 }
@@ -328,7 +328,7 @@ func TestReopen(t *testing.T) {
 	})}
 	c := mustNew(t, Webhook("https://portal.example/rest/1/"+resttest.HookCode+"/"), WithHTTPClient(hc))
 	var cfg Config
-	if _, err := c.Call(context.Background(), "pull.config.get", map[string]string{"CACHE": "N", "REOPEN": "N"}, &cfg, Read()); err != nil {
+	if _, err := c.Call(context.Background(), "pull.config.get", map[string]string{"CACHE": "N", "REOPEN": "N"}, &cfg, Idempotent()); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.HasSuffix(sent, `/pull.config.get{"CACHE":"N","REOPEN":"N"}`) || cfg.Channels.Private == nil && cfg.Channels.Shared == nil {

@@ -18,7 +18,7 @@ var pastes = [][2]string{{" ", "\r\n"}, {"\ufeff", ""}, {`"`, `"`}, {"'", "'\n"}
 func TestPastedAddresses(t *testing.T) {
 	for _, around := range pastes {
 		pasted := func(s string) string { return around[0] + s + around[1] }
-		if c, err := New(Webhook(pasted("https://portal.example/rest/1/" + resttest.HookCode + "/"))); err != nil || c.place.now().String() != "https://portal.example/rest/1/"+resttest.HookCode+"/" {
+		if c, err := New(Webhook(pasted("https://portal.example/rest/1/" + resttest.HookCode + "/"))); err != nil || c.base.now().String() != "https://portal.example/rest/1/"+resttest.HookCode+"/" {
 			t.Errorf("a webhook between %q: %v", around, err)
 		}
 		for _, portal := range []string{"https://portal.example", "portal.example"} {
@@ -58,7 +58,7 @@ func TestPastedTokens(t *testing.T) {
 
 // TestNoNextPage: the last page of a list, and one whose next begins at 0.
 func TestNoNextPage(t *testing.T) {
-	for body, want := range map[string]Answer{
+	for body, want := range map[string]Response{
 		`{"result":[],"total":70,"next":50}`:  {Total: 70, Next: 50, HasNext: true},
 		`{"result":[],"total":"70","next":0}`: {Total: 70, HasNext: true},
 		`{"result":[],"next":"0"}`:            {HasNext: true},

@@ -13,7 +13,8 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestPausedMethod: nobody else's call is sent into a pause. It is of the method, and over in time.
+// TestPausedMethod: nobody else's call is sent into a pause. It is of the
+// method, and over in time.
 func TestPausedMethod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sent := map[string]int{}
@@ -35,7 +36,7 @@ func TestPausedMethod(t *testing.T) {
 		for range 50 {
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
 			var refused *APIError
-			if err := slow(ctx); !errors.As(err, &refused) || !errors.Is(err, ErrOperationTimeLimit) || refused.Time.OperatingResetAt.IsZero() || time.Since(start) > 0 {
+			if err := slow(ctx); !errors.As(err, &refused) || !errors.Is(err, ErrOperationTimeLimit) || refused.Timing.OperatingResetAt.IsZero() || time.Since(start) > 0 {
 				t.Errorf("got %v after %v", err, time.Since(start))
 			}
 			cancel()

@@ -96,9 +96,9 @@ func TestPublicTransport_Refuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		_, err = client.Call(t.Context(), "server.time", nil, nil, Read())
+		_, err = client.Call(t.Context(), "server.time", nil, nil, Idempotent())
 		var inner *inwardError
-		if !errors.As(err, &inner) || ClassOf(err) != Final || !strings.Contains(err.Error(), "is not a public address") {
+		if !errors.As(err, &inner) || ClassOf(err) != ClassFinal || !strings.Contains(err.Error(), "is not a public address") {
 			t.Errorf("%s: class %v, %v after %v", host, ClassOf(err), err, time.Since(began))
 		}
 		resttest.CheckError(t, err)

@@ -6,26 +6,32 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"github.com/b24pull/b24pull/internal/phpjson"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
+
+	"github.com/b24pull/b24pull/internal/phpjson"
 )
 
 const (
 	methodApplicationConfig = "pull.application.config.get"
 	methodConfig            = "pull.config.get"
 	methodApplicationEvent  = "pull.application.event.add"
+	methodApplicationPush   = "pull.application.push.add"
+	methodWatchExtend       = "pull.watch.extend"
+	methodPublicChannel     = "pull.channel.public.get"
+	methodPublicChannels    = "pull.channel.public.list"
 )
 
 // GetApplicationConfig returns the push server and the channels of the
 // application (method pull.application.config.get, scope pull). With cache the
-// portal may answer with channels it has given before; without, it looks
-// anew. The parameter REOPEN is left to the portal, for which it is Y; Call gives
+// portal may answer with channels it has given before; without, it looks anew.
+// The parameter REOPEN is left to the portal, for which it is Y; Call gives
 // another value, and decodes into a Config all but its ClockShift:
 //
 //	params := map[string]string{"CACHE": "N", "REOPEN": "N"}
-//	_, err := client.Call(ctx, "pull.application.config.get", params, &cfg, b24pull.Read())
+//	_, err := client.Call(ctx, "pull.application.config.get", params, &cfg, b24pull.Idempotent())
 //
 // Errors: an *APIError, like ErrServerNotConfigured, or ErrWrongAuthType over a
 // webhook; a *TokenError; ErrInvalidConfig; or the network's.
@@ -33,9 +39,10 @@ func (c *Client) GetApplicationConfig(ctx context.Context, cache bool) (*Config,
 	return c.config(ctx, methodApplicationConfig, cache)
 }
 
-// GetConfig returns the push server and the channels of the user behind a webhook
-// (method pull.config.get, scope pull_channel). Over OAuth the portal answers
-// ErrWrongAuthType. cache, REOPEN and errors are those of GetApplicationConfig.
+// GetConfig returns the push server and the channels of the user behind a
+// webhook (method pull.config.get, scope pull_channel). Over OAuth the portal
+// answers ErrWrongAuthType. cache, REOPEN and errors are those of
+// GetApplicationConfig.
 func (c *Client) GetConfig(ctx context.Context, cache bool) (*Config, error) {
 	return c.config(ctx, methodConfig, cache)
 }
@@ -49,7 +56,7 @@ func (c *Client) config(ctx context.Context, method string, cache bool) (*Config
 }
 
 // take decodes the config in an answer.
-func (c *Config) take(a answer) error {
+func (c *Config) take(a response) error {
 	if err := c.UnmarshalJSON(a.raw); err != nil {
 		return err
 	}
@@ -69,16 +76,16 @@ func yesNo(b bool) string {
 type ApplicationEvent struct {
 	// Command names the event; letters, digits and _ : | . -
 	Command string
-	// Params is the event's data. It must marshal to a JSON object; nil, or a map or
-	// pointer that is nil, is an empty one.
+	// Params is the event's data. It must marshal to a JSON object; nil, or a
+	// map or pointer that is nil, is an empty one.
 	Params any
-	// Module is the module_id of the message; lower case letters, digits, dots and
-	// underscores. The portal takes "" for "application".
+	// Module is the module_id of the message; lower case letters, digits, dots
+	// and underscores. The portal takes "" for "application".
 	Module string
-	// UserIDs are the receivers. nil sends to everybody on the application's shared
-	// channel; a list that is empty but not nil is an error, so that a list that
-	// was filtered down to nobody does not reach everybody. A user who is no
-	// administrator of the portal may name himself alone.
+	// UserIDs are the receivers. nil sends to everybody on the application's
+	// shared channel; a list that is empty but not nil is an error, so that a
+	// list that was filtered down to nobody does not reach everybody. A user
+	// who is no administrator of the portal may name himself alone.
 	UserIDs []int64
 }
 
@@ -88,20 +95,20 @@ var (
 )
 
 // AddApplicationEvent sends an event to the application's own channels (method
-// pull.application.event.add, scope pull, OAuth only). It is not repeated where the
-// portal may have sent the event already, as on a broken connection; see
+// pull.application.event.add, scope pull, OAuth only). It is not repeated where
+// the portal may have sent the event already, as on a broken connection; see
 // Retry.Effects.
 //
 // Without an error the portal has accepted the event, which says nothing of its
-// delivery: it answers before it sends. It drops in silence what is for nobody or
-// for an inactive user, and what is no valid Unicode or larger than 1 MiB. The last
-// two are refused here: the size counted is that of the JSON of module, command and
-// params as PHP writes it, with Unicode as it is and slashes escaped, and 512 bytes
-// for what the portal adds.
+// delivery: it answers before it sends. It drops in silence what is for nobody
+// or for an inactive user, and what is no valid Unicode or larger than 1 MiB.
+// The last two are refused here: the size counted is that of the JSON of
+// module, command and params as PHP writes it, with Unicode as it is and
+// slashes escaped, and 512 bytes for what the portal adds.
 //
 // Errors: ErrCommand, ErrModuleID, ErrParams and ErrUserID for an event that is
-// not acceptable, without a call where that can be told; from the portal ErrUserID
-// means that the token's user is no administrator; and those of
+// not acceptable, without a call where that can be told; from the portal
+// ErrUserID means that the token's user is no administrator; and those of
 // GetApplicationConfig.
 func (c *Client) AddApplicationEvent(ctx context.Context, e ApplicationEvent) error {
 	params, err := e.parameters()
@@ -157,8 +164,8 @@ func (e ApplicationEvent) size(params json.RawMessage) int {
 	return len(frame) + len(cmp.Or(e.Module, "application")) + len(e.Command) + written + eventExtra
 }
 
-// userParam is USER_ID. A user who is no administrator may name himself, and PHP
-// compares that with his id as a string: so one id is a string.
+// userParam is USER_ID. A user who is no administrator may name himself, and
+// PHP compares that with his id as a string: so one id is a string.
 func userParam(ids []int64) any {
 	each := slices.Compact(slices.Sorted(slices.Values(ids)))
 	if len(each) == 1 {
@@ -177,9 +184,51 @@ func checkUsers(ids []int64) error {
 }
 
 // accepted wants the result true.
-func accepted(a answer) error {
+func accepted(a response) error {
 	if !bytes.Equal(bytes.TrimSpace(a.raw), []byte("true")) {
 		return fmt.Errorf("b24pull: %s: want the result true, got %s", a.method, phpjson.KindOf(a.raw))
 	}
 	return nil
+}
+
+// ApplicationPush is a notification on the phones of some users.
+type ApplicationPush struct {
+	// UserIDs are the receivers; one at least.
+	UserIDs []int64
+	// Text is what the notification says.
+	Text string
+	// Avatar is the address of a picture, "" for none.
+	Avatar string
+}
+
+// AddApplicationPush sends a push notification from the application (method
+// pull.application.push.add, scope pull, OAuth only, with the token of an
+// administrator). It is not repeated where the portal may have sent it already;
+// see Retry.Effects. Without an error the portal has accepted the notification,
+// which says nothing of its delivery.
+//
+// Errors: ErrText, ErrUserID, and ErrInvalidFormat for what is not UTF-8, for a
+// notification that is not acceptable, without a call where that can be told;
+// ErrAccess for a user who is no administrator; ErrEmptyAppName; and those of
+// GetApplicationConfig.
+func (c *Client) AddApplicationPush(ctx context.Context, p ApplicationPush) error {
+	params, err := p.parameters()
+	if err != nil {
+		return fmt.Errorf("b24pull: %s: %w", methodApplicationPush, err)
+	}
+	return c.call(ctx, request{methodApplicationPush, params, false, accepted})
+}
+
+func (p ApplicationPush) parameters() (map[string]any, error) {
+	if strings.TrimSpace(p.Text) == "" {
+		return nil, fmt.Errorf("the text is empty (%w)", ErrText)
+	}
+	if len(p.UserIDs) == 0 {
+		return nil, fmt.Errorf("the list of users is empty (%w)", ErrUserID)
+	}
+	params := map[string]any{"USER_ID": userParam(p.UserIDs), "TEXT": p.Text}
+	if p.Avatar != "" {
+		params["AVATAR"] = p.Avatar
+	}
+	return params, checkUsers(p.UserIDs)
 }

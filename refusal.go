@@ -19,7 +19,8 @@ type InvalidField struct {
 	Message string
 }
 
-// Bounds of what an error repeats of an answer, in runes, and of the list of invalid fields.
+// Bounds of what an error repeats of an answer, in runes, and of the list of
+// invalid fields.
 const (
 	descriptionLimit = 300
 	fieldLimit       = 64
@@ -27,9 +28,10 @@ const (
 	maxInvalid       = 16
 )
 
-// refusal is the envelope's error: a code with a description beside it, or, of newer portals, an object {code, message,
-// validation}. Texts are strings; other types are taken as far as they go.
-func (a answer) refusal(code, description json.RawMessage) *APIError {
+// refusal is the envelope's error: a code with a description beside it, or, of
+// newer portals, an object {code, message, validation}. Texts are strings;
+// other types are taken as far as they go.
+func (a response) refusal(code, description json.RawMessage) *APIError {
 	told, message, validation := phpjson.ErrorParts(code)
 	e := a.fail(a.known.Line(cmp.Or(phpjson.Node{Raw: message}.Scalar(), phpjson.Node{Raw: description}.Scalar()), descriptionLimit))
 	e.Code = a.known.Code(phpjson.Node{Raw: told}.Scalar(), knownCode)
@@ -42,8 +44,9 @@ func (a answer) refusal(code, description json.RawMessage) *APIError {
 	return e
 }
 
-// invalid reads the list of what is not valid: objects {field, message}, texts, or an object of these by field.
-func (a answer) invalid(raw json.RawMessage) []InvalidField {
+// invalid reads the list of what is not valid: objects {field, message}, texts,
+// or an object of these by field.
+func (a response) invalid(raw json.RawMessage) []InvalidField {
 	var found []InvalidField
 	var list []json.RawMessage
 	var byField map[string]json.RawMessage
@@ -72,7 +75,7 @@ func (a answer) invalid(raw json.RawMessage) []InvalidField {
 	return slices.Clip(found[:min(len(found), maxInvalid)])
 }
 
-func (a answer) invalidField(field string, raw json.RawMessage) InvalidField {
+func (a response) invalidField(field string, raw json.RawMessage) InvalidField {
 	var fields map[string]json.RawMessage
 	var texts []json.RawMessage
 	message := phpjson.Node{Raw: raw}.Scalar()
@@ -101,7 +104,7 @@ func (f InvalidField) String() string {
 // LogValue is String for log/slog.
 func (f InvalidField) LogValue() slog.Value { return slog.StringValue(f.String()) }
 
-// blank tells whether an error beside a result says that there is none.
+// blank reports whether an error beside a result says that there is none.
 func blank(raw json.RawMessage) bool {
 	var fields map[string]json.RawMessage
 	if phpjson.KindOf(raw) == phpjson.KindObject && json.Unmarshal(raw, &fields) == nil {

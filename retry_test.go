@@ -17,24 +17,26 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// classes are the documented codes, the status they come with, and what a call does then.
+// classes are the documented codes, the status they come with, and what a call
+// does then.
 var classes = []struct {
 	code   string
 	status int
 	class  Class
 }{
-	{"SERVER_ERROR", 500, Final}, {"SERVER_ERROR", 200, Final}, {"WRONG_AUTH_TYPE", 403, Final}, {"USER_ID_ACCESS_ERROR", 400, Final},
-	{"MODULE_ID_ERROR", 400, Final}, {"COMMAND_ERROR", 400, Final}, {"PARAMS_ERROR", 400, Final}, {"ACCESS_ERROR", 403, Final},
-	{"TEXT_ERROR", 400, Final}, {"EMPTY_APP_NAME", 400, Final}, {"INVALID_FORMAT", 400, Final}, {"expired_token", 401, Expired},
-	{"NO_AUTH_FOUND", 401, Final}, {"insufficient_scope", 403, Final}, {"INVALID_CREDENTIALS", 403, Final}, {"ACCESS_DENIED", 403, Final},
-	{"user_access_error", 403, Final}, {"QUERY_LIMIT_EXCEEDED", 503, Throttled}, {"OPERATION_TIME_LIMIT", 429, Paused},
-	{"OVERLOAD_LIMIT", 503, Final}, {"INTERNAL_SERVER_ERROR", 500, Unavailable}, {"ERROR_UNEXPECTED_ANSWER", 500, Unavailable},
-	{"PORTAL_DELETED", 500, Final}, {"INVALID_REQUEST", 400, Final}, {"ERROR_BATCH_METHOD_NOT_ALLOWED", 405, Final},
-	{"authorization_error", 401, Final}, {"invalid_client", 401, Final}, {"invalid_grant", 400, Final}, {"invalid_scope", 403, Final}, {"PAYMENT_REQUIRED", 402, Final},
-	{"NEVER_SEEN", 400, Final}, {"NEVER_SEEN", 502, Unavailable}, {"", 502, Unavailable}, {"", 429, Throttled}, {"", 404, Final}, {"", 200, Final},
+	{"SERVER_ERROR", 500, ClassFinal}, {"SERVER_ERROR", 200, ClassFinal}, {"WRONG_AUTH_TYPE", 403, ClassFinal}, {"USER_ID_ACCESS_ERROR", 400, ClassFinal},
+	{"MODULE_ID_ERROR", 400, ClassFinal}, {"COMMAND_ERROR", 400, ClassFinal}, {"PARAMS_ERROR", 400, ClassFinal}, {"ACCESS_ERROR", 403, ClassFinal},
+	{"TEXT_ERROR", 400, ClassFinal}, {"EMPTY_APP_NAME", 400, ClassFinal}, {"INVALID_FORMAT", 400, ClassFinal}, {"expired_token", 401, ClassExpired},
+	{"NO_AUTH_FOUND", 401, ClassFinal}, {"insufficient_scope", 403, ClassFinal}, {"INVALID_CREDENTIALS", 403, ClassFinal}, {"ACCESS_DENIED", 403, ClassFinal},
+	{"user_access_error", 403, ClassFinal}, {"QUERY_LIMIT_EXCEEDED", 503, ClassThrottled}, {"OPERATION_TIME_LIMIT", 429, ClassPaused},
+	{"OVERLOAD_LIMIT", 503, ClassFinal}, {"INTERNAL_SERVER_ERROR", 500, ClassUnavailable}, {"ERROR_UNEXPECTED_ANSWER", 500, ClassUnavailable},
+	{"PORTAL_DELETED", 500, ClassFinal}, {"INVALID_REQUEST", 400, ClassFinal}, {"ERROR_BATCH_METHOD_NOT_ALLOWED", 405, ClassFinal},
+	{"authorization_error", 401, ClassFinal}, {"invalid_client", 401, ClassFinal}, {"invalid_grant", 400, ClassFinal}, {"invalid_scope", 403, ClassFinal}, {"PAYMENT_REQUIRED", 402, ClassFinal},
+	{"NEVER_SEEN", 400, ClassFinal}, {"NEVER_SEEN", 502, ClassUnavailable}, {"", 502, ClassUnavailable}, {"", 429, ClassThrottled}, {"", 404, ClassFinal}, {"", 200, ClassFinal},
 }
 
-// script answers one call after the other; the last answer stays. It tells when calls came.
+// script answers one call after the other; the last answer stays. It tells when
+// calls came.
 type script struct {
 	answers []func(*http.Request) (*http.Response, error)
 	came    []time.Duration
@@ -71,7 +73,8 @@ func event(ctx context.Context, c *Client) error {
 	return c.AddApplicationEvent(ctx, ApplicationEvent{Command: "test"})
 }
 
-// TestClasses plays every documented code, once, to a read and to a call with an effect.
+// TestClasses plays every documented code, once, to a read and to a call with
+// an effect.
 func TestClasses(t *testing.T) {
 	tested := map[string]bool{}
 	for _, tt := range classes {
@@ -83,11 +86,11 @@ func TestClasses(t *testing.T) {
 					body = fmt.Sprintf(`{"error":%q,"time":{"finish":1000.5,"operating_reset_at":1100}}`, tt.code)
 				}
 				read := &script{answers: []func(*http.Request) (*http.Response, error){says(tt.status, body), good}}
-				_, err := read.retrying(t).Call(t.Context(), "some.get", nil, nil, Read())
+				_, err := read.retrying(t).Call(t.Context(), "some.get", nil, nil, Idempotent())
 				effect := &script{answers: read.answers}
 				effectErr := event(t.Context(), effect.retrying(t))
-				again := tt.class == Throttled || tt.class == Paused
-				if got := err == nil; got != (again || tt.class == Unavailable) {
+				again := tt.class == ClassThrottled || tt.class == ClassPaused
+				if got := err == nil; got != (again || tt.class == ClassUnavailable) {
 					t.Errorf("a read: %v", err)
 				}
 				if got := effectErr == nil; got != again {
@@ -96,7 +99,7 @@ func TestClasses(t *testing.T) {
 				if effectErr != nil && ClassOf(effectErr) != tt.class {
 					t.Errorf("class %v, want %v", ClassOf(effectErr), tt.class)
 				}
-				if tt.class == Paused && read.came[1] != 100500*time.Millisecond {
+				if tt.class == ClassPaused && read.came[1] != 100500*time.Millisecond {
 					t.Errorf("again after %v", read.came[1])
 				}
 			})
@@ -117,19 +120,19 @@ func TestDocumentedClasses(t *testing.T) {
 	}
 	written := map[string]string{}
 	for line := range strings.Lines(string(doc)) {
-		if fields := strings.Fields(strings.TrimPrefix(line, "//")); len(fields) >= 2 && codes[strings.ToLower(fields[0])] != nil {
+		if fields := strings.Fields(strings.TrimPrefix(line, "//\t")); len(fields) >= 2 && codes[strings.ToLower(fields[0])] != nil {
 			written[strings.ToLower(fields[0])] = strings.Join(fields[1:], " ")
 		}
 	}
 	for code, sentinel := range codes {
-		if sentinel.class != Final && written[code] != sentinel.class.String() {
+		if sentinel.class != ClassFinal && written[code] != sentinel.class.String() {
 			t.Errorf("%s: %q in the table, is %v", sentinel.code, written[code], sentinel.class)
 		}
-		if sentinel.class == Final && written[code] != "" {
+		if sentinel.class == ClassFinal && written[code] != "" {
 			t.Errorf("%s stands in the table and is final", sentinel.code)
 		}
 	}
-	for class, want := range map[Class]string{Final: "final", Unavailable: "unavailable", -1: "Class(-1)", 9: "Class(9)"} {
+	for class, want := range map[Class]string{ClassFinal: "final", ClassUnavailable: "unavailable", -1: "Class(-1)", 9: "Class(9)"} {
 		if class.String() != want {
 			t.Errorf("%d is %v", int(class), class)
 		}
@@ -145,10 +148,10 @@ func TestNetworkErrors(t *testing.T) {
 		class       Class
 		event, told bool // whether an event is repeated; and with Effects
 	}{
-		{"dial", dial, NotSent, true, true},
-		{"wrapped dial", fmt.Errorf("proxy: %w", dial), NotSent, true, true},
-		{"read", read, Unavailable, false, true},
-		{"EOF", io.ErrUnexpectedEOF, Unavailable, false, true},
+		{"dial", dial, ClassNotSent, true, true},
+		{"wrapped dial", fmt.Errorf("proxy: %w", dial), ClassNotSent, true, true},
+		{"read", read, ClassUnavailable, false, true},
+		{"EOF", io.ErrUnexpectedEOF, ClassUnavailable, false, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -200,7 +203,8 @@ func TestPauses(t *testing.T) {
 	})
 }
 
-// TestNoWaitOutlastsTheContext: neither a pause, nor that of a method, nor the limiter's.
+// TestNoWaitOutlastsTheContext: neither a pause, nor that of a method, nor the
+// limiter's.
 func TestNoWaitOutlastsTheContext(t *testing.T) {
 	reset := func(at string) func(*http.Request) (*http.Response, error) {
 		return says(429, `{"error":"OPERATION_TIME_LIMIT","time":{"date_finish":"2026-01-01T00:00:00+00:00","operating_reset_at":`+at+`}}`)
@@ -262,12 +266,12 @@ func TestTimeoutIsOfOneAttempt(t *testing.T) {
 		}
 		s := &script{answers: []func(*http.Request) (*http.Response, error){hang, hang, good}}
 		c := s.retrying(t, WithTimeout(10*time.Second))
-		_, err := c.Call(t.Context(), "some.get", nil, nil, Read())
+		_, err := c.Call(t.Context(), "some.get", nil, nil, Idempotent())
 		if took := time.Since(s.start); err != nil || took < 23*time.Second || took > 24*time.Second {
 			t.Errorf("%v after %v", err, took)
 		}
 		s = &script{answers: s.answers}
-		if err := event(t.Context(), s.retrying(t)); !errors.Is(err, context.DeadlineExceeded) || ClassOf(err) != Unavailable || len(s.came) != 1 {
+		if err := event(t.Context(), s.retrying(t)); !errors.Is(err, context.DeadlineExceeded) || ClassOf(err) != ClassUnavailable || len(s.came) != 1 {
 			t.Errorf("an event: %v", err)
 		}
 	})
@@ -324,7 +328,8 @@ func TestLimiter(t *testing.T) {
 	}
 }
 
-// TestLimiterLearns: others call the portal too, its bucket is full before ours.
+// TestLimiterLearns: others call the portal too, its bucket is full before
+// ours.
 func TestLimiterLearns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){says(503, `{"error":"QUERY_LIMIT_EXCEEDED"}`), good}}

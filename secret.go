@@ -16,13 +16,15 @@ const mask = redact.Mask
 
 // Secret is a value that gives access to a portal's messages: a channel id, a
 // signature, a jwt. It does not print itself: fmt, log/slog and encoding/json
-// write "[redacted]", and nothing for an empty one. string(s) reveals the value.
+// write "[redacted]", and nothing for an empty one. string(s) reveals the
+// value.
 //
-// Three things are beyond its reach. fmt reads the unexported fields of a struct
-// without asking their types, so a struct of yours that keeps a Secret or a Config
-// in one needs a Format method of its own before it is printed (under %v a *Config
-// prints as an address). fmt's %p and %w, which go vet reports as mistakes, print
-// any string as it is. And encoding/json writes the keys of a map as they are.
+// Three things are beyond its reach. fmt reads the unexported fields of a
+// struct without asking their types, so a struct of yours that keeps a Secret
+// or a Config in one needs a Format method of its own before it is printed
+// (under %v a *Config prints as an address). fmt's %p and %w, which go vet
+// reports as mistakes, print any string as it is. And encoding/json writes the
+// keys of a map as they are.
 type Secret string
 
 // String returns "[redacted]", or "" for an empty secret.
@@ -58,8 +60,8 @@ func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) 
 // MarshalText writes the redacted form.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// redactURL hides what in a URL can be a secret: user, query and fragment, and all
-// of what is no URL with a host.
+// redactURL hides what in a URL can be a secret: user, query and fragment, and
+// all of what is no URL with a host.
 func redactURL(raw string) string {
 	if raw == "" {
 		return ""

@@ -164,8 +164,8 @@ func TestErrorsTellNoSecret(t *testing.T) {
 	})
 }
 
-// publicChannelsError is the error of the public channels in a portal's config, which
-// are decoded when they are asked for.
+// publicChannelsError is the error of the public channels in a portal's config,
+// which are decoded when they are asked for.
 func publicChannelsError(t *testing.T, srv *httptest.Server) error {
 	t.Helper()
 	cfg, err := webhookClient(t, srv).GetConfig(context.Background(), true)
@@ -263,8 +263,8 @@ func TestTokenErrorsTellNoSecret(t *testing.T) {
 
 const markedEnv = "B24PULL_TEST_MARKED"
 
-// TestSuiteTellsNoSecret runs all tests, whose secrets hold the mark, and looks for
-// it in what they say.
+// TestSuiteTellsNoSecret runs all tests, whose secrets hold the mark, and looks
+// for it in what they say.
 func TestSuiteTellsNoSecret(t *testing.T) {
 	if os.Getenv(markedEnv) != "" {
 		t.Skip("this is the run that is looked at")

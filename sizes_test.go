@@ -16,7 +16,8 @@ import (
 const sizedConfig = `{"server":{"version":4,"server_enabled":true,"websocket_enabled":true,"websocket_secure":"wss://rt.example/"%s},
 	"channels":{"private":{"id":"` + resttest.Mark + `"%s}}%s}`
 
-// TestIdentifiersAreBounded: what becomes a part of addresses, and is looked for in all that is printed, has a length.
+// TestIdentifiersAreBounded: what becomes a part of addresses, and is looked
+// for in all that is printed, has a length.
 func TestIdentifiersAreBounded(t *testing.T) {
 	text := func(n int) string { return `"` + resttest.Mark + strings.Repeat("x", n-len(resttest.Mark)) + `"` }
 	for name, config := range map[string]string{
@@ -58,7 +59,8 @@ func TestIdentifiersAreBounded(t *testing.T) {
 	}
 }
 
-// TestPublicChannelsAreNotKept: a config holds its public channels once, as they came.
+// TestPublicChannelsAreNotKept: a config holds its public channels once, as
+// they came.
 func TestPublicChannelsAreNotKept(t *testing.T) {
 	var many strings.Builder
 	count := 0

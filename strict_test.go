@@ -108,8 +108,8 @@ var readable = []any{
 func ptr(s string) *string { return &s }
 
 // TestUnreadable: what PHP would read nothing of, or what encoding/json would
-// change, is refused before the call, and the error names the place. All that is
-// taken arrives.
+// change, is refused before the call, and the error names the place. All that
+// is taken arrives.
 func TestUnreadable(t *testing.T) {
 	strictly(t, func(t *testing.T, p *pulltest.Portal, admin, _ *b24pull.Client) {
 		ctx := context.Background()
@@ -156,8 +156,8 @@ func TestUnreadable(t *testing.T) {
 	})
 }
 
-// TestLargeEvent: what the portal would drop for its size is refused, counted as
-// the portal writes it and not as it is sent.
+// TestLargeEvent: what the portal would drop for its size is refused, counted
+// as the portal writes it and not as it is sent.
 func TestLargeEvent(t *testing.T) {
 	strictly(t, func(t *testing.T, p *pulltest.Portal, admin, _ *b24pull.Client) {
 		const limit = 1 << 20
@@ -245,8 +245,8 @@ func TestTrueIsNotDelivery(t *testing.T) {
 	})
 }
 
-// TestTagsWithoutCase: a tag is the same in any letter case, and is told of as it
-// was given.
+// TestTagsWithoutCase: a tag is the same in any letter case, and is told of as
+// it was given.
 func TestTagsWithoutCase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()), pulltest.WithPingInterval(0))

@@ -10,7 +10,8 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestSurroundedAnswers: REST is read whatever PHP writes around it, results as well as refusals.
+// TestSurroundedAnswers: REST is read whatever PHP writes around it, results as
+// well as refusals.
 func TestSurroundedAnswers(t *testing.T) {
 	for _, s := range resttest.Surrounds {
 		synctest.Test(t, func(t *testing.T) {

@@ -32,7 +32,8 @@ func bothAuths() map[string]Auth {
 	return map[string]Auth{"OAuth": OAuth("portal.example", resttest.Static(resttest.AccessToken)), "webhook": Webhook("https://portal.example/rest/1/" + resttest.HookCode + "/")}
 }
 
-// TestVeto: the other host gets nothing, the application is asked once a minute, and what it allows is followed.
+// TestVeto: the other host gets nothing, the application is asked once a
+// minute, and what it allows is followed.
 func TestVeto(t *testing.T) {
 	for name, auth := range bothAuths() {
 		t.Run(name, func(t *testing.T) {
@@ -53,7 +54,7 @@ func TestVeto(t *testing.T) {
 					for range 10 {
 						err := event(t.Context(), c)
 						var vetoed *MoveError
-						if !errors.Is(err, no) || !errors.As(err, &vetoed) || ClassOf(err) != Final || vetoed.From != "https://portal.example" ||
+						if !errors.Is(err, no) || !errors.As(err, &vetoed) || ClassOf(err) != ClassFinal || vetoed.From != "https://portal.example" ||
 							vetoed.To != "https://new.example" || vetoed.Method != "pull.application.event.add" {
 							t.Fatalf("got %v of class %v", err, ClassOf(err))
 						}
@@ -78,7 +79,8 @@ func TestVeto(t *testing.T) {
 	}
 }
 
-// TestVetoKeepsSecrets: the function's error may hold anything, and its class does not count.
+// TestVetoKeepsSecrets: the function's error may hold anything, and its class
+// does not count.
 func TestVetoKeepsSecrets(t *testing.T) {
 	secrets := map[string]string{"OAuth": resttest.AccessToken, "webhook": resttest.HookCode}
 	for name, auth := range bothAuths() {
@@ -88,14 +90,15 @@ func TestVetoKeepsSecrets(t *testing.T) {
 			c := mustNew(t, auth, WithHTTPClient(m.client()), WithRetry(Retry{}), WithMoved(func(context.Context, string, string) error { return refusal }))
 			err := event(t.Context(), c)
 			resttest.CheckError(t, err)
-			if ClassOf(err) != Final || !errors.Is(err, refusal) || len(m.seen) != 1 {
+			if ClassOf(err) != ClassFinal || !errors.Is(err, refusal) || len(m.seen) != 1 {
 				t.Errorf("%s: %v of class %v after %d requests", name, err, ClassOf(err), len(m.seen))
 			}
 		}
 	}
 }
 
-// TestVetoSpendsNoToken: where the function hands on what a portal has answered it, that is no answer to the call.
+// TestVetoSpendsNoToken: where the function hands on what a portal has answered
+// it, that is no answer to the call.
 func TestVetoSpendsNoToken(t *testing.T) {
 	for _, answered := range []error{ErrExpiredToken, ErrNoAuth, &APIError{Code: "expired_token", Status: 401}} {
 		m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
@@ -141,8 +144,9 @@ func TestVetoOnTheWay(t *testing.T) {
 	}
 }
 
-// TestAllowedOnce: a move that was allowed is not asked for again while the new address does not answer, but one
-// away from an address that the portal has come back to is.
+// TestAllowedOnce: a move that was allowed is not asked for again while the new
+// address does not answer, but one away from an address that the portal has
+// come back to is.
 func TestAllowedOnce(t *testing.T) {
 	m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
 	asked := 0
@@ -170,13 +174,14 @@ func TestAllowedOnce(t *testing.T) {
 			t.Error("a login page was taken for a portal")
 		}
 	}
-	if n := len(c.place.moves.verdicts); n > maxVerdicts {
+	if n := len(c.base.moves.verdicts); n > maxVerdicts {
 		t.Errorf("%d moves are remembered", n)
 	}
 }
 
-// TestVetoAskedOnce: of many calls at once one asks. If its context ends while it does, another asks, and each caller
-// waits for no longer than its own context lasts.
+// TestVetoAskedOnce: of many calls at once one asks. If its context ends while
+// it does, another asks, and each caller waits for no longer than its own
+// context lasts.
 func TestVetoAskedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
@@ -226,8 +231,8 @@ func TestVetoAskedOnce(t *testing.T) {
 	})
 }
 
-// TestVetoAsksThePortal: a function that calls the portal it decides about does not wait for itself, and one that
-// panics leaves nobody waiting.
+// TestVetoAsksThePortal: a function that calls the portal it decides about does
+// not wait for itself, and one that panics leaves nobody waiting.
 func TestVetoAsksThePortal(t *testing.T) {
 	m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
 	var c *Client

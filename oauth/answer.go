@@ -18,11 +18,11 @@ import (
 // tokenAnswerLimit is what x/oauth2 reads of an answer.
 const tokenAnswerLimit = 1 << 20
 
-// tidy is a transport for x/oauth2, which gets answers in which it can find nothing wrong
-// but that there are no tokens. Its answers are JSON, whatever they say they are: x/oauth2
-// would read text/plain as a form. An answer with both tokens is a good one whatever its
-// status is, and also if it breaks off behind them; else what breaks off is an error of the
-// network.
+// tidy is a transport for x/oauth2, which gets answers in which it can find
+// nothing wrong but that there are no tokens. Its answers are JSON, whatever
+// they say they are: x/oauth2 would read text/plain as a form. An answer with
+// both tokens is a good one whatever its status is, and also if it breaks off
+// behind them; else what breaks off is an error of the network.
 type tidy struct{ base http.RoundTripper }
 
 func (t tidy) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -48,8 +48,8 @@ func (t tidy) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// plain reads an answer, also one that was compressed though nobody had asked for that. What
-// has been read is returned with an error, too.
+// plain reads an answer, also one that was compressed though nobody had asked
+// for that. What has been read is returned with an error, too.
 func plain(resp *http.Response) ([]byte, error) {
 	body, err := unfold.Reader(strings.Join(resp.Header.Values("Content-Encoding"), ","), resp.Body)
 	if err != nil {
@@ -58,9 +58,10 @@ func plain(resp *http.Response) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(body, tokenAnswerLimit))
 }
 
-// tokenFields returns the fields of an answer of the authorization server: of the object
-// in it with both tokens, or else, where that is broken or stands within another, those that
-// can be read; or of an object with one, or with an error. nil: there is none of these.
+// tokenFields returns the fields of an answer of the authorization server: of
+// the object in it with both tokens, or else, where that is broken or stands
+// within another, those that can be read; or of an object with one, or with an
+// error. nil: there is none of these.
 func tokenFields(body []byte) map[string]json.RawMessage {
 	if fields := objectIn(body, hasTokens); fields != nil {
 		return fields
@@ -73,8 +74,8 @@ func tokenFields(body []byte) map[string]json.RawMessage {
 	})
 }
 
-// objectIn returns the fields of the object in body that is reports to be the one looked
-// for, nil if there is none.
+// objectIn returns the fields of the object in body that is reports to be the
+// one looked for, nil if there is none.
 func objectIn(body []byte, is func(map[string]json.RawMessage) bool) map[string]json.RawMessage {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(phpjson.Find(body, is), &fields) != nil || !is(fields) {
@@ -103,15 +104,16 @@ func hasTokens(fields map[string]json.RawMessage) bool {
 	return phpjson.Quiet(o, "access_token") != "" && phpjson.Quiet(o, "refresh_token") != ""
 }
 
-// defaultLife is how long an access token lives where nothing that can be believed tells
-// it, longestLife more than any lives; both in seconds.
+// defaultLife is how long an access token lives where nothing that can be
+// believed tells it, longestLife more than any lives; both in seconds.
 const (
 	defaultLife = 3600
 	longestLife = 10 * 365 * 24 * 3600
 )
 
-// told writes an answer of which x/oauth2 takes what it needs and fails at nothing: the
-// fields that are known, each as it has to be, and no error beside the tokens.
+// told writes an answer of which x/oauth2 takes what it needs and fails at
+// nothing: the fields that are known, each as it has to be, and no error beside
+// the tokens.
 func told(fields map[string]json.RawMessage) []byte {
 	if phpjson.KindOf(fields["error"]) == phpjson.KindObject {
 		fields["error"], _, _ = phpjson.ErrorParts(fields["error"]) // nil: none that can be read
@@ -158,8 +160,8 @@ func told(fields map[string]json.RawMessage) []byte {
 	return data
 }
 
-// seconds reads how long a token lives: a number, or a string that is one, with a
-// fraction or without.
+// seconds reads how long a token lives: a number, or a string that is one, with
+// a fraction or without.
 func seconds(raw json.RawMessage) (int64, bool) {
 	n := phpjson.Node{Raw: raw}
 	if phpjson.KindOf(raw) == phpjson.KindBool {

@@ -14,8 +14,9 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestOddFieldsLoseNoToken: the refresh token is spent whatever else the answer tells, so only what the token is
-// made of may refuse it. The rest counts as not told.
+// TestOddFieldsLoseNoToken: the refresh token is spent whatever else the answer
+// tells, so only what the token is made of may refuse it. The rest counts as
+// not told.
 func TestOddFieldsLoseNoToken(t *testing.T) {
 	none := []any{nil, false, true, []any{}, []any{"crm"}, map[string]any{}, map[string]any{"a": 1}, ""}
 	odd := map[string][]any{
@@ -95,7 +96,8 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// TestCompressedAnswers: whoever stands before the authorization server may compress what nobody asked it to.
+// TestCompressedAnswers: whoever stands before the authorization server may
+// compress what nobody asked it to.
 func TestCompressedAnswers(t *testing.T) {
 	const tokens = `{"access_token":"` + resttest.Mark + `-access-1","refresh_token":"` + resttest.Mark + `-refresh-1"}`
 	var gzipped, deflated bytes.Buffer

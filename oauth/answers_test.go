@@ -20,7 +20,8 @@ func appOf(p *pulltest.Portal) *Application {
 	return &Application{ClientID: p.Application().ClientID, ClientSecret: b24pull.Secret(p.Application().ClientSecret), AuthServer: p.AuthServer(), HTTPClient: p.HTTPClient()}
 }
 
-// TestRetryAfterOfTheAuthorizationServer: a refresh keeps away for as long, too.
+// TestRetryAfterOfTheAuthorizationServer: a refresh keeps away for as long,
+// too.
 func TestRetryAfterOfTheAuthorizationServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		portal := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()))
@@ -49,8 +50,9 @@ func TestRetryAfterOfTheAuthorizationServer(t *testing.T) {
 	})
 }
 
-// TestLoginPage: what leads to a page says so and names it, over REST and from the authorization server; an address that
-// has been moved to for good is named as well. Nothing else of the location is told.
+// TestLoginPage: what leads to a page says so and names it, over REST and from
+// the authorization server; an address that has been moved to for good is named
+// as well. Nothing else of the location is told.
 func TestLoginPage(t *testing.T) {
 	portal := pulltest.NewPortal()
 	defer portal.Close()
@@ -81,7 +83,7 @@ func TestLoginPage(t *testing.T) {
 		for _, auth := range []b24pull.Auth{b24pull.Webhook(portal.Webhook()), b24pull.Webhook(portal.APIWebhook()), b24pull.OAuth(portal.URL(), resttest.Static(portal.AccessToken()))} {
 			_, err := mustNew(t, auth, b24pull.WithHTTPClient(portal.HTTPClient())).GetConfig(t.Context(), true)
 			var refused *b24pull.APIError
-			if !errors.As(err, &refused) || refused.Status != tt.status || b24pull.ClassOf(err) != b24pull.Final {
+			if !errors.As(err, &refused) || refused.Status != tt.status || b24pull.ClassOf(err) != b24pull.ClassFinal {
 				t.Errorf("got %v", err)
 			}
 			errs = append(errs, err)
@@ -90,7 +92,7 @@ func TestLoginPage(t *testing.T) {
 		token.RefreshToken = portal.Token(1).RefreshToken
 		_, err := app.Refresh(t.Context(), token)
 		var refused *b24pull.TokenError
-		if !errors.As(err, &refused) || refused.Status != tt.status || b24pull.ClassOf(err) != b24pull.Final || strings.Contains(err.Error(), "may be lost") {
+		if !errors.As(err, &refused) || refused.Status != tt.status || b24pull.ClassOf(err) != b24pull.ClassFinal || strings.Contains(err.Error(), "may be lost") {
 			t.Errorf("the authorization server: %v", err)
 		}
 		for _, err := range append(errs, err) {

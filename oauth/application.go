@@ -30,10 +30,10 @@ const (
 	AuthServerEast = "https://oauth.bitrix24.tech"
 )
 
-// Application is a Bitrix24 application as it was registered. It makes tokens: of
-// a code, after a user was sent to AuthCodeURL, or of an older token. An application
-// that portals install gets its first token with a Callback instead. Do not change
-// it once it is in use.
+// Application is a Bitrix24 application as it was registered. It makes tokens:
+// of a code, after a user was sent to AuthCodeURL, or of an older token. An
+// application that portals install gets its first token with a Callback
+// instead. Do not change it once it is in use.
 type Application struct {
 	// ClientID and ClientSecret name the application. The secret goes to
 	// authorization servers only, over https, in the body of a POST.
@@ -44,16 +44,17 @@ type Application struct {
 	RedirectURL string
 	// Scopes are what to ask for; nil for what was registered.
 	Scopes []string
-	// AuthServer is the authorization server, scheme and host; "" for AuthServerWest.
-	// A token's own server is asked first if it is this one, AuthServerWest or
-	// AuthServerEast.
+	// AuthServer is the authorization server, scheme and host; "" for
+	// AuthServerWest. A token's own server is asked first if it is this one,
+	// AuthServerWest or AuthServerEast.
 	AuthServer string
-	// HTTPClient calls the authorization server; nil for one with net/http's default
-	// transport. Redirects are not followed. It needs no Timeout: Exchange and each refresh
-	// end within a minute. A shorter one costs a token if the server answers later.
+	// HTTPClient calls the authorization server; nil for one with net/http's
+	// default transport. Redirects are not followed. It needs no Timeout:
+	// Exchange and each refresh end within a minute. A shorter one costs a
+	// token if the server answers later.
 	HTTPClient *http.Client
-	// UserAgent is the User-Agent header of what the authorization server is asked;
-	// "" for b24pull.DefaultUserAgent.
+	// UserAgent is the User-Agent header of what the authorization server is
+	// asked; "" for b24pull.DefaultUserAgent.
 	UserAgent string
 }
 
@@ -75,7 +76,8 @@ func (a *Application) check() (*url.URL, error) {
 
 func (a *Application) userAgent() string { return cmp.Or(a.UserAgent, b24pull.DefaultUserAgent) }
 
-// authServer wants scheme and host. A path is left out: what tokens name has one.
+// authServer wants scheme and host. A path is left out: what tokens name has
+// one.
 func authServer(address string) (*url.URL, error) {
 	u, err := addr.Base(address)
 	switch {
@@ -87,8 +89,8 @@ func authServer(address string) (*url.URL, error) {
 	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
 }
 
-// serverFor returns the authorization server that a callback or a token names, if
-// it may see the client_secret, and else the application's.
+// serverFor returns the authorization server that a callback or a token names,
+// if it may see the client_secret, and else the application's.
 func (a *Application) serverFor(named string) (*url.URL, error) {
 	own, err := a.check()
 	if err != nil {
@@ -100,8 +102,8 @@ func (a *Application) serverFor(named string) (*url.URL, error) {
 	return own, nil
 }
 
-// namedServer returns the authorization server that a callback or a token names, nil if
-// that may not see the client_secret.
+// namedServer returns the authorization server that a callback or a token
+// names, nil if that may not see the client_secret.
 func (a *Application) namedServer(named string) *url.URL {
 	u, err := authServer(addr.WithScheme(named)) // server_domain is a bare host
 	if err != nil {
@@ -122,9 +124,9 @@ func (a *Application) config(server string) *oauth2.Config {
 	}
 }
 
-// AuthCodeURL returns the address on the portal to send a user's browser to. state
-// is a value that nobody can guess, like that of crypto/rand.Text, kept in the
-// user's session for ParseRedirect.
+// AuthCodeURL returns the address on the portal to send a user's browser to.
+// state is a value that nobody can guess, like that of crypto/rand.Text, kept
+// in the user's session for ParseRedirect.
 func (a *Application) AuthCodeURL(portal, state string) (string, error) {
 	if _, err := a.check(); err != nil {
 		return "", err
@@ -143,17 +145,19 @@ func (a *Application) AuthCodeURL(portal, state string) (string, error) {
 	return a.config(base.Scheme+"://"+base.Host).AuthCodeURL(state, opts...), nil
 }
 
-// Exchange makes a token of a code that ParseRedirect returned. A code lives for 30
-// seconds and works once: if ctx ends before the answer has come, the user has to be sent
-// to AuthCodeURL again. It ends after a minute where ctx does not end it sooner.
+// Exchange makes a token of a code that ParseRedirect returned. A code lives
+// for 30 seconds and works once: if ctx ends before the answer has come, the
+// user has to be sent to AuthCodeURL again. It ends after a minute where ctx
+// does not end it sooner.
 //
-// Portal is https on the host that the authorization server names as the portal's, or
-// else on that of the redirect. What else the answer does not tell, or not in a form that
-// can be read, is taken from the redirect as well, or left out: only a missing
-// access_token is an error.
+// Portal is https on the host that the authorization server names as the
+// portal's, or else on that of the redirect. What else the answer does not
+// tell, or not in a form that can be read, is taken from the redirect as well,
+// or left out: only a missing access_token is an error.
 //
-// Errors: a *b24pull.TokenError, like b24pull.ErrInvalidGrant for a code that is too old, or
-// b24pull.ErrPaymentRequired. b24pull.ErrAuthorization is met with some repeats, within seconds.
+// Errors: a *b24pull.TokenError, like b24pull.ErrInvalidGrant for a code that
+// is too old, or b24pull.ErrPaymentRequired. b24pull.ErrAuthorization is met
+// with some repeats, within seconds.
 func (a *Application) Exchange(ctx context.Context, code AuthCode) (*Token, error) {
 	server, err := a.serverFor(code.Server)
 	if err != nil {
@@ -176,22 +180,25 @@ func (a *Application) Exchange(ctx context.Context, code AuthCode) (*Token, erro
 }
 
 // Refresh makes a new token of an older one, whose refresh token is dead
-// afterwards: save the new one before it is used. The portal, the member and the user
-// stay those of the old one, where it has them; a portal that moves tells that itself,
-// see b24pull.WithMoved. What else the answer does not tell, or not in a form that can be read, is
-// taken from the old one too: nothing but a missing access_token is an error, since the old
-// refresh token is spent by then. Tokens does all that.
+// afterwards: save the new one before it is used. The portal, the member and
+// the user stay those of the old one, where it has them; a portal that moves
+// tells that itself, see b24pull.WithMoved. What else the answer does not tell,
+// or not in a form that can be read, is taken from the old one too: nothing but
+// a missing access_token is an error, since the old refresh token is spent by
+// then. Tokens does all that.
 //
-// An answer that is lost on its way is a token lost: the authorization server has
-// changed the refresh token then, and the next try is b24pull.ErrInvalidGrant. Only a
-// user who opens or authorizes the application again brings another. So ctx should not
-// be that of a request, whose end breaks the call off.
+// An answer that is lost on its way is a token lost: the authorization server
+// has changed the refresh token then, and the next try is
+// b24pull.ErrInvalidGrant. Only a user who opens or authorizes the application
+// again brings another. So ctx should not be that of a request, whose end
+// breaks the call off.
 //
 // Trying again loses nothing that is not lost already. Where the server was not
 // reached, or has failed before it did anything, it brings the token.
 //
-// Errors: a *b24pull.TokenError, like b24pull.ErrInvalidGrant or b24pull.ErrPaymentRequired. b24pull.ErrAuthorization,
-// which spends no token, is met with some repeats, within seconds.
+// Errors: a *b24pull.TokenError, like b24pull.ErrInvalidGrant or
+// b24pull.ErrPaymentRequired. b24pull.ErrAuthorization, which spends no token,
+// is met with some repeats, within seconds.
 func (a *Application) Refresh(ctx context.Context, old *Token) (*Token, error) {
 	if old == nil {
 		old = new(Token)
@@ -231,12 +238,13 @@ func (a *Application) refresh(ctx context.Context, old *Token) (*Token, error) {
 	return t, err
 }
 
-// passing are the pauses before the authorization server is asked again that has answered
-// authorization_error. It has spent neither the code nor the refresh token then.
+// passing are the pauses before the authorization server is asked again that
+// has answered authorization_error. It has spent neither the code nor the
+// refresh token then.
 var passing = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}
 
-// ask has x/oauth2 call the authorization server, and again if its refusal passes. It ends
-// within refreshTimeout.
+// ask has x/oauth2 call the authorization server, and again if its refusal
+// passes. It ends within refreshTimeout.
 func (a *Application) ask(ctx context.Context, known redact.Redactor, server *url.URL, call func(context.Context) (*oauth2.Token, error)) (*oauth2.Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
@@ -266,8 +274,8 @@ func (a *Application) askOnce(ctx context.Context, known redact.Redactor, server
 	return answer, err
 }
 
-// answerLost reports whether the authorization server may have given out a token that
-// has not arrived.
+// answerLost reports whether the authorization server may have given out a
+// token that has not arrived.
 func answerLost(e *b24pull.TokenError) bool {
 	var broken *netfail.Error
 	if e.Code != "" || netfail.Redirected(e.Status) || errors.As(e.Err, &broken) && broken.NotSent() {
@@ -298,7 +306,7 @@ type askedError struct{}
 func (askedError) Error() string { return "the authorization server was asked several times" }
 
 // Class is that of b24pull.ErrAuthorization.
-func (askedError) Class() b24pull.Class { return b24pull.Unavailable }
+func (askedError) Class() b24pull.Class { return b24pull.ClassUnavailable }
 
 // Repeatable reports false: a call that is repeated would ask as often again.
 func (askedError) Repeatable() bool { return false }

@@ -18,8 +18,8 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// A rotating server is an authorization server in memory: it rotates the refresh token
-// at every refresh and knows no other.
+// A rotating server is an authorization server in memory: it rotates the
+// refresh token at every refresh and knows no other.
 type rotating struct {
 	mu         sync.Mutex
 	generation int
@@ -33,7 +33,8 @@ type rotating struct {
 func (s *rotating) access() string  { return fmt.Sprintf("%s-access-%d", resttest.Mark, s.generation) }
 func (s *rotating) refresh() string { return fmt.Sprintf("%s-refresh-%d", resttest.Mark, s.generation) }
 
-// counts tells how often the server was asked and which token is its present one.
+// counts tells how often the server was asked and which token is its present
+// one.
 func (s *rotating) counts() (asked, generation int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -257,7 +258,7 @@ func TestOAuthErrors(t *testing.T) {
 			t.Log(err)
 			resttest.CheckError(t, err)
 			var typed *b24pull.TokenError
-			if !errors.As(err, &typed) || tt.is != nil && !errors.Is(err, tt.is) || !strings.Contains(err.Error(), tt.text) || (b24pull.ClassOf(err) == b24pull.Final) != (tt.status < 500) {
+			if !errors.As(err, &typed) || tt.is != nil && !errors.Is(err, tt.is) || !strings.Contains(err.Error(), tt.text) || (b24pull.ClassOf(err) == b24pull.ClassFinal) != (tt.status < 500) {
 				t.Errorf("got %v", err)
 			}
 		})

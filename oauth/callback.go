@@ -28,8 +28,8 @@ const (
 
 var memberForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
-// ErrApplicationToken is the error of a callback that does not prove that it comes
-// from the portal.
+// ErrApplicationToken is the error of a callback that does not prove that it
+// comes from the portal.
 var ErrApplicationToken = errors.New("b24pull: the application_token is missing or not the portal's")
 
 // AuthCode is what the portal sends the user's browser back with.
@@ -46,9 +46,9 @@ type AuthCode struct {
 	Server string
 }
 
-// ParseRedirect reads the request that comes to the application's redirect address
-// after AuthCodeURL. state is the one that was kept in the user's session; another
-// one is an error.
+// ParseRedirect reads the request that comes to the application's redirect
+// address after AuthCodeURL. state is the one that was kept in the user's
+// session; another one is an error.
 func ParseRedirect(r *http.Request, state string) (AuthCode, error) {
 	q := r.URL.Query()
 	code := AuthCode{Code: b24pull.Secret(q.Get("code")), MemberID: q.Get("member_id"), Scope: q.Get("scope"), Server: q.Get("server_domain")}
@@ -84,16 +84,18 @@ func (c AuthCode) Format(f fmt.State, verb rune) { redact.Format(f, verb, c.Stri
 // LogValue is String for log/slog.
 func (c AuthCode) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// Callback is a request of a portal to an application: an event, or the form that a
-// user's opening or installing it sends. It prints without its secrets.
+// Callback is a request of a portal to an application: an event, or the form
+// that a user's opening or installing it sends. It prints without its secrets.
 type Callback struct {
-	// Event is the event's name in upper case, like ONAPPINSTALL; "" for a form.
+	// Event is the event's name in upper case, like ONAPPINSTALL; "" for a
+	// form.
 	Event string
 	// Token is the token that came; nil if none did, as with ONAPPUNINSTALL.
 	Token *Token
 	// MemberID names the portal.
 	MemberID string
-	// ApplicationToken proves that an event is from the portal; see Verify. Forms have none.
+	// ApplicationToken proves that an event is from the portal; see Verify.
+	// Forms have none.
 	ApplicationToken b24pull.Secret
 	// Lang is the user's language, like "en".
 	Lang string
@@ -107,8 +109,8 @@ type Callback struct {
 // reads the request's body, up to 1 MiB.
 //
 // Anybody can send such a request. Before a token of it is kept it has to be
-// confirmed, before an event is believed its application_token has to be verified:
-// Tokens.Handle does both.
+// confirmed, before an event is believed its application_token has to be
+// verified: Tokens.Handle does both.
 func ParseCallback(r *http.Request) (*Callback, error) {
 	if r.Method != http.MethodPost {
 		return nil, errors.New("b24pull: callback: want a POST")
@@ -169,8 +171,9 @@ func (c *Callback) fields() map[string]string {
 	return fields
 }
 
-// Value returns a field of the request by its full name, like "data[FIELDS][ID]" or
-// "PLACEMENT_OPTIONS". Fields that hold tokens are secrets.
+// Value returns a field of the request by its full name, like
+// "data[FIELDS][ID]" or "PLACEMENT_OPTIONS". Fields that hold tokens are
+// secrets.
 func (c *Callback) Value(name string) string {
 	if c.form == nil {
 		return ""
@@ -178,16 +181,16 @@ func (c *Callback) Value(name string) string {
 	return c.form().Get(name)
 }
 
-// Installed tells whether the portal says that the application was installed.
+// Installed reports whether the portal says that the application was installed.
 func (c *Callback) Installed() bool { return c.Event == eventInstall }
 
-// Uninstalled tells whether the portal says that the application was removed. Its
-// tokens are dead then.
+// Uninstalled reports whether the portal says that the application was removed.
+// Its tokens are dead then.
 func (c *Callback) Uninstalled() bool { return c.Event == eventUninstall }
 
-// Verify compares the callback's application_token with the one that is known of
-// the portal, in constant time. It returns ErrApplicationToken if they differ, or if
-// one of them is empty.
+// Verify compares the callback's application_token with the one that is known
+// of the portal, in constant time. It returns ErrApplicationToken if they
+// differ, or if one of them is empty.
 func (c *Callback) Verify(known b24pull.Secret) error {
 	known = b24pull.Secret(addr.Trim(string(known)))
 	if known == "" || subtle.ConstantTimeCompare([]byte(c.ApplicationToken), []byte(known)) != 1 {

@@ -70,8 +70,9 @@ func TestParseCallback(t *testing.T) {
 	}
 }
 
-// TestCallbacksAsTheyCome: what a token is not made of refuses none, since the token is confirmed before it is kept,
-// and a portal is https on the host that is named.
+// TestCallbacksAsTheyCome: what a token is not made of refuses none, since the
+// token is confirmed before it is kept, and a portal is https on the host that
+// is named.
 func TestCallbacksAsTheyCome(t *testing.T) {
 	with := func(form url.Values, name, v string) url.Values { form.Set(name, v); return form }
 	const known = "https://portal.example"
@@ -170,8 +171,8 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestHandle goes through the life of an installation, with others who send what
-// they like.
+// TestHandle goes through the life of an installation, with others who send
+// what they like.
 func TestHandle(t *testing.T) {
 	ctx := context.Background()
 	server := &rotating{}

@@ -14,7 +14,8 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// stuckStore does not come back from Load while it is stuck, whatever its context.
+// stuckStore does not come back from Load while it is stuck, whatever its
+// context.
 type stuckStore struct {
 	MemoryStore
 	stuck chan struct{}
@@ -27,7 +28,8 @@ func (s *stuckStore) Load(ctx context.Context, key string) (*Token, error) {
 	return s.MemoryStore.Load(ctx, key)
 }
 
-// TestRereadThatHangs: nor does a call outlast its deadline where the token is read once more.
+// TestRereadThatHangs: nor does a call outlast its deadline where the token is
+// read once more.
 func TestRereadThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(stuckStore)
@@ -62,8 +64,8 @@ func (s *slowUnlock) Lock(ctx context.Context, key string) (func(), error) {
 	return func() { time.Sleep(50 * time.Millisecond); unlock() }, nil
 }
 
-// TestRefusedWhileLanding: a refresh underway that has brought a token which is refused by now does not give it to who has
-// been refused.
+// TestRefusedWhileLanding: a refresh underway that has brought a token which is
+// refused by now does not give it to who has been refused.
 func TestRefusedWhileLanding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(slowUnlock)
@@ -93,7 +95,8 @@ func TestRefusedWhileLanding(t *testing.T) {
 	})
 }
 
-// TestSentAndThenNot: a transport that tries again by itself may have sent the request before it got no connection.
+// TestSentAndThenNot: a transport that tries again by itself may have sent the
+// request before it got no connection.
 func TestSentAndThenNot(t *testing.T) {
 	calls := 0
 	portal := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -109,7 +112,7 @@ func TestSentAndThenNot(t *testing.T) {
 	})
 	c := mustNew(t, b24pull.Webhook(portal.URL+"/rest/1/s3cr3t/"), b24pull.WithHTTPClient(&http.Client{Transport: again}), b24pull.WithLimiter(nil))
 	_, err := c.Call(t.Context(), "im.notify", map[string]any{}, nil)
-	if b24pull.ClassOf(err) == b24pull.NotSent || calls != 1 {
+	if b24pull.ClassOf(err) == b24pull.ClassNotSent || calls != 1 {
 		t.Errorf("class %v after %d calls: %v", b24pull.ClassOf(err), calls, err)
 	}
 }

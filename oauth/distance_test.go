@@ -12,8 +12,9 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestRefreshesKeepTheirDistance: a portal that refuses every token, or each one the second time, has the authorization
-// server asked now and then only, whatever the number of calls. Counted are refreshes in an hour.
+// TestRefreshesKeepTheirDistance: a portal that refuses every token, or each
+// one the second time, has the authorization server asked now and then only,
+// whatever the number of calls. Counted are refreshes in an hour.
 func TestRefreshesKeepTheirDistance(t *testing.T) {
 	for name, tt := range map[string]struct {
 		good func(calls int) bool
@@ -50,8 +51,9 @@ func TestRefreshesKeepTheirDistance(t *testing.T) {
 	}
 }
 
-// TestRefreshesOfProcesses: two processes with one store, which refuse each other's tokens by turns, keep their distance
-// as well, and the error says why a refused token is not refreshed.
+// TestRefreshesOfProcesses: two processes with one store, which refuse each
+// other's tokens by turns, keep their distance as well, and the error says why
+// a refused token is not refreshed.
 func TestRefreshesOfProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := &rotating{}, new(MemoryStore)

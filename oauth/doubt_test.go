@@ -25,8 +25,8 @@ func (d *desk) unknown(name string) {
 	}
 }
 
-// TestUninstalledUnseen: the next callback is asked for after the portal has forgotten the
-// token.
+// TestUninstalledUnseen: the next callback is asked for after the portal has
+// forgotten the token.
 func TestUninstalledUnseen(t *testing.T) {
 	for name, last := range map[string]struct {
 		form   url.Values
@@ -40,8 +40,8 @@ func TestUninstalledUnseen(t *testing.T) {
 	}
 }
 
-// TestUnknownButAlive: a portal that is wrong about a token costs a refresh a minute, and no
-// form takes the token's place.
+// TestUnknownButAlive: a portal that is wrong about a token costs a refresh a
+// minute, and no form takes the token's place.
 func TestUnknownButAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, new(MemoryStore))
@@ -87,7 +87,8 @@ func (d *desk) losing(nth int) {
 
 var errLost = errors.New("connection reset")
 
-// TestQuestionFails: the token of a callback is not lost with the question about the old one.
+// TestQuestionFails: the token of a callback is not lost with the question
+// about the old one.
 func TestQuestionFails(t *testing.T) {
 	failed := func(t *testing.T) *desk {
 		d := newDesk(t, new(MemoryStore))
@@ -140,8 +141,8 @@ func TestQuestionFails(t *testing.T) {
 	})
 }
 
-// TestUnsavedComesBack: the portal was installed elsewhere and has uninstalled the
-// application before a first token could be stored.
+// TestUnsavedComesBack: the portal was installed elsewhere and has uninstalled
+// the application before a first token could be stored.
 func TestUnsavedComesBack(t *testing.T) {
 	for name, last := range map[string]struct {
 		form   url.Values
@@ -164,8 +165,8 @@ func TestUnsavedComesBack(t *testing.T) {
 	}
 }
 
-// TestReplacedByApplication: with a token that the application has of a user itself nobody
-// knows whether the application_token is still the portal's.
+// TestReplacedByApplication: with a token that the application has of a user
+// itself nobody knows whether the application_token is still the portal's.
 func TestReplacedByApplication(t *testing.T) {
 	for name, replace := range map[string]func(*desk, *Token) error{
 		"Update": func(d *desk, code *Token) error {
@@ -204,7 +205,8 @@ func TestReplacedByApplication(t *testing.T) {
 	}
 }
 
-// TestChangedByApplication: what is no other token does not put its application_token in doubt.
+// TestChangedByApplication: what is no other token does not put its
+// application_token in doubt.
 func TestChangedByApplication(t *testing.T) {
 	d := newDesk(t, new(MemoryStore))
 	d.want("installed", d.handle(installOf("first", "app")), nil, "first-1 app")

@@ -14,16 +14,18 @@ import (
 const (
 	// unpaidPause is how long PAYMENT_REQUIRED is believed.
 	unpaidPause = time.Minute
-	// probePause is how long a token that was refreshed for a doubtful callback counts
-	// as alive: anybody can send such a callback. ErrUndecided tells of it.
+	// probePause is how long a token that was refreshed for a doubtful callback
+	// counts as alive: anybody can send such a callback. ErrUndecided tells of
+	// it.
 	probePause = time.Minute
-	// freshFirst and freshLast are the shortest and the longest time before a token is
-	// refreshed again that a portal has refused in the very call it was refreshed for.
-	// The time doubles with each such token, until one has lasted for twice freshLast.
+	// freshFirst and freshLast are the shortest and the longest time before a
+	// token is refreshed again that a portal has refused in the very call it
+	// was refreshed for. The time doubles with each such token, until one has
+	// lasted for twice freshLast.
 	freshFirst = time.Minute
 	freshLast  = 15 * time.Minute
-	// refreshBurst is how many refreshes there are at once for other refusals, and
-	// refreshEvery how long another one takes to be allowed.
+	// refreshBurst is how many refreshes there are at once for other refusals,
+	// and refreshEvery how long another one takes to be allowed.
 	refreshBurst = 10
 	refreshEvery = time.Minute
 )
@@ -72,8 +74,8 @@ type unpaid struct {
 	until   time.Time
 }
 
-// fresh is what refreshes have brought. A portal that refuses tokens as fast as they
-// come would otherwise have the authorization server asked for as many.
+// fresh is what refreshes have brought. A portal that refuses tokens as fast as
+// they come would otherwise have the authorization server asked for as many.
 type fresh struct {
 	access   string // of the last
 	at       time.Time
@@ -93,7 +95,8 @@ func (f *fresh) renewed(t *Token, now time.Time) {
 	f.access, f.at, f.rejected, f.spent = t.AccessToken, now, false, f.spent.Add(refreshEvery)
 }
 
-// reject notes that the portal has refused a token in the call it was refreshed for.
+// reject notes that the portal has refused a token in the call it was refreshed
+// for.
 func (f *fresh) reject(access string) {
 	if f.access == access && !f.rejected {
 		f.rejected, f.wait = true, min(max(2*f.wait, freshFirst), freshLast)
@@ -115,7 +118,8 @@ func (f *fresh) refuse(t *Token, now time.Time) error {
 	return fmt.Errorf("%w; the next refresh is %v away at the least", b24pull.ErrTokenRejected, next.Sub(now).Round(time.Second))
 }
 
-// reject is told that the portal has refused a token in the call it was refreshed for.
+// reject is told that the portal has refused a token in the call it was
+// refreshed for.
 func (e *entry) reject(access string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -139,7 +143,7 @@ func (e *entry) ended() bool {
 	}
 }
 
-// idle tells whether nothing would be lost with the entry.
+// idle reports whether nothing would be lost with the entry.
 func (e *entry) idle() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -170,7 +174,7 @@ func (e *entry) doubt(stored identity) {
 	e.doubted = stored
 }
 
-// doubts tells whether the installation of a stored token may have ended.
+// doubts reports whether the installation of a stored token may have ended.
 func (e *entry) doubts(stored *Token) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -200,8 +204,8 @@ func (e *entry) stored(ctx context.Context) (*Token, error) {
 	return t, nil
 }
 
-// current returns the token that counts, and a pending if it is not stored yet. The
-// caller may change the token.
+// current returns the token that counts, and a pending if it is not stored yet.
+// The caller may change the token.
 func (e *entry) current(ctx context.Context) (*Token, *pending, error) {
 	t, err := e.stored(ctx)
 	if err != nil && !errors.Is(err, b24pull.ErrNoToken) {
@@ -215,8 +219,8 @@ func (e *entry) current(ctx context.Context) (*Token, *pending, error) {
 	return t, nil, err
 }
 
-// settle returns the token that counts after it has seen to it that it is stored. It needs
-// the lock.
+// settle returns the token that counts after it has seen to it that it is
+// stored. It needs the lock.
 func (e *entry) settle(ctx context.Context) (*Token, error) {
 	t, p, err := e.current(ctx)
 	switch {
@@ -235,14 +239,15 @@ func (e *entry) settle(ctx context.Context) (*Token, error) {
 	return t, nil
 }
 
-// save stores a token. If that fails, for whatever reason, the token is kept. It needs
-// the lock.
+// save stores a token. If that fails, for whatever reason, the token is kept.
+// It needs the lock.
 func (e *entry) save(ctx context.Context, p *pending) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	t := p.token
 	e.mu.Lock()
-	// A new token that is to replace the very one that is saved now is still to do so.
+	// A new token that is to replace the very one that is saved now is still to
+	// do so.
 	older := e.pending
 	newer := older != nil && older.before == t.identity() && older.token.identity() != t.identity()
 	if !newer {
@@ -265,8 +270,8 @@ func (e *entry) save(ctx context.Context, p *pending) error {
 	return nil
 }
 
-// renew refreshes the token that counts and stores the new one, or that there is none any
-// more. It needs the lock.
+// renew refreshes the token that counts and stores the new one, or that there
+// is none any more. It needs the lock.
 func (e *entry) renew(ctx context.Context, old *Token) (*Token, error) {
 	if old.Revoked {
 		return nil, &b24pull.TokenError{Code: "invalid_grant"}

@@ -16,7 +16,8 @@ import (
 
 var errFull = errors.New("the disk is full of " + resttest.Mark)
 
-// checkStoreError wants an error of the store, without secrets and with the way out.
+// checkStoreError wants an error of the store, without secrets and with the way
+// out.
 func checkStoreError(t *testing.T, step string, err error) {
 	t.Helper()
 	var typed *StoreError
@@ -90,8 +91,8 @@ func TestUpdatedTwice(t *testing.T) {
 	checkStatus("abcc")
 }
 
-// TestPutOverUnsaved: the token that was refused is no reason to forget the new one, another
-// token is.
+// TestPutOverUnsaved: the token that was refused is no reason to forget the new
+// one, another token is.
 func TestPutOverUnsaved(t *testing.T) {
 	server, store, ts := unsaved(t)
 	old := (&rotating{}).present()
@@ -115,7 +116,8 @@ func TestPutOverUnsaved(t *testing.T) {
 	}
 }
 
-// TestUnsavedElsewhere: another process has stored something meanwhile, and is right.
+// TestUnsavedElsewhere: another process has stored something meanwhile, and is
+// right.
 func TestUnsavedElsewhere(t *testing.T) {
 	_, store, ts := unsaved(t)
 	store.fail = nil
@@ -137,8 +139,9 @@ func TestUnsavedElsewhere(t *testing.T) {
 	}
 }
 
-// TestHandleUnsaved: a callback's token that could not be stored is stored with the next
-// callback, or the same. Another callback asks whether it is dead meanwhile.
+// TestHandleUnsaved: a callback's token that could not be stored is stored with
+// the next callback, or the same. Another callback asks whether it is dead
+// meanwhile.
 func TestHandleUnsaved(t *testing.T) {
 	for name, again := range map[string]struct {
 		do            func(*desk) error
@@ -224,8 +227,8 @@ func TestHandleAfterHangUp(t *testing.T) {
 	})
 }
 
-// TestNoEntriesWithoutToken: keys that anybody may make up cost no memory, and the error
-// names the key.
+// TestNoEntriesWithoutToken: keys that anybody may make up cost no memory, and
+// the error names the key.
 func TestNoEntriesWithoutToken(t *testing.T) {
 	d := newDesk(t, new(MemoryStore))
 	for i := range 10 {

@@ -37,8 +37,8 @@ func event(ctx context.Context, c *b24pull.Client) error {
 
 type sourceFunc func() (*oauth2.Token, error)
 
-// publicChannelsError is the error of the public channels in a portal's config, which
-// are decoded when they are asked for.
+// publicChannelsError is the error of the public channels in a portal's config,
+// which are decoded when they are asked for.
 func publicChannelsError(t *testing.T, srv *httptest.Server) error {
 	t.Helper()
 	cfg, err := webhookClient(t, srv).GetConfig(context.Background(), true)

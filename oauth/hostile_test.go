@@ -21,8 +21,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// hostile is what a server may write to play tricks on a terminal, or to forge a
-// line of a log; short enough for a name, and long enough to need a bound.
+// hostile is what a server may write to play tricks on a terminal, or to forge
+// a line of a log; short enough for a name, and long enough to need a bound.
 const hostile = "a\x1b[2J\u202e\u200b\u009b31m\x7f\u2028\nlevel=ERROR forged\r\a"
 
 var endless = strings.Repeat(hostile, 20_000)
@@ -125,8 +125,8 @@ func TestErrorsPlayNoTricks(t *testing.T) {
 	}
 }
 
-// checkTrick looks at an error, and at an APIError within reach: users print its
-// description by itself.
+// checkTrick looks at an error, and at an APIError within reach: users print
+// its description by itself.
 func checkTrick(t *testing.T, err error) {
 	t.Helper()
 	if err == nil {

@@ -18,23 +18,25 @@ var ErrUndecided = errors.New("b24pull: less than a minute ago the installation 
 // Handle does what a callback asks of the tokens, under the portal's MemberID
 // as the key:
 //
-//   - The form of a user's installing or opening the application stores its token if there
-//     is none, or one that is Revoked or dead. If there is a good one nothing happens: any
-//     user of the portal can send a form, and nil does not say that this one is genuine. Do
-//     not take a user for somebody because of it. Whether the token is dead is asked only if
-//     the portal has answered b24pull.ErrNoAuth to a call with it, with a source of the same Tokens
-//     (a process that only handles callbacks does not learn that), and of a portal's first
-//     token that could not be stored at once.
-//   - ONAPPINSTALL stores its token, in place of another one only if it brings the
-//     application_token that came with that, or if that one is dead; where none has
-//     come with that, as a form and a code bring none, also if it is for the same user. An
-//     application that knows its application_token from elsewhere stores it with Update. For
-//     a portal that has no token yet the first callback is believed.
-//   - ONAPPUNINSTALL deletes the token, if it brings the application_token, or if the token
-//     is dead. That is asked where no application_token has come with it, and where a form
-//     would ask.
-//   - Any other event only has its application_token verified: nil says that it comes from
-//     the portal.
+//   - The form of a user's installing or opening the application stores its
+//     token if there is none, or one that is Revoked or dead. If there is a
+//     good one nothing happens: any user of the portal can send a form, and nil
+//     does not say that this one is genuine. Do not take a user for somebody
+//     because of it. Whether the token is dead is asked only if the portal has
+//     answered b24pull.ErrNoAuth to a call with it, with a source of the same
+//     Tokens (a process that only handles callbacks does not learn that), and
+//     of a portal's first token that could not be stored at once.
+//   - ONAPPINSTALL stores its token, in place of another one only if it brings
+//     the application_token that came with that, or if that one is dead; where
+//     none has come with that, as a form and a code bring none, also if it is
+//     for the same user. An application that knows its application_token from
+//     elsewhere stores it with Update. For a portal that has no token yet the
+//     first callback is believed.
+//   - ONAPPUNINSTALL deletes the token, if it brings the application_token, or
+//     if the token is dead. That is asked where no application_token has come
+//     with it, and where a form would ask.
+//   - Any other event only has its application_token verified: nil says that it
+//     comes from the portal.
 //
 // A token that comes is refreshed before it is stored: the authorization server
 // then vouches for it, for the portal's address and for its MemberID, whoever
@@ -42,9 +44,9 @@ var ErrUndecided = errors.New("b24pull: less than a minute ago the installation 
 // read, nothing loses the token: the address stays that of the stored token, or
 // is https on the host that the callback names. Where there is no
 // application_token to tell whether an installation has ended, the stored token
-// is refreshed: it is dead if that is b24pull.ErrInvalidGrant. Then it is marked as
-// Revoked. As anybody can send callbacks, this is asked again only a minute
-// after it was found alive.
+// is refreshed: it is dead if that is b24pull.ErrInvalidGrant. Then it is
+// marked as Revoked. As anybody can send callbacks, this is asked again only a
+// minute after it was found alive.
 //
 // What strangers send does not keep a refresh out: it waits for one such
 // callback at most, as what a token that comes is worth is asked for before the
@@ -57,14 +59,14 @@ var ErrUndecided = errors.New("b24pull: less than a minute ago the installation 
 // also when ctx ends: a portal that hangs up would cost a token. Wait waits for
 // it.
 //
-// Errors: ErrApplicationToken; ErrUndecided; ErrBusy; b24pull.ErrNoToken for an event
-// of a portal that is not known; those of Application.Refresh; a *StoreError if
-// the token could not be stored, which Handle does first when it gets the same
-// or another callback; and those of the store. If Handle could not learn
-// whether the stored token is dead, it keeps the other one in memory for the
-// same callback to come again, and a form asks too. After ErrUndecided and
-// ErrBusy the same callback can come again. After any other error its token may
-// be spent: a user has to open the application once more.
+// Errors: ErrApplicationToken; ErrUndecided; ErrBusy; b24pull.ErrNoToken for an
+// event of a portal that is not known; those of Application.Refresh; a
+// *StoreError if the token could not be stored, which Handle does first when it
+// gets the same or another callback; and those of the store. If Handle could
+// not learn whether the stored token is dead, it keeps the other one in memory
+// for the same callback to come again, and a form asks too. After ErrUndecided
+// and ErrBusy the same callback can come again. After any other error its token
+// may be spent: a user has to open the application once more.
 func (ts *Tokens) Handle(ctx context.Context, c *Callback) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -258,7 +260,7 @@ func (e *entry) consider(p *pending, err error) {
 	e.candidate = p
 }
 
-// replaces tells whether a confirmed token may take the place of the stored
+// replaces reports whether a confirmed token may take the place of the stored
 // one. That any user of the portal can get one is not enough.
 func (e *entry) replaces(ctx context.Context, c *Callback, t, stored *Token) error {
 	refusal := c.Verify(stored.ApplicationToken)
@@ -281,7 +283,7 @@ func (e *entry) asked() bool {
 	return !e.probed.IsZero() && time.Since(e.probed) < probePause
 }
 
-// alive tells whether the installation of the stored token has not ended,
+// alive reports whether the installation of the stored token has not ended,
 // ErrUndecided if that was asked just before. It asks by refreshing it: there
 // is no other way to learn that.
 func (e *entry) alive(ctx context.Context, stored *Token) (bool, error) {

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// grants is an authorization server with many installations and users: it rotates
-// "name-0" to "name-1" and so on, as long as the name lives.
+// grants is an authorization server with many installations and users: it
+// rotates "name-0" to "name-1" and so on, as long as the name lives.
 type grants struct {
 	mu     sync.Mutex
 	at     map[string]int // the present number by name
@@ -111,8 +111,8 @@ func (d *desk) handle(form url.Values) error {
 	return d.tokens.Handle(d.t.Context(), mustParse(d.t, form))
 }
 
-// want compares an error and what is stored: the token's name and number, and its
-// application_token.
+// want compares an error and what is stored: the token's name and number, and
+// its application_token.
 func (d *desk) want(step string, err, want error, stored string) {
 	d.t.Helper()
 	if err != nil {
@@ -144,7 +144,8 @@ func installOf(name, applicationToken string) url.Values {
 	return form
 }
 
-// TestFormAndEventAtOnce: whichever is the first, the application_token is kept.
+// TestFormAndEventAtOnce: whichever is the first, the application_token is
+// kept.
 func TestFormAndEventAtOnce(t *testing.T) {
 	for _, formFirst := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -189,8 +190,8 @@ func TestUninstalledDuringConfirmation(t *testing.T) {
 	})
 }
 
-// TestForgedInstallation: a user of the portal has a token of his own and makes up an
-// application_token.
+// TestForgedInstallation: a user of the portal has a token of his own and makes
+// up an application_token.
 func TestForgedInstallation(t *testing.T) {
 	d := newDesk(t, new(MemoryStore))
 	d.server.user = map[string]int{"admin": 1, "forger": 2, "event": 1}
@@ -211,7 +212,8 @@ func TestUnknownUsers(t *testing.T) {
 	d.want("forged", d.handle(installOf("forger", "forged")), ErrApplicationToken, "admin-2 ")
 }
 
-// TestConfiguredApplicationToken: what the application has stored itself counts.
+// TestConfiguredApplicationToken: what the application has stored itself
+// counts.
 func TestConfiguredApplicationToken(t *testing.T) {
 	d := newDesk(t, new(MemoryStore))
 	d.server.user = map[string]int{"admin": 1, "same": 1, "event": 3}
@@ -246,7 +248,8 @@ func TestUninstalledWithoutProof(t *testing.T) {
 	})
 }
 
-// TestReinstalled: the uninstallation was not seen, and the application_token has changed.
+// TestReinstalled: the uninstallation was not seen, and the application_token
+// has changed.
 func TestReinstalled(t *testing.T) {
 	d := newDesk(t, new(MemoryStore))
 	d.want("installed", d.handle(installOf("first", "app")), nil, "first-1 app")
@@ -258,8 +261,8 @@ func TestReinstalled(t *testing.T) {
 	d.want("uninstalled", d.handle(uninstallEvent(resttest.Mark+"new")), nil, "nothing")
 }
 
-// TestRevoked: a refused refresh token is known to all with the store, and the next
-// callback brings another.
+// TestRevoked: a refused refresh token is known to all with the store, and the
+// next callback brings another.
 func TestRevoked(t *testing.T) {
 	store := fileStore(t)
 	d := newDesk(t, store)
@@ -291,7 +294,8 @@ func TestRevoked(t *testing.T) {
 	}
 }
 
-// TestRevokedAfterQuestion: a token that was alive a moment ago has been refused since.
+// TestRevokedAfterQuestion: a token that was alive a moment ago has been
+// refused since.
 func TestRevokedAfterQuestion(t *testing.T) {
 	for name, last := range map[string]struct {
 		form   url.Values
@@ -320,8 +324,8 @@ func TestUninstalledElsewhere(t *testing.T) {
 	<-life.Done()
 }
 
-// TestKeptApplicationToken: a form has replaced a dead token, and nobody knows whether the
-// application_token is still the portal's.
+// TestKeptApplicationToken: a form has replaced a dead token, and nobody knows
+// whether the application_token is still the portal's.
 func TestKeptApplicationToken(t *testing.T) {
 	revoked := func(t *testing.T) *desk {
 		d := newDesk(t, new(MemoryStore))

@@ -12,8 +12,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// An installation is a portal over real sockets and the application's handler for its
-// callbacks.
+// An installation is a portal over real sockets and the application's handler
+// for its callbacks.
 type installation struct {
 	portal  *pulltest.Portal
 	tokens  *oauth.Tokens
@@ -62,8 +62,8 @@ func (i *installation) caller(t *testing.T) func() error {
 	}
 }
 
-// TestInstallOverSockets: the form and the event of one installation come at once, and the
-// portal is believed when it uninstalls.
+// TestInstallOverSockets: the form and the event of one installation come at
+// once, and the portal is believed when it uninstalls.
 func TestInstallOverSockets(t *testing.T) {
 	i := newInstallation(t)
 	for range 40 {
@@ -92,8 +92,8 @@ func TestInstallOverSockets(t *testing.T) {
 	}
 }
 
-// TestOpenedAfterLostAnswer: the way out that ErrInvalidGrant names is one, and the
-// portal can still uninstall the application.
+// TestOpenedAfterLostAnswer: the way out that ErrInvalidGrant names is one, and
+// the portal can still uninstall the application.
 func TestOpenedAfterLostAnswer(t *testing.T) {
 	for name, install := range map[string]func(*installation) error{
 		"form":  func(i *installation) error { return i.portal.Install(t.Context(), i.handler) },
@@ -130,7 +130,8 @@ func TestOpenedAfterLostAnswer(t *testing.T) {
 	}
 }
 
-// TestReinstalledUnseen: the application was away when the portal uninstalled it.
+// TestReinstalledUnseen: the application was away when the portal uninstalled
+// it.
 func TestReinstalledUnseen(t *testing.T) {
 	for name, again := range map[string]func(*installation) error{
 		"installed": func(i *installation) error { return i.portal.Install(t.Context(), i.handler) },

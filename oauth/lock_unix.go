@@ -11,8 +11,8 @@ import (
 // lockAdvice is for who has waited in vain.
 const lockAdvice = ""
 
-// tryLock locks a file. The lock ends with the process at the latest. The last one to
-// unlock removes the file.
+// tryLock locks a file. The lock ends with the process at the latest. The last
+// one to unlock removes the file.
 func tryLock(path string) (unlock func(last bool), held bool, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -43,8 +43,8 @@ func tryLock(path string) (unlock func(last bool), held bool, err error) {
 	}, false, nil
 }
 
-// inPlace tells whether a file has not been removed, since another one at its path can be
-// locked too.
+// inPlace reports whether a file has not been removed, since another one at its
+// path can be locked too.
 func inPlace(f *os.File, path string) bool {
 	mine, err := f.Stat()
 	if err != nil {

@@ -11,8 +11,8 @@ const errorSharingViolation syscall.Errno = 32
 // lockAdvice is for who has waited in vain.
 const lockAdvice = ""
 
-// tryLock opens a file so that nobody else can. The lock ends with the process at
-// the latest; the file stays.
+// tryLock opens a file so that nobody else can. The lock ends with the process
+// at the latest; the file stays.
 func tryLock(path string) (unlock func(last bool), held bool, err error) {
 	name, err := syscall.UTF16PtrFromString(path)
 	if err != nil {

@@ -20,7 +20,8 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// serve answers each connection of a loopback port by do, which is over when the test is.
+// serve answers each connection of a loopback port by do, which is over when
+// the test is.
 func serve(t *testing.T, do func(net.Conn)) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -63,7 +64,8 @@ func reads(next func(net.Conn)) func(net.Conn) {
 	}
 }
 
-// TestWhatNetHTTPMakes of connections that do not come about, and of one that does.
+// TestWhatNetHTTPMakes of connections that do not come about, and of one that
+// does.
 func TestWhatNetHTTPMakes(t *testing.T) {
 	writes := func(text string) func(net.Conn) { return func(conn net.Conn) { io.WriteString(conn, text) } }
 	silent := func(conn net.Conn) { io.Copy(io.Discard, conn) }
@@ -89,25 +91,25 @@ func TestWhatNetHTTPMakes(t *testing.T) {
 		timeout   time.Duration
 		class     b24pull.Class
 	}{
-		{"nobody listens", trusting(), "https://" + vacant(t), 0, b24pull.NotSent},
-		{"the proxy is down", proxied("http", vacant(t)), "https://portal.example", 0, b24pull.NotSent},
-		{"an https proxy is down", proxied("https", vacant(t)), "https://portal.example", 0, b24pull.NotSent},
-		{"a SOCKS proxy is down", proxied("socks5", vacant(t)), "https://portal.example", 0, b24pull.NotSent},
-		{"the proxy refuses", proxied("http", serve(t, reads(writes("HTTP/1.1 503 Service Unavailable\r\n\r\n")))), "https://portal.example", 0, b24pull.NotSent},
-		{"the proxy wants a password", proxied("http", serve(t, reads(writes("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")))), "https://portal.example", 0, b24pull.NotSent},
-		{"the proxy hangs up", proxied("http", serve(t, reads(func(net.Conn) {}))), "https://portal.example", 0, b24pull.NotSent},
-		{"the handshake is cut", trusting(), "https://" + serve(t, func(net.Conn) {}), 0, b24pull.NotSent},
-		{"the handshake hangs", trusting(), "https://" + serve(t, silent), 0, b24pull.NotSent},
-		{"the handshake outlasts the timeout", &http.Transport{}, "https://" + serve(t, silent), 100 * time.Millisecond, b24pull.NotSent},
-		{"no TLS", trusting(), "https://" + serve(t, writes("HTTP/1.1 400 Bad Request\r\n\r\n")), 0, b24pull.NotSent},
+		{"nobody listens", trusting(), "https://" + vacant(t), 0, b24pull.ClassNotSent},
+		{"the proxy is down", proxied("http", vacant(t)), "https://portal.example", 0, b24pull.ClassNotSent},
+		{"an https proxy is down", proxied("https", vacant(t)), "https://portal.example", 0, b24pull.ClassNotSent},
+		{"a SOCKS proxy is down", proxied("socks5", vacant(t)), "https://portal.example", 0, b24pull.ClassNotSent},
+		{"the proxy refuses", proxied("http", serve(t, reads(writes("HTTP/1.1 503 Service Unavailable\r\n\r\n")))), "https://portal.example", 0, b24pull.ClassNotSent},
+		{"the proxy wants a password", proxied("http", serve(t, reads(writes("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")))), "https://portal.example", 0, b24pull.ClassNotSent},
+		{"the proxy hangs up", proxied("http", serve(t, reads(func(net.Conn) {}))), "https://portal.example", 0, b24pull.ClassNotSent},
+		{"the handshake is cut", trusting(), "https://" + serve(t, func(net.Conn) {}), 0, b24pull.ClassNotSent},
+		{"the handshake hangs", trusting(), "https://" + serve(t, silent), 0, b24pull.ClassNotSent},
+		{"the handshake outlasts the timeout", &http.Transport{}, "https://" + serve(t, silent), 100 * time.Millisecond, b24pull.ClassNotSent},
+		{"no TLS", trusting(), "https://" + serve(t, writes("HTTP/1.1 400 Bad Request\r\n\r\n")), 0, b24pull.ClassNotSent},
 		{"a TLS alert", trusting(), "https://" + serve(t, func(conn net.Conn) {
 			conn.Read(make([]byte, 1000))
 			conn.Write([]byte{21, 3, 3, 0, 2, 2, 40}) // handshake_failure
-		}), 0, b24pull.NotSent},
-		{"an unknown authority", &http.Transport{}, good.URL, 0, b24pull.Final},
-		{"another's certificate", &http.Transport{TLSClientConfig: &tls.Config{RootCAs: good.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "portal.test"}}, good.URL, 0, b24pull.Final},
-		{"cut after the request", trusting(), cut.URL, 0, b24pull.Unavailable},
-		{"no answer within the timeout", &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, hanging.URL, 300 * time.Millisecond, b24pull.Unavailable},
+		}), 0, b24pull.ClassNotSent},
+		{"an unknown authority", &http.Transport{}, good.URL, 0, b24pull.ClassFinal},
+		{"another's certificate", &http.Transport{TLSClientConfig: &tls.Config{RootCAs: good.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "portal.test"}}, good.URL, 0, b24pull.ClassFinal},
+		{"cut after the request", trusting(), cut.URL, 0, b24pull.ClassUnavailable},
+		{"no answer within the timeout", &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, hanging.URL, 300 * time.Millisecond, b24pull.ClassUnavailable},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -126,7 +128,7 @@ func TestWhatNetHTTPMakes(t *testing.T) {
 			app := testApp(&http.Client{Transport: tt.transport, Timeout: tt.timeout})
 			app.AuthServer = tt.address
 			_, err = app.Refresh(context.Background(), (&rotating{}).present())
-			if lost := strings.Contains(err.Error(), "may be lost"); b24pull.ClassOf(err) != tt.class || lost != (tt.class == b24pull.Unavailable) {
+			if lost := strings.Contains(err.Error(), "may be lost"); b24pull.ClassOf(err) != tt.class || lost != (tt.class == b24pull.ClassUnavailable) {
 				t.Errorf("a refresh: %v: class %v, want %v", err, b24pull.ClassOf(err), tt.class)
 			}
 			resttest.CheckError(t, err)
@@ -155,7 +157,7 @@ func TestBadCertificateIsFinal(t *testing.T) {
 	c := mustNew(t, b24pull.OAuth(srv.URL, resttest.Static(resttest.AccessToken)), b24pull.WithHTTPClient(&http.Client{Transport: &http.Transport{}}), b24pull.WithRetry(b24pull.Retry{Min: time.Millisecond}))
 	_, err := c.GetApplicationConfig(context.Background(), true)
 	srv.Close()
-	if b24pull.ClassOf(err) != b24pull.Final || asked.Load() != 1 {
+	if b24pull.ClassOf(err) != b24pull.ClassFinal || asked.Load() != 1 {
 		t.Errorf("%v; asked %d times", err, asked.Load())
 	}
 }

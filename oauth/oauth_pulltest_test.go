@@ -18,7 +18,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// The tests of this file run OAuth against pulltest's authorization server: in memory and over real sockets.
+// The tests of this file run OAuth against pulltest's authorization server: in
+// memory and over real sockets.
 
 // lives is an application that has a token of a portal.
 type lives struct {
@@ -112,7 +113,8 @@ type holder struct {
 
 func (h holder) Token() (*oauth2.Token, error) { return &h.old, nil }
 
-// TestThousandRefreshOnce: goroutines over five seconds, all of which hold the expired token.
+// TestThousandRefreshOnce: goroutines over five seconds, all of which hold the
+// expired token.
 func TestThousandRefreshOnce(t *testing.T) {
 	withPortal(t, func(l *lives) {
 		goroutines, over := 1000, 5*time.Second
@@ -180,8 +182,8 @@ func TestTwoTokensRefreshOnce(t *testing.T) {
 	}
 }
 
-// TestTokensOfAYear: each refresh brings another refresh token, after the life of the access token and no sooner; the
-// one before is dead.
+// TestTokensOfAYear: each refresh brings another refresh token, after the life
+// of the access token and no sooner; the one before is dead.
 func TestTokensOfAYear(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()), pulltest.WithStringNumbers())
@@ -231,7 +233,7 @@ func TestLostAnswer(t *testing.T) {
 			}
 			l.portal.Behave(pulltest.OAuth)
 			for range 2 {
-				if err := l.read(c); !errors.Is(err, b24pull.ErrInvalidGrant) || b24pull.ClassOf(err) != b24pull.Final {
+				if err := l.read(c); !errors.Is(err, b24pull.ErrInvalidGrant) || b24pull.ClassOf(err) != b24pull.ClassFinal {
 					l.Errorf("the next: %v", err)
 				}
 			}
@@ -257,7 +259,7 @@ func TestOutage(t *testing.T) {
 		p.Misbehave(pulltest.OAuth, pulltest.BadGateway)
 		before := p.Stats()
 		err := l.read(c)
-		if err == nil || !strings.Contains(err.Error(), "answered HTTP 502") || b24pull.ClassOf(err) != b24pull.Unavailable {
+		if err == nil || !strings.Contains(err.Error(), "answered HTTP 502") || b24pull.ClassOf(err) != b24pull.ClassUnavailable {
 			t.Errorf("got %v", err)
 		}
 		if calls := p.Stats().Calls - before.Calls; calls != 2 {
@@ -275,8 +277,9 @@ func TestOutage(t *testing.T) {
 	})
 }
 
-// TestPortalsAsTheyAre: whatever a portal and the authorization server write around and beside the tokens, a year of
-// refreshes is lived through, and nothing is sent to another address than before.
+// TestPortalsAsTheyAre: whatever a portal and the authorization server write
+// around and beside the tokens, a year of refreshes is lived through, and
+// nothing is sent to another address than before.
 func TestPortalsAsTheyAre(t *testing.T) {
 	for name, fault := range map[string]pulltest.Fault{
 		"a byte order mark":    pulltest.ByteOrderMark,
@@ -314,7 +317,8 @@ func TestPortalsAsTheyAre(t *testing.T) {
 	}
 }
 
-// TestFirstTokensAsTheyAre: a code and a form bring a token, though the authorization server answers oddly.
+// TestFirstTokensAsTheyAre: a code and a form bring a token, though the
+// authorization server answers oddly.
 func TestFirstTokensAsTheyAre(t *testing.T) {
 	for name, fault := range map[string]pulltest.Fault{
 		"warnings all around": pulltest.PHPWarnings,

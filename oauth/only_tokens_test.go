@@ -46,8 +46,9 @@ func checkStored(t *testing.T, name string, got *Token, err error) {
 	}
 }
 
-// TestNothingButTheTokensLosesAToken: the refresh token is spent when the answer comes, so whatever else is in that,
-// or around it, the new ones are kept.
+// TestNothingButTheTokensLosesAToken: the refresh token is spent when the
+// answer comes, so whatever else is in that, or around it, the new ones are
+// kept.
 func TestNothingButTheTokensLosesAToken(t *testing.T) {
 	for _, field := range answerFields {
 		for _, v := range oddValues {
@@ -91,7 +92,8 @@ func TestExchangeLosesNoToken(t *testing.T) {
 	}
 }
 
-// TestHandleLosesNoToken: the form and the event bring a token that is refreshed before it is stored.
+// TestHandleLosesNoToken: the form and the event bring a token that is
+// refreshed before it is stored.
 func TestHandleLosesNoToken(t *testing.T) {
 	for name, form := range map[string]func() *Callback{
 		"form":  func() *Callback { return mustParse(t, openForm()) },
@@ -147,7 +149,8 @@ func TestSurroundings(t *testing.T) {
 	}
 }
 
-// TestBrokenAnswersWithTokens: an answer that is no JSON as a whole, or no success, and holds both.
+// TestBrokenAnswersWithTokens: an answer that is no JSON as a whole, or no
+// success, and holds both.
 func TestBrokenAnswersWithTokens(t *testing.T) {
 	const access, refresh = `"access_token":"` + resttest.Mark + `-access-1"`, `"refresh_token":"` + resttest.Mark + `-refresh-1"`
 	for name, tt := range map[string]struct {
@@ -211,8 +214,9 @@ func TestLives(t *testing.T) {
 	}
 }
 
-// TestPortalOfAnAnswer: a refresh changes no address, whatever the answer names; a first token has https on the host
-// that the authorization server names, or else the user's way here did.
+// TestPortalOfAnAnswer: a refresh changes no address, whatever the answer
+// names; a first token has https on the host that the authorization server
+// names, or else the user's way here did.
 func TestPortalOfAnAnswer(t *testing.T) {
 	code := AuthCode{Code: resttest.Mark + "-code", Portal: "http://From.example", MemberID: "member1"}
 	for endpoint, want := range map[any]string{
@@ -252,7 +256,8 @@ func TestPortalOfAnAnswer(t *testing.T) {
 	}
 }
 
-// TestServerOfAnAnswer: the one that knows the token stays known when the answer names another.
+// TestServerOfAnAnswer: the one that knows the token stays known when the
+// answer names another.
 func TestServerOfAnAnswer(t *testing.T) {
 	for _, named := range append([]any{"https://evil.example/rest/", "http://oauth.bitrix.info/rest/"}, oddValues...) {
 		server := &rotating{change: map[string]any{"server_endpoint": named}}
@@ -275,7 +280,8 @@ func TestServerOfAnAnswer(t *testing.T) {
 	}
 }
 
-// TestHandleBelievesNoStranger: a member or an address that the answer tells is believed, and no other.
+// TestHandleBelievesNoStranger: a member or an address that the answer tells is
+// believed, and no other.
 func TestHandleBelievesNoStranger(t *testing.T) {
 	const other, evil = "https://other.example/rest/", "https://evil.example"
 	for name, tt := range map[string]struct {

@@ -14,7 +14,8 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestStoredTokensAreRead: as earlier versions stored them, and whatever an editor or PHP has made of them.
+// TestStoredTokensAreRead: as earlier versions stored them, and whatever an
+// editor or PHP has made of them.
 func TestStoredTokensAreRead(t *testing.T) {
 	const tokens = `"access_token":"a","refresh_token":"r"`
 	for name, tt := range map[string]struct{ text, portal string }{
@@ -41,8 +42,9 @@ func TestStoredTokensAreRead(t *testing.T) {
 	}
 }
 
-// TestPassingRefusal: authorization_error spends neither a refresh token nor a code, and is asked again, a bounded
-// number of times and as long as the context lasts.
+// TestPassingRefusal: authorization_error spends neither a refresh token nor a
+// code, and is asked again, a bounded number of times and as long as the
+// context lasts.
 func TestPassingRefusal(t *testing.T) {
 	answer := map[string]any{"error": "authorization_error", "error_description": resttest.Mark}
 	ways := map[string]func(context.Context, *Application) error{
@@ -75,7 +77,7 @@ func TestPassingRefusal(t *testing.T) {
 				if failures < 4 && (err != nil || asked != failures+1) {
 					t.Errorf("%s after %d refusals: %v, asked %d times", name, failures, err, asked)
 				}
-				if failures >= 4 && (!errors.Is(err, b24pull.ErrAuthorization) || b24pull.ClassOf(err) != b24pull.Unavailable || asked != 4) {
+				if failures >= 4 && (!errors.Is(err, b24pull.ErrAuthorization) || b24pull.ClassOf(err) != b24pull.ClassUnavailable || asked != 4) {
 					t.Errorf("%s after %d refusals: %v of class %v, asked %d times", name, failures, err, b24pull.ClassOf(err), asked)
 				}
 				if err != nil {

@@ -14,7 +14,8 @@ import (
 // pastedAround are what comes along when something is pasted.
 var pastedAround = [][2]string{{" ", "\r\n"}, {"\ufeff", ""}, {`"`, `"`}, {"'", "'\n"}, {"“", "”"}, {"\ufeff\u00a0«", "»\u00a0"}, {"\u200b", "\t"}}
 
-// TestPastedApplication: what stands around the parts of an application is no part of them.
+// TestPastedApplication: what stands around the parts of an application is no
+// part of them.
 func TestPastedApplication(t *testing.T) {
 	for _, around := range pastedAround {
 		pasted := func(s string) string { return around[0] + s + around[1] }
@@ -32,7 +33,8 @@ func TestPastedApplication(t *testing.T) {
 	}
 }
 
-// TestPastedRefreshTokens: nor is what stands around tokens, and they are kept out of errors as they are sent, too.
+// TestPastedRefreshTokens: nor is what stands around tokens, and they are kept
+// out of errors as they are sent, too.
 func TestPastedRefreshTokens(t *testing.T) {
 	for _, around := range pastedAround {
 		pasted := func(s string) string { return around[0] + s + around[1] }

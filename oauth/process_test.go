@@ -28,8 +28,8 @@ import (
 // The tests of this file start their own binary again as other processes.
 const childEnv = "B24PULL_TEST_CHILD"
 
-// child is such a process: it refreshes the token of a FileStore until it has got as
-// many new ones as it should, and tells each.
+// child is such a process: it refreshes the token of a FileStore until it has
+// got as many new ones as it should, and tells each.
 func child() error {
 	ctx := context.Background()
 	store, err := NewFileStore(os.Getenv("B24PULL_TEST_FOLDER"))
@@ -107,7 +107,8 @@ func die() {
 	select {}
 }
 
-// A lab is an authorization server over real sockets and a store for the processes.
+// A lab is an authorization server over real sockets and a store for the
+// processes.
 type lab struct {
 	server *rotating
 	http   *httptest.Server
@@ -178,8 +179,8 @@ func (l *lab) refresh(t *testing.T) string {
 	return string(text)
 }
 
-// TestTwoProcessesRefreshOnce: each with twenty goroutines that hold the expired
-// token.
+// TestTwoProcessesRefreshOnce: each with twenty goroutines that hold the
+// expired token.
 func TestTwoProcessesRefreshOnce(t *testing.T) {
 	l := newLab(t, 200*time.Millisecond)
 	first, out1 := l.start(t, "late", 1)
@@ -197,8 +198,8 @@ func TestTwoProcessesRefreshOnce(t *testing.T) {
 	}
 }
 
-// TestKilledAtAPoint: a token that was stored is there; one that was only answered is
-// lost, and the error names the way out.
+// TestKilledAtAPoint: a token that was stored is there; one that was only
+// answered is lost, and the error names the way out.
 func TestKilledAtAPoint(t *testing.T) {
 	for point, want := range map[string]struct {
 		stored int
@@ -225,8 +226,8 @@ func TestKilledAtAPoint(t *testing.T) {
 	}
 }
 
-// TestKilledAnytime: the store never holds less than the last token that somebody
-// got, and never a torn one.
+// TestKilledAnytime: the store never holds less than the last token that
+// somebody got, and never a torn one.
 func TestKilledAnytime(t *testing.T) {
 	rounds := 12
 	if testing.Short() {

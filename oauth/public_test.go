@@ -10,7 +10,8 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestPublicTransport: an authorization server that is not public is not connected to.
+// TestPublicTransport: an authorization server that is not public is not
+// connected to.
 func TestPublicTransport(t *testing.T) {
 	inner := resttest.Portal(t, func(http.ResponseWriter, *http.Request) { t.Error("asked") })
 	transport := b24pull.PublicTransport()

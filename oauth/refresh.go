@@ -11,7 +11,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// A flight is work with a token that is not to be broken off. Several may wait for it.
+// A flight is work with a token that is not to be broken off. Several may wait
+// for it.
 type flight struct {
 	done  chan struct{}
 	token *Token
@@ -66,9 +67,9 @@ func (e *entry) load(ctx context.Context) (*Token, error) {
 // bare is what goes out: a copy.
 func bare(t *Token) *oauth2.Token { return new(t.Token) }
 
-// reload returns another token than one that the portal does not know, if the store has
-// one, and nil if not: another process may have installed the application again, or the
-// installation has ended unseen.
+// reload returns another token than one that the portal does not know, if the
+// store has one, and nil if not: another process may have installed the
+// application again, or the installation has ended unseen.
 func (e *entry) reload(ctx context.Context, unknown *oauth2.Token) (*oauth2.Token, error) {
 	t, err := e.stored(ctx)
 	switch {
@@ -117,9 +118,9 @@ func (e *entry) refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Tok
 	}
 }
 
-// join returns the refresh underway, after it has begun one if there is none. There
-// is nothing to refresh for somebody whose token is an older one: that one gets
-// the newer.
+// join returns the refresh underway, after it has begun one if there is none.
+// There is nothing to refresh for somebody whose token is an older one: that
+// one gets the newer.
 func (e *entry) join(ctx context.Context, refused *oauth2.Token) (*flight, *oauth2.Token, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -144,7 +145,8 @@ func (e *entry) join(ctx context.Context, refused *oauth2.Token) (*flight, *oaut
 	return f, nil, nil
 }
 
-// fly refreshes under the store's lock. It does not panic: nobody could recover it.
+// fly refreshes under the store's lock. It does not panic: nobody could recover
+// it.
 func (e *entry) fly(ctx context.Context, refused *oauth2.Token) (t *Token, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -163,7 +165,8 @@ func (e *entry) fly(ctx context.Context, refused *oauth2.Token) (t *Token, err e
 	return t, err
 }
 
-// missing ends an entry whose token another process has deleted. It had one before.
+// missing ends an entry whose token another process has deleted. It had one
+// before.
 func (e *entry) missing(err error) error {
 	if t, ended := e.known(); t == nil && ended == nil {
 		return err
@@ -172,7 +175,8 @@ func (e *entry) missing(err error) error {
 	return b24pull.ErrUninstalled
 }
 
-// panicError tells of a panic no more than its type: what it says may hold a secret.
+// panicError tells of a panic no more than its type: what it says may hold a
+// secret.
 func panicError(v any) error {
 	if err, ok := v.(runtime.Error); ok {
 		return fmt.Errorf("b24pull: the token store or the HTTP client panicked: %w", err)

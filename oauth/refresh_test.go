@@ -51,7 +51,8 @@ func TestStoredIsOldToo(t *testing.T) {
 	})
 }
 
-// TestOlderWhileRefreshed: a latecomer does not get the token that has just been refused.
+// TestOlderWhileRefreshed: a latecomer does not get the token that has just
+// been refused.
 func TestOlderWhileRefreshed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &rotating{took: 2 * time.Second}
@@ -65,7 +66,8 @@ func TestOlderWhileRefreshed(t *testing.T) {
 	})
 }
 
-// TestLockTakesNoTime: a refresh has its minute, however long the lock was waited for.
+// TestLockTakesNoTime: a refresh has its minute, however long the lock was
+// waited for.
 func TestLockTakesNoTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := &rotating{took: 50 * time.Second}, new(MemoryStore)
@@ -96,8 +98,8 @@ func TestLockTakesNoTime(t *testing.T) {
 	})
 }
 
-// A tiedStore has locks that end with their context, as those of a database may, and saves
-// for nobody whose context has ended.
+// A tiedStore has locks that end with their context, as those of a database
+// may, and saves for nobody whose context has ended.
 type tiedStore struct {
 	MemoryStore
 	t *testing.T
@@ -189,7 +191,8 @@ func TestPaidAgain(t *testing.T) {
 	}
 }
 
-// TestInstalledAgainElsewhere: another process has deleted the token and stored another.
+// TestInstalledAgainElsewhere: another process has deleted the token and stored
+// another.
 func TestInstalledAgainElsewhere(t *testing.T) {
 	server, store := &rotating{}, new(MemoryStore)
 	a := keep(t, server, store)
@@ -258,7 +261,8 @@ func (s *peekingStore) Delete(ctx context.Context, key string) error {
 	return s.MemoryStore.Delete(ctx, key)
 }
 
-// TestAskedWhileDeleted: no source that was made before the end of Delete outlives it.
+// TestAskedWhileDeleted: no source that was made before the end of Delete
+// outlives it.
 func TestAskedWhileDeleted(t *testing.T) {
 	store := &peekingStore{}
 	ts := keep(t, &rotating{}, store)
@@ -325,8 +329,8 @@ func TestPanics(t *testing.T) {
 	}
 }
 
-// TestRefreshNobodyWaitsFor: it leaves no entry of a key without a token, and refreshes
-// nothing for one that was deleted.
+// TestRefreshNobodyWaitsFor: it leaves no entry of a key without a token, and
+// refreshes nothing for one that was deleted.
 func TestRefreshNobodyWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := &rotating{}, &panickingStore{}

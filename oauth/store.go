@@ -18,31 +18,33 @@ import (
 )
 
 // TokenStore keeps an application's tokens, each under a key. Tokens uses it; a
-// store in a database saves Token.Raw, which is secret. All methods are called by
-// several goroutines at once. What a method's error says is told to whoever calls Tokens;
-// only the tokens that Save was given are taken out of it.
+// store in a database saves Token.Raw, which is secret. All methods are called
+// by several goroutines at once. What a method's error says is told to whoever
+// calls Tokens; only the tokens that Save was given are taken out of it.
 type TokenStore interface {
-	// Load returns the token, or an error that is b24pull.ErrNoToken. The caller may change the
-	// token: a store that keeps tokens in memory returns a copy, with a Scope of its own.
+	// Load returns the token, or an error that is b24pull.ErrNoToken. The
+	// caller may change the token: a store that keeps tokens in memory returns
+	// a copy, with a Scope of its own.
 	Load(ctx context.Context, key string) (*Token, error)
-	// Save keeps the token in place of an older one. When it returns, the token must be
-	// where neither a crash nor a power cut takes it away. The token is the store's: nobody
-	// changes it any more. The key is locked.
+	// Save keeps the token in place of an older one. When it returns, the token
+	// must be where neither a crash nor a power cut takes it away. The token is
+	// the store's: nobody changes it any more. The key is locked.
 	Save(ctx context.Context, key string, t *Token) error
 	// Delete forgets the token. There may be none. The key is locked.
 	Delete(ctx context.Context, key string) error
 	// Lock waits until nobody else holds the key, in whatever process uses the
-	// store, and holds it until unlock is called. A process that dies must not hold it
-	// any more. The lock is held while a token is refreshed: two that refresh at once
-	// would burn the refresh token. ctx ends the waiting; it does not end while the lock is
-	// held. Who waits for long should get it before who comes again. A Tokens waits for a
-	// key once at a time. Handle locks the MemberID with a + behind it first, while what a
-	// callback brings is confirmed; nothing is stored under that key.
+	// store, and holds it until unlock is called. A process that dies must not
+	// hold it any more. The lock is held while a token is refreshed: two that
+	// refresh at once would burn the refresh token. ctx ends the waiting; it
+	// does not end while the lock is held. Who waits for long should get it
+	// before who comes again. A Tokens waits for a key once at a time. Handle
+	// locks the MemberID with a + behind it first, while what a callback brings
+	// is confirmed; nothing is stored under that key.
 	Lock(ctx context.Context, key string) (unlock func(), err error)
 }
 
-// MemoryStore keeps tokens in memory: for tests, and for one process that may forget
-// them. The zero value is empty and ready to use.
+// MemoryStore keeps tokens in memory: for tests, and for one process that may
+// forget them. The zero value is empty and ready to use.
 type MemoryStore struct {
 	mu     sync.Mutex
 	tokens map[string]*Token
@@ -116,21 +118,21 @@ func (s *MemoryStore) Lock(ctx context.Context, key string) (unlock func(), err 
 	}
 }
 
-// FileStore keeps tokens in a folder, a file each, which only its owner may read.
-// Several processes may share it. A file is replaced as a whole, so that a crash
-// leaves the old or the new token; the file and the folder are synced before Save
-// returns. A file that is mounted alone cannot be replaced: it is written in place, and
-// holds the token before beside the new one then, each with a checksum, so that a crash
-// leaves one of them as well. Beside each token is an empty file for its lock. A link at
-// the name of either is refused.
+// FileStore keeps tokens in a folder, a file each, which only its owner may
+// read. Several processes may share it. A file is replaced as a whole, so that
+// a crash leaves the old or the new token; the file and the folder are synced
+// before Save returns. A file that is mounted alone cannot be replaced: it is
+// written in place, and holds the token before beside the new one then, each
+// with a checksum, so that a crash leaves one of them as well. Beside each
+// token is an empty file for its lock. A link at the name of either is refused.
 type FileStore struct {
 	folder string
 	turns  turns
 }
 
-// NewFileStore returns a store in a folder and makes the folder if there is none. It
-// checks that the folder can be written. One that everybody may write is refused; nobody
-// but the processes that use it should be able to.
+// NewFileStore returns a store in a folder and makes the folder if there is
+// none. It checks that the folder can be written. One that everybody may write
+// is refused; nobody but the processes that use it should be able to.
 func NewFileStore(folder string) (*FileStore, error) {
 	if folder == "" {
 		return nil, errors.New("b24pull: token store: the path is empty; give NewFileStore the path of a folder")
@@ -170,7 +172,8 @@ func (s *FileStore) Save(_ context.Context, key string, t *Token) error {
 	return storeError(file(path).Write(t.Raw()))
 }
 
-// file is a key's, without links: a token that is written through one would be in another's place.
+// file is a key's, without links: a token that is written through one would be
+// in another's place.
 func file(path string) *atomicfile.File { return &atomicfile.File{Path: path + ".json"} }
 
 // Delete removes the token's file.
@@ -182,8 +185,8 @@ func (s *FileStore) Delete(_ context.Context, key string) error {
 	return storeError(file(path).Remove())
 }
 
-// Keys returns the keys that have a token, in the order of their bytes: a program that
-// starts again goes on with them.
+// Keys returns the keys that have a token, in the order of their bytes: a
+// program that starts again goes on with them.
 func (s *FileStore) Keys() ([]string, error) {
 	files, err := os.ReadDir(s.folder)
 	if err != nil {
@@ -200,8 +203,8 @@ func (s *FileStore) Keys() ([]string, error) {
 	return keys, nil
 }
 
-// path is the name of a key's files without their ending. Lower case letters, digits, - and
-// _ stand for themselves: file systems may not tell cases apart.
+// path is the name of a key's files without their ending. Lower case letters,
+// digits, - and _ stand for themselves: file systems may not tell cases apart.
 func (s *FileStore) path(key string) (string, error) {
 	var name strings.Builder
 	for _, c := range []byte(key) {

@@ -26,7 +26,8 @@ func wantNoStore(t *testing.T, folder string, says ...string) {
 	}
 }
 
-// TestFileStoreFailsAtStart: a folder that cannot hold tokens is found before there is one.
+// TestFileStoreFailsAtStart: a folder that cannot hold tokens is found before
+// there is one.
 func TestFileStoreFailsAtStart(t *testing.T) {
 	wantNoStore(t, "", "path is empty", "NewFileStore")
 	dir := t.TempDir()
@@ -62,7 +63,8 @@ func TestFileStoreFailsAtStart(t *testing.T) {
 	}
 }
 
-// TestFileStoreMounts: disks that are read-only or full, and a token's file that is mounted alone.
+// TestFileStoreMounts: disks that are read-only or full, and a token's file
+// that is mounted alone.
 func TestFileStoreMounts(t *testing.T) {
 	mounttest.Run(t, func(t *testing.T, dir string) {
 		ctx := context.Background()
@@ -140,8 +142,8 @@ func TestFileStoreMounts(t *testing.T) {
 	})
 }
 
-// TestFileStoreLinks: a link at the name of a lock or of a token may have been put there by another, to have a file of
-// ours made, or read.
+// TestFileStoreLinks: a link at the name of a lock or of a token may have been
+// put there by another, to have a file of ours made, or read.
 func TestFileStoreLinks(t *testing.T) {
 	ctx := context.Background()
 	store := fileStore(t)

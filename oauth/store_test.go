@@ -89,7 +89,8 @@ func TestStores(t *testing.T) {
 	}
 }
 
-// TestLockWithoutToken: a key that has no token leaves nothing, and is locked all the same.
+// TestLockWithoutToken: a key that has no token leaves nothing, and is locked
+// all the same.
 func TestLockWithoutToken(t *testing.T) {
 	files, memory := fileStore(t), new(MemoryStore)
 	for name, store := range map[string]TokenStore{"memory": memory, "file": files} {

@@ -18,16 +18,17 @@ import (
 )
 
 // Token is an access and a refresh token, and what Bitrix24 tells with them. It
-// prints and marshals without its secrets; Raw has what to save. The strings of the
-// oauth2.Token in it are plain: printed by themselves they tell all.
+// prints and marshals without its secrets; Raw has what to save. The strings of
+// the oauth2.Token in it are plain: printed by themselves they tell all.
 type Token struct {
 	oauth2.Token
 
-	// Portal is the portal's scheme and host, https://portal.bitrix24.com, as b24pull.OAuth takes
-	// it; "" where nothing that came with the token names a host.
+	// Portal is the portal's scheme and host, https://portal.bitrix24.com, as
+	// b24pull.OAuth takes it; "" where nothing that came with the token names a
+	// host.
 	Portal string
-	// ServerEndpoint is the address of the authorization server's REST. Its host
-	// refreshes the token, if it is one that may see the client_secret.
+	// ServerEndpoint is the address of the authorization server's REST. Its
+	// host refreshes the token, if it is one that may see the client_secret.
 	ServerEndpoint string
 	// MemberID names the portal, also after its address has changed.
 	MemberID string
@@ -35,19 +36,19 @@ type Token struct {
 	UserID int64
 	// Scope is what the application may use.
 	Scope []string
-	// Status is the application's: "F" free, "D" demo, "T" trial, "P" paid, "L" local,
-	// "S" subscription.
+	// Status is the application's: "F" free, "D" demo, "T" trial, "P" paid, "L"
+	// local, "S" subscription.
 	Status string
 	// ApplicationToken comes with the portal's events and proves that they are
 	// from there; "" until one has come.
 	ApplicationToken b24pull.Secret
-	// Revoked says that the authorization server has refused the refresh token for good
-	// (b24pull.ErrInvalidGrant). Tokens sets it; Tokens.Handle puts the token of the next callback
-	// in its place.
+	// Revoked says that the authorization server has refused the refresh token
+	// for good (b24pull.ErrInvalidGrant). Tokens sets it; Tokens.Handle puts
+	// the token of the next callback in its place.
 	Revoked bool
 
-	// kept: the ApplicationToken came with a token before, from an installation that may
-	// have been another one.
+	// kept: the ApplicationToken came with a token before, from an installation
+	// that may have been another one.
 	kept bool
 }
 
@@ -58,7 +59,8 @@ func (t *Token) clone() *Token {
 	return &c
 }
 
-// keep is told which token t replaces, and finds out whether its ApplicationToken is kept.
+// keep is told which token t replaces, and finds out whether its
+// ApplicationToken is kept.
 func (t *Token) keep(before *Token) {
 	switch {
 	case before == nil || t.ApplicationToken == "":
@@ -95,7 +97,8 @@ func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
 // again. Raw has what to save.
 func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// savedToken is the form of Raw: an answer of the authorization server, and more.
+// savedToken is the form of Raw: an answer of the authorization server, and
+// more.
 type savedToken struct {
 	AccessToken      string `json:"access_token"`
 	RefreshToken     string `json:"refresh_token,omitempty"`
@@ -111,8 +114,8 @@ type savedToken struct {
 	Revoked          bool   `json:"revoked,omitempty"`
 }
 
-// Raw returns the token as JSON, to be saved and loaded again with UnmarshalJSON.
-// It holds secrets.
+// Raw returns the token as JSON, to be saved and loaded again with
+// UnmarshalJSON. It holds secrets.
 func (t *Token) Raw() json.RawMessage {
 	saved := savedToken{
 		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, Portal: t.Portal, ServerEndpoint: t.ServerEndpoint,
@@ -129,11 +132,12 @@ func (t *Token) Raw() json.RawMessage {
 	return data
 }
 
-// UnmarshalJSON decodes what Raw returned, also that of earlier versions, or an answer of
-// the authorization server. It wants the access_token, and that those strings and flags are
-// what they have to be which nothing else can tell; anything else is an error that is
-// b24pull.ErrInvalidConfig and tells no value. All other fields are left zero where they cannot be
-// read. Portal is https on the host that portal, client_endpoint or domain names, whatever
+// UnmarshalJSON decodes what Raw returned, also that of earlier versions, or an
+// answer of the authorization server. It wants the access_token, and that those
+// strings and flags are what they have to be which nothing else can tell;
+// anything else is an error that is b24pull.ErrInvalidConfig and tells no
+// value. All other fields are left zero where they cannot be read. Portal is
+// https on the host that portal, client_endpoint or domain names, whatever
 // scheme stands there. t is changed only without an error.
 func (t *Token) UnmarshalJSON(data []byte) error {
 	root, err := phpjson.Root("token", data)

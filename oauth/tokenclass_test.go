@@ -18,7 +18,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// oauthFailures are ways of the authorization server to fail, the class, and how often one call has it refresh.
+// oauthFailures are ways of the authorization server to fail, the class, and
+// how often one call has it refresh.
 var oauthFailures = []struct {
 	name   string
 	status int // 0: no answer, but err
@@ -27,31 +28,32 @@ var oauthFailures = []struct {
 	class  b24pull.Class
 	asked  int
 }{
-	{"invalid_grant", 400, map[string]any{"error": "invalid_grant"}, nil, b24pull.Final, 1},
-	{"authorization_error", 401, map[string]any{"error": "authorization_error"}, nil, b24pull.Unavailable, 4},
-	{"invalid_client", 401, map[string]any{"error": "invalid_client"}, nil, b24pull.Final, 1},
-	{"PAYMENT_REQUIRED", 402, map[string]any{"error": "PAYMENT_REQUIRED"}, nil, b24pull.Final, 1},
-	{"a code in HTTP 500", 500, map[string]any{"error": "invalid_grant"}, nil, b24pull.Final, 1},
-	{"expired_token", 401, map[string]any{"error": "expired_token"}, nil, b24pull.Final, 1},
-	{"a code that is not known", 400, map[string]any{"error": "NEVER_SEEN"}, nil, b24pull.Final, 1},
-	{"no code", 404, "<html>", nil, b24pull.Final, 1},
-	{"no JSON", 200, "<html>", nil, b24pull.Final, 1},
-	{"QUERY_LIMIT_EXCEEDED", 503, map[string]any{"error": "QUERY_LIMIT_EXCEEDED"}, nil, b24pull.Throttled, 4},
-	{"server_error", 500, map[string]any{"error": "server_error"}, nil, b24pull.Unavailable, 2},
-	{"server_error with HTTP 400", 400, map[string]any{"error": "server_error"}, nil, b24pull.Unavailable, 1},
-	{"temporarily_unavailable", 503, map[string]any{"error": "temporarily_unavailable"}, nil, b24pull.Unavailable, 2},
-	{"access_denied", 403, map[string]any{"error": "access_denied"}, nil, b24pull.Final, 1},
-	{"HTTP 429", 429, "", nil, b24pull.Throttled, 4},
-	{"HTTP 502", 502, "<html>", nil, b24pull.Unavailable, 2},
-	{"INTERNAL_SERVER_ERROR", 500, map[string]any{"error": "INTERNAL_SERVER_ERROR"}, nil, b24pull.Unavailable, 2},
-	{"a dial failure", 0, nil, &net.OpError{Op: "dial", Err: errors.New("refused")}, b24pull.NotSent, 4},
-	{"a proxy's", 0, nil, &net.OpError{Op: "proxyconnect", Err: errors.New("refused")}, b24pull.NotSent, 4},
-	{"a broken connection", 0, nil, &net.OpError{Op: "read", Err: errors.New("reset")}, b24pull.Unavailable, 1},
-	{"EOF", 0, nil, io.EOF, b24pull.Unavailable, 1},
-	{"a transport's own", 0, nil, errors.New("strange"), b24pull.Unavailable, 1},
+	{"invalid_grant", 400, map[string]any{"error": "invalid_grant"}, nil, b24pull.ClassFinal, 1},
+	{"authorization_error", 401, map[string]any{"error": "authorization_error"}, nil, b24pull.ClassUnavailable, 4},
+	{"invalid_client", 401, map[string]any{"error": "invalid_client"}, nil, b24pull.ClassFinal, 1},
+	{"PAYMENT_REQUIRED", 402, map[string]any{"error": "PAYMENT_REQUIRED"}, nil, b24pull.ClassFinal, 1},
+	{"a code in HTTP 500", 500, map[string]any{"error": "invalid_grant"}, nil, b24pull.ClassFinal, 1},
+	{"expired_token", 401, map[string]any{"error": "expired_token"}, nil, b24pull.ClassFinal, 1},
+	{"a code that is not known", 400, map[string]any{"error": "NEVER_SEEN"}, nil, b24pull.ClassFinal, 1},
+	{"no code", 404, "<html>", nil, b24pull.ClassFinal, 1},
+	{"no JSON", 200, "<html>", nil, b24pull.ClassFinal, 1},
+	{"QUERY_LIMIT_EXCEEDED", 503, map[string]any{"error": "QUERY_LIMIT_EXCEEDED"}, nil, b24pull.ClassThrottled, 4},
+	{"server_error", 500, map[string]any{"error": "server_error"}, nil, b24pull.ClassUnavailable, 2},
+	{"server_error with HTTP 400", 400, map[string]any{"error": "server_error"}, nil, b24pull.ClassUnavailable, 1},
+	{"temporarily_unavailable", 503, map[string]any{"error": "temporarily_unavailable"}, nil, b24pull.ClassUnavailable, 2},
+	{"access_denied", 403, map[string]any{"error": "access_denied"}, nil, b24pull.ClassFinal, 1},
+	{"HTTP 429", 429, "", nil, b24pull.ClassThrottled, 4},
+	{"HTTP 502", 502, "<html>", nil, b24pull.ClassUnavailable, 2},
+	{"INTERNAL_SERVER_ERROR", 500, map[string]any{"error": "INTERNAL_SERVER_ERROR"}, nil, b24pull.ClassUnavailable, 2},
+	{"a dial failure", 0, nil, &net.OpError{Op: "dial", Err: errors.New("refused")}, b24pull.ClassNotSent, 4},
+	{"a proxy's", 0, nil, &net.OpError{Op: "proxyconnect", Err: errors.New("refused")}, b24pull.ClassNotSent, 4},
+	{"a broken connection", 0, nil, &net.OpError{Op: "read", Err: errors.New("reset")}, b24pull.ClassUnavailable, 1},
+	{"EOF", 0, nil, io.EOF, b24pull.ClassUnavailable, 1},
+	{"a transport's own", 0, nil, errors.New("strange"), b24pull.ClassUnavailable, 1},
 }
 
-// refusing is an authorization server that fails, n times or always with 0, and then is rotating.
+// refusing is an authorization server that fails, n times or always with 0, and
+// then is rotating.
 func (s *rotating) refusing(status int, body any, failure error, n int) *http.Client {
 	failures := 0
 	good := s.transport(nil)
@@ -73,8 +75,9 @@ func (s *rotating) refusing(status int, body any, failure error, n int) *http.Cl
 	})}
 }
 
-// TestTokenErrorClasses: what is repeated is the refresh, so calls that have an effect are like reads; and a
-// refresh is repeated only where that loses nothing.
+// TestTokenErrorClasses: what is repeated is the refresh, so calls that have an
+// effect are like reads; and a refresh is repeated only where that loses
+// nothing.
 func TestTokenErrorClasses(t *testing.T) {
 	for _, tt := range oauthFailures {
 		t.Run(tt.name, func(t *testing.T) {
@@ -112,7 +115,8 @@ func TestTokenErrorClasses(t *testing.T) {
 	}
 }
 
-// TestCodesOfTheStandard: what RFC 6749 calls server_error and access_denied is not what portals call so.
+// TestCodesOfTheStandard: what RFC 6749 calls server_error and access_denied is
+// not what portals call so.
 func TestCodesOfTheStandard(t *testing.T) {
 	for code, not := range map[string]error{"server_error": b24pull.ErrServerNotConfigured, "access_denied": b24pull.ErrAccessDenied} {
 		for _, status := range []int{400, 403, 500} {
@@ -164,7 +168,7 @@ func TestStoredAgain(t *testing.T) {
 		store.fail = full
 		c := clientOf(t, server, ts.Source("member1"), b24pull.WithRetry(b24pull.Retry{}))
 		_, err := c.GetApplicationConfig(t.Context(), true)
-		if !errors.Is(err, full) || b24pull.ClassOf(err) != b24pull.Unavailable {
+		if !errors.Is(err, full) || b24pull.ClassOf(err) != b24pull.ClassUnavailable {
 			t.Errorf("got %v of class %v", err, b24pull.ClassOf(err))
 		}
 		go func() {
@@ -180,7 +184,8 @@ func TestStoredAgain(t *testing.T) {
 	})
 }
 
-// TestKeepWatchOutlastsAnOutage of the authorization server, and not the end of the application's right.
+// TestKeepWatchOutlastsAnOutage of the authorization server, and not the end of
+// the application's right.
 func TestKeepWatchOutlastsAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &rotating{refuse: func() (int, any) { return 502, "<html>" }}
@@ -222,10 +227,10 @@ func TestKeepWatchOutlastsAnOutage(t *testing.T) {
 func TestSourcesOfUsers(t *testing.T) {
 	dial := &net.OpError{Op: "dial", Err: errors.New("refused")}
 	for want, failures := range map[b24pull.Class][]error{
-		b24pull.NotSent: {dial, fmt.Errorf("asking: %w", dial)},
-		b24pull.Unavailable: {&oauth2.RetrieveError{Response: &http.Response{StatusCode: 503}}, &net.OpError{Op: "read", Err: io.EOF},
+		b24pull.ClassNotSent: {dial, fmt.Errorf("asking: %w", dial)},
+		b24pull.ClassUnavailable: {&oauth2.RetrieveError{Response: &http.Response{StatusCode: 503}}, &net.OpError{Op: "read", Err: io.EOF},
 			context.DeadlineExceeded},
-		b24pull.Final: {errors.New("nobody has logged in"), context.Canceled, b24pull.ErrNoToken, b24pull.ErrUninstalled,
+		b24pull.ClassFinal: {errors.New("nobody has logged in"), context.Canceled, b24pull.ErrNoToken, b24pull.ErrUninstalled,
 			&oauth2.RetrieveError{ErrorCode: "invalid_grant", Response: &http.Response{StatusCode: 500}}},
 	} {
 		for _, failure := range failures {

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// What is done with a token is bounded step by step, where no context does: a step that has
-// begun gets its time, however long the one before took.
+// What is done with a token is bounded step by step, where no context does: a
+// step that has begun gets its time, however long the one before took.
 const (
 	storeTimeout   = 30 * time.Second
 	refreshTimeout = time.Minute
@@ -25,12 +25,13 @@ const (
 	lockTimeout = 5 * time.Minute
 )
 
-// Tokens keeps the tokens of an application in a TokenStore, each under a key, and
-// refreshes them when a portal has refused them; never before, as Bitrix24 asks, except
-// where Handle has to learn whether an installation has ended. The key is the portal's
-// MemberID where Handle stores a token; an application that needs tokens of several users
-// makes keys of its own. Tokens is safe for concurrent use, and
-// so are several of them, in one process or in many, with one store.
+// Tokens keeps the tokens of an application in a TokenStore, each under a key,
+// and refreshes them when a portal has refused them; never before, as Bitrix24
+// asks, except where Handle has to learn whether an installation has ended. The
+// key is the portal's MemberID where Handle stores a token; an application that
+// needs tokens of several users makes keys of its own. Tokens is safe for
+// concurrent use, and so are several of them, in one process or in many, with
+// one store.
 type Tokens struct {
 	app   *Application
 	store TokenStore
@@ -104,18 +105,20 @@ func (ts *Tokens) forget(e *entry) {
 	e.end()
 }
 
-// Get returns the stored token of a key, or an error that is b24pull.ErrNoToken.
+// Get returns the stored token of a key, or an error that is
+// b24pull.ErrNoToken.
 func (ts *Tokens) Get(ctx context.Context, key string) (*Token, error) {
 	e := ts.acquire(key)
 	defer ts.release(e)
 	return e.stored(ctx)
 }
 
-// Put stores a token under a key, in place of an older one, for the sources of the key to
-// use. Only a token that is to be trusted belongs there: what Exchange or Refresh
-// returned is, what came with a callback is not. If it is another token with the same
-// ApplicationToken, Handle does not take that for the portal's present one. The end of ctx ends the waiting for the
-// key's lock, but does not break off what comes after. An error of the store is a
+// Put stores a token under a key, in place of an older one, for the sources of
+// the key to use. Only a token that is to be trusted belongs there: what
+// Exchange or Refresh returned is, what came with a callback is not. If it is
+// another token with the same ApplicationToken, Handle does not take that for
+// the portal's present one. The end of ctx ends the waiting for the key's lock,
+// but does not break off what comes after. An error of the store is a
 // *StoreError.
 func (ts *Tokens) Put(ctx context.Context, key string, t *Token) error {
 	if t == nil || t.AccessToken == "" {
@@ -132,12 +135,12 @@ func (ts *Tokens) Put(ctx context.Context, key string, t *Token) error {
 	})
 }
 
-// Update changes the token of a key, as with a new Portal after a move. No refresh comes
-// in between, and a refreshed token that could not be stored is changed and stored. Another
-// token in place of this one is as with Put. The end
-// of ctx ends the waiting for the key's lock, but does not break off what comes after. An
-// error is b24pull.ErrNoToken, or change's own, or a *StoreError if the changed token could not be
-// stored.
+// Update changes the token of a key, as with a new Portal after a move. No
+// refresh comes in between, and a refreshed token that could not be stored is
+// changed and stored. Another token in place of this one is as with Put. The
+// end of ctx ends the waiting for the key's lock, but does not break off what
+// comes after. An error is b24pull.ErrNoToken, or change's own, or a
+// *StoreError if the changed token could not be stored.
 func (ts *Tokens) Update(ctx context.Context, key string, change func(*Token) error) error {
 	return ts.locked(ctx, key, func(e *entry) error {
 		t, p, err := e.current(context.WithoutCancel(ctx))
@@ -157,8 +160,9 @@ func (ts *Tokens) Update(ctx context.Context, key string, change func(*Token) er
 	})
 }
 
-// Delete forgets the token of a key. The key's sources that have had a token fail with
-// b24pull.ErrUninstalled at once and for good; a token that is put there later is for new ones.
+// Delete forgets the token of a key. The key's sources that have had a token
+// fail with b24pull.ErrUninstalled at once and for good; a token that is put
+// there later is for new ones.
 func (ts *Tokens) Delete(ctx context.Context, key string) error {
 	e := ts.acquire(key)
 	ts.forget(e) // its sources do not wait for the lock
@@ -178,9 +182,9 @@ func (ts *Tokens) locked(ctx context.Context, key string, do func(*entry) error)
 	return do(e)
 }
 
-// lock waits for the lock. Of this process only one at a time asks the store for that of a
-// key, whom all others wait behind. The store's context lives until unlock: a database may
-// tie a lock to it.
+// lock waits for the lock. Of this process only one at a time asks the store
+// for that of a key, whom all others wait behind. The store's context lives
+// until unlock: a database may tie a lock to it.
 func (ts *Tokens) lock(ctx context.Context, key string) (unlock func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -231,8 +235,8 @@ func (ts *Tokens) lockInTurn(ctx context.Context, key string) (unlock func(), er
 // Source returns a source of the key's token for b24pull.OAuth. It does no I/O.
 func (ts *Tokens) Source(key string) *TokenSource { return &TokenSource{tokens: ts, key: key} }
 
-// Wait waits for the refreshes underway, and for Handle. A process that ends without
-// loses a token if it is just being answered.
+// Wait waits for the refreshes underway, and for Handle. A process that ends
+// without loses a token if it is just being answered.
 func (ts *Tokens) Wait(ctx context.Context) error {
 	ts.air.Lock()
 	flights := slices.Collect(maps.Keys(ts.flights))
@@ -247,8 +251,8 @@ func (ts *Tokens) Wait(ctx context.Context) error {
 	return nil
 }
 
-// TokenSource is a b24pull.TokenReloader of Tokens. All sources of a key share what they
-// know.
+// TokenSource is a b24pull.TokenReloader of Tokens. All sources of a key share
+// what they know.
 type TokenSource struct {
 	tokens *Tokens
 	key    string
@@ -276,46 +280,52 @@ func (s *TokenSource) ask(do func(*entry) (*oauth2.Token, error)) (*oauth2.Token
 	return t, err
 }
 
-// Token returns the present token, however old: the portal tells when to refresh it.
+// Token returns the present token, however old: the portal tells when to
+// refresh it.
 func (s *TokenSource) Token() (*oauth2.Token, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	return s.ask(func(e *entry) (*oauth2.Token, error) { return e.present(ctx) })
 }
 
-// Refresh returns another token than the refused one. Whoever comes with a token
-// that is not the present one gets that. Else the token is refreshed, once for all who
-// wait, and stored before anybody gets it. The end of a caller's context ends its
-// waiting, not the refresh.
+// Refresh returns another token than the refused one. Whoever comes with a
+// token that is not the present one gets that. Else the token is refreshed,
+// once for all who wait, and stored before anybody gets it. The end of a
+// caller's context ends its waiting, not the refresh.
 //
-// Errors: b24pull.ErrUninstalled, or b24pull.ErrNoToken if there was no token before; b24pull.ErrInvalidGrant, which is final for all processes with the store:
-// the token is marked as Revoked there, and only another one ends it; b24pull.ErrPaymentRequired,
-// after which the authorization server is asked again a minute later, or as soon as a token
-// is stored or an event of the portal is verified; those of Application.Refresh; a
-// *StoreError if the new token could not be stored; and one that says that tokens are
-// refused as fast as they come. Where the portal refuses one in the very call it was
-// refreshed for, the authorization server is asked again a minute later at the soonest,
-// and up to a quarter of an hour if that goes on; otherwise after ten times once a minute.
+// Errors: b24pull.ErrUninstalled, or b24pull.ErrNoToken if there was no token
+// before; b24pull.ErrInvalidGrant, which is final for all processes with the
+// store: the token is marked as Revoked there, and only another one ends it;
+// b24pull.ErrPaymentRequired, after which the authorization server is asked
+// again a minute later, or as soon as a token is stored or an event of the
+// portal is verified; those of Application.Refresh; a *StoreError if the new
+// token could not be stored; and one that says that tokens are refused as fast
+// as they come. Where the portal refuses one in the very call it was refreshed
+// for, the authorization server is asked again a minute later at the soonest,
+// and up to a quarter of an hour if that goes on; otherwise after ten times
+// once a minute.
 func (s *TokenSource) Refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Token, error) {
 	return s.ask(func(e *entry) (*oauth2.Token, error) { return e.refresh(ctx, refused) })
 }
 
-// Rejected is told that the portal refused a token in the call it was refreshed for.
+// Rejected is told that the portal refused a token in the call it was refreshed
+// for.
 func (s *TokenSource) Rejected(t *oauth2.Token) {
 	if e := s.entry.Load(); e != nil {
 		e.reject(t.AccessToken)
 	}
 }
 
-// Reload is told that the portal does not know a token. It returns another one, if the
-// store has one by now, and else nil. If the store has none any more it is b24pull.ErrUninstalled.
+// Reload is told that the portal does not know a token. It returns another one,
+// if the store has one by now, and else nil. If the store has none any more it
+// is b24pull.ErrUninstalled.
 func (s *TokenSource) Reload(ctx context.Context, unknown *oauth2.Token) (*oauth2.Token, error) {
 	return s.ask(func(e *entry) (*oauth2.Token, error) { return e.reload(ctx, unknown) })
 }
 
-// Context returns a context that ends with b24pull.ErrUninstalled as its cause when the
-// token is deleted through the same Tokens: for a subscription that has to end with
-// the application.
+// Context returns a context that ends with b24pull.ErrUninstalled as its cause
+// when the token is deleted through the same Tokens: for a subscription that
+// has to end with the application.
 func (s *TokenSource) Context(parent context.Context) (context.Context, context.CancelFunc) {
 	e := s.entry.Load()
 	if e == nil {
@@ -335,9 +345,10 @@ func (s *TokenSource) Context(parent context.Context) (context.Context, context.
 	return ctx, func() { cancel(nil) }
 }
 
-// A StoreError says that a token could not be stored. It is kept in memory and not
-// used; the next refresh, Update or Handle of its key stores it first. If the process ends
-// before that, the token is lost, and a refresh of the one before may be b24pull.ErrInvalidGrant.
+// A StoreError says that a token could not be stored. It is kept in memory and
+// not used; the next refresh, Update or Handle of its key stores it first. If
+// the process ends before that, the token is lost, and a refresh of the one
+// before may be b24pull.ErrInvalidGrant.
 type StoreError struct{ cause error }
 
 // Error names the cause and the way out.
@@ -350,7 +361,8 @@ func (e *StoreError) Error() string {
 func (e *StoreError) Unwrap() error { return e.cause }
 
 // Class returns Unavailable.
-func (e *StoreError) Class() b24pull.Class { return b24pull.Unavailable }
+func (e *StoreError) Class() b24pull.Class { return b24pull.ClassUnavailable }
 
-// Repeatable reports true, whatever the call is: nothing is sent again but to the store.
+// Repeatable reports true, whatever the call is: nothing is sent again but to
+// the store.
 func (e *StoreError) Repeatable() bool { return true }

@@ -16,7 +16,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// A brokenStore is a MemoryStore whose Save can fail, and which counts its locks.
+// A brokenStore is a MemoryStore whose Save can fail, and which counts its
+// locks.
 type brokenStore struct {
 	MemoryStore
 	mu    sync.Mutex
@@ -79,8 +80,8 @@ func (s *rotating) expired() *Token {
 	return old
 }
 
-// TestOneRefresh: a thousand goroutines over five seconds, all with an expired token,
-// some that hold it still when it has been refreshed long ago.
+// TestOneRefresh: a thousand goroutines over five seconds, all with an expired
+// token, some that hold it still when it has been refreshed long ago.
 func TestOneRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := &rotating{took: 2 * time.Second}, &brokenStore{}
@@ -137,8 +138,8 @@ func TestTwoTokensOneStore(t *testing.T) {
 	})
 }
 
-// TestStoredBeforeUsed: the new token is out only when it is stored; where that fails it
-// is stored later, and the refresh token is not spent again.
+// TestStoredBeforeUsed: the new token is out only when it is stored; where that
+// fails it is stored later, and the refresh token is not spent again.
 func TestStoredBeforeUsed(t *testing.T) {
 	ctx := context.Background()
 	server, store := &rotating{}, &brokenStore{}
@@ -170,8 +171,8 @@ func TestStoredBeforeUsed(t *testing.T) {
 	}
 }
 
-// TestFinalRefusals: the same refresh token is not sent twice, and a new one put into
-// the store by another process ends it.
+// TestFinalRefusals: the same refresh token is not sent twice, and a new one
+// put into the store by another process ends it.
 func TestFinalRefusals(t *testing.T) {
 	ctx := context.Background()
 	for code, want := range map[string]error{"invalid_grant": b24pull.ErrInvalidGrant, "PAYMENT_REQUIRED": b24pull.ErrPaymentRequired} {
@@ -206,8 +207,8 @@ func TestFinalRefusals(t *testing.T) {
 	}
 }
 
-// TestCancelledWaiter: who gives up does not take the answer from the others, nor
-// the token from the store.
+// TestCancelledWaiter: who gives up does not take the answer from the others,
+// nor the token from the store.
 func TestCancelledWaiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &rotating{took: 10 * time.Second}

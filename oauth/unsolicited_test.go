@@ -77,9 +77,9 @@ func answered200(body string) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
 
-// TestNothingUnsolicitedIsLogged: net/http tells the process's log what a server
-// sends behind an answer, over a connection that is kept for the next call. That
-// can be the call's secret.
+// TestNothingUnsolicitedIsLogged: net/http tells the process's log what a
+// server sends behind an answer, over a connection that is kept for the next
+// call. That can be the call's secret.
 func TestNothingUnsolicitedIsLogged(t *testing.T) {
 	calls := map[string]struct {
 		answer string

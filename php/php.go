@@ -1,6 +1,7 @@
-// Package php has types for the fields of your own structs: what comes from a portal,
-// params of events too, was made by PHP, which writes an integer as "5", a boolean as
-// "Y", and an empty object as []. They marshal as what they are.
+// Package php has types for the fields of your own structs: what comes from a
+// portal, params of events too, was made by PHP, which writes an integer as
+// "5", a boolean as "Y", and an empty object as []. They marshal as what they
+// are.
 package php
 
 import (
@@ -33,8 +34,8 @@ func (i *Int) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Bool is a boolean that also takes "Y" and "N", 1 and 0, "1" and "0", "true" and
-// "false"; null and "" are false.
+// Bool is a boolean that also takes "Y" and "N", 1 and 0, "1" and "0", "true"
+// and "false"; null and "" are false.
 type Bool bool
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -94,13 +95,13 @@ func objectOf(list []json.RawMessage) []byte {
 	return b.Bytes()
 }
 
-// List is a list that also takes what PHP makes of one with holes: an object, of
-// which the values are taken in the order they have there. null, false and "" are an
-// empty List.
+// List is a list that also takes what PHP makes of one with holes: an object,
+// of which the values are taken in the order they have there. null, false and
+// "" are an empty List.
 type List[T any] []T
 
-// UnmarshalJSON implements json.Unmarshaler. The List is changed only without an
-// error.
+// UnmarshalJSON implements json.Unmarshaler. The List is changed only without
+// an error.
 func (l *List[T]) UnmarshalJSON(data []byte) error {
 	decoded := []T{}
 	switch {

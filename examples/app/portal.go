@@ -146,7 +146,7 @@ func (p *portal) bind(ctx context.Context) error {
 	}
 	wanted := binding{uninstallation, p.app.events}
 	var bound []binding
-	if _, err := p.client.Call(ctx, "event.get", nil, &bound, b24pull.Read()); err != nil {
+	if _, err := p.client.Call(ctx, "event.get", nil, &bound, b24pull.Idempotent()); err != nil {
 		return err
 	}
 	for i := range bound {

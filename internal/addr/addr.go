@@ -38,8 +38,8 @@ func Parse(raw string, schemes ...string) (*url.URL, error) {
 	return nil, errors.New(problem + "; want " + schemes[0] + "://host/path")
 }
 
-// HasUser reports whether an address, or a host by itself, has a user or a password before
-// the host, however the rest of it is written.
+// HasUser reports whether an address, or a host by itself, has a user or a
+// password before the host, however the rest of it is written.
 func HasUser(raw string) bool {
 	if scheme, rest, ok := strings.Cut(raw, "//"); ok && !strings.ContainsAny(scheme, `/\?#`) {
 		raw = rest

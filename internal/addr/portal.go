@@ -54,9 +54,9 @@ func WithScheme(address string) string {
 	return address
 }
 
-// Portal returns https on the host that an address names, or that is named by itself;
-// "" if that is no host. A token goes to an https address only, but answers, forms and
-// redirects may say http where the portal has https as well.
+// Portal returns https on the host that an address names, or that is named by
+// itself; "" if that is no host. A token goes to an https address only, but
+// answers, forms and redirects may say http where the portal has https as well.
 func Portal(address string) string {
 	u, err := url.Parse(WithScheme(address))
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Opaque != "" || u.User != nil || u.Hostname() == "" {

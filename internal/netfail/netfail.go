@@ -1,4 +1,5 @@
-// Package netfail tells what is known of a request that got no answer: above all whether it was sent.
+// Package netfail tells what is known of a request that got no answer: above
+// all whether it was sent.
 package netfail
 
 import (
@@ -54,8 +55,8 @@ func (e *Error) NotSent() bool {
 	return errors.As(e.Err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")
 }
 
-// BadCertificate reports whether the other side is not who it should be. Asking it
-// again does not help.
+// BadCertificate reports whether the other side is not who it should be. Asking
+// it again does not help.
 func BadCertificate(err error) bool {
 	var verification *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
@@ -72,9 +73,10 @@ func FromNetwork(err error) bool {
 	return errors.As(err, &address) || errors.As(err, &network)
 }
 
-// A Trace sees whether a request of net/http gets a connection: without one it was
-// not sent, whatever the error is. The type of the error does not tell where a proxy
-// refuses or a handshake fails. The zero value is ready to use, for one request.
+// A Trace sees whether a request of net/http gets a connection: without one it
+// was not sent, whatever the error is. The type of the error does not tell
+// where a proxy refuses or a handshake fails. The zero value is ready to use,
+// for one request.
 type Trace struct{ asked, got atomic.Bool }
 
 // Watch returns a context for the request.
@@ -96,8 +98,8 @@ func (t *Trace) Sent() SentState {
 	return SentUnknown
 }
 
-// Refusal takes apart why there is no token: clean is err without secrets. The cause is nil
-// where the refusal of the authorization server says it all.
+// Refusal takes apart why there is no token: clean is err without secrets. The
+// cause is nil where the refusal of the authorization server says it all.
 func Refusal(clean, err error) (refusal redact.TokenRefusal, cause error) {
 	if _, ok := clean.(*Error); !ok && FromNetwork(err) {
 		clean = &Error{Text: clean.Error(), Err: clean}
@@ -112,8 +114,8 @@ func Refusal(clean, err error) (refusal redact.TokenRefusal, cause error) {
 	return *told, clean
 }
 
-// Status is the text of an HTTP status of 500 and above that came without a code: a
-// gateway may have written it, and nobody has refused.
+// Status is the text of an HTTP status of 500 and above that came without a
+// code: a gateway may have written it, and nobody has refused.
 func Status(status int) error {
 	return fmt.Errorf("the authorization server answered HTTP %d", status)
 }

@@ -12,7 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// An EncodeError says where in parameters there is what cannot be sent, and why.
+// An EncodeError says where in parameters there is what cannot be sent, and
+// why.
 type EncodeError struct{ Path, Problem string }
 
 // Error names the place and the problem.
@@ -46,8 +47,8 @@ func Encode(v any) (json.RawMessage, error) {
 // JSON can have it as well.
 var replaced = []byte(`\ufffd`)
 
-// hasReplaced reports whether JSON has that escape, and not only an escaped backslash
-// before the same letters.
+// hasReplaced reports whether JSON has that escape, and not only an escaped
+// backslash before the same letters.
 func hasReplaced(data []byte) bool {
 	for {
 		at := bytes.IndexByte(data, '\\')
@@ -63,8 +64,8 @@ func hasReplaced(data []byte) bool {
 
 const selfWritten = "its MarshalJSON has written \\ufffd, which encoding/json puts in the place of invalid UTF-8"
 
-// invalidText finds a string that is not UTF-8 in a value that encoding/json has
-// marshalled. The path is one to be appended, like .list[3].
+// invalidText finds a string that is not UTF-8 in a value that encoding/json
+// has marshalled. The path is one to be appended, like .list[3].
 func invalidText(v reflect.Value) (path, problem string) {
 	switch v.Kind() {
 	case reflect.Invalid:
@@ -96,7 +97,8 @@ func invalidText(v reflect.Value) (path, problem string) {
 	return "", ""
 }
 
-// implementing returns v, or the pointer to it, as what encoding/json would call.
+// implementing returns v, or the pointer to it, as what encoding/json would
+// call.
 func implementing[T any](v reflect.Value) (m T, ok bool) {
 	if !v.CanInterface() {
 		return m, false
@@ -107,8 +109,8 @@ func implementing[T any](v reflect.Value) (m T, ok bool) {
 	return m, ok
 }
 
-// invalidJSON tells what is wrong with what a type marshals itself to. Text that
-// is JSON already, like a json.RawMessage, may say \ufffd.
+// invalidJSON tells what is wrong with what a type marshals itself to. Text
+// that is JSON already, like a json.RawMessage, may say \ufffd.
 func invalidJSON(v reflect.Value, m json.Marshaler) (problem string) {
 	if v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 || v.Kind() == reflect.String {
 		return ""

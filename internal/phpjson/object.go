@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// ErrInvalid is the error, by errors.Is, of a value that is not what it has to be.
+// ErrInvalid is the error, by errors.Is, of a value that is not what it has to
+// be.
 var ErrInvalid = errors.New("b24pull: invalid config")
 
 // A Kind is a JSON type, in words for an error.
@@ -92,7 +93,8 @@ func Root(name string, data []byte) (Node, error) {
 // Absent reports whether there is nothing to decode.
 func (n Node) Absent() bool { k := KindOf(n.Raw); return k == KindNone || k == KindNull }
 
-// Empty reports whether there is nothing to decode, or the empty string, which PHP makes of nothing.
+// Empty reports whether there is nothing to decode, or the empty string, which
+// PHP makes of nothing.
 func (n Node) Empty() bool { return n.Absent() || string(n.Raw) == `""` }
 
 // An Object is a decoded JSON object. The first error of reading its fields is
@@ -145,8 +147,8 @@ func (o Object) At(names ...string) Node {
 	return n
 }
 
-// Object reads a field that is an object. Here and in all that follows, absent and
-// null give zero.
+// Object reads a field that is an object. Here and in all that follows, absent
+// and null give zero.
 func (o Object) Object(name string) Object { return o.At(name).Object(o.Err) }
 
 // Text reads the first of the named fields that has a value, as a string.
@@ -162,8 +164,9 @@ func (o Object) Text(names ...string) string {
 	return s
 }
 
-// MaxIdentifier is how many bytes a name, an id or a token in a config may have:
-// it becomes a part of addresses, and is looked for in whatever is printed.
+// MaxIdentifier is how many bytes a name, an id or a token in a config may
+// have: it becomes a part of addresses, and is looked for in whatever is
+// printed.
 const MaxIdentifier = 4096
 
 // Identifier is Text for what must not be too long.
@@ -186,7 +189,8 @@ func (o Object) TextOrNumber(name string) string {
 	return o.Text(name)
 }
 
-// Flag reads a boolean: true, "Y", 1, "1", "true" and their opposites. "" is false.
+// Flag reads a boolean: true, "Y", 1, "1", "true" and their opposites. "" is
+// false.
 func (o Object) Flag(name string) bool {
 	n := o.At(name)
 	if n.Empty() {
@@ -243,8 +247,8 @@ func (o Object) Small(name string) int {
 	return int(i)
 }
 
-// Moment reads a time: RFC 3339, or Unix seconds as a number or a decimal string,
-// with a fraction or without. 0 is no time.
+// Moment reads a time: RFC 3339, or Unix seconds as a number or a decimal
+// string, with a fraction or without. 0 is no time.
 func (o Object) Moment(name string) time.Time {
 	n := o.At(name)
 	if n.Absent() {
@@ -310,8 +314,8 @@ func Quiet(o Object, name string) string {
 	return Readable(o, func(o Object) string { return o.Text(name) })
 }
 
-// Readable reads something of an object, and the zero value where it is not what it has to
-// be: it counts as not told.
+// Readable reads something of an object, and the zero value where it is not
+// what it has to be: it counts as not told.
 func Readable[T any](o Object, read func(Object) T) T {
 	var odd error
 	v := read(Object{Path: o.Path, Fields: o.Fields, Err: &odd})
@@ -322,8 +326,8 @@ func Readable[T any](o Object, read func(Object) T) T {
 	return v
 }
 
-// ErrorParts takes the error of an envelope apart. Newer portals answer an object {code,
-// message, validation}; any other error is the code itself.
+// ErrorParts takes the error of an envelope apart. Newer portals answer an
+// object {code, message, validation}; any other error is the code itself.
 func ErrorParts(raw json.RawMessage) (code, message, validation json.RawMessage) {
 	var fields map[string]json.RawMessage
 	if KindOf(raw) != KindObject || json.Unmarshal(raw, &fields) != nil {

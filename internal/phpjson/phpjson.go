@@ -1,7 +1,8 @@
-// Package phpjson reads the JSON of a PHP server. Find finds it in what was sent: files
-// saved with a byte order mark put one before every answer, and where display_errors is on,
-// notices and warnings stand before or behind it. An Object takes values in the shapes that
-// PHP makes of them: numbers as strings, and the empty array for an empty object.
+// Package phpjson reads the JSON of a PHP server. Find finds it in what was
+// sent: files saved with a byte order mark put one before every answer, and
+// where display_errors is on, notices and warnings stand before or behind it.
+// An Object takes values in the shapes that PHP makes of them: numbers as
+// strings, and the empty array for an empty object.
 package phpjson
 
 import (
@@ -26,10 +27,10 @@ func Trim(data []byte) []byte {
 	}
 }
 
-// Find returns the JSON in data without what stands around it. Where data is more than
-// JSON, that is the object at its beginning, or else the last one, of which is reports
-// that it is the one looked for. If there is none, or a page of HTML stands before it,
-// data is returned as it is.
+// Find returns the JSON in data without what stands around it. Where data is
+// more than JSON, that is the object at its beginning, or else the last one, of
+// which is reports that it is the one looked for. If there is none, or a page
+// of HTML stands before it, data is returned as it is.
 //
 // An object that breaks off is not looked into: what is in it is no answer.
 func Find(data []byte, is func(fields map[string]json.RawMessage) bool) []byte {
@@ -86,8 +87,9 @@ func (s *search) run() (found []byte) {
 	return found
 }
 
-// value reads the JSON that begins at a place, and tells where to go on. value is nil if
-// there is none; cut reports an object that begins well and does not end.
+// value reads the JSON that begins at a place, and tells where to go on. value
+// is nil if there is none; cut reports an object that begins well and does not
+// end.
 func (s *search) value(begin int) (value []byte, end int, cut bool) {
 	rest := s.data[begin:]
 	d := json.NewDecoder(bytes.NewReader(rest))
@@ -114,8 +116,8 @@ func (s *search) value(begin int) (value []byte, end int, cut bool) {
 	return nil, begin + 1, false
 }
 
-// hasMember reports whether text begins as an object does that has a member: a brace of
-// PHP or of a sentence does not.
+// hasMember reports whether text begins as an object does that has a member: a
+// brace of PHP or of a sentence does not.
 func hasMember(text []byte) bool {
 	text = text[:min(len(text), stepCost)]
 	text, object := bytes.CutPrefix(text, []byte("{"))
@@ -132,8 +134,8 @@ func (s *search) wanted(value []byte) bool {
 	return value[0] == '{' && json.Unmarshal(value, &fields) == nil && s.is(fields)
 }
 
-// page reports whether text is the beginning of a page of HTML, which a notice is not: a
-// login page may hold an object in a script.
+// page reports whether text is the beginning of a page of HTML, which a notice
+// is not: a login page may hold an object in a script.
 func page(text []byte) bool {
 	text = bytes.ToLower(text)
 	for _, tag := range []string{"<!doctype", "<html", "<head", "<body", "<script"} {

@@ -50,7 +50,8 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// TestFindIsBounded: what would take a search for each of its bytes is given up.
+// TestFindIsBounded: what would take a search for each of its bytes is given
+// up.
 func TestFindIsBounded(t *testing.T) {
 	const size = 1 << 20
 	for name, unit := range map[string]string{"braces": "{", "brackets": "[", "open members": `x{"a:`, "nested": `{"a":`, "strings": `{"`, "closed": "{}"} {

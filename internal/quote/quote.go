@@ -22,8 +22,8 @@ func Printable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
-// Text returns s cut to limit runes, with whatever does not print as an escape of a
-// Go string.
+// Text returns s cut to limit runes, with whatever does not print as an escape
+// of a Go string.
 func Text(s string, limit int) string {
 	cut, more := head(s, limit)
 	if Printable(cut) {

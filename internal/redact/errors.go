@@ -15,17 +15,17 @@ import (
 )
 
 // Error returns err in a form that tells no secret, by its text or by its
-// Unwrap tree. An error that tells none is returned as it is. A *url.Error, which
-// holds the address of the call, gives way to its cause; an *oauth2.RetrieveError,
-// which holds the body of an answer, to a *TokenRefusal. What must be replaced
-// still answers errors.Is as before. The text is of bounded length, and what does
-// not print in it is quoted.
+// Unwrap tree. An error that tells none is returned as it is. A *url.Error,
+// which holds the address of the call, gives way to its cause; an
+// *oauth2.RetrieveError, which holds the body of an answer, to a *TokenRefusal.
+// What must be replaced still answers errors.Is as before. The text is of
+// bounded length, and what does not print in it is quoted.
 func (r Redactor) Error(err error) error {
 	clean, _ := r.replace(err)
 	return quote.Error(clean)
 }
 
-// replace is Error; it also tells whether the error was replaced.
+// replace is Error; it also reports whether the error was replaced.
 func (r Redactor) replace(err error) (clean error, replaced bool) {
 	var causes []error
 	switch e := err.(type) {
@@ -62,12 +62,12 @@ func (r Redactor) replace(err error) (clean error, replaced bool) {
 	return &scrubbedError{text: r.describe(err, kept), causes: kept, is: is}, true
 }
 
-// quotesAnswer matches the errors of net/http and net/textproto that go on with a
-// piece of the answer.
+// quotesAnswer matches the errors of net/http and net/textproto that go on with
+// a piece of the answer.
 var quotesAnswer = regexp.MustCompile(`^(malformed |bad Content-Length|unsupported transfer encoding|invalid )`)
 
-// clean tells whether neither the text of err, nor its fields, nor an As method
-// of its own tell a secret.
+// clean reports whether neither the text of err, nor its fields, nor an As
+// method of its own tell a secret.
 func (r Redactor) clean(err error) bool {
 	if tellsAll(err) {
 		return false
@@ -80,12 +80,13 @@ func (r Redactor) clean(err error) bool {
 	return !isText(err) || withoutLong(err.Error()) == err.Error()
 }
 
-// isText reports whether an error is nothing but a text, like that of a proxy that
-// refuses, which is the proxy's own. In any other a long word is part of an address.
+// isText reports whether an error is nothing but a text, like that of a proxy
+// that refuses, which is the proxy's own. In any other a long word is part of
+// an address.
 func isText(err error) bool { return fmt.Sprintf("%T", err) == "*errors.errorString" }
 
-// tellsAll tells whether errors.As reaches an error that holds an address or an
-// answer as they are.
+// tellsAll reports whether errors.As reaches an error that holds an address or
+// an answer as they are.
 func tellsAll(err error) bool {
 	var address *url.Error
 	var answer *oauth2.RetrieveError

@@ -12,14 +12,14 @@ import (
 // Mask stands wherever a secret would have been printed.
 const Mask = "[redacted]"
 
-// A Redactor knows some secrets and keeps them out of texts and errors. The zero
-// value knows none. It does not print them itself.
+// A Redactor knows some secrets and keeps them out of texts and errors. The
+// zero value knows none. It does not print them itself.
 //
-// Only letters and digits count, in either case: a secret is found also where it
-// is grouped by other characters, and so is any part of it of 8 letters and
+// Only letters and digits count, in either case: a secret is found also where
+// it is grouped by other characters, and so is any part of it of 8 letters and
 // digits, or one that lacks a character. The whole word around a part goes with
-// it. A secret shorter than that is found as a word of its own: in the middle of
-// another word it would tell more by what is left of that.
+// it. A secret shorter than that is found as a word of its own: in the middle
+// of another word it would tell more by what is left of that.
 type Redactor struct{ known *secrets }
 
 // window is how many letters and digits of a secret must not be told.
@@ -33,8 +33,8 @@ type secrets struct {
 	exact  *strings.Replacer   // those of hardly any letters and digits; nil: none
 }
 
-// With returns a Redactor that knows more secrets. It takes time in proportion to
-// them: give all at once, since each With makes Text slower.
+// With returns a Redactor that knows more secrets. It takes time in proportion
+// to them: give all at once, since each With makes Text slower.
 func (r Redactor) With(more ...string) Redactor {
 	s := &secrets{before: r.known, parts: map[uint64]struct{}{}, words: map[uint64]struct{}{}}
 	var exact []string
@@ -108,8 +108,8 @@ func letters(s string) []byte {
 	return all
 }
 
-// letter is a letter or digit in the form that is compared, 0 for anything else.
-// Those outside ASCII share a few values.
+// letter is a letter or digit in the form that is compared, 0 for anything
+// else. Those outside ASCII share a few values.
 func letter(r rune) byte {
 	switch {
 	case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
@@ -197,9 +197,9 @@ func (k *secrets) find(text []place) []bool {
 	return secret
 }
 
-// trim leaves out of text[from:to] one or two letters at its ends that are those of
-// a longer word, as in the «e re» of «the rest»: that is chance. If less than a window
-// remains, all of it was.
+// trim leaves out of text[from:to] one or two letters at its ends that are
+// those of a longer word, as in the «e re» of «the rest»: that is chance. If
+// less than a window remains, all of it was.
 func trim(text []place, from, to int) (int, int) {
 	if to == 0 {
 		return 0, 0
@@ -257,8 +257,8 @@ func wordsIn(text []place, secret []bool) (words []word) {
 	return words
 }
 
-// follow has the part of an id go with a part that is a secret: of a channel that
-// has been signed anew only the signature is another one.
+// follow has the part of an id go with a part that is a secret: of a channel
+// that has been signed anew only the signature is another one.
 func follow(s string, words []word) {
 	for i := 1; i < len(words); i++ {
 		follows(s, words[i-1], &words[i])

@@ -41,7 +41,8 @@ func windows(secret string) iter.Seq[string] {
 	}
 }
 
-// disguises are the ways in which a server may repeat a secret, or a part of it.
+// disguises are the ways in which a server may repeat a secret, or a part of
+// it.
 var disguises = map[string]func(r *rand.Rand, s string) string{
 	"whole":      func(_ *rand.Rand, s string) string { return s },
 	"upper case": func(_ *rand.Rand, s string) string { return strings.ToUpper(s) },
@@ -145,8 +146,8 @@ func TestShortSecrets(t *testing.T) {
 	}
 }
 
-// TestUnknownSecrets: a word that may be a secret is not told, though nobody has
-// said that it is one.
+// TestUnknownSecrets: a word that may be a secret is not told, though nobody
+// has said that it is one.
 func TestUnknownSecrets(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for range 200 {

@@ -9,8 +9,9 @@ import (
 	"unicode"
 )
 
-// Redirect tells in words where a redirect leads that is not followed: the address that has been moved to for good, or
-// else the page, without query. from is the address that was asked for. Of the path it shows words only.
+// Redirect tells in words where a redirect leads that is not followed: the
+// address that has been moved to for good, or else the page, without query.
+// from is the address that was asked for. Of the path it shows words only.
 func (r Redactor) Redirect(status int, from *url.URL, location string) string {
 	if location == "" {
 		return "a redirect that does not say where to"
@@ -50,8 +51,8 @@ func (r Redactor) origin(u *url.URL) string {
 	return r.Text(u.Scheme + "://" + host)
 }
 
-// pageWord is a piece of a path that is no secret: a word, a file, a number that is short. Capitals and digits in
-// between make it look like one.
+// pageWord is a piece of a path that is no secret: a word, a file, a number
+// that is short. Capitals and digits in between make it look like one.
 var pageWord = regexp.MustCompile(`^([A-Za-z_.-][a-z_.-]{0,23}[0-9]{0,2}(\.[a-z]{1,5})?|[A-Z_.-]{1,12}|[0-9]{1,6})$`)
 
 // page is a path of which anything that may be a secret is masked.

@@ -31,9 +31,9 @@ type Transport struct {
 	base  http.RoundTripper
 	http2 atomic.Pointer[string] // scheme and host last reached by HTTP/2
 
-	// switching makes the requests to switch to a websocket. These cannot ask to
-	// have the connection closed, so they are made by a copy of the base that keeps
-	// none. It is the base itself where that is no *http.Transport.
+	// switching makes the requests to switch to a websocket. These cannot ask
+	// to have the connection closed, so they are made by a copy of the base
+	// that keeps none. It is the base itself where that is no *http.Transport.
 	switching func() http.RoundTripper
 }
 

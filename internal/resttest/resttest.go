@@ -122,7 +122,8 @@ func JSONResponse(r *http.Request, status int, v any) *http.Response {
 	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"text/plain"}}, Body: io.NopCloser(strings.NewReader(string(data))), Request: r}
 }
 
-// A surround is what a portal's PHP, or what stands before it, writes around JSON.
+// A surround is what a portal's PHP, or what stands before it, writes around
+// JSON.
 type Surround struct{ Name, Before, After string }
 
 const PHPNotice = "<br />\n<b>Notice</b>:  Undefined index: {closure} \"x\" in <b>/home/bitrix/www/bitrix/modules/rest/lib/auth.php</b> on line <b>42</b><br />\n"

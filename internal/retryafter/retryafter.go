@@ -1,5 +1,5 @@
-// Package retryafter reads the header Retry-After (RFC 9110, section 10.2.3), by which a server that refuses a request
-// says when to come again.
+// Package retryafter reads the header Retry-After (RFC 9110, section 10.2.3),
+// by which a server that refuses a request says when to come again.
 package retryafter
 
 import (
@@ -9,11 +9,13 @@ import (
 	"time"
 )
 
-// Max is the longest wait that is taken from a server: a greater one counts as this.
+// Max is the longest wait that is taken from a server: a greater one counts as
+// this.
 const Max = 15 * time.Minute
 
-// Wait is how long the answer with this header wants to be waited for, from 0, which is also what a value that makes no
-// sense counts as, to Max. A date is compared with that of the answer, or else with our clock, now.
+// Wait is how long the answer with this header wants to be waited for, from 0,
+// which is also what a value that makes no sense counts as, to Max. A date is
+// compared with that of the answer, or else with our clock, now.
 func Wait(head http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(head.Get("Retry-After"))
 	if value == "" {

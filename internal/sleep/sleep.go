@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// For waits, and reports true. Where the context ends before, or would, it reports
-// false: at once if the context has a deadline that is too soon.
+// For waits, and reports true. Where the context ends before, or would, it
+// reports false: at once if the context has a deadline that is too soon.
 func For(ctx context.Context, d time.Duration) bool {
 	if end, ok := ctx.Deadline(); ok && time.Until(end) <= d {
 		return false

@@ -53,7 +53,8 @@ func endless(t *testing.T, compress func(io.Writer) io.WriteCloser, piece []byte
 	return r
 }
 
-// TestBombs: what unfolds to too much is given up, after a bounded number of bytes.
+// TestBombs: what unfolds to too much is given up, after a bounded number of
+// bytes.
 func TestBombs(t *testing.T) {
 	for name, coding := range codings {
 		t.Run(name, func(t *testing.T) {

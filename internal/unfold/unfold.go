@@ -12,14 +12,15 @@ import (
 )
 
 const (
-	// An answer may unfold to unfoldFree bytes whatever it came in, and beyond to so many times of that: messages shrink to
-	// a twentieth or so, and what shrinks to less is made to waste our time.
+	// An answer may unfold to unfoldFree bytes whatever it came in, and beyond
+	// to so many times of that: messages shrink to a twentieth or so, and what
+	// shrinks to less is made to waste our time.
 	unfoldFree = 64 << 20
 	unfoldMost = 200
 )
 
-// Reader reads a body in the coding that its Content-Encoding names. Whoever compresses an answer may do so
-// unasked.
+// Reader reads a body in the coding that its Content-Encoding names. Whoever
+// compresses an answer may do so unasked.
 func Reader(coding string, body io.Reader) (io.Reader, error) {
 	switch strings.ToLower(strings.TrimSpace(coding)) {
 	case "", "identity":
@@ -35,7 +36,8 @@ func Reader(coding string, body io.Reader) (io.Reader, error) {
 	}
 }
 
-// inflate reads deflate with the header of zlib, as it should be, or without, as some send it.
+// inflate reads deflate with the header of zlib, as it should be, or without,
+// as some send it.
 func inflate(in io.Reader) (io.Reader, error) {
 	b := bufio.NewReader(in)
 	head, err := b.Peek(2)

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestReader: what is cut short, is no such thing, or unfolds without end is an error, and never an empty answer.
+// TestReader: what is cut short, is no such thing, or unfolds without end is an
+// error, and never an empty answer.
 func TestReader(t *testing.T) {
 	zip := func(text string, n int) []byte {
 		var b bytes.Buffer

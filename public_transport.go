@@ -85,7 +85,7 @@ func onlyPublic(network, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// inwardError says that an address was not connected to. It is Final.
+// inwardError says that an address was not connected to. It is ClassFinal.
 type inwardError struct{ host string }
 
 func (e *inwardError) Error() string {

@@ -136,7 +136,8 @@ func TestMovedNowhereIDN(t *testing.T) {
 	}
 }
 
-// TestMovedRoundAndRound: redirects that lead on and on end, and are not remembered.
+// TestMovedRoundAndRound: redirects that lead on and on end, and are not
+// remembered.
 func TestMovedRoundAndRound(t *testing.T) {
 	m := &movable{to: map[string]string{"portal.example": "https://a.example/", "a.example": "https://b.example/", "b.example": "https://portal.example/"}}
 	c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(m.client()))
@@ -149,7 +150,8 @@ func TestMovedRoundAndRound(t *testing.T) {
 	}
 }
 
-// TestMovedToNoPortal: a place that does not answer as a portal is not remembered.
+// TestMovedToNoPortal: a place that does not answer as a portal is not
+// remembered.
 func TestMovedToNoPortal(t *testing.T) {
 	for _, body := range []string{"<html>", `{"error":"expired_token"}`} {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){

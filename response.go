@@ -12,7 +12,7 @@ import (
 )
 
 // An answer is what came back from a call.
-type answer struct {
+type response struct {
 	method      string
 	status      int
 	contentType string
@@ -25,17 +25,17 @@ type answer struct {
 	took        time.Duration
 }
 
-func (a answer) fail(problem string) *APIError {
-	return &APIError{Status: a.status, Method: a.method, Description: problem, Time: a.time(), RetryAfter: a.retryAfter}
+func (a response) fail(problem string) *APIError {
+	return &APIError{Status: a.status, Method: a.method, Description: problem, Timing: a.timing(), RetryAfter: a.retryAfter}
 }
 
 // minShift is the least difference between two clocks that is taken for one: a
 // portal may tell its time in whole seconds.
 const minShift = 2 * time.Second
 
-// shift returns how far the portal's clock is ahead of ours. Its clock is what the
-// result says, or else the envelope.
-func (a answer) shift(clock time.Time) time.Duration {
+// shift returns how far the portal's clock is ahead of ours. Its clock is what
+// the result says, or else the envelope.
+func (a response) shift(clock time.Time) time.Duration {
 	if clock.IsZero() {
 		clock = a.clock()
 	}
@@ -51,8 +51,8 @@ func (a answer) shift(clock time.Time) time.Duration {
 
 // clock returns the portal's time when it answered, zero if it tells none that
 // can be read.
-func (a answer) clock() time.Time {
-	t := a.time()
+func (a response) clock() time.Time {
+	t := a.timing()
 	if t.Finish.IsZero() {
 		return t.DateFinish
 	}
@@ -66,7 +66,7 @@ func isEnvelope(fields map[string]json.RawMessage) bool {
 
 // result returns the envelope's result, or the error it holds. The body's text
 // goes into no error: a proxy's page can repeat the address.
-func (a answer) result() (json.RawMessage, error) {
+func (a response) result() (json.RawMessage, error) {
 	if !json.Valid(a.body) {
 		return nil, a.fail(fmt.Sprintf("the answer is not JSON (%s, %d bytes)", a.mediaType(), len(a.body)))
 	}
@@ -89,10 +89,41 @@ func (a answer) result() (json.RawMessage, error) {
 
 const mediaTypeLimit = 64
 
-func (a answer) mediaType() string {
+func (a response) mediaType() string {
 	media, _, err := mime.ParseMediaType(a.contentType)
 	if err != nil || media == "" || len(media) > mediaTypeLimit {
 		return "of no known type"
 	}
 	return a.known.Line(media, mediaTypeLimit)
+}
+
+// Timing is what an answer tells about time, by the portal's clock. What the
+// answer does not have, or what cannot be read, is zero.
+type Timing struct {
+	// Start and Finish are when the portal began and ended the call.
+	Start, Finish time.Time
+	// DateStart and DateFinish are the same in whole seconds.
+	DateStart, DateFinish time.Time
+	// Duration is how long the call took, Processing how long the method did.
+	Duration, Processing time.Duration
+	// Operating is the method's time used up within ten minutes; past the
+	// portal's limit follows ErrOperationTimeLimit.
+	Operating time.Duration
+	// OperatingResetAt is when some of it is given back.
+	OperatingResetAt time.Time
+}
+
+// time reads the envelope's time.
+func (a response) timing() Timing {
+	var ignored error
+	o := phpjson.Node{Raw: a.body}.Object(&ignored).Object("time")
+	if len(o.Fields) == 0 {
+		return Timing{}
+	}
+	return Timing{
+		Start: o.Moment("start"), Finish: o.Moment("finish"),
+		DateStart: o.Moment("date_start"), DateFinish: o.Moment("date_finish"),
+		Duration: o.Seconds("duration"), Processing: o.Seconds("processing"),
+		Operating: o.Seconds("operating"), OperatingResetAt: o.Moment("operating_reset_at"),
+	}
 }

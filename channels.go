@@ -1,0 +1,114 @@
+package b24pull
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/b24pull/b24pull/internal/phpjson"
+	"github.com/b24pull/b24pull/php"
+)
+
+// GetPublicChannel returns the channel to publish to a user (method
+// pull.channel.public.get, scope pull_channel): the application's for the user,
+// or else the portal's own. A user without one is ErrInvalidConfig.
+//
+// Other errors are those of GetApplicationConfig.
+func (c *Client) GetPublicChannel(ctx context.Context, userID int64, application bool) (PublicChannel, error) {
+	if err := checkUsers([]int64{userID}); err != nil {
+		return PublicChannel{}, fmt.Errorf("b24pull: %s: %w", methodPublicChannel, err)
+	}
+	params := map[string]any{"USER_ID": userID, "APPLICATION": yesNo(application)}
+	var channel PublicChannel
+	err := c.call(ctx, request{methodPublicChannel, params, true, func(a response) (err error) {
+		o := phpjson.Node{Path: "result", Raw: a.raw}.Object(&err)
+		channel = decodePublicChannel(o, userID)
+		if channel.PublicID == "" {
+			o.Fail(o.At("public_id").Wrong("missing"))
+		}
+		return err
+	}})
+	if err != nil {
+		return PublicChannel{}, err
+	}
+	return channel, nil
+}
+
+// ListPublicChannels returns the channels to publish to users, by user id
+// (method pull.channel.public.list, scope pull_channel). Users without one are
+// left out. Errors are those of GetApplicationConfig.
+func (c *Client) ListPublicChannels(ctx context.Context, userIDs []int64, application bool) (map[int64]PublicChannel, error) {
+	if len(userIDs) == 0 {
+		return nil, fmt.Errorf("b24pull: %s: the list of users is empty (%w)", methodPublicChannels, ErrUserID)
+	}
+	if err := checkUsers(userIDs); err != nil {
+		return nil, fmt.Errorf("b24pull: %s: %w", methodPublicChannels, err)
+	}
+	params := map[string]any{"USERS": userIDs, "APPLICATION": yesNo(application)}
+	var channels map[int64]PublicChannel
+	err := c.call(ctx, request{methodPublicChannels, params, true, func(a response) (err error) {
+		channels = decodePublicChannels(phpjson.Node{Path: "result", Raw: keyed(a.raw)}.Object(&err))
+		return err
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return channels, nil
+}
+
+// keyed gives a list of channels, which PHP may write instead of an object, the
+// user ids in them as keys.
+func keyed(raw json.RawMessage) json.RawMessage {
+	var list []struct {
+		UserID php.Int `json:"user_id"`
+	}
+	var values []json.RawMessage
+	if phpjson.KindOf(raw) != phpjson.KindArray || json.Unmarshal(raw, &list) != nil || json.Unmarshal(raw, &values) != nil {
+		return raw
+	}
+	object := make(map[string]json.RawMessage, len(list))
+	for i, v := range values {
+		object[strconv.FormatInt(int64(list[i].UserID), 10)] = v
+	}
+	data, err := json.Marshal(object)
+	if err != nil || len(object) < len(list) || object["0"] != nil {
+		return raw
+	}
+	return data
+}
+
+// publicChannels also takes the false of servers older than version 4.
+func publicChannels(o phpjson.Object) phpjson.Object {
+	if n := o.At("publicChannels"); string(n.Raw) == "false" {
+		return phpjson.Object{Err: o.Err}
+	}
+	return o.Object("publicChannels")
+}
+
+func decodePublicChannel(o phpjson.Object, userID int64) PublicChannel {
+	return PublicChannel{
+		UserID: cmp.Or(o.Number("user_id"), userID), PublicID: Secret(o.Identifier("public_id")), Signature: Secret(o.Identifier("signature")),
+		Start: o.Moment("start"), End: o.Moment("end"),
+	}
+}
+
+// decodePublicChannels decodes an object of channels by user id.
+func decodePublicChannels(list phpjson.Object) map[int64]PublicChannel {
+	if len(list.Fields) == 0 {
+		return nil
+	}
+	channels := make(map[int64]PublicChannel, len(list.Fields))
+	for _, key := range slices.Sorted(maps.Keys(list.Fields)) {
+		id, err := strconv.ParseInt(key, 10, 64)
+		if err != nil {
+			list.Fail(phpjson.Node{Path: list.Path}.Wrong("a key is not a user id"))
+			continue
+		}
+		channels[id] = decodePublicChannel(list.Object(key), id)
+	}
+	return channels
+}

@@ -264,7 +264,10 @@ func TestPortals(t *testing.T) {
 	r.stop()
 	w.env["B24PULL_PORTALS"] = strings.TrimPrefix(to, "https://")
 	r, _ = w.run()
-	r.says(to+": the portal has moved there", to+": the subscription begins anew", to+`: event app.hello: "hello from`)
+	r.says(to+": the portal has moved there", to+": subscribed", to+`: event app.hello: "hello from`)
+	if strings.Contains(r.stdout.String(), "begins anew") {
+		t.Errorf("a portal that has moved does not go on from where it was:\n%s", r.stdout.String())
+	}
 	r.stop()
 	if data, err := os.ReadFile(filepath.Join(w.folder, one.MemberID()+".json")); err != nil || !strings.Contains(string(data), `"portal":"`+to+`"`) {
 		t.Errorf("the new address is not stored: %v", err)

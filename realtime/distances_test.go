@@ -236,3 +236,24 @@ func TestSkippedAreSummed(t *testing.T) {
 		})
 	}
 }
+
+// TestShortReadsKeepTheirPace: so many begin at once, and what is called for beyond that is one, as soon as it may be.
+func TestShortReadsKeepTheirPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		l := handLoop(ctx, &hung{make(chan string, 2*peekPace.burst)}, func(Event) {})
+		l.reads, l.peeks = readPace, peekPace
+		now, begun := time.Now(), 0
+		for range 2 * peekPace.burst {
+			if l.read(read{stream: l.main, short: true}, now); l.reading.isUp() {
+				begun++
+				l.reading.hangUp(closeNormal)
+			}
+		}
+		if begun != peekPace.burst || len(l.waiting) != 1 || !l.timers[timerHeld].Equal(now.Add(peekPace.every)) {
+			t.Errorf("%d have begun, %d wait for %v", begun, len(l.waiting), l.timers[timerHeld].Sub(now))
+		}
+		cancel()
+		l.tasks.Wait()
+	})
+}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,6 +17,7 @@ import (
 )
 
 // onVersions runs a scenario on a version of each dialect.
+
 func onVersions(t *testing.T, scenario func(t *testing.T, l *life, version int)) {
 	t.Helper()
 	for _, version := range []int{2, 3, 4, 5} {
@@ -29,6 +29,7 @@ func onVersions(t *testing.T, scenario func(t *testing.T, l *life, version int))
 }
 
 // passing counts what is asked and answers nothing itself.
+
 func (c *counts) passing() pulltest.Option {
 	return c.count(func(http.ResponseWriter, *http.Request) bool { return false })
 }
@@ -40,64 +41,13 @@ func (c *counts) of(kind string) int {
 }
 
 // TestOrderStorm: commands of the server make the config be fetched at once, and then less and less often for as long
+
 // as they go on.
-func TestOrderStorm(t *testing.T) {
-	for name, order := range map[string]func(l *life, n int){
-		"get_config": func(l *life, _ int) {
-			l.portal.Control("channel_expire", map[string]any{"action": "get_config"}, pulltest.Private)
-		},
-		"config_expire":  func(l *life, _ int) { l.portal.Control("config_expire", nil, pulltest.Private) },
-		"server_restart": func(l *life, _ int) { l.portal.Control("server_restart", nil, pulltest.Private) },
-		"replaced":       func(l *life, _ int) { l.portal.ExpireChannel(pulltest.Private, "reconnect") },
-		"replaced by get_config": func(l *life, _ int) {
-			l.portal.ExpireChannel(pulltest.Private, "get_config")
-		},
-		"replaced by a forged one": func(l *life, n int) {
-			l.portal.Control("channel_expire", map[string]any{"action": "reconnect", "channel": map[string]any{"type": "private"},
-				"new_channel": map[string]any{"id": fmt.Sprintf("%032x", n), "type": "private"}}, pulltest.Private)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			onVersions(t, func(t *testing.T, l *life, version int) {
-				var asked counts
-				l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()})
-				time.Sleep(time.Minute)
-				configs, sockets := asked.of("config"), asked.of("websocket")
-				for n := range 600 {
-					order(l, n)
-					time.Sleep(500 * time.Millisecond)
-				}
-				configs, sockets = asked.of("config")-configs, asked.of("websocket")-sockets
-				t.Logf("in 5 minutes %d configs, %d websockets", configs, sockets)
-				if configs > 12 || sockets > 15 {
-					t.Errorf("in 5 minutes %d configs, %d websockets", configs, sockets)
-				}
-			})
-		})
-	}
-}
 
 // TestOrdersInOneFrame: 20,000 commands at once are a few requests.
-func TestOrdersInOneFrame(t *testing.T) {
-	onVersions(t, func(t *testing.T, l *life, version int) {
-		var asked counts
-		l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()})
-		time.Sleep(time.Minute)
-		configs, sockets, polls := asked.of("config"), asked.of("websocket"), asked.of("poll")
-		for n := range 20000 {
-			l.portal.Control("channel_expire", map[string]any{"action": "reconnect", "channel": map[string]any{"type": "private"},
-				"new_channel": map[string]any{"id": fmt.Sprintf("%032x", n), "type": "private"}}, pulltest.Shared)
-		}
-		time.Sleep(time.Minute)
-		configs, sockets, polls = asked.of("config")-configs, asked.of("websocket")-sockets, asked.of("poll")-polls
-		t.Logf("in a minute %d configs, %d websockets, %d polls", configs, sockets, polls)
-		if configs > 5 || sockets > 20 || polls > 60 {
-			t.Errorf("in a minute %d configs, %d websockets, %d polls", configs, sockets, polls)
-		}
-	})
-}
 
 // TestPingFlood: reads keep their distance however often the server pings, and one comes after the last ping.
+
 func TestPingFlood(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts
@@ -122,6 +72,7 @@ func TestPingFlood(t *testing.T) {
 }
 
 // TestPollFlood: polls that are answered at once with news keep a rate, where time passes and where none does.
+
 func TestPollFlood(t *testing.T) {
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprint(size, " messages"), func(t *testing.T) {
@@ -158,7 +109,9 @@ func TestPollFlood(t *testing.T) {
 }
 
 // TestTrickledRead: a read that goes on answering does not hold up what comes live for longer than it would without an
+
 // answer.
+
 func TestTrickledRead(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var trickling atomic.Bool
@@ -246,7 +199,9 @@ func (c *lineCount) Write(p []byte) (int, error) {
 }
 
 // TestHostileLog: whatever number of messages cannot be decoded, the log has a line now and then, the observer is told as
+
 // often, and they are counted.
+
 func TestHostileLog(t *testing.T) {
 	const bad = 200_000
 	var b bytes.Buffer
@@ -287,85 +242,17 @@ func TestHostileLog(t *testing.T) {
 }
 
 // forged is a channel_expire that names a channel and one in its place; "" names none.
-func forged(channel, next string) map[string]any {
-	params := map[string]any{"action": "get_config", "channel": map[string]any{"id": channel, "type": "private"}}
-	if next != "" {
-		params["action"], params["new_channel"] = "reconnect", map[string]any{"id": next, "type": "private"}
-	}
-	return params
-}
 
 // TestOrdersGoOn: more commands than are kept in mind, about channels of others, while it is too soon for a config, do
+
 // not keep a later one from being obeyed.
-func TestOrdersGoOn(t *testing.T) {
-	onVersions(t, func(t *testing.T, l *life, version int) {
-		var asked counts
-		l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()})
-		time.Sleep(time.Minute)
-		for range waningBurst {
-			l.portal.Control("channel_expire", map[string]any{"action": "get_config"}, pulltest.Private)
-			time.Sleep(time.Second)
-		}
-		for n := range maxOrders + 2 {
-			l.portal.Control("channel_expire", forged(fmt.Sprintf("%032x", n), ""), pulltest.Private)
-		}
-		time.Sleep(time.Hour)
-		configs := asked.of("config")
-		l.portal.ExpireChannel(pulltest.Private, "get_config")
-		time.Sleep(time.Minute)
-		l.emit("after")
-		time.Sleep(time.Second)
-		if n := asked.of("config") - configs; n != 1 {
-			t.Errorf("%d configs fetched, want 1", n)
-		}
-		l.want("after")
-	})
-}
 
 // TestPassedOver: of successors that are named at once, and not gone over to, what was sent there is lost. That is told.
-func TestPassedOver(t *testing.T) {
-	for _, named := range []string{"of an unnamed channel", "one of another"} {
-		t.Run(named, func(t *testing.T) {
-			onVersions(t, func(t *testing.T, l *life, version int) {
-				l.start([]pulltest.Option{pulltest.WithVersion(version)})
-				time.Sleep(time.Minute)
-				ends, _ := channel(t, l.portal, "private")["id"].(string)
-				for n := range 100 {
-					next := fmt.Sprintf("%032x", n)
-					if named == "of an unnamed channel" {
-						ends = ""
-					}
-					l.portal.Control("channel_expire", forged(ends, next), pulltest.Shared)
-					ends = next
-				}
-				time.Sleep(time.Minute)
-				gaps := lifeEvents[Gap](l)
-				if len(gaps) == 0 || len(gaps) > 4 || slices.ContainsFunc(gaps, func(g Gap) bool { return g.Reason != GapChannelReplaced }) {
-					t.Errorf("gaps %v", gaps)
-				}
-			})
-		})
-	}
-}
 
 // TestRefusedAfterAWhile: a server that refuses the channels each time a connection has lasted for a while has the config
+
 // fetched once in a minute, not with each of the first delays.
-func TestRefusedAfterAWhile(t *testing.T) {
-	onVersions(t, func(t *testing.T, l *life, version int) {
-		var asked counts
-		l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()}, WithTransport(TransportWebSocket))
-		configs := asked.of("config")
-		for end := time.Now().Add(time.Hour); time.Now().Before(end); {
-			time.Sleep(provedAfter + time.Second)
-			l.portal.CloseWebSockets(4010, "4010: Wrong Channel Id.")
-		}
-		configs = asked.of("config") - configs
-		t.Logf("%d configs in an hour", configs)
-		if configs < 10 || configs > 60 {
-			t.Errorf("%d configs in an hour", configs)
-		}
-		l.emit("after")
-		time.Sleep(2 * refusedMost)
-		l.want("after")
-	})
-}
+
+// TestStormOverRefusedTokens: a storm of commands from a portal that refuses every token has neither itself nor the
+
+// authorization server, which many portals share, asked often.

@@ -28,7 +28,7 @@ type attack struct {
 	most   counted
 }
 
-// counted is over a minute.
+// counted is what is seen in half a minute, at the most.
 type counted struct {
 	polls, sockets, configs int // asked for
 	lines                   int // logged, at Info and above
@@ -54,7 +54,7 @@ type assault struct {
 	log     lineCount
 }
 
-// over is the handler that lets the attack answer while it is under way.
+// handler counts what is asked, and lets the attack answer while it is under way.
 func (a *assault) handler() pulltest.Option {
 	a.asked.n = make(map[string]int)
 	return pulltest.WithHandler(func(next http.Handler) http.Handler {

@@ -17,7 +17,6 @@ import (
 )
 
 // onVersions runs a scenario on a version of each dialect.
-
 func onVersions(t *testing.T, scenario func(t *testing.T, l *life, version int)) {
 	t.Helper()
 	for _, version := range []int{2, 3, 4, 5} {
@@ -29,25 +28,18 @@ func onVersions(t *testing.T, scenario func(t *testing.T, l *life, version int))
 }
 
 // passing counts what is asked and answers nothing itself.
-
 func (c *counts) passing() pulltest.Option {
 	return c.count(func(http.ResponseWriter, *http.Request) bool { return false })
 }
 
+// of is how many of a kind were asked for.
 func (c *counts) of(kind string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.n[kind]
 }
 
-// TestOrderStorm: commands of the server make the config be fetched at once, and then less and less often for as long
-
-// as they go on.
-
-// TestOrdersInOneFrame: 20,000 commands at once are a few requests.
-
 // TestPingFlood: reads keep their distance however often the server pings, and one comes after the last ping.
-
 func TestPingFlood(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts
@@ -72,7 +64,6 @@ func TestPingFlood(t *testing.T) {
 }
 
 // TestPollFlood: polls that are answered at once with news keep a rate, where time passes and where none does.
-
 func TestPollFlood(t *testing.T) {
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprint(size, " messages"), func(t *testing.T) {
@@ -109,9 +100,7 @@ func TestPollFlood(t *testing.T) {
 }
 
 // TestTrickledRead: a read that goes on answering does not hold up what comes live for longer than it would without an
-
 // answer.
-
 func TestTrickledRead(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var trickling atomic.Bool
@@ -175,6 +164,7 @@ func TestTrickledRead(t *testing.T) {
 	})
 }
 
+// lastTick is when a tick was sent.
 func lastTick(l *life, m Message) time.Time {
 	at, err := Decode[struct{ At int64 }](m)
 	if err != nil {
@@ -183,7 +173,7 @@ func lastTick(l *life, m Message) time.Time {
 	return time.Unix(0, at.At)
 }
 
-// lineCount counts the lineCount of a log.
+// lineCount counts the lines of a log.
 type lineCount struct {
 	mu   sync.Mutex
 	n    int
@@ -199,9 +189,7 @@ func (c *lineCount) Write(p []byte) (int, error) {
 }
 
 // TestHostileLog: whatever number of messages cannot be decoded, the log has a line now and then, the observer is told as
-
 // often, and they are counted.
-
 func TestHostileLog(t *testing.T) {
 	const bad = 200_000
 	var b bytes.Buffer
@@ -240,19 +228,3 @@ func TestHostileLog(t *testing.T) {
 		}
 	})
 }
-
-// forged is a channel_expire that names a channel and one in its place; "" names none.
-
-// TestOrdersGoOn: more commands than are kept in mind, about channels of others, while it is too soon for a config, do
-
-// not keep a later one from being obeyed.
-
-// TestPassedOver: of successors that are named at once, and not gone over to, what was sent there is lost. That is told.
-
-// TestRefusedAfterAWhile: a server that refuses the channels each time a connection has lasted for a while has the config
-
-// fetched once in a minute, not with each of the first delays.
-
-// TestStormOverRefusedTokens: a storm of commands from a portal that refuses every token has neither itself nor the
-
-// authorization server, which many portals share, asked often.

@@ -35,7 +35,7 @@ func (c *protoCodec) decode(frame io.Reader, yield func(Message, error) bool) er
 		var tooLong *wire.TooLongError
 		switch {
 		case errors.As(err, &tooLong):
-			if !yield(Message{}, &DecodeError{Err: err}) {
+			if !yield(Message{}, framed(&DecodeError{Err: err})) {
 				return nil
 			}
 		case errors.Is(err, io.EOF):

@@ -15,6 +15,9 @@ func newRPCCodec() codec { return &rpcCodec{} }
 
 var rpcPing = []byte("ping")
 
+// rpcIncoming is the method of the calls that bring messages.
+var rpcIncoming = []byte("incoming.message")
+
 func (c *rpcCodec) decode(frame io.Reader, yield func(Message, error) bool) error {
 	in := &c.text.in
 	in.reset(frame)
@@ -97,7 +100,7 @@ func (c *rpcCodec) element(k *skimmer, yield func(Message, error) bool) bool {
 		}
 		return nil
 	})
-	ours := string(plain(method)) == "incoming.message"
+	ours := bytes.Equal(plain(method), rpcIncoming)
 	if err != nil {
 		return yield(Message{key: keyOf(nil, raw)}, &DecodeError{Err: err, framed: ours})
 	}

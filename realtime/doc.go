@@ -116,13 +116,18 @@
 //
 // Web servers, login pages, gateways and caches answer in a push server's
 // place, with a good HTTP status. An answer to a poll therefore has to prove
-// itself: it has a message of a push server in it, or is a 304 that comes when
-// a poll can have hung. Anything else settles nothing, makes nothing ready, and
+// itself: it has a message of a push server in it, or is a 304 that comes, with
+// a push server's headers, when a poll can have hung. Anything else settles nothing, makes nothing ready, and
 // is an [AnswerError] for the observer, which says what has answered. So is an
 // answer out of a cache, as far as it can be told: by its Age, by messages that
 // were not asked for, on version 4 by one that it lacks. An old answer to the
 // very same poll, without an Age, cannot be told from a true one on other
 // versions; caches are asked not to give any.
+//
+// A poll without an answer makes a subscription ready where nothing is known to
+// be kept, since a quiet portal is as silent. But a push server says after 40
+// seconds that nothing came; where it does not, or where something is known to
+// be kept, the history has not been read.
 //
 // Where polls are false or fail, the history is read by short websockets
 // instead, from version 3 on, and polls are tried again after a minute, then
@@ -224,8 +229,8 @@
 //
 // An idle subscription costs the server one read for each of its pings, every
 // two minutes: a poll that is answered at once with the one message that the
-// cursor stands on. (On a channel that keeps nothing the poll hangs for up to
-// twenty seconds and counts among the channel's 100 connections.) A busy one is
+// cursor stands on. (On a channel that keeps nothing the poll hangs for forty
+// seconds and counts among the channel's 100 connections.) A busy one is
 // read about once for each thousand messages, and a read shows again what was
 // published since the settle time before the last one: at 300 messages a second
 // each message crosses the network three times. A subscription that polls costs

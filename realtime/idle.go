@@ -119,7 +119,7 @@ func (l *loop) heard(s *stream, kind inboundKind, now time.Time) {
 	l.idling.survived(s.idle.longest(now))
 	l.muted.survived(s.mute.longest(now))
 	s.idle = silence{since: now}
-	s.mute.asked = 0
+	s.mute.asked, s.heardAt = 0, now
 	if kind == inOpened || kind == inPing || kind == inBeat || kind == inMessages && s.endpoint.socket.rpc {
 		s.mute.since = now
 	}

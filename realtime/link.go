@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -18,8 +19,7 @@ type link struct {
 	poll   bool      // one poll of a live connection
 	polls  bool      // it asks by polls, not by a websocket
 	up     bool      // false once it has been given up: whatever it still posts is stale
-	sent   bool      // the request is with the server
-	until  time.Time // of a read: when it has no answer
+	sent   time.Time // when the request was with the server; zero: it is not yet
 	begun  time.Time // when its answer began; zero: it has not
 	conn   conn      // nil until opened
 	cancel context.CancelFunc
@@ -219,7 +219,7 @@ func (p *poster) frame(c codec, frame io.Reader, received func(id string)) error
 
 // believes reports whether what was decoded is to be posted: an answer has to have proved itself before.
 func (p *poster) believes(d decoded) bool {
-	p.proved = p.proved || proves(d.message, d.err)
+	p.proved = p.proved || proves(d.message, d.err) || isTooLong(d.err) && bytes.Contains(p.start, rpcIncoming)
 	if p.proved || !p.link.asks() {
 		return true
 	}

@@ -293,13 +293,16 @@ func (l *loop) afterEvent() {
 	}
 	for _, s := range l.streams() {
 		s.timers.disarm(timerFar)
-		many := s.session.since >= manyMessages
-		if (many || s.garbled) && s.status.read == readIdle && s.status.state == StateLive {
+		many, confirm := s.session.since >= manyMessages, s.session.confirm
+		if (many || s.garbled || !confirm.IsZero()) && s.status.read == readIdle && s.status.state == StateLive {
 			far := s.readFrom.Add(s.session.settle)
+			if !many && !s.garbled && far.Before(confirm) {
+				far = confirm
+			}
 			switch {
 			case now.Before(far):
 				s.timers.arm(timerFar, far)
-			case many:
+			case many || !s.garbled:
 				l.handle(s, event{kind: evMany}, nil)
 			default:
 				l.handle(s, event{kind: evGarbled}, nil)
@@ -344,6 +347,9 @@ func (l *loop) expire() {
 					s.watch(now)
 				case timerPong:
 					l.unanswered(s, now)
+					if s.status.polling && !s.answering {
+						l.unheardPoll(s, now)
+					}
 				}
 				l.handle(s, event{kind: t.event}, t.cause)
 			}
@@ -382,9 +388,8 @@ func (l *loop) expire() {
 }
 
 var (
-	errStuck    = errors.New("realtime: the connection is stuck: a ping was not answered")
-	errStall    = errors.New("realtime: a read has stalled")
-	errEndless  = errors.New("realtime: an answer does not come to its end")
-	errNoAnswer = errors.New("realtime: a read was not answered")
-	errLacking  = errors.New("realtime: the answer to a read lacks what was kept before")
+	errStuck   = errors.New("realtime: the connection is stuck: a ping was not answered")
+	errStall   = errors.New("realtime: a read has stalled")
+	errEndless = errors.New("realtime: an answer does not come to its end")
+	errLacking = errors.New("realtime: the answer to a read lacks what was kept before")
 )

@@ -54,6 +54,7 @@ const (
 	evHanging    // it has been hanging for a moment: what was published just before it was taken up can be read
 	evMany       // many messages have come since the last read
 	evGarbled    // a live frame could not be read to its end
+	evPast       // a poll was answered by what may have stood before the beginning
 	evReadEnded  // the read is over, with or without an answer
 	evReadBroken // the read broke off
 	evReadRetry  // the delay before it goes on is over
@@ -213,7 +214,7 @@ func decide(s status, e event) (status, []action) {
 		}
 	case evHanging:
 		d.peek()
-	case evMany, evGarbled:
+	case evMany, evGarbled, evPast:
 		d.owe()
 	case evReadEnded:
 		if e.again {

@@ -517,6 +517,11 @@ func TestDecide(t *testing.T) {
 			at(StateLive, anchoredStatus), event{kind: evGarbled},
 			at(StateLive, anchoredStatus, reading), []action{doRead},
 		},
+		{
+			"a poll was answered by the history: a read looks through it",
+			at(StateLive, anchoredStatus), event{kind: evPast},
+			at(StateLive, anchoredStatus, reading), []action{doRead},
+		},
 
 		// reads
 		{

@@ -17,7 +17,8 @@ type memory struct {
 	epochs   []uint64                     // the sequences of mids that were seen last, the latest at the end
 	order    orderer
 	dating   dating
-	newest   mid // the greatest delivered
+	newest   mid       // the greatest delivered
+	deceived time.Time // when something else than the server has answered last
 	sessions []*session
 
 	short  keySet              // of a cursor: keys with a part of their checksums, under which those messages are remembered
@@ -249,13 +250,18 @@ func (b *memory) emit(m Message) {
 	b.queue.push(m)
 }
 
-// giveBack lets go of the live messages that still wait. The kept ones become unseen, and come with a later read;
-// the others are delivered now, since they cannot come again.
+// isPassed reports whether a place is below the cursor of a stream: reads may not bring what stands there.
+func (b *memory) isPassed(pos mid) bool {
+	return slices.ContainsFunc(b.sessions, func(s *session) bool { return pos.isZero() || pos.less(s.known) })
+}
+
+// giveBack lets go of the live messages that still wait. Those become unseen that a later read brings; the others are
+// delivered now, since they cannot come again.
 func (b *memory) giveBack() {
 	back := make(map[packedKey]bool)
 	taken := b.order.takeWaiting()
 	for w := range taken.from(place{}) {
-		if w.transient {
+		if w.transient || b.isPassed(w.key.mid) {
 			b.emit(w.Message)
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/internal/redact"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // A push server answers a poll with messages, or holds it until one comes. So an answer without a message, or a 304 that
@@ -18,10 +19,12 @@ import (
 // It says nothing of the history.
 
 const (
-	// heldSurely is how long a poll has to hang for its 304 to be believed, and heldAtLeast the same for one with the
-	// headers of a push server. Servers hold polls for 40 s.
-	heldSurely  = 10 * time.Second
-	heldAtLeast = time.Second
+	// heldAtLeast is how long a poll has to hang for a 304 with the headers of a push server to be one's, and heldSurely
+	// the same for a 304 without them. Servers hold polls for 40 s.
+	heldAtLeast = 10 * time.Second
+	heldSurely  = 35 * time.Second
+	// promptly is within what time a poll is answered that is answered at once.
+	promptly = time.Second
 )
 
 // AnswerError is an answer to a poll, or to a read of the history, that is not a push server's, although its HTTP status
@@ -52,6 +55,7 @@ var (
 	errNotAsked  = errors.New("it holds messages that were not asked for, as an answer to something else does")
 	errStale     = errors.New("it ends before a message that the server keeps, as an older answer does")
 	errAtOnce    = errors.New("a push server says that nothing came only after it has held the poll")
+	errUnmarked  = errors.New("it says that nothing came without the headers of a push server")
 )
 
 const (
@@ -79,25 +83,46 @@ func tellable(secrets redact.Redactor, text string) string {
 	return secrets.Line(maybeSecret.ReplaceAllString(text, redact.Mask), startShown)
 }
 
-// held reports whether a 304 that came after some time is a push server's. The Expires of versions 1 and 2, which are
-// an nginx, is that of many other web servers, too: later versions have one of their own.
-func (at address) held(took time.Duration, header http.Header) bool {
-	_, named := header["Last-Message-Id"] // may be empty
-	expires := "Thu, 01 Jan 1973"
-	if at.tags {
-		expires = "Thu, 01 Jan 1970"
+// nothing is what a 304 that came after some time says: errSilent if it is a push server's own word, or an error that
+// wraps errSilent if it is none to rely upon.
+func (c *pollConn) nothing(took time.Duration) error {
+	marked := c.at.marked(c.answer.Header)
+	switch {
+	case marked && took >= heldAtLeast:
+		return errSilent
+	case !marked && took >= heldSurely:
+		return fmt.Errorf("%w: %w", errSilent, c.reject(nil, errUnmarked))
+	default:
+		return c.reject(nil, errAtOnce)
 	}
-	marked := named || strings.HasPrefix(header.Get("Expires"), expires)
-	return took >= heldSurely || took >= heldAtLeast && marked
 }
 
-// proves reports whether what a codec has yielded can only come from a push server.
+// tagETag matches the Etag of versions 1 and 2: that of a web server is in quotes.
+var tagETag = regexp.MustCompile(`^W/\d+$`)
+
+// marked reports whether a 304 has the headers of a push server's. The Expires of versions 1 and 2, which are an nginx,
+// is that of many other web servers, too.
+func (at address) marked(header http.Header) bool {
+	if at.tags {
+		return tagETag.MatchString(header.Get("Etag"))
+	}
+	_, named := header["Last-Message-Id"] // may be empty
+	return named || strings.HasPrefix(header.Get("Expires"), "Thu, 01 Jan 1973")
+}
+
+// proves reports whether what a codec has yielded can only come from a push server: it has a place in the history. That
+// of a message that is too long to be looked at is not known.
 func proves(m Message, err error) bool {
-	if err == nil || !m.key.mid.isZero() {
+	if !m.key.mid.isZero() {
 		return true
 	}
 	var bad *DecodeError
-	return errors.As(err, &bad) && bad.framed
+	return errors.As(err, &bad) && bad.framed && isTooLong(err)
+}
+
+func isTooLong(err error) bool {
+	var tooLong *wire.TooLongError
+	return errors.As(err, &tooLong)
 }
 
 // framed marks the error of a message that stood in the frame of a push server.

@@ -30,6 +30,10 @@ var falseAnswers = map[string]pulltest.Fault{
 	"foreign call": pulltest.FalseAnswer(http.StatusOK, "application/json", `[{"jsonrpc":"2.0","method":"eth_subscription","params":{"result":1}}]`),
 	"protobuf":     pulltest.FalseAnswer(http.StatusOK, "application/octet-stream", "\x0a\x04\x12\x02\x0a\x00\x18\x05"),
 	"ping":         pulltest.FalseAnswer(http.StatusOK, "text/plain", "ping"),
+	"empty call":   pulltest.FalseAnswer(http.StatusOK, "application/json", `{"jsonrpc":"2.0","method":"incoming.message","params":{}}`),
+	"marked page":  pulltest.FalseAnswer(http.StatusOK, "text/html", "#!NGINXNMS!#<html>#!NGINXNME!#"),
+	"marked text":  pulltest.FalseAnswer(http.StatusOK, "text/plain", `#!NGINXNMS!#{"id":1,"text":{"module_id":"main","command":"old","params":{}}}#!NGINXNME!#`),
+	"no place":     pulltest.FalseAnswer(http.StatusOK, "application/octet-stream", "\x0a\x04\x0a\x02\x0a\x00"),
 	"no content":   pulltest.FalseAnswer(http.StatusNoContent, "", ""),
 	"redirect":     pulltest.FalseAnswer(http.StatusFound, "text/html", "<a href=/login/>Found</a>"),
 	"not found":    pulltest.FalseAnswer(http.StatusNotFound, "text/html", "<h1>Not Found</h1>"),
@@ -375,7 +379,8 @@ func TestGapUnread(t *testing.T) {
 // TestFalseSockets: the first frame of a websocket that is to read the history proves itself, or the read has failed.
 func TestFalseSockets(t *testing.T) {
 	for _, version := range []int{3, 4, 5} {
-		for _, frame := range []string{"", " ", "<html>", "[]", "{}", `{"jsonrpc":"2.0","method":"other"}`, "\x0a\x04\x12\x02\x0a\x00"} {
+		for _, frame := range []string{"", " ", "<html>", "[]", "{}", `{"jsonrpc":"2.0","method":"other"}`, "\x0a\x04\x12\x02\x0a\x00",
+			`{"jsonrpc":"2.0","method":"incoming.message","params":{}}`, "#!NGINXNMS!#<html>#!NGINXNME!#", "\x0a\x04\x0a\x02\x0a\x00"} {
 			t.Run(fmt.Sprintf("version %d %q", version, frame), func(t *testing.T) {
 				t.Parallel()
 				onVirtualTime(t, func(t *testing.T, l *life) {

@@ -24,6 +24,10 @@ type chain struct {
 	stands   bool // the answer has shown the witness
 	garbled  bool // it may have been what could not be decoded
 	probed   bool // the answer has shown the probe
+	hung     bool // the answer did not come at once
+	many     bool // there is more than one message
+	over     bool // it has come to its end
+	guessed  bool // it is not certain that what was taken for old is
 	strays
 
 	shown, found int
@@ -62,6 +66,9 @@ func (s *session) beginRead(now time.Time, where string) mid {
 		c.from, c.expect = c.last.prev(), c.last
 	}
 	s.since = 0
+	if s.confirms(now) {
+		s.confirm = time.Time{}
+	}
 	return s.ask(now)
 }
 
@@ -92,28 +99,10 @@ func (s *session) ask(now time.Time) mid {
 	s.order.unordered = s.tags
 	s.chain.first, s.chain.definite = mid{}, false
 	s.chain.strays, s.chain.probed = strays{}, false
+	s.chain.hung, s.chain.many, s.chain.over, s.chain.guessed = false, false, false, false
 	s.chain.screened, s.chain.screenedSize = nil, 0
 	s.chain.screen = !s.emptyAt.IsZero() && s.chain.from.isZero()
 	return s.chain.from
-}
-
-// mayBeEmpty tells whether the read may have no answer at all, since nothing need be kept where it begins.
-func (s *session) mayBeEmpty() bool {
-	return s.chain.from.isZero() || s.chain.peek || s.witness.isZero()
-}
-
-// readPatience is how long the read's answer may take from when the server has the request: where nothing is kept
-// there is none, otherwise it is there at once; but a server may take long to gather much. So each read that had no
-// answer has the next one wait longer.
-func (s *session) readPatience() time.Duration {
-	base := 10 * time.Second
-	switch {
-	case s.chain.peek:
-		return holdMax
-	case s.mayBeEmpty():
-		base = s.order.patience
-	}
-	return min(base<<min(s.silent, 4), 20*time.Second)
 }
 
 // history takes a message that the read shows. It returns false if the queue is full: then the message has not
@@ -143,6 +132,8 @@ func (s *session) history(m Message, now time.Time) bool {
 
 // endAnswer takes what was still held back when the answer came to its end. It returns false if the queue is full.
 func (s *session) endAnswer(now time.Time) bool {
+	s.chain.over = true
+	s.dropPast(s.isPast, now)
 	held := s.chain.screened
 	if stray := s.chain.stray; stray != nil { // alone, so it came live
 		held = append(held, *stray)
@@ -153,8 +144,11 @@ func (s *session) endAnswer(now time.Time) bool {
 			return false
 		}
 	}
+	if s.chain.guessed {
+		s.lose(Gap{Reason: GapUnread, Err: errGuessed})
+	}
 	if s.chain.definite {
-		s.emptyAt, s.doubted = time.Time{}, false
+		s.emptyAt, s.unsure, s.doubted = time.Time{}, false, false
 	}
 	return true
 }
@@ -298,6 +292,9 @@ func (s *session) settleAnchor(now time.Time) {
 	s.newest = last
 	s.reach(last)
 	s.advance(c.settled, now)
+	if s.known.isZero() && (c.definite || !c.hung) {
+		s.witness = last
+	}
 	s.moves = nil // what was kept before the beginning is owed to nobody
 }
 
@@ -306,7 +303,8 @@ type readOutcome uint8
 
 const (
 	readEnded   readOutcome = iota // the answer came to its end
-	readSilent                     // no answer: there is nothing kept after the cursor
+	readSilent                     // the server says that there is nothing kept after the cursor
+	readUnheard                    // no answer, which says nothing yet
 	readBroken                     // the answer did not come, or not to its end
 	readDoubted                    // the answer came, and is not believed until another one says the same
 )
@@ -335,19 +333,29 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 	case c.anchor:
 		again = how == readEnded && !s.late.IsZero() // for what is news
 		s.verify()
-		s.settleAnchor(now)
-		if how == readSilent {
-			s.emptyAt = now
+		if len(c.recent) == 0 && (how != readEnded || c.garbled) {
+			s.emptyAt, s.unsure = now, how != readSilent
 		}
+		s.settleAnchor(now)
 	case result.Complete:
 		s.singles = 0
 		s.verify()
 		s.advance(c.settled, now)
+		if s.witness.isZero() && c.poll {
+			s.witness = c.last
+			s.tellFloor()
+		}
 		s.letGo(s.known, now)
 	case how == readSilent:
 		s.singles = 0
 		s.verify()
+		s.foundEmpty()
+	case how == readUnheard:
+		s.singles = 0
 	default:
+		if c.hung {
+			s.foundEmpty() // it was a live message that has ended the wait
+		}
 		again = c.found > 0
 		s.singles++
 		if c.shown == 1 && (c.poll || s.singles > 1) {
@@ -364,6 +372,13 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 		s.order.end(owed)
 	}
 	s.forget(now)
+	if how == readUnheard && !c.peek && !s.readOnce {
+		s.confirm = now
+		if s.undated && !s.hangs {
+			s.confirm = now.Add(confirmAfter)
+		}
+	}
+	s.readOnce = s.readOnce || !c.peek
 	return result, again
 }
 

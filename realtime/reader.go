@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"errors"
+	"net/http"
 	"time"
 )
 
@@ -12,6 +13,8 @@ const (
 	pollsAgainMax = 30 * time.Minute
 	// unreadFor is how long the history cannot be read while there is a connection, until that is a Gap.
 	unreadFor = time.Minute
+	// lateAfter is how long a connection may wait for the first read, until what comes meanwhile is no past any more.
+	lateAfter = 10 * time.Second
 )
 
 // reader chooses how the history is read where there are two ways: by polls as long as they work, or else by websockets,
@@ -64,6 +67,7 @@ type unread struct {
 	since  time.Time
 	cause  error
 	told   bool // as a Gap
+	late   bool // the first read comes too late to tell what stood before the beginning
 }
 
 // lost reports whether nothing vouches any more for what is delivered.
@@ -81,42 +85,77 @@ func isAnswered(err error) bool {
 	return isFalse(err) || errors.As(err, &status) && classify(err) == failPassing
 }
 
+// isPage reports whether a websocket was refused by what says that all is well, or leads elsewhere.
+func isPage(err error) bool {
+	var status *StatusError
+	return errors.As(err, &status) && status.Status < http.StatusBadRequest
+}
+
 // judgeReader takes notice of how a read went: of the way that it took, and of how long there has been no other.
 func (l *loop) judgeReader(s *stream, how readOutcome, cause error) {
-	now := time.Now()
+	now, c, u := time.Now(), s.session.chain, &s.unread
 	worked := how == readEnded || how == readSilent
+	long := cause == errUnanswered || isFalse(cause) && now.Sub(c.asked) >= heldAtLeast
 	switch {
-	case !s.session.chain.poll:
+	case how == readUnheard: // it says nothing
+	case !c.poll:
 		s.reader.sockets(worked, now)
-	case how != readSilent && !(worked && s.session.chain.peek): // silence is no sign of a server, and a short read a weak one
+	case long:
+		s.reader.failed = max(s.reader.failed, patience)
+		s.reader.polls(false, now)
+	case how != readSilent && !(worked && c.peek): // silence is no sign of a server, and a short read a weak one
 		s.reader.polls(worked, now)
 	}
-	u := &s.unread
-	if isFalse(cause) {
+	if isFalse(cause) || !c.poll && isPage(cause) {
 		s.session.deceived = now
 	}
-	if !worked && cause != errLacking && cause != errNoAnswer {
+	if !worked && how != readUnheard && cause != errLacking && cause != errNoAnswer {
 		s.session.away = true // a connection without a history has holes
 	}
-	s.session.doubted = s.session.doubted || !s.session.emptyAt.IsZero() && isFalse(cause)
+	if !s.session.emptyAt.IsZero() && (isFalse(cause) || cause == errUnanswered && !l.isDead(s)) {
+		s.session.doubted = true
+	}
 	switch {
-	case worked && s.session.chain.anchor && u.lost() && !u.told:
+	case (worked || how == readUnheard) && c.anchor && u.late && !u.told:
 		l.gap(GapUnread, u.cause)
 		*u = unread{}
-	case worked:
+	case worked || how == readUnheard && c.anchor:
 		*u = unread{}
+	case how == readUnheard:
 	case s.status.state != StateLive: // it is the connection that fails
 	default:
 		if u.failed++; u.failed == 1 {
-			u.since = now
+			u.since = c.start
+			if s.session.unsure {
+				u.since = s.session.emptyAt
+			}
+		}
+		if (long || isFalse(cause) && s.session.unsure) && u.failed > 1 && !l.otherWay(s) {
+			u.failed = max(u.failed, patience+1) // more of them would say no more
 		}
 		u.cause = cause
-		if u.lost() {
+		if heard := s.session.heard; c.anchor && (u.lost() || !heard.IsZero() && now.Sub(heard) >= lateAfter) {
+			u.late = true
 			s.session.lateSince()
 		}
-		if u.lost() && !u.told && now.Sub(u.since) >= unreadFor {
-			u.told = true
-			l.gap(GapUnread, cause)
-		}
+		l.tellUnread(u, now)
+	}
+}
+
+// tellUnread tells of a history that has not been read for long.
+func (l *loop) tellUnread(u *unread, now time.Time) {
+	if u.lost() && !u.told && now.Sub(u.since) >= unreadFor {
+		u.told = true
+		l.gap(GapUnread, u.cause)
+	}
+}
+
+// unheardPoll: a poll that stands for the live connection was not answered in any way. The next one has to be, to be a
+// connection; and where nothing has ever shown that there is a server it is as good as another read that fails.
+func (l *loop) unheardPoll(s *stream, now time.Time) {
+	s.unheard, s.proved = true, false
+	if u := &s.unread; u.failed > 0 && s.session.unsure && !l.otherWay(s) {
+		u.failed = max(u.failed, patience+1)
+		l.tellUnread(u, now)
 	}
 }

@@ -11,6 +11,9 @@ import (
 func (l *loop) read(r read, now time.Time) {
 	if l.reading.isUp() {
 		l.await(r)
+		if k := l.reading; k.conn == nil && !k.sent.IsZero() && now.Sub(k.sent) >= holdMax {
+			l.timers.arm(timerRead, now) // it may yield
+		}
 		return
 	}
 	s := r.stream
@@ -45,8 +48,7 @@ func (l *loop) read(r read, now time.Time) {
 // own. That is the way as well while polls fail, and for the last try before it is believed that what was kept is gone.
 func (l *loop) historyOf(s *stream, after mid, now time.Time) (transport, address) {
 	e := &s.endpoint
-	gone := (s.session.silent == patience-1 || s.session.lacking == 1) && !s.session.mayBeEmpty() && !s.reader.refused
-	if !s.readsByPoll(now) || s.mayReadBySocket() && gone {
+	if !s.readsByPoll(now) || l.otherWay(s) && s.session.asksOtherwise() {
 		return l.history, e.after(e.socket, after)
 	}
 	return l.poll, e.after(e.poll, after)
@@ -54,7 +56,7 @@ func (l *loop) historyOf(s *stream, after mid, now time.Time) (transport, addres
 
 // readsByPoll reports whether the history is to be read by a poll now.
 func (s *stream) readsByPoll(now time.Time) bool {
-	return s.endpoint.poll.url != "" && !(s.mayReadBySocket() && !s.status.polling && s.reader.bySocket(now))
+	return s.endpoint.poll.url != "" && !(s.mayReadBySocket() && s.reader.bySocket(now))
 }
 
 // mayReadBySocket reports whether the history can be read by a websocket, too.
@@ -165,14 +167,15 @@ func (l *loop) receiveRead(in inbound) {
 	s, now := in.link.stream, time.Now()
 	switch in.kind {
 	case inSent:
-		in.link.sent, in.link.until = true, now.Add(s.session.readPatience())
-		l.timers.arm(timerRead, now.Add(l.memory.order.patience))
+		in.link.sent = now
+		l.timers.arm(timerRead, now.Add(min(l.memory.order.patience, s.session.readPatience(l.otherWay(s)))))
 	case inOpened:
-		s.session.silent = 0
+		s.session.chain.hung = now.Sub(in.link.sent) >= peekAfter
 		l.timers.arm(timerRead, in.link.answers(now, l.answerWithin(in.link)))
 	case inProgress:
 		l.timers.arm(timerRead, in.link.answers(now, l.answerWithin(in.link)))
 	case inMessages:
+		s.session.silent, s.session.yielded = 0, 0
 		l.messages(s, true, in.batch, now, s.session.history)
 	case inGarbled:
 		l.undecodable(in.err)
@@ -186,8 +189,10 @@ func (l *loop) receiveRead(in inbound) {
 			l.full()
 		case in.err == io.EOF:
 			l.readOver(s, readEnded, nil)
-		case errors.Is(in.err, errSilent):
-			l.noAnswer(s)
+		case in.err == errSilent:
+			l.noAnswer(s, true)
+		case l.idleRead(s, in.err, now):
+			l.noAnswer(s, false)
 		case in.err == errLacking:
 			l.readOver(s, readDoubted, in.err)
 		default:
@@ -201,16 +206,19 @@ func (l *loop) readOver(s *stream, how readOutcome, cause error) {
 	l.timers.disarm(timerRead)
 	l.reading.hangUp(closeNormal)
 	l.judgeReader(s, how, cause)
+	polled := s.session.chain.poll
 	owed := l.owedBy(s) || l.owedElsewhere(s)
 	result, again := s.session.endRead(how, owed, time.Now())
 	result.Err = cause
 	if how == readEnded && result.Messages > 0 {
 		s.vouched = time.Now()
+		defer l.hangingAfterAll(s)
 	}
 	l.logRead(s, result)
 	l.observe(result)
 	if how == readBroken || how == readDoubted {
-		l.handle(s, event{kind: evReadBroken, failure: l.failureOf(cause), silent: cause == errNoAnswer}, cause)
+		silent := cause == errNoAnswer && !polled
+		l.handle(s, event{kind: evReadBroken, failure: l.failureOf(cause), silent: silent}, cause)
 	} else {
 		l.handle(s, event{kind: evReadEnded, again: again}, nil)
 	}
@@ -224,38 +232,4 @@ func (l *loop) answerWithin(k *link) time.Duration {
 		return answerYields
 	}
 	return answerWithin
-}
-
-// readTimeout: a read that the server has but does not answer has nothing to read, or is slow. After a moment live
-// messages do not wait for it any more; it goes on for longer unless another one waits. Any other read has stalled.
-func (l *loop) readTimeout(now time.Time) {
-	s := l.reading.stream
-	switch {
-	case l.reading.conn != nil && !now.Before(l.reading.begun.Add(l.answerWithin(l.reading))):
-		l.readOver(s, readBroken, errEndless)
-		return
-	case !l.reading.sent || l.reading.conn != nil:
-		l.readOver(s, readBroken, errStall)
-		return
-	}
-	mayBeEmpty := s.session.mayBeEmpty()
-	if now.Before(l.reading.until) && !(mayBeEmpty && len(l.waiting) > 0) {
-		l.memory.order.release()
-		l.timers.arm(timerRead, l.reading.until)
-		return
-	}
-	l.noAnswer(s)
-}
-
-// noAnswer: a read has no answer. From a cursor there should be one, so there it must stay out repeatedly.
-func (l *loop) noAnswer(s *stream) {
-	mayBeEmpty := s.session.mayBeEmpty()
-	if !s.session.chain.peek {
-		s.session.silent++
-	}
-	if s.session.silent < patience && !mayBeEmpty {
-		l.readOver(s, readBroken, errNoAnswer)
-		return
-	}
-	l.readOver(s, readSilent, nil)
 }

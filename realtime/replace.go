@@ -59,9 +59,11 @@ func (s *stream) assume(cfg *b24pull.Config, ep endpoint, wanted Transport) {
 	s.config, s.endpoint = cfg, ep
 	s.polls, s.overtaken = pollPace, overtakenPace
 	s.session.tags, s.session.stamped = ep.dialect == dialectTags, ep.dialect == dialectProtobuf
+	s.session.undated = ep.dialect == dialectRPC
 	s.session.shift, s.session.dating.shift = cfg.ClockShift(), cfg.ClockShift()
 	s.status.auto = wanted == TransportAuto && ep.socket.url != "" && ep.poll.url != ""
 	s.status.polling = wanted == TransportLongPolling || ep.socket.url == ""
+	s.session.hangs = s.status.polling
 }
 
 // replace makes the stream of a new config. It takes the place of the main one once it is connected, or at once if
@@ -82,6 +84,10 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 		if !covered || overlooked(main.config.Channels.Private, cfg.Channels.Private) || overlooked(main.config.Channels.Shared, cfg.Channels.Shared) {
 			l.gap(GapChannelReplaced, nil)
 		}
+		if goOn(main.config.Channels, cfg.Channels) {
+			next.session.witness = main.session.witness
+			l.memory.tellFloor()
+		}
 		l.expectMore()
 	default:
 		next.session = l.memory.session(mid{}, main.session.anchored)
@@ -92,7 +98,7 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 	next.assume(cfg, ep, l.opts.transport)
 	next.status.anchored = next.session.anchored
 	next.status.sure = l.main.status.sure
-	next.reader, next.unread, next.proved = l.main.reader, l.main.unread, l.main.proved
+	next.reader, next.unread, next.proved, next.unheard = l.main.reader, l.main.unread, l.main.proved, l.main.unheard
 	if next.status.auto {
 		next.status.polling, next.status.barred = l.main.status.polling, l.main.status.barred
 	}
@@ -120,6 +126,11 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 func (l *loop) expectMore() {
 	l.memory.order.hold()
 	l.memory.order.partial = true
+}
+
+// goOn reports whether channels are among those that replace them.
+func goOn(before, channels b24pull.Channels) bool {
+	return !slices.ContainsFunc(channelsOf(before), func(c *b24pull.Channel) bool { return !holds(channels, c) })
 }
 
 // newest is when the first of the channels began that were not there before; zero: unknown.

@@ -1,6 +1,9 @@
 package realtime
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 const (
 	// screenFor is for how long after a first read without an answer the server may only have been slow. What shows later
@@ -21,20 +24,19 @@ const (
 func (s *session) screen(m Message, now time.Time) bool {
 	c := s.chain
 	c.screened = append(c.screened, m)
+	c.many = c.many || len(c.screened) > 1
 	c.screenedSize += m.size
 	age := now.Sub(s.emptyAt) + time.Second // its clock shows whole seconds
 	if age > screenFor {
 		age += shiftSlack // time for its clock to be set
 		s.doubted = s.doubted || isOlder(c.screened[0], m, age)
 	}
-	for len(c.screened) > 0 && (isOlder(c.screened[0], m, age) || s.isPast(c.screened[0])) {
-		old := c.unscreen().key
-		if _, repeat := s.arrival(old); !repeat {
-			s.remember(old, now)
-			s.ledger.settle(old)
+	s.dropPast(func(first Message) (past, guessed bool) {
+		if isOlder(first, m, age) {
+			return true, false
 		}
-		s.shown(old.mid)
-	}
+		return s.isPast(first)
+	}, now)
 	for len(c.screened) > maxScreened || c.screenedSize > screenedBytes {
 		if !s.take(c.unscreen(), now) {
 			return false
@@ -43,16 +45,56 @@ func (s *session) screen(m Message, now time.Time) bool {
 	return true
 }
 
+// dropPast lets go of the messages that stood before the beginning, up to the first that did not.
+func (s *session) dropPast(isPast func(Message) (past, guessed bool), now time.Time) {
+	c := s.chain
+	for len(c.screened) > 0 {
+		past, guessed := isPast(c.screened[0])
+		if !past {
+			return
+		}
+		old := c.unscreen().key
+		if _, repeat := s.arrival(old); !repeat {
+			s.remember(old, now)
+			s.ledger.settle(old)
+			c.guessed = c.guessed || guessed
+		}
+		s.shown(old.mid)
+	}
+}
+
 // isOlder reports whether a message is older than another by more than some time.
 func isOlder(m, than Message, age time.Duration) bool {
 	return !m.Time.IsZero() && !than.Time.IsZero() && than.Time.Sub(m.Time) >= age
 }
 
 // isPast reports whether a message was published before the first read ended without an answer, by the server's clock as
-// far as that is known. It is asked only where it turned out that something else than the server may have been silent.
-func (s *session) isPast(m Message) bool {
-	return s.doubted && !m.Time.IsZero() && m.Time.Before(s.emptyAt.Add(s.shift-shiftSlack))
+// far as that is known, where something else than the server may have been silent. It is a guess where nothing has shown
+// that there was, and of a message without a time.
+func (s *session) isPast(m Message) (past, guessed bool) {
+	switch {
+	case m.Time.IsZero():
+		// What came live meanwhile is known, or is the one message that has ended a poll which hung.
+		return s.doubted && (s.chain.many || s.chain.over && !s.chain.hung), true
+	case s.doubted:
+		guessed = false
+	case s.unsure && !s.dating.unknown:
+		guessed = true
+	default:
+		return false, false
+	}
+	return m.Time.Before(s.emptyAt.Add(s.shift - shiftSlack)), guessed
 }
+
+// foundEmpty tells that the server has said itself that nothing was kept after the cursor, after the first read.
+func (s *session) foundEmpty() {
+	if s.chain.poll && s.chain.from.isZero() {
+		s.unsure = false
+	}
+}
+
+// errGuessed is of a Gap.
+var errGuessed = errors.New("realtime: the server did not answer at the beginning: what was published soon after that cannot be told from what is older")
 
 func (c *chain) unscreen() Message {
 	m := c.screened[0]

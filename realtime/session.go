@@ -29,6 +29,7 @@ type session struct {
 	settle  time.Duration
 	tags    bool // positions are seconds and tags, and an answer comes channel by channel
 	stamped bool // live messages may bear any time
+	undated bool // messages bear no time
 	hangs   bool // what comes live comes by polls, which bring the history as well
 
 	known    mid           // C: everything kept up to here has been seen
@@ -45,6 +46,9 @@ type session struct {
 	up       time.Time     // since when it is connected; zero: it is not
 	away     bool          // it was not connected at some time since that read
 	silent   int           // reads in a row without an answer
+	yielded  int           // of those, so many that were given up for another one
+	readOnce bool          // a whole read is over
+	confirm  time.Time     // when it is to be found out what the silence of the first read meant; zero: it is not
 	lacking  int           // reads in a row whose answers lacked the witness: 1 by polls, 2 by a websocket, too
 	singles  int           // reads in a row with an answer of one message
 	setBack  bool          // mids have begun anew below known
@@ -52,13 +56,13 @@ type session struct {
 	doubtful key           // the first read's only message: the last one kept, or a live one that answered the read
 	doubted  bool          // something else than the server has answered since
 	emptyAt  time.Time     // when the first read ended without an answer; zero once a later one had one
+	unsure   bool          // nothing has shown since that there was nothing indeed
 
 	chain *chain
 	since int // messages that arrived since the last read began
 	news  int // messages that came live and had not been seen
 
 	probe    probe
-	deceived time.Time // when something else than the server has answered last
 	overtook time.Time // when the last of those had arrived that came live and had been seen
 
 	peekFrom mid  // the lowest position a poll hung from since the last peek began
@@ -92,7 +96,8 @@ func (s *session) successor(since, now time.Time) (next *session, covered bool) 
 	covered = since.IsZero() || since.After(s.dark)
 	next = s.memory.session(known, s.anchored)
 	next.settle, next.tags, next.top, next.placed, next.heard = s.settle, s.tags, s.top, s.placed, s.heard
-	next.readAt, next.away = s.readAt, true
+	next.readAt, next.away, next.readOnce = s.readAt, true, s.readOnce
+	next.emptyAt, next.unsure, next.doubted = s.emptyAt, s.unsure, s.doubted          // there may be channels that go on
 	next.moves, next.dark = append(slices.Clone(s.moves), move{now, s.known}), s.dark // for the channels that replace those
 	return next, covered
 }
@@ -107,6 +112,7 @@ func (s *session) live(m Message, now time.Time) bool {
 		if len(s.early) < maxEarly {
 			s.early = append(s.early, m.key)
 		}
+		s.dateLive(&m, now)
 		s.setClock(m, now)
 		return true
 	}
@@ -145,7 +151,7 @@ func (s *session) live(m Message, now time.Time) bool {
 
 // setClock takes the server's clock from the first live message, which may differ from the portal's.
 func (s *session) setClock(m Message, now time.Time) {
-	if shift := m.Time.Sub(now); len(s.early) == 1 && shift.Abs() < maxShift {
+	if shift := m.Time.Sub(now); len(s.early) == 1 && !m.Time.IsZero() && shift.Abs() < maxShift {
 		s.shift = shift
 	}
 }

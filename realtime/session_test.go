@@ -391,6 +391,39 @@ func TestGiveBack(t *testing.T) {
 	s.want("7R", "9R")
 }
 
+// TestGiveBackBelowTheCursor: no read brings what waits below the cursor, so it is delivered.
+func TestGiveBackBelowTheCursor(t *testing.T) {
+	s := newDriven(t, after(4))
+	s.lives(9)
+	s.pass(time.Minute)
+	s.order.hold()
+	s.lives(7) // late
+	s.reads(4, 9)
+	s.order.hold()
+	s.lives(8, 10)
+	s.wantKnown(9)
+	s.giveBack()
+	s.want("9", "7L", "8L")
+	s.reads(9, 10)
+	s.want("10R")
+}
+
+// TestClockOfLiveTimes: a live time that is none says nothing of the server's clock.
+func TestClockOfLiveTimes(t *testing.T) {
+	for name, tt := range map[string]struct{ shift, want time.Duration }{
+		"a little wrong": {2 * time.Minute, 2 * time.Minute},
+		"none":           {-20 * time.Hour, 0},
+	} {
+		s := newDriven(t, Cursor{})
+		s.stamped = true
+		s.beginRead(s.now, "")
+		s.live(s.message(1, tt.shift), s.now)
+		if s.shift != tt.want {
+			t.Errorf("%s: the clock is taken to be %v ahead", name, s.shift)
+		}
+	}
+}
+
 // TestRefusedIsNotSeen: what the queue has refused comes again and is delivered then.
 func TestRefusedIsNotSeen(t *testing.T) {
 	s := newDriven(t, after(4))

@@ -31,8 +31,8 @@ func (b *memory) knows(k key) bool {
 }
 
 // mistrusts reports whether answers have been false of late: then what one lacks may be kept all the same.
-func (s *session) mistrusts(now time.Time) bool {
-	return !s.deceived.IsZero() && now.Sub(s.deceived) < probeFor
+func (b *memory) mistrusts(now time.Time) bool {
+	return !b.deceived.IsZero() && now.Sub(b.deceived) < probeFor
 }
 
 // letGo lets go of what the read has not shown.
@@ -126,14 +126,17 @@ func (k *link) reject(why error) error {
 // polledTaker takes the messages of a poll, but for strays.
 func (l *loop) polledTaker(s *stream) func(Message, time.Time) bool {
 	take := l.taker(s)
-	return func(m Message, now time.Time) bool { return s.strays.takes(m, s.hungFrom) || take(m, now) }
+	fromNothing := s.hungFrom.isZero() && !s.session.emptyAt.IsZero()
+	return func(m Message, now time.Time) bool {
+		return s.strays.takes(m, s.hungFrom) || fromNothing && s.past.takes(m) || take(m, now)
+	}
 }
 
 // endPoll ends the answer of a poll. It returns why that is none, or false if the queue is full.
 func (l *loop) endPoll(s *stream, now time.Time) (why error, taken bool) {
-	q := s.strays
-	s.strays = strays{}
-	if q.stray == nil || !s.session.knows(q.stray.key) || now.Sub(s.hungAt) >= heldAtLeast {
+	q, past := s.strays, s.past
+	s.strays, s.past = strays{}, pastPoll{}
+	if q.stray == nil || !s.session.knows(q.stray.key) || now.Sub(s.hungAt) >= promptly {
 		s.stale = 0
 	} else if s.stale++; s.stale >= stalePolls {
 		q.foreign = true
@@ -144,6 +147,12 @@ func (l *loop) endPoll(s *stream, now time.Time) (why error, taken bool) {
 		return s.live.reject(errNotAsked), true
 	case q.stray != nil:
 		return nil, l.taker(s)(*q.stray, now)
+	case past.whole || past.only != nil && !s.hung:
+		l.handle(s, event{kind: evPast}, nil)
+		return nil, true
+	case past.only != nil:
+		s.session.unsure = false // nothing was kept, or it would have been answered at once
+		return nil, l.taker(s)(*past.only, now)
 	default:
 		return nil, true
 	}

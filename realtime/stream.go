@@ -43,6 +43,7 @@ type stream struct {
 
 	idle    silence   // of the websocket, either way
 	mute    silence   // of what we send over it
+	heardAt time.Time // when something last came over the websocket
 	vouched time.Time // when a read last brought an answer of the server's
 	gentle  bool      // what has just failed calls for no longer delay than the first
 
@@ -51,6 +52,9 @@ type stream struct {
 
 	proved    bool      // a poll has hung, or been answered, as those of a push server are
 	strays    strays    // of the present poll
+	past      pastPoll  // of the present poll
+	hung      bool      // the present poll was not answered at once
+	unheard   bool      // the last that hung to the end was not answered at all, and nothing has been since
 	stale     int       // polls in a row that brought nothing but what was known
 	hungAt    time.Time // of the present poll
 	hungFrom  mid
@@ -241,7 +245,7 @@ func (l *loop) dial(s *stream, now time.Time) {
 	s.session.hangs = s.status.polling
 	if s.status.polling {
 		s.hungAt, s.hungFrom, s.hungNews, s.answers = now, s.session.top, s.session.news, 0
-		s.strays = strays{}
+		s.strays, s.past, s.hung = strays{}, pastPoll{}, false
 		s.timers.arm(timerPong, now.Add(pollWithin))
 		s.timers.disarm(timerPeek)
 		s.live = l.connect(&link{stream: s, poll: true}, l.poll, s.endpoint.after(s.endpoint.poll, s.hungFrom))
@@ -281,6 +285,9 @@ func (l *loop) receiveSocket(in inbound) {
 	case inDown:
 		s.live.hangUp(closeNormal)
 		why := l.failureOf(in.err)
+		if isPage(in.err) {
+			s.session.deceived = now
+		}
 		l.broken(s, why, now)
 		l.handle(s, event{kind: evLost, failure: why}, in.err)
 	}
@@ -303,6 +310,7 @@ func (l *loop) receivePoll(in inbound) {
 	case inProgress:
 		s.timers.arm(timerPong, in.link.answers(now, answerWithin))
 	case inMessages:
+		s.unheard = false
 		l.polling(s, now)
 		s.answers += len(*in.batch)
 		l.messages(s, false, in.batch, now, l.polledTaker(s))
@@ -319,6 +327,9 @@ func (l *loop) receivePoll(in inbound) {
 			}
 			in.err = cmp.Or(why, in.err)
 		}
+		if in.err == errSilent {
+			l.polledNothing(s, now)
+		}
 		if in.err == io.EOF || errors.Is(in.err, errSilent) || l.idlePoll(s, in.err, now) {
 			l.polled(s, now)
 			return
@@ -326,7 +337,7 @@ func (l *loop) receivePoll(in inbound) {
 		if isFalse(in.err) {
 			s.session.deceived = now
 		}
-		if isAnswered(in.err) && now.Sub(s.hungAt) < heldAtLeast {
+		if isAnswered(in.err) && now.Sub(s.hungAt) < promptly {
 			s.proved = false
 		}
 		s.live.hangUp(closeNormal)
@@ -352,6 +363,10 @@ func (l *loop) polling(s *stream, now time.Time) {
 
 // hanging: a poll has been with the server for a moment. What was published while it was taken up is kept and not sent.
 func (l *loop) hanging(s *stream, now time.Time) {
+	s.hung = true
+	if s.unheard || s.session.unsure && s.session.mistrusts(now) {
+		return // it is not clear that it is with a server
+	}
 	l.polling(s, now)
 	s.session.polled(s.hungFrom)
 	l.handle(s, event{kind: evHanging}, nil)
@@ -368,6 +383,15 @@ func (l *loop) pinged(s *stream, now time.Time) {
 	}
 	s.pinged = now
 	l.handle(s, event{kind: evPing}, nil)
+}
+
+// polledNothing: the server says that nothing came since the poll began.
+func (l *loop) polledNothing(s *stream, now time.Time) {
+	s.unheard = false
+	if s.hungFrom.isZero() {
+		s.session.unsure = false
+	}
+	l.polling(s, now)
 }
 
 // polled is the end of a poll: the next one begins. An answer of one message came live, and may be one of several;

@@ -73,10 +73,11 @@ func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, 
 		return c, nil
 	case http.StatusNotModified:
 		c.close(closeNormal)
-		if since := began.Load(); since == nil || !at.held(time.Since(*since), answer.Header) {
-			return nil, c.reject(nil, errAtOnce)
+		var took time.Duration
+		if since := began.Load(); since != nil {
+			took = time.Since(*since)
 		}
-		return nil, errSilent
+		return nil, c.nothing(took)
 	default:
 		refused := at.refusal(answer, location)
 		c.close(closeNormal)

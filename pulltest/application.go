@@ -16,7 +16,8 @@ type Application struct {
 	RedirectURL      string // where /oauth/authorize/ leads if its redirect_uri does not say
 }
 
-// Application returns the application, whose tokens the portal takes, as it is now.
+// Application returns the application, whose tokens the portal takes, as it is
+// now.
 func (p *Portal) Application() Application {
 	p.auth.mu.Lock()
 	defer p.auth.mu.Unlock()

@@ -140,8 +140,8 @@ func (a *auth) redeem(grants *map[string]grant, key string) (Token, *restError) 
 }
 
 // AccessToken is an OAuth access token of the application for user 1, good
-// until ExpireToken or Uninstall, and without a refresh token; see [Portal.Token]
-// for one as applications get it.
+// until ExpireToken or Uninstall, and without a refresh token; see
+// [Portal.Token] for one as applications get it.
 func (p *Portal) AccessToken() string {
 	p.auth.mu.Lock()
 	defer p.auth.mu.Unlock()

@@ -48,9 +48,9 @@ func (p *Portal) ReplaceChannel(to Target) { p.config.replace(to) }
 
 // OmitChannel makes the next n configs that would name a target's channel lack
 // it, all of them if n is negative, until OmitChannel is called with 0: as a
-// portal does that has not got its lock in time, which happens when channels are
-// replaced, or one whose user is not active. The channel itself goes on. A config
-// without any channel has PHP's empty array, [], in their place.
+// portal does that has not got its lock in time, which happens when channels
+// are replaced, or one whose user is not active. The channel itself goes on. A
+// config without any channel has PHP's empty array, [], in their place.
 func (p *Portal) OmitChannel(to Target, n int) {
 	name, _ := to.channelName()
 	p.config.mu.Lock()
@@ -70,8 +70,8 @@ func (b *configBook) omits(name string) bool {
 }
 
 // EmitOld is [Portal.Emit] to the channel that was there before the present
-// one, as by a portal process that has not noticed yet. It panics if the channel
-// of m.To was never replaced.
+// one, as by a portal process that has not noticed yet. It panics if the
+// channel of m.To was never replaced.
 func (p *Portal) EmitOld(m Message) (mid string) {
 	name, _ := m.To.channelName()
 	p.config.mu.Lock()
@@ -110,7 +110,8 @@ func (p *Portal) typeOf(to Target) string {
 
 // ExpireChannel is [Portal.ReplaceChannel], and tells the old channel by the
 // command channel_expire, whose mid it returns. With the action "reconnect" the
-// command names the new channel; with any other, such as "get_config", it does not.
+// command names the new channel; with any other, such as "get_config", it does
+// not.
 //
 // As from real portals, the type of the application's shared channel is the
 // application's client id there, and the start of a shared new channel is a

@@ -43,7 +43,8 @@ type framing struct {
 	take     func(c *socket, s *pushServer, data []byte) // nil: ignored
 }
 
-// position is where a subscriber wants to go on from; the zero one asks for no history.
+// position is where a subscriber wants to go on from; the zero one asks for no
+// history.
 type position struct {
 	mid  string    // version 3 and later
 	time time.Time // versions 1 and 2

@@ -114,7 +114,8 @@ func nginxFraming(url.Values, bool) *framing {
 	}
 }
 
-// since returns what the channels keep after a time and a tag, channel by channel.
+// since returns what the channels keep after a time and a tag, channel by
+// channel.
 func (h *hub) since(p position, channels []channelID) []*message {
 	now := h.clock.now()
 	var found []*message
@@ -132,7 +133,8 @@ func (h *hub) since(p position, channels []channelID) []*message {
 	return found
 }
 
-// newer compares with a second and a tag in it; a tag of -1 is behind all of them.
+// newer compares with a second and a tag in it; a tag of -1 is behind all of
+// them.
 func (m *message) newer(second int64, tag int) bool {
 	created := m.created.Unix()
 	return created > second || created == second && tag >= 0 && m.tag > tag

@@ -3,50 +3,59 @@
 // It is to pull clients what net/http/httptest is to HTTP clients.
 //
 // A [Portal] listens on a loopback port by default. On a [Network] it needs no
-// sockets at all, so that a whole scenario can run in a testing/synctest bubble,
-// where forty seconds of long polling or twelve hours of a channel's life pass
-// at once. Create the Network, the Portal and everything that talks to it
-// inside the bubble, and close the Portal before the bubble ends. Without a
-// Network a Portal listens on a real socket, which does not work in a bubble.
+// sockets at all, so that a whole scenario can run in a testing/synctest
+// bubble, where forty seconds of long polling or twelve hours of a channel's
+// life pass at once. Create the Network, the Portal and everything that talks
+// to it inside the bubble, and close the Portal before the bubble ends. Without
+// a Network a Portal listens on a real socket, which does not work in a bubble.
 //
 // The portal behaves like a real one where that hurts: what is published
-// between a history read and the registration is not sent live, and from version
-// 4 on a websocket gets nothing between a ping and its pong. On request it does worse:
+// between a history read and the registration is not sent live, and from
+// version 4 on a websocket gets nothing between a ping and its pong. On request
+// it does worse:
 //
-//   - [Portal.Cut], [Portal.CloseWebSockets] and [Portal.RestartServer] end connections.
-//   - [Portal.Misbehave] makes REST, websockets, polls or the authorization server
-//     fail, hang, talk nonsense, lose their answers or send clients to a login page,
-//     until [Portal.Behave]; [Fault.WithRetryAfter] has them say for how long, and
-//     [Fault.Times] bounds how many requests meet it.
-//     [WebPage], [FalseAnswer], [Compressed] and their like answer in their place.
-//   - [Portal.ReplaceChannel], [Portal.ExpireChannel] and [Portal.ExpireConfig] do what
-//     a portal does with channels that grow old, [WithChannelLife] lets them age sooner,
-//     [Portal.OmitChannel] leaves one out of configs, [Portal.RetireChannel] names the wrong successor,
-//     [Portal.EmitOld] publishes to the one before, [Portal.Control] sends other commands,
-//     and [Portal.EmitAsClient] forges them.
+//   - [Portal.Cut], [Portal.CloseWebSockets] and [Portal.RestartServer] end
+//     connections.
+//   - [Portal.Misbehave] makes REST, websockets, polls or the authorization
+//     server fail, hang, talk nonsense, lose their answers or send clients to a
+//     login page, until [Portal.Behave]; [Fault.WithRetryAfter] has them say
+//     for how long, and [Fault.Times] bounds how many requests meet it.
+//     [WebPage], [FalseAnswer], [Compressed] and their like answer in their
+//     place.
+//   - [Portal.ReplaceChannel], [Portal.ExpireChannel] and [Portal.ExpireConfig]
+//     do what a portal does with channels that grow old, [WithChannelLife] lets
+//     them age sooner, [Portal.OmitChannel] leaves one out of configs,
+//     [Portal.RetireChannel] names the wrong successor, [Portal.EmitOld]
+//     publishes to the one before, [Portal.Control] sends other commands, and
+//     [Portal.EmitAsClient] forges them.
 //   - [WithProcesses] and [WithDisorder] let message ids overtake each other,
-//     [WithIdleTimeout] puts a middle box before the push server that ends what is idle,
-//     [Portal.Silence] makes a process deaf, [Portal.Forget] loses the history, [Portal.SetBack] the place,
-//     and [WithClockShift] sets the clocks wrong.
+//     [WithIdleTimeout] puts a middle box before the push server that ends what
+//     is idle, [Portal.Silence] makes a process deaf, [Portal.Forget] loses the
+//     history, [Portal.SetBack] the place, and [WithClockShift] sets the clocks
+//     wrong.
 //
 // An application lives with it as with a real one:
 //
-//   - /oauth/authorize/ of the portal and /oauth/token/ of [Portal.AuthServer] give
-//     the tokens of [Portal.Application]: codes live 30 s, access tokens an hour, refresh
-//     tokens 180 days or until they are used. [Portal.Token] is the short way there,
-//     [Portal.ExpireToken] lets access tokens expire, [Portal.SignIn] changes the user.
-//   - [Portal.Install], [Portal.InstallByEvent], [Portal.Open] and [Portal.Uninstall] call
-//     its handlers.
+//   - /oauth/authorize/ of the portal and /oauth/token/ of [Portal.AuthServer]
+//     give the tokens of [Portal.Application]: codes live 30 s, access tokens
+//     an hour, refresh tokens 180 days or until they are used. [Portal.Token]
+//     is the short way there, [Portal.ExpireToken] lets access tokens expire,
+//     [Portal.SignIn] changes the user.
+//   - [Portal.Install], [Portal.InstallByEvent], [Portal.Open] and
+//     [Portal.Uninstall] call its handlers.
 //   - [Portal.Move] takes the portal to another address, [WithQueryLimit] and
-//     [WithOperatingLimit] throttle REST, and [WithScope] limits what may be called.
-//   - User 1 is an administrator and user 2 is not, but for [WithAdministrators]: the
-//     portal checks the USER_ID of an event as PHP does, and refuses others' push
-//     notifications. It answers true to events that it drops, for nobody or for a user
-//     that [Portal.Deactivate] names, larger than 1 MiB, or with invalid UTF-8 in a form,
-//     and counts them in Stats.DroppedEvents. Of JSON that PHP's json_decode refuses for
-//     its text, as for half a surrogate pair, it reads nothing: «Wrong authorization
+//     [WithOperatingLimit] throttle REST, and [WithScope] limits what may be
+//     called.
+//   - User 1 is an administrator and user 2 is not, but for
+//     [WithAdministrators]: the portal checks the USER_ID of an event as PHP
+//     does, and refuses others' push notifications. It answers true to events
+//     that it drops, for nobody or for a user that [Portal.Deactivate] names,
+//     larger than 1 MiB, or with invalid UTF-8 in a form, and counts them in
+//     Stats.DroppedEvents. Of JSON that PHP's json_decode refuses for its text,
+//     as for half a surrogate pair, it reads nothing: «Wrong authorization
 //     data» is the answer then.
-//   - [Portal.PushNotifications] and [Portal.Watched] tell what its calls came to.
+//   - [Portal.PushNotifications] and [Portal.Watched] tell what its calls came
+//     to.
 //
 // [WithVersion] chooses among the push servers that portals have:
 //
@@ -55,12 +64,12 @@
 //     extra object of an event names its channel.
 //   - 3 has text framing with mids, and signed channels without public ids.
 //   - 4, the default, has protobuf and public ids, by which clients publish.
-//   - 5 is 4 with a jwt in place of the channels, and JSON-RPC for those who ask
-//     for it with jsonRpc=true. Clients publish to it as to version 4.
+//   - 5 is 4 with a jwt in place of the channels, and JSON-RPC for those who
+//     ask for it with jsonRpc=true. Clients publish to it as to version 4.
 //
 // Versions 1 to 4 answer what recorded servers of these versions did; version 5
-// follows what the official clients expect of it, and has the holes of version 4.
-// All of the above works in every version, unless it says otherwise.
+// follows what the official clients expect of it, and has the holes of version
+// 4. All of the above works in every version, unless it says otherwise.
 //
 // A test of a service that listens with package realtime, on virtual time:
 //

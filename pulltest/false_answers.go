@@ -26,7 +26,8 @@ var (
 	// WebPage is a web server's page: HTTP 200 and HTML.
 	WebPage = FalseAnswer(http.StatusOK, "text/html; charset=utf-8", "<!DOCTYPE html>\n<html>\n<head><title>Welcome to nginx!</title></head>\n<body>\n<h1>Welcome to nginx!</h1>\n</body>\n</html>\n")
 
-	// LoginForm is a captive portal, which asks for a password whatever is wanted.
+	// LoginForm is a captive portal, which asks for a password whatever is
+	// wanted.
 	LoginForm = FalseAnswer(http.StatusOK, "text/html", "\n\n<html><body><form method=\"post\" action=\"/login\">\n<input name=\"user\"><input type=\"password\" name=\"password\">\n</form></body></html>\n")
 
 	// ForeignJSON is the answer of another application.
@@ -35,8 +36,8 @@ var (
 	// EmptyAnswer is HTTP 200 without a body.
 	EmptyAnswer = FalseAnswer(http.StatusOK, "", "")
 
-	// InstantNotModified is HTTP 304 at once, as a cache answers it; a push server
-	// says that only after it has held the poll.
+	// InstantNotModified is HTTP 304 at once, as a cache answers it; a push
+	// server says that only after it has held the poll.
 	InstantNotModified = FalseAnswer(http.StatusNotModified, "", "")
 
 	// StaleCache answers every poll as the first one was answered that had an
@@ -51,9 +52,9 @@ func FalseAnswer(status int, contentType, body string) Fault {
 }
 
 // Compressed serves polls, but compresses the answers, whether the client has
-// asked for that or not. The coding is "gzip", "deflate", "raw deflate" (sent as
-// deflate, without the zlib header that belongs to it), or any other: then the
-// answer only says so.
+// asked for that or not. The coding is "gzip", "deflate", "raw deflate" (sent
+// as deflate, without the zlib header that belongs to it), or any other: then
+// the answer only says so.
 func Compressed(coding string) Fault { return Fault{kind: compressed, code: coding} }
 
 // falsify writes the false answer.

@@ -12,7 +12,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// False answers come at once, with their status and type, while the other services are well.
+// False answers come at once, with their status and type, while the other
+// services are well.
 func TestFalseAnswers(t *testing.T) {
 	tests := []struct {
 		name        string

@@ -62,16 +62,18 @@ var (
 	// close frame; what was to be written is when the fault ends.
 	Stall = Fault{kind: stalled}
 
-	// Garble breaks an answer of REST or the authorization server in the middle, and one message of each
-	// frame or answer of the push server, whose body then is no JSON: of n
-	// messages the one at n/2. In JSON-RPC a batch with such a body is no JSON as a whole.
+	// Garble breaks an answer of REST or the authorization server in the
+	// middle, and one message of each frame or answer of the push server, whose
+	// body then is no JSON: of n messages the one at n/2. In JSON-RPC a batch
+	// with such a body is no JSON as a whole.
 	Garble = Fault{kind: garbled}
 
 	// GarbleFrame replaces a whole frame or answer by garbage.
 	GarbleFrame = Fault{kind: garbledFrame}
 
-	// LoseAnswer does what REST or the authorization server is asked, and resets
-	// the connection in place of the answer. The push server knows no such fault.
+	// LoseAnswer does what REST or the authorization server is asked, and
+	// resets the connection in place of the answer. The push server knows no
+	// such fault.
 	LoseAnswer = Fault{kind: unanswered}
 )
 
@@ -139,7 +141,8 @@ func (f *faults) is(s Service, kind faultKind) bool {
 	return now != nil && now.kind == kind
 }
 
-// unstalled waits while the service is stalled. It reports false if gone came first.
+// unstalled waits while the service is stalled. It reports false if gone came
+// first.
 func (f *faults) unstalled(s Service, gone <-chan struct{}) bool {
 	for {
 		now := f.of(s)
@@ -255,7 +258,8 @@ func (p *Portal) fail(w http.ResponseWriter, service Service, err *restError, ti
 	writeAnswer(w, err, answer)
 }
 
-// pause waits for the end of the fault, the client or the portal, or for the timer.
+// pause waits for the end of the fault, the client or the portal, or for the
+// timer.
 func (p *Portal) pause(ctx context.Context, f *failure, timer <-chan time.Time) {
 	select {
 	case <-f.over:

@@ -17,7 +17,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// pieces cuts a frame of text or JSON-RPC into its messages without parsing them.
+// pieces cuts a frame of text or JSON-RPC into its messages without parsing
+// them.
 func pieces(frame []byte) (list []string) {
 	text := string(frame)
 	if strings.HasPrefix(text, "#!") {

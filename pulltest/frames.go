@@ -56,8 +56,9 @@ func newMessage(epoch int64, seq uint64, body string, expiry time.Duration, now 
 	return m
 }
 
-// inMilliseconds is the message as a binary frame has it while a text-mode subscriber listens too: that one's stamp
-// makes milliseconds of created, which does not hold them.
+// inMilliseconds is the message as a binary frame has it while a text-mode
+// subscriber listens too: that one's stamp makes milliseconds of created, which
+// does not hold them.
 func (m *message) inMilliseconds() *message {
 	c := *m
 	c.encoded = m.encode(uint32(m.created.UnixMilli()))
@@ -94,8 +95,8 @@ func (m *message) encode(created uint32) []byte {
 	return appendBytes(b, 5, s)
 }
 
-// binaryFrame is a ResponseBatch with one OutgoingMessagesResponse. A history can be many megabytes, so it is written
-// in one piece of the right size.
+// binaryFrame is a ResponseBatch with one OutgoingMessagesResponse. A history
+// can be many megabytes, so it is written in one piece of the right size.
 func binaryFrame(messages []*message) []byte {
 	list := 0
 	for _, m := range messages {

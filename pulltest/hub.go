@@ -10,7 +10,8 @@ import (
 const (
 	// maxExpiry is the longest a push server keeps a message.
 	maxExpiry = 24 * time.Hour
-	// historyLife is how long the index of a channel lives from its first message.
+	// historyLife is how long the index of a channel lives from its first
+	// message.
 	historyLife = 24 * time.Hour
 	// maxConnections a channel with a public id holds.
 	maxConnections = 100

@@ -19,15 +19,17 @@ const formType = "application/x-www-form-urlencoded"
 // before stay dead, and the application_token is a new one. The application
 // counts as installed before it, too.
 //
-// handlerURL is reached over the portal's Network, if it has one: http, or https
-// with a certificate that HTTPClient trusts. A status other than 2xx is an error.
+// handlerURL is reached over the portal's Network, if it has one: http, or
+// https with a certificate that HTTPClient trusts. A status other than 2xx is
+// an error.
 func (p *Portal) Install(ctx context.Context, handlerURL string) error {
 	p.auth.reinstall()
 	return p.postForm(ctx, handlerURL)
 }
 
-// InstallByEvent is [Portal.Install] with the event ONAPPINSTALL in place of the
-// form: event, data[…], ts, and auth[…] with the tokens and the application_token.
+// InstallByEvent is [Portal.Install] with the event ONAPPINSTALL in place of
+// the form: event, data[…], ts, and auth[…] with the tokens and the
+// application_token.
 func (p *Portal) InstallByEvent(ctx context.Context, handlerURL string) error {
 	p.auth.reinstall()
 	token := p.describeToken(p.auth.issue(p.auth.user()))
@@ -54,7 +56,8 @@ func (p *Portal) Open(ctx context.Context, handlerURL string) error {
 
 // Uninstall removes the application: all its tokens and codes are refused from
 // then on, whatever the handler says. Then it posts the event ONAPPUNINSTALL,
-// with the application_token and no other. Errors are those of [Portal.Install].
+// with the application_token and no other. Errors are those of
+// [Portal.Install].
 func (p *Portal) Uninstall(ctx context.Context, handlerURL string) error {
 	p.auth.uninstall()
 	return p.postEvent(ctx, handlerURL, "ONAPPUNINSTALL", map[string]string{

@@ -22,7 +22,8 @@ type callback struct {
 	form   url.Values
 }
 
-// serveApp runs an application's handlers on a listener. It answers 500 at /broken.
+// serveApp runs an application's handlers on a listener. It answers 500 at
+// /broken.
 func serveApp(t *testing.T, l net.Listener) <-chan callback {
 	t.Helper()
 	got := make(chan callback, 10)

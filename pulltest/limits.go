@@ -34,8 +34,8 @@ func WithQueryLimit(burst int, perSecond float64) Option {
 }
 
 // WithOperatingLimit makes the portal count that a call takes the time perCall,
-// though it does not, and refuse a method that has used up its limit in the last
-// ten baskets of a minute with 429 OPERATION_TIME_LIMIT, until the
+// though it does not, and refuse a method that has used up its limit in the
+// last ten baskets of a minute with 429 OPERATION_TIME_LIMIT, until the
 // operating_reset_at in the answer's time: the end of the oldest basket. In the
 // cloud the limit is 480 s; by default there is none.
 func WithOperatingLimit(limit, perCall time.Duration) Option {

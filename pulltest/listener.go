@@ -10,7 +10,8 @@ import (
 	"sync"
 )
 
-// connections knows those that a portal's listeners accepted, so that all can be closed.
+// connections knows those that a portal's listeners accepted, so that all can
+// be closed.
 type connections struct {
 	mu     sync.Mutex
 	open   map[*serverConn]struct{}

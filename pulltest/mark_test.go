@@ -10,7 +10,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestSecretMark: what a portal makes up and nobody else may know is marked, and differs.
+// TestSecretMark: what a portal makes up and nobody else may know is marked,
+// and differs.
 func TestSecretMark(t *testing.T) {
 	withApp(t, func(t *testing.T, p *pulltest.Portal, app string, got <-chan callback) {
 		var secrets []string

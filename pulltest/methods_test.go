@@ -154,7 +154,8 @@ func TestPublicChannels(t *testing.T) {
 	}, pulltest.WithVersion(3))
 }
 
-// A watch lives 31 min from its beginning, or from the last time it was extended.
+// A watch lives 31 min from its beginning, or from the last time it was
+// extended.
 func TestWatches(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		extend := func(user int) string {

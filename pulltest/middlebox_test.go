@@ -14,7 +14,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// A middle box ends what the server sends nothing over; a pong counts, what the client sends does not.
+// A middle box ends what the server sends nothing over; a pong counts, what the
+// client sends does not.
 func TestIdleTimeout(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		began := time.Now()
@@ -56,7 +57,8 @@ func TestIdleTimeout(t *testing.T) {
 	}, pulltest.WithIdleTimeout(20*time.Second))
 }
 
-// While somebody listens in text mode, live binary frames have milliseconds as created; the history does not.
+// While somebody listens in text mode, live binary frames have milliseconds as
+// created; the history does not.
 func TestTextModeSpoilsCreated(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		ws := dial(t, p, "")
@@ -111,7 +113,8 @@ func createdIn(t *testing.T, frame []byte) (list []uint32) {
 	return list
 }
 
-// Configs can lack channels for a while; a retired channel's successor is the portal's own.
+// Configs can lack channels for a while; a retired channel's successor is the
+// portal's own.
 func TestOmitAndRetireChannel(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		kinds := func() string {

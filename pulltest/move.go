@@ -44,12 +44,13 @@ func (p *Portal) hostname() string {
 
 // Move gives the portal another address, which it returns, as [Portal.URL] does
 // from now on. At the old ones REST and /oauth/authorize/ are answered 302 to
-// the new one. The push server and the authorization server stay where they are.
+// the new one. The push server and the authorization server stay where they
+// are.
 //
 // On a [Network] to is the new host name, such as new.example, of which the
-// portal's certificate is an authority. Without one to is not looked at, but for
-// its scheme: the portal opens another loopback port. With http:// in front of
-// it the new address is a plain http one, which no client should follow; see
+// portal's certificate is an authority. Without one to is not looked at, but
+// for its scheme: the portal opens another loopback port. With http:// in front
+// of it the new address is a plain http one, which no client should follow; see
 // Stats.Insecure. It panics if it cannot listen there.
 func (p *Portal) Move(to string) string {
 	host, plain := strings.CutPrefix(to, "http://")

@@ -203,7 +203,8 @@ func (p *pipe) write(b []byte, latency time.Duration) (int, error) {
 	}
 }
 
-// arrives says when what is sent now arrives: never before what was sent earlier.
+// arrives says when what is sent now arrives: never before what was sent
+// earlier.
 func (p *pipe) arrives(latency time.Duration) time.Time {
 	if at := time.Now().Add(latency); at.After(p.last) {
 		p.last = at

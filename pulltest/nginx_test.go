@@ -147,7 +147,8 @@ func TestNginxMessages(t *testing.T) {
 	})
 }
 
-// An event for two users is two messages, and in version 1 each names its channel.
+// An event for two users is two messages, and in version 1 each names its
+// channel.
 func TestEventForTwoUsers(t *testing.T) {
 	ofVersion(t, nginxVersions, func(t *testing.T, p *pulltest.Portal) {
 		event := p.URL() + "/rest/pull.application.event.add"

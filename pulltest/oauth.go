@@ -25,10 +25,10 @@ var (
 )
 
 // AuthServer is the base of the authorization server's paths, https and without
-// a trailing slash; tokens are to be had at /oauth/token/ below it. On a Network
-// it is https://oauth.example, for further portals https://oauth2.example and
-// so on, with a certificate that HTTPClient trusts; without one it is the URL
-// that the portal has at the beginning.
+// a trailing slash; tokens are to be had at /oauth/token/ below it. On a
+// Network it is https://oauth.example, for further portals
+// https://oauth2.example and so on, with a certificate that HTTPClient trusts;
+// without one it is the URL that the portal has at the beginning.
 func (p *Portal) AuthServer() string { return p.authServer }
 
 func (p *Portal) authHost() string { return strings.TrimPrefix(p.authServer, "https://") }
@@ -112,7 +112,7 @@ func (p *Portal) redeem(by func(string) (Token, *restError), key string, count f
 	return token, err
 }
 
-// allows tells whether the application has all scopes of a list.
+// allows reports whether the application has all scopes of a list.
 func (o *options) allows(scope string) bool {
 	for _, s := range strings.FieldsFunc(scope, func(r rune) bool { return r == ',' || r == ' ' }) {
 		if !slices.Contains(o.scopes, s) {

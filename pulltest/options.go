@@ -103,9 +103,9 @@ func WithNetwork(n *Network) Option {
 }
 
 // WithPingInterval sets how often the push server pings its websockets; the
-// default is 120 s, and never in versions 1 and 2. With 0 only [Portal.Ping] does; a bubble in which all is
-// blocked for good then ends with a report of the deadlock, where the timer
-// would keep virtual time running.
+// default is 120 s, and never in versions 1 and 2. With 0 only [Portal.Ping]
+// does; a bubble in which all is blocked for good then ends with a report of
+// the deadlock, where the timer would keep virtual time running.
 func WithPingInterval(d time.Duration) Option {
 	return func(o *options) { o.pingInterval = d }
 }
@@ -117,9 +117,9 @@ func WithGather(d time.Duration) Option {
 	return func(o *options) { o.gather = d }
 }
 
-// WithHandover sets the time between the history read and the registration of
-// a subscriber that sent a mid, or a time; the default is 2 ms. What is published in
-// between is kept but not sent to it.
+// WithHandover sets the time between the history read and the registration of a
+// subscriber that sent a mid, or a time; the default is 2 ms. What is published
+// in between is kept but not sent to it.
 func WithHandover(d time.Duration) Option {
 	return func(o *options) { o.handover = d }
 }
@@ -135,8 +135,8 @@ func WithChannelLife(d time.Duration) Option {
 	return func(o *options) { o.channelLife = d }
 }
 
-// WithConfigLife sets how far ahead the exp of a config lies; the default is 24 h.
-// In version 5 it lies no further ahead than [WithTokenLife] says.
+// WithConfigLife sets how far ahead the exp of a config lies; the default is 24
+// h. In version 5 it lies no further ahead than [WithTokenLife] says.
 func WithConfigLife(d time.Duration) Option {
 	return func(o *options) { o.configLife = d }
 }
@@ -166,10 +166,10 @@ func WithChannels(seed string) Option {
 }
 
 // WithHandler puts a handler of the test in front of everything the portal
-// serves, REST, OAuth and push server, to inject faults that [Portal.Misbehave] does
-// not know: it may answer itself, wait,
-// or hijack the connection instead of calling next. A handler that waits must
-// give up when the request's context is done, or Close does not return.
+// serves, REST, OAuth and push server, to inject faults that [Portal.Misbehave]
+// does not know: it may answer itself, wait, or hijack the connection instead
+// of calling next. A handler that waits must give up when the request's context
+// is done, or Close does not return.
 func WithHandler(middleware func(next http.Handler) http.Handler) Option {
 	return func(o *options) { o.middleware = middleware }
 }

@@ -35,8 +35,8 @@ func phpReads(document []byte) bool {
 	return true
 }
 
-// escapeLength is how long the escape is that text begins with, both halves of a
-// surrogate pair together; 0 for one half alone.
+// escapeLength is how long the escape is that text begins with, both halves of
+// a surrogate pair together; 0 for one half alone.
 func escapeLength(text []byte) int {
 	const first, second = 6, 12
 	switch {

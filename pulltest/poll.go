@@ -158,7 +158,8 @@ func (p *poll) timeout(w http.ResponseWriter) {
 	default:
 	}
 	header := w.Header()
-	// net/http drops the canonical Content-Type of a 304; a push server sends it.
+	// net/http drops the canonical Content-Type of a 304; a push server sends
+	// it.
 	header["content-type"] = []string{"text/plain"}
 	p.dialect.timeoutHead(header, last, p.hub.clock.now())
 	w.WriteHeader(http.StatusNotModified)

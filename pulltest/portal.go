@@ -133,9 +133,9 @@ func http1() *http.Protocols {
 	return p
 }
 
-// clientTLS makes connections cheap: there are many, and polls use each once. In
-// memory, where all else is quick, most of the time would go into handshakes:
-// those of version 1.2 that resume a session exchange no keys.
+// clientTLS makes connections cheap: there are many, and polls use each once.
+// In memory, where all else is quick, most of the time would go into
+// handshakes: those of version 1.2 that resume a session exchange no keys.
 func clientTLS(roots *x509.CertPool, inMemory bool) *tls.Config {
 	config := &tls.Config{
 		RootCAs:            roots,
@@ -214,7 +214,8 @@ func (p *Portal) Close() {
 
 // PushURL is the base of the push server's paths, no trailing slash. Below it
 // are /sub/ for subscribers, /subws/ for their websockets as well, /rest/ for
-// clients that publish, from version 4 on, /pub/ for the portal and /server-stat.
+// clients that publish, from version 4 on, /pub/ for the portal and
+// /server-stat.
 func (p *Portal) PushURL() string { return p.pushURL }
 
 // Webhook is the URL of an incoming webhook of user 1, to which method names
@@ -237,7 +238,8 @@ func (p *Portal) Certificate() *x509.Certificate { return p.cert.Leaf }
 // HTTPClient returns a client that trusts the portal's certificate and reaches
 // it over its Network, if it has one. It speaks HTTP/1.1 only and sets no
 // timeout. Its Transport is an *http.Transport, whose DialContext and
-// TLSClientConfig serve a websocket dialer as well. It is the same client each time.
+// TLSClientConfig serve a websocket dialer as well. It is the same client each
+// time.
 func (p *Portal) HTTPClient() *http.Client { return p.client }
 
 // Cut resets every open connection of subscribers, websockets and long polls,
@@ -278,8 +280,9 @@ func (p *Portal) CloseWebSockets(code int, reason string) int {
 
 // Ping pings every websocket, as the push server's timer does. From version 4
 // on what was being gathered for it is dropped, nothing is sent to it until its
-// pong arrives, and one that still owes a pong is dropped without a close frame;
-// version 3 sends on and drops those who owe two, versions 1 and 2 drop nobody.
+// pong arrives, and one that still owes a pong is dropped without a close
+// frame; version 3 sends on and drops those who owe two, versions 1 and 2 drop
+// nobody.
 func (p *Portal) Ping() {
 	h := p.push.hub
 	h.mu.Lock()
@@ -298,7 +301,8 @@ func (p *Portal) textPing() {
 	}
 }
 
-// every calls f at an interval until the portal is closed; an interval of 0 never.
+// every calls f at an interval until the portal is closed; an interval of 0
+// never.
 func (p *Portal) every(d time.Duration, f func()) {
 	defer p.open.Done()
 	if d <= 0 {
@@ -317,8 +321,9 @@ func (p *Portal) every(d time.Duration, f func()) {
 }
 
 // SecretMark is what every secret begins with that a portal makes up: the
-// webhook's code, tokens, codes, the client_secret, the application_token and, but
-// for those of WithChannels, channel ids. Look for it in what a program prints.
+// webhook's code, tokens, codes, the client_secret, the application_token and,
+// but for those of WithChannels, channel ids. Look for it in what a program
+// prints.
 const SecretMark = "5ec2e75ec2e7"
 
 // randomSecret is marked, and long enough to be cut to 16.

@@ -20,12 +20,13 @@ func WithProcesses(subscribers, publishers int) Option {
 	}
 }
 
-// WithDisorder makes a publisher take up to max, at random but the same in every
-// run, from a kept message's id to its storing and sending. [Portal.Emit] then
-// returns before. Messages of expiry 0 are sent at once and so overtake kept ones.
-// Kept ones of one publisher keep their order; with several publishers
-// ([WithProcesses]) they overtake each other. The history is in mid order all the same.
-// Versions 1 and 2 know no disorder: nginx gives out ids and stores under one lock.
+// WithDisorder makes a publisher take up to max, at random but the same in
+// every run, from a kept message's id to its storing and sending. [Portal.Emit]
+// then returns before. Messages of expiry 0 are sent at once and so overtake
+// kept ones. Kept ones of one publisher keep their order; with several
+// publishers ([WithProcesses]) they overtake each other. The history is in mid
+// order all the same. Versions 1 and 2 know no disorder: nginx gives out ids
+// and stores under one lock.
 func WithDisorder(max time.Duration) Option {
 	return func(o *options) { o.disorder = max }
 }
@@ -41,7 +42,8 @@ func (p *Portal) Silence(process int, d time.Duration) {
 }
 
 // Forget makes the Redis lose its data: the history is gone, and the mids begin
-// anew from 1 with a later epoch; in versions 1 and 2 the ids of each channel do.
+// anew from 1 with a later epoch; in versions 1 and 2 the ids of each channel
+// do.
 func (p *Portal) Forget() {
 	h := p.push.hub
 	h.mu.Lock()
@@ -64,8 +66,9 @@ func (h *hub) countOthers(now time.Time) {
 	h.counted = now
 }
 
-// SetBack sets the counter of message ids back by n, but not below 0, as a Redis
-// that is restored from a backup does. What was kept under later ids is lost.
+// SetBack sets the counter of message ids back by n, but not below 0, as a
+// Redis that is restored from a backup does. What was kept under later ids is
+// lost.
 func (p *Portal) SetBack(n uint64) {
 	h := p.push.hub
 	h.mu.Lock()

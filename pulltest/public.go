@@ -24,7 +24,8 @@ func (p *Portal) publicChannel(call restCall) (any, *restError) {
 	return p.config.publicChannel(owner, user), nil
 }
 
-// publicChannels is pull.channel.public.list. Users it does not know are left out.
+// publicChannels is pull.channel.public.list. Users it does not know are left
+// out.
 func (p *Portal) publicChannels(call restCall) (any, *restError) {
 	owner, err := p.channelOwner(call)
 	if err != nil {

@@ -34,7 +34,8 @@ func inBubble(t *testing.T, f func(t *testing.T, p *pulltest.Portal, n *pulltest
 	})
 }
 
-// onBoth runs f on virtual time and over real sockets. f must not wait for timers.
+// onBoth runs f on virtual time and over real sockets. f must not wait for
+// timers.
 func onBoth(t *testing.T, f func(t *testing.T, p *pulltest.Portal), opts ...pulltest.Option) {
 	t.Helper()
 	t.Run("memory", func(t *testing.T) {

@@ -83,7 +83,8 @@ type subscription struct {
 	refused  *pushError // if set, a websocket is closed at once
 }
 
-// textMode reports whether what is sent to the subscriber is stamped when it is sent.
+// textMode reports whether what is sent to the subscriber is stamped when it is
+// sent.
 func (s *subscription) textMode() bool { return s.framing.stamps }
 
 func (s *pushServer) serveSub(w http.ResponseWriter, r *http.Request) {

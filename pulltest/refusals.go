@@ -17,9 +17,10 @@ const (
 // loginPath is the page that LoginPage sends to.
 const loginPath = "/auth/"
 
-// LoginPage answers every request, again and again, with a 302 to the portal's page
-// /auth/, whose query names the address that was asked for, secrets and all: so does a
-// portal whose licence has expired, or a gateway that wants a login first.
+// LoginPage answers every request, again and again, with a 302 to the portal's
+// page /auth/, whose query names the address that was asked for, secrets and
+// all: so does a portal whose licence has expired, or a gateway that wants a
+// login first.
 var LoginPage = Fault{kind: redirected, status: http.StatusFound}
 
 // Redirect answers with a redirect to a location, such as 301 to where a portal
@@ -28,10 +29,10 @@ func Redirect(status int, location string) Fault {
 	return Fault{kind: redirected, status: status, text: location}
 }
 
-// ErrorObject answers with an error as the newer REST does: an object {code, message,
-// validation}, the last of which has an object {field, message} for each parameter that
-// is not valid, by field and message. Under the addresses of [Portal.APIWebhook]
-// all errors are such objects.
+// ErrorObject answers with an error as the newer REST does: an object {code,
+// message, validation}, the last of which has an object {field, message} for
+// each parameter that is not valid, by field and message. Under the addresses
+// of [Portal.APIWebhook] all errors are such objects.
 func ErrorObject(status int, code string, validation ...[2]string) Fault {
 	object := errorObject{Code: code, Message: describeError(code)}
 	for _, v := range validation {
@@ -44,8 +45,9 @@ func ErrorObject(status int, code string, validation ...[2]string) Fault {
 	return Fault{kind: objectFailure, status: status, text: string(data)}
 }
 
-// WithRetryAfter adds the header Retry-After, as it is, to what BadGateway, Refuse,
-// RESTError, ErrorObject and redirects answer: seconds, or an HTTP date by the portal's clock.
+// WithRetryAfter adds the header Retry-After, as it is, to what BadGateway,
+// Refuse, RESTError, ErrorObject and redirects answer: seconds, or an HTTP date
+// by the portal's clock.
 func (f Fault) WithRetryAfter(value string) Fault {
 	f.retryAfter = value
 	return f
@@ -97,8 +99,9 @@ func (f *failure) answerObject(w http.ResponseWriter) {
 	json.NewEncoder(w).Encode(map[string]any{"error": json.RawMessage(f.text)})
 }
 
-// newerAddress cuts from the path of a REST call what marks the newer addresses,
-// /rest/api/method and /rest/api/USER/CODE/method, and reports whether it did.
+// newerAddress cuts from the path of a REST call what marks the newer
+// addresses, /rest/api/method and /rest/api/USER/CODE/method, and reports
+// whether it did.
 func newerAddress(path string) (rest string, newer bool) {
 	rest, newer = strings.CutPrefix(path, "/rest/api/")
 	if !newer || strings.Trim(rest, "/") == "" {

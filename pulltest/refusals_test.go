@@ -45,7 +45,8 @@ func askUnled(t *testing.T, p *pulltest.Portal) map[pulltest.Service]*http.Respo
 	return answers
 }
 
-// TestRedirects: every service can lead elsewhere, and the login page's address repeats what was asked for.
+// TestRedirects: every service can lead elsewhere, and the login page's address
+// repeats what was asked for.
 func TestRedirects(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		p.Misbehave(everyService, pulltest.Redirect(301, "https://new.example/x"))

@@ -298,7 +298,8 @@ func (r *replay) maskFields(b []byte, out *strings.Builder, seen mids, depth int
 	}
 }
 
-// recorded returns the distinct messages of the recorded frames, as they were published.
+// recorded returns the distinct messages of the recorded frames, as they were
+// published.
 func (r *replay) recorded() []received {
 	var list []received
 	for _, f := range r.rec.Frames {

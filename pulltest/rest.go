@@ -44,7 +44,8 @@ func describeError(code string) string {
 	return code
 }
 
-// restCall is a call of a REST method: who calls, and the parameters with upper-case names.
+// restCall is a call of a REST method: who calls, and the parameters with
+// upper-case names.
 type restCall struct {
 	webhook bool
 	user    int
@@ -95,7 +96,8 @@ func (p *Portal) serveREST(w http.ResponseWriter, r *http.Request) {
 	writeAnswer(w, err, answer)
 }
 
-// answerOf is an answer of REST without its time; the newer REST tells an error as an object.
+// answerOf is an answer of REST without its time; the newer REST tells an error
+// as an object.
 func answerOf(result any, err *restError, newer bool) map[string]any {
 	switch {
 	case err == nil:

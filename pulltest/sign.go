@@ -14,7 +14,8 @@ var errChannelID = errors.New("wrong channel id")
 
 var hexID = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
-// channelID names a channel by its private id and, if it has one, its public id.
+// channelID names a channel by its private id and, if it has one, its public
+// id.
 type channelID struct {
 	private, public string
 }

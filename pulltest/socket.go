@@ -357,7 +357,8 @@ func (c *socket) takeBatch(s *pushServer, data []byte) {
 	c.answer(websocket.BinaryMessage, answer)
 }
 
-// answer sends what a client asked for; no data is no answer. The caller holds hub.mu.
+// answer sends what a client asked for; no data is no answer. The caller holds
+// hub.mu.
 func (c *socket) answer(kind int, data []byte) {
 	if data != nil && !c.closing && !c.inHole() {
 		c.push(outFrame{kind: kind, data: data})

@@ -8,32 +8,36 @@ import (
 	"strings"
 )
 
-// Kinds of faults that leave the answer what it is, and of those that change a field of it.
+// Kinds of faults that leave the answer what it is, and of those that change a
+// field of it.
 const (
 	surrounded faultKind = 300 + iota
 	oddField
 	insecureEndpoint
 )
 
-// What a portal's PHP writes around its answers, and what else the authorization server
-// may answer. The first three are for [REST], [OAuth] and [Polls].
+// What a portal's PHP writes around its answers, and what else the
+// authorization server may answer. The first three are for [REST], [OAuth] and
+// [Polls].
 var (
-	// ByteOrderMark puts one before every answer, as a PHP file does that is saved with it.
+	// ByteOrderMark puts one before every answer, as a PHP file does that is
+	// saved with it.
 	ByteOrderMark = Surround("\ufeff", "")
 
-	// PHPNotice puts a notice of PHP before every answer, as HTML, as a server does that has
-	// display_errors on.
+	// PHPNotice puts a notice of PHP before every answer, as HTML, as a server
+	// does that has display_errors on.
 	PHPNotice = Surround(notice("Notice", "Undefined index: {\"scope\"}"), "")
 
 	// PHPWarnings puts warnings on both sides of every answer.
 	PHPWarnings = Surround(notice("Warning", "count(): Parameter must be an array [0]")+notice("Deprecated", "{closure}"), notice("Warning", "Unknown: {1}"))
 
-	// InsecureEndpoint has the authorization server tell a client_endpoint that begins
-	// with http://, as real answers do, though the portal has https.
+	// InsecureEndpoint has the authorization server tell a client_endpoint that
+	// begins with http://, as real answers do, though the portal has https.
 	InsecureEndpoint = Fault{kind: insecureEndpoint}
 
-	// AuthorizationError is a refusal of the authorization server that passes, 401
-	// authorization_error; neither a code nor a refresh token is spent. See [Fault.Times].
+	// AuthorizationError is a refusal of the authorization server that passes,
+	// 401 authorization_error; neither a code nor a refresh token is spent. See
+	// [Fault.Times].
 	AuthorizationError = RESTError(http.StatusUnauthorized, "authorization_error")
 )
 
@@ -41,15 +45,16 @@ func notice(kind, text string) string {
 	return "<br />\n<b>" + kind + "</b>:  " + text + " in <b>/home/bitrix/www/bitrix/modules/rest/lib/server.php</b> on line <b>42</b><br />\n"
 }
 
-// Surround puts texts before and after the answers of REST, the authorization server and
-// polls that have a body.
+// Surround puts texts before and after the answers of REST, the authorization
+// server and polls that have a body.
 func Surround(before, after string) Fault {
 	return Fault{kind: surrounded, text: before, after: after}
 }
 
-// TokenField has the authorization server answer a token with another value of one
-// field, such as "client_endpoint" or "expires_in"; nil leaves it out. The tokens are
-// given out as they would be. It panics if value cannot be marshalled.
+// TokenField has the authorization server answer a token with another value of
+// one field, such as "client_endpoint" or "expires_in"; nil leaves it out. The
+// tokens are given out as they would be. It panics if value cannot be
+// marshalled.
 func TokenField(name string, value any) Fault {
 	data, err := json.Marshal(value)
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestSurroundings: the answer stands between the two texts, whatever the service, and is the one that it would be.
+// TestSurroundings: the answer stands between the two texts, whatever the
+// service, and is the one that it would be.
 func TestSurroundings(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		p.Emit(text("kept"))

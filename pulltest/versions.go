@@ -18,8 +18,8 @@ func WithTextPing(d time.Duration) Option {
 }
 
 // WithTokenLife sets how long the jwt of a version 5 config is good, in whole
-// seconds; the default is 24 h. The config's exp is its end, if [WithConfigLife]
-// sets no earlier one.
+// seconds; the default is 24 h. The config's exp is its end, if
+// [WithConfigLife] sets no earlier one.
 func WithTokenLife(d time.Duration) Option {
 	return func(o *options) { o.tokenLife = d }
 }

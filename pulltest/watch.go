@@ -63,9 +63,9 @@ func (w *watches) expire(user int, now time.Time) {
 	maps.DeleteFunc(w.ends[user], func(_ string, end time.Time) bool { return !now.Before(end) })
 }
 
-// extendWatch is pull.watch.extend: of each tag it tells whether it lives. A tag
-// is found in any letter case, and one that is stored in another is answered
-// beside the one asked for.
+// extendWatch is pull.watch.extend: of each tag it reports whether it lives. A
+// tag is found in any letter case, and one that is stored in another is
+// answered beside the one asked for.
 func (p *Portal) extendWatch(call restCall) (any, *restError) {
 	tags, ok := call.params["TAGS"].([]any)
 	if !ok {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestDialsAreGivenUp: a dial function that hangs is told when its connection is not wanted any more, and none
-// outlives the run.
+// TestDialsAreGivenUp: a dial function that hangs is told when its connection
+// is not wanted any more, and none outlives the run.
 func TestDialsAreGivenUp(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
@@ -55,7 +55,8 @@ func (c countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// TestConnectionsEndWithTheRun: none of them is left idle, and those of the user's client are left alone.
+// TestConnectionsEndWithTheRun: none of them is left idle, and those of the
+// user's client are left alone.
 func TestConnectionsEndWithTheRun(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {

@@ -10,8 +10,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestOneBrokenAddress: on real servers' configs with an address that is none the other one carries the messages, and a
-// config that does not say whether there are websockets has them if it names one.
+// TestOneBrokenAddress: on real servers' configs with an address that is none
+// the other one carries the messages, and a config that does not say whether
+// there are websockets has them if it names one.
 func TestOneBrokenAddress(t *testing.T) {
 	edits := []struct {
 		name string

@@ -16,7 +16,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// An attack is what a server does to a subscription for half a minute, and what of it may be seen outside of it meanwhile.
+// An attack is what a server does to a subscription for half a minute, and what
+// of it may be seen outside of it meanwhile.
 type attack struct {
 	versions []int     // 2 to 5 if there are none
 	over     Transport // both if it is zero
@@ -36,8 +37,9 @@ type counted struct {
 	open                    int // connections, at any time
 }
 
-// What is seen of attacks at the most, unless they say otherwise: four reads a second where there are websockets, and
-// over long polling ten short ones and 20 polls.
+// What is seen of attacks at the most, unless they say otherwise: four reads a
+// second where there are websockets, and over long polling ten short ones and
+// 20 polls.
 var (
 	overSockets = counted{polls: 145, sockets: 10, configs: 8, lines: 20, told: 160, open: 10}
 	overPolls   = counted{polls: 1110, configs: 8, lines: 50, told: 410, open: 10}
@@ -54,7 +56,8 @@ type assault struct {
 	log     lineCount
 }
 
-// handler counts what is asked, and lets the attack answer while it is under way.
+// handler counts what is asked, and lets the attack answer while it is under
+// way.
 func (a *assault) handler() pulltest.Option {
 	a.asked.n = make(map[string]int)
 	return pulltest.WithHandler(func(next http.Handler) http.Handler {
@@ -102,7 +105,8 @@ func (s counted) within(most counted) bool {
 		s.lines <= most.lines && s.told <= most.told && s.open <= most.open
 }
 
-// made is a message that is made up, in the framing of a version: the nth, which no portal keeps.
+// made is a message that is made up, in the framing of a version: the nth,
+// which no portal keeps.
 func (a *assault) made(n uint64, command string) []byte {
 	body := `{"module_id":"application","command":"` + command + `","params":[]}`
 	switch a.version {
@@ -261,8 +265,9 @@ var attacks = map[string]attack{
 	}},
 }
 
-// TestAttacks: whatever a server does to a subscription for half a minute, what is seen of it outside is bounded; and when it is
-// over, what the server keeps is delivered once.
+// TestAttacks: whatever a server does to a subscription for half a minute, what
+// is seen of it outside is bounded; and when it is over, what the server keeps
+// is delivered once.
 func TestAttacks(t *testing.T) {
 	for name, attack := range attacks {
 		if attack.versions == nil {

@@ -13,11 +13,12 @@ var reconnectDelays = []time.Duration{
 // minDelay keeps a user's delays from being none at all.
 const minDelay = 10 * time.Millisecond
 
-// crowdedDelay is the wait after «too many connections»: coming back at once would throw out another.
+// crowdedDelay is the wait after «too many connections»: coming back at once
+// would throw out another.
 const crowdedDelay = time.Minute
 
-// defaultBackoff spreads each delay by up to 20 %, so that the subscribers of a server that went down do not
-// come back together.
+// defaultBackoff spreads each delay by up to 20 %, so that the subscribers of a
+// server that went down do not come back together.
 func defaultBackoff(attempt int) time.Duration {
 	return spread(reconnectDelays[min(max(attempt, 1), len(reconnectDelays))-1])
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// names keeps the module and command names of a link, which are few and come again and again, so that a
-// message need not allocate them.
+// names keeps the module and command names of a link, which are few and come
+// again and again, so that a message need not allocate them.
 type names struct{ known map[string]string }
 
 // maxNames and maxName bound what a hostile server can make us keep.
@@ -32,8 +32,8 @@ func (n *names) intern(text []byte) string {
 	return s
 }
 
-// parseBody reads {"module_id","command","params","extra"} into m, whose params and extra will share body's
-// memory.
+// parseBody reads {"module_id","command","params","extra"} into m, whose params
+// and extra will share body's memory.
 func (n *names) parseBody(m *Message, body []byte) error {
 	var module string
 	body = bytes.TrimPrefix(body, byteOrderMark)
@@ -58,7 +58,8 @@ func (n *names) parseBody(m *Message, body []byte) error {
 	return err
 }
 
-// copied is how much memory a name takes that is too long to be kept for its like.
+// copied is how much memory a name takes that is too long to be kept for its
+// like.
 func copied(name string) int {
 	if len(name) <= maxName {
 		return 0
@@ -74,7 +75,8 @@ func (n *names) text(value []byte) (string, error) {
 	return n.intern(unquote(value)), nil
 }
 
-// plain is what a JSON string or number says; nil for any other value, and for none. It may share value's memory.
+// plain is what a JSON string or number says; nil for any other value, and for
+// none. It may share value's memory.
 func plain(value []byte) []byte {
 	switch {
 	case len(value) == 0:

@@ -41,7 +41,8 @@ func TestByteOrderMarks(t *testing.T) {
 	}
 }
 
-// TestPHPRelay: where PHP with byte order marks answers REST and relays the polls, nothing is lost.
+// TestPHPRelay: where PHP with byte order marks answers REST and relays the
+// polls, nothing is lost.
 func TestPHPRelay(t *testing.T) {
 	for _, version := range []int{1, 3, 5} {
 		onVirtualTime(t, func(t *testing.T, l *life) {

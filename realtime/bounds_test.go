@@ -14,7 +14,8 @@ import (
 	"github.com/b24pull/b24pull"
 )
 
-// heapHeld is how many bytes of memory are in use, after what is not used any more has been collected.
+// heapHeld is how many bytes of memory are in use, after what is not used any
+// more has been collected.
 func heapHeld() int64 {
 	runtime.GC()
 	runtime.GC() // what finalizers and pools have held
@@ -59,7 +60,8 @@ func (f *flooded) handle() (delivered int) {
 	}
 }
 
-// small checks the bounds of what is remembered, and that those who are told hear of all that is not, now and then.
+// small checks the bounds of what is remembered, and that those who are told
+// hear of all that is not, now and then.
 func (f *flooded) small(t *testing.T, came int) {
 	t.Helper()
 	passed := 0
@@ -78,7 +80,8 @@ func (f *flooded) small(t *testing.T, came int) {
 	}
 }
 
-// floods are messages of which many come. Most of them no read moves the floor above.
+// floods are messages of which many come. Most of them no read moves the floor
+// above.
 var floods = map[string]func(n uint64) Message{
 	"ascending":    func(n uint64) Message { return Message{key: key{midAt(n + 2), uint32(n) | fullSum}} },
 	"descending":   func(n uint64) Message { return Message{key: key{midAt(1<<30 - n), uint32(n) | fullSum}} },
@@ -89,9 +92,10 @@ var floods = map[string]func(n uint64) Message{
 	},
 }
 
-// TestRememberedIsBounded: whatever comes, and however much of it, what is remembered is bounded in number and bytes,
-// for each message costs some steps whatever the order in which they come; and what has been forgotten comes again
-// rather than not at all.
+// TestRememberedIsBounded: whatever comes, and however much of it, what is
+// remembered is bounded in number and bytes, for each message costs some steps
+// whatever the order in which they come; and what has been forgotten comes
+// again rather than not at all.
 func TestRememberedIsBounded(t *testing.T) {
 	for name, message := range floods {
 		t.Run(name, func(t *testing.T) {
@@ -136,7 +140,8 @@ func TestForgottenComesAgain(t *testing.T) {
 	s.want("1RL", "2RL", "3RL")
 }
 
-// TestPassedGoesFirst: what no read should bring is forgotten before what the next one will.
+// TestPassedGoesFirst: what no read should bring is forgotten before what the
+// next one will.
 func TestPassedGoesFirst(t *testing.T) {
 	f := newFlooded(Cursor{pos: midAt(1)})
 	kept, transient := floods["ascending"], floods["not kept"]
@@ -153,7 +158,8 @@ func TestPassedGoesFirst(t *testing.T) {
 	}
 }
 
-// TestHandledIsBounded: what the user is not to get is bounded, too, while he is busy with one message for hours.
+// TestHandledIsBounded: what the user is not to get is bounded, too, while he
+// is busy with one message for hours.
 func TestHandledIsBounded(t *testing.T) {
 	f := newFlooded(Cursor{pos: midAt(1)})
 	f.session.live(Message{key: key{mid: midAt(2)}, size: 1}, f.now) // stays open
@@ -176,7 +182,8 @@ func TestHandledIsBounded(t *testing.T) {
 	}
 }
 
-// TestEpochsAreBounded: so many sequences of mids are known, and those in use stay known.
+// TestEpochsAreBounded: so many sequences of mids are known, and those in use
+// stay known.
 func TestEpochsAreBounded(t *testing.T) {
 	f := newFlooded(Cursor{pos: midAt(1)})
 	f.lives(Message{key: key{mid: midAt(2)}})
@@ -198,7 +205,8 @@ func TestEpochsAreBounded(t *testing.T) {
 	}
 }
 
-// TestFirstReadIsBounded: a first read may show whatever it likes. What is remembered is the greatest of it.
+// TestFirstReadIsBounded: a first read may show whatever it likes. What is
+// remembered is the greatest of it.
 func TestFirstReadIsBounded(t *testing.T) {
 	for name, message := range floods {
 		if testing.Short() && name != "ascending" {
@@ -259,8 +267,9 @@ func TestSizeCountsCopies(t *testing.T) {
 	}
 }
 
-// TestGiantIdentifiers: a run of a second stays one although the config holds identifiers of many parts, each of which
-// would be a secret to look for. They are refused for their length, at the start and later.
+// TestGiantIdentifiers: a run of a second stays one although the config holds
+// identifiers of many parts, each of which would be a secret to look for. They
+// are refused for their length, at the start and later.
 func TestGiantIdentifiers(t *testing.T) {
 	giant := strings.Repeat("ab:cdefghij.", 562_000/12)
 	for name, set := range map[string]func(c *b24pull.Config){

@@ -7,13 +7,16 @@ import (
 )
 
 const (
-	// missingFirst and missingLast bound the delay before a config that lacks a channel is asked for again: a portal
-	// leaves one out that has not got its lock within two seconds, and one whose user is not active.
+	// missingFirst and missingLast bound the delay before a config that lacks a
+	// channel is asked for again: a portal leaves one out that has not got its
+	// lock within two seconds, and one whose user is not active.
 	missingFirst = 2 * time.Second
 	missingLast  = 10 * time.Minute
-	// neededFor is how long replaced channels are listened to at the most whose successor is missing: longer than they live.
+	// neededFor is how long replaced channels are listened to at the most whose
+	// successor is missing: longer than they live.
 	neededFor = 24 * time.Hour
-	// missingAtStart is how often the first config is asked for again that lacks a kind of channel, before it is taken.
+	// missingAtStart is how often the first config is asked for again that
+	// lacks a kind of channel, before it is taken.
 	missingAtStart = 2
 )
 
@@ -31,7 +34,8 @@ func (m *missing) lacking(channels b24pull.Channels) bool {
 	return m.private && !has(channels.Private) || m.shared && !has(channels.Shared)
 }
 
-// note takes a config into account. Only one that lacks nothing ends the asking.
+// note takes a config into account. Only one that lacks nothing ends the
+// asking.
 func (m *missing) note(channels b24pull.Channels, lacks bool) {
 	m.private = m.private || has(channels.Private)
 	m.shared = m.shared || has(channels.Shared)
@@ -47,8 +51,10 @@ func (m *missing) delay() time.Duration {
 	return spread(min(missingFirst<<min(max(m.asked, 1)-1, 16), missingLast))
 }
 
-// carryOver gives a config the channels that it lacks and the one before has, for as long as they live: nothing says that
-// they have ended. There is nothing to carry over where the server is another one, or has just refused those channels.
+// carryOver gives a config the channels that it lacks and the one before has,
+// for as long as they live: nothing says that they have ended. There is nothing
+// to carry over where the server is another one, or has just refused those
+// channels.
 func carryOver(cfg, before *b24pull.Config) *b24pull.Config {
 	carried := *cfg
 	carry := func(to **b24pull.Channel, from *b24pull.Channel) {
@@ -61,8 +67,8 @@ func carryOver(cfg, before *b24pull.Config) *b24pull.Config {
 	return &carried
 }
 
-// complete makes the endpoint of a config, and reports whether the config lacks channels. It is given what it lacks from
-// the latest config.
+// complete makes the endpoint of a config, and reports whether the config lacks
+// channels. It is given what it lacks from the latest config.
 func (l *loop) complete(cfg *b24pull.Config) (_ *b24pull.Config, ep endpoint, lacks bool, err error) {
 	latest := l.latest()
 	if cfg != nil && latest.config != nil && l.missing.lacking(cfg.Channels) && l.renewal.reason != RenewRefused {
@@ -77,8 +83,9 @@ func (l *loop) complete(cfg *b24pull.Config) (_ *b24pull.Config, ep endpoint, la
 	return cfg, ep, err == nil && l.missing.lacking(cfg.Channels), err
 }
 
-// begins reports whether a config is one to begin with. The first one may have been made while a portal renews its
-// channels, and nobody would look for the channel that it lacks: it is asked for again.
+// begins reports whether a config is one to begin with. The first one may have
+// been made while a portal renews its channels, and nobody would look for the
+// channel that it lacks: it is asked for again.
 func (l *loop) begins(cfg *b24pull.Config) bool {
 	m := &l.missing
 	_, fixed := l.source.(fixedConfig)
@@ -103,8 +110,9 @@ func (l *loop) askAgain() {
 	}
 }
 
-// covered reports whether a config in which a token names the channels brings nothing that the latest one has not: then
-// that goes on, whose token may name more.
+// covered reports whether a config in which a token names the channels brings
+// nothing that the latest one has not: then that goes on, whose token may name
+// more.
 func (l *loop) covered(cfg *b24pull.Config) bool {
 	latest := l.latest()
 	if cfg.JWT == "" || l.ends(latest.config).Before(time.Now().Add(renewTail)) {
@@ -118,8 +126,9 @@ func (l *loop) covered(cfg *b24pull.Config) bool {
 	return true
 }
 
-// need has replaced channels listened to on, since a token names them and the one of the stream that has replaced them
-// does not; nothing is needed any more where that stream lacks nothing.
+// need has replaced channels listened to on, since a token names them and the
+// one of the stream that has replaced them does not; nothing is needed any more
+// where that stream lacks nothing.
 func (l *loop) need(old *stream) {
 	if !l.main.lacks {
 		for _, s := range l.old {

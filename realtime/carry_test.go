@@ -26,8 +26,10 @@ func onEveryTransport(t *testing.T, scenario func(t *testing.T, l *life, portal 
 	}
 }
 
-// TestChannelOmitted: a config that lacks a channel, as portals give at a rollover, is asked for again soon; what goes to
-// the channel meanwhile arrives at once, over a cut as well, and what its successor got before anybody told of it, too.
+// TestChannelOmitted: a config that lacks a channel, as portals give at a
+// rollover, is asked for again soon; what goes to the channel meanwhile arrives
+// at once, over a cut as well, and what its successor got before anybody told
+// of it, too.
 func TestChannelOmitted(t *testing.T) {
 	for _, kind := range []pulltest.Target{pulltest.Private, pulltest.Shared} {
 		for _, replaced := range []bool{false, true} {
@@ -131,7 +133,8 @@ func (o *onSockets) want(commands ...string) (messages []Message) {
 	return messages
 }
 
-// TestChannelsOnSockets: a config that lacks a channel, and a channel whose successor is named wrongly, over real sockets.
+// TestChannelsOnSockets: a config that lacks a channel, and a channel whose
+// successor is named wrongly, over real sockets.
 func TestChannelsOnSockets(t *testing.T) {
 	for _, s := range servers {
 		for _, transport := range s.transports {
@@ -171,8 +174,9 @@ func countCommand(l *life, command string) (n int) {
 	return n
 }
 
-// TestChannelOmittedForGood: where a channel never comes again, the config is asked for at a bounded rate, the old channel
-// is listened to until its end, and the other one works; when it does come again, it is found.
+// TestChannelOmittedForGood: where a channel never comes again, the config is
+// asked for at a bounded rate, the old channel is listened to until its end,
+// and the other one works; when it does come again, it is found.
 func TestChannelOmittedForGood(t *testing.T) {
 	onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
 		portal = append(portal, pulltest.WithChannelLife(2*time.Hour))
@@ -210,8 +214,9 @@ func TestChannelOmittedForGood(t *testing.T) {
 	})
 }
 
-// TestChannelOmittedAtStart: the first config may lack a channel as well. It is asked for again before it is taken, and
-// taken as it is where the channel does not come.
+// TestChannelOmittedAtStart: the first config may lack a channel as well. It is
+// asked for again before it is taken, and taken as it is where the channel does
+// not come.
 func TestChannelOmittedAtStart(t *testing.T) {
 	for name, kind := range map[string]pulltest.Target{"private": pulltest.Private, "shared": pulltest.Shared} {
 		for _, omitted := range []int{1, 2, -1} {
@@ -248,7 +253,8 @@ func TestChannelOmittedAtStart(t *testing.T) {
 	}
 }
 
-// TestChannelOmittedThenNoAnswer: what there is is taken where asking again fails, also for good.
+// TestChannelOmittedThenNoAnswer: what there is is taken where asking again
+// fails, also for good.
 func TestChannelOmittedThenNoAnswer(t *testing.T) {
 	for _, code := range []string{"INTERNAL_SERVER_ERROR", "SERVER_ERROR"} {
 		t.Run(code, func(t *testing.T) {
@@ -268,7 +274,8 @@ func TestChannelOmittedThenNoAnswer(t *testing.T) {
 	}
 }
 
-// TestChannelLackingInFixedConfig: a config that nobody can ask for again is taken at once.
+// TestChannelLackingInFixedConfig: a config that nobody can ask for again is
+// taken at once.
 func TestChannelLackingInFixedConfig(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -288,7 +295,8 @@ func TestChannelLackingInFixedConfig(t *testing.T) {
 	})
 }
 
-// TestChannelOmittedAtStartOnSockets is TestChannelOmittedAtStart over real sockets.
+// TestChannelOmittedAtStartOnSockets is TestChannelOmittedAtStart over real
+// sockets.
 func TestChannelOmittedAtStartOnSockets(t *testing.T) {
 	for _, s := range servers {
 		t.Run(s.name, func(t *testing.T) {
@@ -303,7 +311,8 @@ func TestChannelOmittedAtStartOnSockets(t *testing.T) {
 	}
 }
 
-// TestChannelOmittedAndRefused: channels that the server refuses are not carried over.
+// TestChannelOmittedAndRefused: channels that the server refuses are not
+// carried over.
 func TestChannelOmittedAndRefused(t *testing.T) {
 	for _, version := range []int{3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {

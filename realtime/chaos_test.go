@@ -15,7 +15,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// seedsFor is how many seeds a random test runs: the usual number, or what B24PULL_SEEDS says.
+// seedsFor is how many seeds a random test runs: the usual number, or what
+// B24PULL_SEEDS says.
 func seedsFor(t *testing.T, usual int) int { return numberFrom(t, "B24PULL_SEEDS", usual) }
 
 // numberFrom is what an environment variable says, or the usual number.
@@ -31,8 +32,10 @@ func numberFrom(t *testing.T, variable string, usual int) int {
 	return n
 }
 
-// TestChaos runs many lives in which everything happens at random, on every version and transport by turns. No kept
-// message may be lost, no message repeated, and where the server has sent them in order the kept ones stay in order.
+// TestChaos runs many lives in which everything happens at random, on every
+// version and transport by turns. No kept message may be lost, no message
+// repeated, and where the server has sent them in order the kept ones stay in
+// order.
 func TestChaos(t *testing.T) {
 	t.Parallel()
 	type way struct {
@@ -132,7 +135,8 @@ func (s *storm) upTo(d time.Duration) time.Duration {
 	return time.Duration(s.random.Int64N(int64(d) + 1))
 }
 
-// run lives the life: what was there before, some minutes of one kind of trouble and another, and then rest.
+// run lives the life: what was there before, some minutes of one kind of
+// trouble and another, and then rest.
 func (s *storm) run() {
 	s.network.SetLatency(s.upTo(60 * time.Millisecond))
 	for n := range s.random.IntN(5) { // these are no news
@@ -180,7 +184,8 @@ func (s *storm) calm() {
 	synctest.Wait()
 }
 
-// subscribe runs subscription after subscription, each from where the one before has stopped.
+// subscribe runs subscription after subscription, each from where the one
+// before has stopped.
 func (s *storm) subscribe(ctx context.Context) {
 	defer close(s.done)
 	queues := rand.New(rand.NewPCG(s.seed, 8))

@@ -78,7 +78,8 @@ func (s *storm) misbehave() {
 	time.AfterFunc(s.upTo(20*time.Second), func() { s.portal.Behave(service) })
 }
 
-// restart stops the subscription at one of the next messages; another one goes on.
+// restart stops the subscription at one of the next messages; another one goes
+// on.
 func (s *storm) restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -34,8 +34,9 @@ func (l *life) withSource(change func(*b24pull.Config), portal ...pulltest.Optio
 	<-l.sub.Ready()
 }
 
-// TestClocksThatDiffer: the ends of channels are told by the portal's clock, however wrong ours is; the config is
-// renewed in time, and nothing is lost over several lives.
+// TestClocksThatDiffer: the ends of channels are told by the portal's clock,
+// however wrong ours is; the config is renewed in time, and nothing is lost
+// over several lives.
 func TestClocksThatDiffer(t *testing.T) {
 	lives := []struct {
 		version int
@@ -52,7 +53,8 @@ func TestClocksThatDiffer(t *testing.T) {
 					l.tickFor(lives*tt.life, tt.life/100)
 					time.Sleep(time.Minute)
 					l.wantTicks()
-					// the token of a version 5 makes each config another, also some minutes before the end
+					// the token of a version 5 makes each config another, also
+					// some minutes before the end
 					if n := l.portal.Stats().Configs; n < 1+lives || n > 1+8*lives {
 						t.Errorf("%d configs fetched", n)
 					}
@@ -70,7 +72,8 @@ func TestClocksThatDiffer(t *testing.T) {
 	}
 }
 
-// TestRenewedEarly: a portal that makes new channels before the end of the old ones, and tells nobody.
+// TestRenewedEarly: a portal that makes new channels before the end of the old
+// ones, and tells nobody.
 func TestRenewedEarly(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version), pulltest.WithChannelLife(time.Hour)})
@@ -85,8 +88,9 @@ func TestRenewedEarly(t *testing.T) {
 	})
 }
 
-// TestRenewedAtTheEnd: a portal that gives the same channels until their end; what goes to those that follow is not
-// lost, and the config is not fetched all the time.
+// TestRenewedAtTheEnd: a portal that gives the same channels until their end;
+// what goes to those that follow is not lost, and the config is not fetched all
+// the time.
 func TestRenewedAtTheEnd(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version), pulltest.WithChannelLife(time.Hour)})
@@ -139,7 +143,8 @@ func hideEnds(cfg *b24pull.Config) {
 	cfg.Expires, cfg.Channels.Private.End, cfg.Channels.Shared.End = time.Time{}, time.Time{}, time.Time{}
 }
 
-// TestEndsInThePast: a portal whose configs have always ended already is asked again, not all the time.
+// TestEndsInThePast: a portal whose configs have always ended already is asked
+// again, not all the time.
 func TestEndsInThePast(t *testing.T) {
 	for _, version := range []int{4, 5} {
 		for _, past := range []time.Duration{0, time.Hour, 100 * 24 * time.Hour} {
@@ -182,8 +187,8 @@ func TestDay(t *testing.T) {
 	})
 }
 
-// TestDayWithoutRenewals is its twin: without the ends there is nothing to renew by, and what goes to new channels is
-// lost.
+// TestDayWithoutRenewals is its twin: without the ends there is nothing to
+// renew by, and what goes to new channels is lost.
 func TestDayWithoutRenewals(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		day(l, true)

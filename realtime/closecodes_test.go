@@ -15,8 +15,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// losses are the ways in which a push server gives up a websocket: the close codes it is documented to send, and
-// none.
+// losses are the ways in which a push server gives up a websocket: the close
+// codes it is documented to send, and none.
 var losses = []struct {
 	code   int // 0: no close frame, which a client sees as 1006
 	reason string
@@ -46,7 +46,8 @@ var losses = []struct {
 	{code: 4036, reason: "4036: Wrong client id", fetch: true},
 }
 
-// TestCloseCodes: whatever code a websocket is closed with, the subscription lives on and loses nothing.
+// TestCloseCodes: whatever code a websocket is closed with, the subscription
+// lives on and loses nothing.
 func TestCloseCodes(t *testing.T) {
 	for _, version := range []int{4, 5} {
 		for _, loss := range losses {
@@ -86,8 +87,9 @@ func (l *life) lastWait() StateChange {
 	return waits[len(waits)-1]
 }
 
-// comesBack checks a wait by the default delays, and that after it the connection stands again and has lost none of
-// the messages before and meanwhile.
+// comesBack checks a wait by the default delays, and that after it the
+// connection stands again and has lost none of the messages before and
+// meanwhile.
 func (l *life) comesBack(wait StateChange, delay time.Duration, fetch, long bool) {
 	l.t.Helper()
 	if long {
@@ -176,7 +178,8 @@ func TestRefusedPolls(t *testing.T) {
 	}
 }
 
-// TestRefusedUpgrades: a websocket that is refused, also the first of all, is tried again.
+// TestRefusedUpgrades: a websocket that is refused, also the first of all, is
+// tried again.
 func TestRefusedUpgrades(t *testing.T) {
 	for _, status := range []int{400, 403, 404, 426, 502, 503} {
 		refused := &refusal{status, "text/html", proxyPage}

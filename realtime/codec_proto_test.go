@@ -82,7 +82,8 @@ func TestRecordedFrames(t *testing.T) {
 	})
 }
 
-// frameOf builds a ResponseBatch, a response for each group of encoded messages.
+// frameOf builds a ResponseBatch, a response for each group of encoded
+// messages.
 func frameOf(groups ...[][]byte) []byte {
 	var batch []byte
 	for _, messages := range groups {
@@ -143,7 +144,8 @@ func TestDecodeSkipsTheUndecodable(t *testing.T) {
 	}
 }
 
-// TestDecodeBrokenFrame: a frame whose framing is broken is told from a connection that is.
+// TestDecodeBrokenFrame: a frame whose framing is broken is told from a
+// connection that is.
 func TestDecodeBrokenFrame(t *testing.T) {
 	whole := frameOf([][]byte{encoded(t, testID, `{"module_id":"m","command":"c"}`)})
 	cut := errors.New("connection reset")

@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// rpcCodec reads the JSON-RPC frames of servers from version 5 on: one object or an array of them. A frame in the
-// text framing is read as that.
+// rpcCodec reads the JSON-RPC frames of servers from version 5 on: one object
+// or an array of them. A frame in the text framing is read as that.
 type rpcCodec struct{ text textCodec }
 
 func newRPCCodec() codec { return &rpcCodec{} }
@@ -84,7 +84,8 @@ func (c *rpcCodec) batch(yield func(Message, error) bool) error {
 	}
 }
 
-// element yields the message of the call that k has gone over, if it is one. It returns what yield does.
+// element yields the message of the call that k has gone over, if it is one. It
+// returns what yield does.
 func (c *rpcCodec) element(k *skimmer, yield func(Message, error) bool) bool {
 	if err := k.tooLong(); err != nil {
 		return yield(Message{}, err)

@@ -107,8 +107,8 @@ func TestMergeObjects(t *testing.T) {
 	}
 }
 
-// TestMergeIsBounded: objects of very many members are not merged, since that would take many times their size; the
-// messages around are delivered.
+// TestMergeIsBounded: objects of very many members are not merged, since that
+// would take many times their size; the messages around are delivered.
 func TestMergeIsBounded(t *testing.T) {
 	members := func(n int, name string) string {
 		var b strings.Builder
@@ -193,7 +193,8 @@ func TestRPCFrames(t *testing.T) {
 	}
 }
 
-// TestRPCTrustsNoText: in the text framing of a server where clients can publish, nobody knows who a message is from.
+// TestRPCTrustsNoText: in the text framing of a server where clients can
+// publish, nobody knows who a message is from.
 func TestRPCTrustsNoText(t *testing.T) {
 	for name, f := range framesOf(t, "pushserver", "text") {
 		if !bytes.HasPrefix(f, startMark) {
@@ -271,7 +272,8 @@ func TestRPCSkipsTheUndecodable(t *testing.T) {
 	})
 }
 
-// TestRPCKeyOfTheUndecodable: params that are none, or with an impossible id, are known when they come again.
+// TestRPCKeyOfTheUndecodable: params that are none, or with an impossible id,
+// are known when they come again.
 func TestRPCKeyOfTheUndecodable(t *testing.T) {
 	seen := map[key]bool{{}: true}
 	for _, params := range []string{`[1]`, `[2]`, `{"mid":"` + strings.Repeat("1", 65) + `"}`} {
@@ -288,7 +290,8 @@ func TestRPCKeyOfTheUndecodable(t *testing.T) {
 	}
 }
 
-// TestRPCKeepsNothingOfTheFrame: a message stays what it is when the codec reads on.
+// TestRPCKeepsNothingOfTheFrame: a message stays what it is when the codec
+// reads on.
 func TestRPCKeepsNothingOfTheFrame(t *testing.T) {
 	c := newRPCCodec()
 	call := func(digit string) string {

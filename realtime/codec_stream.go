@@ -18,7 +18,8 @@ const (
 // byteOrderMark is that of UTF-8.
 var byteOrderMark = []byte(phpjson.BOM)
 
-// jsonStream reads a frame of JSON through a window, which grows to the size of one message and no further.
+// jsonStream reads a frame of JSON through a window, which grows to the size of
+// one message and no further.
 type jsonStream struct {
 	src      io.Reader
 	mem      []byte
@@ -33,7 +34,8 @@ func (s *jsonStream) reset(src io.Reader) {
 	*s = jsonStream{src: src, mem: s.mem}
 }
 
-// window is what has been read and not been taken. It is valid up to the next fill.
+// window is what has been read and not been taken. It is valid up to the next
+// fill.
 func (s *jsonStream) window() []byte { return s.mem[s.from:s.to] }
 
 func (s *jsonStream) take(n int) { s.from += n }
@@ -75,8 +77,8 @@ func (s *jsonStream) end() error {
 	return s.cut()
 }
 
-// cut is the error of a frame that must not end here. A stream that broke off has an error of its own, which
-// stays.
+// cut is the error of a frame that must not end here. A stream that broke off
+// has an error of its own, which stays.
 func (s *jsonStream) cut() error {
 	if s.err == io.EOF || s.err == io.ErrUnexpectedEOF {
 		return fmt.Errorf("%w: it is cut short", errFrame)
@@ -97,8 +99,8 @@ func (s *jsonStream) space() bool {
 	}
 }
 
-// begin takes white space and byte order marks: what relays frames may be PHP that writes one first. It returns
-// false at the end of the stream.
+// begin takes white space and byte order marks: what relays frames may be PHP
+// that writes one first. It returns false at the end of the stream.
 func (s *jsonStream) begin() bool {
 	for s.space() {
 		if !s.has(0, byteOrderMark) {
@@ -109,7 +111,7 @@ func (s *jsonStream) begin() bool {
 	return false
 }
 
-// has tells whether mark stands n bytes behind the beginning of the window.
+// has reports whether mark stands n bytes behind the beginning of the window.
 func (s *jsonStream) has(n int, mark []byte) bool {
 	for s.to-s.from < n+len(mark) {
 		if !s.fill() {
@@ -119,7 +121,8 @@ func (s *jsonStream) has(n int, mark []byte) bool {
 	return bytes.HasPrefix(s.window()[n:], mark)
 }
 
-// find takes everything before the next mark. It returns false, having taken all, if there is none.
+// find takes everything before the next mark. It returns false, having taken
+// all, if there is none.
 func (s *jsonStream) find(mark []byte) bool {
 	for {
 		if i := bytes.Index(s.window(), mark); i >= 0 {
@@ -134,8 +137,9 @@ func (s *jsonStream) find(mark []byte) bool {
 	}
 }
 
-// skim lets k go on to the end of its JSON, which then is the window up to k.at, unless it was too long and has
-// been dropped. It returns false if the stream ends before.
+// skim lets k go on to the end of its JSON, which then is the window up to
+// k.at, unless it was too long and has been dropped. It returns false if the
+// stream ends before.
 func (s *jsonStream) skim(k *skimmer) bool {
 	for {
 		ended := k.scan(s.window())
@@ -149,11 +153,13 @@ func (s *jsonStream) skim(k *skimmer) bool {
 	}
 }
 
-// A skimmer finds where JSON ends without checking it: it knows of strings and nesting only. JSON that is broken
-// otherwise ends where it would if it were not.
+// A skimmer finds where JSON ends without checking it: it knows of strings and
+// nesting only. JSON that is broken otherwise ends where it would if it were
+// not.
 //
-// In the text framing that is before the first # outside a string. What shows that the quotes themselves are not
-// in order ends it as well: a string with something behind it that cannot stand there, or a backslash outside.
+// In the text framing that is before the first # outside a string. What shows
+// that the quotes themselves are not in order ends it as well: a string with
+// something behind it that cannot stand there, or a backslash outside.
 // Elsewhere JSON ends before a comma or a closing bracket that is not its own.
 type skimmer struct {
 	text bool
@@ -174,10 +180,11 @@ func (k *skimmer) drop() {
 	k.at, k.quote = 0, 0
 }
 
-// open tells whether JSON that ends here is cut short.
+// open reports whether JSON that ends here is cut short.
 func (k *skimmer) open() bool { return k.inString || k.depth > 0 }
 
-// scan goes on over b from where it has stopped. It returns false if b does not hold the end.
+// scan goes on over b from where it has stopped. It returns false if b does not
+// hold the end.
 func (k *skimmer) scan(b []byte) bool {
 	for k.at < len(b) {
 		if k.inString {
@@ -217,7 +224,7 @@ func (k *skimmer) scanString(b []byte) {
 	}
 }
 
-// ends tells whether c, outside a string, ends the JSON before it.
+// ends reports whether c, outside a string, ends the JSON before it.
 func (k *skimmer) ends(c byte) bool {
 	switch c {
 	case ' ', '\n', '\t', '\r':

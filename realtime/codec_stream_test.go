@@ -30,7 +30,8 @@ func (r *repeated) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// jsonCodecs are the codecs that read a jsonStream, and how they frame messages.
+// jsonCodecs are the codecs that read a jsonStream, and how they frame
+// messages.
 var jsonCodecs = map[string]struct {
 	make                             func() (codec, *jsonStream)
 	head, before, behind, sep, close string
@@ -45,7 +46,8 @@ var jsonCodecs = map[string]struct {
 	},
 }
 
-// TestCodecsReadAhead: of a long frame, no more is held than one message and a window.
+// TestCodecsReadAhead: of a long frame, no more is held than one message and a
+// window.
 func TestCodecsReadAhead(t *testing.T) {
 	const size, count = 16 << 10, 1024 // 16 MB
 	for name, tt := range jsonCodecs {
@@ -73,7 +75,8 @@ func TestCodecsReadAhead(t *testing.T) {
 	}
 }
 
-// TestCodecsPassOver: a message without end is dropped as it comes, and its size is told.
+// TestCodecsPassOver: a message without end is dropped as it comes, and its
+// size is told.
 func TestCodecsPassOver(t *testing.T) {
 	const length = 24 << 20
 	for name, tt := range jsonCodecs {

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// A message in the text framing stands between these. A payload may hold them too, in a string.
+// A message in the text framing stands between these. A payload may hold them
+// too, in a string.
 var (
 	startMark = []byte("#!NGINXNMS!#")
 	endMark   = []byte("#!NGINXNME!#")
@@ -34,8 +35,8 @@ type textCodec struct {
 	names  names
 }
 
-// newTextCodec returns a codec that takes every message for the backend's: to these servers nobody else can
-// publish.
+// newTextCodec returns a codec that takes every message for the backend's: to
+// these servers nobody else can publish.
 func newTextCodec(o textOptions) codec {
 	return &textCodec{textOptions: o, sender: SenderBackend}
 }
@@ -72,7 +73,8 @@ func (c *textCodec) messages(yield func(Message, error) bool) error {
 	return c.in.end()
 }
 
-// next takes the message behind a start mark, and its end mark. errFrame says that the stream ends before.
+// next takes the message behind a start mark, and its end mark. errFrame says
+// that the stream ends before.
 func (c *textCodec) next() (m Message, err error) {
 	k := skimmer{text: true}
 	if c.in.skim(&k) && c.in.has(k.at, endMark) {
@@ -89,7 +91,8 @@ func (c *textCodec) next() (m Message, err error) {
 	return m, &DecodeError{Err: errQuotes}
 }
 
-// resync takes what comes up to an end mark that is followed by a start mark or the end of the frame.
+// resync takes what comes up to an end mark that is followed by a start mark or
+// the end of the frame.
 func (c *textCodec) resync() bool {
 	for c.in.find(endMark) {
 		c.in.take(len(endMark))
@@ -159,7 +162,8 @@ func (c *textCodec) message(raw []byte) (Message, error) {
 	return m, nil
 }
 
-// parseText reads the body, and the extra that may stand beside it, into m and memory of its own.
+// parseText reads the body, and the extra that may stand beside it, into m and
+// memory of its own.
 func (c *textCodec) parseText(m *Message, e *envelope) error {
 	if len(e.text) == 0 {
 		return errors.New("it has no text")

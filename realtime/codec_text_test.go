@@ -90,8 +90,8 @@ func TestRecordedText(t *testing.T) {
 	}
 }
 
-// TestRecordedTextKeys: the same message has one key, live and in the history, and different ones have different
-// keys.
+// TestRecordedTextKeys: the same message has one key, live and in the history,
+// and different ones have different keys.
 func TestRecordedTextKeys(t *testing.T) {
 	for server, names := range map[string][]string{"nginxpush": {"ws_live", "ws_history"}, "pushserver3": {"ws_live", "poll_history"}} {
 		keys := func(name string) map[key]bool {
@@ -220,7 +220,8 @@ func TestTextEnvelope(t *testing.T) {
 	})
 }
 
-// TestTextKeepsNothingOfTheFrame: a message stays what it is when the codec reads on.
+// TestTextKeepsNothingOfTheFrame: a message stays what it is when the codec
+// reads on.
 func TestTextKeepsNothingOfTheFrame(t *testing.T) {
 	c := newTextCodec(textOptions{})
 	body := func(n int) string {
@@ -391,7 +392,8 @@ func (r *hesitantReader) Read(p []byte) (int, error) {
 	return r.src.Read(p[:1])
 }
 
-// TestTextStopsEarly: nothing is yielded after a false, and a message does not wait for what comes behind it.
+// TestTextStopsEarly: nothing is yielded after a false, and a message does not
+// wait for what comes behind it.
 func TestTextStopsEarly(t *testing.T) {
 	frame := io.MultiReader(strings.NewReader(marked(goodText("a"))), iotest.ErrReader(errors.New("read too far")))
 	n := 0

@@ -12,12 +12,14 @@ import (
 const (
 	// defaultSaveInterval is how often a changed cursor is saved.
 	defaultSaveInterval = time.Second
-	// lastSave bounds the saving of the cursor at the end of a run, cancelledSave that since its context was done.
+	// lastSave bounds the saving of the cursor at the end of a run,
+	// cancelledSave that since its context was done.
 	lastSave      = 10 * time.Second
 	cancelledSave = time.Second
 )
 
-// committer saves the cursor of a running subscription as it changes, but not for each message.
+// committer saves the cursor of a running subscription as it changes, but not
+// for each message.
 type committer struct {
 	store    CursorStore // nil: there is nothing to do
 	ledger   *ledger
@@ -70,7 +72,8 @@ func (c *committer) run(ctx context.Context) {
 	}
 }
 
-// save saves the cursor, if it is another than the one saved last. Saves come one after the other.
+// save saves the cursor, if it is another than the one saved last. Saves come
+// one after the other.
 func (c *committer) save(ctx context.Context) error {
 	if c.store == nil {
 		return nil
@@ -105,7 +108,8 @@ func (c *committer) saveInTurn(ctx context.Context) error {
 	return nil
 }
 
-// finish saves what is left when all has stopped, even if that was because the context is done.
+// finish saves what is left when all has stopped, even if that was because the
+// context is done.
 func (c *committer) finish(ctx context.Context) error {
 	if c.fell {
 		return nil // the panic says why

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// slowStore takes some time for each save, and gives up when the context is done.
+// slowStore takes some time for each save, and gives up when the context is
+// done.
 type slowStore struct {
 	MemoryStore
 	delay atomic.Int64
@@ -63,8 +64,9 @@ func TestCommitHeedsItsContext(t *testing.T) {
 	})
 }
 
-// TestCommitInHandler: what a handler has committed does not come again, whatever it returns then. With a context that
-// is done nothing is saved at once, but at the end.
+// TestCommitInHandler: what a handler has committed does not come again,
+// whatever it returns then. With a context that is done nothing is saved at
+// once, but at the end.
 func TestCommitInHandler(t *testing.T) {
 	for _, done := range []bool{false, true} {
 		for _, opts := range [][]Option{nil, {WithParallel(2, nil)}} {
@@ -103,7 +105,8 @@ func TestCommitInHandler(t *testing.T) {
 	}
 }
 
-// TestLastSave: the last save has ten seconds, and one from the moment on that the context is cancelled.
+// TestLastSave: the last save has ten seconds, and one from the moment on that
+// the context is cancelled.
 func TestLastSave(t *testing.T) {
 	const never = time.Hour
 	tests := []struct {
@@ -171,7 +174,8 @@ func (*closedStore) Load(ctx context.Context) (Cursor, error) {
 	return Cursor{}, errors.Join(errBroken, ctx.Err())
 }
 
-// TestLoadFails: a subscription whose cursor cannot be loaded has ended, and says so.
+// TestLoadFails: a subscription whose cursor cannot be loaded has ended, and
+// says so.
 func TestLoadFails(t *testing.T) {
 	for _, closed := range []bool{false, true} {
 		t.Run(fmt.Sprint("closed before ", closed), func(t *testing.T) {

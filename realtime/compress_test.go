@@ -10,7 +10,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestCompressedAnswers: answers that are compressed are understood, whoever asked for that, or refused clearly.
+// TestCompressedAnswers: answers that are compressed are understood, whoever
+// asked for that, or refused clearly.
 func TestCompressedAnswers(t *testing.T) {
 	for i, s := range servers {
 		for n, coding := range []string{"gzip", "deflate", "raw deflate", "br"} {

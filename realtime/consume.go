@@ -7,18 +7,23 @@ import (
 	"iter"
 )
 
-// Messages runs the subscription and yields its messages, in order and each once. It ends
+// Messages runs the subscription and yields its messages, in order and each
+// once. It ends
 //
-//   - when the loop is left; then every goroutine of the subscription has stopped;
+//   - when the loop is left; then every goroutine of the subscription has
+//     stopped;
 //   - silently after Close, and after Drain when all is delivered;
-//   - after yielding one error, with a zero Message: the context's when it is done, or one that trying again
-//     cannot help, such as [b24pull.ErrWrongAuthType] or [ErrConfigExpired], or that of the cursor store.
+//   - after yielding one error, with a zero Message: the context's when it is
+//     done, or one that trying again cannot help, such as
+//     [b24pull.ErrWrongAuthType] or [ErrConfigExpired], or that of the cursor
+//     store.
 //
-// A message counts as handled when the loop asks for the next one; leaving the loop, by break or by a panic,
-// leaves the last one unhandled, unless [Subscription.Commit] was called for it.
+// A message counts as handled when the loop asks for the next one; leaving the
+// loop, by break or by a panic, leaves the last one unhandled, unless
+// [Subscription.Commit] was called for it.
 //
-// Messages of all senders come, and one of a client can look like any of the portal's: look at Sender before you
-// believe it ([Sender]).
+// Messages of all senders come, and one of a client can look like any of the
+// portal's: look at Sender before you believe it ([Sender]).
 func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		left := false
@@ -36,21 +41,26 @@ func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	}
 }
 
-// Run runs the subscription and calls h for each message, in order, one at a time and each once; [WithParallel] has
-// several at a time. It blocks, and when it returns every goroutine of the subscription has stopped and the cursor
-// is saved. A handler's error ends it with a [*HandlerError], unless [WithErrorPolicy] says otherwise; or else it
-// returns nil after Close or Drain, the context's error when that is done, or the error that trying again cannot
-// help. A cursor that could not be saved at the end is an error, too.
+// Run runs the subscription and calls h for each message, in order, one at a
+// time and each once; [WithParallel] has several at a time. It blocks, and when
+// it returns every goroutine of the subscription has stopped and the cursor is
+// saved. A handler's error ends it with a [*HandlerError], unless
+// [WithErrorPolicy] says otherwise; or else it returns nil after Close or
+// Drain, the context's error when that is done, or the error that trying again
+// cannot help. A cursor that could not be saved at the end is an error, too.
 //
-// When the context is done, everything stops within a second, but for a handler and a [CursorStore] that ignore their
-// contexts: these are waited for. After Close, and whatever else ends it, the last save alone may take ten seconds.
+// When the context is done, everything stops within a second, but for a handler
+// and a [CursorStore] that ignore their contexts: these are waited for. After
+// Close, and whatever else ends it, the last save alone may take ten seconds.
 //
-// A handler that panics has its message unhandled, and the panic goes on from Run once all has stopped. One that calls
-// [runtime.Goexit], as a test's FailNow does, ends the goroutine of Run in the same way. Whatever else of yours panics
-// does so from Run as well, as a [*CallbackPanic] where it ran in another goroutine, when all has stopped and the cursor
-// is saved.
+// A handler that panics has its message unhandled, and the panic goes on from
+// Run once all has stopped. One that calls [runtime.Goexit], as a test's
+// FailNow does, ends the goroutine of Run in the same way. Whatever else of
+// yours panics does so from Run as well, as a [*CallbackPanic] where it ran in
+// another goroutine, when all has stopped and the cursor is saved.
 //
-// A [Mux] gives its handlers the portal's messages; any other handler gets those of all senders ([Sender]).
+// A [Mux] gives its handlers the portal's messages; any other handler gets
+// those of all senders ([Sender]).
 func (s *Subscription) Run(ctx context.Context, h Handler) error {
 	if h == nil {
 		return errors.New("realtime: Run: the handler is nil")
@@ -97,8 +107,8 @@ var (
 	errDrained = errors.New("the subscription was drained")
 )
 
-// consume runs the machine and the committer beside the consumer and returns when all have stopped: nil after Close
-// and Drain.
+// consume runs the machine and the committer beside the consumer and returns
+// when all have stopped: nil after Close and Drain.
 func (s *Subscription) consume(ctx context.Context, deliver func(context.Context) error) (err error) {
 	given := ctx
 	ctx, receiving, err := s.begin(given)
@@ -158,7 +168,8 @@ func (s *Subscription) outcome(ctx context.Context, err error) error {
 	return err
 }
 
-// open gets the cursor to start from. It saves it again, which changes nothing, to find a store that does not save.
+// open gets the cursor to start from. It saves it again, which changes nothing,
+// to find a store that does not save.
 func (s *Subscription) open(ctx context.Context) error {
 	cursor := s.opts.cursor
 	if s.opts.store != nil {
@@ -178,7 +189,8 @@ func (s *Subscription) open(ctx context.Context) error {
 	return nil
 }
 
-// notBegun tells that the subscription has ended before the machine was there to tell.
+// notBegun tells that the subscription has ended before the machine was there
+// to tell.
 func (s *Subscription) notBegun(ctx context.Context, cause error) {
 	s.state.set(StateClosed)
 	if cause != nil && ctx.Err() == nil {
@@ -201,8 +213,8 @@ func (s *Subscription) deliver(ctx context.Context, handle func(context.Context,
 	}
 }
 
-// begin marks the subscription as run, and makes the contexts that Close and Drain cancel: that of all, and that of
-// receiving.
+// begin marks the subscription as run, and makes the contexts that Close and
+// Drain cancel: that of all, and that of receiving.
 func (s *Subscription) begin(ctx context.Context) (all, receiving context.Context, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

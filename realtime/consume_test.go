@@ -36,7 +36,8 @@ func (l *life) again() *life {
 	return &life{t: l.t, network: l.network, portal: l.portal, done: make(chan struct{})}
 }
 
-// stop closes the subscription, as the end of a process does, and returns what Run returned.
+// stop closes the subscription, as the end of a process does, and returns what
+// Run returned.
 func (l *life) stop() error {
 	l.sub.Close()
 	<-l.done
@@ -51,7 +52,8 @@ func (l *life) goOn(store CursorStore, h HandlerFunc, opts ...Option) *life {
 	return next
 }
 
-// TestStoreResumes: what came while nobody ran arrives after a restart, once, also if nothing had arrived before.
+// TestStoreResumes: what came while nobody ran arrives after a restart, once,
+// also if nothing had arrived before.
 func TestStoreResumes(t *testing.T) {
 	stores := map[string]func(t *testing.T) CursorStore{
 		"memory": func(*testing.T) CursorStore { return new(MemoryStore) },
@@ -92,7 +94,8 @@ func TestStoreResumes(t *testing.T) {
 	}
 }
 
-// TestSaveInterval: many messages are few saves, and the last one holds them all.
+// TestSaveInterval: many messages are few saves, and the last one holds them
+// all.
 func TestSaveInterval(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(countingStore)
@@ -113,7 +116,8 @@ func TestSaveInterval(t *testing.T) {
 	})
 }
 
-// TestSaveFails: a save that fails is tried again, and if it fails at the end the user is told; nothing is lost.
+// TestSaveFails: a save that fails is tried again, and if it fails at the end
+// the user is told; nothing is lost.
 func TestSaveFails(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(countingStore)
@@ -140,8 +144,8 @@ func TestSaveFails(t *testing.T) {
 	})
 }
 
-// TestCursorOfAnother: a cursor of another portal is refused; one of channels that were replaced is gone on from, and
-// the gap is told.
+// TestCursorOfAnother: a cursor of another portal is refused; one of channels
+// that were replaced is gone on from, and the gap is told.
 func TestCursorOfAnother(t *testing.T) {
 	t.Run("portal", func(t *testing.T) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
@@ -231,7 +235,8 @@ func TestWithHistory(t *testing.T) {
 	})
 }
 
-// TestForgetfulServer: a server that has lost its data is reported, and what it keeps from then on arrives.
+// TestForgetfulServer: a server that has lost its data is reported, and what it
+// keeps from then on arrives.
 func TestForgetfulServer(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithBackoff(soon))
@@ -253,7 +258,8 @@ func TestForgetfulServer(t *testing.T) {
 	})
 }
 
-// TestCommit: a message that is committed before the loop is left does not come again; one that is not does.
+// TestCommit: a message that is committed before the loop is left does not come
+// again; one that is not does.
 func TestCommit(t *testing.T) {
 	for _, commit := range []bool{false, true} {
 		t.Run(fmt.Sprint(commit), func(t *testing.T) {
@@ -299,7 +305,8 @@ func TestCommit(t *testing.T) {
 	}
 }
 
-// TestDrain: what has been received is handled, and then it ends; what comes later is for the next run.
+// TestDrain: what has been received is handled, and then it ends; what comes
+// later is for the next run.
 func TestDrain(t *testing.T) {
 	drain := map[string]func(l *life, inHandler bool){
 		"from outside": func(l *life, inHandler bool) {
@@ -433,7 +440,8 @@ func TestErrorPolicy(t *testing.T) {
 	}
 }
 
-// TestHandlerPanics: the panic reaches whoever runs the subscription, all has stopped, and the message comes again.
+// TestHandlerPanics: the panic reaches whoever runs the subscription, all has
+// stopped, and the message comes again.
 func TestHandlerPanics(t *testing.T) {
 	for _, opts := range [][]Option{nil, {WithParallel(4, nil)}} {
 		onVirtualTime(t, func(t *testing.T, l *life) {

@@ -10,8 +10,9 @@ import (
 	"github.com/b24pull/b24pull"
 )
 
-// Commands of the push server to its clients, of module pull. They are obeyed, not delivered: they hold channel
-// ids. Only the portal's own word is one; what another client has published is a message like any other.
+// Commands of the push server to its clients, of module pull. They are obeyed,
+// not delivered: they hold channel ids. Only the portal's own word is one; what
+// another client has published is a message like any other.
 const (
 	controlModule  = "pull"
 	channelExpire  = "channel_expire"
@@ -20,7 +21,8 @@ const (
 	reconnectByNew = "reconnect"
 )
 
-// obeyAfter and obeySpread are the delay before a config that has expired is fetched, as documented.
+// obeyAfter and obeySpread are the delay before a config that has expired is
+// fetched, as documented.
 const (
 	obeyAfter  = 10 * time.Second
 	obeySpread = 110 * time.Second
@@ -70,10 +72,12 @@ func decodeOrder(m Message) order {
 	return o
 }
 
-// replaced is the config with the new channel in place of the one that has ended, nil if the config is to be asked for:
-// where a token names the channels, and where the new channel may not be what it looks like. The portal's agent, which
-// deletes old channels, names the portal's own shared channel as the successor of any, also of an application's, whose
-// type is the application's id then. So both have to be of one type, private or shared.
+// replaced is the config with the new channel in place of the one that has
+// ended, nil if the config is to be asked for: where a token names the
+// channels, and where the new channel may not be what it looks like. The
+// portal's agent, which deletes old channels, names the portal's own shared
+// channel as the successor of any, also of an application's, whose type is the
+// application's id then. So both have to be of one type, private or shared.
 func (o order) replaced(cfg *b24pull.Config) *b24pull.Config {
 	if o.next == nil || cfg.JWT != "" {
 		return nil
@@ -107,17 +111,18 @@ func (o order) names(c *b24pull.Channel) bool {
 	return c != nil && o.channel != "" && privateID(string(c.ID)) == o.channel
 }
 
-// concerns tells whether the channel that has ended is one of a config's.
+// concerns reports whether the channel that has ended is one of a config's.
 func (o order) concerns(cfg *b24pull.Config) bool {
 	return o.channel == "" || o.names(cfg.Channels.Private) || o.names(cfg.Channels.Shared)
 }
 
-// maxOrders is how many channels that have ended are kept in mind. More of them have
-// the config fetched, whatever they are.
+// maxOrders is how many channels that have ended are kept in mind. More of them
+// have the config fetched, whatever they are.
 const maxOrders = 8
 
-// orderBook is what the server has ordered, until it is done. Whatever their number,
-// the config is fetched for them, and channels are replaced, at a waning pace.
+// orderBook is what the server has ordered, until it is done. Whatever their
+// number, the config is fetched for them, and channels are replaced, at a
+// waning pace.
 type orderBook struct {
 	ended   []order  // channel_expire, each channel once
 	more    bool     // there were others
@@ -152,7 +157,8 @@ func (o *orderBook) open(now time.Time) bool {
 	return !now.Before(o.fetches.next()) || !now.Before(o.private.next()) || !now.Before(o.shared.next())
 }
 
-// skip keeps in mind that a successor is not gone over to, since they follow each other too fast.
+// skip keeps in mind that a successor is not gone over to, since they follow
+// each other too fast.
 func (o *orderBook) skip(next *b24pull.Channel) {
 	id := privateID(string(next.ID))
 	switch {
@@ -164,8 +170,9 @@ func (o *orderBook) skip(next *b24pull.Channel) {
 	}
 }
 
-// takeOrder notes a control command; it is obeyed when the batch that it came with has been gone through. What comes
-// over replaced channels concerns nobody any more, unless it names one that is still in use.
+// takeOrder notes a control command; it is obeyed when the batch that it came
+// with has been gone through. What comes over replaced channels concerns nobody
+// any more, unless it names one that is still in use.
 func (l *loop) takeOrder(s *session, m Message) bool {
 	foreign := s != l.main.session && s != l.latest().session
 	switch m.Command {
@@ -192,7 +199,8 @@ func (l *loop) takeOrder(s *session, m Message) bool {
 	return true
 }
 
-// anew has the config fetched in a while, and connected to anew, unless it is to be already.
+// anew has the config fetched in a while, and connected to anew, unless it is
+// to be already.
 func (l *loop) anew(restart bool, now time.Time) {
 	r := &l.renewal
 	if r.anew && (r.fetching || l.timers.armed(timerRenew)) {
@@ -212,7 +220,8 @@ func (l *loop) anew(restart bool, now time.Time) {
 	}
 }
 
-// obey goes over to the successors of channels that have ended, or has the config fetched.
+// obey goes over to the successors of channels that have ended, or has the
+// config fetched.
 func (l *loop) obey(now time.Time) {
 	o := &l.orders
 	if len(o.ended) == 0 && !o.more {
@@ -248,7 +257,8 @@ func (l *loop) obey(now time.Time) {
 	}
 }
 
-// succeed goes over to the successor of a channel, if the order says all there is to know and it is not too soon.
+// succeed goes over to the successor of a channel, if the order says all there
+// is to know and it is not too soon.
 func (l *loop) succeed(e order, now time.Time) bool {
 	cfg := e.replaced(l.latest().config)
 	if cfg == nil {
@@ -278,8 +288,9 @@ func (l *loop) succeed(e order, now time.Time) bool {
 	return true
 }
 
-// check asks the portal for the config some time after channels have been gone over to that a command has named: the
-// server's word alone is not taken for long, since on false channels nothing would come.
+// check asks the portal for the config some time after channels have been gone
+// over to that a command has named: the server's word alone is not taken for
+// long, since on false channels nothing would come.
 func (l *loop) check(now time.Time) {
 	if at := l.orders.fetches.next(); now.Before(at) {
 		l.timers.arm(timerCheck, at)
@@ -293,8 +304,8 @@ func (l *loop) check(now time.Time) {
 	l.fetch(false)
 }
 
-// skipped tells of successors that were not gone over to, where a config has come that does not name them: what was sent
-// to them is lost.
+// skipped tells of successors that were not gone over to, where a config has
+// come that does not name them: what was sent to them is lost.
 func (l *loop) skipped() {
 	o := &l.orders
 	missed := o.unnamed

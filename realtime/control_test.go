@@ -25,7 +25,8 @@ func onEveryVersion(t *testing.T, scenario func(t *testing.T, l *life, version i
 	}
 }
 
-// both sends to the private and the shared channel of the present config, and wants the messages.
+// both sends to the private and the shared channel of the present config, and
+// wants the messages.
 func (l *life) both(when string) {
 	l.t.Helper()
 	before := len(l.commands())
@@ -61,8 +62,8 @@ func channel(t *testing.T, p *pulltest.Portal, kind string) map[string]any {
 
 const applicationID = "local.5f3c0d1b2a4e60.71829304"
 
-// TestChannelExpire: a channel is replaced whatever a portal's command names; where that is not enough to tell by
-// which channel, the config is fetched.
+// TestChannelExpire: a channel is replaced whatever a portal's command names;
+// where that is not enough to tell by which channel, the config is fetched.
 func TestChannelExpire(t *testing.T) {
 	type params = map[string]any
 	tests := []struct {
@@ -165,8 +166,9 @@ func typed(channel map[string]any, kind string) map[string]any {
 	return channel
 }
 
-// TestChannelRetired: the portal's agent names its own shared channel in place of any that it deletes. Nobody goes
-// over to that: what is sent to the successor in the config arrives, and nothing of what is the portal's own.
+// TestChannelRetired: the portal's agent names its own shared channel in place
+// of any that it deletes. Nobody goes over to that: what is sent to the
+// successor in the config arrives, and nothing of what is the portal's own.
 func TestChannelRetired(t *testing.T) {
 	for _, to := range []pulltest.Target{pulltest.Private, pulltest.Shared} {
 		for _, s := range servers {
@@ -194,7 +196,8 @@ func TestChannelRetired(t *testing.T) {
 	}
 }
 
-// TestChannelExpireElsewhere: the end of a channel that is not ours concerns nobody.
+// TestChannelExpireElsewhere: the end of a channel that is not ours concerns
+// nobody.
 func TestChannelExpireElsewhere(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
@@ -209,7 +212,8 @@ func TestChannelExpireElsewhere(t *testing.T) {
 	})
 }
 
-// TestBothChannelsExpire: the end of one channel, told while another takes the place of the other, is not passed over.
+// TestBothChannelsExpire: the end of one channel, told while another takes the
+// place of the other, is not passed over.
 func TestBothChannelsExpire(t *testing.T) {
 	t.Run("at once", func(t *testing.T) {
 		onEveryVersion(t, func(t *testing.T, l *life, version int) {
@@ -243,7 +247,8 @@ func TestBothChannelsExpire(t *testing.T) {
 	})
 }
 
-// configExpires checks that the config is fetched once, 10 to 120 s from now, while all goes on, and returns the delay.
+// configExpires checks that the config is fetched once, 10 to 120 s from now,
+// while all goes on, and returns the delay.
 func configExpires(t *testing.T, l *life, why RenewReason) time.Duration {
 	t.Helper()
 	before, began, configs := len(lifeEvents[Renewal](l)), time.Now(), l.portal.Stats().Configs
@@ -269,7 +274,8 @@ func configExpires(t *testing.T, l *life, why RenewReason) time.Duration {
 	return took
 }
 
-// TestConfigExpire: the config is fetched after the documented delay, spread by chance, and nobody notices.
+// TestConfigExpire: the config is fetched after the documented delay, spread by
+// chance, and nobody notices.
 func TestConfigExpire(t *testing.T) {
 	for _, s := range servers {
 		for _, transport := range s.transports {

@@ -14,7 +14,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestLeftWhereSavingFails: a loop that is left stays left, also where the last save fails.
+// TestLeftWhereSavingFails: a loop that is left stays left, also where the last
+// save fails.
 func TestLeftWhereSavingFails(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -34,7 +35,8 @@ func TestLeftWhereSavingFails(t *testing.T) {
 	})
 }
 
-// gated runs the subscription with a small queue and a handler that waits for the gate.
+// gated runs the subscription with a small queue and a handler that waits for
+// the gate.
 func (l *life) gated() (gate chan struct{}) {
 	l.sub.queue.maxMessages = 5
 	gate = make(chan struct{})
@@ -52,7 +54,8 @@ func (l *life) gated() (gate chan struct{}) {
 	return gate
 }
 
-// TestReplacedInAPause: a channel that is replaced while the queue is full, as the read that follows tells.
+// TestReplacedInAPause: a channel that is replaced while the queue is full, as
+// the read that follows tells.
 func TestReplacedInAPause(t *testing.T) {
 	after := func(t *testing.T, l *life, how string) {
 		gate := l.gated()
@@ -102,7 +105,8 @@ func exceptSockets(answer http.HandlerFunc) pulltest.Option {
 	})
 }
 
-// TestPollsDoNotGetThrough: where a proxy lets websockets pass and no polls, the history is read by websockets.
+// TestPollsDoNotGetThrough: where a proxy lets websockets pass and no polls,
+// the history is read by websockets.
 func TestPollsDoNotGetThrough(t *testing.T) {
 	for _, version := range []int{3, 4, 5} {
 		onVirtualTime(t, func(t *testing.T, l *life) {
@@ -124,7 +128,8 @@ func TestPollsDoNotGetThrough(t *testing.T) {
 	}
 }
 
-// TestDrainDeliversWhatWaits: what has been received and waits for a read is not thrown away.
+// TestDrainDeliversWhatWaits: what has been received and waits for a read is
+// not thrown away.
 func TestDrainDeliversWhatWaits(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var stalled atomic.Bool
@@ -145,8 +150,9 @@ func TestDrainDeliversWhatWaits(t *testing.T) {
 	})
 }
 
-// TestCursorOfAnOlderServer: a server whose sequence stands below the cursor's is read from its beginning, and what is
-// saved then is a position of that server.
+// TestCursorOfAnOlderServer: a server whose sequence stands below the cursor's
+// is read from its beginning, and what is saved then is a position of that
+// server.
 func TestCursorOfAnOlderServer(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(MemoryStore)
@@ -180,7 +186,8 @@ func TestCursorOfAnOlderServer(t *testing.T) {
 	})
 }
 
-// TestPlainBesideSecure: an address that is not secure is not used where the other way is.
+// TestPlainBesideSecure: an address that is not secure is not used where the
+// other way is.
 func TestPlainBesideSecure(t *testing.T) {
 	cfg := &b24pull.Config{
 		Server:   b24pull.Server{Version: 4, WebSocketEnabled: true, WebSocket: "ws://h/sub/", LongPollingSecure: "https://h/sub/"},
@@ -215,7 +222,8 @@ func TestPlainBesideSecure(t *testing.T) {
 	}
 }
 
-// TestFixedConfigDoubtsARefusal: one HTTP 400, which may be a proxy's, does not end a config that has no successor.
+// TestFixedConfigDoubtsARefusal: one HTTP 400, which may be a proxy's, does not
+// end a config that has no successor.
 func TestFixedConfigDoubtsARefusal(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -234,7 +242,8 @@ func TestFixedConfigDoubtsARefusal(t *testing.T) {
 	})
 }
 
-// TestPollsProveThemselves: polls that fail after a while, as behind a gateway that gives up, are tried less and less.
+// TestPollsProveThemselves: polls that fail after a while, as behind a gateway
+// that gives up, are tried less and less.
 func TestPollsProveThemselves(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var bad atomic.Bool

@@ -12,8 +12,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// listenAsText opens a websocket in text framing to the application's channels, as the official example clients do, and
-// reads on until the test ends.
+// listenAsText opens a websocket in text framing to the application's channels,
+// as the official example clients do, and reads on until the test ends.
 func (l *life) listenAsText() {
 	l.t.Helper()
 	listenAsText(l.t, l.portal)
@@ -42,7 +42,8 @@ func listenAsText(t *testing.T, portal *pulltest.Portal) {
 	}()
 }
 
-// times counts the messages that have a time, and checks that it is about when they were sent.
+// times counts the messages that have a time, and checks that it is about when
+// they were sent.
 func (l *life) times(sent map[string]time.Time) (known int) {
 	l.t.Helper()
 	l.commands()
@@ -59,8 +60,10 @@ func (l *life) times(sent map[string]time.Time) (known int) {
 	return known
 }
 
-// TestTextModeListener: while somebody listens in text mode, live messages of a version 4 server bear any time. None is
-// delivered, what the history brings has the right one, and nothing is lost or comes twice over cuts and a restart.
+// TestTextModeListener: while somebody listens in text mode, live messages of a
+// version 4 server bear any time. None is delivered, what the history brings
+// has the right one, and nothing is lost or comes twice over cuts and a
+// restart.
 func TestTextModeListener(t *testing.T) {
 	for name, portal := range map[string][]pulltest.Option{
 		"": nil, "without polling": {pulltest.WithoutPolling()}, "clock": {pulltest.WithClockShift(13 * time.Hour)},
@@ -188,7 +191,8 @@ func TestTextModeOnSockets(t *testing.T) {
 	}
 }
 
-// TestTimesThatCannotBe: where the rule goes by the server's times, those that a live message cannot have are none.
+// TestTimesThatCannotBe: where the rule goes by the server's times, those that
+// a live message cannot have are none.
 func TestTimesThatCannotBe(t *testing.T) {
 	t.Run("anchor", func(t *testing.T) {
 		s := newDriven(t, Cursor{})

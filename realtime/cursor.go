@@ -14,9 +14,10 @@ import (
 	"github.com/b24pull/b24pull"
 )
 
-// A Cursor is a position in a portal's stream of events: how far everything has been handled, and what was
-// handled beyond. It is opaque and can be stored as text; [Message.Cursor] gives one and [WithCursor] takes it.
-// The zero Cursor is no position.
+// A Cursor is a position in a portal's stream of events: how far everything has
+// been handled, and what was handled beyond. It is opaque and can be stored as
+// text; [Message.Cursor] gives one and [WithCursor] takes it. The zero Cursor
+// is no position.
 type Cursor struct {
 	bound binding // what the position is of
 	tags  bool    // positions are times and tags, not mids
@@ -49,12 +50,14 @@ func bindingOf(cfg *b24pull.Config, ep *endpoint) binding {
 	}
 }
 
-// full tells whether a key's checksum is stored as it is, not shortened: places by time and tag are shared by messages of
-// many channels, and so is no place at all.
+// full reports whether a key's checksum is stored as it is, not shortened: places
+// by time and tag are shared by messages of many channels, and so is no place
+// at all.
 func (c Cursor) full(k key) bool { return c.tags || k.mid.isZero() }
 
-// check tells whether the cursor can be used with a server: it must be of the same portal, and positions of the same
-// kind. A portal that has been renamed is known by its channels.
+// check reports whether the cursor can be used with a server: it must be of the
+// same portal, and positions of the same kind. A portal that has been renamed
+// is known by its channels.
 func (c Cursor) check(b binding, d dialect) error {
 	if !c.IsZero() && (c.tags != (d == dialectTags) || differ(c.bound.portal, b.portal) && !c.bound.sameChannels(b)) {
 		return ErrCursorMismatch
@@ -73,15 +76,15 @@ func (c Cursor) String() string {
 	return string(text)
 }
 
-// The text of a cursor is a version, a dot and the encoded position. Version 1 is a position by mid, version 2 one by
-// time and tag.
+// The text of a cursor is a version, a dot and the encoded position. Version 1
+// is a position by mid, version 2 one by time and tag.
 const (
 	cursorByMid = "1"
 	cursorByTag = "2"
 )
 
-// MarshalText encodes c in a form that UnmarshalText of this and later versions reads. The zero Cursor is the
-// empty text.
+// MarshalText encodes c in a form that UnmarshalText of this and later versions
+// reads. The zero Cursor is the empty text.
 func (c Cursor) MarshalText() ([]byte, error) {
 	if c.IsZero() {
 		return nil, nil
@@ -97,7 +100,8 @@ func (c Cursor) MarshalText() ([]byte, error) {
 	b = binary.AppendUvarint(b, uint64(max(c.readAt.Unix(), 0)))
 	last := c.pos
 	for _, k := range c.done {
-		// mostly the same epoch: then the difference of the counters is all there is to say
+		// mostly the same epoch: then the difference of the counters is all
+		// there is to say
 		if k.mid.epoch == last.epoch {
 			b = binary.AppendUvarint(b, (k.mid.counter-last.counter)<<1)
 		} else {
@@ -119,8 +123,8 @@ func (c Cursor) MarshalText() ([]byte, error) {
 	return []byte(version + "." + base64.RawURLEncoding.EncodeToString(b)), nil
 }
 
-// UnmarshalText decodes what MarshalText wrote. Text that is no cursor, or one of a later version, is an error
-// and leaves c as it was.
+// UnmarshalText decodes what MarshalText wrote. Text that is no cursor, or one
+// of a later version, is an error and leaves c as it was.
 func (c *Cursor) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		*c = Cursor{}

@@ -83,7 +83,8 @@ func (a *tally) count(n int) (lost, repeated, outOfOrder int) {
 // soon reconnects without the delays that spare a real server.
 func soon(int) time.Duration { return 20 * time.Millisecond }
 
-// load is what a scenario publishes, 300 messages a second, and how often it cuts all connections.
+// load is what a scenario publishes, 300 messages a second, and how often it
+// cuts all connections.
 type load struct {
 	messages         int
 	minEvery, spread int // a cut every minEvery to minEvery+spread messages
@@ -110,8 +111,8 @@ func (l load) publishAndCut(p *pulltest.Portal) (cuts int) {
 	return cuts
 }
 
-// surviveCuts subscribes, publishes under cuts, and waits until all messages have come or a minute has passed
-// since the last was published.
+// surviveCuts subscribes, publishes under cuts, and waits until all messages
+// have come or a minute has passed since the last was published.
 func surviveCuts(t *testing.T, load load, change func(*Subscription), opts ...pulltest.Option) (*tally, int) {
 	portal := pulltest.NewPortal(opts...)
 	defer portal.Close()
@@ -144,11 +145,13 @@ func surviveCuts(t *testing.T, load load, change func(*Subscription), opts ...pu
 	return got, cuts
 }
 
-// cutsFor is how many cuts a test makes: the usual number, or what B24PULL_CUTS says.
+// cutsFor is how many cuts a test makes: the usual number, or what B24PULL_CUTS
+// says.
 func cutsFor(t *testing.T, usual int) int { return numberFrom(t, "B24PULL_CUTS", usual) }
 
-// TestSurvivesCuts: 100 cuts while 300 messages a second are published, on every version and transport in virtual
-// time, and over real sockets; every message arrives, once and in order.
+// TestSurvivesCuts: 100 cuts while 300 messages a second are published, on
+// every version and transport in virtual time, and over real sockets; every
+// message arrives, once and in order.
 func TestSurvivesCuts(t *testing.T) {
 	t.Parallel()
 	check := func(t *testing.T, load load, wanted int, transport Transport, opts ...pulltest.Option) {
@@ -187,7 +190,8 @@ func TestSurvivesCuts(t *testing.T) {
 	})
 }
 
-// TestCutsLoseWithoutReads is the twin of TestSurvivesCuts without the reads: what arrives live alone has holes.
+// TestCutsLoseWithoutReads is the twin of TestSurvivesCuts without the reads:
+// what arrives live alone has holes.
 func TestCutsLoseWithoutReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 4000

@@ -3,15 +3,18 @@ package realtime
 import "time"
 
 const (
-	// clocksApart is how far a push server's clock may be off the portal's for its times to be believed.
+	// clocksApart is how far a push server's clock may be off the portal's for
+	// its times to be believed.
 	clocksApart = time.Hour
-	// farBack is how long ago the cursor must have stood above a new message for that to be no straggler, but of a
-	// counter that was set back. Ids say nothing: in the cloud thousands are given out in a second.
+	// farBack is how long ago the cursor must have stood above a new message
+	// for that to be no straggler, but of a counter that was set back. Ids say
+	// nothing: in the cloud thousands are given out in a second.
 	farBack = time.Minute
 )
 
-// dating judges the times that messages bear. A live message of a version 4 server can have any: while somebody else
-// listens to the channel in text mode, it is milliseconds modulo 2^32. The history's are right.
+// dating judges the times that messages bear. A live message of a version 4
+// server can have any: while somebody else listens to the channel in text mode,
+// it is milliseconds modulo 2^32. The history's are right.
 type dating struct {
 	shift time.Duration // how far the portal's clock is ahead of ours, and the push server's with it
 	off   time.Duration // how far histories have shown the push server's to be ahead of that
@@ -21,7 +24,8 @@ type dating struct {
 
 func (d *dating) now(now time.Time) time.Time { return now.Add(d.shift + d.off) }
 
-// plausible reports whether a message that comes now may be of that time, not older than past.
+// plausible reports whether a message that comes now may be of that time, not
+// older than past.
 func (d *dating) plausible(t, now time.Time, past time.Duration) bool {
 	age := d.now(now).Sub(t)
 	if age <= past+clocksApart && age >= -clocksApart {
@@ -30,13 +34,15 @@ func (d *dating) plausible(t, now time.Time, past time.Duration) bool {
 	return d.unknown && !d.isMilliseconds(t, now)
 }
 
-// isMilliseconds reports whether a time may be the present one in milliseconds, modulo 2^32, taken for seconds.
+// isMilliseconds reports whether a time may be the present one in milliseconds,
+// modulo 2^32, taken for seconds.
 func (d *dating) isMilliseconds(t, now time.Time) bool {
 	apart := int32(uint32(t.Unix()) - uint32(d.now(now).UnixMilli()))
 	return (time.Duration(apart) * time.Millisecond).Abs() <= clocksApart
 }
 
-// learn takes the newest time of a history: nothing in it is from the future, and nothing older than it is kept.
+// learn takes the newest time of a history: nothing in it is from the future,
+// and nothing older than it is kept.
 func (d *dating) learn(newest, now time.Time) {
 	if newest.IsZero() {
 		return
@@ -58,8 +64,8 @@ func (s *session) dateLive(m *Message, now time.Time) {
 	}
 }
 
-// dateRead does the same with a message of a read whose answer may have come live: all that is known of it says so, or
-// it came over a websocket.
+// dateRead does the same with a message of a read whose answer may have come
+// live: all that is known of it says so, or it came over a websocket.
 func (s *session) dateRead(m *Message, now time.Time) {
 	c := s.chain
 	if s.stamped && !m.Time.IsZero() && !(c.poll && c.definite) && !s.dating.plausible(m.Time, now, keptFor) {
@@ -86,8 +92,9 @@ func (s *session) knewAt(t time.Time) mid {
 	return s.known
 }
 
-// fellBack reports whether a new message below the cursor cannot be a straggler: long before it was published, the
-// cursor stood above it already. A message without a time was published when it arrived.
+// fellBack reports whether a new message below the cursor cannot be a
+// straggler: long before it was published, the cursor stood above it already. A
+// message without a time was published when it arrived.
 func (s *session) fellBack(m Message, now time.Time) bool {
 	published := now
 	if !m.Time.IsZero() {

@@ -37,8 +37,8 @@ func (a *attempts) take() []int {
 	return asked
 }
 
-// TestWithBackoff: the user's delays are kept to, and asked for by the number of the attempt, which begins at 1 once a
-// connection has lasted ten seconds.
+// TestWithBackoff: the user's delays are kept to, and asked for by the number
+// of the attempt, which begins at 1 once a connection has lasted ten seconds.
 func TestWithBackoff(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
@@ -90,7 +90,8 @@ func TestWithBackoff(t *testing.T) {
 	}
 }
 
-// TestBackoffOfNothing: a function that returns no delay, or less, does not make the subscription spin.
+// TestBackoffOfNothing: a function that returns no delay, or less, does not
+// make the subscription spin.
 func TestBackoffOfNothing(t *testing.T) {
 	for _, delay := range []time.Duration{0, -time.Hour, time.Nanosecond} {
 		for _, service := range []pulltest.Service{pulltest.WebSockets, pulltest.REST} {
@@ -116,7 +117,8 @@ func TestBackoffOfNothing(t *testing.T) {
 	}
 }
 
-// TestRenewalIsTriedAgain: a renewal that fails is repeated by the same delays; the connection goes on meanwhile.
+// TestRenewalIsTriedAgain: a renewal that fails is repeated by the same delays;
+// the connection goes on meanwhile.
 func TestRenewalIsTriedAgain(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var mu sync.Mutex
@@ -175,8 +177,9 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 	})
 }
 
-// TestReadGoesOnWhenConnected: a read that broke off does not sit out its delay once the connection stands again, so
-// that what was missed comes before what is new.
+// TestReadGoesOnWhenConnected: a read that broke off does not sit out its delay
+// once the connection stands again, so that what was missed comes before what
+// is new.
 func TestReadGoesOnWhenConnected(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithTransport(TransportWebSocket), WithBackoff(func(int) time.Duration { return 100 * time.Millisecond }))
@@ -199,8 +202,9 @@ func TestReadGoesOnWhenConnected(t *testing.T) {
 	})
 }
 
-// TestWithSettleTime: where a publish takes longer than the default allows for, what is stored behind a message with a
-// greater id is lost to the reads. With the option it is not, neither on the first channels nor on those that replace
+// TestWithSettleTime: where a publish takes longer than the default allows for,
+// what is stored behind a message with a greater id is lost to the reads. With
+// the option it is not, neither on the first channels nor on those that replace
 // them, nor on another server.
 func TestWithSettleTime(t *testing.T) {
 	const slowest = 40 * time.Second

@@ -33,8 +33,9 @@ func dialectOf(version int) (dialect, error) {
 	}
 }
 
-// query is what a request must say for the frames to come in this dialect. The text frames of a version 4 server
-// would name no sender: a client could forge control commands.
+// query is what a request must say for the frames to come in this dialect. The
+// text frames of a version 4 server would name no sender: a client could forge
+// control commands.
 func (d dialect) query() []string {
 	switch d {
 	case dialectProtobuf:

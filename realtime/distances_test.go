@@ -18,7 +18,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// handLoop is a loop that is not run, whose polls are not answered; it tells of events by observe.
+// handLoop is a loop that is not run, whose polls are not answered; it tells of
+// events by observe.
 func handLoop(ctx context.Context, way transport, observe func(Event)) *loop {
 	q, led := newQueue(10, 1<<20), newLedger(after(1))
 	l := &loop{ctx: ctx, inbox: make(chan inbound), poll: way, ledger: led, tell: observe, stats: new(counters),
@@ -33,8 +34,9 @@ func (l *loop) streamTo(host string) *stream {
 		endpoint: endpoint{server: host, poll: address{url: "http://" + host + "/sub/"}, dialect: dialectProtobuf}}
 }
 
-// TestTooManyReplaced: of the channels that are replaced a number is listened to. The oldest are left before their time,
-// which is a gap, and nothing of them stays.
+// TestTooManyReplaced: of the channels that are replaced a number is listened
+// to. The oldest are left before their time, which is a gap, and nothing of
+// them stays.
 func TestTooManyReplaced(t *testing.T) {
 	var told []Event
 	l := handLoop(t.Context(), nil, func(e Event) { told = append(told, e) })
@@ -50,7 +52,8 @@ func TestTooManyReplaced(t *testing.T) {
 	}
 }
 
-// TestReadFlood: reads that are each answered by one message which is news, and so call for another, keep their pace.
+// TestReadFlood: reads that are each answered by one message which is news, and
+// so call for another, keep their pace.
 func TestReadFlood(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var asked counts
@@ -78,9 +81,10 @@ func TestReadFlood(t *testing.T) {
 	})
 }
 
-// TestOvertakenPolls: a poll that brings, out of turn, what a read was faster to bring is followed by the next one at
-// once: what is published in between and not kept would be lost. Such polls have a pace of their own, also where no time
-// passes.
+// TestOvertakenPolls: a poll that brings, out of turn, what a read was faster
+// to bring is followed by the next one at once: what is published in between
+// and not kept would be lost. Such polls have a pace of their own, also where
+// no time passes.
 func TestOvertakenPolls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -113,7 +117,8 @@ func TestOvertakenPolls(t *testing.T) {
 	})
 }
 
-// TestSums: what is told together adds up, and what is left is told before the end.
+// TestSums: what is told together adds up, and what is left is told before the
+// end.
 func TestSums(t *testing.T) {
 	for name, tt := range map[string]struct {
 		happens func(l *life)
@@ -200,8 +205,9 @@ func TestReadsOfTheMainStreamGoFirst(t *testing.T) {
 	})
 }
 
-// TestSkippedAreSummed: messages that a handler cannot take and that are skipped, one or several at a time, have a line in
-// ten seconds, and the lines say how many there were.
+// TestSkippedAreSummed: messages that a handler cannot take and that are
+// skipped, one or several at a time, have a line in ten seconds, and the lines
+// say how many there were.
 func TestSkippedAreSummed(t *testing.T) {
 	for _, workers := range []int{1, 8} {
 		t.Run(fmt.Sprint(workers), func(t *testing.T) {
@@ -237,7 +243,8 @@ func TestSkippedAreSummed(t *testing.T) {
 	}
 }
 
-// TestShortReadsKeepTheirPace: so many begin at once, and what is called for beyond that is one, as soon as it may be.
+// TestShortReadsKeepTheirPace: so many begin at once, and what is called for
+// beyond that is one, as soon as it may be.
 func TestShortReadsKeepTheirPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -117,12 +117,12 @@
 // Web servers, login pages, gateways and caches answer in a push server's
 // place, with a good HTTP status. An answer to a poll therefore has to prove
 // itself: it has a message of a push server in it, or is a 304 that comes, with
-// a push server's headers, when a poll can have hung. Anything else settles nothing, makes nothing ready, and
-// is an [AnswerError] for the observer, which says what has answered. So is an
-// answer out of a cache, as far as it can be told: by its Age, by messages that
-// were not asked for, on version 4 by one that it lacks. An old answer to the
-// very same poll, without an Age, cannot be told from a true one on other
-// versions; caches are asked not to give any.
+// a push server's headers, when a poll can have hung. Anything else settles
+// nothing, makes nothing ready, and is an [AnswerError] for the observer, which
+// says what has answered. So is an answer out of a cache, as far as it can be
+// told: by its Age, by messages that were not asked for, on version 4 by one
+// that it lacks. An old answer to the very same poll, without an Age, cannot be
+// told from a true one on other versions; caches are asked not to give any.
 //
 // A poll without an answer makes a subscription ready where nothing is known to
 // be kept, since a quiet portal is as silent. But a push server says after 40
@@ -244,10 +244,10 @@
 //
 //   - Commands of the server have the config fetched, or a channel replaced,
 //     three times at once, and then after 10 seconds, 20, 40 and so on up to
-//     five minutes, for as long as they go on. Ten minutes without one end that.
-//     Meanwhile they are gathered. A successor that was passed over so is a Gap.
-//     Up to two minutes after a channel was replaced at a command's word the
-//     portal is asked whether it knows of that.
+//     five minutes, for as long as they go on. Ten minutes without one end
+//     that. Meanwhile they are gathered. A successor that was passed over so is
+//     a Gap. Up to two minutes after a channel was replaced at a command's word
+//     the portal is asked whether it knows of that.
 //   - Where a server refuses the channels of one config after another, the next
 //     is fetched after the delays of a reconnect, or after a minute if
 //     connections last for a while before they are refused.
@@ -257,8 +257,8 @@
 //   - One read follows all the pings of two seconds. While a connection lasts
 //     there are 20 reads at once, and then four a second; of the short ones
 //     behind polls 100, and then ten a second.
-//   - An answer has five minutes to come to its end, however it goes on: then it
-//     is broken off, and the next one goes on where it has stopped. One to a
+//   - An answer has five minutes to come to its end, however it goes on: then
+//     it is broken off, and the next one goes on where it has stopped. One to a
 //     read of replaced channels has a minute while those in use are to be read.
 //   - Polls that bring news follow each other 100 times at once, and then at 20
 //     a second: what is published meanwhile comes with the next one, all of it

@@ -23,7 +23,8 @@ func (deaf) pinged() {}
 func (deaf) ponged() {}
 func (deaf) beat()   {}
 
-// endlessAnswers are answers without an end: how they begin, and what follows for ever.
+// endlessAnswers are answers without an end: how they begin, and what follows
+// for ever.
 var endlessAnswers = []struct{ name, begin, forever string }{
 	{"header of a 101", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", "X-More: 0123456789\r\n"},
 	{"header of a 200", "HTTP/1.1 200 OK\r\n", "X-More: 0123456789\r\n"},
@@ -88,8 +89,9 @@ func (c *weighedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestEndlessHeaders: of an answer not more than 64 KiB are read before it is known to be one, and of what HTTP puts
-// around a poll's body not much more, whichever way is taken. A buffer may hold some more.
+// TestEndlessHeaders: of an answer not more than 64 KiB are read before it is
+// known to be one, and of what HTTP puts around a poll's body not much more,
+// whichever way is taken. A buffer may hold some more.
 func TestEndlessHeaders(t *testing.T) {
 	const bound = 64<<10 + 32<<10
 	for _, e := range endlessAnswers {

@@ -13,11 +13,12 @@ import (
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
-// webRevision is the revision of the web client's protocol that this package speaks.
+// webRevision is the revision of the web client's protocol that this package
+// speaks.
 const webRevision = "19"
 
-// endpoint is where and as whom to connect: a config boiled down to URLs. They hold channel ids, so an
-// endpoint is never printed.
+// endpoint is where and as whom to connect: a config boiled down to URLs. They
+// hold channel ids, so an endpoint is never printed.
 type endpoint struct {
 	dialect  dialect
 	server   string  // names the server whose positions they are
@@ -70,11 +71,13 @@ func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 	return e, nil
 }
 
-// maxIdentifier is how many bytes a name, an id, a token or an address in a config may have, as where configs are
-// decoded: a source can have made its own.
+// maxIdentifier is how many bytes a name, an id, a token or an address in a
+// config may have, as where configs are decoded: a source can have made its
+// own.
 const maxIdentifier = 4096
 
-// checkLengths refuses a config of which a part is too long for an address, and to be looked for in all that is printed.
+// checkLengths refuses a config of which a part is too long for an address, and
+// to be looked for in all that is printed.
 func checkLengths(cfg *b24pull.Config) error {
 	s := &cfg.Server
 	parts := []named{
@@ -96,7 +99,8 @@ func checkLengths(cfg *b24pull.Config) error {
 	return nil
 }
 
-// endpoint makes the endpoint of a config, and refuses one that cannot be used as the user wants.
+// endpoint makes the endpoint of a config, and refuses one that cannot be used
+// as the user wants.
 func (o *options) endpoint(cfg *b24pull.Config) (endpoint, error) {
 	ep, err := newEndpoint(cfg, o.insecure)
 	if o.transport == TransportAuto && !o.insecure {
@@ -120,7 +124,8 @@ func (o *options) endpoint(cfg *b24pull.Config) (endpoint, error) {
 	return ep, nil
 }
 
-// keepSecure does without a URL that is not secure where the other one is. (Versions 1 and 2 can be read by polls only.)
+// keepSecure does without a URL that is not secure where the other one is.
+// (Versions 1 and 2 can be read by polls only.)
 func (e *endpoint) keepSecure() {
 	socket, poll := strings.HasPrefix(e.socket.url, "wss:"), strings.HasPrefix(e.poll.url, "https:")
 	switch {
@@ -140,18 +145,20 @@ func serverOf(base string, cfg *b24pull.Config) string {
 	return host + " " + portalOf(cfg)
 }
 
-// portalOf names the portal of a config: to a push server of the cloud by the id that it has there, which it keeps when it
-// is renamed.
+// portalOf names the portal of a config: to a push server of the cloud by the
+// id that it has there, which it keeps when it is renamed.
 func portalOf(cfg *b24pull.Config) string { return cmp.Or(cfg.ClientID, cfg.Server.Hostname) }
 
-// same tells whether two endpoints are the same channels at the same addresses.
+// same reports whether two endpoints are the same channels at the same addresses.
 func (e *endpoint) same(o *endpoint) bool {
 	return e.continues(o) && e.socket.url == o.socket.url && e.poll.url == o.poll.url
 }
 
-// continues reports whether the positions of two endpoints are of one sequence: they are of the same server, or of one
-// channel. A portal that is renamed, and its push server with it, has the channels that it had, and their ids are
-// nobody else's. Should the server have been replaced, the messages tell, whose ids begin anew.
+// continues reports whether the positions of two endpoints are of one sequence:
+// they are of the same server, or of one channel. A portal that is renamed, and
+// its push server with it, has the channels that it had, and their ids are
+// nobody else's. Should the server have been replaced, the messages tell, whose
+// ids begin anew.
 func (e *endpoint) continues(o *endpoint) bool {
 	if e.dialect != o.dialect {
 		return false
@@ -170,8 +177,8 @@ func (e *endpoint) after(at address, m mid) address {
 	return at
 }
 
-// secretsOf are the token, the channel ids, and what the server's addresses have
-// of users and queries.
+// secretsOf are the token, the channel ids, and what the server's addresses
+// have of users and queries.
 func secretsOf(cfg *b24pull.Config) redact.Redactor {
 	secrets := []string{string(cfg.JWT)}
 	for _, c := range channelsOf(cfg.Channels) {
@@ -184,8 +191,8 @@ func secretsOf(cfg *b24pull.Config) redact.Redactor {
 	return redact.Redactor{}.With(secrets...)
 }
 
-// secretsIn are the user, the password and the values of the query of an address.
-// A value of a few characters is a switch or a number.
+// secretsIn are the user, the password and the values of the query of an
+// address. A value of a few characters is a switch or a number.
 func secretsIn(address string) []string {
 	const minValue = 4
 	u, err := url.Parse(address)
@@ -269,8 +276,9 @@ func privateID(id string) string {
 // named is a value and its name in the config.
 type named struct{ name, value string }
 
-// baseURL is the first of two URLs that can be used, the secure one unless the other is wanted; "" if there is none. Its
-// path is kept exactly, and so is a query it has. The error tells what is wrong with those that cannot be used.
+// baseURL is the first of two URLs that can be used, the secure one unless the
+// other is wanted; "" if there is none. Its path is kept exactly, and so is a
+// query it has. The error tells what is wrong with those that cannot be used.
 func baseURL(insecure bool, secure, plain named, schemes ...string) (string, error) {
 	candidates := []named{secure, plain}
 	if insecure {

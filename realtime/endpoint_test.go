@@ -218,8 +218,8 @@ func TestEndpoint(t *testing.T) {
 	})
 }
 
-// TestEndpointLengths: what becomes a part of addresses, and is looked for in all that is printed, has a length, whoever
-// has made the config.
+// TestEndpointLengths: what becomes a part of addresses, and is looked for in
+// all that is printed, has a length, whoever has made the config.
 func TestEndpointLengths(t *testing.T) {
 	for name, set := range map[string]func(c *b24pull.Config, long string){
 		"jwt":                              func(c *b24pull.Config, long string) { c.JWT = b24pull.Secret(long) },

@@ -11,20 +11,25 @@ import (
 )
 
 var (
-	// ErrAlreadyRun is returned by a second Run or Messages: a subscription runs once.
+	// ErrAlreadyRun is returned by a second Run or Messages: a subscription
+	// runs once.
 	ErrAlreadyRun = errors.New("realtime: the subscription has been run already; make a new one with Subscribe")
 
-	// ErrConfigExpired is returned where a config given with FromConfig has come to its end, or is refused by the
-	// push server, and there is nowhere to get another one from.
+	// ErrConfigExpired is returned where a config given with FromConfig has
+	// come to its end, or is refused by the push server, and there is nowhere
+	// to get another one from.
 	ErrConfigExpired = errors.New("realtime: the config has expired; get a new one from the portal")
 
-	// ErrUnsupportedServer is returned for a push server that this version of the package cannot talk to, or that
-	// has not got the transport that WithTransport wants.
+	// ErrUnsupportedServer is returned for a push server that this version of
+	// the package cannot talk to, or that has not got the transport that
+	// WithTransport wants.
 	ErrUnsupportedServer = errors.New("realtime: push server not supported")
 
-	// ErrCursorMismatch is returned where the cursor to start from comes from another portal, or from a push server
-	// of another kind: versions 1 and 2 count positions otherwise than later ones. A portal on a push server of its own
-	// that was renamed counts as another one once its channels have been replaced as well.
+	// ErrCursorMismatch is returned where the cursor to start from comes from
+	// another portal, or from a push server of another kind: versions 1 and 2
+	// count positions otherwise than later ones. A portal on a push server of
+	// its own that was renamed counts as another one once its channels have
+	// been replaced as well.
 	ErrCursorMismatch = errors.New("realtime: the cursor comes from another portal, or from before this one was renamed, or from another kind of push server; start without it, WithHistory if nothing that is kept may be left out")
 
 	errNoWebSocket = fmt.Errorf("%w: its websockets are off, and WithTransport wants one", ErrUnsupportedServer)
@@ -32,11 +37,12 @@ var (
 	errNoPolling   = fmt.Errorf("%w: it has no long polling, and WithTransport wants it", ErrUnsupportedServer)
 )
 
-// errFrame marks a frame that cannot be read to its end because of what it holds.
+// errFrame marks a frame that cannot be read to its end because of what it
+// holds.
 var errFrame = errors.New("frame cannot be decoded")
 
-// DecodeError is a message that arrived and could not be decoded. It is reported to the observer; the messages
-// around it are delivered.
+// DecodeError is a message that arrived and could not be decoded. It is
+// reported to the observer; the messages around it are delivered.
 type DecodeError struct {
 	ID  string // of the message, empty if it could not be read
 	Err error  // what is wrong with it
@@ -53,8 +59,9 @@ func (e *DecodeError) Error() string {
 
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// HandlerError is the error of a handler, which stops Run. The message does not count as handled: it comes again
-// to a subscription that goes on from a cursor taken before it.
+// HandlerError is the error of a handler, which stops Run. The message does not
+// count as handled: it comes again to a subscription that goes on from a cursor
+// taken before it.
 type HandlerError struct {
 	Message Message // the one that was not handled
 	Err     error   // what the handler returned
@@ -66,8 +73,9 @@ func (e *HandlerError) Error() string {
 
 func (e *HandlerError) Unwrap() error { return e.Err }
 
-// HandlerPanic is what Run panics with if a handler has panicked that [WithParallel] had called: in a goroutine of its
-// own, whose stack would be lost.
+// HandlerPanic is what Run panics with if a handler has panicked that
+// [WithParallel] had called: in a goroutine of its own, whose stack would be
+// lost.
 type HandlerPanic struct {
 	Message Message // the one that was not handled
 	Value   any     // what the handler panicked with
@@ -85,13 +93,14 @@ func (e *HandlerPanic) Unwrap() error {
 	return err
 }
 
-// StatusError is an HTTP answer of the push server or of a proxy before it that refused a connection or a
-// read.
+// StatusError is an HTTP answer of the push server or of a proxy before it that
+// refused a connection or a read.
 type StatusError struct {
 	Status int    // HTTP status
 	Reason string // the server's own words, if it sent a short text; of a redirect, where it leads
-	// RetryAfter is how long the answer wants to be waited for, by its header Retry-After, up to a quarter of an hour;
-	// 0 if it does not say. The subscription does.
+	// RetryAfter is how long the answer wants to be waited for, by its header
+	// Retry-After, up to a quarter of an hour; 0 if it does not say. The
+	// subscription does.
 	RetryAfter time.Duration
 }
 
@@ -159,7 +168,8 @@ func classifyClose(code int) failure {
 	}
 }
 
-// fatal are the errors of a config source after which asking again gives the same answer.
+// fatal are the errors of a config source after which asking again gives the
+// same answer.
 var fatal = []error{
 	ErrConfigExpired,
 	ErrUnsupportedServer,
@@ -179,7 +189,8 @@ var fatal = []error{
 	b24pull.ErrUninstalled,
 }
 
-// passing are those of them that a portal's administrator brings about, and takes back.
+// passing are those of them that a portal's administrator brings about, and
+// takes back.
 var passing = []error{
 	ErrUnsupportedServer,
 	b24pull.ErrServerNotConfigured,

@@ -50,8 +50,8 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// TestAddressTellsNoSecret: not by the errors of the libraries below, nor by a server that repeats what it was
-// asked.
+// TestAddressTellsNoSecret: not by the errors of the libraries below, nor by a
+// server that repeats what it was asked.
 func TestAddressTellsNoSecret(t *testing.T) {
 	at := address{secrets: redact.Redactor{}.With("s3cr3t")}
 	cause := errors.New("connection refused")

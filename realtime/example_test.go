@@ -12,8 +12,8 @@ import (
 	"github.com/b24pull/b24pull/realtime"
 )
 
-// portal starts a portal in memory and makes a client of its application. A program uses its own portal's address
-// and token source instead.
+// portal starts a portal in memory and makes a client of its application. A
+// program uses its own portal's address and token source instead.
 func portal() (*pulltest.Portal, *b24pull.Client) {
 	p := pulltest.NewPortal()
 	tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: p.AccessToken()})
@@ -80,7 +80,8 @@ func ExampleSubscription_Run() {
 	// order 7 is closed
 }
 
-// A cursor, stored with what its message has caused, makes the next process go on right behind it.
+// A cursor, stored with what its message has caused, makes the next process go
+// on right behind it.
 func ExampleWithCursor() {
 	portal, client := portal()
 	defer portal.Close()

@@ -15,7 +15,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// answers are the documented errors of REST and of the authorization server, and what else can come in their place.
+// answers are the documented errors of REST and of the authorization server,
+// and what else can come in their place.
 var answers = []struct {
 	status   int
 	code     string
@@ -64,7 +65,8 @@ var faults = map[string]pulltest.Fault{
 	"no answer":      pulltest.Stall,
 }
 
-// TestFatalAtTheStart: what trying again cannot help ends the subscription with its error; all else is tried again.
+// TestFatalAtTheStart: what trying again cannot help ends the subscription with
+// its error; all else is tried again.
 func TestFatalAtTheStart(t *testing.T) {
 	start := func(t *testing.T, l *life, fault pulltest.Fault) {
 		l.open()
@@ -106,7 +108,8 @@ func TestFatalAtTheStart(t *testing.T) {
 	}
 }
 
-// ended checks that Run has returned an error, and that the observer was told of it.
+// ended checks that Run has returned an error, and that the observer was told
+// of it.
 func (l *life) ended(want error) {
 	l.t.Helper()
 	select {
@@ -123,14 +126,15 @@ func (l *life) ended(want error) {
 	}
 }
 
-// passes reports whether what an error tells of can change while a subscription runs: an administrator turns the push
-// server off and on, a plan that has ended is paid for.
+// passes reports whether what an error tells of can change while a subscription
+// runs: an administrator turns the push server off and on, a plan that has
+// ended is paid for.
 func passes(err error) bool {
 	return errors.Is(err, b24pull.ErrServerNotConfigured) || errors.Is(err, b24pull.ErrPaymentRequired)
 }
 
-// TestFatalAtARenewal: the same while it is connected, but for what can pass. What is not fatal does not disturb the
-// connection.
+// TestFatalAtARenewal: the same while it is connected, but for what can pass.
+// What is not fatal does not disturb the connection.
 func TestFatalAtARenewal(t *testing.T) {
 	for _, a := range answers {
 		t.Run(fmt.Sprint(a.status, " ", a.code), func(t *testing.T) {
@@ -161,8 +165,9 @@ func TestFatalAtARenewal(t *testing.T) {
 	}
 }
 
-// TestServerTurnedOff: a push server that an administrator turns off and on again, with other channels then, is waited
-// for, whether its connections have survived or not.
+// TestServerTurnedOff: a push server that an administrator turns off and on
+// again, with other channels then, is waited for, whether its connections have
+// survived or not.
 func TestServerTurnedOff(t *testing.T) {
 	for _, s := range servers {
 		for _, transport := range s.transports {
@@ -190,7 +195,8 @@ func TestServerTurnedOff(t *testing.T) {
 	}
 }
 
-// TestTransportTurnedOff: the same where what WithTransport wants is turned off.
+// TestTransportTurnedOff: the same where what WithTransport wants is turned
+// off.
 func TestTransportTurnedOff(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		off := false
@@ -217,8 +223,8 @@ func TestTransportTurnedOff(t *testing.T) {
 	})
 }
 
-// TestFatalToken: what the authorization server refuses comes as the same errors, and so does a token that was
-// deleted.
+// TestFatalToken: what the authorization server refuses comes as the same
+// errors, and so does a token that was deleted.
 func TestFatalToken(t *testing.T) {
 	refusal := func(code string) error {
 		return &oauth2.RetrieveError{Response: &http.Response{StatusCode: 400}, ErrorCode: code}
@@ -265,7 +271,8 @@ type failingTokens struct{ err error }
 
 func (f failingTokens) Token() (*oauth2.Token, error) { return nil, f.err }
 
-// TestContextEndsRetries: what is tried again is tried for as long as the context lives.
+// TestContextEndsRetries: what is tried again is tried for as long as the
+// context lives.
 func TestContextEndsRetries(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()

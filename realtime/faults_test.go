@@ -16,7 +16,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestFullQueuePauses: a full queue disconnects, and what did not fit arrives later, once and in order.
+// TestFullQueuePauses: a full queue disconnects, and what did not fit arrives
+// later, once and in order.
 func TestFullQueuePauses(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -42,8 +43,8 @@ func TestFullQueuePauses(t *testing.T) {
 	})
 }
 
-// TestFullOfWaiting: messages that wait for a read that does not answer fill the queue; they are let through, and
-// nothing stands still.
+// TestFullOfWaiting: messages that wait for a read that does not answer fill
+// the queue; they are let through, and nothing stands still.
 func TestFullOfWaiting(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var stalled atomic.Bool
@@ -98,7 +99,8 @@ func stallPolls(stalled *atomic.Bool) pulltest.Option {
 	})
 }
 
-// TestSlowFirstAnswer: a server that takes long over the first read does not turn its past into news.
+// TestSlowFirstAnswer: a server that takes long over the first read does not
+// turn its past into news.
 func TestSlowFirstAnswer(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -141,7 +143,8 @@ func trickle(w http.ResponseWriter, r *http.Request, next http.Handler, piece in
 	}
 }
 
-// TestTrickle: a read whose answer comes slowly gets on, message by message and within one.
+// TestTrickle: a read whose answer comes slowly gets on, message by message and
+// within one.
 func TestTrickle(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var slow atomic.Bool
@@ -168,7 +171,8 @@ func TestTrickle(t *testing.T) {
 	})
 }
 
-// TestStalledPollsRepeatNothing: polls that stall for long, while live delivery goes on, make nothing come twice.
+// TestStalledPollsRepeatNothing: polls that stall for long, while live delivery
+// goes on, make nothing come twice.
 func TestStalledPollsRepeatNothing(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var stalled atomic.Bool
@@ -194,7 +198,8 @@ func TestStalledPollsRepeatNothing(t *testing.T) {
 	})
 }
 
-// TestReadsByVolume: many messages call for reads, which keep a read and what must be remembered small.
+// TestReadsByVolume: many messages call for reads, which keep a read and what
+// must be remembered small.
 func TestReadsByVolume(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithPingInterval(0)})
@@ -206,7 +211,8 @@ func TestReadsByVolume(t *testing.T) {
 	})
 }
 
-// TestLiveMessagesDoNotWaitForLong: a read that is not answered holds them up for two seconds.
+// TestLiveMessagesDoNotWaitForLong: a read that is not answered holds them up
+// for two seconds.
 func TestLiveMessagesDoNotWaitForLong(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var stalled atomic.Bool
@@ -226,7 +232,8 @@ func TestLiveMessagesDoNotWaitForLong(t *testing.T) {
 	})
 }
 
-// TestUnansweredReadIsRepeated: one read from a cursor that is not answered is no sign that nothing is kept.
+// TestUnansweredReadIsRepeated: one read from a cursor that is not answered is
+// no sign that nothing is kept.
 func TestUnansweredReadIsRepeated(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var swallow atomic.Bool
@@ -253,7 +260,8 @@ func TestUnansweredReadIsRepeated(t *testing.T) {
 	})
 }
 
-// TestGarbledFramesAreBounded: however many frames cannot be read, reads keep their distance.
+// TestGarbledFramesAreBounded: however many frames cannot be read, reads keep
+// their distance.
 func TestGarbledFramesAreBounded(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		s := fakeSocket{frames: make(chan []byte)}
@@ -326,7 +334,8 @@ func (s *slowToStop) open(ctx context.Context, _ address, _ sink) (conn, error) 
 	return nil, ctx.Err()
 }
 
-// TestUndecodable: a message that cannot be decoded is reported once, and those around it arrive.
+// TestUndecodable: a message that cannot be decoded is reported once, and those
+// around it arrive.
 func TestUndecodable(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
@@ -354,7 +363,8 @@ func TestTwoReceivers(t *testing.T) {
 	})
 }
 
-// TestPassingFailures: a portal and a push server that answer a proxy's page are tried again.
+// TestPassingFailures: a portal and a push server that answer a proxy's page
+// are tried again.
 func TestPassingFailures(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var down atomic.Bool

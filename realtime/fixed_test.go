@@ -19,7 +19,8 @@ func (l *life) fixed(opts ...Option) {
 	l.subscribe(FromConfig(cfg), append(opts, WithHTTPClient(l.portal.HTTPClient()))...)
 }
 
-// TestFixedConfigEnds: at its end, not before, and when all that was sent until then has been read.
+// TestFixedConfigEnds: at its end, not before, and when all that was sent until
+// then has been read.
 func TestFixedConfigEnds(t *testing.T) {
 	faults := map[string]func(l *life){
 		"undisturbed":    func(*life) {},
@@ -54,7 +55,8 @@ func TestFixedConfigEnds(t *testing.T) {
 	}
 }
 
-// TestFixedConfigPastItsEnd: one that has ended is tried, in case a clock is wrong, and ends soon.
+// TestFixedConfigPastItsEnd: one that has ended is tried, in case a clock is
+// wrong, and ends soon.
 func TestFixedConfigPastItsEnd(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(pulltest.WithChannelLife(time.Hour))
@@ -70,8 +72,9 @@ func TestFixedConfigPastItsEnd(t *testing.T) {
 	})
 }
 
-// TestFixedConfigCannotBeRead: where the end of a fixed config is refused, as with a token that has expired, or cannot
-// be reached, that is told with the error.
+// TestFixedConfigCannotBeRead: where the end of a fixed config is refused, as
+// with a token that has expired, or cannot be reached, that is told with the
+// error.
 func TestFixedConfigCannotBeRead(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(pulltest.WithVersion(5), pulltest.WithTokenLife(time.Hour))
@@ -96,8 +99,8 @@ func TestFixedConfigCannotBeRead(t *testing.T) {
 	})
 }
 
-// TestFixedConfigOutlivesCommands: config_expire and server_restart ask for another config; where there is none, the
-// present one is used up to its end.
+// TestFixedConfigOutlivesCommands: config_expire and server_restart ask for
+// another config; where there is none, the present one is used up to its end.
 func TestFixedConfigOutlivesCommands(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.open(pulltest.WithVersion(version), pulltest.WithChannelLife(time.Hour))

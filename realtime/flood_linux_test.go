@@ -3,7 +3,6 @@ package realtime
 import (
 	"context"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,33 +23,22 @@ import (
 )
 
 const (
-	// maxResident is what a subscription of default options, and the process around it, take at the most.
+	// maxResident is what a subscription of default options, and the process
+	// around it, take at the most.
 	maxResident = 128 << 20
-	// floodSize is the number of messages in a flood: more than are remembered, several times.
+	// floodSize is the number of messages in a flood: more than are remembered,
+	// several times.
 	floodSize = 1_500_000
 )
 
-// flood is the server of a version 4 portal that is broken, or in the wrong hands.
+// flood is the server of a version 4 portal that is broken, or in the wrong
+// hands.
 type flood struct {
 	message func(n uint64) []byte // of the flood
 	history bool                  // it answers the first read, else it comes live
 	sent    atomic.Uint64         // of what comes live: a client that is overrun connects again
 	read    chan struct{}         // closed once there has been a read: what comes before is not taken
 	once    sync.Once
-}
-
-// wireMessage is an OutgoingMessage with a body of the command alone.
-func wireMessage(epoch, counter uint64, command string, fields ...func([]byte) []byte) []byte {
-	id, err := hex.DecodeString(mid{epoch, counter}.String())
-	if err != nil {
-		panic(err)
-	}
-	b := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), id)
-	b = protowire.AppendString(protowire.AppendTag(b, 2, protowire.BytesType), `{"command":"`+command+`"}`)
-	for _, f := range fields {
-		b = f(b)
-	}
-	return b
 }
 
 // unkept says that a message is not kept.
@@ -104,7 +92,8 @@ func batchOf(w io.Writer, first, many uint64, message func(n uint64) []byte) err
 	return nil
 }
 
-// serve answers reads and sends the flood over the first websocket, then a last message, again and again.
+// serve answers reads and sends the flood over the first websocket, then a last
+// message, again and again.
 func (f *flood) serve(w http.ResponseWriter, r *http.Request) {
 	last := wireMessage(epochOfFlood, 1<<41, lastCommand, unkept)
 	if !websocket.IsWebSocketUpgrade(r) {
@@ -160,7 +149,8 @@ func (f *flood) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestFloodedProcess: however a server floods a process with a subscription of default options, that stays small.
+// TestFloodedProcess: however a server floods a process with a subscription of
+// default options, that stays small.
 func TestFloodedProcess(t *testing.T) {
 	const variable = "B24PULL_TEST_FLOOD"
 	if at := os.Getenv(variable); at != "" {

@@ -39,7 +39,8 @@ func (c *counts) of(kind string) int {
 	return c.n[kind]
 }
 
-// TestPingFlood: reads keep their distance however often the server pings, and one comes after the last ping.
+// TestPingFlood: reads keep their distance however often the server pings, and
+// one comes after the last ping.
 func TestPingFlood(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts
@@ -63,7 +64,8 @@ func TestPingFlood(t *testing.T) {
 	})
 }
 
-// TestPollFlood: polls that are answered at once with news keep a rate, where time passes and where none does.
+// TestPollFlood: polls that are answered at once with news keep a rate, where
+// time passes and where none does.
 func TestPollFlood(t *testing.T) {
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprint(size, " messages"), func(t *testing.T) {
@@ -99,8 +101,8 @@ func TestPollFlood(t *testing.T) {
 	}
 }
 
-// TestTrickledRead: a read that goes on answering does not hold up what comes live for longer than it would without an
-// answer.
+// TestTrickledRead: a read that goes on answering does not hold up what comes
+// live for longer than it would without an answer.
 func TestTrickledRead(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var trickling atomic.Bool
@@ -188,8 +190,8 @@ func (c *lineCount) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestHostileLog: whatever number of messages cannot be decoded, the log has a line now and then, the observer is told as
-// often, and they are counted.
+// TestHostileLog: whatever number of messages cannot be decoded, the log has a
+// line now and then, the observer is told as often, and they are counted.
 func TestHostileLog(t *testing.T) {
 	const bad = 200_000
 	var b bytes.Buffer

@@ -20,8 +20,9 @@ func stuckAt(command string) HandlerFunc {
 	}
 }
 
-// TestGapUnhandledOfReplaced: what was received over channels that have been replaced, and not handled before the end of
-// the process, cannot be read again over the new ones.
+// TestGapUnhandledOfReplaced: what was received over channels that have been
+// replaced, and not handled before the end of the process, cannot be read again
+// over the new ones.
 func TestGapUnhandledOfReplaced(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(pulltest.WithChannelLife(time.Hour))
@@ -48,8 +49,8 @@ func TestGapUnhandledOfReplaced(t *testing.T) {
 	})
 }
 
-// TestNoGapAfterRenewal: a restart finds the channels that the process before it went over to, once all of the old ones
-// is handled.
+// TestNoGapAfterRenewal: a restart finds the channels that the process before
+// it went over to, once all of the old ones is handled.
 func TestNoGapAfterRenewal(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.open(pulltest.WithChannelLife(time.Hour), pulltest.WithVersion(version))
@@ -71,7 +72,8 @@ func TestNoGapAfterRenewal(t *testing.T) {
 	})
 }
 
-// TestGapOutlastsRenewal: a gap whose bearer is not handled yet is not forgotten when channels are renewed.
+// TestGapOutlastsRenewal: a gap whose bearer is not handled yet is not
+// forgotten when channels are renewed.
 func TestGapOutlastsRenewal(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(MemoryStore)
@@ -101,8 +103,8 @@ func TestGapOutlastsRenewal(t *testing.T) {
 	})
 }
 
-// TestNoGapOfTheShortLived: messages that live for a minute only are gone soon, and that is no loss where reads follow
-// each other.
+// TestNoGapOfTheShortLived: messages that live for a minute only are gone soon,
+// and that is no loss where reads follow each other.
 func TestNoGapOfTheShortLived(t *testing.T) {
 	burst := func(l *life) {
 		for range 3 {
@@ -146,7 +148,8 @@ func TestNoGapOfTheShortLived(t *testing.T) {
 	})
 }
 
-// hanging is a source that gives a config once, and then does not come back before its context ends.
+// hanging is a source that gives a config once, and then does not come back
+// before its context ends.
 type hanging struct {
 	ConfigSource
 	given bool
@@ -161,8 +164,8 @@ func (s *hanging) GetApplicationConfig(ctx context.Context, cache bool) (*b24pul
 	return s.ConfigSource.GetApplicationConfig(ctx, cache)
 }
 
-// TestDoubtIsShort: a portal that does not answer does not keep the config in hand from being used, nor does one that
-// refuses.
+// TestDoubtIsShort: a portal that does not answer does not keep the config in
+// hand from being used, nor does one that refuses.
 func TestDoubtIsShort(t *testing.T) {
 	for name, refuses := range map[string]bool{"no answer": false, "a refusal": true} {
 		t.Run(name, func(t *testing.T) {
@@ -191,8 +194,8 @@ func TestDoubtIsShort(t *testing.T) {
 	}
 }
 
-// TestSwallowedPolls: where polls go nowhere and a websocket does, the history is read by that, and nothing is believed
-// to have expired.
+// TestSwallowedPolls: where polls go nowhere and a websocket does, the history
+// is read by that, and nothing is believed to have expired.
 func TestSwallowedPolls(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithBackoff(func(int) time.Duration { return 5 * time.Second }))
@@ -209,8 +212,8 @@ func TestSwallowedPolls(t *testing.T) {
 	})
 }
 
-// TestUndecodableAtTheEnd: a message at the end of the history that cannot be decoded is told once, and asked for no more
-// often than another.
+// TestUndecodableAtTheEnd: a message at the end of the history that cannot be
+// decoded is told once, and asked for no more often than another.
 func TestUndecodableAtTheEnd(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {

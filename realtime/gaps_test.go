@@ -28,7 +28,8 @@ func (l *life) wantGap(want ...GapReason) {
 
 var long = []pulltest.Option{pulltest.WithChannelLife(500 * time.Hour), pulltest.WithConfigLife(500 * time.Hour)}
 
-// TestGapAfterLongOutage: a server that was out of reach for longer than it keeps messages.
+// TestGapAfterLongOutage: a server that was out of reach for longer than it
+// keeps messages.
 func TestGapAfterLongOutage(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
@@ -49,7 +50,8 @@ func TestGapAfterLongOutage(t *testing.T) {
 	}
 }
 
-// TestGapAfterLongPause: a handler that blocks for longer than the server keeps messages.
+// TestGapAfterLongPause: a handler that blocks for longer than the server keeps
+// messages.
 func TestGapAfterLongPause(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(long...)
@@ -72,7 +74,8 @@ func TestGapAfterLongPause(t *testing.T) {
 	})
 }
 
-// TestGapAtUnhandled: what was received and not handled before the end has expired while nobody ran.
+// TestGapAtUnhandled: what was received and not handled before the end has
+// expired while nobody ran.
 func TestGapAtUnhandled(t *testing.T) {
 	for _, kept := range []int{0, 1, 3} {
 		t.Run(fmt.Sprint(kept, " kept"), func(t *testing.T) {
@@ -114,7 +117,8 @@ func TestGapAtUnhandled(t *testing.T) {
 	}
 }
 
-// TestNoGapWithoutNeed: that the messages of a quiet portal expire is no loss, whatever happens to the connection.
+// TestNoGapWithoutNeed: that the messages of a quiet portal expire is no loss,
+// whatever happens to the connection.
 func TestNoGapWithoutNeed(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start(append([]pulltest.Option{pulltest.WithVersion(version)}, long...))
@@ -130,7 +134,8 @@ func TestNoGapWithoutNeed(t *testing.T) {
 	})
 }
 
-// TestGapReplacedTwice: channels that came and went while there was no connection have never been read.
+// TestGapReplacedTwice: channels that came and went while there was no
+// connection have never been read.
 func TestGapReplacedTwice(t *testing.T) {
 	for _, away := range []time.Duration{90 * time.Minute, 150 * time.Minute} {
 		t.Run(away.String(), func(t *testing.T) {
@@ -167,7 +172,8 @@ func TestGraverGapStays(t *testing.T) {
 	}
 }
 
-// TestGapIsToldUntilHandled: a gap found at a start is found again, until a message that bears it has been handled.
+// TestGapIsToldUntilHandled: a gap found at a start is found again, until a
+// message that bears it has been handled.
 func TestGapIsToldUntilHandled(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(MemoryStore)
@@ -210,7 +216,8 @@ func TestGapIsToldUntilHandled(t *testing.T) {
 	})
 }
 
-// TestOlderSequenceAfterRestart: a server whose sequence of mids is older than the cursor's, at the same address.
+// TestOlderSequenceAfterRestart: a server whose sequence of mids is older than
+// the cursor's, at the same address.
 func TestOlderSequenceAfterRestart(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(MemoryStore)

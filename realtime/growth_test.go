@@ -10,8 +10,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestNothingGrows: however often channels are replaced under constant traffic, nothing is left behind of those
-// that are gone.
+// TestNothingGrows: however often channels are replaced under constant traffic,
+// nothing is left behind of those that are gone.
 func TestNothingGrows(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
@@ -70,7 +70,8 @@ func TestNothingGrows(t *testing.T) {
 	}
 }
 
-// small checks the sizes of what a subscription of a message a second remembers: some minutes of them.
+// small checks the sizes of what a subscription of a message a second
+// remembers: some minutes of them.
 func (l *loop) small(t *testing.T) {
 	t.Helper()
 	const minutes = 8 * 60

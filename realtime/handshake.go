@@ -78,8 +78,8 @@ func carry(ctx context.Context, client *http.Client, request *http.Request) (net
 var errHandshakeTimeout = fmt.Errorf("no answer in %v: %w", handshakeTimeout, context.DeadlineExceeded)
 
 // A carriedConn is a connection on which an HTTP client has made the handshake.
-// gorilla/websocket still has to see it: the request that it writes goes nowhere,
-// and the answer is what it reads first.
+// gorilla/websocket still has to see it: the request that it writes goes
+// nowhere, and the answer is what it reads first.
 type carriedConn struct {
 	net.Conn // for its deadlines and addresses; nil if the server has refused
 	cancel   context.CancelCauseFunc

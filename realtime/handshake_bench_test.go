@@ -9,8 +9,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// BenchmarkRead reads frames of 200 bytes over TLS, from a connection that the HTTP client has opened and from one
-// that the library's own dialer has.
+// BenchmarkRead reads frames of 200 bytes over TLS, from a connection that the
+// HTTP client has opened and from one that the library's own dialer has.
 func BenchmarkRead(b *testing.B) {
 	frame := make([]byte, 200)
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

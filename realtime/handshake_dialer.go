@@ -13,11 +13,11 @@ import (
 	"github.com/b24pull/b24pull/internal/addr"
 )
 
-// dialWith opens websockets with a dialer of the user's, whatever the HTTP client
-// is. It is told host names in ASCII: the library itself would look up an
-// internationalized one as it is written. It is bound in time, and given up at
-// once when ctx is done: the library looks at its context while it connects, but
-// not while it waits for the server's answer.
+// dialWith opens websockets with a dialer of the user's, whatever the HTTP
+// client is. It is told host names in ASCII: the library itself would look up
+// an internationalized one as it is written. It is bound in time, and given up
+// at once when ctx is done: the library looks at its context while it connects,
+// but not while it waits for the server's answer.
 func dialWith(dialer *websocket.Dialer) dialFunc {
 	return func(ctx context.Context, address string, header http.Header) (*websocket.Conn, *http.Response, error) {
 		if u, err := url.Parse(address); err == nil {
@@ -60,8 +60,8 @@ func dialWith(dialer *websocket.Dialer) dialFunc {
 	}
 }
 
-// maxTLS is what a TLS handshake may take before the server's answer: certificates,
-// and the names of authorities whose own it would accept.
+// maxTLS is what a TLS handshake may take before the server's answer:
+// certificates, and the names of authorities whose own it would accept.
 const maxTLS = 64 << 10
 
 // A boundedConn bounds what is read before the handshake is done: the library

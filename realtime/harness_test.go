@@ -11,7 +11,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// life is a subscription to a portal in memory, on virtual time, and all that it does.
+// life is a subscription to a portal in memory, on virtual time, and all that
+// it does.
 type life struct {
 	t       *testing.T
 	network *pulltest.Network
@@ -42,7 +43,8 @@ func (l *life) open(opts ...pulltest.Option) {
 	})
 }
 
-// subscribe makes the subscription; the portal's application is the source unless one is given.
+// subscribe makes the subscription; the portal's application is the source
+// unless one is given.
 func (l *life) subscribe(source ConfigSource, opts ...Option) {
 	l.t.Helper()
 	if source == nil {
@@ -62,7 +64,8 @@ func (l *life) observe(e Event) {
 	l.events = append(l.events, e)
 }
 
-// run runs the subscription with a handler, nil for one that only takes notes, until the test ends.
+// run runs the subscription with a handler, nil for one that only takes notes,
+// until the test ends.
 func (l *life) run(h HandlerFunc) {
 	ctx, cancel := context.WithCancel(l.t.Context())
 	go func() {
@@ -98,7 +101,8 @@ func (l *life) emit(command string) string {
 	return l.portal.Emit(pulltest.Message{Command: command})
 }
 
-// tick sends the next numbered message, to the private and the shared channel by turns.
+// tick sends the next numbered message, to the private and the shared channel
+// by turns.
 func (l *life) tick() {
 	to := []pulltest.Target{pulltest.Private, pulltest.Shared}[l.ticks%2]
 	l.portal.Emit(pulltest.Message{Command: "tick", Params: numbered{l.ticks}, To: to})
@@ -112,7 +116,8 @@ func (l *life) tickFor(d, every time.Duration) {
 	}
 }
 
-// ticked counts what of the numbered messages did not arrive, came again, or came after a later one.
+// ticked counts what of the numbered messages did not arrive, came again, or
+// came after a later one.
 func (l *life) ticked() (lost, repeated, outOfOrder int) {
 	l.t.Helper()
 	synctest.Wait()
@@ -127,7 +132,8 @@ func (l *life) ticked() (lost, repeated, outOfOrder int) {
 	return got.count(l.ticks)
 }
 
-// wantTicks checks that all numbered messages have come, once and in order, and that no gap was reported.
+// wantTicks checks that all numbered messages have come, once and in order, and
+// that no gap was reported.
 func (l *life) wantTicks() {
 	l.t.Helper()
 	if lost, repeated, outOfOrder := l.ticked(); lost+repeated+outOfOrder > 0 {

@@ -11,8 +11,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// client makes a REST client of the portal's application. It does not repeat calls: what a subscription makes of a
-// failure is what the tests are about.
+// client makes a REST client of the portal's application. It does not repeat
+// calls: what a subscription makes of a failure is what the tests are about.
 func client(t testing.TB, p *pulltest.Portal) *b24pull.Client {
 	t.Helper()
 	c, err := b24pull.New(b24pull.OAuth(p.URL(), oauth2.StaticTokenSource(&oauth2.Token{AccessToken: p.AccessToken()})), b24pull.WithHTTPClient(p.HTTPClient()), b24pull.WithRetry(b24pull.Retry{Attempts: 1}))

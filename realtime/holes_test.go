@@ -9,7 +9,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// holes are where a real push server's live delivery leaves messages out, each on demand. The portal keeps all of them.
+// holes are where a real push server's live delivery leaves messages out, each
+// on demand. The portal keeps all of them.
 var holes = []struct {
 	name   string
 	portal []pulltest.Option

@@ -22,8 +22,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// hostile is what a server may write to play tricks on a terminal, or to forge a
-// line of a log.
+// hostile is what a server may write to play tricks on a terminal, or to forge
+// a line of a log.
 const hostile = "a\x1b[2J\u202e\u200b\u009b31m\x7f\u2028\nlevel=ERROR forged\r\a"
 
 var endless = strings.Repeat(hostile, 20_000)
@@ -58,8 +58,8 @@ func printable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
-// TestTextsPlayNoTricks: no error and no value prints what does not print, whatever
-// a server has put into it.
+// TestTextsPlayNoTricks: no error and no value prints what does not print,
+// whatever a server has put into it.
 func TestTextsPlayNoTricks(t *testing.T) {
 	for _, s := range []string{hostile, endless, "\xff\xfe" + hostile} {
 		params, _ := json.Marshal(map[string]string{s: s})

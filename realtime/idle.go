@@ -7,24 +7,28 @@ import (
 )
 
 const (
-	// idleCuts is how many connections in a row have to be cut while idle, at about the same age of silence, for a
-	// middle box to be suspected that ends what is idle.
+	// idleCuts is how many connections in a row have to be cut while idle, at
+	// about the same age of silence, for a middle box to be suspected that ends
+	// what is idle.
 	idleCuts = 3
-	// idleLeast is the shortest silence that a cut is put down to. Of polls it is longer: a server that is down fails
-	// them after some seconds as well, and is not to be asked again at once.
+	// idleLeast is the shortest silence that a cut is put down to. Of polls it
+	// is longer: a server that is down fails them after some seconds as well,
+	// and is not to be asked again at once.
 	idleLeast     = 4 * time.Second
 	idleLeastPoll = 10 * time.Second
-	// idleRow is how long ago the last such cut may be for another to be one in a row.
+	// idleRow is how long ago the last such cut may be for another to be one in
+	// a row.
 	idleRow = time.Hour
-	// idleMemory is how long pings of our own go on before it is tried whether they are still needed. Then one more cut
-	// at that age is enough.
+	// idleMemory is how long pings of our own go on before it is tried whether
+	// they are still needed. Then one more cut at that age is enough.
 	idleMemory = 24 * time.Hour
 	// adaptive stands for a ping interval that the user has not set.
 	adaptive time.Duration = -1
 )
 
-// idling learns from connections that are cut how long they may be silent. Middle boxes end what is idle for longer:
-// nginx after 60 s, if nobody has told it otherwise.
+// idling learns from connections that are cut how long they may be silent.
+// Middle boxes end what is idle for longer: nginx after 60 s, if nobody has
+// told it otherwise.
 type idling struct {
 	age      time.Duration // of silence, at which the last connections were cut
 	cuts     int           // so many in a row
@@ -33,7 +37,8 @@ type idling struct {
 	learned  time.Time     // when that was found
 }
 
-// cut notes that a connection broke off after some silence, and returns how many did so in a row at about this age.
+// cut notes that a connection broke off after some silence, and returns how
+// many did so in a row at about this age.
 func (i *idling) cut(silence time.Duration, now time.Time) int {
 	switch {
 	case silence < idleLeast:
@@ -54,8 +59,8 @@ func (i *idling) cut(silence time.Duration, now time.Time) int {
 // alike reports whether two silences are about as long.
 func alike(a, b time.Duration) bool { return (a - b).Abs() <= max(2*time.Second, b/10) }
 
-// survived notes that a connection was silent for some time and went on: what was cut well before that age was not cut
-// for being idle.
+// survived notes that a connection was silent for some time and went on: what
+// was cut well before that age was not cut for being idle.
 func (i *idling) survived(silence time.Duration) {
 	if i.cuts > 0 && silence > i.age+i.age/5 {
 		i.age, i.cuts = 0, 0
@@ -79,7 +84,8 @@ type silence struct {
 // ask notes that such a ping goes out.
 func (s *silence) ask(now time.Time) { s.asked = now.Sub(s.since) }
 
-// longest is how long it has been silent and was still there when something came.
+// longest is how long it has been silent and was still there when something
+// came.
 func (s *silence) longest(now time.Time) time.Duration {
 	if s.since.IsZero() {
 		return 0
@@ -114,7 +120,8 @@ func (l *loop) ping(s *stream, now time.Time) {
 	l.keepAlive(s, now)
 }
 
-// heard notes that something has come over a websocket, and whether it was answered.
+// heard notes that something has come over a websocket, and whether it was
+// answered.
 func (l *loop) heard(s *stream, kind inboundKind, now time.Time) {
 	l.idling.survived(s.idle.longest(now))
 	l.muted.survived(s.mute.longest(now))
@@ -133,7 +140,8 @@ func (l *loop) broken(s *stream, why failure, now time.Time) {
 	}
 }
 
-// unanswered notes that a ping was not answered: some middle boxes do not tell that they have forgotten a connection.
+// unanswered notes that a ping was not answered: some middle boxes do not tell
+// that they have forgotten a connection.
 func (l *loop) unanswered(s *stream, now time.Time) {
 	if s.status.state == StateLive && !s.status.polling {
 		l.idling.cut(s.idle.asked, now)
@@ -141,8 +149,9 @@ func (l *loop) unanswered(s *stream, now time.Time) {
 	}
 }
 
-// idlePoll looks whether a poll that has failed was ended by a middle box because nothing was sent over it: such
-// failures come again and again at the same age. If the server has answered a read meanwhile, that is no failure at
+// idlePoll looks whether a poll that has failed was ended by a middle box
+// because nothing was sent over it: such failures come again and again at the
+// same age. If the server has answered a read meanwhile, that is no failure at
 // all; or else it is none that calls for a longer delay each time.
 func (l *loop) idlePoll(s *stream, err error, now time.Time) (harmless bool) {
 	s.gentle = false
@@ -154,7 +163,8 @@ func (l *loop) idlePoll(s *stream, err error, now time.Time) (harmless bool) {
 	return s.gentle && s.vouched.After(s.hungAt)
 }
 
-// mayBeIdle reports whether an error is what a middle box may make of a poll that is silent for too long.
+// mayBeIdle reports whether an error is what a middle box may make of a poll
+// that is silent for too long.
 func mayBeIdle(err error) bool {
 	var status *StatusError
 	if errors.As(err, &status) {

@@ -15,8 +15,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// idleHour is an hour behind a middle box that ends what has been idle for a while, with messages that the server does
-// not keep, each sent just when a connection that has been idle since the one before is being replaced.
+// idleHour is an hour behind a middle box that ends what has been idle for a
+// while, with messages that the server does not keep, each sent just when a
+// connection that has been idle since the one before is being replaced.
 type idleHour struct {
 	reconnects, polls, pings, sent, lost int
 }
@@ -36,8 +37,9 @@ func (l *life) idleHour(limit time.Duration, portal []pulltest.Option, opts ...O
 	return h
 }
 
-// TestIdleTimeout: a middle box ends what is idle. By default that is noticed, and pings of our own come in time;
-// with WithPingInterval they always do. They cause no reads.
+// TestIdleTimeout: a middle box ends what is idle. By default that is noticed,
+// and pings of our own come in time; with WithPingInterval they always do. They
+// cause no reads.
 func TestIdleTimeout(t *testing.T) {
 	for _, version := range versions {
 		for _, limit := range []time.Duration{5 * time.Second, 15 * time.Second, 30 * time.Second, time.Minute, 100 * time.Second} {
@@ -64,7 +66,8 @@ func TestIdleTimeout(t *testing.T) {
 	}
 }
 
-// TestIdleForgets: after a day without cuts pings of our own are no longer sent, and one cut has them sent again.
+// TestIdleForgets: after a day without cuts pings of our own are no longer
+// sent, and one cut has them sent again.
 func TestIdleForgets(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithIdleTimeout(time.Minute)})
@@ -75,7 +78,8 @@ func TestIdleForgets(t *testing.T) {
 	})
 }
 
-// TestIdleByChance: cuts that are not for silence, and those whose ages differ, cause no pings.
+// TestIdleByChance: cuts that are not for silence, and those whose ages differ,
+// cause no pings.
 func TestIdleByChance(t *testing.T) {
 	now := time.Unix(1795421100, 0)
 	type cut struct{ after, silence time.Duration }
@@ -113,7 +117,8 @@ func TestIdleByChance(t *testing.T) {
 	}
 }
 
-// TestForgottenSocket: a middle box that forgets what is silent, and tells nobody, is found out as well.
+// TestForgottenSocket: a middle box that forgets what is silent, and tells
+// nobody, is found out as well.
 func TestForgottenSocket(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		hole := newBlackHole(time.Minute, l.network.DialContext)
@@ -135,7 +140,8 @@ func TestForgottenSocket(t *testing.T) {
 	})
 }
 
-// TestMutedSocket: a middle box that looks only at what we send ends a connection that the server is busy on as well.
+// TestMutedSocket: a middle box that looks only at what we send ends a
+// connection that the server is busy on as well.
 func TestMutedSocket(t *testing.T) {
 	muted := func(version int, limit, every time.Duration, opts ...Option) (reconnects, lost int) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
@@ -196,8 +202,8 @@ func (c *mutedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// TestPollsThatFailSoon: polls that a gateway ends after a few seconds may be those of a server that is down: they are
-// not repeated at once.
+// TestPollsThatFailSoon: polls that a gateway ends after a few seconds may be
+// those of a server that is down: they are not repeated at once.
 func TestPollsThatFailSoon(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(pulltest.WithIdleTimeout(5 * time.Second))
@@ -264,8 +270,9 @@ func (c *forgottenConn) Read(b []byte) (int, error) {
 	}
 }
 
-// TestIdlePolls: polls that a middle box ends while they hang, at the same age again and again, are repeated at once,
-// and nobody waits longer from time to time.
+// TestIdlePolls: polls that a middle box ends while they hang, at the same age
+// again and again, are repeated at once, and nobody waits longer from time to
+// time.
 func TestIdlePolls(t *testing.T) {
 	for _, version := range versions {
 		for _, kept := range []bool{true, false} {
@@ -311,7 +318,8 @@ func TestPingIntervalOption(t *testing.T) {
 	}
 }
 
-// TestStuckBetweenPings: pings of our own that go out while one is not answered do not put off that this is noticed.
+// TestStuckBetweenPings: pings of our own that go out while one is not answered
+// do not put off that this is noticed.
 func TestStuckBetweenPings(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithTransport(TransportWebSocket), WithPingInterval(5*time.Second))

@@ -2,7 +2,8 @@ package realtime
 
 import "cmp"
 
-// packedKey is a key in 16 bytes, in the order of keys: a mid's epoch has 34 bits and its counter 54.
+// packedKey is a key in 16 bytes, in the order of keys: a mid's epoch has 34
+// bits and its counter 54.
 type packedKey struct{ high, low uint64 }
 
 func (k key) pack() packedKey {
@@ -26,7 +27,8 @@ func (p packedKey) compare(o packedKey) int {
 	return cmp.Compare(p.low, o.low)
 }
 
-// keySet is a set of keys in the order of their mids. Keys mostly come in that order, and go from the front.
+// keySet is a set of keys in the order of their mids. Keys mostly come in that
+// order, and go from the front.
 type keySet struct {
 	list sortedList[packedKey, *packedKey]
 }

@@ -6,9 +6,11 @@ import (
 	"time"
 )
 
-// ledger is the book of what the user has handled. The session writes into it what it has taken for delivery, the
-// user's side what was handled, and a cursor is read off it. What has been seen is another book, the session's.
-// Messages that the server does not keep are in neither column: they cannot come again.
+// ledger is the book of what the user has handled. The session writes into it
+// what it has taken for delivery, the user's side what was handled, and a
+// cursor is read off it. What has been seen is another book, the session's.
+// Messages that the server does not keep are in neither column: they cannot
+// come again.
 type ledger struct {
 	changed chan struct{} // signals that there is another cursor
 
@@ -35,9 +37,10 @@ func newLedger(from Cursor) *ledger {
 	}
 }
 
-// bind says what the positions are of, and what they are. What is open may be of other channels, and a gap that has been
-// found is still to be told: until all that is handled, who goes on from a cursor is to know that something may be
-// missing, so it stays bound to what it was.
+// bind says what the positions are of, and what they are. What is open may be
+// of other channels, and a gap that has been found is still to be told: until
+// all that is handled, who goes on from a cursor is to know that something may
+// be missing, so it stays bound to what it was.
 func (l *ledger) bind(b binding, tags bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -53,7 +56,8 @@ func (l *ledger) lost(g *Gap) {
 	l.untold = g
 }
 
-// rebind has the latest binding take effect if all is handled that it waits for.
+// rebind has the latest binding take effect if all is handled that it waits
+// for.
 func (l *ledger) rebind() {
 	if l.next != nil && l.untold == nil && l.owed.len() == 0 {
 		l.bound, l.next = *l.next, nil
@@ -106,7 +110,8 @@ func (l *ledger) told(g *Gap) {
 	}
 }
 
-// settle enters the key of a handled message, or of one that the user is not to get.
+// settle enters the key of a handled message, or of one that the user is not to
+// get.
 func (l *ledger) settle(k key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -117,8 +122,9 @@ func (l *ledger) settle(k key) {
 	signal(l.changed)
 }
 
-// finish enters a key in done. Where a message stays open for long, what the user is not to get makes that long: then
-// the oldest is dropped. It may come again after a restart.
+// finish enters a key in done. Where a message stays open for long, what the
+// user is not to get makes that long: then the oldest is dropped. It may come
+// again after a restart.
 func (l *ledger) finish(k key) {
 	l.done.add(k)
 	if n := l.done.len(); n > maxRemembered {
@@ -136,7 +142,8 @@ func (l *ledger) takeDropped() int {
 	return n
 }
 
-// recall enters again what was taken once and has been forgotten, since the position goes back below it.
+// recall enters again what was taken once and has been forgotten, since the
+// position goes back below it.
 func (l *ledger) recall(k key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -145,7 +152,8 @@ func (l *ledger) recall(k key) {
 	}
 }
 
-// advance moves the known end of the history and forgets what no cursor needs any more.
+// advance moves the known end of the history and forgets what no cursor needs
+// any more.
 func (l *ledger) advance(known, witness mid, readAt time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -154,7 +162,8 @@ func (l *ledger) advance(known, witness mid, readAt time.Time) {
 	signal(l.changed)
 }
 
-// forget lets go of handled messages that cannot come again, or are not remembered.
+// forget lets go of handled messages that cannot come again, or are not
+// remembered.
 func (l *ledger) forget(keys []packedKey) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -175,7 +184,8 @@ func (l *ledger) cursorAfter(m Message) Cursor {
 	return c
 }
 
-// cursor is the cursor of a user who has handled what is handled. ok is false before there is a position.
+// cursor is the cursor of a user who has handled what is handled. ok is false
+// before there is a position.
 func (l *ledger) cursor() (c Cursor, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -192,7 +202,8 @@ func (l *ledger) at(k key) Cursor {
 	return Cursor{bound: l.bound, tags: l.tags, pos: pos, witness: l.witness, readAt: l.readAt, done: done}
 }
 
-// position is the smaller of what is known and the place just before the oldest open message but one.
+// position is the smaller of what is known and the place just before the oldest
+// open message but one.
 func (l *ledger) position(but key) mid {
 	if oldest, ok := l.open.next(but); ok {
 		if before := oldest.mid.prev(); before.less(l.known) {

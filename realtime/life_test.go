@@ -31,7 +31,8 @@ func TestBeginsNow(t *testing.T) {
 	})
 }
 
-// TestBeginsOnEmptyPortal: with nothing kept the first read has no answer; the subscription is ready all the same.
+// TestBeginsOnEmptyPortal: with nothing kept the first read has no answer; the
+// subscription is ready all the same.
 func TestBeginsOnEmptyPortal(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		begin := time.Now()
@@ -49,7 +50,8 @@ func TestBeginsOnEmptyPortal(t *testing.T) {
 	})
 }
 
-// TestPingHole: what the server drops around its pings is found by the read behind the pong.
+// TestPingHole: what the server drops around its pings is found by the read
+// behind the pong.
 func TestPingHole(t *testing.T) {
 	ping := func(l *life) (lost, dropped int) {
 		const n = 6000
@@ -91,7 +93,8 @@ func TestPingHole(t *testing.T) {
 	})
 }
 
-// TestDelays: the delays before an attempt grow, and a connection that does not last does not reset them.
+// TestDelays: the delays before an attempt grow, and a connection that does not
+// last does not reset them.
 func TestDelays(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithTransport(TransportWebSocket))
@@ -134,7 +137,8 @@ func TestBackoffBounds(t *testing.T) {
 	}
 }
 
-// TestStuck: a connection that falls silent without breaking is noticed and replaced.
+// TestStuck: a connection that falls silent without breaking is noticed and
+// replaced.
 func TestStuck(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithPingInterval(0)})
@@ -176,7 +180,8 @@ func (fakeConn) ping() error     { return nil }
 func (fakeConn) received(string) {}
 func (fakeConn) close(int)       {}
 
-// TestCrowded: after «too many connections» the subscription stays away for long.
+// TestCrowded: after «too many connections» the subscription stays away for
+// long.
 func TestCrowded(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
@@ -192,7 +197,8 @@ func TestCrowded(t *testing.T) {
 	})
 }
 
-// TestRefusedChannel: close code 4010 has the config fetched anew, past the cache; a fixed config is at its end.
+// TestRefusedChannel: close code 4010 has the config fetched anew, past the
+// cache; a fixed config is at its end.
 func TestRefusedChannel(t *testing.T) {
 	t.Run("client", func(t *testing.T) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
@@ -230,7 +236,8 @@ func TestRefusedChannel(t *testing.T) {
 	})
 }
 
-// TestWebhookRefused: today's portals refuse the application's config to a webhook; the error names the way out.
+// TestWebhookRefused: today's portals refuse the application's config to a
+// webhook; the error names the way out.
 func TestWebhookRefused(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -261,7 +268,8 @@ func TestPortalConfig(t *testing.T) {
 	})
 }
 
-// TestCursorResumes: a subscription that goes on from a message's cursor gets what followed it, and nothing twice.
+// TestCursorResumes: a subscription that goes on from a message's cursor gets
+// what followed it, and nothing twice.
 func TestCursorResumes(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()

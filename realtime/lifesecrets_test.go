@@ -23,7 +23,8 @@ type secrets struct {
 	parts map[string]bool
 }
 
-// add takes a secret and the parts it is made of. The head of a token is no secret: it is that of all tokens.
+// add takes a secret and the parts it is made of. The head of a token is no
+// secret: it is that of all tokens.
 func (s *secrets) add(secret string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,7 +80,8 @@ func (o *told) Write(p []byte) (int, error) {
 	return o.text.Write(p)
 }
 
-// observe writes an event in every way, and the errors in it as well, down to the last.
+// observe writes an event in every way, and the errors in it as well, down to
+// the last.
 func (o *told) observe(e Event) {
 	fmt.Fprintf(o, "%v %+v %#v\n", e, e, e)
 	for err := errorOf(e); err != nil; {
@@ -108,7 +110,8 @@ func errorOf(e Event) error {
 	return nil
 }
 
-// echoing repeats in its refusal what it was asked, in the ways that servers and proxies do.
+// echoing repeats in its refusal what it was asked, in the ways that servers
+// and proxies do.
 func echoing(mode *atomic.Int32) pulltest.Option {
 	return pulltest.WithHandler(func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -139,8 +142,9 @@ func echoing(mode *atomic.Int32) pulltest.Option {
 	})
 }
 
-// TestNoSecretIsToldInALife: through everything that can happen to a connection, neither log nor events nor errors
-// name a channel, a signature or a token.
+// TestNoSecretIsToldInALife: through everything that can happen to a
+// connection, neither log nor events nor errors name a channel, a signature or
+// a token.
 func TestNoSecretIsToldInALife(t *testing.T) {
 	for _, s := range servers {
 		for _, transport := range s.transports {

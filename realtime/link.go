@@ -11,8 +11,9 @@ import (
 	"github.com/b24pull/b24pull"
 )
 
-// link is the loop's side of one connection, from dialing to its end. The other side is a task that posts to
-// the inbox. A nil link is one that was never opened.
+// link is the loop's side of one connection, from dialing to its end. The other
+// side is a task that posts to the inbox. A nil link is one that was never
+// opened.
 type link struct {
 	stream *stream
 	read   bool      // for a read, not for live delivery
@@ -61,13 +62,14 @@ func (l *loop) connect(k *link, t transport, at address) *link {
 	return k
 }
 
-// asks reports whether the link has asked for something, and has to prove what it is answered.
+// asks reports whether the link has asked for something, and has to prove what
+// it is answered.
 func (k *link) asks() bool { return k.read || k.poll }
 
 func (k *link) isUp() bool { return k != nil && k.up }
 
-// answers notes that an answer goes on, and returns by when it has to do so again, or
-// has to have come to its end.
+// answers notes that an answer goes on, and returns by when it has to do so
+// again, or has to have come to its end.
 func (k *link) answers(now time.Time, within time.Duration) time.Time {
 	if k.begun.IsZero() {
 		k.begun = now
@@ -110,7 +112,8 @@ func (l *loop) post(in inbound) {
 	}
 }
 
-// serve is the task behind a link: it opens the connection and posts what comes, until it ends.
+// serve is the task behind a link: it opens the connection and posts what
+// comes, until it ends.
 func serve(ctx context.Context, t transport, at address, codec codec, p *poster) {
 	c, err := t.open(ctx, at, p)
 	if err != nil {
@@ -164,7 +167,8 @@ type decoded struct {
 	err     error
 }
 
-// A batch goes to the loop when it has so many messages or bytes, or when its first message has waited so long.
+// A batch goes to the loop when it has so many messages or bytes, or when its
+// first message has waited so long.
 const (
 	batchSize  = 64
 	batchBytes = 256 << 10
@@ -180,7 +184,8 @@ func recycle(batch *[]decoded) {
 	batches.Put(batch)
 }
 
-// frame decodes one frame and posts its messages in batches; received is told of each.
+// frame decodes one frame and posts its messages in batches; received is told
+// of each.
 func (p *poster) frame(c codec, frame io.Reader, received func(id string)) error {
 	batch := batches.Get().(*[]decoded)
 	var size int
@@ -217,7 +222,8 @@ func (p *poster) frame(c codec, frame io.Reader, received func(id string)) error
 	return err
 }
 
-// believes reports whether what was decoded is to be posted: an answer has to have proved itself before.
+// believes reports whether what was decoded is to be posted: an answer has to
+// have proved itself before.
 func (p *poster) believes(d decoded) bool {
 	p.proved = p.proved || proves(d.message, d.err) || isTooLong(d.err) && bytes.Contains(p.start, rpcIncoming)
 	if p.proved || !p.link.asks() {

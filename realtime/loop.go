@@ -20,8 +20,9 @@ const (
 	manyMessages = 1000             // that make another read due
 )
 
-// loop carries out what decide wants, in one goroutine. It alone touches the sessions, the timers and the
-// links; all that happens elsewhere comes to it through its inbox.
+// loop carries out what decide wants, in one goroutine. It alone touches the
+// sessions, the timers and the links; all that happens elsewhere comes to it
+// through its inbox.
 type loop struct {
 	source  ConfigSource
 	opts    *options
@@ -74,8 +75,8 @@ type read struct {
 	short  bool
 }
 
-// run lives until the subscription is over and returns why. When it returns, everything it has started has
-// stopped.
+// run lives until the subscription is over and returns why. When it returns,
+// everything it has started has stopped.
 func (l *loop) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer l.tasks.Wait()
@@ -124,7 +125,8 @@ func (l *loop) observe(e Event) {
 	}
 }
 
-// deliverReceived hands over what has been received and still waits, for its time or for its turn.
+// deliverReceived hands over what has been received and still waits, for its
+// time or for its turn.
 func (l *loop) deliverReceived() {
 	for _, s := range l.streams() {
 		s.takeRest(time.Now())
@@ -159,7 +161,8 @@ func (l *loop) all(e event) {
 	}
 }
 
-// connected tells a session since when it is connected, or that it is no more. Two streams can be of one session.
+// connected tells a session since when it is connected, or that it is no more.
+// Two streams can be of one session.
 func (l *loop) connected(s *stream, before State) {
 	switch after := s.status.state; {
 	case after == before:
@@ -225,7 +228,8 @@ func (l *loop) show(cause error) {
 	l.observe(change)
 }
 
-// receive takes what a task has posted. What comes from a link that has been given up touches nothing.
+// receive takes what a task has posted. What comes from a link that has been
+// given up touches nothing.
 func (l *loop) receive(in inbound) {
 	if in.kind == inConfig {
 		l.configured(in.config, in.err)
@@ -284,8 +288,9 @@ func (l *loop) full() {
 
 func (l *loop) undecodable(err error) { l.observe(Undecodable{Err: err, Count: 1}) }
 
-// afterEvent begins a read if so much has come, or so badly, that one is due, obeys the server, and sets the timer
-// of the messages that wait. Such reads keep a distance: sooner they could not move the cursor anyway.
+// afterEvent begins a read if so much has come, or so badly, that one is due,
+// obeys the server, and sets the timer of the messages that wait. Such reads
+// keep a distance: sooner they could not move the cursor anyway.
 func (l *loop) afterEvent() {
 	now := time.Now()
 	if l.main.status.state != StateClosed {

@@ -11,8 +11,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestLastReadIsPatient: the end of a channel that was replaced is read even if the server cannot be read for a while
-// just then.
+// TestLastReadIsPatient: the end of a channel that was replaced is read even if
+// the server cannot be read for a while just then.
 func TestLastReadIsPatient(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithBackoff(soon))
@@ -33,8 +33,8 @@ func TestLastReadIsPatient(t *testing.T) {
 	})
 }
 
-// TestFullDuringTheReadOfAnother: the queue gets full while one stream is read and messages of another wait. Both are
-// paused, and what waits is given back.
+// TestFullDuringTheReadOfAnother: the queue gets full while one stream is read
+// and messages of another wait. Both are paused, and what waits is given back.
 func TestFullDuringTheReadOfAnother(t *testing.T) {
 	now := time.Now()
 	q := newQueue(2, 1<<20)
@@ -66,8 +66,8 @@ func TestFullDuringTheReadOfAnother(t *testing.T) {
 	}
 }
 
-// TestReplacedSoonAfterTheBeginning: what was kept before a subscription began is not delivered with what new
-// channels hold, however soon they come.
+// TestReplacedSoonAfterTheBeginning: what was kept before a subscription began
+// is not delivered with what new channels hold, however soon they come.
 func TestReplacedSoonAfterTheBeginning(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
@@ -92,8 +92,9 @@ func TestReplacedSoonAfterTheBeginning(t *testing.T) {
 	})
 }
 
-// TestReplacedWhilePaused: a queue that was full has room again, and the read that follows brings the news that a
-// channel has been replaced. The new channels are connected to.
+// TestReplacedWhilePaused: a queue that was full has room again, and the read
+// that follows brings the news that a channel has been replaced. The new
+// channels are connected to.
 func TestReplacedWhilePaused(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		for _, action := range []string{"reconnect", "get_config"} {
@@ -128,8 +129,8 @@ func TestReplacedWhilePaused(t *testing.T) {
 	})
 }
 
-// TestFailedTrialLeavesTheRead: a websocket that is tried beside polls and fails takes nothing from the short read
-// that goes on for those.
+// TestFailedTrialLeavesTheRead: a websocket that is tried beside polls and
+// fails takes nothing from the short read that goes on for those.
 func TestFailedTrialLeavesTheRead(t *testing.T) {
 	now := time.Now()
 	q := newQueue(10, 1<<20)

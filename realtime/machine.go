@@ -65,7 +65,8 @@ const (
 	evStop
 )
 
-// An action is something decide wants done. What it needs to know stands in the status it comes with.
+// An action is something decide wants done. What it needs to know stands in the
+// status it comes with.
 type action uint8
 
 const (
@@ -132,18 +133,22 @@ const (
 )
 
 const (
-	// patience is how many times a read may break off before live messages no longer wait for it.
+	// patience is how many times a read may break off before live messages no
+	// longer wait for it.
 	patience = 3
-	// lastPatience is the same for a stream's last read, which is given up then: after some two minutes.
+	// lastPatience is the same for a stream's last read, which is given up
+	// then: after some two minutes.
 	lastPatience = 12
-	// socketPatience is how many times websockets may fail before long polling is tried.
+	// socketPatience is how many times websockets may fail before long polling
+	// is tried.
 	socketPatience = 5
-	// configPatience is how many times connecting may fail before another config is asked for: the server may have moved.
+	// configPatience is how many times connecting may fail before another
+	// config is asked for: the server may have moved.
 	configPatience = 5
 )
 
-// decide is the life of a stream: what it does next, given where it stands and what has happened. It is pure;
-// everything it wants is in the actions.
+// decide is the life of a stream: what it does next, given where it stands and
+// what has happened. It is pure; everything it wants is in the actions.
 func decide(s status, e event) (status, []action) {
 	if s.state == StateClosed {
 		return s, nil
@@ -255,8 +260,9 @@ type decision struct {
 
 func (d *decision) do(a ...action) { d.actions = append(d.actions, a...) }
 
-// connect dials, with a new config first if the present one is of no use. A poll hangs from the newest message
-// that is known, so it waits for the first read.
+// connect dials, with a new config first if the present one is of no use. A
+// poll hangs from the newest message that is known, so it waits for the first
+// read.
 func (d *decision) connect() {
 	switch {
 	case d.old && !d.needed:
@@ -306,8 +312,9 @@ func (d *decision) fail(why failure) {
 	d.do(doWait)
 }
 
-// chooseTransport goes from websockets that keep failing to long polling, and back if that cannot be had either:
-// then it need not be the websocket's fault. From then on each gets one try, until a websocket lasts.
+// chooseTransport goes from websockets that keep failing to long polling, and
+// back if that cannot be had either: then it need not be the websocket's fault.
+// From then on each gets one try, until a websocket lasts.
 func (d *decision) chooseTransport() {
 	switch {
 	case !d.auto || d.state == StateConfiguring:
@@ -319,7 +326,8 @@ func (d *decision) chooseTransport() {
 	}
 }
 
-// ping sends a ping whose pong has a read begin. Pongs come in the order of the pings.
+// ping sends a ping whose pong has a read begin. Pongs come in the order of the
+// pings.
 func (d *decision) ping() {
 	d.pings++
 	d.fence = d.pings
@@ -353,7 +361,8 @@ func (d *decision) resume() {
 	}
 }
 
-// peek sees to it that a short read begins after this moment, or another one that shows as much.
+// peek sees to it that a short read begins after this moment, or another one
+// that shows as much.
 func (d *decision) peek() {
 	if d.read != readIdle {
 		d.due = max(d.due, readShort)
@@ -413,7 +422,8 @@ func (d *decision) readBroken(why failure) {
 	}
 }
 
-// replaced: what is connected stays so beside its successor, what is not is not connected again.
+// replaced: what is connected stays so beside its successor, what is not is not
+// connected again.
 func (d *decision) replaced() {
 	d.old = true
 	if d.needed {
@@ -436,8 +446,9 @@ func (d *decision) checkReady() {
 	}
 }
 
-// pause gives up the connection, since a push server cannot be told to wait, and the read with it. When there is
-// room, the read goes on, as often as the queue gets full, and only when it has brought everything is there a
+// pause gives up the connection, since a push server cannot be told to wait,
+// and the read with it. When there is room, the read goes on, as often as the
+// queue gets full, and only when it has brought everything is there a
 // connection again: so what was missed comes before what is new.
 func (d *decision) pause() {
 	if d.state != StatePaused {

@@ -5,8 +5,10 @@ import (
 	"time"
 )
 
-// memory is what one subscription has seen, over all its streams: which messages, in which order they go to the
-// user, and what is handled. Each stream of it, the channels in use and those they have replaced, has a session.
+// memory is what one subscription has seen, over all its streams: which
+// messages, in which order they go to the user, and what is handled. Each
+// stream of it, the channels in use and those they have replaced, has a
+// session.
 type memory struct {
 	queue    *queue
 	ledger   *ledger
@@ -29,19 +31,23 @@ type memory struct {
 }
 
 const (
-	// maxRemembered bounds what is remembered: all of it takes some 20 MB. At 800 messages a second those are the five
-	// minutes for which what the floor has passed is remembered. The floor itself stands still while reads fail.
+	// maxRemembered bounds what is remembered: all of it takes some 20 MB. At
+	// 800 messages a second those are the five minutes for which what the floor
+	// has passed is remembered. The floor itself stands still while reads fail.
 	maxRemembered = 1 << 18
-	// forgetAtOnce is how much goes when that is exceeded, so that this is told of now and then, not with each message.
+	// forgetAtOnce is how much goes when that is exceeded, so that this is told
+	// of now and then, not with each message.
 	forgetAtOnce = maxRemembered / 4
-	// maxEpochs is how many sequences of mids are known of a server. One that has been forgotten counts as another.
+	// maxEpochs is how many sequences of mids are known of a server. One that
+	// has been forgotten counts as another.
 	maxEpochs = 16
 	// generationTime and generationSize bound a generation.
 	generationTime = time.Second
 	generationSize = 4096
 )
 
-// generation is what the floor has passed at about the same time, or what came then and is not kept.
+// generation is what the floor has passed at about the same time, or what came
+// then and is not kept.
 type generation struct {
 	at   time.Time // of the first
 	keys []packedKey
@@ -82,7 +88,8 @@ func (b *memory) drop(s *session, now time.Time) {
 	}
 }
 
-// lowest is the stream whose history is known up to the floor: that of every other is known so far, too.
+// lowest is the stream whose history is known up to the floor: that of every
+// other is known so far, too.
 func (b *memory) lowest() *session {
 	lowest := b.sessions[0]
 	for _, s := range b.sessions[1:] {
@@ -101,7 +108,8 @@ func (b *memory) tellFloor() {
 	b.ledger.advance(lowest.known, lowest.witness, lowest.readAt)
 }
 
-// remembered is the key under which a message is remembered: a cursor has brought some of them shortened.
+// remembered is the key under which a message is remembered: a cursor has
+// brought some of them shortened.
 func (b *memory) remembered(k key) key {
 	if b.short.len() > 0 {
 		if short := k.shorten(); b.short.has(short) {
@@ -111,20 +119,23 @@ func (b *memory) remembered(k key) key {
 	return k
 }
 
-// arrival is when a message first arrived; seen is false for one that is not remembered.
+// arrival is when a message first arrived; seen is false for one that is not
+// remembered.
 func (b *memory) arrival(k key) (at time.Time, seen bool) {
 	ns, seen := b.seen[k.pack()]
 	return b.begun.Add(time.Duration(ns)), seen
 }
 
-// enter notes when a message arrived, and reports whether it was not remembered.
+// enter notes when a message arrived, and reports whether it was not
+// remembered.
 func (b *memory) enter(k packedKey, now time.Time) bool {
 	n := len(b.seen)
 	b.seen[k] = int64(now.Sub(b.begun))
 	return len(b.seen) > n
 }
 
-// recall takes back what the floor has passed and a stream that begins lower can bring again.
+// recall takes back what the floor has passed and a stream that begins lower
+// can bring again.
 func (b *memory) recall(from mid) {
 	for i := range b.passed {
 		g := &b.passed[i]
@@ -139,7 +150,8 @@ func (b *memory) recall(from mid) {
 	}
 }
 
-// note remembers a message that has just been seen first. From here on no cursor passes it until it is handled.
+// note remembers a message that has just been seen first. From here on no
+// cursor passes it until it is handled.
 func (b *memory) note(m Message, now time.Time) {
 	b.ledger.take(m)
 	if m.transient {
@@ -156,7 +168,8 @@ func (b *memory) remember(k key, now time.Time) {
 	}
 }
 
-// rememberTransient remembers a message that no read will bring, for as long as one that the floor has passed.
+// rememberTransient remembers a message that no read will bring, for as long as
+// one that the floor has passed.
 func (b *memory) rememberTransient(k key, now time.Time) {
 	if p := k.pack(); b.enter(p, now) {
 		b.pass(p, now)
@@ -175,8 +188,9 @@ func (b *memory) pass(k packedKey, now time.Time) {
 	b.passed[last].keys = append(b.passed[last].keys, k)
 }
 
-// bound lets go of the oldest, where too much is remembered: first of what no read should bring, then of what came
-// first. It may come again, and that is told.
+// bound lets go of the oldest, where too much is remembered: first of what no
+// read should bring, then of what came first. It may come again, and that is
+// told.
 func (b *memory) bound() {
 	if len(b.seen) <= maxRemembered {
 		return
@@ -202,7 +216,8 @@ func (b *memory) unsee(keys []packedKey) int {
 	return len(keys)
 }
 
-// lose reports that messages may have been lost, to the observer and with the next message.
+// lose reports that messages may have been lost, to the observer and with the
+// next message.
 func (b *memory) lose(g Gap) {
 	g.Count = 1
 	if b.gap == nil || g.Reason > b.gap.Reason {
@@ -212,10 +227,12 @@ func (b *memory) lose(g Gap) {
 	b.report(g)
 }
 
-// anotherServer: positions begin anew, and are not to be compared with those before.
+// anotherServer: positions begin anew, and are not to be compared with those
+// before.
 func (b *memory) anotherServer() { b.newest, b.epochs = mid{}, nil }
 
-// epoch notes the sequence that a mid belongs to, and tells whether it is another than those before.
+// epoch notes the sequence that a mid belongs to, and reports whether it is
+// another than those before.
 func (b *memory) epoch(pos mid) (changed bool) {
 	n := len(b.epochs)
 	switch {
@@ -250,13 +267,15 @@ func (b *memory) emit(m Message) {
 	b.queue.push(m)
 }
 
-// isPassed reports whether a place is below the cursor of a stream: reads may not bring what stands there.
+// isPassed reports whether a place is below the cursor of a stream: reads may
+// not bring what stands there.
 func (b *memory) isPassed(pos mid) bool {
 	return slices.ContainsFunc(b.sessions, func(s *session) bool { return pos.isZero() || pos.less(s.known) })
 }
 
-// giveBack lets go of the live messages that still wait. Those become unseen that a later read brings; the others are
-// delivered now, since they cannot come again.
+// giveBack lets go of the live messages that still wait. Those become unseen
+// that a later read brings; the others are delivered now, since they cannot
+// come again.
 func (b *memory) giveBack() {
 	back := make(map[packedKey]bool)
 	taken := b.order.takeWaiting()
@@ -292,9 +311,11 @@ func (b *memory) settleFloor(now time.Time) {
 	b.tellFloor()
 }
 
-// forgetUnkept lets go of what a read that began at start would have moved the cursor to, or shown at all, if the
-// server still kept it, as it may keep one: no later read can bring it. Cursors do without it at once, and after some
-// minutes it is not remembered either. Beside another stream nothing is let go of: it may bring it.
+// forgetUnkept lets go of what a read that began at start would have moved the
+// cursor to, or shown at all, if the server still kept it, as it may keep one:
+// no later read can bring it. Cursors do without it at once, and after some
+// minutes it is not remembered either. Beside another stream nothing is let go
+// of: it may bring it.
 func (b *memory) forgetUnkept(start time.Time, settle time.Duration, but mid) {
 	if len(b.sessions) > 1 {
 		return

@@ -7,8 +7,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestSuccessorRepeatsNothing: a stream that begins where the one before has been long ago shows again what had been
-// passed; none of it is new, however long that takes.
+// TestSuccessorRepeatsNothing: a stream that begins where the one before has
+// been long ago shows again what had been passed; none of it is new, however
+// long that takes.
 func TestSuccessorRepeatsNothing(t *testing.T) {
 	s := newDriven(t, after(1))
 	for n := uint64(2); n <= 9; n++ {
@@ -31,7 +32,8 @@ func TestSuccessorRepeatsNothing(t *testing.T) {
 	both.want("10R", "11R")
 }
 
-// TestSuccessorOfTheForgotten: what is longer ago than is remembered is not covered.
+// TestSuccessorOfTheForgotten: what is longer ago than is remembered is not
+// covered.
 func TestSuccessorOfTheForgotten(t *testing.T) {
 	s := newDriven(t, after(1))
 	for n := uint64(2); n <= 60; n++ {
@@ -47,8 +49,8 @@ func TestSuccessorOfTheForgotten(t *testing.T) {
 	}
 }
 
-// TestOlderSequence: mids of a sequence below the cursor have the history read from its beginning, so that what was
-// not sent live is found as well.
+// TestOlderSequence: mids of a sequence below the cursor have the history read
+// from its beginning, so that what was not sent live is found as well.
 func TestOlderSequence(t *testing.T) {
 	s := newDriven(t, after(7))
 	var gaps int
@@ -83,7 +85,8 @@ func TestOlderSequence(t *testing.T) {
 	}
 }
 
-// TestSetBackCounter: a counter that was set back is reported once, and what comes is new.
+// TestSetBackCounter: a counter that was set back is reported once, and what
+// comes is new.
 func TestSetBackCounter(t *testing.T) {
 	s := newDriven(t, after(10_000_000))
 	var gaps int
@@ -105,8 +108,8 @@ func TestSetBackCounter(t *testing.T) {
 	s.want("9999990", "17L", "18L")
 }
 
-// TestPollTakenUp: what is published while the server takes up a poll is kept and not sent; it is found at once, not
-// with the next read from the cursor.
+// TestPollTakenUp: what is published while the server takes up a poll is kept
+// and not sent; it is found at once, not with the next read from the cursor.
 func TestPollTakenUp(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithHandover(200 * time.Millisecond)}, WithTransport(TransportLongPolling))

@@ -5,13 +5,15 @@ import (
 	"fmt"
 )
 
-// maxMerged is how many members objects may have that are merged: of each a table is kept, which takes many times the
-// few bytes of JSON that a member can have.
+// maxMerged is how many members objects may have that are merged: of each a
+// table is kept, which takes many times the few bytes of JSON that a member can
+// have.
 const maxMerged = 1 << 14
 
-// mergeObjects returns params with the members of the others, where these are objects, each over what is before
-// it. No params, or an empty array, are an empty object. It returns nil where params are to stay as they are:
-// none of the others is an object, or params are a value that can have no members.
+// mergeObjects returns params with the members of the others, where these are
+// objects, each over what is before it. No params, or an empty array, are an
+// empty object. It returns nil where params are to stay as they are: none of
+// the others is an object, or params are a value that can have no members.
 func mergeObjects(params json.RawMessage, others ...[]byte) (json.RawMessage, error) {
 	if len(params) == 0 || isEmptyArray(params) {
 		params = json.RawMessage("{}")
@@ -41,7 +43,8 @@ func mergeObjects(params json.RawMessage, others ...[]byte) (json.RawMessage, er
 
 func isObject(value []byte) bool { return len(value) > 0 && value[0] == '{' }
 
-// merger gathers the members of objects, each in the place of the first of its name.
+// merger gathers the members of objects, each in the place of the first of its
+// name.
 type merger struct {
 	members int // of all objects
 	list    []member

@@ -13,8 +13,8 @@ import (
 
 // A Message is one event of the portal, as the push server delivered it.
 //
-// Params and Extra share memory with other parts of the message and must not be changed; Clone gives an
-// independent copy.
+// Params and Extra share memory with other parts of the message and must not be
+// changed; Clone gives an independent copy.
 type Message struct {
 	Module  string          // module_id in lower case: "application", "crm", "im", "pull"
 	Command string          // as the portal sent it
@@ -37,8 +37,8 @@ type Message struct {
 	ledger    *ledger       // where it is accounted for; nil until delivered
 }
 
-// String is the module, the command and the params on one line, shortened where they
-// are long. What does not print is escaped.
+// String is the module, the command and the params on one line, shortened where
+// they are long. What does not print is escaped.
 func (m Message) String() string {
 	return m.name() + " " + quote.JSON(m.Params, quote.TextLimit)
 }
@@ -56,13 +56,15 @@ func (m Message) Clone() Message {
 	return m
 }
 
-// Cursor returns the position of a reader that has handled m and everything that was handled before it.
-// Stored together with the effects of m, and given to [WithCursor], it makes a new subscription go on right
-// behind m. The Cursor of a message that was not delivered by a subscription is zero.
+// Cursor returns the position of a reader that has handled m and everything
+// that was handled before it. Stored together with the effects of m, and given
+// to [WithCursor], it makes a new subscription go on right behind m. The Cursor
+// of a message that was not delivered by a subscription is zero.
 //
-// Handlers that run beside each other ([WithParallel]) may store theirs in another order than they got them. The one
-// that was stored last counts then: if it is an earlier one, what was handled since it was taken comes again. Nothing
-// is lost.
+// Handlers that run beside each other ([WithParallel]) may store theirs in
+// another order than they got them. The one that was stored last counts then:
+// if it is an earlier one, what was handled since it was taken comes again.
+// Nothing is lost.
 func (m Message) Cursor() Cursor {
 	if m.ledger == nil {
 		return Cursor{}
@@ -70,9 +72,11 @@ func (m Message) Cursor() Cursor {
 	return m.ledger.cursorAfter(m)
 }
 
-// Sender says who published a message. Only a backend's message is the portal's own word. A client's comes from
-// another user's browser or application: from version 4 of the push server on any of them can publish whatever it
-// likes, with any module and command. Versions 1 to 3 name no sender and have no clients that publish.
+// Sender says who published a message. Only a backend's message is the portal's
+// own word. A client's comes from another user's browser or application: from
+// version 4 of the push server on any of them can publish whatever it likes,
+// with any module and command. Versions 1 to 3 name no sender and have no
+// clients that publish.
 type Sender struct {
 	Type SenderType // backend or client, if the server said
 	ID   string     // public id of the sending client, hex; empty for the backend
@@ -119,7 +123,8 @@ const (
 	ChannelShared                     // everybody's on the portal, or all who use the application
 )
 
-// String is the name of the kind in lower case: the name of the channel in the portal's config.
+// String is the name of the kind in lower case: the name of the channel in the
+// portal's config.
 func (t ChannelType) String() string {
 	switch t {
 	case ChannelPrivate:
@@ -131,9 +136,10 @@ func (t ChannelType) String() string {
 	}
 }
 
-// Decode decodes the params of m into a value of type T with encoding/json. Absent params, and the [] that
-// PHP writes for an empty object, decode to the zero T unless T can take them as they are. The error names
-// the module and command of the message.
+// Decode decodes the params of m into a value of type T with encoding/json.
+// Absent params, and the [] that PHP writes for an empty object, decode to the
+// zero T unless T can take them as they are. The error names the module and
+// command of the message.
 func Decode[T any](m Message) (T, error) {
 	var v T
 	if len(m.Params) == 0 {

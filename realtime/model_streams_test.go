@@ -8,9 +8,11 @@ import (
 	"time"
 )
 
-// TestModelStreams is TestModel for channels that are replaced: two sessions or more over one memory, each with the
-// shared channel and a private one of its own. By seeds, messages come by polls, each answered by the history or by
-// one live message, or positions are seconds and tags, and an answer comes channel by channel.
+// TestModelStreams is TestModel for channels that are replaced: two sessions or
+// more over one memory, each with the shared channel and a private one of its
+// own. By seeds, messages come by polls, each answered by the history or by one
+// live message, or positions are seconds and tags, and an answer comes channel
+// by channel.
 func TestModelStreams(t *testing.T) {
 	t.Parallel()
 	usual := 60
@@ -114,7 +116,8 @@ func newStreamsModel(t *testing.T, seed uint64) *streamsModel {
 	return m
 }
 
-// place chooses the channel of a message: the present one, one that was just replaced, or the shared one.
+// place chooses the channel of a message: the present one, one that was just
+// replaced, or the shared one.
 func (m *streamsModel) place(x *streamMessage) {
 	for x.channel < len(m.changes) && !x.born.Before(m.changes[x.channel]) {
 		x.channel++
@@ -197,13 +200,15 @@ func (m *streamsModel) step() {
 	}
 }
 
-// replaced tells whether a stream's channel has been replaced. Until the subscription has heard of that and has read
-// the old channel to its end, nobody is killed: no cursor tells the channels it is for.
+// replaced reports whether a stream's channel has been replaced. Until the
+// subscription has heard of that and has read the old channel to its end,
+// nobody is killed: no cursor tells the channels it is for.
 func (m *streamsModel) replaced(s *modelStream) bool {
 	return s.channel < len(m.changes) && !m.now.Before(m.changes[s.channel])
 }
 
-// replace makes a stream of the new channels, once the subscription has heard of them.
+// replace makes a stream of the new channels, once the subscription has heard
+// of them.
 func (m *streamsModel) replace() {
 	main := m.streams[len(m.streams)-1]
 	if main.channel >= len(m.learns) || m.now.Before(m.learns[main.channel]) || !main.anchored {
@@ -242,7 +247,8 @@ func (m *streamsModel) hear() {
 	}
 }
 
-// take hands a live message to a stream, and pauses all if the queue refuses it.
+// take hands a live message to a stream, and pauses all if the queue refuses
+// it.
 func (m *streamsModel) take(s *modelStream, x *streamMessage) bool {
 	if s.session.live(m.message(x), m.now) {
 		return true

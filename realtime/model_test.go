@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// modelMessage is a message of the model server: it gets its id at one time, is stored at another, up to L later,
-// and comes live at a third, or never.
+// modelMessage is a message of the model server: it gets its id at one time, is
+// stored at another, up to L later, and comes live at a third, or never.
 type modelMessage struct {
 	n              uint64
 	born           time.Time
@@ -18,10 +18,11 @@ type modelMessage struct {
 	handled, again int       // over all processes, within the present one
 }
 
-// TestModel drives sessions against a model of the server with everything the protocol allows to go wrong:
-// messages stored out of order, holes in live delivery, reads that break off, a small queue, and processes that are
-// killed and go on from the cursor of the last message they handled. No kept message may be lost, and none be
-// handled twice within one process.
+// TestModel drives sessions against a model of the server with everything the
+// protocol allows to go wrong: messages stored out of order, holes in live
+// delivery, reads that break off, a small queue, and processes that are killed
+// and go on from the cursor of the last message they handled. No kept message
+// may be lost, and none be handled twice within one process.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	seeds := 300

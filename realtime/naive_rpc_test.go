@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// naiveRPC reads a JSON-RPC frame with encoding/json, as far as it is in order; ok is false if that is not to its
-// end. Params that had something merged into them are in the form of sorted.
+// naiveRPC reads a JSON-RPC frame with encoding/json, as far as it is in order;
+// ok is false if that is not to its end. Params that had something merged into
+// them are in the form of sorted.
 func naiveRPC(frame []byte) (messages []naiveMessage, undecodable int, ok bool) {
 	frame = bytes.Trim([]byte(naiveBegin(string(frame))), " \t\r\n")
 	if bytes.HasPrefix(frame, startMark) {
@@ -30,8 +31,8 @@ func naiveRPC(frame []byte) (messages []naiveMessage, undecodable int, ok bool) 
 	return messages, undecodable, ok
 }
 
-// naiveElements are the elements of an array, or the one object. Of an array that is not in order they are those
-// with a comma or a bracket behind them.
+// naiveElements are the elements of an array, or the one object. Of an array
+// that is not in order they are those with a comma or a bracket behind them.
 func naiveElements(frame []byte) (elements []json.RawMessage, ok bool) {
 	if frame[0] == '{' && json.Valid(frame) {
 		return []json.RawMessage{frame}, true
@@ -152,8 +153,8 @@ func FuzzRPCCodec(f *testing.F) {
 	})
 }
 
-// BenchmarkRPCCodec reads a batch of a thousand messages, beside the naive decoder: the ratio is the figure to
-// watch.
+// BenchmarkRPCCodec reads a batch of a thousand messages, beside the naive
+// decoder: the ratio is the figure to watch.
 func BenchmarkRPCCodec(b *testing.B) {
 	const n = 1000
 	calls := make([]string, n)

@@ -20,8 +20,8 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// responseBatch is the server's schema, as a descriptor for the protobuf library: the second opinion on what a
-// frame holds.
+// responseBatch is the server's schema, as a descriptor for the protobuf
+// library: the second opinion on what a frame holds.
 var responseBatch = func() protoreflect.MessageDescriptor {
 	type field = descriptorpb.FieldDescriptorProto
 	scalar := func(name string, number int32, kind descriptorpb.FieldDescriptorProto_Type) *field {
@@ -80,7 +80,8 @@ func naiveOf(m Message) naiveMessage {
 
 var naiveMid = regexp.MustCompile(`^[0-9]{26}$`)
 
-// naiveKey makes a key out of an id's digits and what is hashed. It hashes instead, where the digits are no mid.
+// naiveKey makes a key out of an id's digits and what is hashed. It hashes
+// instead, where the digits are no mid.
 func naiveKey(digits, hashed, instead string) key {
 	if !naiveMid.MatchString(digits) {
 		return key{sum: crc32.Checksum([]byte(hashed+instead), castagnoli) | fullSum}
@@ -90,8 +91,8 @@ func naiveKey(digits, hashed, instead string) key {
 	return key{mid{epoch, counter}, crc32.Checksum([]byte(hashed), castagnoli) | fullSum}
 }
 
-// naiveDecode reads a frame with the protobuf library and encoding/json, all at once. ok is false if the frame
-// is no valid protobuf.
+// naiveDecode reads a frame with the protobuf library and encoding/json, all at
+// once. ok is false if the frame is no valid protobuf.
 func naiveDecode(frame []byte) (messages []naiveMessage, undecodable int, ok bool) {
 	batch := dynamicpb.NewMessage(responseBatch)
 	if proto.Unmarshal(frame, batch) != nil {
@@ -189,8 +190,9 @@ func historyFrame(tb testing.TB, n int) []byte {
 	return frameOf(messages)
 }
 
-// BenchmarkProtoCodec reads a frame of a thousand messages, beside what the protobuf library and encoding/json
-// need for the same: the ratio of the two is the figure to watch.
+// BenchmarkProtoCodec reads a frame of a thousand messages, beside what the
+// protobuf library and encoding/json need for the same: the ratio of the two is
+// the figure to watch.
 func BenchmarkProtoCodec(b *testing.B) {
 	const n = 1000
 	frame := historyFrame(b, n)

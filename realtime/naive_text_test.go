@@ -28,8 +28,8 @@ func naiveBegin(frame string) string {
 	}
 }
 
-// naiveText reads a text frame with encoding/json, as far as it is in order; ok is false if that is not to its
-// end.
+// naiveText reads a text frame with encoding/json, as far as it is in order; ok
+// is false if that is not to its end.
 func naiveText(frame []byte, o textOptions, sender SenderType) (messages []naiveMessage, undecodable int, ok bool) {
 	rest := naiveBegin(string(frame))
 	for {
@@ -124,8 +124,8 @@ func sourceOf(frame []byte) io.Reader {
 	return bytes.NewReader(frame)
 }
 
-// compareNaive compares what was decoded with what the naive decoder gives; of a frame that is not in order, its
-// beginning.
+// compareNaive compares what was decoded with what the naive decoder gives; of
+// a frame that is not in order, its beginning.
 func compareNaive(t *testing.T, got []Message, bad []error, err error, want []naiveMessage, undecodable int, ok bool) {
 	t.Helper()
 	switch {
@@ -152,8 +152,8 @@ func compareNaive(t *testing.T, got []Message, bad []error, err error, want []na
 	}
 }
 
-// FuzzTextCodec compares the streaming decoder with the naive one. And whatever a broken message holds, what
-// comes behind it is delivered.
+// FuzzTextCodec compares the streaming decoder with the naive one. And whatever
+// a broken message holds, what comes behind it is delivered.
 func FuzzTextCodec(f *testing.F) {
 	for _, server := range []string{"nginxpush", "pushserver3", "pushserver"} {
 		for _, frame := range framesOf(f, server, "text") {
@@ -180,8 +180,8 @@ func FuzzTextCodec(f *testing.F) {
 	})
 }
 
-// BenchmarkTextCodec reads a frame of a thousand messages, beside the naive decoder: the ratio is the figure to
-// watch.
+// BenchmarkTextCodec reads a frame of a thousand messages, beside the naive
+// decoder: the ratio is the figure to watch.
 func BenchmarkTextCodec(b *testing.B) {
 	const n = 1000
 	frame := textHistory(n)

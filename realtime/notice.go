@@ -8,8 +8,8 @@ import (
 	"github.com/b24pull/b24pull/internal/quote"
 )
 
-// noticeEvery is how often an event of a kind is told that a peer can cause in any
-// number; what comes in between is summed up.
+// noticeEvery is how often an event of a kind is told that a peer can cause in
+// any number; what comes in between is summed up.
 const noticeEvery = 10 * time.Second
 
 // notices tell the observer and the log of events that a peer can cause in any
@@ -34,8 +34,8 @@ type notice struct {
 	due time.Time // when a kind may be told of again
 }
 
-// add takes an event, and reports whether it was one to be summed up. Any other is
-// not its affair.
+// add takes an event, and reports whether it was one to be summed up. Any other
+// is not its affair.
 func (n *notices) add(e Event, now time.Time) bool {
 	kind, ok := kindOfNotice(e)
 	if !ok {
@@ -147,9 +147,9 @@ func logEvent(log *slog.Logger, e Event) {
 	}
 }
 
-// skips log of messages that were skipped because their handler fails: the first at
-// once, those that follow within noticeEvery with the first after it, or at the end.
-// Several handlers may fail at a time.
+// skips log of messages that were skipped because their handler fails: the
+// first at once, those that follow within noticeEvery with the first after it,
+// or at the end. Several handlers may fail at a time.
 type skips struct {
 	mu    sync.Mutex
 	due   time.Time

@@ -8,16 +8,19 @@ import (
 	"github.com/b24pull/b24pull/internal/quote"
 )
 
-// An Event is something that happened inside a subscription. It is one of [StateChange], [ReadEnded],
-// [Repeat], [Undecodable], [Renewal], [Gap] and [Forgotten]. Later releases add kinds: a switch over them needs a default.
+// An Event is something that happened inside a subscription. It is one of
+// [StateChange], [ReadEnded], [Repeat], [Undecodable], [Renewal], [Gap] and
+// [Forgotten]. Later releases add kinds: a switch over them needs a default.
 //
-// Of the latter five, which a server can cause in any number, the first of a kind is told at once. Those of the kind that
-// follow within ten seconds are told together then, or at the end of the run: as the first of them, with their Count. A kind
-// of Gap and Renewal are those of one Reason, with an Err or without. [Stats] counts each one when it happens.
+// Of the latter five, which a server can cause in any number, the first of a
+// kind is told at once. Those of the kind that follow within ten seconds are
+// told together then, or at the end of the run: as the first of them, with
+// their Count. A kind of Gap and Renewal are those of one Reason, with an Err
+// or without. [Stats] counts each one when it happens.
 type Event interface{ event() }
 
-// StateChange tells that the subscription has entered another state, or that another transport has taken over while
-// it was live.
+// StateChange tells that the subscription has entered another state, or that
+// another transport has taken over while it was live.
 type StateChange struct {
 	From, To  State         // the same, StateLive or StateDegraded, only where the transport is another
 	Attempt   int           // failed attempts since a connection last proved itself by lasting
@@ -26,7 +29,8 @@ type StateChange struct {
 	Cause     error         // what ended the state before, nil if nothing went wrong; holds no secret
 }
 
-// ReadEnded tells that a read of the server's history is over. Reads find what live delivery has missed.
+// ReadEnded tells that a read of the server's history is over. Reads find what
+// live delivery has missed.
 type ReadEnded struct {
 	Complete bool  // false: broken off, or there was nothing to read
 	Messages int   // messages the server showed, repeats included
@@ -34,8 +38,9 @@ type ReadEnded struct {
 	Err      error // why it broke off, nil otherwise; holds no secret
 }
 
-// Repeat tells that a message came live a second time, or after a read had found it, and was dropped. A message
-// addressed to two of a connection's channels does. (That a read shows again what came live is its purpose: these
+// Repeat tells that a message came live a second time, or after a read had
+// found it, and was dropped. A message addressed to two of a connection's
+// channels does. (That a read shows again what came live is its purpose: these
 // are counted by ReadEnded.)
 type Repeat struct {
 	ID    string // of the message; of several, of the first
@@ -54,14 +59,16 @@ func (r Repeat) String() string {
 // LogValue is String for log/slog.
 func (r Repeat) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
-// Undecodable tells that a message, or the rest of a frame, could not be decoded and was passed over.
+// Undecodable tells that a message, or the rest of a frame, could not be
+// decoded and was passed over.
 type Undecodable struct {
 	Err   error // a *DecodeError if it was one message; of several, the first; holds no secret
 	Count int   // how many are told of: 1, or more where they are summed up
 }
 
-// Renewal tells that a config has been fetched in place of the one in use, or could not be. The connection to the
-// channels in use goes on meanwhile, and until that to new ones stands.
+// Renewal tells that a config has been fetched in place of the one in use, or
+// could not be. The connection to the channels in use goes on meanwhile, and
+// until that to new ones stands.
 type Renewal struct {
 	Reason  RenewReason
 	Changed bool          // the new config has other channels, or another server
@@ -106,8 +113,8 @@ func (r RenewReason) String() string {
 	}
 }
 
-// Gap tells that messages may have been lost that no read can bring. The observer is told, and the next message
-// bears it; of several the gravest.
+// Gap tells that messages may have been lost that no read can bring. The
+// observer is told, and the next message bears it; of several the gravest.
 type Gap struct {
 	Reason GapReason
 	Err    error // what stood in the way, if anything; holds no secret
@@ -144,8 +151,9 @@ func (r GapReason) String() string {
 	}
 }
 
-// Forgotten tells that so much has come that it is not remembered any more which messages have been seen: so many of
-// them may come again. It takes 262,144 messages within five minutes, or since reads of the history fail.
+// Forgotten tells that so much has come that it is not remembered any more
+// which messages have been seen: so many of them may come again. It takes
+// 262,144 messages within five minutes, or since reads of the history fail.
 type Forgotten struct{ Messages int }
 
 func (Forgotten) event()   {}
@@ -156,7 +164,8 @@ func (ReadEnded) event()   {}
 func (Repeat) event()      {}
 func (Undecodable) event() {}
 
-// logChange logs at Info what breaks the connection and what mends it, at Warn that the history cannot be read, at Error what ends the subscription.
+// logChange logs at Info what breaks the connection and what mends it, at Warn
+// that the history cannot be read, at Error what ends the subscription.
 func (l *loop) logChange(c StateChange) {
 	level := slog.LevelDebug
 	switch {
@@ -170,7 +179,8 @@ func (l *loop) logChange(c StateChange) {
 	l.log.Log(l.ctx, level, "state", "from", c.From.String(), "to", c.To.String(), "attempt", c.Attempt, "delay", c.Delay, "transport", c.Transport.String(), "cause", c.Cause)
 }
 
-// logRead warns when reads fail again and again: then nothing vouches for what is delivered.
+// logRead warns when reads fail again and again: then nothing vouches for what
+// is delivered.
 func (l *loop) logRead(s *stream, r ReadEnded) {
 	level := slog.LevelDebug
 	if r.Err != nil && s.status.readAttempt+1 >= patience {

@@ -37,7 +37,7 @@ type options struct {
 	key          func(Message) string
 }
 
-// begun tells whether there is a position to start from, other than now.
+// begun reports whether there is a position to start from, other than now.
 func (o *options) begun() bool { return o.history || !o.cursor.IsZero() }
 
 // Bounds of the queue between the connection and the user.
@@ -47,18 +47,19 @@ const (
 )
 
 // WithHTTPClient sets the HTTP client that the push server is reached with, by
-// polls and by websockets alike: whatever its Transport can do, with proxies, dial
-// functions, TLS and cookies, is done for a websocket as for a poll. The client is
-// not modified, its Timeout and the ResponseHeaderTimeout of its Transport do not
-// count, since polls and websockets last, and redirects are not followed. The
-// default is the HTTP client of the source, if it has one, as a *b24pull.Client
-// does. An *http.Transport is cloned, so the connections are the subscription's
-// own, and end with it; what RegisterProtocol was given is not in a clone.
+// polls and by websockets alike: whatever its Transport can do, with proxies,
+// dial functions, TLS and cookies, is done for a websocket as for a poll. The
+// client is not modified, its Timeout and the ResponseHeaderTimeout of its
+// Transport do not count, since polls and websockets last, and redirects are
+// not followed. The default is the HTTP client of the source, if it has one, as
+// a *b24pull.Client does. An *http.Transport is cloned, so the connections are
+// the subscription's own, and end with it; what RegisterProtocol was given is
+// not in a clone.
 //
-// A Transport that is no *http.Transport serves polls. It serves websockets if it
-// has an *http.Transport make its requests, with their contexts, and returns the
-// answer as it is or with a Body that can be written to; otherwise a websocket ends
-// the subscription with an error that says so. See [WithDialer].
+// A Transport that is no *http.Transport serves polls. It serves websockets if
+// it has an *http.Transport make its requests, with their contexts, and returns
+// the answer as it is or with a Body that can be written to; otherwise a
+// websocket ends the subscription with an error that says so. See [WithDialer].
 // MaxResponseHeaderBytes of an *http.Transport is 64 KiB at the most here; any
 // other Transport has to bound the headers of answers itself.
 func WithHTTPClient(c *http.Client) Option {
@@ -71,10 +72,10 @@ func WithHTTPClient(c *http.Client) Option {
 	}
 }
 
-// WithDialer sets the websocket dialer, in place of the HTTP client. It goes its
-// own ways: nothing of the HTTP client is used, neither its proxy nor its TLS
-// configuration nor its cookies. It is for a Transport that cannot serve websockets,
-// and for settings of the library itself.
+// WithDialer sets the websocket dialer, in place of the HTTP client. It goes
+// its own ways: nothing of the HTTP client is used, neither its proxy nor its
+// TLS configuration nor its cookies. It is for a Transport that cannot serve
+// websockets, and for settings of the library itself.
 func WithDialer(d *websocket.Dialer) Option {
 	return func(o *options) error {
 		if d == nil {
@@ -85,9 +86,9 @@ func WithDialer(d *websocket.Dialer) Option {
 	}
 }
 
-// WithHeader adds fields to the header of each request to the push server, of polls
-// and of websocket handshakes, as a gateway before the server may want them. A
-// User-Agent among them replaces that of the source, or
+// WithHeader adds fields to the header of each request to the push server, of
+// polls and of websocket handshakes, as a gateway before the server may want
+// them. A User-Agent among them replaces that of the source, or
 // [b24pull.DefaultUserAgent]. What makes the request what it is, like Host,
 // Connection, Accept-Encoding or Sec-WebSocket-Key, is refused. The values are
 // taken for secrets and told nowhere.
@@ -100,9 +101,11 @@ func WithHeader(header http.Header) Option {
 	}
 }
 
-// WithLogger has the subscription log: at Error what ends it, at Warn what could not be decoded, at Info what
-// breaks a connection and what mends it, at Debug the rest. What a server can cause in any number has a line in ten seconds,
-// with its count ([Event]). The default is not to log. No secret is ever logged.
+// WithLogger has the subscription log: at Error what ends it, at Warn what
+// could not be decoded, at Info what breaks a connection and what mends it, at
+// Debug the rest. What a server can cause in any number has a line in ten
+// seconds, with its count ([Event]). The default is not to log. No secret is
+// ever logged.
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) error {
 		if l == nil {
@@ -113,8 +116,8 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithObserver has observe called for each [Event], in order and from one goroutine. It must return quickly:
-// nothing is received while it runs.
+// WithObserver has observe called for each [Event], in order and from one
+// goroutine. It must return quickly: nothing is received while it runs.
 func WithObserver(observe func(Event)) Option {
 	return func(o *options) error {
 		if observe == nil {
@@ -125,13 +128,17 @@ func WithObserver(observe func(Event)) Option {
 	}
 }
 
-// WithBackoff sets the delay before an attempt to connect, or to renew the config. The attempts are counted from 1
-// and start afresh once a connection has lasted. A delay of less than 10 ms is taken for 10 ms. The default is that
-// of the portal's own connector: 0.5, 5, 25, 45 and then 60 seconds, each plus up to 20 %, so that the subscribers of a
-// server that was down do not come back together. Nothing is added to the delays of your function: it should spread
-// them itself. After the server's «too many connections» (close code 4029) a fixed delay of a minute holds instead. A
-// refusal with the header Retry-After, of the push server, of the portal or of a gateway, makes the delay at least as
-// long as that says, up to a quarter of an hour plus 20 %; so it does with the delay before the history is read again.
+// WithBackoff sets the delay before an attempt to connect, or to renew the
+// config. The attempts are counted from 1 and start afresh once a connection
+// has lasted. A delay of less than 10 ms is taken for 10 ms. The default is
+// that of the portal's own connector: 0.5, 5, 25, 45 and then 60 seconds, each
+// plus up to 20 %, so that the subscribers of a server that was down do not
+// come back together. Nothing is added to the delays of your function: it
+// should spread them itself. After the server's «too many connections» (close
+// code 4029) a fixed delay of a minute holds instead. A refusal with the header
+// Retry-After, of the push server, of the portal or of a gateway, makes the
+// delay at least as long as that says, up to a quarter of an hour plus 20 %; so
+// it does with the delay before the history is read again.
 func WithBackoff(delay func(attempt int) time.Duration) Option {
 	return func(o *options) error {
 		if delay == nil {
@@ -142,9 +149,10 @@ func WithBackoff(delay func(attempt int) time.Duration) Option {
 	}
 }
 
-// WithCursor starts behind a position that an earlier subscription to the same portal has given, instead of now.
-// The zero Cursor starts now. If the channels have been replaced since, what came over the old ones at their end is
-// lost, and a [Gap] says so.
+// WithCursor starts behind a position that an earlier subscription to the same
+// portal has given, instead of now. The zero Cursor starts now. If the channels
+// have been replaced since, what came over the old ones at their end is lost,
+// and a [Gap] says so.
 func WithCursor(c Cursor) Option {
 	return func(o *options) error {
 		o.cursor = c
@@ -152,7 +160,8 @@ func WithCursor(c Cursor) Option {
 	}
 }
 
-// WithHistory starts with all that the server still keeps, instead of now. A cursor, where there is one, wins.
+// WithHistory starts with all that the server still keeps, instead of now. A
+// cursor, where there is one, wins.
 func WithHistory() Option {
 	return func(o *options) error {
 		o.history = true
@@ -160,9 +169,11 @@ func WithHistory() Option {
 	}
 }
 
-// WithCursorStore starts where the store's cursor says, and keeps it up to date: what has been handled, and saved,
-// does not come again. An empty store starts now, or where [WithHistory] says. A store that does not load, or does not
-// save what it has loaded, ends the run before its first message; one that fails later is tried again.
+// WithCursorStore starts where the store's cursor says, and keeps it up to
+// date: what has been handled, and saved, does not come again. An empty store
+// starts now, or where [WithHistory] says. A store that does not load, or does
+// not save what it has loaded, ends the run before its first message; one that
+// fails later is tried again.
 func WithCursorStore(s CursorStore) Option {
 	return func(o *options) error {
 		if s == nil {
@@ -173,9 +184,11 @@ func WithCursorStore(s CursorStore) Option {
 	}
 }
 
-// WithSaveInterval sets how often the cursor is saved while messages are handled; the default is a second. What was
-// handled since the last save comes again after the process was killed. It is saved at the end of a run, and by
-// [Subscription.Commit], too. 0 saves after each message that it can keep up with.
+// WithSaveInterval sets how often the cursor is saved while messages are
+// handled; the default is a second. What was handled since the last save comes
+// again after the process was killed. It is saved at the end of a run, and by
+// [Subscription.Commit], too. 0 saves after each message that it can keep up
+// with.
 func WithSaveInterval(d time.Duration) Option {
 	return func(o *options) error {
 		if d < 0 {
@@ -186,9 +199,10 @@ func WithSaveInterval(d time.Duration) Option {
 	}
 }
 
-// WithSettleTime sets the longest that a publish may take on the push server from its id to the store; the default,
-// 5 seconds, is generous: it takes milliseconds. Only if this holds is nothing lost. A longer time makes each read
-// longer by what is published in it.
+// WithSettleTime sets the longest that a publish may take on the push server
+// from its id to the store; the default, 5 seconds, is generous: it takes
+// milliseconds. Only if this holds is nothing lost. A longer time makes each
+// read longer by what is published in it.
 func WithSettleTime(d time.Duration) Option {
 	return func(o *options) error {
 		if d <= 0 || d > time.Minute {
@@ -199,8 +213,8 @@ func WithSettleTime(d time.Duration) Option {
 	}
 }
 
-// ErrorAction is what becomes of a message whose handler failed: [StopRun], [SkipMessage] or [RetryAfter]. The zero
-// ErrorAction is StopRun's.
+// ErrorAction is what becomes of a message whose handler failed: [StopRun],
+// [SkipMessage] or [RetryAfter]. The zero ErrorAction is StopRun's.
 type ErrorAction struct {
 	skip, retry bool
 	delay       time.Duration
@@ -212,11 +226,13 @@ func StopRun() ErrorAction { return ErrorAction{} }
 // SkipMessage has the message count as handled.
 func SkipMessage() ErrorAction { return ErrorAction{skip: true} }
 
-// RetryAfter calls the handler again after a delay. Messages that come after, in order, wait meanwhile.
+// RetryAfter calls the handler again after a delay. Messages that come after,
+// in order, wait meanwhile.
 func RetryAfter(delay time.Duration) ErrorAction { return ErrorAction{retry: true, delay: delay} }
 
-// WithErrorPolicy decides what becomes of a message whose handler has returned an error to Run. attempt is how often
-// it has been called for the message. By default an error stops Run.
+// WithErrorPolicy decides what becomes of a message whose handler has returned
+// an error to Run. attempt is how often it has been called for the message. By
+// default an error stops Run.
 func WithErrorPolicy(policy func(err *HandlerError, attempt int) ErrorAction) Option {
 	return func(o *options) error {
 		if policy == nil {
@@ -227,15 +243,20 @@ func WithErrorPolicy(policy func(err *HandlerError, attempt int) ErrorAction) Op
 	}
 }
 
-// WithParallel has Run call its handler for up to n messages at a time. Messages with the same key are handled in
-// order, one after the other; a nil key is the message's module and command. key is called by one goroutine.
+// WithParallel has Run call its handler for up to n messages at a time.
+// Messages with the same key are handled in order, one after the other; a nil
+// key is the message's module and command. key is called by one goroutine.
 //
-// Up to 16 n messages are taken from the queue, from the oldest that is not handled on: behind a handler that is stuck,
-// or is tried again for ever, the others come to a stop, and then the queue fills. So the cursor stays small. It does
-// not pass a message that is not handled, whatever came after it, and what was handled after it does not come again.
+// Up to 16 n messages are taken from the queue, from the oldest that is not
+// handled on: behind a handler that is stuck, or is tried again for ever, the
+// others come to a stop, and then the queue fills. So the cursor stays small.
+// It does not pass a message that is not handled, whatever came after it, and
+// what was handled after it does not come again.
 //
-// A panic of a handler goes on from Run as a [*HandlerPanic], which has the handler's stack, a panic of key as it is,
-// both when the other handlers have returned. A handler that calls [runtime.Goexit] ends Run with a [*HandlerError].
+// A panic of a handler goes on from Run as a [*HandlerPanic], which has the
+// handler's stack, a panic of key as it is, both when the other handlers have
+// returned. A handler that calls [runtime.Goexit] ends Run with a
+// [*HandlerError].
 //
 // [Subscription.Messages] is not affected.
 func WithParallel(n int, key func(Message) string) Option {
@@ -255,11 +276,12 @@ func WithParallel(n int, key func(Message) string) Option {
 type Transport uint8
 
 const (
-	// TransportAuto is the default: a websocket, or long polling where the server has no websockets or they have
-	// failed five times in a row; then websockets are tried again every 10 to 30 minutes.
+	// TransportAuto is the default: a websocket, or long polling where the
+	// server has no websockets or they have failed five times in a row; then
+	// websockets are tried again every 10 to 30 minutes.
 	TransportAuto Transport = iota
-	// TransportWebSocket is a websocket and nothing else. The history is still read by polls, if the server has
-	// them.
+	// TransportWebSocket is a websocket and nothing else. The history is still
+	// read by polls, if the server has them.
 	TransportWebSocket
 	// TransportLongPolling is long polling and nothing else.
 	TransportLongPolling
@@ -277,8 +299,8 @@ func (t Transport) String() string {
 	}
 }
 
-// WithTransport says how messages are to arrive. If the server does not offer that, the subscription ends with
-// [ErrUnsupportedServer].
+// WithTransport says how messages are to arrive. If the server does not offer
+// that, the subscription ends with [ErrUnsupportedServer].
 func WithTransport(t Transport) Option {
 	return func(o *options) error {
 		if t > TransportLongPolling {
@@ -289,8 +311,9 @@ func WithTransport(t Transport) Option {
 	}
 }
 
-// WithInsecureURLs takes a server's ws and http addresses where it has them, in place of wss and https. By default
-// they are taken only where there is nothing else. Channel ids and messages then cross the network in the clear.
+// WithInsecureURLs takes a server's ws and http addresses where it has them, in
+// place of wss and https. By default they are taken only where there is nothing
+// else. Channel ids and messages then cross the network in the clear.
 func WithInsecureURLs() Option {
 	return func(o *options) error {
 		o.insecure = true
@@ -298,16 +321,20 @@ func WithInsecureURLs() Option {
 	}
 }
 
-// WithPingInterval has a websocket pinged that often, so that no middle box takes it for idle; d is a second at least. 0
-// sends no such pings. The default adapts: when connections break off three times in a row after the same time of silence,
-// of both sides or of ours, which is 4 seconds or more, pings keep the silence at two thirds of it from then on; after a day
-// it is tried whether they are still needed. nginx, as it comes, ends what is silent for 60 seconds. Independent of this,
-// the server is pinged where that is part of the rule that loses nothing: after each of its own pings, and when none has come for 150
-// seconds.
+// WithPingInterval has a websocket pinged that often, so that no middle box
+// takes it for idle; d is a second at least. 0 sends no such pings. The default
+// adapts: when connections break off three times in a row after the same time
+// of silence, of both sides or of ours, which is 4 seconds or more, pings keep
+// the silence at two thirds of it from then on; after a day it is tried whether
+// they are still needed. nginx, as it comes, ends what is silent for 60
+// seconds. Independent of this, the server is pinged where that is part of the
+// rule that loses nothing: after each of its own pings, and when none has come
+// for 150 seconds.
 //
-// A ping that is not answered within 20 seconds ends the connection, and another one is opened. Long polling has no
-// pings; polls that are cut while idle, at the same age again and again, are repeated at once where the server still
-// answers reads.
+// A ping that is not answered within 20 seconds ends the connection, and
+// another one is opened. Long polling has no pings; polls that are cut while
+// idle, at the same age again and again, are repeated at once where the server
+// still answers reads.
 func WithPingInterval(d time.Duration) Option {
 	return func(o *options) error {
 		if d != 0 && d < time.Second {

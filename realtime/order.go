@@ -3,18 +3,21 @@ package realtime
 import "time"
 
 const (
-	// holdMax is how long a live message waits for a read, whether that answers or not, and holdFirst the same for the
-	// first read of a subscription that goes on from somewhere, which brings all that came meanwhile. What the read
-	// brings later is late.
+	// holdMax is how long a live message waits for a read, whether that answers
+	// or not, and holdFirst the same for the first read of a subscription that
+	// goes on from somewhere, which brings all that came meanwhile. What the
+	// read brings later is late.
 	holdMax   = 2 * time.Second
 	holdFirst = 10 * time.Second
-	// tailMax is how many messages only the read has may wait for live ones to be merged with.
+	// tailMax is how many messages only the read has may wait for live ones to
+	// be merged with.
 	tailMax = 1024
 )
 
-// orderer merges the live messages with those of a read. From a fresh connection or a ping on, until the read
-// that follows is in, live messages wait: the read may bring older ones. This is for order only: nothing
-// depends on it for being delivered.
+// orderer merges the live messages with those of a read. From a fresh
+// connection or a ping on, until the read that follows is in, live messages
+// wait: the read may bring older ones. This is for order only: nothing depends
+// on it for being delivered.
 type orderer struct {
 	emit     func(Message)
 	patience time.Duration // how long a message waits for a read
@@ -60,7 +63,8 @@ func (o *orderer) live(m Message, now time.Time) {
 	}
 }
 
-// begins tells that the read answers, which may be by a live message: then there is nothing yet to say of others.
+// begins tells that the read answers, which may be by a live message: then
+// there is nothing yet to say of others.
 func (o *orderer) begins() { o.answering = true }
 
 // shown tells how far the read has come.
@@ -83,9 +87,10 @@ func (o *orderer) found(m Message) {
 	o.tail.add(w.rank(), w)
 }
 
-// merge emits what can no longer be overtaken: waiting messages up to the frontier, each behind what the read
-// alone has before it. What only the read has above the greatest waiting one stays: the server may be about to
-// send messages that belong before it.
+// merge emits what can no longer be overtaken: waiting messages up to the
+// frontier, each behind what the read alone has before it. What only the read
+// has above the greatest waiting one stays: the server may be about to send
+// messages that belong before it.
 func (o *orderer) merge() {
 	for o.waiting.len() > 0 {
 		first := o.waiting.first().key.mid
@@ -104,8 +109,8 @@ func (o *orderer) emitTail(while func(*waiting) bool) {
 	}
 }
 
-// end is called when a read is over. While another one is owed, live messages beyond this one's answer go on
-// waiting.
+// end is called when a read is over. While another one is owed, live messages
+// beyond this one's answer go on waiting.
 func (o *orderer) end(owed bool) {
 	if owed && (o.partial || o.frontier.isZero()) {
 		o.holding = o.holding || o.partial
@@ -121,8 +126,9 @@ func (o *orderer) end(owed bool) {
 	}
 }
 
-// expectAnother is called when a read is over whose answer, a single message, may have overtaken others: it waits for the
-// read that is begun next, and so does what comes live.
+// expectAnother is called when a read is over whose answer, a single message,
+// may have overtaken others: it waits for the read that is begun next, and so
+// does what comes live.
 func (o *orderer) expectAnother() {
 	o.answering = false
 	o.frontier = mid{}
@@ -138,8 +144,8 @@ func (o *orderer) release() {
 	}
 }
 
-// expire emits what has waited long enough for a read, and returns when the next one will have; the zero time if none
-// waits.
+// expire emits what has waited long enough for a read, and returns when the
+// next one will have; the zero time if none waits.
 func (o *orderer) expire(now time.Time) (next time.Time) {
 	o.emitWaiting(func(w *waiting) bool { return !now.Before(w.since.Add(o.patience)) })
 	if o.waiting.len() > 0 {

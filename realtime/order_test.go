@@ -65,7 +65,8 @@ func TestOrderMergesRead(t *testing.T) {
 	o.want(t, 2, 3, 4, 5, 6, 8, 9, 10)
 }
 
-// TestOrderKeepsTheServersOrder: waiting messages stay in the order they came in, also where their ids are not.
+// TestOrderKeepsTheServersOrder: waiting messages stay in the order they came
+// in, also where their ids are not.
 func TestOrderKeepsTheServersOrder(t *testing.T) {
 	o := newOrdered()
 	o.hold()
@@ -75,8 +76,9 @@ func TestOrderKeepsTheServersOrder(t *testing.T) {
 	o.want(t, 3, 4, 6, 5, 7)
 }
 
-// TestOrderReadAloneComesLast: what only the read has above the greatest waiting message waits for the end, since
-// the server may be about to send messages that belong before it.
+// TestOrderReadAloneComesLast: what only the read has above the greatest
+// waiting message waits for the end, since the server may be about to send
+// messages that belong before it.
 func TestOrderReadAloneComesLast(t *testing.T) {
 	o := newOrdered()
 	o.hold()
@@ -97,7 +99,8 @@ func TestOrderBoundsTheTail(t *testing.T) {
 	}
 }
 
-// TestOrderOwed: while another read is owed, only what this one's answer covers is let through.
+// TestOrderOwed: while another read is owed, only what this one's answer covers
+// is let through.
 func TestOrderOwed(t *testing.T) {
 	o := newOrdered()
 	o.hold()
@@ -110,7 +113,8 @@ func TestOrderOwed(t *testing.T) {
 	o.want(t, 2, 3, 4, 7, 9)
 }
 
-// TestOrderReadWithoutHold: while a read brings its answer, live messages wait for its end in any case.
+// TestOrderReadWithoutHold: while a read brings its answer, live messages wait
+// for its end in any case.
 func TestOrderReadWithoutHold(t *testing.T) {
 	o := newOrdered()
 	o.lives(1)
@@ -122,7 +126,8 @@ func TestOrderReadWithoutHold(t *testing.T) {
 	o.want(t, 1, 2, 3, 4, 5)
 }
 
-// TestOrderHoldEnds: nobody waits longer than holdMax for a read that does not begin to answer.
+// TestOrderHoldEnds: nobody waits longer than holdMax for a read that does not
+// begin to answer.
 func TestOrderHoldEnds(t *testing.T) {
 	o := newOrdered()
 	o.hold()
@@ -156,7 +161,8 @@ func TestOrderRelease(t *testing.T) {
 	o.want(t, 1, 2, 3)
 }
 
-// TestOrderWaitsOnForAnother: what waits for a read that is owed is not overtaken by what comes live next.
+// TestOrderWaitsOnForAnother: what waits for a read that is owed is not
+// overtaken by what comes live next.
 func TestOrderWaitsOnForAnother(t *testing.T) {
 	o := newOrdered()
 	o.finds(2)
@@ -169,7 +175,8 @@ func TestOrderWaitsOnForAnother(t *testing.T) {
 	o.want(t, 2, 3, 4, 5)
 }
 
-// TestOrderSingleAnswer: an answer that may be a live message says nothing of what may stand before that.
+// TestOrderSingleAnswer: an answer that may be a live message says nothing of
+// what may stand before that.
 func TestOrderSingleAnswer(t *testing.T) {
 	s := newDriven(t, after(1))
 	s.order.hold()
@@ -184,7 +191,8 @@ func TestOrderSingleAnswer(t *testing.T) {
 	s.want("2R", "3R", "4", "5")
 }
 
-// TestOrderSingleAnswers: nor does a second such answer let through what the first one has brought.
+// TestOrderSingleAnswers: nor does a second such answer let through what the
+// first one has brought.
 func TestOrderSingleAnswers(t *testing.T) {
 	o := newOrdered()
 	o.hold()
@@ -201,8 +209,8 @@ func TestOrderSingleAnswers(t *testing.T) {
 	o.want(t, 3, 4, 6)
 }
 
-// TestOrderSingleAnswerAhead: what such an answer has brought does not overtake what the next read shows before it,
-// whatever waits behind it.
+// TestOrderSingleAnswerAhead: what such an answer has brought does not overtake
+// what the next read shows before it, whatever waits behind it.
 func TestOrderSingleAnswerAhead(t *testing.T) {
 	o := newOrdered()
 	o.hold()
@@ -219,8 +227,9 @@ func TestOrderSingleAnswerAhead(t *testing.T) {
 	o.want(t, 3, 5, 6, 7)
 }
 
-// TestOrderHoldsNoLonger: while a read goes on answering, what waits does so for its time, in whatever order it has come,
-// and what the read brings then is behind its turn.
+// TestOrderHoldsNoLonger: while a read goes on answering, what waits does so
+// for its time, in whatever order it has come, and what the read brings then is
+// behind its turn.
 func TestOrderHoldsNoLonger(t *testing.T) {
 	for _, sorted := range []bool{false, true} {
 		o := newOrdered()

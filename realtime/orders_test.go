@@ -24,8 +24,8 @@ var orders = []struct {
 	{"server_restart", nil},
 }
 
-// TestServerRestart: the server says so, goes down for half a minute and comes back; the config is fetched, and
-// nothing is lost.
+// TestServerRestart: the server says so, goes down for half a minute and comes
+// back; the config is fetched, and nothing is lost.
 func TestServerRestart(t *testing.T) {
 	for _, s := range servers {
 		for _, transport := range s.transports {
@@ -51,8 +51,8 @@ func TestServerRestart(t *testing.T) {
 	}
 }
 
-// TestConfigExpiresWhileDown: a config fetched while the push server cannot be reached, for the same channels, leaves
-// nothing behind.
+// TestConfigExpiresWhileDown: a config fetched while the push server cannot be
+// reached, for the same channels, leaves nothing behind.
 func TestConfigExpiresWhileDown(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version)}, WithTransport(TransportWebSocket))
@@ -72,7 +72,8 @@ func TestConfigExpiresWhileDown(t *testing.T) {
 	})
 }
 
-// TestCommandsWithoutMeaning: those of old servers are passed over, and what is none of these commands is a message.
+// TestCommandsWithoutMeaning: those of old servers are passed over, and what is
+// none of these commands is a message.
 func TestCommandsWithoutMeaning(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version)})
@@ -103,7 +104,8 @@ func TestModuleInCapitals(t *testing.T) {
 	})
 }
 
-// TestForgedCommands: what another client publishes is a message, whatever it looks like.
+// TestForgedCommands: what another client publishes is a message, whatever it
+// looks like.
 func TestForgedCommands(t *testing.T) {
 	for _, version := range []int{4, 5} {
 		for _, missed := range []bool{false, true} {
@@ -133,7 +135,8 @@ func TestForgedCommands(t *testing.T) {
 	}
 }
 
-// TestMissedCommands: what was sent while disconnected is found by a read, and obeyed as well.
+// TestMissedCommands: what was sent while disconnected is found by a read, and
+// obeyed as well.
 func TestMissedCommands(t *testing.T) {
 	for _, s := range servers {
 		for _, transport := range s.transports {
@@ -165,7 +168,8 @@ func TestMissedCommands(t *testing.T) {
 	}
 }
 
-// TestPastCommands: what stood in the history before the beginning has been obeyed by the config.
+// TestPastCommands: what stood in the history before the beginning has been
+// obeyed by the config.
 func TestPastCommands(t *testing.T) {
 	for _, before := range []time.Duration{0, time.Second, time.Minute, time.Hour} {
 		t.Run(before.String(), func(t *testing.T) {
@@ -191,7 +195,8 @@ func TestPastCommands(t *testing.T) {
 	}
 }
 
-// TestCommandsOverReplacedChannels: nobody obeys them, live or found by the read of their end.
+// TestCommandsOverReplacedChannels: nobody obeys them, live or found by the
+// read of their end.
 func TestCommandsOverReplacedChannels(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version)})
@@ -222,7 +227,8 @@ func TestCommandsOverReplacedChannels(t *testing.T) {
 	})
 }
 
-// TestChannelExpiresBeforeConfig: a config that has expired is fetched also when a channel of it is replaced before.
+// TestChannelExpiresBeforeConfig: a config that has expired is fetched also
+// when a channel of it is replaced before.
 func TestChannelExpiresBeforeConfig(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
@@ -240,7 +246,8 @@ func TestChannelExpiresBeforeConfig(t *testing.T) {
 	})
 }
 
-// TestChannelExpiresDuringFetch: an answer that was under way when a channel was replaced does not bring it back.
+// TestChannelExpiresDuringFetch: an answer that was under way when a channel
+// was replaced does not bring it back.
 func TestChannelExpiresDuringFetch(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var slow atomic.Bool

@@ -2,8 +2,8 @@ package realtime
 
 import "time"
 
-// A pace bounds how often something happens: so many times at once, and then with a
-// distance.
+// A pace bounds how often something happens: so many times at once, and then
+// with a distance.
 type pace struct {
 	burst int
 	every time.Duration
@@ -32,22 +32,22 @@ func (p *pace) take(now time.Time) time.Time {
 	return at
 }
 
-// Paces of a subscription. What is published during a distance comes with the next
-// answer, all of it that the server keeps.
+// Paces of a subscription. What is published during a distance comes with the
+// next answer, all of it that the server keeps.
 var (
 	// pollPace is that of a stream's polls which bring news.
 	pollPace = pace{burst: 100, every: 50 * time.Millisecond}
-	// overtakenPace is that of polls which bring only what a read has brought while they
-	// hung, as happens where the server has several processes.
+	// overtakenPace is that of polls which bring only what a read has brought
+	// while they hung, as happens where the server has several processes.
 	overtakenPace = pace{burst: 20, every: 200 * time.Millisecond}
-	// readPace is that of the reads from cursors while a connection lasts, peekPace that of
-	// short ones.
+	// readPace is that of the reads from cursors while a connection lasts,
+	// peekPace that of short ones.
 	readPace = pace{burst: 20, every: 250 * time.Millisecond}
 	peekPace = pace{burst: 100, every: 100 * time.Millisecond}
 )
 
-// A waning pace lets something happen a few times at once, and then at distances
-// that double for as long as it goes on.
+// A waning pace lets something happen a few times at once, and then at
+// distances that double for as long as it goes on.
 type waning struct {
 	n    int       // how often it has happened since it was quiet
 	last time.Time // when it happened last

@@ -7,11 +7,12 @@ import (
 	"sync"
 )
 
-// messagesPerWorker is how many messages the window has room for, for each handler that can run.
+// messagesPerWorker is how many messages the window has room for, for each
+// handler that can run.
 const messagesPerWorker = 16
 
-// workers run a handler for several messages at a time. Those with the same key are handled in order, one after the
-// other.
+// workers run a handler for several messages at a time. Those with the same key
+// are handled in order, one after the other.
 type workers struct {
 	handle func(context.Context, Message) error
 	key    func(Message) string
@@ -30,13 +31,15 @@ type workers struct {
 	panic   *HandlerPanic
 }
 
-// job is a message to handle. They are numbered as they are taken from the queue.
+// job is a message to handle. They are numbered as they are taken from the
+// queue.
 type job struct {
 	Message
 	n int
 }
 
-// deliverParallel takes messages and has them handled until there is an error, and waits for the handlers.
+// deliverParallel takes messages and has them handled until there is an error,
+// and waits for the handlers.
 func (s *Subscription) deliverParallel(ctx context.Context, handle func(context.Context, Message) error) error {
 	handling, stop := context.WithCancel(ctx)
 	n := s.opts.workers
@@ -112,7 +115,8 @@ func (w *workers) next(key string) (job, bool) {
 	return behind[0], true
 }
 
-// finish gives room in the window to as many messages as are done without one before them that is not.
+// finish gives room in the window to as many messages as are done without one
+// before them that is not.
 func (w *workers) finish(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -123,8 +127,9 @@ func (w *workers) finish(n int) {
 	}
 }
 
-// handled runs the handler when it is its turn, and tells whether the message is handled. Whatever else happens ends
-// the run, before another one gets the turn.
+// handled runs the handler when it is its turn, and reports whether the message
+// is handled. Whatever else happens ends the run, before another one gets the
+// turn.
 func (w *workers) handled(ctx context.Context, m Message) bool {
 	select {
 	case w.turns <- struct{}{}:

@@ -15,8 +15,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestParallel: handlers run beside each other, those of one key in order, and the cursor passes nothing that is not
-// handled.
+// TestParallel: handlers run beside each other, those of one key in order, and
+// the cursor passes nothing that is not handled.
 func TestParallel(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -75,7 +75,8 @@ func TestParallel(t *testing.T) {
 	})
 }
 
-// TestParallelFails: the first error ends it, and what was handled beside it does not come again.
+// TestParallelFails: the first error ends it, and what was handled beside it
+// does not come again.
 func TestParallelFails(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -106,8 +107,9 @@ func TestParallelFails(t *testing.T) {
 // byCommand is the key of a message in most of these tests.
 func byCommand(m Message) string { return m.Command }
 
-// TestParallelWindow: behind a handler that is stuck, or is tried again for ever, as many messages are handled as the
-// window has room for, and the cursor stays small. What comes later waits, and is not lost.
+// TestParallelWindow: behind a handler that is stuck, or is tried again for
+// ever, as many messages are handled as the window has room for, and the cursor
+// stays small. What comes later waits, and is not lost.
 func TestParallelWindow(t *testing.T) {
 	const n, sent = 2, 30000
 	const window = n * messagesPerWorker
@@ -156,8 +158,8 @@ func TestParallelWindow(t *testing.T) {
 	}
 }
 
-// TestParallelUsesItsWindow: where nothing is stuck, keys that come in long rows are handled beside each other, and
-// each in order.
+// TestParallelUsesItsWindow: where nothing is stuck, keys that come in long
+// rows are handled beside each other, and each in order.
 func TestParallelUsesItsWindow(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		const n, rounds = 4, 10
@@ -260,7 +262,8 @@ func (l *life) recovered(h HandlerFunc) (value any) {
 	return nil
 }
 
-// TestKeyPanics: the panic of a key function reaches whoever runs the subscription once all handlers have stopped.
+// TestKeyPanics: the panic of a key function reaches whoever runs the
+// subscription once all handlers have stopped.
 func TestKeyPanics(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -299,7 +302,8 @@ func TestKeyPanics(t *testing.T) {
 // aptlyNamed panics: its name must be found in the stack.
 func aptlyNamed(err error) { panic(err) }
 
-// TestHandlerPanic: what Run panics with has the value, the message and the handler's own stack.
+// TestHandlerPanic: what Run panics with has the value, the message and the
+// handler's own stack.
 func TestHandlerPanic(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -321,8 +325,9 @@ func TestHandlerPanic(t *testing.T) {
 	})
 }
 
-// TestGoexit: a handler that ends its goroutine has its message unhandled, and the run ends: with an error where the
-// goroutine was one of ours, and with the goroutine where it was that of Run.
+// TestGoexit: a handler that ends its goroutine has its message unhandled, and
+// the run ends: with an error where the goroutine was one of ours, and with the
+// goroutine where it was that of Run.
 func TestGoexit(t *testing.T) {
 	tests := map[string]struct {
 		opts []Option

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// A mid is 26 decimal digits: 10 of the Unix second in which the server's sequence began and a 16-digit
-// counter. The zero mid stands before every message.
+// A mid is 26 decimal digits: 10 of the Unix second in which the server's
+// sequence began and a 16-digit counter. The zero mid stands before every
+// message.
 type mid struct {
 	epoch   uint64 // 10 digits
 	counter uint64 // 16 digits
@@ -32,7 +33,8 @@ func (m mid) compare(o mid) int {
 
 func (m mid) less(o mid) bool { return m.compare(o) < 0 }
 
-// prev is the decimal predecessor: asking for what follows it brings m itself again. Zero has none and stays.
+// prev is the decimal predecessor: asking for what follows it brings m itself
+// again. Zero has none and stays.
 func (m mid) prev() mid {
 	switch {
 	case m.counter > 0:
@@ -46,7 +48,8 @@ func (m mid) prev() mid {
 
 func (m mid) String() string { return fmt.Sprintf("%010d%016d", m.epoch, m.counter) }
 
-// midFromBCD reads the 13 bytes whose hex digits are the mid. ok is false for anything else.
+// midFromBCD reads the 13 bytes whose hex digits are the mid. ok is false for
+// anything else.
 func midFromBCD(id []byte) (m mid, ok bool) {
 	if len(id) != midBytes {
 		return mid{}, false
@@ -81,8 +84,9 @@ func midFromDigits(s []byte) (m mid, ok bool) {
 	return mid{epoch, counter}, true
 }
 
-// midFromTag makes the position of a message of versions 1 and 2: the second the server took it in, and its tag,
-// which counts the messages of that second. ok is false if either is missing or impossible.
+// midFromTag makes the position of a message of versions 1 and 2: the second
+// the server took it in, and its tag, which counts the messages of that second.
+// ok is false if either is missing or impossible.
 func midFromTag(t time.Time, tag []byte) (m mid, ok bool) {
 	counter, ok := decimal(tag)
 	if !ok || t.Unix() < 0 || t.Unix() > maxEpoch {
@@ -105,8 +109,8 @@ func decimal(digits []byte) (n uint64, ok bool) {
 	return n, true
 }
 
-// A key tells a message from every other: its mid and, since a server that lost its data can give a mid
-// twice, a checksum of the body as it came.
+// A key tells a message from every other: its mid and, since a server that lost
+// its data can give a mid twice, a checksum of the body as it came.
 type key struct {
 	mid mid
 	sum uint32
@@ -116,7 +120,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func (k key) compare(o key) int { return cmp.Or(k.mid.compare(o.mid), cmp.Compare(k.sum, o.sum)) }
 
-// keyOf makes the key of a message. An id that is no mid takes part in the checksum instead.
+// keyOf makes the key of a message. An id that is no mid takes part in the
+// checksum instead.
 func keyOf(id, body []byte) key {
 	m, ok := midFromBCD(id)
 	return newKey(m, ok, id, body)
@@ -139,14 +144,16 @@ func newKey(m mid, ok bool, id, body []byte) key {
 // fullSum marks a checksum that is not shortened.
 const fullSum = 1 << 31
 
-// shorten gives the key as cursors hold it: with sixteen bits of the checksum, since a cursor is to be small, and two
-// messages of one mid are as rare as servers that lose their data.
+// shorten gives the key as cursors hold it: with sixteen bits of the checksum,
+// since a cursor is to be small, and two messages of one mid are as rare as
+// servers that lose their data.
 func (k key) shorten() key { return key{k.mid, k.sum & 0xffff} }
 
 func (k key) short() bool { return k.sum&fullSum == 0 }
 
-// keyOfTag makes the key of a message of versions 1 and 2, whose place is shared by what other channels and
-// processes send: parts are all that tells it from those.
+// keyOfTag makes the key of a message of versions 1 and 2, whose place is
+// shared by what other channels and processes send: parts are all that tells it
+// from those.
 func keyOfTag(t time.Time, tag []byte, parts ...[]byte) key {
 	var k key
 	k.mid, _ = midFromTag(t, tag)

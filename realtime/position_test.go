@@ -148,8 +148,8 @@ func TestCursorText(t *testing.T) {
 	}
 }
 
-// TestCursorKeysAreShort: a message is known again by what a cursor holds of it, and so is one of the same mid that is
-// another.
+// TestCursorKeysAreShort: a message is known again by what a cursor holds of
+// it, and so is one of the same mid that is another.
 func TestCursorKeysAreShort(t *testing.T) {
 	s := newDriven(t, after(1))
 	one, other := s.message(2, 0), s.message(2, 0)
@@ -202,7 +202,8 @@ func TestCursorDamaged(t *testing.T) {
 	}
 }
 
-// FuzzCursor: no text makes a cursor panic, and what decodes encodes to the same again.
+// FuzzCursor: no text makes a cursor panic, and what decodes encodes to the
+// same again.
 func FuzzCursor(f *testing.F) {
 	text, _ := Cursor{pos: midAt(7), done: []key{{midAt(9), 8}}}.MarshalText()
 	f.Add(text)

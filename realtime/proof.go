@@ -14,22 +14,25 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-// A push server answers a poll with messages, or holds it until one comes. So an answer without a message, or a 304 that
-// comes at once, is not the server's but of something that stands in its place: a web server, a login page, a cache.
-// It says nothing of the history.
+// A push server answers a poll with messages, or holds it until one comes. So
+// an answer without a message, or a 304 that comes at once, is not the server's
+// but of something that stands in its place: a web server, a login page, a
+// cache. It says nothing of the history.
 
 const (
-	// heldAtLeast is how long a poll has to hang for a 304 with the headers of a push server to be one's, and heldSurely
-	// the same for a 304 without them. Servers hold polls for 40 s.
+	// heldAtLeast is how long a poll has to hang for a 304 with the headers of
+	// a push server to be one's, and heldSurely the same for a 304 without
+	// them. Servers hold polls for 40 s.
 	heldAtLeast = 10 * time.Second
 	heldSurely  = 35 * time.Second
 	// promptly is within what time a poll is answered that is answered at once.
 	promptly = time.Second
 )
 
-// AnswerError is an answer to a poll, or to a read of the history, that is not a push server's, although its HTTP status
-// says that all is well. Something stands in the place of the server, or between. It is no word of what the server
-// keeps.
+// AnswerError is an answer to a poll, or to a read of the history, that is not
+// a push server's, although its HTTP status says that all is well. Something
+// stands in the place of the server, or between. It is no word of what the
+// server keeps.
 type AnswerError struct {
 	Status      int    // HTTP status; 101 where a websocket was asked for the history
 	ContentType string // the answer's Content-Type; empty if it had none
@@ -59,7 +62,8 @@ var (
 )
 
 const (
-	// startSize is how much of an answer is looked at for an error, and startShown how much of that is told.
+	// startSize is how much of an answer is looked at for an error, and
+	// startShown how much of that is told.
 	startSize  = 2 << 10
 	startShown = 100
 )
@@ -77,14 +81,16 @@ func (at address) answerError(status int, header http.Header, start []byte, why 
 // maybeSecret matches what may be a token, a session or an id of somebody's.
 var maybeSecret = regexp.MustCompile(`[A-Za-z0-9+_~.%-]{20,}={0,2}`)
 
-// tellable is a foreign text made fit for an error: one line, short, and without what may be secret.
+// tellable is a foreign text made fit for an error: one line, short, and
+// without what may be secret.
 func tellable(secrets redact.Redactor, text string) string {
 	text = strings.ToValidUTF8(secrets.Text(text), " ")
 	return secrets.Line(maybeSecret.ReplaceAllString(text, redact.Mask), startShown)
 }
 
-// nothing is what a 304 that came after some time says: errSilent if it is a push server's own word, or an error that
-// wraps errSilent if it is none to rely upon.
+// nothing is what a 304 that came after some time says: errSilent if it is a
+// push server's own word, or an error that wraps errSilent if it is none to
+// rely upon.
 func (c *pollConn) nothing(took time.Duration) error {
 	marked := c.at.marked(c.answer.Header)
 	switch {
@@ -97,11 +103,13 @@ func (c *pollConn) nothing(took time.Duration) error {
 	}
 }
 
-// tagETag matches the Etag of versions 1 and 2: that of a web server is in quotes.
+// tagETag matches the Etag of versions 1 and 2: that of a web server is in
+// quotes.
 var tagETag = regexp.MustCompile(`^W/\d+$`)
 
-// marked reports whether a 304 has the headers of a push server's. The Expires of versions 1 and 2, which are an nginx,
-// is that of many other web servers, too.
+// marked reports whether a 304 has the headers of a push server's. The Expires
+// of versions 1 and 2, which are an nginx, is that of many other web servers,
+// too.
 func (at address) marked(header http.Header) bool {
 	if at.tags {
 		return tagETag.MatchString(header.Get("Etag"))
@@ -110,8 +118,9 @@ func (at address) marked(header http.Header) bool {
 	return named || strings.HasPrefix(header.Get("Expires"), "Thu, 01 Jan 1973")
 }
 
-// proves reports whether what a codec has yielded can only come from a push server: it has a place in the history. That
-// of a message that is too long to be looked at is not known.
+// proves reports whether what a codec has yielded can only come from a push
+// server: it has a place in the history. That of a message that is too long to
+// be looked at is not known.
 func proves(m Message, err error) bool {
 	if !m.key.mid.isZero() {
 		return true
@@ -134,7 +143,8 @@ func framed(err error) error {
 	return err
 }
 
-// An answered is a conn that was asked for something, and knows how it was answered.
+// An answered is a conn that was asked for something, and knows how it was
+// answered.
 type answered interface {
 	conn
 	// reject makes the error of an answer that proves nothing.

@@ -16,7 +16,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// falseAnswers are what stands in the place of polls, and says that all is well.
+// falseAnswers are what stands in the place of polls, and says that all is
+// well.
 var falseAnswers = map[string]pulltest.Fault{
 	"web page":     pulltest.WebPage,
 	"login form":   pulltest.LoginForm,
@@ -70,7 +71,8 @@ func (l *life) isReady() bool {
 	}
 }
 
-// wantDegraded checks whether it is said that the history cannot be read, and why.
+// wantDegraded checks whether it is said that the history cannot be read, and
+// why.
 func (l *life) wantDegraded(want bool, fault pulltest.Fault) {
 	l.t.Helper()
 	state, changes := l.sub.State(), l.changes(StateDegraded)
@@ -97,7 +99,8 @@ func (l *life) wantNoOld() {
 	}
 }
 
-// onFalseAnswers runs a test for each version and false answer, with -short for some of them on each version.
+// onFalseAnswers runs a test for each version and false answer, with -short for
+// some of them on each version.
 func onFalseAnswers(t *testing.T, test func(t *testing.T, l *life, version int, fault pulltest.Fault)) {
 	for version := 1; version <= 5; version++ {
 		for n, name := range slices.Sorted(maps.Keys(falseAnswers)) {
@@ -113,8 +116,8 @@ func onFalseAnswers(t *testing.T, test func(t *testing.T, l *life, version int, 
 	}
 }
 
-// TestFalseFirstMinute: false answers say nothing of the history. What is old stays old, and what is published once the
-// connection is live arrives.
+// TestFalseFirstMinute: false answers say nothing of the history. What is old
+// stays old, and what is published once the connection is live arrives.
 func TestFalseFirstMinute(t *testing.T) {
 	onFalseAnswers(t, func(t *testing.T, l *life, version int, fault pulltest.Fault) {
 		l.withOld(pulltest.WithVersion(version))
@@ -144,7 +147,8 @@ func TestFalseFirstMinute(t *testing.T) {
 	})
 }
 
-// TestFalseFromAMomentOn: where there is another way to read, nothing is lost; where there is none, it is said.
+// TestFalseFromAMomentOn: where there is another way to read, nothing is lost;
+// where there is none, it is said.
 func TestFalseFromAMomentOn(t *testing.T) {
 	onFalseAnswers(t, func(t *testing.T, l *life, version int, fault pulltest.Fault) {
 		l.withOld(pulltest.WithVersion(version))
@@ -173,9 +177,10 @@ func TestFalseFromAMomentOn(t *testing.T) {
 	})
 }
 
-// TestFalseForGood: a subscription that goes on from a cursor, and one that begins, with answers that are false for
-// ever. Where there is no other way to read, neither is ready, and a Gap says what that means; there are not too many
-// requests in either case.
+// TestFalseForGood: a subscription that goes on from a cursor, and one that
+// begins, with answers that are false for ever. Where there is no other way to
+// read, neither is ready, and a Gap says what that means; there are not too
+// many requests in either case.
 func TestFalseForGood(t *testing.T) {
 	for _, goesOn := range []bool{false, true} {
 		for version := 1; version <= 5; version++ {
@@ -218,7 +223,8 @@ func TestFalseForGood(t *testing.T) {
 	}
 }
 
-// TestFalseByTurns: what reads in the place of polls is kept while they fail, and polls are tried now and then.
+// TestFalseByTurns: what reads in the place of polls is kept while they fail,
+// and polls are tried now and then.
 func TestFalseByTurns(t *testing.T) {
 	for _, version := range []int{3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
@@ -266,7 +272,8 @@ func TestFalseByTurns(t *testing.T) {
 	}
 }
 
-// TestFalseNowAndThen: answers that are false by turns with good ones cost nothing.
+// TestFalseNowAndThen: answers that are false by turns with good ones cost
+// nothing.
 func TestFalseNowAndThen(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		t.Parallel()
@@ -309,8 +316,8 @@ func TestFalseNowAndThen(t *testing.T) {
 	})
 }
 
-// TestSlowFalseAnswers: something false that takes its time is taken for an empty history at first. What was old stays
-// old all the same.
+// TestSlowFalseAnswers: something false that takes its time is taken for an
+// empty history at first. What was old stays old all the same.
 func TestSlowFalseAnswers(t *testing.T) {
 	for _, version := range []int{3, 4} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
@@ -340,8 +347,9 @@ func TestSlowFalseAnswers(t *testing.T) {
 	}
 }
 
-// TestGapUnread: that the history could not be read for a moment is no loss if it still reaches back when it can be read
-// again. What takes longer is a Gap, once.
+// TestGapUnread: that the history could not be read for a moment is no loss if
+// it still reaches back when it can be read again. What takes longer is a Gap,
+// once.
 func TestGapUnread(t *testing.T) {
 	for _, version := range []int{1, 2} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
@@ -376,7 +384,8 @@ func TestGapUnread(t *testing.T) {
 	}
 }
 
-// TestFalseSockets: the first frame of a websocket that is to read the history proves itself, or the read has failed.
+// TestFalseSockets: the first frame of a websocket that is to read the history
+// proves itself, or the read has failed.
 func TestFalseSockets(t *testing.T) {
 	for _, version := range []int{3, 4, 5} {
 		for _, frame := range []string{"", " ", "<html>", "[]", "{}", `{"jsonrpc":"2.0","method":"other"}`, "\x0a\x04\x12\x02\x0a\x00",
@@ -422,7 +431,8 @@ func TestFalseSockets(t *testing.T) {
 	}
 }
 
-// TestFalsePolls: a subscription by polls alone is not live while they are false.
+// TestFalsePolls: a subscription by polls alone is not live while they are
+// false.
 func TestFalsePolls(t *testing.T) {
 	onFalseAnswers(t, func(t *testing.T, l *life, version int, fault pulltest.Fault) {
 		l.withOld(pulltest.WithVersion(version))

@@ -189,7 +189,8 @@ func (p *proxy) serveHTTP(conn net.Conn) {
 	join(conn, target)
 }
 
-// forward passes on requests that are not to be encrypted. As many proxies it knows no Upgrade.
+// forward passes on requests that are not to be encrypted. As many proxies it
+// knows no Upgrade.
 func (p *proxy) forward(conn net.Conn, br *bufio.Reader, r *http.Request) {
 	target, err := p.dial(r.Host)
 	if err != nil {
@@ -206,7 +207,8 @@ func (p *proxy) forward(conn net.Conn, br *bufio.Reader, r *http.Request) {
 	}
 }
 
-// serveSOCKS is a SOCKS5 server (RFC 1928) with a user and a password (RFC 1929).
+// serveSOCKS is a SOCKS5 server (RFC 1928) with a user and a password (RFC
+// 1929).
 func (p *proxy) serveSOCKS(conn net.Conn) {
 	br := bufio.NewReader(conn)
 	host, allowed, err := p.negotiate(br, conn)

@@ -45,8 +45,9 @@ func TestPublicTransport(t *testing.T) {
 	}
 }
 
-// TestPublicTransport_ProxyFromEnvironment: all four go through a proxy, wherever it is. net/http reads the variables
-// once, so each case is a process of its own.
+// TestPublicTransport_ProxyFromEnvironment: all four go through a proxy,
+// wherever it is. net/http reads the variables once, so each case is a process
+// of its own.
 func TestPublicTransport_ProxyFromEnvironment(t *testing.T) {
 	const variable = "B24PULL_TEST_PUBLIC"
 	if scheme := os.Getenv(variable); scheme != "" {

@@ -5,9 +5,10 @@ import (
 	"sync"
 )
 
-// queue stands between the machine and the user: bounded in messages and in the bytes they pin, it never
-// makes the machine wait. Room is taken by admit, when a message arrives, so that what was admitted can be
-// held back for a while and still be pushed.
+// queue stands between the machine and the user: bounded in messages and in the
+// bytes they pin, it never makes the machine wait. Room is taken by admit, when
+// a message arrives, so that what was admitted can be held back for a while and
+// still be pushed.
 type queue struct {
 	maxMessages int
 	maxBytes    int
@@ -33,8 +34,9 @@ func newQueue(maxMessages, maxBytes int) *queue {
 	}
 }
 
-// admit takes room for a message of size bytes. When it returns false the queue is full, and room will tell
-// when it is not. A message is never refused by an empty queue, however large it is.
+// admit takes room for a message of size bytes. When it returns false the queue
+// is full, and room will tell when it is not. A message is never refused by an
+// empty queue, however large it is.
 func (q *queue) admit(size int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -80,8 +82,8 @@ func (q *queue) finish(err error) {
 	signal(q.more)
 }
 
-// pop waits for the next message. It returns the error given to finish at the end, and the context's error at
-// once when it is done.
+// pop waits for the next message. It returns the error given to finish at the
+// end, and the context's error at once when it is done.
 func (q *queue) pop(ctx context.Context) (Message, error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -127,7 +129,8 @@ func signal(c chan struct{}) {
 	}
 }
 
-// ring is a first-in, first-out buffer that grows as needed and lets go of what was popped.
+// ring is a first-in, first-out buffer that grows as needed and lets go of what
+// was popped.
 type ring struct {
 	buf  []Message
 	head int

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// chain is one read of the history from just below the cursor. A read that breaks off goes on from the last
-// message it has shown, and still counts as begun when it first was.
+// chain is one read of the history from just below the cursor. A read that
+// breaks off goes on from the last message it has shown, and still counts as
+// begun when it first was.
 type chain struct {
 	where  string    // the address asked; with other channels there is another history
 	start  time.Time // our clock
@@ -50,7 +51,8 @@ type anchored struct {
 // noTime stands for a time that is missing.
 var noTime = time.Time{}.Unix()
 
-// age is how much older a message is than the newest; one whose time is missing is not.
+// age is how much older a message is than the newest; one whose time is missing
+// is not.
 func (a *anchored) age(newest int64) time.Duration {
 	if a.unix == noTime {
 		return 0
@@ -58,7 +60,8 @@ func (a *anchored) age(newest int64) time.Duration {
 	return time.Unix(newest, 0).Sub(time.Unix(a.unix, 0))
 }
 
-// beginRead starts a read, or goes on with the one that broke off, and returns the mid to ask with.
+// beginRead starts a read, or goes on with the one that broke off, and returns
+// the mid to ask with.
 func (s *session) beginRead(now time.Time, where string) mid {
 	if c := s.chain; c == nil || c.where != where || s.tags {
 		s.chain = &chain{where: where, start: now, anchor: !s.anchored, from: s.known.prev(), expect: s.known}
@@ -72,8 +75,9 @@ func (s *session) beginRead(now time.Time, where string) mid {
 	return s.ask(now)
 }
 
-// beginPeek starts a short read, from where polls have hung that were answered by one message. If another read has
-// broken off it goes on instead: it shows as much.
+// beginPeek starts a short read, from where polls have hung that were answered
+// by one message. If another read has broken off it goes on instead: it shows
+// as much.
 func (s *session) beginPeek(now time.Time, where string) mid {
 	if s.chain != nil && !s.chain.peek {
 		return s.beginRead(now, where)
@@ -86,7 +90,8 @@ func (s *session) beginPeek(now time.Time, where string) mid {
 	return s.ask(now)
 }
 
-// forgetPeek lets go of a short read that has broken off: what follows is a whole one.
+// forgetPeek lets go of a short read that has broken off: what follows is a
+// whole one.
 func (s *session) forgetPeek() {
 	if s.chain != nil && s.chain.peek {
 		s.chain = nil
@@ -105,8 +110,8 @@ func (s *session) ask(now time.Time) mid {
 	return s.chain.from
 }
 
-// history takes a message that the read shows. It returns false if the queue is full: then the message has not
-// been seen, and the read has to break off.
+// history takes a message that the read shows. It returns false if the queue is
+// full: then the message has not been seen, and the read has to break off.
 func (s *session) history(m Message, now time.Time) bool {
 	m.key = s.remembered(m.key)
 	c := s.chain
@@ -130,7 +135,8 @@ func (s *session) history(m Message, now time.Time) bool {
 	}
 }
 
-// endAnswer takes what was still held back when the answer came to its end. It returns false if the queue is full.
+// endAnswer takes what was still held back when the answer came to its end. It
+// returns false if the queue is full.
 func (s *session) endAnswer(now time.Time) bool {
 	s.chain.over = true
 	s.dropPast(s.isPast, now)
@@ -179,14 +185,16 @@ func (s *session) take(m Message, now time.Time) bool {
 	}
 }
 
-// settle notes that a message has been shown that may have arrived long enough ago for the cursor.
+// settle notes that a message has been shown that may have arrived long enough
+// ago for the cursor.
 func (c *chain) settle(pos mid, arrived time.Time, settle time.Duration) {
 	if arrived.Before(c.start.Add(-settle)) && c.settled.less(pos) {
 		c.settled = pos
 	}
 }
 
-// shown notes that the answer holds a message, and tells those that wait, once it says something about others.
+// shown notes that the answer holds a message, and tells those that wait, once
+// it says something about others.
 func (s *session) shown(pos mid) {
 	s.chain.show(pos)
 	if s.chain.definite {
@@ -196,9 +204,9 @@ func (s *session) shown(pos mid) {
 	}
 }
 
-// show notes that the answer holds a message. An answer is definite, taken from the history, if it holds the
-// message that was expected or more than one: a poll that found nothing hangs, and the first live message
-// answers it alone.
+// show notes that the answer holds a message. An answer is definite, taken from
+// the history, if it holds the message that was expected or more than one: a
+// poll that found nothing hangs, and the first live message answers it alone.
 func (c *chain) show(pos mid) {
 	c.shown++
 	switch {
@@ -215,8 +223,9 @@ func (c *chain) show(pos mid) {
 	}
 }
 
-// anchorAt takes a message of the first read: it stands before the beginning, so it is known, and not
-// delivered. Of the whole history only the newest part is remembered.
+// anchorAt takes a message of the first read: it stands before the beginning,
+// so it is known, and not delivered. Of the whole history only the newest part
+// is remembered.
 func (c *chain) anchorAt(m Message) {
 	c.show(m.key.mid)
 	c.recent = append(c.recent, anchored{m.key.pack(), m.Time.Unix()})
@@ -225,8 +234,9 @@ func (c *chain) anchorAt(m Message) {
 	}
 }
 
-// compact keeps what is not far below the newest message, and the newest of what is: the cursor may come to stand
-// on it. Of more than can be remembered it keeps the greatest.
+// compact keeps what is not far below the newest message, and the newest of
+// what is: the cursor may come to stand on it. Of more than can be remembered
+// it keeps the greatest.
 func (c *chain) compact() {
 	slices.SortFunc(c.recent, func(a, b anchored) int { return a.key.compare(b.key) })
 	c.recent = slices.CompactFunc(c.recent, func(a, b anchored) bool { return a.key == b.key })
@@ -253,8 +263,8 @@ func newestOf(recent []anchored) int64 {
 	return newest
 }
 
-// settleAnchor places the cursor by the server's clock, on the newest message that is settled, and remembers
-// what is not far below it.
+// settleAnchor places the cursor by the server's clock, on the newest message
+// that is settled, and remembers what is not far below it.
 func (s *session) settleAnchor(now time.Time) {
 	c := s.chain
 	early, late := s.early, s.late
@@ -309,9 +319,10 @@ const (
 	readDoubted                    // the answer came, and is not believed until another one says the same
 )
 
-// endRead closes an attempt at a read. owed tells that another read has become due meanwhile. A broken read is
-// kept, to be gone on with, one in doubt made again. With again, the next read is to begin at once: the answer was a single new message,
-// which may have come live and before its turn.
+// endRead closes an attempt at a read. owed tells that another read has become
+// due meanwhile. A broken read is kept, to be gone on with, one in doubt made
+// again. With again, the next read is to begin at once: the answer was a single
+// new message, which may have come live and before its turn.
 func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result ReadEnded, again bool) {
 	c := s.chain
 	result = ReadEnded{Messages: c.shown, Found: c.found, Complete: how == readEnded && c.definite}
@@ -385,14 +396,15 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 const (
 	// keptFor is the longest a push server keeps a message.
 	keptFor = 24 * time.Hour
-	// readsApart is how long two reads lie apart at the most, with some to spare. What lives shorter than that can be
-	// lost at any time.
+	// readsApart is how long two reads lie apart at the most, with some to
+	// spare. What lives shorter than that can be lost at any time.
 	readsApart = 5 * time.Minute
 )
 
-// verify looks, at the end of a whole read, whether the history still reaches back to where it was known. Where it does
-// not, messages may have come and expired unseen, unless the read before was not long ago or there was a connection all
-// the time.
+// verify looks, at the end of a whole read, whether the history still reaches
+// back to where it was known. Where it does not, messages may have come and
+// expired unseen, unless the read before was not long ago or there was a
+// connection all the time.
 func (s *session) verify() {
 	c := s.chain
 	if c.garbled && !c.stands {

@@ -7,18 +7,22 @@ import (
 )
 
 const (
-	// pollsAgain is when polls are tried again for the first time where websockets read in their place, and pollsAgainMax
-	// the longest that this waits.
+	// pollsAgain is when polls are tried again for the first time where
+	// websockets read in their place, and pollsAgainMax the longest that this
+	// waits.
 	pollsAgain    = time.Minute
 	pollsAgainMax = 30 * time.Minute
-	// unreadFor is how long the history cannot be read while there is a connection, until that is a Gap.
+	// unreadFor is how long the history cannot be read while there is a
+	// connection, until that is a Gap.
 	unreadFor = time.Minute
-	// lateAfter is how long a connection may wait for the first read, until what comes meanwhile is no past any more.
+	// lateAfter is how long a connection may wait for the first read, until
+	// what comes meanwhile is no past any more.
 	lateAfter = 10 * time.Second
 )
 
-// reader chooses how the history is read where there are two ways: by polls as long as they work, or else by websockets,
-// while polls are tried again now and then.
+// reader chooses how the history is read where there are two ways: by polls as
+// long as they work, or else by websockets, while polls are tried again now and
+// then.
 type reader struct {
 	failed  int       // polls in a row
 	refused bool      // the last try by a websocket has failed
@@ -27,7 +31,8 @@ type reader struct {
 	stale   time.Time // when a poll was answered last by what was not asked for
 }
 
-// bySocket reports whether the next read is to be by a websocket: not when the last one by that has failed.
+// bySocket reports whether the next read is to be by a websocket: not when the
+// last one by that has failed.
 func (r *reader) bySocket(now time.Time) bool {
 	if !r.stale.IsZero() && now.Sub(r.stale) < probeFor {
 		return !r.refused
@@ -85,13 +90,15 @@ func isAnswered(err error) bool {
 	return isFalse(err) || errors.As(err, &status) && classify(err) == failPassing
 }
 
-// isPage reports whether a websocket was refused by what says that all is well, or leads elsewhere.
+// isPage reports whether a websocket was refused by what says that all is well,
+// or leads elsewhere.
 func isPage(err error) bool {
 	var status *StatusError
 	return errors.As(err, &status) && status.Status < http.StatusBadRequest
 }
 
-// judgeReader takes notice of how a read went: of the way that it took, and of how long there has been no other.
+// judgeReader takes notice of how a read went: of the way that it took, and of
+// how long there has been no other.
 func (l *loop) judgeReader(s *stream, how readOutcome, cause error) {
 	now, c, u := time.Now(), s.session.chain, &s.unread
 	worked := how == readEnded || how == readSilent
@@ -150,8 +157,9 @@ func (l *loop) tellUnread(u *unread, now time.Time) {
 	}
 }
 
-// unheardPoll: a poll that stands for the live connection was not answered in any way. The next one has to be, to be a
-// connection; and where nothing has ever shown that there is a server it is as good as another read that fails.
+// unheardPoll: a poll that stands for the live connection was not answered in
+// any way. The next one has to be, to be a connection; and where nothing has
+// ever shown that there is a server it is as good as another read that fails.
 func (l *loop) unheardPoll(s *stream, now time.Time) {
 	s.unheard, s.proved = true, false
 	if u := &s.unread; u.failed > 0 && s.session.unsure && !l.otherWay(s) {

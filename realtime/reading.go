@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// read begins a read, or has it wait: behind the one under way, for its server, or for its pace.
+// read begins a read, or has it wait: behind the one under way, for its server,
+// or for its pace.
 func (l *loop) read(r read, now time.Time) {
 	if l.reading.isUp() {
 		l.await(r)
@@ -44,8 +45,10 @@ func (l *loop) read(r read, now time.Time) {
 	l.reading = l.connect(&link{stream: s, read: true}, t, at)
 }
 
-// historyOf is how to read what follows a position: by a poll where the server has them, or else by a websocket of its
-// own. That is the way as well while polls fail, and for the last try before it is believed that what was kept is gone.
+// historyOf is how to read what follows a position: by a poll where the server
+// has them, or else by a websocket of its own. That is the way as well while
+// polls fail, and for the last try before it is believed that what was kept is
+// gone.
 func (l *loop) historyOf(s *stream, after mid, now time.Time) (transport, address) {
 	e := &s.endpoint
 	if !s.readsByPoll(now) || l.otherWay(s) && s.session.asksOtherwise() {
@@ -64,8 +67,8 @@ func (s *stream) mayReadBySocket() bool {
 	return (s.status.auto || !s.status.polling) && s.endpoint.socket.url != "" && s.endpoint.dialect != dialectTags
 }
 
-// failureOf is what an error asks for. Where there is no other config to be had, an HTTP 400 is not believed at once: a
-// proxy can answer that, too.
+// failureOf is what an error asks for. Where there is no other config to be
+// had, an HTTP 400 is not believed at once: a proxy can answer that, too.
 func (l *loop) failureOf(err error) failure {
 	why := classify(err)
 	var status *StatusError
@@ -76,10 +79,11 @@ func (l *loop) failureOf(err error) failure {
 	return why
 }
 
-// believed is how many refusals of a config that cannot be replaced are taken for a proxy's, before one is believed.
+// believed is how many refusals of a config that cannot be replaced are taken
+// for a proxy's, before one is believed.
 const believed = 2
 
-// owed tells whether a read is to come that live messages wait for.
+// owed reports whether a read is to come that live messages wait for.
 func (l *loop) owed() bool {
 	if l.readsLater(l.main, time.Now()) {
 		return false
@@ -87,13 +91,14 @@ func (l *loop) owed() bool {
 	return l.main.status.read != readIdle || l.owedBy(l.main) || l.owedElsewhere(l.main)
 }
 
-// readsLater reports whether a server has put off the next read of a stream: nothing waits for one that is far away.
+// readsLater reports whether a server has put off the next read of a stream:
+// nothing waits for one that is far away.
 func (l *loop) readsLater(s *stream, now time.Time) bool {
 	waits := s.status.read == readWaiting && retryAfter(s.unread.cause) > 0 && now.Add(holdMax).Before(s.timers[timerReadRetry])
 	return waits || now.Before(l.deferrals.reads(s, now))
 }
 
-// owedElsewhere tells whether another stream than this one is to read.
+// owedElsewhere reports whether another stream than this one is to read.
 func (l *loop) owedElsewhere(s *stream) bool {
 	for _, other := range l.streams() {
 		if other != s && (other.status.read == readRunning || l.owedBy(other)) {
@@ -103,8 +108,8 @@ func (l *loop) owedElsewhere(s *stream) bool {
 	return l.renewal.fetching && l.renewal.reason == RenewChannelExpired
 }
 
-// owedBy tells whether a stream is to read again after the present read. One that is being connected will, but is
-// not waited for when that fails again.
+// owedBy reports whether a stream is to read again after the present read. One
+// that is being connected will, but is not waited for when that fails again.
 func (l *loop) owedBy(s *stream) bool {
 	coming := false
 	switch s.status.state {
@@ -133,7 +138,8 @@ func (l *loop) postpone(r read, until time.Time) {
 	}
 }
 
-// nextRead begins the next read that may begin. Those of the main stream go first.
+// nextRead begins the next read that may begin. Those of the main stream go
+// first.
 func (l *loop) nextRead() {
 	if l.reading.isUp() {
 		return

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// recording is what a real push server answered to one request; testdata/README.md describes the form.
+// recording is what a real push server answered to one request;
+// testdata/README.md describes the form.
 type recording struct {
 	Case   string           `json:"case"`
 	Path   string           `json:"path"`

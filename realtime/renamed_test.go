@@ -29,7 +29,8 @@ func (l *life) pushHost() string {
 	return u.Host
 }
 
-// renamedPush is an HTTP client that reaches the push server by its new name as well.
+// renamedPush is an HTTP client that reaches the push server by its new name as
+// well.
 func (l *life) renamedPush() *http.Client {
 	through := *l.portal.HTTPClient()
 	transport := through.Transport.(*http.Transport).Clone()
@@ -46,8 +47,9 @@ func (l *life) renamedPush() *http.Client {
 	return &through
 }
 
-// TestRenamedPortal: a portal whose name changes, and that of its push server with it or not, is the same one as long as
-// its channels are: nothing is lost, nothing comes again, and no gap is told, in a run and over a restart.
+// TestRenamedPortal: a portal whose name changes, and that of its push server
+// with it or not, is the same one as long as its channels are: nothing is lost,
+// nothing comes again, and no gap is told, in a run and over a restart.
 func TestRenamedPortal(t *testing.T) {
 	for name, pushToo := range map[string]bool{"portal": false, "push server": true} {
 		t.Run(name, func(t *testing.T) {
@@ -100,8 +102,9 @@ func TestRenamedPortal(t *testing.T) {
 	}
 }
 
-// TestRenamedWhileDown: where the push server has another name after a restart, nobody can say whether it is the same one.
-// That is told, and all that is kept is read.
+// TestRenamedWhileDown: where the push server has another name after a restart,
+// nobody can say whether it is the same one. That is told, and all that is kept
+// is read.
 func TestRenamedWhileDown(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(MemoryStore)
@@ -135,8 +138,9 @@ func renamePush(cfg *b24pull.Config, former string) {
 	}
 }
 
-// TestRenamedAndReplaced: where the channels are other ones as well, what is lost is told. A portal of the cloud is known
-// by its clientId; any other counts as another portal.
+// TestRenamedAndReplaced: where the channels are other ones as well, what is
+// lost is told. A portal of the cloud is known by its clientId; any other
+// counts as another portal.
 func TestRenamedAndReplaced(t *testing.T) {
 	replaceAll := func(l *life) {
 		l.portal.Move(newName)

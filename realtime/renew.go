@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	// renewEarly is how long before its end a config is renewed at the most; half of it at the least.
+	// renewEarly is how long before its end a config is renewed at the most;
+	// half of it at the least.
 	renewEarly = 10 * time.Minute
-	// renewTail is when a renewal that gives the same channels again is tried at their very end.
+	// renewTail is when a renewal that gives the same channels again is tried
+	// at their very end.
 	renewTail = 20 * time.Second
 	// doubtWithin is how long another config is waited for that need not be.
 	doubtWithin = 20 * time.Second
@@ -32,8 +34,9 @@ type renewal struct {
 	refused  waning      // configs fetched since the server refuses the one in use
 }
 
-// refusedMost is how long the next config is put off at the most where the server
-// refuses one after another, each after a while: there is no connection meanwhile.
+// refusedMost is how long the next config is put off at the most where the
+// server refuses one after another, each after a while: there is no connection
+// meanwhile.
 const refusedMost = time.Minute
 
 // putOff is how long from now the next config may be asked for.
@@ -41,8 +44,9 @@ func (r *renewal) putOff(now time.Time) time.Duration {
 	return min(r.refused.next().Sub(now), refusedMost)
 }
 
-// ended is why a subscription that is leaving is over: the end of its config, and what kept that from being read. Of
-// one that is not leaving it is the cause.
+// ended is why a subscription that is leaving is over: the end of its config,
+// and what kept that from being read. Of one that is not leaving it is the
+// cause.
 func (r *renewal) ended(cause error) error {
 	switch {
 	case r.end == nil:
@@ -73,7 +77,8 @@ func (l *loop) fetch(cache bool) {
 	})
 }
 
-// config calls the source. A token source that panics does so in yet another goroutine: the stack is that one's.
+// config calls the source. A token source that panics does so in yet another
+// goroutine: the stack is that one's.
 func (l *loop) config(ctx context.Context, cache bool) (*b24pull.Config, error) {
 	ctx, stack := panics.WithStack(ctx)
 	defer func() {
@@ -158,8 +163,9 @@ func (l *loop) keep(reason RenewReason, anew bool) {
 	l.observe(Renewal{Reason: reason, Count: 1})
 }
 
-// notConfigured: what waits for a config tries again. What is connected goes on for as long as its config is good. What
-// is final at the start, but can pass, is met with patience once there has been a config.
+// notConfigured: what waits for a config tries again. What is connected goes on
+// for as long as its config is good. What is final at the start, but can pass,
+// is met with patience once there has been a config.
 func (l *loop) notConfigured(err error) {
 	why := classify(err)
 	if l.main.config != nil && isPassing(err) {
@@ -199,7 +205,8 @@ func (l *loop) notConfigured(err error) {
 	}
 }
 
-// endFixed: there is no other config than the present one, so that is used up to its end, and read to it.
+// endFixed: there is no other config than the present one, so that is used up
+// to its end, and read to it.
 func (l *loop) endFixed(err error, now time.Time) {
 	ends, reason := l.ends(l.main.config), l.renewal.reason
 	l.renewal.reason, l.renewal.anew = 0, false
@@ -212,7 +219,8 @@ func (l *loop) endFixed(err error, now time.Time) {
 	}
 }
 
-// adopt goes over to a config: at once where there is no connection, or else side by side.
+// adopt goes over to a config: at once where there is no connection, or else
+// side by side.
 func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew bool) {
 	latest := l.latest()
 	same := latest.endpoint.same(&ep)
@@ -240,7 +248,8 @@ func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew 
 	l.scheduleRenewal(cfg, same)
 }
 
-// goOn begins where the cursor says, if there is one, and reports what has happened to its channels meanwhile.
+// goOn begins where the cursor says, if there is one, and reports what has
+// happened to its channels meanwhile.
 func (l *loop) goOn(now binding) {
 	from, main := l.opts.cursor, l.main.session
 	main.readAt, main.away = from.readAt, true
@@ -264,8 +273,9 @@ func (l *loop) goOn(now binding) {
 	}
 }
 
-// bind says whose positions cursors hold. While replaced channels have not been read to their end, they are still
-// theirs: who goes on from such a cursor is to know that something may be missing.
+// bind says whose positions cursors hold. While replaced channels have not been
+// read to their end, they are still theirs: who goes on from such a cursor is
+// to know that something may be missing.
 func (l *loop) bind() {
 	if len(l.old) == 0 {
 		l.ledger.bind(bindingOf(l.main.config, &l.main.endpoint), l.main.session.tags)
@@ -297,9 +307,10 @@ func endsOf(cfg *b24pull.Config) []time.Time {
 	return ends
 }
 
-// scheduleRenewal sets the time to ask for the next config: some minutes before this one's end, by chance, so that
-// many subscriptions do not ask at once; and as portals may give the same channels until their end, at the end
-// itself and then again and again.
+// scheduleRenewal sets the time to ask for the next config: some minutes before
+// this one's end, by chance, so that many subscriptions do not ask at once; and
+// as portals may give the same channels until their end, at the end itself and
+// then again and again.
 func (l *loop) scheduleRenewal(cfg *b24pull.Config, same bool) {
 	ends, now := l.ends(cfg), time.Now()
 	left := ends.Sub(now)

@@ -18,7 +18,8 @@ func (s atOnce) GetApplicationConfig(context.Context, bool) (*b24pull.Config, er
 	return cfg, cfg.UnmarshalJSON(s.ConfigJSON())
 }
 
-// TestReplacedTwice: channels that are replaced before they could be connected to are read all the same.
+// TestReplacedTwice: channels that are replaced before they could be connected
+// to are read all the same.
 func TestReplacedTwice(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(pulltest.WithGather(0))
@@ -37,8 +38,9 @@ func TestReplacedTwice(t *testing.T) {
 	})
 }
 
-// TestOldEndIsRead: what is sent over replaced channels, by a part of the portal that has not noticed, is found even
-// where the connection to them is gone.
+// TestOldEndIsRead: what is sent over replaced channels, by a part of the
+// portal that has not noticed, is found even where the connection to them is
+// gone.
 func TestOldEndIsRead(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithBackoff(soon))
@@ -55,8 +57,8 @@ func TestOldEndIsRead(t *testing.T) {
 	})
 }
 
-// TestNewBeginningIsRead: what was sent over a new channel before anybody told of it arrives, although the cursor has
-// passed its place meanwhile.
+// TestNewBeginningIsRead: what was sent over a new channel before anybody told
+// of it arrives, although the cursor has passed its place meanwhile.
 func TestNewBeginningIsRead(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)

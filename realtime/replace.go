@@ -9,14 +9,17 @@ import (
 )
 
 const (
-	// leaveAfter is how long replaced channels are listened to at the least, and leaveMax at the most.
+	// leaveAfter is how long replaced channels are listened to at the least,
+	// and leaveMax at the most.
 	leaveAfter = 15 * time.Second
 	leaveMax   = 15 * time.Minute
 	// maxReplaced is how many streams of replaced channels there are at a time.
 	maxReplaced = 24
-	// clockSlack is how much earlier than it says a channel is taken to have begun.
+	// clockSlack is how much earlier than it says a channel is taken to have
+	// begun.
 	clockSlack = 30 * time.Second
-	// returnAfter and returnSpread are the delay before websockets are tried again.
+	// returnAfter and returnSpread are the delay before websockets are tried
+	// again.
 	returnAfter  = 10 * time.Minute
 	returnSpread = 20 * time.Minute
 )
@@ -29,8 +32,8 @@ func (l *loop) latest() *stream {
 	return l.main
 }
 
-// giveUpNext: what was to take the main stream's place is overtaken by another. What its channels hold is read all
-// the same.
+// giveUpNext: what was to take the main stream's place is overtaken by another.
+// What its channels hold is read all the same.
 func (l *loop) giveUpNext() {
 	next := l.next
 	switch {
@@ -66,8 +69,8 @@ func (s *stream) assume(cfg *b24pull.Config, ep endpoint, wanted Transport) {
 	s.session.hangs = s.status.polling
 }
 
-// replace makes the stream of a new config. It takes the place of the main one once it is connected, or at once if
-// that is not.
+// replace makes the stream of a new config. It takes the place of the main one
+// once it is connected, or at once if that is not.
 func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 	now := time.Now()
 	next := &stream{}
@@ -122,7 +125,8 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 	}
 }
 
-// expectMore has messages wait: what comes from now on may be preceded by what new channels hold.
+// expectMore has messages wait: what comes from now on may be preceded by what
+// new channels hold.
 func (l *loop) expectMore() {
 	l.memory.order.hold()
 	l.memory.order.partial = true
@@ -133,7 +137,8 @@ func goOn(before, channels b24pull.Channels) bool {
 	return !slices.ContainsFunc(channelsOf(before), func(c *b24pull.Channel) bool { return !holds(channels, c) })
 }
 
-// newest is when the first of the channels began that were not there before; zero: unknown.
+// newest is when the first of the channels began that were not there before;
+// zero: unknown.
 func newest(channels, before b24pull.Channels) time.Time {
 	var first time.Time
 	for _, c := range channelsOf(channels) {
@@ -150,7 +155,8 @@ func newest(channels, before b24pull.Channels) time.Time {
 	return first
 }
 
-// overlooked tells whether a channel began so late after the one before it that there was time for another between them.
+// overlooked reports whether a channel began so late after the one before it that
+// there was time for another between them.
 func overlooked(before, now *b24pull.Channel) bool {
 	if before == nil || now == nil || before.ID == now.ID || before.Start.IsZero() || before.End.IsZero() || now.Start.IsZero() {
 		return false
@@ -174,8 +180,9 @@ func (l *loop) established(s *stream) {
 	}
 }
 
-// promote puts the next stream in the place of the main one, whose channels are listened to for a while: what is
-// sent to them still arrives, and their end is read.
+// promote puts the next stream in the place of the main one, whose channels are
+// listened to for a while: what is sent to them still arrives, and their end is
+// read.
 func (l *loop) promote() {
 	now := time.Now()
 	old := l.main
@@ -240,14 +247,16 @@ func (l *loop) remove(s *stream, cause error) {
 	l.memory.drop(s.session, time.Now())
 }
 
-// continuedBy tells whether another stream has the same channels, under another token: then it reads their end.
+// continuedBy reports whether another stream has the same channels, under another
+// token: then it reads their end.
 func (s *stream) continuedBy(o *stream) bool {
 	before := channelsOf(s.config.Channels)
 	ended := func(c *b24pull.Channel) bool { return !holds(o.config.Channels, c) }
 	return s.endpoint.continues(&o.endpoint) && len(before) > 0 && !slices.ContainsFunc(before, ended)
 }
 
-// scheduleReturn sets the time to try websockets again, if polls stand in for them.
+// scheduleReturn sets the time to try websockets again, if polls stand in for
+// them.
 func (l *loop) scheduleReturn() {
 	if l.main.status.polling && l.main.status.auto && !l.timers.armed(timerReturn) {
 		l.timers.arm(timerReturn, time.Now().Add(returnAfter+rand.N(returnSpread)))

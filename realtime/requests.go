@@ -18,11 +18,12 @@ func clientOf(source ConfigSource) *http.Client {
 	return &http.Client{}
 }
 
-// ownClient copies the client that makes all requests to the push server: a poll
-// and a websocket may take longer than the user allows a REST call, so what bounds
-// them is their context; and no redirect is followed, which would carry the channel
-// ids to another place. Its connections are its own as well, where the transport can be
-// copied, and so is what bounds the headers of answers.
+// ownClient copies the client that makes all requests to the push server: a
+// poll and a websocket may take longer than the user allows a REST call, so
+// what bounds them is their context; and no redirect is followed, which would
+// carry the channel ids to another place. Its connections are its own as well,
+// where the transport can be copied, and so is what bounds the headers of
+// answers.
 func ownClient(client *http.Client) *http.Client {
 	c := *client
 	c.Timeout = 0 // it would hold for the life of a websocket as well
@@ -53,9 +54,9 @@ type ownTransport struct {
 	own *http.Transport // nil: the user's is in use
 }
 
-// CloseIdleConnections is what [http.Client.CloseIdleConnections] calls. It gives up
-// connections that nobody waits for any more: net/http goes on dialing when a
-// request is cancelled.
+// CloseIdleConnections is what [http.Client.CloseIdleConnections] calls. It
+// gives up connections that nobody waits for any more: net/http goes on dialing
+// when a request is cancelled.
 func (t ownTransport) CloseIdleConnections() {
 	if t.own != nil {
 		t.own.CloseIdleConnections()
@@ -104,8 +105,8 @@ var notForUsers = map[string]string{
 	"If-Unmodified-Since": "it would change what the push server answers",
 }
 
-// checkHeader returns a copy of a header with its names in their usual form. Its
-// errors tell no value.
+// checkHeader returns a copy of a header with its names in their usual form.
+// Its errors tell no value.
 func checkHeader(header http.Header) (http.Header, error) {
 	checked := make(http.Header, len(header))
 	for given, values := range header {

@@ -64,8 +64,8 @@ func onVersionsAndTransports(t *testing.T, scenario func(t *testing.T, l *life, 
 	}
 }
 
-// keptAway checks that no two requests came closer than the server allowed, and that they did come. A poll and a read
-// that begin at once are one.
+// keptAway checks that no two requests came closer than the server allowed, and
+// that they did come. A poll and a read that begin at once are one.
 func keptAway(t *testing.T, what string, at []time.Time, least, most time.Duration) {
 	t.Helper()
 	at = slices.CompactFunc(at, time.Time.Equal)
@@ -80,8 +80,9 @@ func keptAway(t *testing.T, what string, at []time.Time, least, most time.Durati
 	}
 }
 
-// TestRetryAfter: a refusal that says when to come again is obeyed, by seconds and by date, up to a quarter of an hour,
-// also where the user's own delays are shorter; what makes no sense is ignored.
+// TestRetryAfter: a refusal that says when to come again is obeyed, by seconds
+// and by date, up to a quarter of an hour, also where the user's own delays are
+// shorter; what makes no sense is ignored.
 func TestRetryAfter(t *testing.T) {
 	tests := []struct {
 		name        string
@@ -160,8 +161,8 @@ func TestRetryAfterDate(t *testing.T) {
 	}
 }
 
-// TestRetryAfterOfReads: reads that are refused keep the distance too, whatever else makes one due meanwhile: pings, many
-// messages, or another connection.
+// TestRetryAfterOfReads: reads that are refused keep the distance too, whatever
+// else makes one due meanwhile: pings, many messages, or another connection.
 func TestRetryAfterOfReads(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		var came arrivals
@@ -192,8 +193,8 @@ func TestRetryAfterOfReads(t *testing.T) {
 	})
 }
 
-// TestRetryAfterOfReadsBesidePolls: where reads are refused and live polls are not, these go on, and what they bring does
-// not wait.
+// TestRetryAfterOfReadsBesidePolls: where reads are refused and live polls are
+// not, these go on, and what they bring does not wait.
 func TestRetryAfterOfReadsBesidePolls(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		var mu sync.Mutex
@@ -251,8 +252,8 @@ func TestRetryAfterOfReadsBesidePolls(t *testing.T) {
 	})
 }
 
-// TestRetryAfterOfReadsByWebSocket: a read by a websocket that is refused for some time puts off the next one, by whatever
-// way.
+// TestRetryAfterOfReadsByWebSocket: a read by a websocket that is refused for
+// some time puts off the next one, by whatever way.
 func TestRetryAfterOfReadsByWebSocket(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var came arrivals
@@ -287,7 +288,8 @@ func (l *life) wantTicksOnce() {
 	}
 }
 
-// TestRetryAfterOfConfigs: a portal that refuses the config with a time to wait is asked again no sooner.
+// TestRetryAfterOfConfigs: a portal that refuses the config with a time to wait
+// is asked again no sooner.
 func TestRetryAfterOfConfigs(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var came arrivals
@@ -307,7 +309,8 @@ func TestRetryAfterOfConfigs(t *testing.T) {
 	})
 }
 
-// TestRefusalsOverSockets: what a refusal says arrives over real connections, too.
+// TestRefusalsOverSockets: what a refusal says arrives over real connections,
+// too.
 func TestRefusalsOverSockets(t *testing.T) {
 	for _, transport := range both {
 		for _, tt := range []struct {
@@ -346,7 +349,8 @@ func TestRefusalsOverSockets(t *testing.T) {
 	}
 }
 
-// TestServerRedirects: a login page and a new address are named, and nothing that the address bears.
+// TestServerRedirects: a login page and a new address are named, and nothing
+// that the address bears.
 func TestServerRedirects(t *testing.T) {
 	onVersionsAndTransports(t, func(t *testing.T, l *life, version int, transport Transport) {
 		service, _ := serviceOf(transport)

@@ -4,9 +4,10 @@ import (
 	"errors"
 )
 
-// The functions here check JSON and find its parts in one pass, without taking it apart: what a message's params
-// hold is the user's to decode. Each skip function returns the index behind what begins at b[i], or -1 if that
-// is not valid JSON. They accept exactly what encoding/json accepts.
+// The functions here check JSON and find its parts in one pass, without taking
+// it apart: what a message's params hold is the user's to decode. Each skip
+// function returns the index behind what begins at b[i], or -1 if that is not
+// valid JSON. They accept exactly what encoding/json accepts.
 
 var (
 	errNoJSON   = errors.New("body is no JSON")
@@ -16,8 +17,9 @@ var (
 // maxNesting is encoding/json's.
 const maxNesting = 10_000
 
-// eachMember calls visit with each member of the object that b holds: the name unquoted, the value as it
-// stands. It stops at the first error of visit, but b must be valid to its end.
+// eachMember calls visit with each member of the object that b holds: the name
+// unquoted, the value as it stands. It stops at the first error of visit, but b
+// must be valid to its end.
 func eachMember(b []byte, visit func(name, value []byte) error) error {
 	i := skipSpace(b, 0)
 	if i == len(b) || b[i] != '{' {
@@ -67,7 +69,8 @@ func skipValue(b []byte, i, depth int) int {
 	}
 }
 
-// skipObject calls visit, if there is one, with the members of the object, names quoted.
+// skipObject calls visit, if there is one, with the members of the object,
+// names quoted.
 func skipObject(b []byte, i, depth int, visit func(name, value []byte)) int {
 	if depth > maxNesting {
 		return -1
@@ -152,7 +155,8 @@ func skipString(b []byte, i int) int {
 	return -1
 }
 
-// skipEscape takes the index behind a backslash and returns that of the escape's last byte.
+// skipEscape takes the index behind a backslash and returns that of the
+// escape's last byte.
 func skipEscape(b []byte, i int) int {
 	if i >= len(b) {
 		return -1

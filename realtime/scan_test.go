@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// FuzzScan holds the scanner against encoding/json: what is valid, and which members an object has.
+// FuzzScan holds the scanner against encoding/json: what is valid, and which
+// members an object has.
 func FuzzScan(f *testing.F) {
 	for _, seed := range []string{
 		``, ` `, `{}`, `[]`, `{"a":1}`, `{"a":1,}`, `{,}`, `{"a"}`, `{"a":}`, `{"a":1 "b":2}`, `[1,]`, `[,1]`, `[1 2]`,

@@ -6,21 +6,24 @@ import (
 )
 
 const (
-	// screenFor is for how long after a first read without an answer the server may only have been slow. What shows later
-	// that its result was wrong shows as well that something else was silent.
+	// screenFor is for how long after a first read without an answer the server
+	// may only have been slow. What shows later that its result was wrong shows
+	// as well that something else was silent.
 	screenFor = time.Minute
-	// shiftSlack is how far off the server's clock may seem: shifts below two seconds are not known, and it shows whole
-	// seconds.
+	// shiftSlack is how far off the server's clock may seem: shifts below two
+	// seconds are not known, and it shows whole seconds.
 	shiftSlack = 3 * time.Second
-	// maxScreened is how many messages are held back meanwhile, and screenedBytes how much of them.
+	// maxScreened is how many messages are held back meanwhile, and
+	// screenedBytes how much of them.
 	maxScreened   = 1024
 	screenedBytes = 4 << 20
 )
 
-// screen holds messages back until it is known whether they stood before the beginning. A first read without an
-// answer says that nothing was kept; but the server may only have been slow, or never been asked, and then all that it
-// keeps would come now as if it were new. What is older than the newest message by more than has passed since, by the server's own
-// clock, is from before.
+// screen holds messages back until it is known whether they stood before the
+// beginning. A first read without an answer says that nothing was kept; but the
+// server may only have been slow, or never been asked, and then all that it
+// keeps would come now as if it were new. What is older than the newest message
+// by more than has passed since, by the server's own clock, is from before.
 func (s *session) screen(m Message, now time.Time) bool {
 	c := s.chain
 	c.screened = append(c.screened, m)
@@ -45,7 +48,8 @@ func (s *session) screen(m Message, now time.Time) bool {
 	return true
 }
 
-// dropPast lets go of the messages that stood before the beginning, up to the first that did not.
+// dropPast lets go of the messages that stood before the beginning, up to the
+// first that did not.
 func (s *session) dropPast(isPast func(Message) (past, guessed bool), now time.Time) {
 	c := s.chain
 	for len(c.screened) > 0 {
@@ -63,18 +67,21 @@ func (s *session) dropPast(isPast func(Message) (past, guessed bool), now time.T
 	}
 }
 
-// isOlder reports whether a message is older than another by more than some time.
+// isOlder reports whether a message is older than another by more than some
+// time.
 func isOlder(m, than Message, age time.Duration) bool {
 	return !m.Time.IsZero() && !than.Time.IsZero() && than.Time.Sub(m.Time) >= age
 }
 
-// isPast reports whether a message was published before the first read ended without an answer, by the server's clock as
-// far as that is known, where something else than the server may have been silent. It is a guess where nothing has shown
-// that there was, and of a message without a time.
+// isPast reports whether a message was published before the first read ended
+// without an answer, by the server's clock as far as that is known, where
+// something else than the server may have been silent. It is a guess where
+// nothing has shown that there was, and of a message without a time.
 func (s *session) isPast(m Message) (past, guessed bool) {
 	switch {
 	case m.Time.IsZero():
-		// What came live meanwhile is known, or is the one message that has ended a poll which hung.
+		// What came live meanwhile is known, or is the one message that has
+		// ended a poll which hung.
 		return s.doubted && (s.chain.many || s.chain.over && !s.chain.hung), true
 	case s.doubted:
 		guessed = false
@@ -86,7 +93,8 @@ func (s *session) isPast(m Message) (past, guessed bool) {
 	return m.Time.Before(s.emptyAt.Add(s.shift - shiftSlack)), guessed
 }
 
-// foundEmpty tells that the server has said itself that nothing was kept after the cursor, after the first read.
+// foundEmpty tells that the server has said itself that nothing was kept after
+// the cursor, after the first read.
 func (s *session) foundEmpty() {
 	if s.chain.poll && s.chain.from.isZero() {
 		s.unsure = false

@@ -12,8 +12,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestSilentBeginning: where polls say nothing for minutes, and websockets work, the beginning is taken for that of an
-// empty history. When polls show it after all, its old messages are not taken for new ones.
+// TestSilentBeginning: where polls say nothing for minutes, and websockets
+// work, the beginning is taken for that of an empty history. When polls show it
+// after all, its old messages are not taken for new ones.
 func TestSilentBeginning(t *testing.T) {
 	for name, status := range map[string]int{"polls hang": 0, "nothing after 12 s": http.StatusNotModified} {
 		for version := 1; version <= 4; version++ { // version 5 tells no times
@@ -56,7 +57,8 @@ func TestSilentBeginning(t *testing.T) {
 	}
 }
 
-// TestEmptyBeginning: what comes to an empty portal long after the beginning is new, whenever it is read.
+// TestEmptyBeginning: what comes to an empty portal long after the beginning is
+// new, whenever it is read.
 func TestEmptyBeginning(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
@@ -71,7 +73,8 @@ func TestEmptyBeginning(t *testing.T) {
 	})
 }
 
-// TestForeignExpires: a web server's Expires does not make its 304 a push server's.
+// TestForeignExpires: a web server's Expires does not make its 304 a push
+// server's.
 func TestForeignExpires(t *testing.T) {
 	for _, version := range []int{3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {

@@ -6,24 +6,30 @@ import (
 )
 
 const (
-	// settleTime is the longest a publish may take on the server from its id to the store: L. What first
-	// arrived later than this before a read began does not move the cursor.
+	// settleTime is the longest a publish may take on the server from its id to
+	// the store: L. What first arrived later than this before a read began does
+	// not move the cursor.
 	settleTime = 5 * time.Second
-	// rememberPassed is how long a message is remembered after the cursor has passed it.
+	// rememberPassed is how long a message is remembered after the cursor has
+	// passed it.
 	rememberPassed = 5 * time.Minute
-	// maxEarly bounds what is remembered before the first read is done. Its answer is in doubt only if it is one
-	// message, so the first few are enough.
+	// maxEarly bounds what is remembered before the first read is done. Its
+	// answer is in doubt only if it is one message, so the first few are
+	// enough.
 	maxEarly = 64
-	// maxShift bounds how far a clock is believed to be wrong. (A live time can be none at all.)
+	// maxShift bounds how far a clock is believed to be wrong. (A live time can
+	// be none at all.)
 	maxShift = 24 * time.Hour
 )
 
-// session is what is known of the history of one stream, the channels of one config: how far, and which reads are
-// under way. What has been seen of all streams is in its memory. It does no I/O and reads no clock.
+// session is what is known of the history of one stream, the channels of one
+// config: how far, and which reads are under way. What has been seen of all
+// streams is in its memory. It does no I/O and reads no clock.
 //
-// Its rule: live is early delivery, the history is the truth. The cursor, known, is moved by completed reads
-// alone, and only to a message that arrived well before the read began. Whatever the holes in live delivery
-// are, a message kept by the server is brought by the next read that begins below it.
+// Its rule: live is early delivery, the history is the truth. The cursor,
+// known, is moved by completed reads alone, and only to a message that arrived
+// well before the read began. Whatever the holes in live delivery are, a
+// message kept by the server is brought by the next read that begins below it.
 type session struct {
 	*memory
 	settle  time.Duration
@@ -81,9 +87,11 @@ func newSession(from Cursor, q *queue, now time.Time, report func(Event)) *sessi
 	return s
 }
 
-// successor begins the stream of channels that replace this one's on the same server, whose first message is not
-// older than since; zero: unknown. Positions are the server's, so the history of the new channels is read from
-// where this one's was known then. covered is false if that is longer ago than is remembered.
+// successor begins the stream of channels that replace this one's on the same
+// server, whose first message is not older than since; zero: unknown. Positions
+// are the server's, so the history of the new channels is read from where this
+// one's was known then. covered is false if that is longer ago than is
+// remembered.
 func (s *session) successor(since, now time.Time) (next *session, covered bool) {
 	s.forgetMoves(now)
 	known := s.known
@@ -102,11 +110,11 @@ func (s *session) successor(since, now time.Time) (next *session, covered bool) 
 	return next, covered
 }
 
-// live takes a message that came over the live connection. It returns false if the queue is full: then the
-// message has not been seen.
+// live takes a message that came over the live connection. It returns false if
+// the queue is full: then the message has not been seen.
 //
-// Before the first read is done nothing is taken: the subscription begins when it is, and the read that follows
-// brings what was kept meanwhile.
+// Before the first read is done nothing is taken: the subscription begins when
+// it is, and the read that follows brings what was kept meanwhile.
 func (s *session) live(m Message, now time.Time) bool {
 	if !s.anchored {
 		if len(s.early) < maxEarly {
@@ -149,29 +157,31 @@ func (s *session) live(m Message, now time.Time) bool {
 	return true
 }
 
-// setClock takes the server's clock from the first live message, which may differ from the portal's.
+// setClock takes the server's clock from the first live message, which may
+// differ from the portal's.
 func (s *session) setClock(m Message, now time.Time) {
 	if shift := m.Time.Sub(now); len(s.early) == 1 && !m.Time.IsZero() && shift.Abs() < maxShift {
 		s.shift = shift
 	}
 }
 
-// lateSince has the first read take what was published since the session was connected for news, not for past: it has
-// not been possible for a while.
+// lateSince has the first read take what was published since the session was
+// connected for news, not for past: it has not been possible for a while.
 func (s *session) lateSince() {
 	if !s.anchored && !s.heard.IsZero() {
 		s.late = s.heard.Add(s.shift)
 	}
 }
 
-// isNews reports whether a message of a late first read is none of the past. Of the second in which the session was
-// connected that is only what has come live.
+// isNews reports whether a message of a late first read is none of the past. Of
+// the second in which the session was connected that is only what has come
+// live.
 func (s *session) isNews(m Message) bool {
 	return !s.late.IsZero() && (m.Time.After(s.late) || slices.Contains(s.early, m.key))
 }
 
-// lastly is live for what comes at the very end: it is taken even where the queue is full, since nothing will bring it
-// again.
+// lastly is live for what comes at the very end: it is taken even where the
+// queue is full, since nothing will bring it again.
 func (s *session) lastly(m Message, now time.Time) {
 	s.dateLive(&m, now)
 	m.key = s.remembered(m.key)
@@ -195,8 +205,10 @@ func (s *session) control(m Message, now time.Time) bool {
 	return true
 }
 
-// sequence looks, by a message that has not been seen, for a server that has lost its data or its place: then mids
-// begin another sequence. It tells whether that stands below the cursor, and so has to be read from its beginning.
+// sequence looks, by a message that has not been seen, for a server that has
+// lost its data or its place: then mids begin another sequence. It tells
+// whether that stands below the cursor, and so has to be read from its
+// beginning.
 func (s *session) sequence(m Message, now time.Time) (below bool) {
 	pos := m.key.mid
 	switch {
@@ -232,7 +244,8 @@ func (s *session) reach(pos mid) {
 	}
 }
 
-// polled tells that a poll from a position was answered by a single message, which may be one of several.
+// polled tells that a poll from a position was answered by a single message,
+// which may be one of several.
 func (s *session) polled(from mid) {
 	if !s.peekDue || from.less(s.peekFrom) {
 		s.peekFrom = from
@@ -240,8 +253,8 @@ func (s *session) polled(from mid) {
 	s.peekDue = true
 }
 
-// undecodable takes what is known of a message that could not be decoded, and tells whether it is news. A read that
-// shows it shows it as any other.
+// undecodable takes what is known of a message that could not be decoded, and
+// reports whether it is news. A read that shows it shows it as any other.
 func (s *session) undecodable(m Message, read bool, now time.Time) bool {
 	c := s.chain
 	if m.key == (key{}) || read && c.anchor {

@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// BenchmarkSession takes messages through the session and the queue to a user who handles them, with a read every
-// 2,500 messages that shows the last 5,000 again: 300 a second for a long time. Beside it, the same messages
-// through the queue alone.
+// BenchmarkSession takes messages through the session and the queue to a user
+// who handles them, with a read every 2,500 messages that shows the last 5,000
+// again: 300 a second for a long time. Beside it, the same messages through the
+// queue alone.
 func BenchmarkSession(b *testing.B) {
 	now := time.Unix(1795421100, 0)
 	message := func(n uint64) Message { return Message{key: key{midAt(n), uint32(n)}, Time: now, size: 400} }

@@ -36,7 +36,8 @@ func (s *driven) lives(ns ...uint64) {
 	}
 }
 
-// reads runs one whole read that shows messages, and returns whether it was complete.
+// reads runs one whole read that shows messages, and returns whether it was
+// complete.
 func (s *driven) reads(ns ...uint64) bool {
 	s.beginRead(s.now, "")
 	s.shows(ns...)
@@ -70,8 +71,8 @@ func (s *driven) wantKnown(n uint64) {
 	}
 }
 
-// want checks what has been delivered since the last call; a late message is written as n+"L", a replayed one
-// as n+"R".
+// want checks what has been delivered since the last call; a late message is
+// written as n+"L", a replayed one as n+"R".
 func (s *driven) want(messages ...string) {
 	s.t.Helper()
 	var got []string
@@ -152,8 +153,9 @@ func TestNothingIsTakenBeforeTheAnchor(t *testing.T) {
 	s.want("4R", "5R")
 }
 
-// TestFirstReadAnsweredLive: with nothing kept the first read hangs, and the first live message answers it. It is
-// delivered if it also comes over the connection, before the read's end or behind it.
+// TestFirstReadAnsweredLive: with nothing kept the first read hangs, and the
+// first live message answers it. It is delivered if it also comes over the
+// connection, before the read's end or behind it.
 func TestFirstReadAnsweredLive(t *testing.T) {
 	begin := func() *driven {
 		s := newDriven(t, Cursor{})
@@ -207,8 +209,8 @@ func TestFirstReadAnsweredLive(t *testing.T) {
 	})
 }
 
-// TestSlowFirstRead: a first read without an answer, though there was one to give; what is surely older than that is
-// not taken for new, and all else is.
+// TestSlowFirstRead: a first read without an answer, though there was one to
+// give; what is surely older than that is not taken for new, and all else is.
 func TestSlowFirstRead(t *testing.T) {
 	s := newDriven(t, Cursor{})
 	s.beginRead(s.now, "")
@@ -226,7 +228,8 @@ func TestSlowFirstRead(t *testing.T) {
 	s.want("6R")
 }
 
-// TestCursorMovesBySettledReadsOnly: to what such a read has shown and what arrived well before it began.
+// TestCursorMovesBySettledReadsOnly: to what such a read has shown and what
+// arrived well before it began.
 func TestCursorMovesBySettledReadsOnly(t *testing.T) {
 	s := newDriven(t, after(10))
 	s.lives(11, 12)
@@ -243,8 +246,8 @@ func TestCursorMovesBySettledReadsOnly(t *testing.T) {
 	s.want("11", "12", "13", "14R")
 }
 
-// TestDisorder: a message stored behind one with a greater mid is found by the next read, also if the greater
-// one has been seen long ago.
+// TestDisorder: a message stored behind one with a greater mid is found by the
+// next read, also if the greater one has been seen long ago.
 func TestDisorder(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(6)
@@ -257,7 +260,8 @@ func TestDisorder(t *testing.T) {
 	s.wantKnown(6)
 }
 
-// TestIncompleteReads: none of these moves the cursor, and what they bring is delivered all the same.
+// TestIncompleteReads: none of these moves the cursor, and what they bring is
+// delivered all the same.
 func TestIncompleteReads(t *testing.T) {
 	t.Run("a single message may be live", func(t *testing.T) {
 		s := newDriven(t, after(4))
@@ -294,8 +298,8 @@ func TestIncompleteReads(t *testing.T) {
 	})
 }
 
-// TestSingleAnswerMayHaveOvertaken: a hanging read that was answered live waits for the next one, which brings what
-// belongs before.
+// TestSingleAnswerMayHaveOvertaken: a hanging read that was answered live waits
+// for the next one, which brings what belongs before.
 func TestSingleAnswerMayHaveOvertaken(t *testing.T) {
 	s := newDriven(t, Cursor{})
 	s.anchor(nil)
@@ -315,7 +319,8 @@ func TestSingleAnswerMayHaveOvertaken(t *testing.T) {
 	s.want("12R", "13")
 }
 
-// TestBrokenReadGoesOn: from the last message shown, and counting from when it first began.
+// TestBrokenReadGoesOn: from the last message shown, and counting from when it
+// first began.
 func TestBrokenReadGoesOn(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(5, 6, 7)
@@ -341,7 +346,8 @@ func TestBrokenReadGoesOn(t *testing.T) {
 	s.want("5", "6", "7", "8R")
 }
 
-// TestGoingOnProvesAnew: that a read was definite before it broke off says nothing of the answer it goes on with.
+// TestGoingOnProvesAnew: that a read was definite before it broke off says
+// nothing of the answer it goes on with.
 func TestGoingOnProvesAnew(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(5, 6)
@@ -368,8 +374,8 @@ func TestReadDoesNotGoOnElsewhere(t *testing.T) {
 	}
 }
 
-// TestGiveBack: what waits is unseen again, but what is not kept is delivered, and a read that has shown what is
-// given back begins anew.
+// TestGiveBack: what waits is unseen again, but what is not kept is delivered,
+// and a read that has shown what is given back begins anew.
 func TestGiveBack(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.order.hold()
@@ -391,7 +397,8 @@ func TestGiveBack(t *testing.T) {
 	s.want("7R", "9R")
 }
 
-// TestGiveBackBelowTheCursor: no read brings what waits below the cursor, so it is delivered.
+// TestGiveBackBelowTheCursor: no read brings what waits below the cursor, so it
+// is delivered.
 func TestGiveBackBelowTheCursor(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(9)
@@ -408,7 +415,8 @@ func TestGiveBackBelowTheCursor(t *testing.T) {
 	s.want("10R")
 }
 
-// TestClockOfLiveTimes: a live time that is none says nothing of the server's clock.
+// TestClockOfLiveTimes: a live time that is none says nothing of the server's
+// clock.
 func TestClockOfLiveTimes(t *testing.T) {
 	for name, tt := range map[string]struct{ shift, want time.Duration }{
 		"a little wrong": {2 * time.Minute, 2 * time.Minute},
@@ -424,7 +432,8 @@ func TestClockOfLiveTimes(t *testing.T) {
 	}
 }
 
-// TestRefusedIsNotSeen: what the queue has refused comes again and is delivered then.
+// TestRefusedIsNotSeen: what the queue has refused comes again and is delivered
+// then.
 func TestRefusedIsNotSeen(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.queue.maxMessages = 2
@@ -447,7 +456,8 @@ func TestRefusedIsNotSeen(t *testing.T) {
 	s.want("7R")
 }
 
-// TestRepeats: what has been seen is remembered from the cursor on, and for five minutes what it has passed.
+// TestRepeats: what has been seen is remembered from the cursor on, and for
+// five minutes what it has passed.
 func TestRepeats(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(5, 5, 6)
@@ -469,7 +479,8 @@ func TestRepeats(t *testing.T) {
 	}
 }
 
-// TestLateLiveMessage: a live message below the cursor that is not remembered is new.
+// TestLateLiveMessage: a live message below the cursor that is not remembered
+// is new.
 func TestLateLiveMessage(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(5, 7)
@@ -490,8 +501,9 @@ func TestSameMidOtherBody(t *testing.T) {
 	s.want("5", "5")
 }
 
-// TestUnkeptIsForgotten: what the server does not keep, by its own word or by a read that should have shown it, is
-// not remembered for ever, and stands in no cursor.
+// TestUnkeptIsForgotten: what the server does not keep, by its own word or by a
+// read that should have shown it, is not remembered for ever, and stands in no
+// cursor.
 func TestUnkeptIsForgotten(t *testing.T) {
 	s := newDriven(t, after(4))
 	const n = 20_000 // one a second
@@ -521,7 +533,8 @@ func TestUnkeptIsForgotten(t *testing.T) {
 	s.want() // neither the last ones nor the cursor's own come again
 }
 
-// TestSilenceIsNotTrustedFar: a read without an answer may have stalled; what it should have shown is not forgotten.
+// TestSilenceIsNotTrustedFar: a read without an answer may have stalled; what
+// it should have shown is not forgotten.
 func TestSilenceIsNotTrustedFar(t *testing.T) {
 	s := newDriven(t, Cursor{})
 	s.anchor(nil)
@@ -533,7 +546,8 @@ func TestSilenceIsNotTrustedFar(t *testing.T) {
 	s.want("5", "6R")
 }
 
-// TestLongHistoryIsNotRemembered: of what the first read shows, only the newest part is kept.
+// TestLongHistoryIsNotRemembered: of what the first read shows, only the newest
+// part is kept.
 func TestLongHistoryIsNotRemembered(t *testing.T) {
 	s := newDriven(t, Cursor{})
 	s.beginRead(s.now, "")
@@ -552,8 +566,9 @@ func TestLongHistoryIsNotRemembered(t *testing.T) {
 	s.want(fmt.Sprint(n+1) + "R")
 }
 
-// TestGarbledIsNotExpired: what a cursor stands on may be the message that could not be decoded; only an answer that can be
-// read to the end says that the history has expired.
+// TestGarbledIsNotExpired: what a cursor stands on may be the message that
+// could not be decoded; only an answer that can be read to the end says that
+// the history has expired.
 func TestGarbledIsNotExpired(t *testing.T) {
 	s := newDriven(t, after(1))
 	s.witness, s.away, s.readAt = midAt(1), true, s.now.Add(-time.Hour)

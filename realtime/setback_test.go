@@ -18,8 +18,9 @@ func changedServers(l *life) (n int) {
 	return n
 }
 
-// TestSlowPublishers: on a server of the cloud, with thousands of ids a second, what a slow publisher has kept back for
-// seconds is no sign of a counter that was set back.
+// TestSlowPublishers: on a server of the cloud, with thousands of ids a second,
+// what a slow publisher has kept back for seconds is no sign of a counter that
+// was set back.
 func TestSlowPublishers(t *testing.T) {
 	for _, version := range []int{3, 4, 5} {
 		for _, transport := range []Transport{TransportWebSocket, TransportLongPolling} {
@@ -50,8 +51,9 @@ func TestSlowPublishers(t *testing.T) {
 	}
 }
 
-// TestSetBack: a counter that really was set back is noticed, once, and what comes is delivered: on a quiet portal, where
-// it falls by a few ids, as on a busy one.
+// TestSetBack: a counter that really was set back is noticed, once, and what
+// comes is delivered: on a quiet portal, where it falls by a few ids, as on a
+// busy one.
 func TestSetBack(t *testing.T) {
 	tests := []struct {
 		name    string

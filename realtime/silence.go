@@ -5,52 +5,66 @@ import (
 	"time"
 )
 
-// A push server holds a poll for as long as there is nothing to send, and then says so. Until it does, a poll without an
-// answer may be with a server that keeps nothing, or with one that is slow, or with none at all. So silence makes a
-// subscription ready where nothing is known to be kept; but the polls that follow wait until the server has spoken, and
-// where it does not the history has not been read.
+// A push server holds a poll for as long as there is nothing to send, and then
+// says so. Until it does, a poll without an answer may be with a server that
+// keeps nothing, or with one that is slow, or with none at all. So silence
+// makes a subscription ready where nothing is known to be kept; but the polls
+// that follow wait until the server has spoken, and where it does not the
+// history has not been read.
 
 const (
-	// unheardAfter is how long a poll may be without an answer: servers hold them for 40 s.
+	// unheardAfter is how long a poll may be without an answer: servers hold
+	// them for 40 s.
 	unheardAfter = 50 * time.Second
-	// slowly is how long an answer is waited for that should be there at once, and slowlyMax the same where it has been
-	// waited for before, or there is none if nothing is kept.
+	// slowly is how long an answer is waited for that should be there at once,
+	// and slowlyMax the same where it has been waited for before, or there is
+	// none if nothing is kept.
 	slowly    = 10 * time.Second
 	slowlyMax = 20 * time.Second
-	// undatedFirst is how long a first read waits whose result cannot be put right later, since messages bear no time. It is
-	// made twice, and undatedAgain is the same for the second time.
+	// undatedFirst is how long a first read waits whose result cannot be put
+	// right later, since messages bear no time. It is made twice, and
+	// undatedAgain is the same for the second time.
 	undatedFirst = 1750 * time.Millisecond
 	undatedAgain = 250 * time.Millisecond
-	// confirmAfter is how long after it such a read is followed by one that waits until the server has spoken. Version 5
-	// wants each message confirmed on each connection, so that one is not to be there when the first messages come.
+	// confirmAfter is how long after it such a read is followed by one that
+	// waits until the server has spoken. Version 5 wants each message confirmed
+	// on each connection, so that one is not to be there when the first
+	// messages come.
 	confirmAfter = 75 * time.Second
-	// maxYields is how many reads in a row may be given up for another one without an answer.
+	// maxYields is how many reads in a row may be given up for another one
+	// without an answer.
 	maxYields = 2
-	// silentReads is how many reads in a row have to be silent, by polls and by websockets, until it is believed that what
-	// should be there has expired, although the server has not said so.
+	// silentReads is how many reads in a row have to be silent, by polls and by
+	// websockets, until it is believed that what should be there has expired,
+	// although the server has not said so.
 	silentReads = 4
 )
 
-// stands reports whether the read has to have an answer, since there is something that the server keeps.
+// stands reports whether the read has to have an answer, since there is
+// something that the server keeps.
 func (s *session) stands() bool {
 	probe := s.probe.at
 	return !s.witness.isZero() || !probe.IsZero() && s.chain.asked.Sub(probe) < probeFor
 }
 
-// mayBeEmpty reports whether the read may have no answer at all, since nothing need be kept where it begins.
+// mayBeEmpty reports whether the read may have no answer at all, since nothing
+// need be kept where it begins.
 func (s *session) mayBeEmpty() bool { return s.chain.peek || !s.stands() }
 
-// confirms reports whether a read is due, since it is not known what the silence of the first one meant.
+// confirms reports whether a read is due, since it is not known what the
+// silence of the first one meant.
 func (s *session) confirms(now time.Time) bool { return !s.confirm.IsZero() && !now.Before(s.confirm) }
 
-// asksOtherwise reports whether the next read is to be a websocket's, where that is another way, since the last poll has
-// left in doubt what there must be.
+// asksOtherwise reports whether the next read is to be a websocket's, where
+// that is another way, since the last poll has left in doubt what there must
+// be.
 func (s *session) asksOtherwise() bool {
 	return !s.chain.peek && s.stands() && (s.silent%2 == 1 || s.lacking == 1)
 }
 
-// readPatience is how long the read's answer may take from when the server has the request. If anything is kept it is
-// there at once; but a server may take long to gather much. other tells whether there is another way to read.
+// readPatience is how long the read's answer may take from when the server has
+// the request. If anything is kept it is there at once; but a server may take
+// long to gather much. other reports whether there is another way to read.
 func (s *session) readPatience(other bool) time.Duration {
 	c := s.chain
 	switch {
@@ -79,13 +93,15 @@ func (s *session) readPatience(other bool) time.Duration {
 	}
 }
 
-// otherWay reports whether the history can be read by a websocket instead of by polls.
+// otherWay reports whether the history can be read by a websocket instead of by
+// polls.
 func (l *loop) otherWay(s *stream) bool {
 	return s.endpoint.poll.url != "" && s.mayReadBySocket() && !s.reader.refused
 }
 
-// readTimeout: a read that the server has but does not answer has nothing to read, or is slow. After a moment live
-// messages do not wait for it any more; it goes on for longer unless another one waits. Any other read has stalled.
+// readTimeout: a read that the server has but does not answer has nothing to
+// read, or is slow. After a moment live messages do not wait for it any more;
+// it goes on for longer unless another one waits. Any other read has stalled.
 func (l *loop) readTimeout(now time.Time) {
 	k := l.reading
 	s := k.stream
@@ -115,9 +131,10 @@ func (l *loop) readTimeout(now time.Time) {
 	l.noAnswer(s, false)
 }
 
-// yields reports whether a read that may have no answer is to be given up for another one. A poll that hangs brings what
-// is published meanwhile, so there is no need to give up each for the next one; and one of them has to last until it is
-// clear whether there is a server.
+// yields reports whether a read that may have no answer is to be given up for
+// another one. A poll that hangs brings what is published meanwhile, so there
+// is no need to give up each for the next one; and one of them has to last
+// until it is clear whether there is a server.
 func (l *loop) yields(s *stream) bool {
 	if !s.session.mayBeEmpty() || s.session.chain.anchor {
 		return false
@@ -129,14 +146,16 @@ func (l *loop) yields(s *stream) bool {
 	return len(l.waiting) > 0
 }
 
-// idleRead reports whether a poll that may have no answer was ended by a middle box because nothing was sent over it.
+// idleRead reports whether a poll that may have no answer was ended by a middle
+// box because nothing was sent over it.
 func (l *loop) idleRead(s *stream, err error, now time.Time) bool {
 	k := l.reading
 	idle := s.session.chain.poll && s.session.mayBeEmpty() && k.conn == nil && !k.sent.IsZero() && now.Sub(k.sent) >= idleLeast
 	return idle && !isFalse(err) && mayBeIdle(err)
 }
 
-// noAnswer ends a read without an answer; told: the server has said that there is none.
+// noAnswer ends a read without an answer; told: the server has said that there
+// is none.
 func (l *loop) noAnswer(s *stream, told bool) {
 	c := s.session.chain
 	waited := time.Since(l.reading.sent)
@@ -163,8 +182,9 @@ func (l *loop) noAnswer(s *stream, told bool) {
 	}
 }
 
-// isDead reports whether the websocket beside a read that was not answered is no better off, where something should come
-// over it now and then: then the server may have been away for a while.
+// isDead reports whether the websocket beside a read that was not answered is
+// no better off, where something should come over it now and then: then the
+// server may have been away for a while.
 func (l *loop) isDead(s *stream) bool {
 	heard := s.status.state == StateLive && s.heardAt.After(s.session.chain.asked.Add(unheardAfter/2))
 	return s.session.undated && !s.status.polling && !heard
@@ -182,7 +202,8 @@ func (l *loop) readAgain(s *stream) {
 	l.read(read{stream: s}, now)
 }
 
-// hangingAfterAll: the history was read, so there is a server, and a poll that hangs is with it.
+// hangingAfterAll: the history was read, so there is a server, and a poll that
+// hangs is with it.
 func (l *loop) hangingAfterAll(s *stream) {
 	if s.unheard {
 		s.unheard = false
@@ -192,9 +213,10 @@ func (l *loop) hangingAfterAll(s *stream) {
 	}
 }
 
-// pastPoll is what a poll from the beginning of the history is answered by, where the beginning was taken for that of an
-// empty one. A poll that hangs is answered by one live message; anything else is the history, and a read has to look for
-// what of it is new.
+// pastPoll is what a poll from the beginning of the history is answered by,
+// where the beginning was taken for that of an empty one. A poll that hangs is
+// answered by one live message; anything else is the history, and a read has to
+// look for what of it is new.
 type pastPoll struct {
 	only  *Message // all there is so far
 	whole bool     // it is the history

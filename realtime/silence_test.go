@@ -18,7 +18,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// box is what stands before the polls of a server, and answers in its place while it is told to.
+// box is what stands before the polls of a server, and answers in its place
+// while it is told to.
 type box struct {
 	answer  atomic.Pointer[boxAnswer]
 	every   int          // so many polls in a row, the last is let through; 0: none
@@ -26,7 +27,8 @@ type box struct {
 	refuses atomic.Int64 // the status that websockets are refused with; 0: they are not
 }
 
-// boxAnswer is an answer that comes after a while; one without a status never does.
+// boxAnswer is an answer that comes after a while; one without a status never
+// does.
 type boxAnswer struct {
 	after  time.Duration
 	status int
@@ -82,7 +84,8 @@ func (a *boxAnswer) write(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, a.text)
 }
 
-// onSilences runs a test for each version and silence, with -short for some of them on each version.
+// onSilences runs a test for each version and silence, with -short for some of
+// them on each version.
 func onSilences(t *testing.T, test func(t *testing.T, l *life, version int, a boxAnswer)) {
 	for version := 1; version <= 5; version++ {
 		for n, name := range slices.Sorted(maps.Keys(silences)) {
@@ -98,7 +101,8 @@ func onSilences(t *testing.T, test func(t *testing.T, l *life, version int, a bo
 	}
 }
 
-// wantToldIfLost checks that nothing has come twice, nothing that is old, and that what is lost is told of.
+// wantToldIfLost checks that nothing has come twice, nothing that is old, and
+// that what is lost is told of.
 func (l *life) wantToldIfLost(when string) (lost int) {
 	l.t.Helper()
 	l.wantNoOld()
@@ -109,7 +113,8 @@ func (l *life) wantToldIfLost(when string) (lost int) {
 	return lost
 }
 
-// wantUnread checks that it is told for how long the history could not be read, where there is no other way to read it.
+// wantUnread checks that it is told for how long the history could not be read,
+// where there is no other way to read it.
 func (l *life) wantUnread(when string, hopeless bool) {
 	l.t.Helper()
 	state, gaps := l.sub.State(), countEvents[Gap](l)
@@ -121,8 +126,9 @@ func (l *life) wantUnread(when string, hopeless bool) {
 	}
 }
 
-// TestSilenceLater: that polls are silent, or say nothing of worth, is no sign that what was kept has expired. Where there
-// is another way to read nothing is lost, and where there is none it is said.
+// TestSilenceLater: that polls are silent, or say nothing of worth, is no sign
+// that what was kept has expired. Where there is another way to read nothing is
+// lost, and where there is none it is said.
 func TestSilenceLater(t *testing.T) {
 	onSilences(t, func(t *testing.T, l *life, version int, a boxAnswer) {
 		var b box
@@ -146,8 +152,8 @@ func TestSilenceLater(t *testing.T) {
 	})
 }
 
-// TestSilenceAtRestart: a subscription that goes on from a cursor is not ready before something has shown what became of
-// the message that it stands on.
+// TestSilenceAtRestart: a subscription that goes on from a cursor is not ready
+// before something has shown what became of the message that it stands on.
 func TestSilenceAtRestart(t *testing.T) {
 	onSilences(t, func(t *testing.T, l *life, version int, a boxAnswer) {
 		var b box
@@ -185,9 +191,10 @@ func TestSilenceAtRestart(t *testing.T) {
 	})
 }
 
-// TestSilentStart: silence makes a subscription ready, since a server that keeps nothing is silent as well. Before long
-// such a server says so. What says no such thing is found out, and what is old does not arrive as new, whatever the polls
-// are for.
+// TestSilentStart: silence makes a subscription ready, since a server that
+// keeps nothing is silent as well. Before long such a server says so. What says
+// no such thing is found out, and what is old does not arrive as new, whatever
+// the polls are for.
 func TestSilentStart(t *testing.T) {
 	for _, transport := range []Transport{TransportAuto, TransportWebSocket, TransportLongPolling} {
 		t.Run(transport.String(), func(t *testing.T) {
@@ -230,7 +237,8 @@ func TestSilentStart(t *testing.T) {
 	}
 }
 
-// TestSilenceByTurns: polls that are silent by turns with good ones show the history; what is old stays old.
+// TestSilenceByTurns: polls that are silent by turns with good ones show the
+// history; what is old stays old.
 func TestSilenceByTurns(t *testing.T) {
 	for _, transport := range []Transport{TransportAuto, TransportLongPolling} {
 		t.Run(transport.String(), func(t *testing.T) {
@@ -260,7 +268,8 @@ func TestSilenceByTurns(t *testing.T) {
 	}
 }
 
-// TestFullQueueInSilence: what a full queue has left out is not taken for expired.
+// TestFullQueueInSilence: what a full queue has left out is not taken for
+// expired.
 func TestFullQueueInSilence(t *testing.T) {
 	onSilences(t, func(t *testing.T, l *life, version int, a boxAnswer) {
 		var b box
@@ -292,8 +301,9 @@ func TestFullQueueInSilence(t *testing.T) {
 	})
 }
 
-// TestLoginPages: where websockets are answered by a page, or lead to one, a poll that hangs is no sign of a server either.
-// One that says that nothing came is.
+// TestLoginPages: where websockets are answered by a page, or lead to one, a
+// poll that hangs is no sign of a server either. One that says that nothing
+// came is.
 func TestLoginPages(t *testing.T) {
 	for version := 1; version <= 5; version++ {
 		for _, status := range []int{http.StatusOK, http.StatusFound} {
@@ -358,8 +368,8 @@ func gateway(limit time.Duration) pulltest.Option {
 	})
 }
 
-// TestSilenceBehindGateways: a gateway that gives up polls that hang does not make a server out of nothing that is kept,
-// nor nothing out of one.
+// TestSilenceBehindGateways: a gateway that gives up polls that hang does not
+// make a server out of nothing that is kept, nor nothing out of one.
 func TestSilenceBehindGateways(t *testing.T) {
 	for version := 1; version <= 5; version++ {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
@@ -377,8 +387,9 @@ func TestSilenceBehindGateways(t *testing.T) {
 	}
 }
 
-// TestQuietPortal: a server that says by itself that it keeps nothing any more is believed, at a restart and while it is
-// connected, without a Gap where nothing can have been missed.
+// TestQuietPortal: a server that says by itself that it keeps nothing any more
+// is believed, at a restart and while it is connected, without a Gap where
+// nothing can have been missed.
 func TestQuietPortal(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
@@ -448,7 +459,8 @@ func TestReadyTime(t *testing.T) {
 	})
 }
 
-// TestOversizedHistory: a history of one message that is too long to be read is one all the same.
+// TestOversizedHistory: a history of one message that is too long to be read is
+// one all the same.
 func TestOversizedHistory(t *testing.T) {
 	for version := 1; version <= 5; version++ {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
@@ -471,7 +483,8 @@ func TestOversizedHistory(t *testing.T) {
 	}
 }
 
-// TestFalseOverRealSockets: what is no answer of the server's is found out over real sockets, too.
+// TestFalseOverRealSockets: what is no answer of the server's is found out over
+// real sockets, too.
 func TestFalseOverRealSockets(t *testing.T) {
 	faults := map[string]pulltest.Fault{"marked page": falseAnswers["marked page"], "empty call": falseAnswers["empty call"], "instant 304": pulltest.InstantNotModified}
 	if !testing.Short() {

@@ -38,8 +38,8 @@ const (
 
 var services = []service{overREST, overOAuth, overPolls, overWebSocket}
 
-// A site is a portal with a name that no resolver knows: only what is laid for a test leads there. What goes another
-// way does not arrive.
+// A site is a portal with a name that no resolver knows: only what is laid for
+// a test leads there. What goes another way does not arrive.
 type site struct {
 	t       *testing.T
 	service service // that is to be reached
@@ -166,7 +166,8 @@ func (s *site) serves(r *http.Request) bool {
 	return s.service == overPolls
 }
 
-// reach is the only way to the site: its name leads to the front. Numbers lead where they lead.
+// reach is the only way to the site: its name leads to the front. Numbers lead
+// where they lead.
 func (s *site) reach(addr string) (net.Conn, error) {
 	name, _, err := net.SplitHostPort(addr)
 	switch {
@@ -231,7 +232,8 @@ func (s *site) told() (dialed, names []string) {
 	return slices.Clone(s.dialed), slices.Clone(s.names)
 }
 
-// call uses the service by an HTTP client, and returns what went wrong at the first try.
+// call uses the service by an HTTP client, and returns what went wrong at the
+// first try.
 func (s *site) call(client *http.Client, opts ...realtime.Option) error {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)

@@ -7,7 +7,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// largest sends messages one by one and returns the size of the largest cursor that was saved.
+// largest sends messages one by one and returns the size of the largest cursor
+// that was saved.
 func (l *life) largest(n, perSecond int, m pulltest.Message) (size int) {
 	store := new(MemoryStore)
 	l.subscribe(nil, WithCursorStore(store))
@@ -27,7 +28,8 @@ func (l *life) largest(n, perSecond int, m pulltest.Message) (size int) {
 	return size
 }
 
-// TestCursorSize: four characters a message that was handled since the history was last known.
+// TestCursorSize: four characters a message that was handled since the history
+// was last known.
 func TestCursorSize(t *testing.T) {
 	for rate, most := range map[int]int{10: 4500, 300: 13_000} {
 		onVirtualTime(t, func(t *testing.T, l *life) {
@@ -39,7 +41,8 @@ func TestCursorSize(t *testing.T) {
 	}
 }
 
-// TestCursorSizeOfTheUnkept: what the server does not keep stands in no cursor for long, also where it does not say so.
+// TestCursorSizeOfTheUnkept: what the server does not keep stands in no cursor
+// for long, also where it does not say so.
 func TestCursorSizeOfTheUnkept(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.open(pulltest.WithVersion(version))

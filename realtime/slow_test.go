@@ -7,8 +7,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestSlowServer: a server that takes long to gather what it keeps is waited for. From the beginning of the history or
-// from a cursor on, what it brings comes before what is new.
+// TestSlowServer: a server that takes long to gather what it keeps is waited
+// for. From the beginning of the history or from a cursor on, what it brings
+// comes before what is new.
 func TestSlowServer(t *testing.T) {
 	for _, transport := range both {
 		for _, from := range []string{"the beginning", "a cursor"} {
@@ -38,8 +39,9 @@ func TestSlowServer(t *testing.T) {
 	}
 }
 
-// TestSlowServerFromNow: a first read that is silent for a moment says that nothing is kept. Where the server was only
-// slow, what the connection misses comes all the same.
+// TestSlowServerFromNow: a first read that is silent for a moment says that
+// nothing is kept. Where the server was only slow, what the connection misses
+// comes all the same.
 func TestSlowServerFromNow(t *testing.T) {
 	for _, slow := range []time.Duration{3 * time.Second, 10 * time.Second, 18 * time.Second} {
 		t.Run(slow.String(), func(t *testing.T) {
@@ -67,7 +69,8 @@ func TestSlowServerFromNow(t *testing.T) {
 	}
 }
 
-// TestHistoryThatHangs: what is sent does not wait for a read that has nothing to bring.
+// TestHistoryThatHangs: what is sent does not wait for a read that has nothing
+// to bring.
 func TestHistoryThatHangs(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()

@@ -9,8 +9,9 @@ import (
 // chunkSize is how many elements a chunk of a sorted list has at the most.
 const chunkSize = 64
 
-// sortedList is a list in order. It is kept in chunks, so that adding and removing cost the same everywhere in it, whatever
-// the order in which elements come: some moves within a chunk. At its ends they cost nothing to speak of.
+// sortedList is a list in order. It is kept in chunks, so that adding and
+// removing cost the same everywhere in it, whatever the order in which elements
+// come: some moves within a chunk. At its ends they cost nothing to speak of.
 //
 // The zero value is an empty list.
 type sortedList[T any, P ranked[T]] struct {
@@ -18,7 +19,8 @@ type sortedList[T any, P ranked[T]] struct {
 	size   int
 }
 
-// ranked is a pointer to what has a place in an order. (Elements may be too large to be passed around.)
+// ranked is a pointer to what has a place in an order. (Elements may be too
+// large to be passed around.)
 type ranked[T any] interface {
 	*T
 	rank() packedKey
@@ -73,7 +75,8 @@ func (c *chunk[T]) split() (second chunk[T]) {
 	return second
 }
 
-// place is where an element stands: the number of its chunk, and the index in that.
+// place is where an element stands: the number of its chunk, and the index in
+// that.
 type place struct{ chunk, index int }
 
 func (s *sortedList[T, P]) len() int { return s.size }
@@ -94,8 +97,9 @@ func (s *sortedList[T, P]) at(p place) *T {
 	return &s.chunks[p.chunk].live()[p.index]
 }
 
-// seek returns the place of the first element whose rank is not less, and reports whether it is the same. With behind it
-// is the first element whose rank is greater.
+// seek returns the place of the first element whose rank is not less, and
+// reports whether it is the same. With behind it is the first element whose
+// rank is greater.
 func (s *sortedList[T, P]) seek(rank packedKey, behind bool) (p place, found bool) {
 	stands := func(e *T) bool { // before the place
 		c := P(e).rank().compare(rank)
@@ -173,7 +177,8 @@ func (s *sortedList[T, P]) remove(p place) (v T) {
 // pop takes out the first element of a list that is not empty.
 func (s *sortedList[T, P]) pop() T { return s.remove(place{}) }
 
-// tidy lets go of a chunk that is empty, and joins one that has become small with a small one beside it.
+// tidy lets go of a chunk that is empty, and joins one that has become small
+// with a small one beside it.
 func (s *sortedList[T, P]) tidy(n int) {
 	size := len(s.chunks[n].live())
 	switch {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// element is one of a list, told from its equals by a mark. It counts how often it is compared.
+// element is one of a list, told from its equals by a mark. It counts how often
+// it is compared.
 type element struct{ value, mark int }
 
 var comparisons int
@@ -95,7 +96,8 @@ func TestSortedList(t *testing.T) {
 	}
 }
 
-// TestSortedListHole: a list of which little is left, here and there, takes little room.
+// TestSortedListHole: a list of which little is left, here and there, takes
+// little room.
 func TestSortedListHole(t *testing.T) {
 	var list elements
 	var model []element
@@ -116,7 +118,8 @@ func TestSortedListHole(t *testing.T) {
 	}
 }
 
-// TestSortedListWork: whatever the order in which elements come, one costs some comparisons, and moves within a chunk.
+// TestSortedListWork: whatever the order in which elements come, one costs some
+// comparisons, and moves within a chunk.
 func TestSortedListWork(t *testing.T) {
 	const n = 1 << 16
 	for name, value := range map[string]func(i int) int{
@@ -154,7 +157,8 @@ func TestSortedListWork(t *testing.T) {
 	}
 }
 
-// TestPackedKey: a key is packed without loss, and packed keys have the order of keys.
+// TestPackedKey: a key is packed without loss, and packed keys have the order
+// of keys.
 func TestPackedKey(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	some := func(most uint64) uint64 {

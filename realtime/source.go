@@ -7,22 +7,27 @@ import (
 	"github.com/b24pull/b24pull"
 )
 
-// A ConfigSource gives the connection data of a push server. A *b24pull.Client is one. With cache false it must
-// not return a config that it has returned before, unless the portal gives the same one again.
+// A ConfigSource gives the connection data of a push server. A *b24pull.Client
+// is one. With cache false it must not return a config that it has returned
+// before, unless the portal gives the same one again.
 //
-// If it has the methods HTTPClient() *http.Client and UserAgent() string as well, as a *b24pull.Client has, the push
-// server is asked by the one and under the name of the other.
+// If it has the methods HTTPClient() *http.Client and UserAgent() string as
+// well, as a *b24pull.Client has, the push server is asked by the one and under
+// the name of the other.
 //
-// GetApplicationConfig is called from one goroutine at a time and must return when its context is done.
+// GetApplicationConfig is called from one goroutine at a time and must return
+// when its context is done.
 type ConfigSource interface {
 	GetApplicationConfig(ctx context.Context, cache bool) (*b24pull.Config, error)
 }
 
-// httpClienter is a source that has an HTTP client to offer, as *b24pull.Client has.
+// httpClienter is a source that has an HTTP client to offer, as *b24pull.Client
+// has.
 type httpClienter interface{ HTTPClient() *http.Client }
 
-// FromConfig is the source of a config that was obtained elsewhere: from another REST client, from a file, in a
-// test. At its end, or when the push server no longer takes it, the subscription ends with [ErrConfigExpired].
+// FromConfig is the source of a config that was obtained elsewhere: from
+// another REST client, from a file, in a test. At its end, or when the push
+// server no longer takes it, the subscription ends with [ErrConfigExpired].
 func FromConfig(cfg *b24pull.Config) ConfigSource {
 	if cfg == nil {
 		return nil
@@ -40,8 +45,9 @@ func (config fixedConfig) GetApplicationConfig(_ context.Context, cache bool) (*
 	return config(), nil
 }
 
-// PortalConfig is the source of the channels of the user behind a webhook (method pull.config.get): what the
-// portal itself sends to that user's browser. Today's portals refuse the application's config to a webhook.
+// PortalConfig is the source of the channels of the user behind a webhook
+// (method pull.config.get): what the portal itself sends to that user's
+// browser. Today's portals refuse the application's config to a webhook.
 func PortalConfig(c *b24pull.Client) ConfigSource {
 	if c == nil {
 		return nil

@@ -5,20 +5,23 @@ import (
 	"time"
 )
 
-// A cache between the server and us may answer a read with what it has stored: an answer to something else, or an older
-// one to the same. (It has been told not to.) That can be seen from messages that cannot be in an answer, or must be.
+// A cache between the server and us may answer a read with what it has stored:
+// an answer to something else, or an older one to the same. (It has been told
+// not to.) That can be seen from messages that cannot be in an answer, or must
+// be.
 
 const (
-	// probeKept is how long the server must have said that it keeps a message, for it to be a probe, and probeFor how
-	// long it is one.
+	// probeKept is how long the server must have said that it keeps a message,
+	// for it to be a probe, and probeFor how long it is one.
 	probeKept = time.Hour
 	probeFor  = 10 * time.Minute
-	// stalePolls is how many polls in a row may be answered at once by one message that is known: one to two of our
-	// channels comes twice.
+	// stalePolls is how many polls in a row may be answered at once by one
+	// message that is known: one to two of our channels comes twice.
 	stalePolls = 3
 )
 
-// probe is a message that came live and that the server keeps: later answers cannot end before it.
+// probe is a message that came live and that the server keeps: later answers
+// cannot end before it.
 type probe struct {
 	key key
 	at  time.Time // when it came; zero: there is none
@@ -30,7 +33,8 @@ func (b *memory) knows(k key) bool {
 	return known
 }
 
-// mistrusts reports whether answers have been false of late: then what one lacks may be kept all the same.
+// mistrusts reports whether answers have been false of late: then what one
+// lacks may be kept all the same.
 func (b *memory) mistrusts(now time.Time) bool {
 	return !b.deceived.IsZero() && now.Sub(b.deceived) < probeFor
 }
@@ -42,8 +46,9 @@ func (s *session) letGo(but mid, now time.Time) {
 	}
 }
 
-// lacks reports whether an answer is not believed yet, since it lacks the witness, which was kept and may have expired.
-// Two polls have to lack it, and a websocket between them where there is one.
+// lacks reports whether an answer is not believed yet, since it lacks the
+// witness, which was kept and may have expired. Two polls have to lack it, and
+// a websocket between them where there is one.
 func (s *session) lacks(now time.Time) bool {
 	c := s.chain
 	switch {
@@ -68,9 +73,10 @@ func (s *session) mayProbe(m Message, now time.Time) {
 	}
 }
 
-// strays looks for messages of a poll's answer that do not follow what was asked for. A poll that has hung can be
-// answered by one such message, which has come live behind its turn; in any other company it shows that the answer is to
-// something else.
+// strays looks for messages of a poll's answer that do not follow what was
+// asked for. A poll that has hung can be answered by one such message, which
+// has come live behind its turn; in any other company it shows that the answer
+// is to something else.
 type strays struct {
 	stray   *Message // the first message, if it is one: it is not to be taken before the end
 	any     bool     // there was one that is none
@@ -93,7 +99,8 @@ func (q *strays) takes(m Message, from mid) bool {
 	return true
 }
 
-// disbelieve returns why an answer that has come to its end is none to this read, or io.EOF.
+// disbelieve returns why an answer that has come to its end is none to this
+// read, or io.EOF.
 func (l *loop) disbelieve(s *stream, k *link) error {
 	c, p, now := s.session.chain, s.session.probe, time.Now()
 	old := p.at.Before(c.start.Add(-s.session.settle)) && now.Sub(p.at) < probeFor
@@ -132,7 +139,8 @@ func (l *loop) polledTaker(s *stream) func(Message, time.Time) bool {
 	}
 }
 
-// endPoll ends the answer of a poll. It returns why that is none, or false if the queue is full.
+// endPoll ends the answer of a poll. It returns why that is none, or false if
+// the queue is full.
 func (l *loop) endPoll(s *stream, now time.Time) (why error, taken bool) {
 	q, past := s.strays, s.past
 	s.strays, s.past = strays{}, pastPoll{}

@@ -14,8 +14,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestStaleCache: a cache that answers everything with one old answer is found out; nothing old comes again, and nothing
-// new is missed where there is another way to read.
+// TestStaleCache: a cache that answers everything with one old answer is found
+// out; nothing old comes again, and nothing new is missed where there is
+// another way to read.
 func TestStaleCache(t *testing.T) {
 	for _, when := range []string{"from the beginning", "later"} {
 		for version := 1; version <= 5; version++ {
@@ -50,7 +51,8 @@ func TestStaleCache(t *testing.T) {
 	}
 }
 
-// cache is a cache before polls that keeps each answer of 200 for good, as an answer to the same address.
+// cache is a cache before polls that keeps each answer of 200 for good, as an
+// answer to the same address.
 func cache(age bool) pulltest.Option {
 	var mu sync.Mutex
 	stored := make(map[string]*httptest.ResponseRecorder)
@@ -84,8 +86,9 @@ func cache(age bool) pulltest.Option {
 	})
 }
 
-// TestCacheByAddress: a cache that answers a read with what it has answered to the same one before is found out by the
-// age that it tells, or on version 4 by a message that it lacks.
+// TestCacheByAddress: a cache that answers a read with what it has answered to
+// the same one before is found out by the age that it tells, or on version 4 by
+// a message that it lacks.
 func TestCacheByAddress(t *testing.T) {
 	for _, tt := range []struct {
 		version int

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Stats counts what a subscription has done since it was run. All but Lag only grow, so that a metrics library can
-// take them for counters.
+// Stats counts what a subscription has done since it was run. All but Lag only
+// grow, so that a metrics library can take them for counters.
 type Stats struct {
 	Messages    uint64 // put into the queue for the user
 	Bytes       uint64 // that these messages took

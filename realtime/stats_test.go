@@ -29,7 +29,8 @@ func since(before, after Stats) Stats {
 	return after
 }
 
-// TestStatsCount: what happens moves the counters that it should, and no others.
+// TestStatsCount: what happens moves the counters that it should, and no
+// others.
 func TestStatsCount(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -147,7 +148,8 @@ func TestStatsOfPauses(t *testing.T) {
 	})
 }
 
-// TestStatsOfLag: from the portal's clock to the arrival; what only a read finds does not count.
+// TestStatsOfLag: from the portal's clock to the arrival; what only a read
+// finds does not count.
 func TestStatsOfLag(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {

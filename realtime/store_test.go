@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// TestFileStoreDamaged: a file that is no cursor ends the subscription and stays as it is.
+// TestFileStoreDamaged: a file that is no cursor ends the subscription and
+// stays as it is.
 func TestFileStoreDamaged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cursor")
 	store := NewFileStore(path)
@@ -64,7 +65,8 @@ func TestFileStoreZero(t *testing.T) {
 	}
 }
 
-// TestFileStoreLeftover: what a process left that was killed in a save is in nobody's way, and does not stay.
+// TestFileStoreLeftover: what a process left that was killed in a save is in
+// nobody's way, and does not stay.
 func TestFileStoreLeftover(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cursor")
 	if err := os.WriteFile(path+".tmp", []byte("half a cur"), 0o400); err != nil {
@@ -90,7 +92,8 @@ func wantCursorFile(t *testing.T, path string, want Cursor) {
 	}
 }
 
-// TestFileStoreLink: a link stays one, and the file it leads to is replaced, in its own folder.
+// TestFileStoreLink: a link stays one, and the file it leads to is replaced, in
+// its own folder.
 func TestFileStoreLink(t *testing.T) {
 	for _, there := range []bool{false, true} {
 		dir := t.TempDir()
@@ -147,7 +150,8 @@ func TestFileStoreLink(t *testing.T) {
 	}
 }
 
-// TestFileStoreShared: who finds that another has written the file is told so, once, and goes on.
+// TestFileStoreShared: who finds that another has written the file is told so,
+// once, and goes on.
 func TestFileStoreShared(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cursor")
 	one, other := NewFileStore(path), NewFileStore(path)

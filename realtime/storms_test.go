@@ -15,8 +15,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestOrderStorm: commands of the server make the config be fetched at once, and then less and less often for as long as
-// they go on.
+// TestOrderStorm: commands of the server make the config be fetched at once,
+// and then less and less often for as long as they go on.
 func TestOrderStorm(t *testing.T) {
 	for name, order := range map[string]func(l *life, n int){
 		"get_config": func(l *life, _ int) {
@@ -73,7 +73,8 @@ func TestOrdersInOneFrame(t *testing.T) {
 	})
 }
 
-// forged is a channel_expire that names a channel and one in its place; "" names none.
+// forged is a channel_expire that names a channel and one in its place; ""
+// names none.
 func forged(channel, next string) map[string]any {
 	params := map[string]any{"action": "get_config", "channel": map[string]any{"id": channel, "type": "private"}}
 	if next != "" {
@@ -82,8 +83,9 @@ func forged(channel, next string) map[string]any {
 	return params
 }
 
-// TestOrdersGoOn: more commands than are kept in mind, about channels of others, while it is too soon for a config, do
-// not keep a later one from being obeyed.
+// TestOrdersGoOn: more commands than are kept in mind, about channels of
+// others, while it is too soon for a config, do not keep a later one from being
+// obeyed.
 func TestOrdersGoOn(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts
@@ -109,7 +111,8 @@ func TestOrdersGoOn(t *testing.T) {
 	})
 }
 
-// TestPassedOver: of successors that are named at once, and not gone over to, what was sent there is lost. That is told.
+// TestPassedOver: of successors that are named at once, and not gone over to,
+// what was sent there is lost. That is told.
 func TestPassedOver(t *testing.T) {
 	for _, named := range []string{"of an unnamed channel", "one of another"} {
 		t.Run(named, func(t *testing.T) {
@@ -135,8 +138,9 @@ func TestPassedOver(t *testing.T) {
 	}
 }
 
-// TestRefusedAfterAWhile: a server that refuses the channels each time a connection has lasted for a while has the config
-// fetched once in a minute, not with each of the first delays.
+// TestRefusedAfterAWhile: a server that refuses the channels each time a
+// connection has lasted for a while has the config fetched once in a minute,
+// not with each of the first delays.
 func TestRefusedAfterAWhile(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts
@@ -157,8 +161,9 @@ func TestRefusedAfterAWhile(t *testing.T) {
 	})
 }
 
-// TestStormOverRefusedTokens: a storm of commands from a portal that refuses every token has neither itself nor the
-// authorization server, which many portals share, asked often.
+// TestStormOverRefusedTokens: a storm of commands from a portal that refuses
+// every token has neither itself nor the authorization server, which many
+// portals share, asked often.
 func TestStormOverRefusedTokens(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts

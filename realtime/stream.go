@@ -10,23 +10,26 @@ import (
 )
 
 const (
-	// pollReadEvery is how often the history is read from the cursor beside polls.
+	// pollReadEvery is how often the history is read from the cursor beside
+	// polls.
 	pollReadEvery = 30 * time.Second
 	// pollWithin is how long a poll may hang: servers hold it for 40 s.
 	pollWithin = time.Minute
-	// pollProvedAfter is how long a poll has to hang, without an answer, for polls to be trusted: longer than gateways
-	// wait that give up.
+	// pollProvedAfter is how long a poll has to hang, without an answer, for
+	// polls to be trusted: longer than gateways wait that give up.
 	pollProvedAfter = 35 * time.Second
-	// peekAfter is how long a poll hangs before a short read looks for what was published while the server took it
-	// up: that is kept, and not sent.
+	// peekAfter is how long a poll hangs before a short read looks for what was
+	// published while the server took it up: that is kept, and not sent.
 	peekAfter = 500 * time.Millisecond
 	// pollDistance is between polls that bring nothing.
 	pollDistance = time.Second
-	// pingDistance is between two pings of the server that reads follow: as long as live messages wait for one.
+	// pingDistance is between two pings of the server that reads follow: as
+	// long as live messages wait for one.
 	pingDistance = holdMax
 )
 
-// stream is one config's channels and the connection to them, on the loop's side.
+// stream is one config's channels and the connection to them, on the loop's
+// side.
 type stream struct {
 	status   status
 	config   *b24pull.Config
@@ -70,8 +73,9 @@ type stream struct {
 	asideSize int
 }
 
-// Live messages of channels that have been replaced wait for a moment: most of them come over the new connection
-// as well, in the order of what else comes there, and the server gathers for each connection on its own.
+// Live messages of channels that have been replaced wait for a moment: most of
+// them come over the new connection as well, in the order of what else comes
+// there, and the server gathers for each connection on its own.
 const (
 	asideFor   = time.Second
 	asideMax   = 1024
@@ -137,7 +141,8 @@ func (l *loop) taker(s *stream) func(Message, time.Time) bool {
 	return s.session.live
 }
 
-// standing is the state as the world sees it: decide knows nothing of how the history is read.
+// standing is the state as the world sees it: decide knows nothing of how the
+// history is read.
 func (s *stream) standing() State {
 	if s.status.state == StateLive && s.unread.lost() {
 		return StateDegraded
@@ -156,7 +161,8 @@ func (s *stream) transport() Transport {
 	}
 }
 
-// watch sets the time by which the server should have pinged, or a poll should be followed by a read.
+// watch sets the time by which the server should have pinged, or a poll should
+// be followed by a read.
 func (s *stream) watch(now time.Time) {
 	if s.status.polling {
 		s.timers.arm(timerQuiet, now.Add(pollReadEvery))
@@ -345,7 +351,8 @@ func (l *loop) receivePoll(in inbound) {
 	}
 }
 
-// opened: a connection stands. It has a read follow, whatever the pace of reads: connections have one of their own.
+// opened: a connection stands. It has a read follow, whatever the pace of
+// reads: connections have one of their own.
 func (l *loop) opened(s *stream) {
 	l.reads = readPace
 	l.handle(s, event{kind: evOpened}, nil)
@@ -361,7 +368,8 @@ func (l *loop) polling(s *stream, now time.Time) {
 	}
 }
 
-// hanging: a poll has been with the server for a moment. What was published while it was taken up is kept and not sent.
+// hanging: a poll has been with the server for a moment. What was published
+// while it was taken up is kept and not sent.
 func (l *loop) hanging(s *stream, now time.Time) {
 	s.hung = true
 	if s.unheard || s.session.unsure && s.session.mistrusts(now) {
@@ -372,7 +380,8 @@ func (l *loop) hanging(s *stream, now time.Time) {
 	l.handle(s, event{kind: evHanging}, nil)
 }
 
-// pinged: the server has pinged. One read follows all the pings of a while, after the last.
+// pinged: the server has pinged. One read follows all the pings of a while,
+// after the last.
 func (l *loop) pinged(s *stream, now time.Time) {
 	if next := s.pinged.Add(pingDistance); now.Before(next) {
 		s.timers.arm(timerPinged, next)
@@ -394,8 +403,9 @@ func (l *loop) polledNothing(s *stream, now time.Time) {
 	l.polling(s, now)
 }
 
-// polled is the end of a poll: the next one begins. An answer of one message came live, and may be one of several;
-// a longer one is the history, and whole. A poll that brought nothing keeps its distance to the next, and others their
+// polled is the end of a poll: the next one begins. An answer of one message
+// came live, and may be one of several; a longer one is the history, and whole.
+// A poll that brought nothing keeps its distance to the next, and others their
 // pace.
 func (l *loop) polled(s *stream, now time.Time) {
 	s.live.hangUp(closeNormal)

@@ -11,9 +11,10 @@ import (
 	"github.com/b24pull/b24pull"
 )
 
-// A Subscription receives the events of one portal. It is made by [Subscribe] and run once, with
-// [Subscription.Run] or [Subscription.Messages]; connections that break, and what they missed, are its own
-// affair and do not surface. All its methods can be called from any goroutine, also from a handler.
+// A Subscription receives the events of one portal. It is made by [Subscribe]
+// and run once, with [Subscription.Run] or [Subscription.Messages]; connections
+// that break, and what they missed, are its own affair and do not surface. All
+// its methods can be called from any goroutine, also from a handler.
 type Subscription struct {
 	source  ConfigSource
 	opts    options
@@ -41,8 +42,9 @@ type Subscription struct {
 	trouble error // why the machine was not connected when it stopped; nil if it was
 }
 
-// Subscribe makes a subscription to the portal that source gives the config of. It checks what it is given and
-// does no I/O: the portal is asked, and the push server connected to, by Run or Messages.
+// Subscribe makes a subscription to the portal that source gives the config of.
+// It checks what it is given and does no I/O: the portal is asked, and the push
+// server connected to, by Run or Messages.
 func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 	if isNil(source) {
 		return nil, errors.New("realtime: Subscribe: the config source is nil; give a *b24pull.Client, FromConfig or PortalConfig")
@@ -103,26 +105,32 @@ func isNil(source ConfigSource) bool {
 	return false
 }
 
-// Ready returns a channel that is closed when the subscription is first established: it is connected and knows
-// where the history ends, so what is published from now on arrives. On channels for which the server keeps
-// nothing, that takes two seconds longer. It stays open if the subscription ends before.
+// Ready returns a channel that is closed when the subscription is first
+// established: it is connected and knows where the history ends, so what is
+// published from now on arrives. On channels for which the server keeps
+// nothing, that takes two seconds longer. It stays open if the subscription
+// ends before.
 func (s *Subscription) Ready() <-chan struct{} { return s.ready }
 
-// State returns where the subscription stands. It changes on its own; use [WithObserver] to follow it.
+// State returns where the subscription stands. It changes on its own; use
+// [WithObserver] to follow it.
 func (s *Subscription) State() State { return s.state.get() }
 
 // Stats returns what the subscription has done so far.
 func (s *Subscription) Stats() Stats { return s.stats.snapshot() }
 
-// Format writes the state, whatever the verb: a subscription holds secrets that fmt would find.
+// Format writes the state, whatever the verb: a subscription holds secrets that
+// fmt would find.
 func (s *Subscription) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "realtime.Subscription(%s)", s.State())
 }
 
-// Commit counts m as handled, also before its handler returns or the loop over Messages asks for the next one, and
-// saves the cursor. When it returns nil, m does not come again after a restart. When it returns an error, ctx's if that
-// is done before or while it waits, m counts as handled all the same and the next save holds it. Without
-// [WithCursorStore] there is nothing to save. It is an error for a message that the subscription has not delivered.
+// Commit counts m as handled, also before its handler returns or the loop over
+// Messages asks for the next one, and saves the cursor. When it returns nil, m
+// does not come again after a restart. When it returns an error, ctx's if that
+// is done before or while it waits, m counts as handled all the same and the
+// next save holds it. Without [WithCursorStore] there is nothing to save. It is
+// an error for a message that the subscription has not delivered.
 func (s *Subscription) Commit(ctx context.Context, m Message) error {
 	s.mu.Lock()
 	mine := s.ledger != nil && m.ledger == s.ledger
@@ -135,9 +143,11 @@ func (s *Subscription) Commit(ctx context.Context, m Message) error {
 	return commits.save(ctx)
 }
 
-// Drain ends the subscription when what it has received is handled: it disconnects, the messages in the queue are
-// delivered, the cursor is saved, and then Run returns nil and the loop over Messages ends. Drain does not wait for
-// that. When ctx is done before, Drain becomes Close. It can be called before Run, from a handler, and more than once.
+// Drain ends the subscription when what it has received is handled: it
+// disconnects, the messages in the queue are delivered, the cursor is saved,
+// and then Run returns nil and the loop over Messages ends. Drain does not wait
+// for that. When ctx is done before, Drain becomes Close. It can be called
+// before Run, from a handler, and more than once.
 func (s *Subscription) Drain(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,10 +158,13 @@ func (s *Subscription) Drain(ctx context.Context) {
 	context.AfterFunc(ctx, s.Close)
 }
 
-// Close ends the subscription: Run returns nil, and the loop over Messages ends, as soon as the handler that is
-// running returns and the cursor is saved. Close does not wait for that. Messages that were received and not handled are
-// dropped. A run that goes on from the cursor brings those that the server keeps; without a cursor, or a time to live, they
-// are lost. [Subscription.Drain] has them handled. Close can be called more than once, and before Run.
+// Close ends the subscription: Run returns nil, and the loop over Messages
+// ends, as soon as the handler that is running returns and the cursor is saved.
+// Close does not wait for that. Messages that were received and not handled are
+// dropped. A run that goes on from the cursor brings those that the server
+// keeps; without a cursor, or a time to live, they are lost.
+// [Subscription.Drain] has them handled. Close can be called more than once,
+// and before Run.
 func (s *Subscription) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -40,7 +40,8 @@ func TestRunNeedsHandler(t *testing.T) {
 	})
 }
 
-// TestClose: from a handler, twice, before Run; it never waits, and Run returns nil.
+// TestClose: from a handler, twice, before Run; it never waits, and Run returns
+// nil.
 func TestClose(t *testing.T) {
 	t.Run("from a handler", func(t *testing.T) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
@@ -89,7 +90,8 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// TestCancelStopsWithinASecond: also while the connection is stuck, and while a read or a delay is under way.
+// TestCancelStopsWithinASecond: also while the connection is stuck, and while a
+// read or a delay is under way.
 func TestCancelStopsWithinASecond(t *testing.T) {
 	situations := map[string]func(l *life){
 		"live":       func(*life) {},
@@ -121,8 +123,9 @@ func TestCancelStopsWithinASecond(t *testing.T) {
 	}
 }
 
-// TestCancelDuringUpgrade: a server that takes the connection and does not answer the upgrade holds nobody, with a
-// dialer of the user's that has no time limit either.
+// TestCancelDuringUpgrade: a server that takes the connection and does not
+// answer the upgrade holds nobody, with a dialer of the user's that has no time
+// limit either.
 func TestCancelDuringUpgrade(t *testing.T) {
 	for _, dialer := range []bool{false, true} {
 		for _, ends := range []string{"cancelled", "in time"} {
@@ -186,8 +189,9 @@ func TestCancelIsYieldedOnce(t *testing.T) {
 	})
 }
 
-// TestEndTellsTheTrouble: a context that ends while nothing can be reached is told with the reason; a state change
-// has a cause only if something went wrong.
+// TestEndTellsTheTrouble: a context that ends while nothing can be reached is
+// told with the reason; a state change has a cause only if something went
+// wrong.
 func TestEndTellsTheTrouble(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -210,7 +214,8 @@ func TestEndTellsTheTrouble(t *testing.T) {
 	})
 }
 
-// TestHandlerError stops Run, and leaves the message to whoever goes on from the cursor before it.
+// TestHandlerError stops Run, and leaves the message to whoever goes on from
+// the cursor before it.
 func TestHandlerError(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -252,7 +257,8 @@ func TestHandlerError(t *testing.T) {
 	})
 }
 
-// TestPanicStopsEverything: a panic of the loop's body passes through, and no goroutine stays.
+// TestPanicStopsEverything: a panic of the loop's body passes through, and no
+// goroutine stays.
 func TestPanicStopsEverything(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()

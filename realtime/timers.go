@@ -77,7 +77,8 @@ func newAlarm() alarm {
 
 func (a alarm) stop() { a.timer.Stop() }
 
-// at returns a channel that tells when the time has come; never for the zero time.
+// at returns a channel that tells when the time has come; never for the zero
+// time.
 func (a alarm) at(t time.Time) <-chan time.Time {
 	if t.IsZero() {
 		return nil

@@ -15,10 +15,11 @@ import (
 	"github.com/b24pull/b24pull/internal/retryafter"
 )
 
-// A transport opens connections to a push server. Transports carry bytes; they know neither states nor
-// messages.
+// A transport opens connections to a push server. Transports carry bytes; they
+// know neither states nor messages.
 type transport interface {
-	// open connects. The connection lives until it ends, is closed, or ctx is done. No error tells a secret.
+	// open connects. The connection lives until it ends, is closed, or ctx is
+	// done. No error tells a secret.
 	open(ctx context.Context, at address, sink sink) (conn, error)
 }
 
@@ -30,13 +31,14 @@ type address struct {
 	rpc     bool // over a websocket the server sends text pings, and wants messages confirmed
 }
 
-// fail says what failed, without the address: net/http and servers like to repeat it.
+// fail says what failed, without the address: net/http and servers like to
+// repeat it.
 func (at address) fail(op string, err error) error {
 	return fmt.Errorf("realtime: %s: %w", op, at.secrets.Error(err))
 }
 
-// reason is a server's text made fit for an error: one line, capped, and nothing
-// at all if it is markup.
+// reason is a server's text made fit for an error: one line, capped, and
+// nothing at all if it is markup.
 func (at address) reason(text []byte) string {
 	const maxText = 120
 	if bytes.ContainsAny(text, "<{") {
@@ -48,7 +50,8 @@ func (at address) reason(text []byte) string {
 // maxRefusal is how much is read of the body of an answer that refuses.
 const maxRefusal = 512
 
-// refusal is the error of an answer that refuses; location is where it leads, if it is a redirect.
+// refusal is the error of an answer that refuses; location is where it leads,
+// if it is a redirect.
 func (at address) refusal(answer *http.Response, location string) *StatusError {
 	refused := &StatusError{Status: answer.StatusCode, RetryAfter: retryafter.Wait(answer.Header, time.Now())}
 	if answer.StatusCode >= 300 && answer.StatusCode < 400 {
@@ -63,14 +66,17 @@ func (at address) refusal(answer *http.Response, location string) *StatusError {
 	return refused
 }
 
-// A conn is one connection. All methods but next can be called from any goroutine.
+// A conn is one connection. All methods but next can be called from any
+// goroutine.
 type conn interface {
-	// next waits for the next frame. The frame must be read to its end before next is called again. At the end of
-	// the connection it returns io.EOF if that was the expected one, or what went wrong.
+	// next waits for the next frame. The frame must be read to its end before
+	// next is called again. At the end of the connection it returns io.EOF if
+	// that was the expected one, or what went wrong.
 	next() (io.Reader, error)
 	// ping sends a ping whose pong the sink will be told of.
 	ping() error
-	// received is told the id of each message of a frame, before the frame's end: some servers want it confirmed.
+	// received is told the id of each message of a frame, before the frame's
+	// end: some servers want it confirmed.
 	received(id string)
 	// close ends the connection with a close code where the transport has them.
 	close(code int)
@@ -84,7 +90,8 @@ type sink interface {
 	beat()   // a sign of life has been answered, of a server that sends them every few seconds; called by next
 }
 
-// errSilent is returned by a poll that the server ended because there was nothing to send.
+// errSilent is returned by a poll that the server ended because there was
+// nothing to send.
 var errSilent = errors.New("nothing to read")
 
 // Close codes a client sends.

@@ -23,8 +23,8 @@ type pollTransport struct {
 	header http.Header
 }
 
-// untold is how long a RoundTripper may take to tell of a request. One that is no
-// *http.Transport may never do, and is taken to have sent it then.
+// untold is how long a RoundTripper may take to tell of a request. One that is
+// no *http.Transport may never do, and is taken to have sent it then.
 const untold = time.Second
 
 func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, error) {
@@ -128,7 +128,8 @@ func (c *pollConn) close(int) {
 	_ = c.answer.Body.Close()
 }
 
-// pollFrame keeps secrets out of a body's errors, and a body that ends by accident apart from one that ends.
+// pollFrame keeps secrets out of a body's errors, and a body that ends by
+// accident apart from one that ends.
 type pollFrame struct {
 	at   address
 	body io.Reader

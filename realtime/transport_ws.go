@@ -19,7 +19,8 @@ import (
 
 const (
 	handshakeTimeout = 20 * time.Second
-	// controlTimeout bounds the writing of a ping, a pong or a close frame to a peer that does not read.
+	// controlTimeout bounds the writing of a ping, a pong or a close frame to a
+	// peer that does not read.
 	controlTimeout = 500 * time.Millisecond
 	// writeTimeout bounds the writing of a data frame.
 	writeTimeout = 10 * time.Second
@@ -53,8 +54,9 @@ func (t *socketTransport) open(ctx context.Context, at address, sink sink) (conn
 	return c, nil
 }
 
-// refused makes the error of a handshake; the answer holds the server's reason, if it was one. Of a redirect that the
-// HTTP client has met the location is told beside it.
+// refused makes the error of a handshake; the answer holds the server's reason,
+// if it was one. Of a redirect that the HTTP client has met the location is
+// told beside it.
 func (at address) refused(answer *http.Response, location string, err error) error {
 	if answer == nil || !errors.Is(err, websocket.ErrBadHandshake) {
 		return at.fail("connecting the websocket", err)
@@ -102,14 +104,16 @@ const (
 	textReceipt = "mack:"
 )
 
-// received confirms a message. That this fails is told by reading, which fails as well.
+// received confirms a message. That this fails is told by reading, which fails
+// as well.
 func (c *socketConn) received(id string) {
 	if c.at.rpc && id != "" {
 		_ = c.write(textReceipt + id)
 	}
 }
 
-// write sends a text frame. A peer that does not read loses the connection: the library takes no second try.
+// write sends a text frame. A peer that does not read loses the connection: the
+// library takes no second try.
 func (c *socketConn) write(text string) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -168,8 +172,9 @@ func closeRaw(c net.Conn) {
 	_ = c.Close()
 }
 
-// historyTransport reads the history by a websocket of its own, where there are no polls: its first frame is the
-// whole of it. As a poll it is open when it is answered.
+// historyTransport reads the history by a websocket of its own, where there are
+// no polls: its first frame is the whole of it. As a poll it is open when it is
+// answered.
 type historyTransport struct{ socketTransport }
 
 func (t *historyTransport) open(ctx context.Context, at address, sink sink) (conn, error) {

@@ -29,7 +29,8 @@ func (l *life) fallBack(portal ...pulltest.Option) {
 	}
 }
 
-// TestFallsBackToPolling: after five failures, not before; nothing is lost on the way.
+// TestFallsBackToPolling: after five failures, not before; nothing is lost on
+// the way.
 func TestFallsBackToPolling(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.fallBack(pulltest.WithVersion(version))
@@ -50,7 +51,8 @@ func TestFallsBackToPolling(t *testing.T) {
 	})
 }
 
-// TestReturnsToWebSocket: 10 to 30 minutes later, beside the polls; a websocket that does not last changes nothing.
+// TestReturnsToWebSocket: 10 to 30 minutes later, beside the polls; a websocket
+// that does not last changes nothing.
 func TestReturnsToWebSocket(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.fallBack(pulltest.WithVersion(version))
@@ -95,7 +97,8 @@ func TestReturnsToWebSocket(t *testing.T) {
 	})
 }
 
-// TestPollingFailsToo: where neither works, both are tried, and whichever works first is used.
+// TestPollingFailsToo: where neither works, both are tried, and whichever works
+// first is used.
 func TestPollingFailsToo(t *testing.T) {
 	for _, works := range both {
 		t.Run(works.String(), func(t *testing.T) {
@@ -131,7 +134,8 @@ func TestPollingFailsToo(t *testing.T) {
 	}
 }
 
-// TestForcedTransport: what the user wants is used and nothing else, however it fails.
+// TestForcedTransport: what the user wants is used and nothing else, however it
+// fails.
 func TestForcedTransport(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {

@@ -14,7 +14,8 @@ import (
 // longParams is what an answer stays in that does not come to its end.
 var longParams = map[string]string{"text": strings.Repeat("x", 3000)}
 
-// withoutEnd begins an answer as the portal does, and goes on for hours, if it is long.
+// withoutEnd begins an answer as the portal does, and goes on for hours, if it
+// is long.
 func withoutEnd(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	whole := httptest.NewRecorder()
 	next.ServeHTTP(whole, r)
@@ -48,8 +49,8 @@ func endingOnce(armed *atomic.Bool) pulltest.Option {
 	})
 }
 
-// TestEndlessAnswers: an answer that goes on and does not come to its end is given up, and what it stood in the way of
-// comes.
+// TestEndlessAnswers: an answer that goes on and does not come to its end is
+// given up, and what it stood in the way of comes.
 func TestEndlessAnswers(t *testing.T) {
 	const patient = answerWithin + 30*time.Second
 	t.Run("to the first read", func(t *testing.T) {
@@ -106,7 +107,8 @@ func TestEndlessAnswers(t *testing.T) {
 	})
 }
 
-// TestReadsYield: the answer to a read of replaced channels has less time while the main stream waits for its turn.
+// TestReadsYield: the answer to a read of replaced channels has less time while
+// the main stream waits for its turn.
 func TestReadsYield(t *testing.T) {
 	l := handLoop(t.Context(), nil, func(Event) {})
 	old := l.streamTo("old.example")

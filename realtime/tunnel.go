@@ -17,12 +17,13 @@ import (
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
-// A websocket without TLS crosses an HTTP proxy in a tunnel of its own (RFC 6455,
-// 4.1), which net/http opens for https only: it would ask the proxy to pass the
-// handshake on, and most proxies leave Upgrade out of what they pass on.
+// A websocket without TLS crosses an HTTP proxy in a tunnel of its own (RFC
+// 6455, 4.1), which net/http opens for https only: it would ask the proxy to
+// pass the handshake on, and most proxies leave Upgrade out of what they pass
+// on.
 
-// tunnelled returns a client that opens such a tunnel for a request, or the client
-// itself where net/http goes the right way.
+// tunnelled returns a client that opens such a tunnel for a request, or the
+// client itself where net/http goes the right way.
 func tunnelled(client *http.Client, request *http.Request) *http.Client {
 	way, _ := client.Transport.(ownTransport)
 	t := way.own
@@ -77,7 +78,8 @@ func requestTunnel(ctx context.Context, conn net.Conn, t *http.Transport, proxy 
 	if err := connect.Write(conn); err != nil {
 		return err
 	}
-	// What the buffer has read too much is nothing: the target waits for a request.
+	// What the buffer has read too much is nothing: the target waits for a
+	// request.
 	answer, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxHeader)), connect)
 	if err != nil {
 		return err

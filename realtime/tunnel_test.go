@@ -14,7 +14,8 @@ import (
 	"github.com/b24pull/b24pull/realtime"
 )
 
-// TestPlainWebSocketBehindProxies: a websocket without TLS gets a tunnel, since a proxy need not pass on Upgrade.
+// TestPlainWebSocketBehindProxies: a websocket without TLS gets a tunnel, since
+// a proxy need not pass on Upgrade.
 func TestPlainWebSocketBehindProxies(t *testing.T) {
 	hooks := map[string]func(*site, *http.Transport){
 		"none": nil, "DialContext": byDialContext, "Dial": byDial, "DialTLSContext": byDialTLSContext, "DialTLS": byDialTLS,
@@ -54,8 +55,8 @@ func TestPlainWebSocketBehindProxies(t *testing.T) {
 	}
 }
 
-// TestProxyWithIDNHost: a proxy whose name is not ASCII is dialed by the name that net/http dials it by, with TLS and
-// without.
+// TestProxyWithIDNHost: a proxy whose name is not ASCII is dialed by the name
+// that net/http dials it by, with TLS and without.
 func TestProxyWithIDNHost(t *testing.T) {
 	for _, scheme := range []string{"http", "https"} {
 		for _, of := range append(services, "plain websocket") {

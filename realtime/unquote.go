@@ -6,7 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// unquote returns what a valid JSON string says, as encoding/json reads it. It may share the string's memory.
+// unquote returns what a valid JSON string says, as encoding/json reads it. It
+// may share the string's memory.
 func unquote(quoted []byte) []byte {
 	text := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text) {
@@ -27,7 +28,8 @@ func unquote(quoted []byte) []byte {
 	return said
 }
 
-// unescape appends what the escape says whose letter is text[i], and returns the index behind it.
+// unescape appends what the escape says whose letter is text[i], and returns
+// the index behind it.
 func unescape(said, text []byte, i int) ([]byte, int) {
 	switch c := text[i]; c {
 	case 'b':

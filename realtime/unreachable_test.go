@@ -32,7 +32,8 @@ func trusting(portals ...*pulltest.Portal) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// TestServerMoves: a server that is gone is not connected to for ever: another config is asked for.
+// TestServerMoves: a server that is gone is not connected to for ever: another
+// config is asked for.
 func TestServerMoves(t *testing.T) {
 	for _, transport := range []Transport{TransportAuto, TransportWebSocket, TransportLongPolling} {
 		t.Run(transport.String(), func(t *testing.T) {
@@ -67,7 +68,8 @@ func TestServerMoves(t *testing.T) {
 	}
 }
 
-// TestServerComesBack: where the portal does not answer either, or has no other config, the present one is used on.
+// TestServerComesBack: where the portal does not answer either, or has no other
+// config, the present one is used on.
 func TestServerComesBack(t *testing.T) {
 	begin := map[string]func(l *life){
 		"the portal does not answer": func(l *life) { l.subscribe(nil) },
@@ -99,7 +101,8 @@ func TestServerComesBack(t *testing.T) {
 	}
 }
 
-// TestPollsHiccup: where websockets do not get through, polls that fail for a moment are back at once.
+// TestPollsHiccup: where websockets do not get through, polls that fail for a
+// moment are back at once.
 func TestPollsHiccup(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.fallBack()

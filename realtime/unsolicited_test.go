@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// TestNothingUnsolicitedIsLogged: what a server sends behind an answer reaches no
-// log. Here it repeats the address of the request, which holds the channel ids.
+// TestNothingUnsolicitedIsLogged: what a server sends behind an answer reaches
+// no log. Here it repeats the address of the request, which holds the channel
+// ids.
 func TestNothingUnsolicitedIsLogged(t *testing.T) {
 	transports := map[string]func(*http.Client) transport{
 		"poll":      func(c *http.Client) transport { return &pollTransport{client: c} },
@@ -56,8 +57,8 @@ func scheme(transport string) string {
 	return "http"
 }
 
-// goingOn is a server that sends more behind its answer, and tells when the client
-// has closed the connection.
+// goingOn is a server that sends more behind its answer, and tells when the
+// client has closed the connection.
 func goingOn(t *testing.T, answer string) (*httptest.Server, <-chan struct{}) {
 	ended := make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

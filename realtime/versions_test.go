@@ -11,7 +11,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// servers are the push servers a subscription must work on, as pulltest plays them.
+// servers are the push servers a subscription must work on, as pulltest plays
+// them.
 var servers = []struct {
 	name       string
 	portal     []pulltest.Option
@@ -39,7 +40,8 @@ func onEveryServer(t *testing.T, test func(t *testing.T, portal []pulltest.Optio
 	}
 }
 
-// course is a subscription that is taken through its life, and what it has received.
+// course is a subscription that is taken through its life, and what it has
+// received.
 type course struct {
 	t      *testing.T
 	portal *pulltest.Portal
@@ -96,7 +98,8 @@ func (c *course) observe(e Event) {
 	c.events = append(c.events, e)
 }
 
-// emit publishes the next numbers to the private and the shared channel by turns.
+// emit publishes the next numbers to the private and the shared channel by
+// turns.
 func (c *course) emit(n int) {
 	for range n {
 		to := []pulltest.Target{pulltest.Private, pulltest.Shared}[c.sent%2]
@@ -105,8 +108,8 @@ func (c *course) emit(n int) {
 	}
 }
 
-// arrived waits until all that was sent has arrived, half a minute at the most, and checks that it came once and in
-// order.
+// arrived waits until all that was sent has arrived, half a minute at the most,
+// and checks that it came once and in order.
 func (c *course) arrived(when string) {
 	c.t.Helper()
 	for range 600 {
@@ -153,7 +156,8 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	t.Fatalf("%s: not within a minute", what)
 }
 
-// run takes the course: connect, receive, cut, resume, channel replaced, config renewed, stop.
+// run takes the course: connect, receive, cut, resume, channel replaced, config
+// renewed, stop.
 func (c *course) run() {
 	renewals := func(n int) {
 		c.t.Helper()
@@ -203,7 +207,8 @@ func (c *course) stop() {
 	}
 }
 
-// TestCourse runs the same course on every version and transport, on virtual time and over real sockets.
+// TestCourse runs the same course on every version and transport, on virtual
+// time and over real sockets.
 func TestCourse(t *testing.T) {
 	t.Parallel()
 	t.Run("in memory", func(t *testing.T) {
@@ -234,8 +239,8 @@ func TestCourse(t *testing.T) {
 	})
 }
 
-// live24h lets a day pass with a message a minute, or now and then: channels end after 12 hours, and their config is
-// renewed.
+// live24h lets a day pass with a message a minute, or now and then: channels
+// end after 12 hours, and their config is renewed.
 func (c *course) live24h() {
 	before := len(eventsOf[Renewal](c))
 	every := time.Minute

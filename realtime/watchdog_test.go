@@ -14,7 +14,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestAcknowledges: a version 5 server is told of each message that it has sent, repeats included.
+// TestAcknowledges: a version 5 server is told of each message that it has
+// sent, repeats included.
 func TestAcknowledges(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithVersion(5), pulltest.WithPingInterval(0)})
@@ -33,7 +34,8 @@ func TestAcknowledges(t *testing.T) {
 	})
 }
 
-// TestTextPings: they are answered, and do not stand for the pings after which there is a read.
+// TestTextPings: they are answered, and do not stand for the pings after which
+// there is a read.
 func TestTextPings(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithVersion(5)})
@@ -60,8 +62,9 @@ func TestNoTextPings(t *testing.T) {
 	})
 }
 
-// deafServer stands in for a push server whose websockets open, say ping once where text is spoken, and then fall
-// silent; it notes the code they are closed with.
+// deafServer stands in for a push server whose websockets open, say ping once
+// where text is spoken, and then fall silent; it notes the code they are closed
+// with.
 type deafServer struct {
 	on   atomic.Bool
 	text bool
@@ -97,7 +100,8 @@ func (d *deafServer) option() pulltest.Option {
 	})
 }
 
-// TestStuckIsClosed: a connection without signs of life is noticed, closed with 3005 and replaced; nothing is lost.
+// TestStuckIsClosed: a connection without signs of life is noticed, closed with
+// 3005 and replaced; nothing is lost.
 func TestStuckIsClosed(t *testing.T) {
 	tests := []struct {
 		version int
@@ -138,7 +142,8 @@ func TestStuckIsClosed(t *testing.T) {
 	}
 }
 
-// TestStalledServer: the same with a server that writes nothing for a while, not even an answer to an upgrade.
+// TestStalledServer: the same with a server that writes nothing for a while,
+// not even an answer to an upgrade.
 func TestStalledServer(t *testing.T) {
 	for _, s := range servers {
 		for _, transport := range s.transports {
@@ -160,7 +165,8 @@ func TestStalledServer(t *testing.T) {
 	}
 }
 
-// TestHistoryByWebSocket: where there are no polls, a second websocket reads what was missed, and is closed then.
+// TestHistoryByWebSocket: where there are no polls, a second websocket reads
+// what was missed, and is closed then.
 func TestHistoryByWebSocket(t *testing.T) {
 	for _, version := range []int{3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {

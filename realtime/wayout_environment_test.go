@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestProxyFromEnvironment: the variables hold for all four, and NO_PROXY does. net/http reads them once, so each
-// case is a process of its own.
+// TestProxyFromEnvironment: the variables hold for all four, and NO_PROXY does.
+// net/http reads them once, so each case is a process of its own.
 func TestProxyFromEnvironment(t *testing.T) {
 	const variable = "B24PULL_TEST_ENVIRONMENT"
 	if how := os.Getenv(variable); how != "" {

@@ -62,7 +62,8 @@ func TestCookies(t *testing.T) {
 	})
 }
 
-// TestClientWithTimeout: an HTTP client with a Timeout, as most programs have one, serves all four.
+// TestClientWithTimeout: an HTTP client with a Timeout, as most programs have
+// one, serves all four.
 func TestClientWithTimeout(t *testing.T) {
 	overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
 		if err := s.call(&http.Client{Transport: transport, Timeout: 30 * time.Second}); err != nil {
@@ -71,7 +72,8 @@ func TestClientWithTimeout(t *testing.T) {
 	})
 }
 
-// TestUserAgent: all four call themselves what they are told to, or by the package's name.
+// TestUserAgent: all four call themselves what they are told to, or by the
+// package's name.
 func TestUserAgent(t *testing.T) {
 	for _, agent := range []string{"", "mine/1.0"} {
 		overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
@@ -100,7 +102,8 @@ func TestUserAgent(t *testing.T) {
 	}
 }
 
-// TestHeader: what WithHeader gives is in each poll and each handshake, and in no error.
+// TestHeader: what WithHeader gives is in each poll and each handshake, and in
+// no error.
 func TestHeader(t *testing.T) {
 	given := http.Header{"x-gateway-token": {"s3cr3t-token"}, "Authorization": {"Bearer s3cr3t-bearer-token"},
 		"Cookie": {"sso=s3cr3t-sso-cookie"}, "User-Agent": {"gateway/2"}, "X-Two": {"a", "b"}}
@@ -142,7 +145,8 @@ func TestHeader(t *testing.T) {
 	}
 }
 
-// TestHeaderIsTheSubscriptions: changing a header that was given changes nothing.
+// TestHeaderIsTheSubscriptions: changing a header that was given changes
+// nothing.
 func TestHeaderIsTheSubscriptions(t *testing.T) {
 	s := newSite(t, overPolls, siteHost, siteHost, nil)
 	header := http.Header{"X-Gateway": {"one"}}
@@ -209,7 +213,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// TestRoundTripper: one that has an *http.Transport make its requests serves all four.
+// TestRoundTripper: one that has an *http.Transport make its requests serves
+// all four.
 func TestRoundTripper(t *testing.T) {
 	overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
 		var mu sync.Mutex
@@ -237,8 +242,8 @@ func TestRoundTripper(t *testing.T) {
 	})
 }
 
-// TestRoundTripperWithoutUpgrade: one that hides what net/http returns is refused when a websocket is dialed, and
-// serves the others.
+// TestRoundTripperWithoutUpgrade: one that hides what net/http returns is
+// refused when a websocket is dialed, and serves the others.
 func TestRoundTripperWithoutUpgrade(t *testing.T) {
 	hides := map[string]func(r *http.Request, base http.RoundTripper) (*http.Response, error){
 		"body": func(r *http.Request, base http.RoundTripper) (*http.Response, error) {
@@ -273,8 +278,8 @@ func TestRoundTripperWithoutUpgrade(t *testing.T) {
 	}
 }
 
-// TestHTTP2Site: where the server and the transport prefer HTTP/2, all that can goes by it, and a websocket by
-// HTTP/1.1.
+// TestHTTP2Site: where the server and the transport prefer HTTP/2, all that can
+// goes by it, and a websocket by HTTP/1.1.
 func TestHTTP2Site(t *testing.T) {
 	overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
 		var mu sync.Mutex
@@ -300,7 +305,8 @@ func TestHTTP2Site(t *testing.T) {
 	})
 }
 
-// TestRefusedWay: where the way is barred the error says why, tells no secret, and nothing goes around it.
+// TestRefusedWay: where the way is barred the error says why, tells no secret,
+// and nothing goes around it.
 func TestRefusedWay(t *testing.T) {
 	proxied := func(scheme string, password string) func(*site, *http.Transport) {
 		return func(s *site, t *http.Transport) {

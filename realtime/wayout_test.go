@@ -24,7 +24,8 @@ const (
 	idnASCII = "xn--80awhdgm.xn--p1ai"
 )
 
-// A way is one of the things that an *http.Transport can do on the way to a server.
+// A way is one of the things that an *http.Transport can do on the way to a
+// server.
 type way struct {
 	name string
 	idn  bool              // the site is портал.рф
@@ -32,7 +33,8 @@ type way struct {
 	lay  func(s *site, t *http.Transport) (used func() error)
 }
 
-// behind lays a way through a proxy. hook may add what is to be done on the way to it.
+// behind lays a way through a proxy. hook may add what is to be done on the way
+// to it.
 func behind(scheme string, hook func(s *site, t *http.Transport)) func(*site, *http.Transport) func() error {
 	return func(s *site, t *http.Transport) func() error {
 		p := newProxy(s.t, scheme, s.cert, s.reach)
@@ -181,7 +183,8 @@ func idn(lay func(*site, *http.Transport) func() error) func(*site, *http.Transp
 	}
 }
 
-// TestOneWayOut: REST, the authorization server, polls and websockets go whatever way an *http.Transport goes.
+// TestOneWayOut: REST, the authorization server, polls and websockets go
+// whatever way an *http.Transport goes.
 func TestOneWayOut(t *testing.T) {
 	for _, w := range ways {
 		for _, of := range services {
@@ -208,8 +211,8 @@ func TestOneWayOut(t *testing.T) {
 	}
 }
 
-// TestDialerIDN: a dialer of the user's is told the same names as net/http tells: its proxy, its dial functions, TLS and
-// the server.
+// TestDialerIDN: a dialer of the user's is told the same names as net/http
+// tells: its proxy, its dial functions, TLS and the server.
 func TestDialerIDN(t *testing.T) {
 	for name, edit := range map[string]func(s *site, d *websocket.Dialer) (used func() error){
 		"NetDialContext": func(s *site, d *websocket.Dialer) func() error {

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestAuthorizeWhere: a browser is sent to portals only, and to no other host that somebody names.
+// TestAuthorizeWhere: a browser is sent to portals only, and to no other host
+// that somebody names.
 func TestAuthorizeWhere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)

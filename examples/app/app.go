@@ -14,7 +14,8 @@ import (
 	"github.com/b24pull/b24pull/oauth"
 )
 
-// An app is the application: the tokens of the portals that have installed it, and a subscription to each.
+// An app is the application: the tokens of the portals that have installed it,
+// and a subscription to each.
 type app struct {
 	*config
 	tokens *oauth.Tokens
@@ -28,10 +29,12 @@ type app struct {
 	stopping bool
 }
 
-// errStopping refuses portals that come while the program ends. Their tokens are kept.
+// errStopping refuses portals that come while the program ends. Their tokens
+// are kept.
 var errStopping = errors.New("the application is stopping")
 
-// start subscribes to a portal whose token is stored, if it is not subscribed to.
+// start subscribes to a portal whose token is stored, if it is not subscribed
+// to.
 func (a *app) start(ctx context.Context, member string) error {
 	token, err := a.tokens.Get(ctx, member)
 	if err != nil {
@@ -69,7 +72,8 @@ func (a *app) portal(member string) *portal {
 	return a.portals[member]
 }
 
-// uninstalled waits for the end of the subscription of a portal whose token was deleted.
+// uninstalled waits for the end of the subscription of a portal whose token was
+// deleted.
 func (a *app) uninstalled(ctx context.Context, member string) error {
 	if p := a.portal(member); p != nil {
 		select {
@@ -85,12 +89,14 @@ func (a *app) uninstalled(ctx context.Context, member string) error {
 	return err
 }
 
-// errOtherUser refuses the token of a user while another's is good: any user of the portal can authorize.
+// errOtherUser refuses the token of a user while another's is good: any user of
+// the portal can authorize.
 var errOtherUser = refusal{errors.New("there is a good token of another user"), http.StatusForbidden,
 	"The application listens to this portal with the access of another user already. Only that user can renew it here; " +
 		"if it does not work any more, open the application in the portal."}
 
-// keep stores the token that a code was exchanged for, in place of one that is refused or the same user's.
+// keep stores the token that a code was exchanged for, in place of one that is
+// refused or the same user's.
 func (a *app) keep(ctx context.Context, token *oauth.Token) error {
 	err := a.tokens.Update(ctx, token.MemberID, func(t *oauth.Token) error {
 		if !t.Revoked && (t.UserID == 0 || t.UserID != token.UserID) {
@@ -107,7 +113,8 @@ func (a *app) keep(ctx context.Context, token *oauth.Token) error {
 	return err
 }
 
-// complete gives a new token the application_token of the config, which a form does not bring.
+// complete gives a new token the application_token of the config, which a form
+// does not bring.
 func (a *app) complete(ctx context.Context, member string) error {
 	if a.applicationToken == "" {
 		return nil
@@ -118,7 +125,8 @@ func (a *app) complete(ctx context.Context, member string) error {
 	})
 }
 
-// drain ends all subscriptions when what they have received is handled, and waits for refreshes.
+// drain ends all subscriptions when what they have received is handled, and
+// waits for refreshes.
 func (a *app) drain(ctx context.Context) error {
 	a.mu.Lock()
 	a.stopping = true

@@ -33,7 +33,8 @@ func (w *world) get(address string, cookies []*http.Cookie) (*http.Response, str
 	return resp, string(body)
 }
 
-// authorized is where the user who is signed in comes back to, and with what cookies.
+// authorized is where the user who is signed in comes back to, and with what
+// cookies.
 func (w *world) authorized(portal *pulltest.Portal, app string) (back string, cookies []*http.Cookie) {
 	w.t.Helper()
 	sent, _ := w.get(app+"/authorize?portal="+strings.TrimPrefix(portal.URL(), "https://"), nil)

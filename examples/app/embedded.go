@@ -16,7 +16,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// embedded goes through the life of an installation with a portal in memory, over real sockets.
+// embedded goes through the life of an installation with a portal in memory,
+// over real sockets.
 func (p *program) embedded(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

@@ -7,7 +7,8 @@ import (
 	"github.com/b24pull/b24pull/realtime"
 )
 
-// hello is an event of the application's own. Others carry what the application needs.
+// hello is an event of the application's own. Others carry what the application
+// needs.
 type hello struct {
 	Text string `json:"text"`
 }
@@ -19,7 +20,8 @@ func (p *portal) greet(ctx context.Context, text string) error {
 	return p.client.AddApplicationEvent(ctx, b24pull.ApplicationEvent{Command: helloCommand, Params: hello{text}})
 }
 
-// events is what the application does with the events of a portal. One that fails is logged and skipped.
+// events is what the application does with the events of a portal. One that
+// fails is logged and skipped.
 func (p *portal) events() realtime.Handler {
 	mux := realtime.NewMux()
 	realtime.On(mux, "application", helloCommand, func(_ context.Context, h hello, _ realtime.Message) error {

@@ -1,8 +1,8 @@
-// Command app is an application that Bitrix24 portals install: it keeps their tokens, listens to each of them, and
-// forgets one that uninstalls it.
+// Command app is an application that Bitrix24 portals install: it keeps their
+// tokens, listens to each of them, and forgets one that uninstalls it.
 //
-// With nothing set it goes through all that with a portal of its own, in memory, and ends. To serve real portals
-// set
+// With nothing set it goes through all that with a portal of its own, in
+// memory, and ends. To serve real portals set
 //
 //	B24PULL_CLIENT_ID           of the application, as it was registered
 //	B24PULL_CLIENT_SECRET
@@ -13,18 +13,22 @@
 //	B24PULL_AUTH_SERVER         the default is https://oauth.bitrix.info, for the East https://oauth.bitrix24.tech
 //	B24PULL_PRIVATE_NETWORK     anything, where portals of your own are in a private network: else only public addresses are connected to
 //
-// have https://HOST lead to the address of -listen, and register these addresses:
+// have https://HOST lead to the address of -listen, and register these
+// addresses:
 //
 //	https://HOST/install   the installation of the application, by a form or by ONAPPINSTALL
 //	https://HOST/open      the application itself
 //
-// Events like ONAPPUNINSTALL come to https://HOST/event, which portals are told with event.bind. The address
-// https://HOST/authorize?portal=portal.bitrix24.com lets a user authorize the application by the way of a code: on a
-// portal that has installed it, on one of the cloud, and on those of B24PULL_PORTALS, but nowhere else. A portal that
-// moves is followed into the cloud and to those of B24PULL_PORTALS.
+// Events like ONAPPUNINSTALL come to https://HOST/event, which portals are told
+// with event.bind. The address
+// https://HOST/authorize?portal=portal.bitrix24.com lets a user authorize the
+// application by the way of a code: on a portal that has installed it, on one
+// of the cloud, and on those of B24PULL_PORTALS, but nowhere else. A portal
+// that moves is followed into the cloud and to those of B24PULL_PORTALS.
 //
-// Each portal is listened to until it uninstalls the application, or until Ctrl-C. When the program starts again it
-// goes on with all portals where it stopped.
+// Each portal is listened to until it uninstalls the application, or until
+// Ctrl-C. When the program starts again it goes on with all portals where it
+// stopped.
 package main
 
 import (
@@ -106,7 +110,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 	}
 }
 
-// choose serves real portals if the environment tells the application, and else the one in memory.
+// choose serves real portals if the environment tells the application, and else
+// the one in memory.
 func (p *program) choose(ctx context.Context) error {
 	c, err := p.configure()
 	switch {

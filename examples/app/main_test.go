@@ -91,7 +91,8 @@ func checkOrder(t *testing.T, text string, parts ...string) {
 	}
 }
 
-// TestEmbedded: with nothing set the application goes through an installation's life, in order, and tells no token.
+// TestEmbedded: with nothing set the application goes through an installation's
+// life, in order, and tells no token.
 func TestEmbedded(t *testing.T) {
 	t.Parallel()
 	code, stdout, stderr := start(t, nil, nil).wait()
@@ -110,7 +111,8 @@ func TestEmbedded(t *testing.T) {
 	if !strings.Contains(stdout, `event app.hello: "hello with a refreshed token"`) {
 		t.Errorf("no event was sent with the refreshed token:\n%s", stdout)
 	}
-	// the portal's tokens, codes and channels are of these forms, and so is the member id, which is no secret
+	// the portal's tokens, codes and channels are of these forms, and so is the
+	// member id, which is no secret
 	text := regexp.MustCompile(`member [0-9a-f]{32}:`).ReplaceAllString(stdout+stderr, "")
 	if secret := regexp.MustCompile(`[a-z2-7]{26}|[0-9a-f]{32}`).FindString(text); secret != "" {
 		t.Errorf("printed what may be a secret, %s:\n%s\n%s", secret, stdout, stderr)

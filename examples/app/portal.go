@@ -15,7 +15,8 @@ import (
 	"github.com/b24pull/b24pull/realtime"
 )
 
-// A portal is one that has installed the application, and the subscription to it.
+// A portal is one that has installed the application, and the subscription to
+// it.
 type portal struct {
 	app    *app
 	member string
@@ -69,8 +70,9 @@ func (p *portal) running() bool {
 	}
 }
 
-// moved is asked when the portal says that it has another address, before that gets a token. It is stored for the next
-// start. What is neither in the cloud nor named by the environment may be anybody's.
+// moved is asked when the portal says that it has another address, before that
+// gets a token. It is stored for the next start. What is neither in the cloud
+// nor named by the environment may be anybody's.
 func (p *portal) moved(_ context.Context, _, to string) error {
 	_, host, _ := strings.Cut(to, "://")
 	if !cloudPortal(host) && !p.app.names(host) {
@@ -88,7 +90,8 @@ func (p *portal) moved(_ context.Context, _, to string) error {
 	return nil
 }
 
-// run listens until the portal uninstalls the application, the program ends, or trying again cannot help.
+// run listens until the portal uninstalls the application, the program ends, or
+// trying again cannot help.
 func (p *portal) run() {
 	defer close(p.ended)
 	ctx, cancel := context.WithCancel(p.life)
@@ -135,7 +138,8 @@ func (p *portal) begin(ctx context.Context) {
 
 const uninstallation = "ONAPPUNINSTALL"
 
-// bind asks the portal to tell when it uninstalls the application, unless it knows that already.
+// bind asks the portal to tell when it uninstalls the application, unless it
+// knows that already.
 func (p *portal) bind(ctx context.Context) error {
 	if p.app.events == "" {
 		return nil

@@ -23,7 +23,8 @@ import (
 
 var registered = pulltest.Application{Name: "App", ClientID: "app.1", ClientSecret: "s3cr3tclient", ApplicationToken: "s3cr3tapp"}
 
-// world is real portals, as far as the program can tell, and their authorization server.
+// world is real portals, as far as the program can tell, and their
+// authorization server.
 type world struct {
 	t       *testing.T
 	portals []*pulltest.Portal
@@ -39,7 +40,8 @@ type world struct {
 	now, most int           // that ask it at once
 }
 
-// newWorld has so many portals, all of which have the application. Only the first takes bindings of events.
+// newWorld has so many portals, all of which have the application. Only the
+// first takes bindings of events.
 func newWorld(t *testing.T, portals int) *world {
 	w := &world{t: t, folder: t.TempDir()}
 	roots := x509.NewCertPool()
@@ -115,7 +117,8 @@ func (w *world) authServer(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// bindings is event.get and event.bind, which the portal in memory does not know.
+// bindings is event.get and event.bind, which the portal in memory does not
+// know.
 func (w *world) bindings(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.mu.Lock()
@@ -209,8 +212,8 @@ func forged(p *pulltest.Portal, applicationToken string) url.Values {
 	return url.Values{"event": {"ONAPPUNINSTALL"}, "auth[member_id]": {p.MemberID()}, "auth[application_token]": {applicationToken}}
 }
 
-// TestPortals: each portal that installs the application is listened to, until it uninstalls it. After a restart
-// the others go on where they were.
+// TestPortals: each portal that installs the application is listened to, until
+// it uninstalls it. After a restart the others go on where they were.
 func TestPortals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
@@ -274,8 +277,8 @@ func TestPortals(t *testing.T) {
 	}
 }
 
-// TestApplicationToken: where no ONAPPINSTALL tells the application_token, the variable does, and without either
-// no uninstallation is believed.
+// TestApplicationToken: where no ONAPPINSTALL tells the application_token, the
+// variable does, and without either no uninstallation is believed.
 func TestApplicationToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
@@ -322,8 +325,9 @@ func TestApplicationToken(t *testing.T) {
 	}
 }
 
-// TestAuthorize: a code is taken from the browser that was sent for it and from no other. The application_token is
-// kept, and a portal whose refresh token was refused is listened to again.
+// TestAuthorize: a code is taken from the browser that was sent for it and from
+// no other. The application_token is kept, and a portal whose refresh token was
+// refused is listened to again.
 func TestAuthorize(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// installedPage is shown in the portal while it installs the application, which it has to be told the end of.
+	// installedPage is shown in the portal while it installs the application,
+	// which it has to be told the end of.
 	installedPage = `<!doctype html><title>Installed</title><p>Installed.
 <script src="https://api.bitrix24.com/api/v1/"></script>
 <script>BX24.init(function () { BX24.installFinish() })</script>`
@@ -28,7 +29,8 @@ const (
 // maxBody is more than a form or an event has bytes.
 const maxBody = 1 << 20
 
-// routes are where portals and users come. Whatever is read of a body is bounded.
+// routes are where portals and users come. Whatever is read of a body is
+// bounded.
 func (a *app) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /install", a.callback("installed", installedPage))
@@ -48,7 +50,8 @@ type refusal struct {
 
 func (e refusal) Unwrap() error { return e.error }
 
-// answer tells the caller no more than the status, or the refusal's page; the log has the error.
+// answer tells the caller no more than the status, or the refusal's page; the
+// log has the error.
 func (a *app) answer(w http.ResponseWriter, r *http.Request, page string, err error) {
 	var refused refusal
 	status, text := http.StatusOK, ""
@@ -170,7 +173,8 @@ func (a *app) exchange(ctx context.Context, code oauth.AuthCode) error {
 	return a.start(ctx, token.MemberID)
 }
 
-// exchangeCode bounds what anybody can have the authorization server asked, by codes that are none.
+// exchangeCode bounds what anybody can have the authorization server asked, by
+// codes that are none.
 func (a *app) exchangeCode(ctx context.Context, code oauth.AuthCode) (*oauth.Token, error) {
 	select {
 	case a.exchanging <- struct{}{}:

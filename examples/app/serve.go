@@ -15,7 +15,8 @@ import (
 // maxExchanging is how many codes are exchanged at once.
 const maxExchanging = 8
 
-// stopTime is how long callbacks, handlers and refreshes have when the program ends.
+// stopTime is how long callbacks, handlers and refreshes have when the program
+// ends.
 const stopTime = 20 * time.Second
 
 // service is the application with its server.
@@ -71,7 +72,8 @@ func (p *program) newApp(c *config) (a *app, members []string, err error) {
 	}, members, err
 }
 
-// stop ends the server and then the subscriptions, with all that was received handled.
+// stop ends the server and then the subscriptions, with all that was received
+// handled.
 func (s *service) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()

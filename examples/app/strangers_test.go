@@ -38,7 +38,8 @@ func (w *world) asking() (now, most int) {
 	return w.now, w.most
 }
 
-// crowd sends so many requests at once. answered counts the statuses of those that have been answered.
+// crowd sends so many requests at once. answered counts the statuses of those
+// that have been answered.
 func (w *world) crowd(ctx context.Context, n int, request func(i int) *http.Request) (wait func(), answered func() map[int]int) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -81,8 +82,9 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// TestCrowdOfInstallations: the authorization server hangs, and few of those who forge installations are waiting for
-// it. Those who hang up are forgotten. A portal that has installed the application is heard all the while.
+// TestCrowdOfInstallations: the authorization server hangs, and few of those
+// who forge installations are waiting for it. Those who hang up are forgotten.
+// A portal that has installed the application is heard all the while.
 func TestCrowdOfInstallations(t *testing.T) {
 	t.Parallel()
 	const crowd = 200
@@ -181,7 +183,8 @@ func (b *endlessBody) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestEndlessBodies: no route reads a body beyond its bound, or keeps it on disk.
+// TestEndlessBodies: no route reads a body beyond its bound, or keeps it on
+// disk.
 func TestEndlessBodies(t *testing.T) {
 	w := newWorld(t, 1)
 	r, app := w.run()
@@ -218,7 +221,8 @@ func TestEndlessBodies(t *testing.T) {
 	r.stop()
 }
 
-// TestPublicOnly: what a stranger names is not connected to where it leads inward, unless that is wanted.
+// TestPublicOnly: what a stranger names is not connected to where it leads
+// inward, unless that is wanted.
 func TestPublicOnly(t *testing.T) {
 	t.Parallel()
 	for _, private := range []string{"", "yes"} {

@@ -11,7 +11,8 @@ import (
 	"github.com/b24pull/b24pull/realtime"
 )
 
-// embedded is a portal in memory that emits events and now and then cuts its connections.
+// embedded is a portal in memory that emits events and now and then cuts its
+// connections.
 func embedded() (*target, error) {
 	portal := pulltest.NewPortal()
 	emit := func(n int, text string) {

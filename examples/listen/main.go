@@ -1,7 +1,8 @@
 // Command listen prints the events of a Bitrix24 portal as they arrive.
 //
-// With nothing set it starts a portal of its own, in memory, that emits an event every second and loses its
-// connections now and then. To listen to a real portal set
+// With nothing set it starts a portal of its own, in memory, that emits an
+// event every second and loses its connections now and then. To listen to a
+// real portal set
 //
 //	B24PULL_WEBHOOK        https://PORTAL/rest/USER/CODE/, or
 //	B24PULL_PORTAL         https://PORTAL and
@@ -9,12 +10,15 @@
 //
 // or give a saved config with -config FILE.
 //
-// On a real portal an application's channels carry only what the application itself sends with
-// pull.application.event.add: -emit sends one such event. Changes of CRM data are not among them; for those
-// there are event.bind and offline events.
+// On a real portal an application's channels carry only what the application
+// itself sends with pull.application.event.add: -emit sends one such event.
+// Changes of CRM data are not among them; for those there are event.bind and
+// offline events.
 //
-// Each line names the sender: backend is the portal, client another client of the push server, whose messages can look
-// like any of the portal's (from version 4 of the push server on; older ones name no other sender than the portal).
+// Each line names the sender: backend is the portal, client another client of
+// the push server, whose messages can look like any of the portal's (from
+// version 4 of the push server on; older ones name no other sender than the
+// portal).
 package main
 
 import (
@@ -248,8 +252,8 @@ func (p *program) fromOAuth(portal, token string) (*target, error) {
 	return &target{name: client.Portal() + " as an application", note: silence, source: client, client: client}, nil
 }
 
-// fromWebhook listens to the application's channels where the portal gives them to a webhook, and otherwise to
-// those of the webhook's user.
+// fromWebhook listens to the application's channels where the portal gives them
+// to a webhook, and otherwise to those of the webhook's user.
 func (p *program) fromWebhook(ctx context.Context, webhook string) (*target, error) {
 	client, err := p.newClient(b24pull.Webhook(webhook))
 	if err != nil {

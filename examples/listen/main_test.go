@@ -41,7 +41,8 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// listenTo runs the program and returns its exit code and output. Each time it connects, connected is called.
+// listenTo runs the program and returns its exit code and output. Each time it
+// connects, connected is called.
 func listenTo(t *testing.T, env map[string]string, client *http.Client, connected func(), args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -71,7 +72,8 @@ func (f onLine) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestEmbedded: with nothing set, events arrive, a cut is shown, and what it cost comes from the history.
+// TestEmbedded: with nothing set, events arrive, a cut is shown, and what it
+// cost comes from the history.
 func TestEmbedded(t *testing.T) {
 	t.Parallel()
 	code, stdout, stderr := listenTo(t, nil, nil, nil, "-json", "-n", "6")
@@ -119,7 +121,8 @@ func TestPortals(t *testing.T) {
 	if err := os.WriteFile(config, portal.ConfigJSON(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// what was sent before the subscription stands is not printed, so send until something is
+	// what was sent before the subscription stands is not printed, so send
+	// until something is
 	emitUntil := func(done <-chan struct{}) {
 		for {
 			portal.Emit(pulltest.Message{Command: "hello", Params: map[string]int{"n": 7}, To: pulltest.Shared})
@@ -160,8 +163,8 @@ func TestPortals(t *testing.T) {
 	}
 }
 
-// TestWebhook: where the portal refuses the application's channels, those of the webhook's user are listened to,
-// and the output says so.
+// TestWebhook: where the portal refuses the application's channels, those of
+// the webhook's user are listened to, and the output says so.
 func TestWebhook(t *testing.T) {
 	portal := pulltest.NewPortal()
 	defer portal.Close()

@@ -15,7 +15,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// A recording is what a real push server answered to one request; testdata/README.md describes the form.
+// A recording is what a real push server answered to one request;
+// testdata/README.md describes the form.
 type recording struct {
 	Path    string            `json:"path"`
 	Status  int               `json:"status"`
@@ -79,7 +80,8 @@ type message struct {
 	body content
 }
 
-// same tells whether two are one message. Where there is a mid, tag and time can be those of the sending.
+// same reports whether two are one message. Where there is a mid, tag and time
+// can be those of the sending.
 func (m message) same(o message) bool {
 	return m.mid == o.mid && (m.mid != "" || m.tag == o.tag && m.time.Equal(o.time))
 }
@@ -131,7 +133,8 @@ func cutText(t testing.TB, frame []byte) (list []message) {
 	return list
 }
 
-// cutBatch takes a ResponseBatch apart: responses, their outgoing messages, each of these.
+// cutBatch takes a ResponseBatch apart: responses, their outgoing messages,
+// each of these.
 func cutBatch(t testing.TB, frame []byte) (list []message) {
 	fields(t, frame, func(_ protowire.Number, _, response []byte) {
 		fields(t, response, func(_ protowire.Number, _, outgoing []byte) {
@@ -161,7 +164,8 @@ func outgoingMessage(t testing.TB, raw, value []byte) message {
 	return m
 }
 
-// fields visits the fields of a message: number, the whole field, and its value without a length before it.
+// fields visits the fields of a message: number, the whole field, and its value
+// without a length before it.
 func fields(t testing.TB, b []byte, visit func(num protowire.Number, raw, value []byte)) {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeField(b)

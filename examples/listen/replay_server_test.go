@@ -18,13 +18,15 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// A replayServer is a push server made of recordings: what it sends are the bytes and headers that a real one sent,
-// cut and joined between messages and nowhere else.
+// A replayServer is a push server made of recordings: what it sends are the
+// bytes and headers that a real one sent, cut and joined between messages and
+// nowhere else.
 //
-// It begins with what was kept before the first of its live messages. Once that history is known to the client and
-// somebody listens, it sends the live messages, and then comes to keep all there is: at once to a poll, to a
-// websocket when the client's ping shows that it has taken them. That a client knows the history is shown by its
-// next request for it.
+// It begins with what was kept before the first of its live messages. Once that
+// history is known to the client and somebody listens, it sends the live
+// messages, and then comes to keep all there is: at once to a poll, to a
+// websocket when the client's ping shows that it has taken them. That a client
+// knows the history is shown by its next request for it.
 type replayServer struct {
 	*httptest.Server
 	t       *testing.T
@@ -111,7 +113,8 @@ func (s *replayServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// wrong tells whether a channel is refused. Versions 1 and 2 do not sign channels and take any.
+// wrong reports whether a channel is refused. Versions 1 and 2 do not sign
+// channels and take any.
 func (s *replayServer) wrong(channel string) bool {
 	if s.version < 3 {
 		return channel == ""
@@ -158,7 +161,8 @@ func (s *replayServer) parse(r *http.Request) (req replayRequest, err error) {
 	return req, nil
 }
 
-// afterTime is the position of versions 1 and 2. A time without a tag leaves out all of its second.
+// afterTime is the position of versions 1 and 2. A time without a tag leaves
+// out all of its second.
 func afterTime(at, tag string) func(message) bool {
 	second, err := http.ParseTime(at)
 	if err != nil {
@@ -171,7 +175,8 @@ func afterTime(at, tag string) func(message) bool {
 	return func(m message) bool { return m.time.After(second) || m.time.Equal(second) && m.tag > last }
 }
 
-// history is what the server keeps of what the request asks for, and whether it keeps everything by now.
+// history is what the server keeps of what the request asks for, and whether it
+// keeps everything by now.
 func (s *replayServer) history(req replayRequest) (list []message, all bool) {
 	kept := req.tape.kept
 	select {
@@ -220,7 +225,8 @@ func (s *replayServer) servePoll(w http.ResponseWriter, r *http.Request, req rep
 	}
 }
 
-// note takes note of what a client has done, and begins with the live messages when it was the last that lacked.
+// note takes note of what a client has done, and begins with the live messages
+// when it was the last that lacked.
 func (s *replayServer) note(done func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -251,7 +257,8 @@ func isClosed(c chan struct{}) bool {
 	}
 }
 
-// writeMessages answers a poll. On versions 1 and 2 the head names the position of the last message.
+// writeMessages answers a poll. On versions 1 and 2 the head names the position
+// of the last message.
 func (s *replayServer) writeMessages(w http.ResponseWriter, req replayRequest, list []message) {
 	head := recording{Status: req.tape.answer.Status, Headers: maps.Clone(req.tape.answer.Headers)}
 	if s.version < 3 {
@@ -262,7 +269,8 @@ func (s *replayServer) writeMessages(w http.ResponseWriter, req replayRequest, l
 	s.write(w, head, join(list, req.tape.binary))
 }
 
-// writeSilence answers a poll that nothing came for. Version 4 names the position asked for, or the newest kept.
+// writeSilence answers a poll that nothing came for. Version 4 names the
+// position asked for, or the newest kept.
 func (s *replayServer) writeSilence(w http.ResponseWriter, req replayRequest) {
 	newest := req.mid
 	if n := len(req.tape.kept); newest == "" && n > 0 {
@@ -274,7 +282,8 @@ func (s *replayServer) writeSilence(w http.ResponseWriter, req replayRequest) {
 	s.write(w, s.silence, nil)
 }
 
-// write answers with the head of a recording, and with its body unless another is given.
+// write answers with the head of a recording, and with its body unless another
+// is given.
 func (s *replayServer) write(w http.ResponseWriter, rec recording, body []byte) {
 	for name, value := range rec.Headers {
 		if rec.Status == http.StatusNotModified {
@@ -289,7 +298,8 @@ func (s *replayServer) write(w http.ResponseWriter, rec recording, body []byte) 
 	_, _ = w.Write(body)
 }
 
-// serveSocket sends the history asked for, then the live messages, and then pings.
+// serveSocket sends the history asked for, then the live messages, and then
+// pings.
 func (s *replayServer) serveSocket(w http.ResponseWriter, r *http.Request, req replayRequest) {
 	past, _ := s.history(req)
 	ws, err := new(websocket.Upgrader).Upgrade(w, r, nil)

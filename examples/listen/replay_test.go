@@ -100,8 +100,9 @@ func (s *replayServer) configFile(channel string) string {
 	return file
 }
 
-// TestRecordedServers: the program prints what real servers of versions 1 to 4 sent while somebody listened, each
-// message once and in order, and nothing of what they kept before.
+// TestRecordedServers: the program prints what real servers of versions 1 to 4
+// sent while somebody listened, each message once and in order, and nothing of
+// what they kept before.
 func TestRecordedServers(t *testing.T) {
 	for _, c := range replayCases {
 		t.Run(c.name, func(t *testing.T) {
@@ -130,8 +131,8 @@ func TestRecordedServers(t *testing.T) {
 	}
 }
 
-// wanted is what is to be printed: the live messages, then what a read finds that the server came to keep after
-// them.
+// wanted is what is to be printed: the live messages, then what a read finds
+// that the server came to keep after them.
 func (s *replayServer) wanted() (events []jsonEvent) {
 	tape := s.text
 	if s.version == 4 {
@@ -148,7 +149,8 @@ func (s *replayServer) wanted() (events []jsonEvent) {
 	return events
 }
 
-// TestRecordedRefusal: a channel that the server refuses ends the program with a clear line, which does not tell it.
+// TestRecordedRefusal: a channel that the server refuses ends the program with
+// a clear line, which does not tell it.
 func TestRecordedRefusal(t *testing.T) {
 	for _, c := range []replayCase{version3Socket, version3Poll, version4Socket, version4Poll} {
 		t.Run(c.name, func(t *testing.T) {
@@ -168,7 +170,8 @@ func TestRecordedRefusal(t *testing.T) {
 	}
 }
 
-// TestReplayServer asks as the recording client did, and gets what it got, to the byte.
+// TestReplayServer asks as the recording client did, and gets what it got, to
+// the byte.
 func TestReplayServer(t *testing.T) {
 	const quiet, later = false, true // whether everything is kept
 	tests := []struct {

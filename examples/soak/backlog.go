@@ -5,12 +5,14 @@ import "context"
 const (
 	// backlogMessage is about how long a message of the backlog is.
 	backlogMessage = 10_000
-	// backlogRate is how many are published a second: twice as many as are handled.
+	// backlogRate is how many are published a second: twice as many as are
+	// handled.
 	backlogRate = 1000
 )
 
-// backlogged has a consumer with a slow handler face a backlog: half of it is published while it is away, the other
-// half when it is back, faster than it can handle it.
+// backlogged has a consumer with a slow handler face a backlog: half of it is
+// published while it is away, the other half when it is back, faster than it
+// can handle it.
 func (s *soak) backlogged(ctx context.Context, stopped <-chan struct{}) error {
 	if err := s.begin(ctx, stopped); err != nil {
 		return err

@@ -17,8 +17,8 @@ import (
 // childMark in the environment makes this program a consumer and nothing else.
 const childMark = "B24PULL_SOAK_CONSUMER"
 
-// consumerMain is the life of a consumer process. On stdin it gets its consumer, and at the end of stdin it ends;
-// on stdout it reports what it does.
+// consumerMain is the life of a consumer process. On stdin it gets its
+// consumer, and at the end of stdin it ends; on stdout it reports what it does.
 func consumerMain(stdin io.Reader, stdout, stderr io.Writer) int {
 	input := json.NewDecoder(stdin)
 	c := new(consumer)
@@ -38,7 +38,8 @@ func consumerMain(stdin io.Reader, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// What a consumer process reports: a line that begins with one of these, and a message's number or a text.
+// What a consumer process reports: a line that begins with one of these, and a
+// message's number or a text.
 const (
 	sayReady   = "ready"
 	sayBegun   = "begun"
@@ -46,8 +47,8 @@ const (
 	sayNote    = "note"
 )
 
-// pipe reports line by line, each in a write of its own: what was reported has left the process, whatever happens
-// to it next.
+// pipe reports line by line, each in a write of its own: what was reported has
+// left the process, whatever happens to it next.
 type pipe struct {
 	mu  sync.Mutex
 	out io.Writer
@@ -64,7 +65,8 @@ func (p *pipe) begun(n int)      { p.say(sayBegun, strconv.Itoa(n)) }
 func (p *pipe) handled(n int)    { p.say(sayHandled, strconv.Itoa(n)) }
 func (p *pipe) note(text string) { p.say(sayNote, text) }
 
-// startProcess starts a consumer process with more in its environment, and passes on what it reports.
+// startProcess starts a consumer process with more in its environment, and
+// passes on what it reports.
 func startProcess(c *consumer, w *witness, stderr io.Writer, env ...string) (*running, error) {
 	self, err := os.Executable()
 	if err != nil {

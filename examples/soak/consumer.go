@@ -18,7 +18,8 @@ import (
 // readyWithin is how long a subscription may take to stand for the first time.
 const readyWithin = time.Minute
 
-// consumer is all that a subscription has to know. It can be handed to another process.
+// consumer is all that a subscription has to know. It can be handed to another
+// process.
 type consumer struct {
 	Config    json.RawMessage
 	Roots     []byte
@@ -104,7 +105,8 @@ func (c *consumer) handle(m realtime.Message, report reporter) error {
 
 var errNotReady = errors.New("the subscription has not been established within a minute")
 
-// await reports when the subscription stands; one that has no cursor to go on from must in time.
+// await reports when the subscription stands; one that has no cursor to go on
+// from must in time.
 func await(ctx context.Context, cancel context.CancelCauseFunc, sub *realtime.Subscription, report reporter, first bool) {
 	late := time.After(readyWithin)
 	if !first {

@@ -1,18 +1,23 @@
-// Command soak proves that a subscription loses nothing and repeats nothing. It publishes numbered messages to a
-// push server while it cuts the subscriber's connections, or kills its process, at random, and counts what arrives.
+// Command soak proves that a subscription loses nothing and repeats nothing. It
+// publishes numbered messages to a push server while it cuts the subscriber's
+// connections, or kills its process, at random, and counts what arrives.
 //
-// With nothing set it tries a portal of its own, in memory. For a real push server give -sub, -poll, -pub, -key and
-// -version: the program makes a channel that nobody else uses, signs it with the key that the portal shares with
-// the server, and publishes through the endpoint that only the portal is meant to reach.
+// With nothing set it tries a portal of its own, in memory. For a real push
+// server give -sub, -poll, -pub, -key and -version: the program makes a channel
+// that nobody else uses, signs it with the key that the portal shares with the
+// server, and publishes through the endpoint that only the portal is meant to
+// reach.
 //
 // A line a second on stderr says how things stand. The last line on stdout is
 //
 //	lost L, repeated R, out of order O of N; cuts C, kills K
 //
-// of the N messages that the server was asked to keep. The exit status is 1 if anything was lost, or repeated that
-// must not be: after a kill may be repeated what was handled since the cursor was last saved. It is 1, too, if a consumer
-// under a backlog has not kept to its memory. Out of order is what came behind a later message of its publisher; with
-// several publishing processes a push server itself changes the order.
+// of the N messages that the server was asked to keep. The exit status is 1 if
+// anything was lost, or repeated that must not be: after a kill may be repeated
+// what was handled since the cursor was last saved. It is 1, too, if a consumer
+// under a backlog has not kept to its memory. Out of order is what came behind
+// a later message of its publisher; with several publishing processes a push
+// server itself changes the order.
 package main
 
 import (

@@ -34,7 +34,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// quick are options for a test: a save may take long on a busy machine, all else is short.
+// quick are options for a test: a save may take long on a busy machine, all
+// else is short.
 func quick() *options {
 	o := defaults()
 	o.saveEvery, o.saveSlack, o.grace = 100*time.Millisecond, time.Minute, 200*time.Millisecond
@@ -75,7 +76,8 @@ func (r result) wantAll(t *testing.T, kept int) {
 	}
 }
 
-// TestPortal: all that is published arrives under cuts, whatever the version and the transport.
+// TestPortal: all that is published arrives under cuts, whatever the version
+// and the transport.
 func TestPortal(t *testing.T) {
 	t.Parallel()
 	for _, version := range []string{"3", "4", "5"} {
@@ -89,7 +91,8 @@ func TestPortal(t *testing.T) {
 	}
 }
 
-// TestDistantPortal has distance, pings, and processes that overtake each other.
+// TestDistantPortal has distance, pings, and processes that overtake each
+// other.
 func TestDistantPortal(t *testing.T) {
 	t.Parallel()
 	r := soaked(t, quick(), (*consumer).consume, "-messages", "300", "-delay", "20ms", "-pings", "200ms",
@@ -97,7 +100,8 @@ func TestDistantPortal(t *testing.T) {
 	r.wantAll(t, 300)
 }
 
-// TestFalseServer: while a false web server stands in the place of long polling nothing is lost either.
+// TestFalseServer: while a false web server stands in the place of long polling
+// nothing is lost either.
 func TestFalseServer(t *testing.T) {
 	t.Parallel()
 	for version := 1; version <= 5; version++ {
@@ -114,7 +118,8 @@ func TestFalseServer(t *testing.T) {
 	}
 }
 
-// TestRealServer has the program make its own channel for a push server that it knows by its addresses and key.
+// TestRealServer has the program make its own channel for a push server that it
+// knows by its addresses and key.
 func TestRealServer(t *testing.T) {
 	t.Parallel()
 	for version := 1; version <= 4; version++ {
@@ -172,7 +177,8 @@ func TestBacklog(t *testing.T) {
 	}
 }
 
-// careless is a consumer that passes over some messages and handles others twice.
+// careless is a consumer that passes over some messages and handles others
+// twice.
 type careless struct{ reporter }
 
 func (c careless) handled(n int) {
@@ -185,7 +191,8 @@ func (c careless) handled(n int) {
 	c.reporter.handled(n)
 }
 
-// TestCarelessConsumer is the twin of TestPortal: the program sees what is lost and what is repeated.
+// TestCarelessConsumer is the twin of TestPortal: the program sees what is lost
+// and what is repeated.
 func TestCarelessConsumer(t *testing.T) {
 	t.Parallel()
 	consume := func(c *consumer, ctx context.Context, report reporter) error {
@@ -197,7 +204,8 @@ func TestCarelessConsumer(t *testing.T) {
 	}
 }
 
-// TestInterrupted: what was published until then is waited for. The program is interrupted once it has cut something.
+// TestInterrupted: what was published until then is waited for. The program is
+// interrupted once it has cut something.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -271,7 +279,8 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// TestCutsLeaveTimeToConnect: unless it is told otherwise, the program cuts less often over a distance.
+// TestCutsLeaveTimeToConnect: unless it is told otherwise, the program cuts
+// less often over a distance.
 func TestCutsLeaveTimeToConnect(t *testing.T) {
 	for args, want := range map[string]string{
 		"":                         "100ms-600ms",

@@ -61,14 +61,15 @@ const (
 	flatLimit = heapLimit + 16<<20
 )
 
-// flat tells whether the process has kept to its limit.
+// flat reports whether the process has kept to its limit.
 func (m *memory) flat() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.max <= flatLimit
 }
 
-// residentSize is a process's resident memory in bytes; 0 if it cannot be found out.
+// residentSize is a process's resident memory in bytes; 0 if it cannot be found
+// out.
 func residentSize(pid int) int64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

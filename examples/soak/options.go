@@ -142,12 +142,12 @@ func isURL(text string, schemes ...string) bool {
 	return err == nil && u.Host != "" && slices.Contains(schemes, u.Scheme)
 }
 
-// real tells whether the push server runs elsewhere.
+// real reports whether the push server runs elsewhere.
 func (o *options) real() bool {
 	return o.sub != "" || o.poll != "" || len(o.pub) > 0 || o.key != ""
 }
 
-// apart tells whether the consumer is a process of its own.
+// apart reports whether the consumer is a process of its own.
 func (o *options) apart() bool { return o.kills > 0 || o.backlog > 0 }
 
 // handling is how long the consumer's handler takes.

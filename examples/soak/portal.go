@@ -43,7 +43,8 @@ func testPortal(o *options) (*server, error) {
 	}, nil
 }
 
-// deceive has a false web server stand in the place of long polling until ctx is done, with one answer after the other.
+// deceive has a false web server stand in the place of long polling until ctx
+// is done, with one answer after the other.
 func deceive(ctx context.Context, portal *pulltest.Portal) {
 	defer portal.Behave(pulltest.Polls)
 	faults := []pulltest.Fault{pulltest.WebPage, pulltest.InstantNotModified, pulltest.LoginForm, pulltest.EmptyAnswer, pulltest.ForeignJSON}

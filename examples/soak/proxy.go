@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// proxy passes TCP connections on to one server, each way some time later, and cuts them.
+// proxy passes TCP connections on to one server, each way some time later, and
+// cuts them.
 type proxy struct {
 	target   string
 	delay    time.Duration
@@ -156,7 +157,8 @@ func (p *proxy) close() {
 	p.serving.Wait()
 }
 
-// proxies are the ways to a push server, by the address that a client would dial.
+// proxies are the ways to a push server, by the address that a client would
+// dial.
 type proxies map[string]*proxy
 
 // newProxies makes a proxy for each address.
@@ -182,7 +184,7 @@ func (all proxies) close() {
 	}
 }
 
-// cut resets all that is open, and tells whether anything was.
+// cut resets all that is open, and reports whether anything was.
 func (all proxies) cut() bool {
 	n := 0
 	for _, p := range all {
@@ -191,8 +193,9 @@ func (all proxies) cut() bool {
 	return n > 0
 }
 
-// detours are where to dial in place of an address, so that all goes through the proxies: the addresses in the
-// config stay as they are, and with them what TLS and HTTP make of them.
+// detours are where to dial in place of an address, so that all goes through
+// the proxies: the addresses in the config stay as they are, and with them what
+// TLS and HTTP make of them.
 type detours map[string]string
 
 func (all proxies) detours() detours {

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// through makes a server that sends back every line, and a connection to it through a proxy.
+// through makes a server that sends back every line, and a connection to it
+// through a proxy.
 func through(t *testing.T, delay time.Duration) (proxies, net.Conn) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -79,7 +80,8 @@ func (all proxies) only() *proxy {
 	return nil
 }
 
-// TestProxyDelay: a distance takes its time both ways, keeps the order and ends what has ended.
+// TestProxyDelay: a distance takes its time both ways, keeps the order and ends
+// what has ended.
 func TestProxyDelay(t *testing.T) {
 	const delay = 20 * time.Millisecond
 	_, c := through(t, delay)

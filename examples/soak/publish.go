@@ -62,8 +62,8 @@ type outgoing struct {
 	padding int
 }
 
-// publish sends a load, dealt out to the publishers in turn. When stopped is done it ends early; what is begun is
-// sent all the same.
+// publish sends a load, dealt out to the publishers in turn. When stopped is
+// done it ends early; what is begun is sent all the same.
 func publish(ctx context.Context, stopped <-chan struct{}, all []*publisher, l load) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -161,7 +161,8 @@ type numbered struct {
 	Padding string `json:"padding,omitempty"`
 }
 
-// numberedBody is the body of a message as a portal would send it. Version 1 names the channel there.
+// numberedBody is the body of a message as a portal would send it. Version 1
+// names the channel there.
 func numberedBody(version int, channel string) func(n, padding int) []byte {
 	extra := map[string]any{"server_name": "soak"}
 	if version == 1 {

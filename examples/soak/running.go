@@ -46,7 +46,8 @@ func (r *running) stop() error {
 	return r.err
 }
 
-// die kills it, waits until all that it reported is taken, and returns the time of its death.
+// die kills it, waits until all that it reported is taken, and returns the time
+// of its death.
 func (r *running) die() (time.Time, error) {
 	select {
 	case <-r.over:

@@ -64,8 +64,8 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), port)
 }
 
-// realServer is a push server that runs elsewhere. Its portal is not asked: the channel, and its signature, are
-// made here.
+// realServer is a push server that runs elsewhere. Its portal is not asked: the
+// channel, and its signature, are made here.
 func realServer(o *options) *server {
 	private := randomChannel()
 	id := private

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// soak is a run of the program: a load is published, connections are cut and consumers killed meanwhile, and the
-// tally says what came of it.
+// soak is a run of the program: a load is published, connections are cut and
+// consumers killed meanwhile, and the tally says what came of it.
 type soak struct {
 	*options
 	log        *lines
@@ -72,7 +72,8 @@ func (s *soak) close() {
 	}
 }
 
-// run does it all. When ctx is done no more is published, and what was is waited for.
+// run does it all. When ctx is done no more is published, and what was is
+// waited for.
 func (s *soak) run(ctx context.Context) error {
 	s.log.say("%s", s.server.name)
 	work, fail := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -96,7 +97,8 @@ func (s *soak) run(ctx context.Context) error {
 	return err
 }
 
-// publishing publishes to a consumer that is there, and may be killed now and then.
+// publishing publishes to a consumer that is there, and may be killed now and
+// then.
 func (s *soak) publishing(ctx context.Context, stopped <-chan struct{}) error {
 	if err := s.begin(ctx, stopped); err != nil {
 		return err
@@ -213,7 +215,8 @@ func (s *soak) killing(ctx context.Context, stopped <-chan struct{}) error {
 	return nil
 }
 
-// saved tells whether a consumer that is started now has something to go on from.
+// saved reports whether a consumer that is started now has something to go on
+// from.
 func (s *soak) saved() bool {
 	_, err := os.Stat(s.consumer.Cursor)
 	return err == nil
@@ -256,8 +259,8 @@ func (s *soak) cutting() (stop func()) {
 	return sync.OnceFunc(func() { close(done) })
 }
 
-// settle waits until all has arrived, or nothing has for so long that it never will; and then a little longer, for
-// what comes twice.
+// settle waits until all has arrived, or nothing has for so long that it never
+// will; and then a little longer, for what comes twice.
 func (s *soak) settle(ctx context.Context) error {
 	arrived, since := -1, time.Now()
 	err := wait(ctx, nil, func() bool {

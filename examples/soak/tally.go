@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// tally is the book of a run: what was published, and what the consumer has handled of it. Messages are numbered
-// from 0. A consumer that is a process of its own has lives, numbered from 0: each ends by being killed.
+// tally is the book of a run: what was published, and what the consumer has
+// handled of it. Messages are numbered from 0. A consumer that is a process of
+// its own has lives, numbered from 0: each ends by being killed.
 type tally struct {
 	unsaved time.Duration // so long before it is killed a consumer may have handled what comes again
 
@@ -43,8 +44,8 @@ func newTally(unsaved time.Duration) *tally {
 	return &tally{unsaved: unsaved, last: make(map[int]int)}
 }
 
-// published enters a message that is about to be sent, and returns its number. Each publisher enters its messages
-// in the order in which it sends them.
+// published enters a message that is about to be sent, and returns its number.
+// Each publisher enters its messages in the order in which it sends them.
 func (t *tally) published(publisher int, kept bool) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -96,7 +97,8 @@ func (t *tally) handled(life, n int, at time.Time) {
 	}
 }
 
-// mayRepeat tells whether the life that handled a message was killed before it can have saved that.
+// mayRepeat reports whether the life that handled a message was killed before it
+// can have saved that.
 func (t *tally) mayRepeat(m *message, life int) bool {
 	return m.kept && m.life < life && m.life < len(t.deaths) && t.deaths[m.life].Sub(m.at) <= t.unsaved
 }
@@ -134,7 +136,8 @@ func (t *tally) now() counts {
 	return t.counts
 }
 
-// missing are the numbers of the first so many kept messages that have not been handled.
+// missing are the numbers of the first so many kept messages that have not been
+// handled.
 func (t *tally) missing(limit int) (numbers []int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -146,16 +149,18 @@ func (t *tally) missing(limit int) (numbers []int) {
 	return numbers
 }
 
-// lost is what has not arrived although the server keeps it; during a run it may still come.
+// lost is what has not arrived although the server keeps it; during a run it
+// may still come.
 func (c counts) lost() int { return c.kept - c.arrivedKept }
 
 // arrived is how many deliveries there were.
 func (c counts) arrived() int { return c.arrivedKept + c.arrivedTransient + c.repeated + c.again }
 
-// bad tells whether anything has happened that must not.
+// bad reports whether anything has happened that must not.
 func (c counts) bad() bool { return c.lost() > 0 || c.repeated > 0 || c.unknown > 0 }
 
-// String is the verdict. The messages that the server does not keep count only if they are repeated.
+// String is the verdict. The messages that the server does not keep count only
+// if they are repeated.
 func (c counts) String() string {
 	return fmt.Sprintf("lost %d, repeated %d, out of order %d of %d; cuts %d, kills %d", c.lost(), c.repeated, c.disordered, c.kept, c.cuts, c.kills)
 }

@@ -10,7 +10,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// TooLongError is one message over the limit. The reader has passed it over: the next call goes on behind it.
+// TooLongError is one message over the limit. The reader has passed it over:
+// the next call goes on behind it.
 type TooLongError struct {
 	Size  int64 // bytes the message declared
 	Limit int   // bytes allowed
@@ -20,12 +21,14 @@ func (e *TooLongError) Error() string {
 	return fmt.Sprintf("message of %d bytes is over the limit of %d", e.Size, e.Limit)
 }
 
-// messagePath is the chain of length-delimited fields that leads from a ResponseBatch to a message:
-// ResponseBatch.responses, Response.outgoingMessages, OutgoingMessagesResponse.messages.
+// messagePath is the chain of length-delimited fields that leads from a
+// ResponseBatch to a message: ResponseBatch.responses,
+// Response.outgoingMessages, OutgoingMessagesResponse.messages.
 var messagePath = [...]protowire.Number{1, 1, 1}
 
-// Reader reads the outgoing messages of one ResponseBatch from a stream, one at a time, holding no more than
-// one message in memory. Everything else in the batch is passed over.
+// Reader reads the outgoing messages of one ResponseBatch from a stream, one at
+// a time, holding no more than one message in memory. Everything else in the
+// batch is passed over.
 type Reader struct {
 	src   *bufio.Reader
 	limit int
@@ -46,9 +49,10 @@ func (r *Reader) Reset(src io.Reader) {
 	r.end[0] = math.MaxInt64
 }
 
-// Next returns the encoding of the next message in a buffer of its own. It returns io.EOF at the end of the
-// batch, a *TooLongError for a message that was passed over, ErrMalformed, or the stream's own error. A stream
-// that ends by accident must not return a bare io.EOF or io.ErrUnexpectedEOF.
+// Next returns the encoding of the next message in a buffer of its own. It
+// returns io.EOF at the end of the batch, a *TooLongError for a message that
+// was passed over, ErrMalformed, or the stream's own error. A stream that ends
+// by accident must not return a bare io.EOF or io.ErrUnexpectedEOF.
 func (r *Reader) Next() ([]byte, error) {
 	for {
 		for r.depth > 0 && r.pos == r.end[r.depth] {
@@ -176,8 +180,8 @@ func (r *Reader) varint() (uint64, error) {
 	return 0, fmt.Errorf("%w: varint is too long", ErrMalformed)
 }
 
-// cutShort names the end of the stream within a field for what it is. A stream that broke off has an error of
-// its own, which stays.
+// cutShort names the end of the stream within a field for what it is. A stream
+// that broke off has an error of its own, which stays.
 func cutShort(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return fmt.Errorf("%w: a field is cut short", ErrMalformed)

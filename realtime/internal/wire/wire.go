@@ -1,7 +1,9 @@
-// Package wire reads and writes the protobuf messages of a version 4 push server.
+// Package wire reads and writes the protobuf messages of a version 4 push
+// server.
 //
-// The schema is small and fixed, so it is read with protowire field by field: a frame that holds a whole
-// backlog is read as a stream, and a message costs one allocation.
+// The schema is small and fixed, so it is read with protowire field by field: a
+// frame that holds a whole backlog is read as a stream, and a message costs one
+// allocation.
 package wire
 
 import (
@@ -36,7 +38,8 @@ const (
 	SenderBackend SenderType = 2
 )
 
-// OutgoingMessage is one message from the server. Its slices point into the buffer it was parsed from.
+// OutgoingMessage is one message from the server. Its slices point into the
+// buffer it was parsed from.
 type OutgoingMessage struct {
 	ID         []byte
 	Body       []byte
@@ -47,7 +50,8 @@ type OutgoingMessage struct {
 	SenderID   []byte
 }
 
-// Parse reads an OutgoingMessage from its whole encoding. Unknown fields are passed over.
+// Parse reads an OutgoingMessage from its whole encoding. Unknown fields are
+// passed over.
 func (m *OutgoingMessage) Parse(buf []byte) error {
 	*m = OutgoingMessage{}
 	return eachField(buf, func(num protowire.Number, typ protowire.Type, value []byte) error {
@@ -82,7 +86,8 @@ func (m *OutgoingMessage) parseSender(buf []byte) error {
 	})
 }
 
-// eachField calls visit with each field's encoded value, already checked to be whole.
+// eachField calls visit with each field's encoded value, already checked to be
+// whole.
 func eachField(buf []byte, visit func(protowire.Number, protowire.Type, []byte) error) error {
 	for len(buf) > 0 {
 		num, typ, n := protowire.ConsumeTag(buf)

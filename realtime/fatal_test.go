@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,6 +193,32 @@ func TestServerTurnedOff(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// TestServerTurnedOffOnSockets: the same over real sockets.
+func TestServerTurnedOffOnSockets(t *testing.T) {
+	for _, transport := range both {
+		t.Run(transport.String(), func(t *testing.T) {
+			t.Parallel()
+			var refused atomic.Int32
+			o := runOnSockets(t, nil, WithTransport(transport), WithObserver(func(e Event) {
+				if r, ok := e.(Renewal); ok && errors.Is(r.Err, b24pull.ErrServerNotConfigured) {
+					refused.Add(1)
+				}
+			}))
+			o.portal.Emit(pulltest.Message{Command: "before"})
+			o.want("before")
+			o.portal.Misbehave(pulltest.REST, pulltest.RESTError(500, "SERVER_ERROR"))
+			o.portal.ExpireChannel(pulltest.Private, "get_config")
+			eventually(t, "the portal says that it has no server", func() bool { return refused.Load() > 0 })
+			o.portal.Misbehave(pulltest.WebSockets|pulltest.Polls, pulltest.Refuse(400))
+			o.portal.Cut()
+			o.portal.Emit(pulltest.Message{Command: "while off"})
+			o.portal.Behave(pulltest.REST | pulltest.WebSockets | pulltest.Polls)
+			o.portal.Emit(pulltest.Message{Command: "on again"})
+			o.want("while off", "on again")
+		})
 	}
 }
 

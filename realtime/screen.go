@@ -59,6 +59,7 @@ func (s *session) dropPast(isPast func(Message) (past, guessed bool), now time.T
 		}
 		old := c.unscreen().key
 		if _, repeat := s.arrival(old); !repeat {
+			s.dropped = old.mid
 			s.remember(old, now)
 			s.ledger.settle(old)
 			c.guessed = c.guessed || guessed
@@ -79,9 +80,10 @@ func isOlder(m, than Message, age time.Duration) bool {
 // nothing has shown that there was, and of a message without a time.
 func (s *session) isPast(m Message) (past, guessed bool) {
 	switch {
+	case m.Time.IsZero() && s.cameLive(m):
+		return false, false
 	case m.Time.IsZero():
-		// What came live meanwhile is known, or is the one message that has
-		// ended a poll which hung.
+		// One message may have ended a poll which hung.
 		return s.doubted && (s.chain.many || s.chain.over && !s.chain.hung), true
 	case s.doubted:
 		guessed = false
@@ -91,6 +93,14 @@ func (s *session) isPast(m Message) (past, guessed bool) {
 		return false, false
 	}
 	return m.Time.Before(s.emptyAt.Add(s.shift - shiftSlack)), guessed
+}
+
+// cameLive reports whether a message has come live, since the beginning then.
+// So has been published what follows it in the history, and that is not asked
+// about: an answer is held back from there on.
+func (s *session) cameLive(m Message) bool {
+	_, seen := s.arrival(m.key)
+	return seen && s.dropped.less(m.key.mid)
 }
 
 // foundEmpty tells that the server has said itself that nothing was kept after

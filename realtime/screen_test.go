@@ -99,3 +99,19 @@ func TestForeignExpires(t *testing.T) {
 		})
 	}
 }
+
+// TestKnownToBeNew: on version 5, whose messages bear no time, what follows a
+// message that came live is new as well, whatever has answered the polls.
+func TestKnownToBeNew(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.start([]pulltest.Option{pulltest.WithVersion(5)}, WithBackoff(soon))
+		l.tick() // comes live
+		time.Sleep(time.Second)
+		l.portal.Misbehave(pulltest.Polls, pulltest.WebPage)
+		l.cutAndTick(20)
+		time.Sleep(10 * time.Second)
+		l.portal.Behave(pulltest.Polls)
+		time.Sleep(5 * time.Minute)
+		l.wantTicks()
+	})
+}

@@ -61,6 +61,7 @@ type session struct {
 	early    []key         // the first that came live before that
 	doubtful key           // the first read's only message: the last one kept, or a live one that answered the read
 	doubted  bool          // something else than the server has answered since
+	dropped  mid           // the last message that was taken for one from before the beginning
 	emptyAt  time.Time     // when the first read ended without an answer; zero once a later one had one
 	unsure   bool          // nothing has shown since that there was nothing indeed
 
@@ -105,8 +106,8 @@ func (s *session) successor(since, now time.Time) (next *session, covered bool) 
 	next = s.memory.session(known, s.anchored)
 	next.settle, next.tags, next.top, next.placed, next.heard = s.settle, s.tags, s.top, s.placed, s.heard
 	next.readAt, next.away, next.readOnce = s.readAt, true, s.readOnce
-	next.emptyAt, next.unsure, next.doubted = s.emptyAt, s.unsure, s.doubted          // there may be channels that go on
-	next.moves, next.dark = append(slices.Clone(s.moves), move{now, s.known}), s.dark // for the channels that replace those
+	next.emptyAt, next.unsure, next.doubted, next.dropped = s.emptyAt, s.unsure, s.doubted, s.dropped // there may be channels that go on
+	next.moves, next.dark = append(slices.Clone(s.moves), move{now, s.known}), s.dark                 // for the channels that replace those
 	return next, covered
 }
 

@@ -136,33 +136,28 @@ func (o *onSockets) want(commands ...string) (messages []Message) {
 // TestChannelsOnSockets: a config that lacks a channel, and a channel whose
 // successor is named wrongly, over real sockets.
 func TestChannelsOnSockets(t *testing.T) {
-	for _, s := range servers {
-		for _, transport := range s.transports {
-			t.Run(s.name+" "+transport.String(), func(t *testing.T) {
-				t.Parallel()
-				o := runOnSockets(t, s.portal, WithTransport(transport))
-				portal := o.portal
-				portal.OmitChannel(pulltest.Private, 1)
-				portal.ReplaceChannel(pulltest.Private)
-				portal.ReplaceChannel(pulltest.Shared)
-				portal.EmitOld(pulltest.Message{Module: "pull", Command: "channel_expire", Params: map[string]any{"action": "get_config"}})
-				portal.Emit(pulltest.Message{Command: "successor"})
-				for portal.Stats().Configs < 2 {
-					time.Sleep(5 * time.Millisecond)
-				}
-				portal.Cut()
-				portal.EmitOld(pulltest.Message{Command: "old"})
-				portal.Emit(pulltest.Message{Command: "shared", To: pulltest.Shared})
-				o.want("successor", "old", "shared")
-				for _, to := range []pulltest.Target{pulltest.Private, pulltest.Shared} {
-					portal.RetireChannel(to)
-					portal.Emit(pulltest.Message{Command: "the portal's own", To: pulltest.UserShared})
-					portal.Emit(pulltest.Message{Command: "successor", To: to})
-					o.want("successor")
-				}
-			})
+	onEveryServerAtOnce(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
+		o := runOnSockets(t, opts, WithTransport(transport))
+		portal := o.portal
+		portal.OmitChannel(pulltest.Private, 1)
+		portal.ReplaceChannel(pulltest.Private)
+		portal.ReplaceChannel(pulltest.Shared)
+		portal.EmitOld(pulltest.Message{Module: "pull", Command: "channel_expire", Params: map[string]any{"action": "get_config"}})
+		portal.Emit(pulltest.Message{Command: "successor"})
+		for portal.Stats().Configs < 2 {
+			time.Sleep(5 * time.Millisecond)
 		}
-	}
+		portal.Cut()
+		portal.EmitOld(pulltest.Message{Command: "old"})
+		portal.Emit(pulltest.Message{Command: "shared", To: pulltest.Shared})
+		o.want("successor", "old", "shared")
+		for _, to := range []pulltest.Target{pulltest.Private, pulltest.Shared} {
+			portal.RetireChannel(to)
+			portal.Emit(pulltest.Message{Command: "the portal's own", To: pulltest.UserShared})
+			portal.Emit(pulltest.Message{Command: "successor", To: to})
+			o.want("successor")
+		}
+	})
 }
 
 func countCommand(l *life, command string) (n int) {

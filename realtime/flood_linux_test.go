@@ -160,31 +160,37 @@ func TestFloodedProcess(t *testing.T) {
 	if testing.Short() {
 		t.Skip("millions of messages")
 	}
-	t.Parallel() // it is waiting most of the time, as clients do that are overrun
+	t.Parallel()
+	var all sync.WaitGroup // a client that is overrun waits most of the time
+	defer all.Wait()
 	for name, f := range processFloods {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			f.read = make(chan struct{})
-			server := httptest.NewServer(http.HandlerFunc(f.serve))
-			defer server.Close()
-			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFloodedProcess$", "-test.v")
-			child.Env = append(os.Environ(), variable+"="+server.Listener.Addr().String(), "GOMEMLIMIT=off", "GOGC=100")
-			out, err := child.CombinedOutput()
-			if err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			var resident, messages int
-			for line := range strings.Lines(string(out)) {
-				_, _ = fmt.Sscanf(line, "resident %d messages %d", &resident, &messages)
-			}
-			t.Logf("%d MB resident, %d messages", resident>>20, messages)
-			if resident == 0 || resident > maxResident {
-				t.Errorf("%d bytes resident", resident)
-			}
-			if !f.history && messages < maxRemembered {
-				t.Errorf("%d messages are no flood", messages)
-			}
+		all.Go(func() {
+			t.Run(name, func(t *testing.T) { f.run(t, variable) })
 		})
+	}
+}
+
+// run floods a child, this program, that is told by the variable.
+func (f *flood) run(t *testing.T, variable string) {
+	f.read = make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(f.serve))
+	defer server.Close()
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFloodedProcess$", "-test.v")
+	child.Env = append(os.Environ(), variable+"="+server.Listener.Addr().String(), "GOMEMLIMIT=off", "GOGC=100")
+	out, err := child.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var resident, messages int
+	for line := range strings.Lines(string(out)) {
+		_, _ = fmt.Sscanf(line, "resident %d messages %d", &resident, &messages)
+	}
+	t.Logf("%d MB resident, %d messages", resident>>20, messages)
+	if resident == 0 || resident > maxResident {
+		t.Errorf("%d bytes resident", resident)
+	}
+	if !f.history && messages < maxRemembered {
+		t.Errorf("%d messages are no flood", messages)
 	}
 }
 

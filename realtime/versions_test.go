@@ -41,6 +41,20 @@ func onEveryServer(t *testing.T, test func(t *testing.T, portal []pulltest.Optio
 	}
 }
 
+// onEveryServerAtOnce is onEveryServer over real sockets, where tests wait more
+// than they work.
+func onEveryServerAtOnce(t *testing.T, test func(t *testing.T, portal []pulltest.Option, transport Transport)) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for _, s := range servers {
+		for _, transport := range s.transports {
+			all.Go(func() {
+				t.Run(s.name+" "+transport.String(), func(t *testing.T) { test(t, s.portal, transport) })
+			})
+		}
+	}
+}
+
 // course is a subscription that is taken through its life, and what it has
 // received.
 type course struct {
@@ -49,8 +63,8 @@ type course struct {
 	sub    *Subscription
 	sent   int
 
-	// mayBeLate is set over real sockets: on a machine that has much to do a read may take so long that
-	// what it finds comes late, and says so.
+	// mayBeLate is set over real sockets: on a machine that has much to do a
+	// read may take so long that what it finds comes late, and says so.
 	mayBeLate bool
 
 	mu     sync.Mutex
@@ -242,8 +256,7 @@ func TestCourse(t *testing.T) {
 		if testing.Short() {
 			t.Skip("takes half a minute")
 		}
-		onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
-			t.Parallel()
+		onEveryServerAtOnce(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 			portal := pulltest.NewPortal(opts...)
 			defer portal.Close()
 			c := begin(t, portal, transport)

@@ -43,7 +43,9 @@ func TestPublic(t *testing.T) {
 		}
 	}
 	for host, want := range map[string]bool{"localhost": true, "LOCALHOST.": true, "a.localhost": true, "127.0.0.1": true, "::1": true, "fe80::1": true,
-		"169.254.169.254": true, "8.8.8.8": false, "portal.example": false, "": false, "localhost.example": false} {
+		"169.254.169.254": true, "8.8.8.8": false, "portal.example": false, "": false, "localhost.example": false,
+		"169。254。169。254": true, "127.1": true, "2130706433": true, "0x7f000001": true, "0177.0.0.1": true, "0": true, "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ": true,
+		"localhost..": true, "168.63.129.16": true, "портал.рф": false, "4.example": false, "0x7f.example": false} {
 		if inward(host) != want {
 			t.Errorf("%q: inward is %t", host, !want)
 		}

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/addr"
 )
 
 // PublicTransport returns a new transport like net/http's default one that
@@ -98,9 +100,21 @@ func ledInward(err error) bool { return errors.As(err, new(*inwardError)) }
 // inward reports whether a host is one that is not public, as far as it tells
 // itself.
 func inward(host string) bool {
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	addr, err := netip.ParseAddr(host)
-	return err == nil && !public(addr) || host == "localhost" || strings.HasSuffix(host, ".localhost")
+	host = strings.ToLower(strings.TrimRight(addr.ASCII(host), "."))
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return !public(ip)
+	}
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || isNumber(host)
+}
+
+// isNumber reports whether a host is one of the other forms of an IPv4 address,
+// like 127.1, 0x7f000001 or 2130706433. No name ends in a number.
+func isNumber(host string) bool {
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	if hex, ok := strings.CutPrefix(last, "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return last != "" && strings.Trim(last, "0123456789") == ""
 }
 
 var (
@@ -108,7 +122,7 @@ var (
 	// that are not reached from everywhere, and multicast.
 	notPublic4 = prefixes("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
 		"192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
-		"224.0.0.0/4", "240.0.0.0/4")
+		"224.0.0.0/4", "240.0.0.0/4", azure)
 	// global6 are all that are given out to be reached from everywhere,
 	// notPublic6 the special ones among them: Teredo, benchmarks,
 	// documentation, 6to4.
@@ -118,6 +132,9 @@ var (
 	nat64 = netip.MustParsePrefix("64:ff9b::/96")
 )
 
+// azure is where machines of Azure find the service that configures them.
+const azure = "168.63.129.16/32"
+
 func prefixes(all ...string) (list []netip.Prefix) {
 	for _, p := range all {
 		list = append(list, netip.MustParsePrefix(p))
@@ -126,17 +143,17 @@ func prefixes(all ...string) (list []netip.Prefix) {
 }
 
 // public reports whether an address is one of the internet.
-func public(addr netip.Addr) bool {
-	zone := addr.Zone() != ""
-	addr = addr.Unmap()
-	if nat64.Contains(addr) {
-		b := addr.As16()
-		addr = netip.AddrFrom4([4]byte(b[12:]))
+func public(ip netip.Addr) bool {
+	zone := ip.Zone() != ""
+	ip = ip.Unmap()
+	if nat64.Contains(ip) {
+		b := ip.As16()
+		ip = netip.AddrFrom4([4]byte(b[12:]))
 	}
 	not := notPublic6
-	if addr.Is4() {
+	if ip.Is4() {
 		not = notPublic4
 	}
-	in := func(p netip.Prefix) bool { return p.Contains(addr) }
-	return !zone && (addr.Is4() || global6.Contains(addr)) && !slices.ContainsFunc(not, in)
+	in := func(p netip.Prefix) bool { return p.Contains(ip) }
+	return !zone && (ip.Is4() || global6.Contains(ip)) && !slices.ContainsFunc(not, in)
 }

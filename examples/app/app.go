@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/oauth"
@@ -63,6 +64,18 @@ func (a *app) start(ctx context.Context, member string) error {
 		}
 	}()
 	return nil
+}
+
+// rests reports whether a subscription that has ended is not begun again for a
+// form: that has brought no other token, and less than a minute has passed.
+// Anybody can send forms.
+func (a *app) rests(ctx context.Context, member string, before *oauth.Token) bool {
+	now, err := a.tokens.Get(ctx, member)
+	if err != nil || now.AccessToken != before.AccessToken {
+		return false
+	}
+	p := a.portal(member)
+	return p != nil && !p.running() && time.Since(p.began) < time.Minute
 }
 
 // portal returns that of a member, nil if there is none.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/oauth"
@@ -23,6 +24,7 @@ type portal struct {
 	client *b24pull.Client
 	sub    *realtime.Subscription
 	cursor string // file
+	began  time.Time
 	life   context.Context
 	end    context.CancelFunc
 	ended  chan struct{}
@@ -32,7 +34,7 @@ type portal struct {
 
 // newPortal makes the client and the subscription. It does no I/O.
 func (a *app) newPortal(member, address string) (*portal, error) {
-	p := &portal{app: a, member: member, cursor: filepath.Join(a.folder, member+".cursor"), ended: make(chan struct{})}
+	p := &portal{app: a, member: member, began: time.Now(), cursor: filepath.Join(a.folder, member+".cursor"), ended: make(chan struct{})}
 	source := a.tokens.Source(member)
 	opts := []b24pull.Option{b24pull.WithMoved(p.moved)}
 	if a.http != nil {

@@ -89,7 +89,7 @@ func (a *app) take(ctx context.Context, r *http.Request, done string) error {
 			return err
 		}
 	}
-	_, err = a.tokens.Get(ctx, c.MemberID)
+	before, err := a.tokens.Get(ctx, c.MemberID)
 	known := err == nil
 	if err := a.tokens.Handle(ctx, c); err != nil {
 		return err
@@ -105,6 +105,9 @@ func (a *app) take(ctx context.Context, r *http.Request, done string) error {
 		a.say("member %s: event %q", c.MemberID, c.Event)
 		return nil
 	case known:
+		if a.rests(ctx, c.MemberID, before) {
+			return nil
+		}
 		a.say("member %s: %s by a form; there are tokens already", c.MemberID, done)
 	default:
 		a.say("member %s: %s by a form, and the tokens are stored", c.MemberID, done)

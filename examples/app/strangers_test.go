@@ -161,6 +161,35 @@ func TestCrowdOfCodes(t *testing.T) {
 	r.stop()
 }
 
+// TestFormsBeginNothingAnew: a subscription that the portal has ended for good
+// is not begun again for each form that anybody sends.
+func TestFormsBeginNothingAnew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	portal := w.portals[0]
+	r, app := w.run()
+	if err := portal.Install(t.Context(), app+"/install"); err != nil {
+		t.Fatal(err)
+	}
+	r.says("event app.hello")
+	portal.Misbehave(pulltest.REST, pulltest.RESTError(401, "insufficient_scope"))
+	portal.ExpireChannel(pulltest.Private, "get_config")
+	r.says("the subscription has ended")
+	calls := portal.Stats().Configs
+	for range 20 {
+		form := url.Values{"member_id": {portal.MemberID()}, "AUTH_ID": {"garbage"}, "REFRESH_ID": {"garbage"}, "DOMAIN": {"portal.bitrix24.com"}}
+		resp, err := http.PostForm(app+"/open", form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	if n := strings.Count(r.stdout.String(), "the subscription has ended"); n != 1 || portal.Stats().Configs != calls {
+		t.Errorf("%d subscriptions have ended, %d configs were fetched", n, portal.Stats().Configs-calls)
+	}
+	r.stop()
+}
+
 // An endless body counts what is taken of it.
 type endlessBody struct {
 	head  io.Reader

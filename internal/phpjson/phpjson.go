@@ -61,6 +61,9 @@ type search struct {
 	data   []byte
 	is     func(map[string]json.RawMessage) bool
 	budget int // bytes still to be read
+
+	looked int  // up to where a page was looked for
+	paged  bool // and whether there is one
 }
 
 func (s *search) run() (found []byte) {
@@ -76,7 +79,7 @@ func (s *search) run() (found []byte) {
 		case cut:
 			return found
 		case value == nil || !s.wanted(value):
-		case page(s.data[:begin]):
+		case s.page(begin):
 			return found
 		case begin == 0:
 			return value
@@ -132,6 +135,16 @@ func hasMember(text []byte) bool {
 func (s *search) wanted(value []byte) bool {
 	var fields map[string]json.RawMessage
 	return value[0] == '{' && json.Unmarshal(value, &fields) == nil && s.is(fields)
+}
+
+// page reports whether a page of HTML begins before a place.
+func (s *search) page(before int) bool {
+	if !s.paged {
+		const longest = len("<!doctype")
+		s.paged = page(s.data[max(0, s.looked-longest):before])
+		s.looked = before
+	}
+	return s.paged
 }
 
 // page reports whether text is the beginning of a page of HTML, which a notice

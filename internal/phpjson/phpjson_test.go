@@ -79,3 +79,25 @@ func FuzzFind(f *testing.F) {
 		}
 	})
 }
+
+// TestPagesAreLookedForOnce: however many objects there are, each byte before
+// them is looked at once for a page.
+func TestPagesAreLookedForOnce(t *testing.T) {
+	data := []byte("x" + strings.Repeat(`{"result":1}`, 200_000) + "x")
+	s := search{data: data, is: func(map[string]json.RawMessage) bool { return true }}
+	looked := 0
+	for at := 1; at < len(data)-1; at += 12 {
+		before := s.looked
+		if s.page(at) {
+			t.Fatal("a page")
+		}
+		looked += s.looked - max(0, before-len("<!doctype"))
+	}
+	if looked > 2*len(data) {
+		t.Errorf("%d bytes of %d are looked at", looked, len(data))
+	}
+	split := search{data: []byte(`{"a":1}<html>{"a":2}`)}
+	if split.page(10) || !split.page(13) || !split.page(14) {
+		t.Error("a page that begins before an object is not seen")
+	}
+}

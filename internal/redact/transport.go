@@ -111,6 +111,11 @@ func (t *Transport) once(req *http.Request, host string) (*http.Response, error)
 	if multiplexed.Load() {
 		t.http2.Store(&host)
 	}
+	// A dial that nobody waits for any more goes on, and its connection would be
+	// kept, to be told about if the server sends anything.
+	if base, ok := t.base.(interface{ CloseIdleConnections() }); ok && err != nil {
+		base.CloseIdleConnections()
+	}
 	return answer, err
 }
 

@@ -2,6 +2,7 @@ package redact
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"io"
 	"log"
@@ -140,5 +141,49 @@ func TestTransportFallsBackFromHTTP2(t *testing.T) {
 	}
 	if told.size() > 0 {
 		t.Errorf("the process's log has been told %d bytes", told.size())
+	}
+}
+
+// TestDialThatIsGivenUp: a connection that comes about when nobody waits for it
+// any more is not kept, so what the server sends over it is told to nobody.
+func TestDialThatIsGivenUp(t *testing.T) {
+	said := captureStdLog(t)
+	certified := httptest.NewTLSServer(http.NotFoundHandler())
+	defer certified.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	release, sent := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(sent)
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		<-release // the handshake waits until the caller has given up
+		secure := tls.Server(conn, &tls.Config{Certificates: certified.TLS.Certificates})
+		if secure.Handshake() == nil {
+			_, _ = io.WriteString(secure, "HTTP/1.1 200 OK\r\n\r\ns3cr3t")
+			_, _ = secure.Read(make([]byte, 1)) // until it is closed
+		}
+		secure.Close()
+	}()
+	base := certified.Client().Transport.(*http.Transport).Clone()
+	base.TLSClientConfig.ServerName = "example.com"
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+l.Addr().String()+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewTransport(base).RoundTrip(req); err == nil {
+		t.Fatal("there was an answer")
+	}
+	close(release)
+	<-sent
+	if said.size() > 0 {
+		t.Error("net/http has told what came")
 	}
 }

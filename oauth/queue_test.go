@@ -53,6 +53,7 @@ func TestQueue_InTurn(t *testing.T) {
 		synctest.Wait()
 		hold()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if want := []string{"1 context canceled", "0", "2", "3", "4"}; !slices.Equal(order, want) {
 			t.Errorf("%q, want %q", order, want)
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
@@ -149,6 +150,7 @@ func TestForgedEvents(t *testing.T) {
 						forged = []int{2}
 					}
 					time.Sleep(time.Minute)
+					synctest.Wait()
 					if !slices.Equal(portals, []int{1}) || !slices.Equal(clients, forged) {
 						t.Errorf("the portal's %v, clients' %v", portals, clients)
 					}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/b24pull/b24pull"
@@ -179,6 +180,7 @@ func TestRenamedAndReplaced(t *testing.T) {
 				replaceAll(l)
 				next := l.goOn(store, nil)
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				if !shared {
 					if !errors.Is(next.err, ErrCursorMismatch) || !strings.Contains(next.err.Error(), "WithHistory") {
 						t.Errorf("Run returned %v", next.err)
@@ -188,6 +190,7 @@ func TestRenamedAndReplaced(t *testing.T) {
 				next.emit("after")
 				time.Sleep(time.Minute)
 				next.want("after")
+				synctest.Wait()
 				if g := next.messages[0].Gap; g == nil || g.Reason != GapChannelReplaced {
 					t.Errorf("the gap is %+v", g)
 				}

@@ -138,6 +138,13 @@ func (s *site) dialPortal() (net.Conn, error) {
 	return tls.Dial("tcp", strings.TrimPrefix(s.portal.URL(), "https://"), &tls.Config{RootCAs: roots})
 }
 
+// answerInstead has requests to the service answered by another handler.
+func (s *site) answerInstead(by http.HandlerFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.instead = by
+}
+
 // watch keeps the requests to the service.
 func (s *site) watch(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -132,9 +132,9 @@ func TestHeader(t *testing.T) {
 						}
 					}
 				}
-				s.instead = func(w http.ResponseWriter, r *http.Request) {
+				s.answerInstead(func(w http.ResponseWriter, r *http.Request) {
 					http.Error(w, "no entry for "+r.Header.Get("X-Gateway-Token"), http.StatusForbidden)
-				}
+				})
 				err := s.call(client, opts...)
 				var status *realtime.StatusError
 				if !errors.As(err, &status) || !strings.Contains(status.Reason, "no entry") || strings.Contains(fmt.Sprintf("%+v", err), "s3cr3t") {
@@ -190,9 +190,9 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d", of, code), func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t, of, siteHost, siteHost, nil)
-				s.instead = func(w http.ResponseWriter, r *http.Request) {
+				s.answerInstead(func(w http.ResponseWriter, r *http.Request) {
 					http.Redirect(w, r, "https://"+siteHost+"/elsewhere", code)
-				}
+				})
 				err := s.call(&http.Client{Transport: &http.Transport{TLSClientConfig: s.trust(), DialContext: s.dialContext}})
 				var status *realtime.StatusError
 				if !errors.As(err, &status) || status.Status != code {

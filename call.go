@@ -51,7 +51,7 @@ func (c *Client) call(ctx context.Context, q request) error {
 		if !again {
 			return err
 		}
-		if !sleep.For(ctx, pause) {
+		if !sleep.Within(ctx, pause) {
 			if ctx.Err() != nil {
 				return fmt.Errorf("%w; then %w", err, ctx.Err())
 			}

@@ -42,7 +42,7 @@ func (l *Limiter) wait(ctx context.Context) error {
 	if delay == 0 {
 		return nil
 	}
-	if !sleep.For(ctx, delay) {
+	if !sleep.Within(ctx, delay) {
 		turn.Cancel()
 		if err := ctx.Err(); err != nil {
 			return err

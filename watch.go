@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/internal/phpjson"
+	"github.com/b24pull/b24pull/internal/sleep"
 	"github.com/b24pull/b24pull/php"
 )
 
@@ -82,12 +83,8 @@ func (c *Client) KeepWatch(ctx context.Context, w Watch) error {
 		if len(tags) == 0 {
 			return ErrWatchEnded
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !sleep.For(ctx, pause) {
 			return ctx.Err()
-		case <-timer.C:
 		}
 	}
 }

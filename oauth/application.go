@@ -252,7 +252,7 @@ func (a *Application) ask(ctx context.Context, known redact.Redactor, server *ur
 		answer, err := a.askOnce(ctx, known, server, call)
 		var refused *oauth2.RetrieveError
 		passes := errors.As(err, &refused) && errors.Is(&b24pull.TokenError{Code: refused.ErrorCode}, b24pull.ErrAuthorization)
-		if !passes || attempt == len(passing) || !sleep.For(ctx, passing[attempt]) {
+		if !passes || attempt == len(passing) || !sleep.Within(ctx, passing[attempt]) {
 			return answer, err
 		}
 	}

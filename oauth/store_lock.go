@@ -33,7 +33,7 @@ func (s *FileStore) Lock(ctx context.Context, key string) (unlock func(), err er
 	}
 	wait := s.turns.pause(path)
 	for {
-		if wait > 0 && !sleep.For(ctx, wait) {
+		if wait > 0 && !sleep.Within(ctx, wait) {
 			err := context.Cause(ctx)
 			if err == nil {
 				err = context.DeadlineExceeded

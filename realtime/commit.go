@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/sleep"
 )
 
 const (
@@ -56,7 +58,7 @@ func (c *committer) run(ctx context.Context) {
 		if failures > 0 {
 			delay = max(delay, readBackoff(failures))
 		}
-		if !sleep(ctx, delay) {
+		if !sleep.For(ctx, delay) {
 			return
 		}
 		c.fell = true
@@ -121,25 +123,10 @@ func (c *committer) finish(ctx context.Context) error {
 	watching.Go(func() {
 		select {
 		case <-ctx.Done():
-			sleep(saving, cancelledSave)
+			sleep.For(saving, cancelledSave)
 			cancel()
 		case <-saving.Done():
 		}
 	})
 	return c.save(saving)
-}
-
-// sleep waits; false means that the context is done.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

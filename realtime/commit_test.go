@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/sleep"
 )
 
 // slowStore takes some time for each save, and gives up when the context is
@@ -20,7 +22,7 @@ type slowStore struct {
 
 func (s *slowStore) Save(ctx context.Context, c Cursor) error {
 	s.saves.Add(1)
-	if !sleep(ctx, time.Duration(s.delay.Load())) {
+	if !sleep.For(ctx, time.Duration(s.delay.Load())) {
 		return ctx.Err()
 	}
 	return s.MemoryStore.Save(ctx, c)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+
+	"github.com/b24pull/b24pull/internal/sleep"
 )
 
 // Messages runs the subscription and yields its messages, in order and each
@@ -95,7 +97,7 @@ func (s *Subscription) handle(ctx context.Context, h Handler, m Message) error {
 			return nil
 		case !then.retry:
 			return failed
-		case !sleep(ctx, then.delay):
+		case !sleep.For(ctx, then.delay):
 			return ctx.Err()
 		}
 	}

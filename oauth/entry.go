@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/pace"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -81,7 +82,7 @@ type fresh struct {
 	at       time.Time
 	rejected bool          // the portal has refused it at once
 	wait     time.Duration // after the last that was
-	spent    time.Time     // when all of the burst is allowed again
+	others   pace.Pace     // of refreshes for other refusals
 }
 
 // renewed notes a refresh.
@@ -89,10 +90,8 @@ func (f *fresh) renewed(t *Token, now time.Time) {
 	if !f.rejected && now.Sub(f.at) >= 2*freshLast {
 		f.wait = 0
 	}
-	if f.spent.Before(now) {
-		f.spent = now
-	}
-	f.access, f.at, f.rejected, f.spent = t.AccessToken, now, false, f.spent.Add(refreshEvery)
+	f.others.Note(now)
+	f.access, f.at, f.rejected = t.AccessToken, now, false
 }
 
 // reject notes that the portal has refused a token in the call it was refreshed
@@ -108,7 +107,7 @@ func (f *fresh) refuse(t *Token, now time.Time) error {
 	if !t.Expiry.IsZero() && now.After(t.Expiry) {
 		return nil
 	}
-	next := f.spent.Add(-(refreshBurst - 1) * refreshEvery)
+	next := f.others.Next()
 	if rejected := f.at.Add(f.wait); f.access == t.AccessToken && f.rejected && next.Before(rejected) {
 		next = rejected
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/pace"
 	"github.com/b24pull/b24pull/internal/redact"
 	"golang.org/x/oauth2"
 )
@@ -73,6 +74,7 @@ func (ts *Tokens) acquire(key string) *entry {
 	e := ts.entries[key]
 	if e == nil {
 		e = &entry{tokens: ts, key: key, gone: make(chan struct{})}
+		e.fresh.others = pace.Pace{Burst: refreshBurst, Every: refreshEvery}
 		ts.entries[key] = e
 	}
 	e.users++

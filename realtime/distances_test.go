@@ -248,16 +248,16 @@ func TestSkippedAreSummed(t *testing.T) {
 func TestShortReadsKeepTheirPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		l := handLoop(ctx, &hung{make(chan string, 2*peekPace.burst)}, func(Event) {})
+		l := handLoop(ctx, &hung{make(chan string, 2*peekPace.Burst)}, func(Event) {})
 		l.reads, l.peeks = readPace, peekPace
 		now, begun := time.Now(), 0
-		for range 2 * peekPace.burst {
+		for range 2 * peekPace.Burst {
 			if l.read(read{stream: l.main, short: true}, now); l.reading.isUp() {
 				begun++
 				l.reading.hangUp(closeNormal)
 			}
 		}
-		if begun != peekPace.burst || len(l.waiting) != 1 || !l.timers[timerHeld].Equal(now.Add(peekPace.every)) {
+		if begun != peekPace.Burst || len(l.waiting) != 1 || !l.timers[timerHeld].Equal(now.Add(peekPace.Every)) {
 			t.Errorf("%d have begun, %d wait for %v", begun, len(l.waiting), l.timers[timerHeld].Sub(now))
 		}
 		cancel()

@@ -3,6 +3,7 @@ package realtime
 import (
 	"context"
 	"errors"
+	"github.com/b24pull/b24pull/internal/pace"
 	"log/slog"
 	"slices"
 	"time"
@@ -48,10 +49,10 @@ type loop struct {
 	next   *stream   // to take its place once it is connected
 	old    []*stream // replaced, and listened to until their ends are read
 
-	reading   *link  // the read under way: there is one at a time, over all streams
-	waiting   []read // for their turn, one of a stream
-	reads     pace   // of those from cursors
-	peeks     pace   // of short ones
+	reading   *link     // the read under way: there is one at a time, over all streams
+	waiting   []read    // for their turn, one of a stream
+	reads     pace.Pace // of those from cursors
+	peeks     pace.Pace // of short ones
 	timers    deadlines
 	deferrals deferrals
 	alarm     alarm

@@ -1,49 +1,23 @@
 package realtime
 
-import "time"
+import (
+	"time"
 
-// A pace bounds how often something happens: so many times at once, and then
-// with a distance.
-type pace struct {
-	burst int
-	every time.Duration
-
-	spent time.Time // when all of the burst can be had again
-}
-
-// next is when it may happen again; now or before: at once.
-func (p *pace) next() time.Time { return p.spent.Add(-time.Duration(p.burst-1) * p.every) }
-
-// note tells that it happens.
-func (p *pace) note(now time.Time) {
-	if p.spent.Before(now) {
-		p.spent = now
-	}
-	p.spent = p.spent.Add(p.every)
-}
-
-// take notes that it is to happen as soon as it may, and returns when that is.
-func (p *pace) take(now time.Time) time.Time {
-	at := p.next()
-	if at.Before(now) {
-		at = now
-	}
-	p.note(now)
-	return at
-}
+	"github.com/b24pull/b24pull/internal/pace"
+)
 
 // Paces of a subscription. What is published during a distance comes with the
 // next answer, all of it that the server keeps.
 var (
 	// pollPace is that of a stream's polls which bring news.
-	pollPace = pace{burst: 100, every: 50 * time.Millisecond}
+	pollPace = pace.Pace{Burst: 100, Every: 50 * time.Millisecond}
 	// overtakenPace is that of polls which bring only what a read has brought
 	// while they hung, as happens where the server has several processes.
-	overtakenPace = pace{burst: 20, every: 200 * time.Millisecond}
+	overtakenPace = pace.Pace{Burst: 20, Every: 200 * time.Millisecond}
 	// readPace is that of the reads from cursors while a connection lasts,
 	// peekPace that of short ones.
-	readPace = pace{burst: 20, every: 250 * time.Millisecond}
-	peekPace = pace{burst: 100, every: 100 * time.Millisecond}
+	readPace = pace.Pace{Burst: 20, Every: 250 * time.Millisecond}
+	peekPace = pace.Pace{Burst: 100, Every: 100 * time.Millisecond}
 )
 
 // A waning pace lets something happen a few times at once, and then at

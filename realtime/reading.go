@@ -26,11 +26,11 @@ func (l *loop) read(r read, now time.Time) {
 	if r.short {
 		pace = &l.peeks
 	}
-	if until := pace.next(); now.Before(until) {
+	if until := pace.Next(); now.Before(until) {
 		l.postpone(r, until)
 		return
 	}
-	pace.note(now)
+	pace.Note(now)
 	var after mid
 	if r.short {
 		after = s.session.beginPeek(now, s.endpoint.server)

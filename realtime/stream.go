@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/pace"
 )
 
 const (
@@ -61,11 +62,11 @@ type stream struct {
 	stale     int       // polls in a row that brought nothing but what was known
 	hungAt    time.Time // of the present poll
 	hungFrom  mid
-	hungNews  int  // what had come before it
-	answering bool // it brings its answer
-	answers   int  // messages of it
-	polls     pace // of polls that bring news
-	overtaken pace // of those that a read was faster than
+	hungNews  int       // what had come before it
+	answering bool      // it brings its answer
+	answers   int       // messages of it
+	polls     pace.Pace // of polls that bring news
+	overtaken pace.Pace // of those that a read was faster than
 
 	pinged time.Time // when the last ping of the server was taken that a read follows
 
@@ -419,9 +420,9 @@ func (l *loop) polled(s *stream, now time.Time) {
 	news := s.session.top != s.hungFrom || s.session.news != s.hungNews
 	switch {
 	case news:
-		next = s.polls.take(now)
+		next = s.polls.Take(now)
 	case !s.session.overtook.Before(s.hungAt):
-		next = s.overtaken.take(now)
+		next = s.overtaken.Take(now)
 	}
 	switch {
 	case !now.Before(next):

@@ -11,12 +11,9 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// pastes are what comes along when something is pasted.
-var pastes = [][2]string{{" ", "\r\n"}, {"\ufeff", ""}, {`"`, `"`}, {"'", "'\n"}, {"“", "”"}, {"\ufeff\u00a0«", "»\u00a0"}, {"\u200b", "\t"}}
-
 // TestPastedAddresses: what stands around an address is no part of it.
 func TestPastedAddresses(t *testing.T) {
-	for _, around := range pastes {
+	for _, around := range resttest.Pastes {
 		pasted := func(s string) string { return around[0] + s + around[1] }
 		if c, err := New(Webhook(pasted("https://portal.example/rest/1/" + resttest.HookCode + "/"))); err != nil || c.base.now().String() != "https://portal.example/rest/1/"+resttest.HookCode+"/" {
 			t.Errorf("a webhook between %q: %v", around, err)
@@ -32,7 +29,7 @@ func TestPastedAddresses(t *testing.T) {
 // TestPastedTokens: nor is what stands around a token, and the token as it is
 // sent is kept out of errors too.
 func TestPastedTokens(t *testing.T) {
-	for _, around := range pastes {
+	for _, around := range resttest.Pastes {
 		pasted := func(s string) string { return around[0] + s + around[1] }
 		var bodies []string
 		hc := &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {

@@ -20,30 +20,6 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// serve answers each connection of a loopback port by do, which is over when
-// the test is.
-func serve(t *testing.T, do func(net.Conn)) (address string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				do(conn)
-			}()
-		}
-	}()
-	return l.Addr().String()
-}
-
 // vacant is an address where nobody listens.
 func vacant(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -95,14 +71,14 @@ func TestWhatNetHTTPMakes(t *testing.T) {
 		{"the proxy is down", proxied("http", vacant(t)), "https://portal.example", 0, b24pull.ClassNotSent},
 		{"an https proxy is down", proxied("https", vacant(t)), "https://portal.example", 0, b24pull.ClassNotSent},
 		{"a SOCKS proxy is down", proxied("socks5", vacant(t)), "https://portal.example", 0, b24pull.ClassNotSent},
-		{"the proxy refuses", proxied("http", serve(t, reads(writes("HTTP/1.1 503 Service Unavailable\r\n\r\n")))), "https://portal.example", 0, b24pull.ClassNotSent},
-		{"the proxy wants a password", proxied("http", serve(t, reads(writes("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")))), "https://portal.example", 0, b24pull.ClassNotSent},
-		{"the proxy hangs up", proxied("http", serve(t, reads(func(net.Conn) {}))), "https://portal.example", 0, b24pull.ClassNotSent},
-		{"the handshake is cut", trusting(), "https://" + serve(t, func(net.Conn) {}), 0, b24pull.ClassNotSent},
-		{"the handshake hangs", trusting(), "https://" + serve(t, silent), 0, b24pull.ClassNotSent},
-		{"the handshake outlasts the timeout", &http.Transport{}, "https://" + serve(t, silent), 100 * time.Millisecond, b24pull.ClassNotSent},
-		{"no TLS", trusting(), "https://" + serve(t, writes("HTTP/1.1 400 Bad Request\r\n\r\n")), 0, b24pull.ClassNotSent},
-		{"a TLS alert", trusting(), "https://" + serve(t, func(conn net.Conn) {
+		{"the proxy refuses", proxied("http", resttest.Serve(t, reads(writes("HTTP/1.1 503 Service Unavailable\r\n\r\n")))), "https://portal.example", 0, b24pull.ClassNotSent},
+		{"the proxy wants a password", proxied("http", resttest.Serve(t, reads(writes("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")))), "https://portal.example", 0, b24pull.ClassNotSent},
+		{"the proxy hangs up", proxied("http", resttest.Serve(t, reads(func(net.Conn) {}))), "https://portal.example", 0, b24pull.ClassNotSent},
+		{"the handshake is cut", trusting(), "https://" + resttest.Serve(t, func(net.Conn) {}), 0, b24pull.ClassNotSent},
+		{"the handshake hangs", trusting(), "https://" + resttest.Serve(t, silent), 0, b24pull.ClassNotSent},
+		{"the handshake outlasts the timeout", &http.Transport{}, "https://" + resttest.Serve(t, silent), 100 * time.Millisecond, b24pull.ClassNotSent},
+		{"no TLS", trusting(), "https://" + resttest.Serve(t, writes("HTTP/1.1 400 Bad Request\r\n\r\n")), 0, b24pull.ClassNotSent},
+		{"a TLS alert", trusting(), "https://" + resttest.Serve(t, func(conn net.Conn) {
 			conn.Read(make([]byte, 1000))
 			conn.Write([]byte{21, 3, 3, 0, 2, 2, 40}) // handshake_failure
 		}), 0, b24pull.ClassNotSent},

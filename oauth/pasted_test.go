@@ -11,13 +11,10 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// pastedAround are what comes along when something is pasted.
-var pastedAround = [][2]string{{" ", "\r\n"}, {"\ufeff", ""}, {`"`, `"`}, {"'", "'\n"}, {"“", "”"}, {"\ufeff\u00a0«", "»\u00a0"}, {"\u200b", "\t"}}
-
 // TestPastedApplication: what stands around the parts of an application is no
 // part of them.
 func TestPastedApplication(t *testing.T) {
-	for _, around := range pastedAround {
+	for _, around := range resttest.Pastes {
 		pasted := func(s string) string { return around[0] + s + around[1] }
 		app := &Application{ClientID: pasted("app.1"), ClientSecret: b24pull.Secret(pasted("s3cr3t")), AuthServer: pasted("https://auth.example"), RedirectURL: pasted("https://app.example/done")}
 		address, err := app.AuthCodeURL(pasted("portal.example"), "state")
@@ -36,7 +33,7 @@ func TestPastedApplication(t *testing.T) {
 // TestPastedRefreshTokens: nor is what stands around tokens, and they are kept
 // out of errors as they are sent, too.
 func TestPastedRefreshTokens(t *testing.T) {
-	for _, around := range pastedAround {
+	for _, around := range resttest.Pastes {
 		pasted := func(s string) string { return around[0] + s + around[1] }
 		var bodies []string
 		hc := &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {

@@ -1,47 +1,18 @@
 package oauth
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/b24pull/b24pull/internal/resttest"
 )
-
-// stdLog is what the process's own logger is told during a test.
-type stdLog struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *stdLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *stdLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func captureStdLog(t *testing.T) *stdLog {
-	l := new(stdLog)
-	before := log.Writer()
-	log.SetOutput(l)
-	t.Cleanup(func() { log.SetOutput(before) })
-	return l
-}
 
 // chatty is a TLS server that goes on after its answer, with what it was asked
 // and the secret of the call: at once, or when the answer has been read. ended
@@ -111,7 +82,7 @@ func TestNothingUnsolicitedIsLogged(t *testing.T) {
 	for name, c := range calls {
 		for _, pause := range []time.Duration{0, 50 * time.Millisecond} {
 			t.Run(fmt.Sprintf("%s, %v later", name, pause), func(t *testing.T) {
-				told := captureStdLog(t)
+				told := resttest.CaptureLog(t)
 				srv, ended := chatty(t, pause, c.answer)
 				if err := c.call(t, srv); err != nil {
 					t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/gorilla/websocket"
 )
 
@@ -40,31 +41,16 @@ var endlessAnswers = []struct{ name, begin, forever string }{
 // serveEndless answers each connection so, up to 16 MiB.
 func serveEndless(t *testing.T, begin, forever string) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
-					return
-				}
-				_, err := io.WriteString(c, begin)
-				part := []byte(strings.Repeat(forever, 4096/len(forever)+1))
-				for n := 0; err == nil && n < 16<<20; n += len(part) {
-					_, err = c.Write(part)
-				}
-			}()
+	return resttest.Serve(t, func(c net.Conn) {
+		if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
+			return
 		}
-	}()
-	return l.Addr().String()
+		_, err := io.WriteString(c, begin)
+		part := []byte(strings.Repeat(forever, 4096/len(forever)+1))
+		for n := 0; err == nil && n < 16<<20; n += len(part) {
+			_, err = c.Write(part)
+		}
+	})
 }
 
 // weighed counts what is read from the connections that it dials.

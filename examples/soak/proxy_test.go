@@ -8,29 +8,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // through makes a server that sends back every line, and a connection to it
 // through a proxy.
 func through(t *testing.T, delay time.Duration) (proxies, net.Conn) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				_, _ = io.Copy(c, c)
-			}()
-		}
-	}()
-	addr := l.Addr().String()
+	addr := resttest.Serve(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
 	all, err := newProxies([]string{addr, addr}, delay)
 	if err != nil {
 		t.Fatal(err)

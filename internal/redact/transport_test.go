@@ -1,45 +1,19 @@
 package redact
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
-
-type stdLog struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *stdLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *stdLog) size() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Len()
-}
-
-func captureStdLog(t *testing.T) *stdLog {
-	l := new(stdLog)
-	before := log.Writer()
-	log.SetOutput(l)
-	t.Cleanup(func() { log.SetOutput(before) })
-	return l
-}
 
 // post posts a text and returns the answer's.
 func post(t *testing.T, c *http.Client, address, text string) (string, *http.Response) {
@@ -89,7 +63,7 @@ func TestTransportKeepsHTTP2(t *testing.T) {
 // TestTransportFallsBackFromHTTP2: a server that spoke HTTP/2 and does not any
 // more gets the call once, over a connection that is closed with the answer.
 func TestTransportFallsBackFromHTTP2(t *testing.T) {
-	told := captureStdLog(t)
+	told := resttest.CaptureLog(t)
 	var calls atomic.Int32
 	ended := make(chan struct{})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -139,15 +113,15 @@ func TestTransportFallsBackFromHTTP2(t *testing.T) {
 	if got != "a text" || answer.ProtoMajor != 1 || calls.Load() != 3 {
 		t.Errorf("got %q over %s, %d calls", got, answer.Proto, calls.Load())
 	}
-	if told.size() > 0 {
-		t.Errorf("the process's log has been told %d bytes", told.size())
+	if len(told.String()) > 0 {
+		t.Errorf("the process's log has been told %d bytes", len(told.String()))
 	}
 }
 
 // TestDialThatIsGivenUp: a connection that comes about when nobody waits for it
 // any more is not kept, so what the server sends over it is told to nobody.
 func TestDialThatIsGivenUp(t *testing.T) {
-	said := captureStdLog(t)
+	said := resttest.CaptureLog(t)
 	certified := httptest.NewTLSServer(http.NotFoundHandler())
 	defer certified.Close()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -183,7 +157,7 @@ func TestDialThatIsGivenUp(t *testing.T) {
 	}
 	close(release)
 	<-sent
-	if said.size() > 0 {
+	if len(said.String()) > 0 {
 		t.Error("net/http has told what came")
 	}
 }

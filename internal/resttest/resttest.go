@@ -9,10 +9,12 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/oauth2"
@@ -161,3 +163,59 @@ func TestLeakFinds(t *testing.T) {
 		}
 	}
 }
+
+// A Log is what the process's own logger is told during a test.
+type Log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// String is all that was told.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// CaptureLog has the process's own logger tell a Log, until the test is over.
+func CaptureLog(t *testing.T) *Log {
+	l := new(Log)
+	before := log.Writer()
+	log.SetOutput(l)
+	t.Cleanup(func() { log.SetOutput(before) })
+	return l
+}
+
+// Serve answers each connection of a loopback port by do, which is over when
+// the test is.
+func Serve(t testing.TB, do func(net.Conn)) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				do(conn)
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// Pastes are what comes along when something is pasted.
+var Pastes = [][2]string{{" ", "\r\n"}, {"\ufeff", ""}, {`"`, `"`}, {"'", "'\n"}, {"“", "”"}, {"\ufeff\u00a0«", "»\u00a0"}, {"\u200b", "\t"}}

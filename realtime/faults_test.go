@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -73,6 +75,61 @@ func TestFullOfWaiting(t *testing.T) {
 			t.Error("the queue was never full")
 		}
 	})
+}
+
+// TestPausedWithoutHistory: where the queue has been full and the history cannot
+// be read, what comes live arrives all the same, and a gap stands for what was
+// missed.
+func TestPausedWithoutHistory(t *testing.T) {
+	for _, version := range []int{2, 3, 4, 5} {
+		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				var stalled atomic.Bool
+				l.open(pulltest.WithVersion(version), pulltest.WithHandler(func(next http.Handler) http.Handler {
+					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						reads := !websocket.IsWebSocketUpgrade(r) || strings.Contains(r.URL.RawQuery, "mid=")
+						if stalled.Load() && reads {
+							http.Error(w, "not now", http.StatusBadGateway)
+							return
+						}
+						next.ServeHTTP(w, r)
+					})
+				}))
+				l.subscribe(nil, WithBackoff(soon))
+				l.sub.queue.maxMessages = 50
+				slow := make(chan struct{})
+				l.run(func(context.Context, Message) error {
+					<-slow
+					return nil
+				})
+				<-l.sub.Ready()
+				time.Sleep(time.Minute)
+				stalled.Store(true)
+				for l.sub.State() != StatePaused {
+					l.tick()
+					time.Sleep(time.Millisecond)
+				}
+				close(slow)
+				time.Sleep(5 * time.Minute)
+				if state := l.sub.State(); state != StateDegraded {
+					t.Errorf("it is %v", state)
+				}
+				if countEvents[Gap](l) == 0 {
+					t.Error("there is no gap")
+				}
+				l.emit("later")
+				time.Sleep(10 * time.Second)
+				if got := l.commands(); got[len(got)-1] != "later" {
+					t.Errorf("what came live has not arrived after %q", got[len(got)-1])
+				}
+				stalled.Store(false)
+				time.Sleep(5 * time.Minute)
+				if lost, repeated, _ := l.ticked(); lost+repeated > 0 || l.sub.State() != StateLive {
+					t.Errorf("lost %d, repeated %d of %d, %v", lost, repeated, l.ticks, l.sub.State())
+				}
+			})
+		})
+	}
 }
 
 // slowPolls makes polls with a mid wait, or trickle, while how says so.

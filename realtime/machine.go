@@ -352,8 +352,9 @@ func (d *decision) checkReady() {
 
 // pause gives up the connection, since a push server cannot be told to wait,
 // and the read with it. When there is room, the read goes on, as often as the
-// queue gets full, and only when it has brought everything is there a
-// connection again: so what was missed comes before what is new.
+// queue gets full, and only when it has brought everything, or has broken off
+// too often, is there a connection again: so what was missed comes before what
+// is new.
 func (d *decision) pause() {
 	if d.state != StatePaused {
 		d.do(doHangUp)

@@ -89,6 +89,9 @@ func (d *decision) readBroken(why failure) {
 	d.do(doReadWait)
 	if d.readAttempt >= patience {
 		d.do(doRelease)
+		if d.state == StatePaused { // what comes live need not be missed as well
+			d.connect()
+		}
 	}
 	if why == failConfig && !d.old && (d.state == StateLive || d.state == StatePaused) {
 		d.do(doHangUp)

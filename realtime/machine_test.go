@@ -618,6 +618,11 @@ func TestDecide(t *testing.T) {
 			at(StatePaused, anchoredStatus, readBroke, readTried(1)), []action{doReadWait},
 		},
 		{
+			"what was missed cannot be read for long: connect",
+			at(StatePaused, anchoredStatus, reading, readTried(patience-1)), event{kind: evReadBroken},
+			at(StateConnecting, anchoredStatus, readBroke, readTried(patience)), []action{doReadWait, doRelease, doDial},
+		},
+		{
 			"what was missed cannot be read with this config",
 			at(StatePaused, anchoredStatus, reading), event{kind: evReadBroken, failure: failConfig},
 			at(StateWaiting, staleConfig, anchoredStatus, readBroke, readTried(1), refused, tried(1)), []action{doReadWait, doHangUp, doWait},

@@ -205,6 +205,44 @@ func TestReadsOfTheMainStreamGoFirst(t *testing.T) {
 	})
 }
 
+// TestReadsAreMerged: what the read of one stream brings waits for that of
+// another that has become due meanwhile.
+func TestReadsAreMerged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		l := handLoop(ctx, &hung{make(chan string, 10)}, func(Event) {})
+		other := l.streamTo("other.example")
+		l.old = []*stream{other}
+		l.ready = make(chan struct{})
+		l.handle(other, event{kind: evMany}, nil)
+		show := func(counters ...uint64) {
+			for _, n := range counters {
+				l.reading.stream.session.history(Message{key: key{mid: midAt(n)}, Params: []byte(fmt.Sprint(n))}, time.Now())
+			}
+		}
+		l.memory.order.hold()
+		l.main.session.live(Message{key: key{mid: midAt(5)}, Params: []byte("5")}, time.Now())
+		show(1, 2)
+		l.handle(l.main, event{kind: evMany}, nil)
+		show(4, 6)
+		l.receiveRead(inbound{kind: inDown, err: io.EOF, link: l.reading})
+		if l.reading.stream != l.main {
+			t.Fatal("the other read has not begun")
+		}
+		show(1, 3, 5)
+		l.receiveRead(inbound{kind: inDown, err: io.EOF, link: l.reading})
+		var got []string
+		for m, _, ok := l.queue.tryPop(); ok; m, _, ok = l.queue.tryPop() {
+			got = append(got, string(m.Params))
+		}
+		if fmt.Sprint(got) != "[2 3 4 5 6]" {
+			t.Errorf("the order is %v", got)
+		}
+		cancel()
+		l.tasks.Wait()
+	})
+}
+
 // TestSkippedAreSummed: messages that a handler cannot take and that are
 // skipped, one or several at a time, have a line in ten seconds, and the lines
 // say how many there were.

@@ -27,6 +27,8 @@ type orderer struct {
 	unordered bool      // reads bring theirs channel by channel: it is whole only at its end
 	sorted    bool      // what comes live comes by polls, which overtake each other
 	partial   bool      // another stream is to be read as well: the answer is whole only with that one's
+	replaced  bool      // the read is one of replaced channels: what it alone has may be about to come live over the new connection, among other messages
+	lingers   bool      // the tail is of such a read
 	frontier  mid       // the last message that read has shown, or the greatest
 	waiting   parked    // live, in the order of arrival
 	tail      parked    // brought by the read alone, in mid order
@@ -48,7 +50,7 @@ type parked = sortedList[waiting, *waiting]
 func (o *orderer) hold() { o.holding = true }
 
 func (o *orderer) live(m Message, now time.Time) {
-	if !o.holding && !o.answering {
+	if !o.holding && !o.answering && !o.lingers {
 		o.emit(m)
 		return
 	}
@@ -119,11 +121,23 @@ func (o *orderer) end(owed bool) {
 	}
 	o.partial = false
 	o.merge()
-	o.emitTail(always)
+	o.lingers = o.replaced && o.tail.len() > 0
+	if !o.lingers {
+		o.emitTail(always)
+	}
 	o.expectAnother()
 	if !owed {
-		o.release()
+		o.pass()
 	}
+}
+
+// pass stops the waiting for a read, while the tail may linger.
+func (o *orderer) pass() {
+	if !o.lingers {
+		o.release()
+		return
+	}
+	o.holding, o.partial, o.patience = false, false, holdMax
 }
 
 // expectAnother is called when a read is over whose answer, a single message,
@@ -137,7 +151,7 @@ func (o *orderer) expectAnother() {
 
 // release stops the waiting.
 func (o *orderer) release() {
-	o.holding, o.partial, o.patience = false, false, holdMax
+	o.lingers, o.holding, o.partial, o.patience = false, false, false, holdMax
 	if !o.answering {
 		o.emitWaiting(always)
 		o.emitTail(always)
@@ -148,17 +162,21 @@ func (o *orderer) release() {
 // next one will have; the zero time if none waits.
 func (o *orderer) expire(now time.Time) (next time.Time) {
 	o.emitWaiting(func(w *waiting) bool { return !now.Before(w.since.Add(o.patience)) })
-	if o.waiting.len() > 0 {
-		next = o.waiting.first().since.Add(o.patience)
+	over := o.tail.len() > 0 && !o.tailUntil.IsZero() && !now.Before(o.tailUntil)
+	switch {
+	case o.lingers && !o.holding && (over || o.tail.len() == 0):
+		o.release()
+	case over:
+		o.emitTail(always)
 	}
 	switch {
 	case o.tail.len() == 0:
-		o.tailUntil = time.Time{}
+		o.tailUntil, o.lingers = time.Time{}, false
 	case o.tailUntil.IsZero():
 		o.tailUntil = now.Add(o.patience)
-	case !now.Before(o.tailUntil):
-		o.emitTail(always)
-		o.tailUntil = time.Time{}
+	}
+	if o.waiting.len() > 0 {
+		next = o.waiting.first().since.Add(o.patience)
 	}
 	if o.tail.len() > 0 && (next.IsZero() || o.tailUntil.Before(next)) {
 		next = o.tailUntil

@@ -175,6 +175,58 @@ func TestOrderWaitsOnForAnother(t *testing.T) {
 	o.want(t, 2, 3, 4, 5)
 }
 
+// TestOrderReplaced: what the read of replaced channels alone has waits a while
+// for what comes live over the new connection, and is read there, before it.
+func TestOrderReplaced(t *testing.T) {
+	replaced := func() *ordered {
+		o := newOrdered()
+		o.replaced = true
+		o.finds(2, 4)
+		o.end(false)
+		o.expire(o.now)
+		o.want(t)
+		o.replaced = false
+		return o
+	}
+	o := replaced()
+	o.pass() // a poll of theirs ends
+	o.lives(3, 5)
+	o.want(t)
+	o.release() // one of the others' ends
+	o.want(t, 2, 3, 4, 5)
+	o.lives(6)
+	o.want(t, 2, 3, 4, 5, 6)
+
+	o = replaced()
+	o.finds(3)
+	o.end(false)
+	o.want(t, 2, 3, 4)
+
+	o = replaced()
+	o.now = o.now.Add(holdMax / 2)
+	o.lives(3)
+	o.now = o.now.Add(holdMax / 2)
+	o.expire(o.now)
+	o.want(t, 2, 3, 4)
+
+	o = replaced()
+	o.lives(5)
+	if next := o.expire(o.now); !next.Equal(o.now.Add(holdMax)) {
+		t.Errorf("it waits for %v", next.Sub(o.now))
+	}
+	o.now = o.now.Add(holdMax)
+	o.expire(o.now)
+	o.lives(6)
+	o.want(t, 2, 4, 5, 6)
+
+	o = replaced()
+	o.hold()
+	o.lives(3)
+	o.now = o.now.Add(holdMax)
+	o.expire(o.now)
+	o.want(t, 2, 3, 4)
+}
+
 // TestOrderSingleAnswer: an answer that may be a live message says nothing of
 // what may stand before that.
 func TestOrderSingleAnswer(t *testing.T) {

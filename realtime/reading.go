@@ -12,6 +12,7 @@ import (
 func (l *loop) read(r read, now time.Time) {
 	if l.reading.isUp() {
 		l.await(r)
+		l.joins(l.reading.stream)
 		if k := l.reading; k.conn == nil && !k.sent.IsZero() && now.Sub(k.sent) >= holdMax {
 			l.timers.arm(timerRead, now) // it may yield
 		}
@@ -38,7 +39,8 @@ func (l *loop) read(r read, now time.Time) {
 		s.readFrom, s.garbled = now, false
 		after = s.session.beginRead(now, s.endpoint.server)
 	}
-	l.memory.order.partial = l.memory.order.partial || l.owedElsewhere(s)
+	l.joins(s)
+	l.memory.order.replaced = s.status.old
 	l.timers.arm(timerRead, now.Add(readSent))
 	t, at := l.historyOf(s, after, now)
 	s.session.chain.poll = t == l.poll
@@ -106,6 +108,14 @@ func (l *loop) owedElsewhere(s *stream) bool {
 		}
 	}
 	return l.renewal.fetching && l.renewal.reason == RenewChannelExpired
+}
+
+// joins notes whether the answer to a read of a stream is whole only with that
+// to another stream's.
+func (l *loop) joins(s *stream) {
+	if l.owedElsewhere(s) {
+		l.memory.order.partial = true
+	}
 }
 
 // owedBy reports whether a stream is to read again after the present read. One
@@ -213,6 +223,7 @@ func (l *loop) readOver(s *stream, how readOutcome, cause error) {
 	l.reading.hangUp(closeNormal)
 	l.judgeReader(s, how, cause)
 	polled := s.session.chain.poll
+	l.joins(s)
 	owed := l.owedBy(s) || l.owedElsewhere(s)
 	result, again := s.session.endRead(how, owed, time.Now())
 	result.Err = cause

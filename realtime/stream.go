@@ -434,7 +434,11 @@ func (l *loop) polled(s *stream, now time.Time) {
 			l.handle(s, event{kind: evHanging}, nil)
 		}
 	}
-	if !l.owed() {
+	switch {
+	case l.owed():
+	case s.status.old:
+		l.memory.order.pass()
+	default:
 		l.memory.order.release()
 	}
 }

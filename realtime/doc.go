@@ -208,7 +208,8 @@
 // Pings are answered however long a handler takes. Between the connection and
 // the user stands a queue of 4,096 messages and 16 MiB. A push server cannot be
 // told to wait, so a full queue disconnects ([StatePaused]), and once it is
-// half empty what was missed is read, and then there is a connection again.
+// half empty what was missed is read, and then there is a connection again. If
+// it cannot be read there is one after a few attempts, [StateDegraded].
 //
 // A handler's error stops Run with a [*HandlerError] and leaves the message
 // unhandled, unless [WithErrorPolicy] skips it or tries again. A handler that

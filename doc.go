@@ -40,6 +40,9 @@
 //	unavailable  HTTP 500 and above, broken connections    reads only, after a pause
 //	final        everything else                           no
 //
+// Whether an error of its config's source ends a subscription of package
+// realtime is its Ending, which EndingOf tells.
+//
 // The codes that are not final:
 //
 //	expired_token            expired

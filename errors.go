@@ -19,41 +19,41 @@ import (
 // An authorization server's server_error and access_denied are those of RFC
 // 6749, and none. The codes are those of the public REST documentation: the
 // pages of the methods of the scopes pull and pull_channel, of the system-wide
-// errors, and of OAuth. The Class says whether a call is repeated; this is the
-// one table of it.
+// errors, and of OAuth. This is the one table of what they mean: the Class says
+// whether a call is repeated, the Ending whether a subscription goes on.
 var (
-	ErrServerNotConfigured = newCode("SERVER_ERROR", ClassFinal, "the portal has no push server configured", "turn on Push & Pull in the portal's settings")
-	ErrWrongAuthType       = newCode("WRONG_AUTH_TYPE", ClassFinal, "the method does not take this kind of authorization", "")
-	ErrUserID              = newCode("USER_ID_ACCESS_ERROR", ClassFinal, "the token's user may not name these users", onlyAdministrators)
-	ErrModuleID            = newCode("MODULE_ID_ERROR", ClassFinal, "the module's name is not acceptable", "use lower case letters, digits, dots and underscores")
-	ErrCommand             = newCode("COMMAND_ERROR", ClassFinal, "the command's name is not acceptable", "use letters, digits and _ : | . -")
-	ErrParams              = newCode("PARAMS_ERROR", ClassFinal, "the parameters of the command are not acceptable", "pass an object")
-	ErrText                = newCode("TEXT_ERROR", ClassFinal, "the text is empty", "")
-	ErrEmptyAppName        = newCode("EMPTY_APP_NAME", ClassFinal, "the application has no name to show", "give it one in the application's settings")
-	ErrAccess              = newCode("ACCESS_ERROR", ClassFinal, "the method may not be called this way", "")
-	ErrInvalidFormat       = newCode("INVALID_FORMAT", ClassFinal, "a parameter has a wrong format", "")
-	ErrExpiredToken        = newCode("expired_token", ClassExpired, "the access token has expired", "get a new one with the refresh token")
-	ErrNoAuth              = newCode("NO_AUTH_FOUND", ClassFinal, "the portal does not know the token or webhook", "make a new one")
-	ErrInsufficientScope   = newCode("insufficient_scope", ClassFinal, "the scope is missing", "give the application or webhook the scope of the method: pull, or pull_channel")
-	ErrInvalidCredentials  = newCode("INVALID_CREDENTIALS", ClassFinal, "the user of the token or webhook may not do this", "")
-	ErrAccessDenied        = newCode("ACCESS_DENIED", ClassFinal, "the portal's plan or settings do not allow REST", "")
-	ErrUserAccess          = newCode("user_access_error", ClassFinal, "the user has no access to the application", "give it to the user in the application's settings")
-	ErrQueryLimit          = newCode("QUERY_LIMIT_EXCEEDED", ClassThrottled, "too many calls in a short time", "call again later, not more often than twice a second")
-	ErrOperationTimeLimit  = newCode("OPERATION_TIME_LIMIT", ClassPaused, "the method has used up its time", "call again in ten minutes")
-	ErrOverload            = newCode("OVERLOAD_LIMIT", ClassFinal, "REST is blocked on this portal for overload", "call again later, or ask the portal's support")
-	ErrInternal            = newCode("INTERNAL_SERVER_ERROR", ClassUnavailable, "the portal failed", "call again later")
-	ErrUnexpectedAnswer    = newCode("ERROR_UNEXPECTED_ANSWER", ClassUnavailable, "the portal failed", "call again later")
-	ErrPortalDeleted       = newCode("PORTAL_DELETED", ClassFinal, "the portal has been deleted", "")
-	ErrInvalidRequest      = newCode("INVALID_REQUEST", ClassFinal, "the request is not acceptable", "")
-	ErrBatchMethod         = newCode("ERROR_BATCH_METHOD_NOT_ALLOWED", ClassFinal, "the method may not be called in a batch", "call it by itself")
+	ErrServerNotConfigured = newCode("SERVER_ERROR", ClassFinal, EndsStart, "the portal has no push server configured", "turn on Push & Pull in the portal's settings")
+	ErrWrongAuthType       = newCode("WRONG_AUTH_TYPE", ClassFinal, EndsRun, "the method does not take this kind of authorization", "")
+	ErrUserID              = newCode("USER_ID_ACCESS_ERROR", ClassFinal, EndsNothing, "the token's user may not name these users", onlyAdministrators)
+	ErrModuleID            = newCode("MODULE_ID_ERROR", ClassFinal, EndsNothing, "the module's name is not acceptable", "use lower case letters, digits, dots and underscores")
+	ErrCommand             = newCode("COMMAND_ERROR", ClassFinal, EndsNothing, "the command's name is not acceptable", "use letters, digits and _ : | . -")
+	ErrParams              = newCode("PARAMS_ERROR", ClassFinal, EndsNothing, "the parameters of the command are not acceptable", "pass an object")
+	ErrText                = newCode("TEXT_ERROR", ClassFinal, EndsNothing, "the text is empty", "")
+	ErrEmptyAppName        = newCode("EMPTY_APP_NAME", ClassFinal, EndsNothing, "the application has no name to show", "give it one in the application's settings")
+	ErrAccess              = newCode("ACCESS_ERROR", ClassFinal, EndsNothing, "the method may not be called this way", "")
+	ErrInvalidFormat       = newCode("INVALID_FORMAT", ClassFinal, EndsNothing, "a parameter has a wrong format", "")
+	ErrExpiredToken        = newCode("expired_token", ClassExpired, EndsNothing, "the access token has expired", "get a new one with the refresh token")
+	ErrNoAuth              = newCode("NO_AUTH_FOUND", ClassFinal, EndsRun, "the portal does not know the token or webhook", "make a new one")
+	ErrInsufficientScope   = newCode("insufficient_scope", ClassFinal, EndsRun, "the scope is missing", "give the application or webhook the scope of the method: pull, or pull_channel")
+	ErrInvalidCredentials  = newCode("INVALID_CREDENTIALS", ClassFinal, EndsRun, "the user of the token or webhook may not do this", "")
+	ErrAccessDenied        = newCode("ACCESS_DENIED", ClassFinal, EndsNothing, "the portal's plan or settings do not allow REST", "")
+	ErrUserAccess          = newCode("user_access_error", ClassFinal, EndsNothing, "the user has no access to the application", "give it to the user in the application's settings")
+	ErrQueryLimit          = newCode("QUERY_LIMIT_EXCEEDED", ClassThrottled, EndsNothing, "too many calls in a short time", "call again later, not more often than twice a second")
+	ErrOperationTimeLimit  = newCode("OPERATION_TIME_LIMIT", ClassPaused, EndsNothing, "the method has used up its time", "call again in ten minutes")
+	ErrOverload            = newCode("OVERLOAD_LIMIT", ClassFinal, EndsNothing, "REST is blocked on this portal for overload", "call again later, or ask the portal's support")
+	ErrInternal            = newCode("INTERNAL_SERVER_ERROR", ClassUnavailable, EndsNothing, "the portal failed", "call again later")
+	ErrUnexpectedAnswer    = newCode("ERROR_UNEXPECTED_ANSWER", ClassUnavailable, EndsNothing, "the portal failed", "call again later")
+	ErrPortalDeleted       = newCode("PORTAL_DELETED", ClassFinal, EndsRun, "the portal has been deleted", "")
+	ErrInvalidRequest      = newCode("INVALID_REQUEST", ClassFinal, EndsNothing, "the request is not acceptable", "")
+	ErrBatchMethod         = newCode("ERROR_BATCH_METHOD_NOT_ALLOWED", ClassFinal, EndsNothing, "the method may not be called in a batch", "call it by itself")
 
 	// ErrAuthorization of the authorization server passes, and is
 	// ClassUnavailable then.
-	ErrAuthorization   = newCode("authorization_error", ClassFinal, "the user could not be authorized", "call again later")
-	ErrInvalidClient   = newCode("invalid_client", ClassFinal, "the authorization server does not know the application", "check client_id and client_secret")
-	ErrInvalidGrant    = newCode("invalid_grant", ClassFinal, "the authorization server refused the code or refresh token", "have a user open or authorize the application again")
-	ErrInvalidScope    = newCode("invalid_scope", ClassFinal, "the authorization server refused the scope", "")
-	ErrPaymentRequired = newCode("PAYMENT_REQUIRED", ClassFinal, "the subscription for the application or the portal's plan has ended", "the portal has to renew it; Tokens asks again a minute after the refusal at the earliest")
+	ErrAuthorization   = newCode("authorization_error", ClassFinal, EndsNothing, "the user could not be authorized", "call again later")
+	ErrInvalidClient   = newCode("invalid_client", ClassFinal, EndsRun, "the authorization server does not know the application", "check client_id and client_secret")
+	ErrInvalidGrant    = newCode("invalid_grant", ClassFinal, EndsRun, "the authorization server refused the code or refresh token", "have a user open or authorize the application again")
+	ErrInvalidScope    = newCode("invalid_scope", ClassFinal, EndsRun, "the authorization server refused the scope", "")
+	ErrPaymentRequired = newCode("PAYMENT_REQUIRED", ClassFinal, EndsStart, "the subscription for the application or the portal's plan has ended", "the portal has to renew it; Tokens asks again a minute after the refusal at the earliest")
 )
 
 // onlyAdministrators is the cause that a portal does not tell.
@@ -62,11 +62,11 @@ const onlyAdministrators = "its user is not an administrator of the portal, and 
 
 // ErrNoToken is the error of a token store, and of a token source, that has no
 // token.
-var ErrNoToken = errors.New("b24pull: there is no such token")
+var ErrNoToken = end(errors.New("b24pull: there is no such token"), EndsRun)
 
 // ErrUninstalled is the error of a token source whose token was deleted, since
 // the portal has removed the application. It ends a subscription.
-var ErrUninstalled = errors.New("b24pull: the token was deleted; the application may have been uninstalled")
+var ErrUninstalled = end(errors.New("b24pull: the token was deleted; the application may have been uninstalled"), EndsRun)
 
 // ErrTokenRejected is the error of a TokenReloader whose tokens the portal
 // refuses as fast as they are refreshed. The call fails with the portal's error
@@ -81,6 +81,48 @@ var ErrInvalidConfig = phpjson.ErrInvalid
 // codes is the one table from code to sentinel; newCode fills it.
 var codes = map[string]*codeError{}
 
+// Ending says whether an error of the source of a subscription's config ends
+// that.
+type Ending int
+
+const (
+	// EndsNothing: the source is asked again after a delay.
+	EndsNothing Ending = iota
+	// EndsStart: it ends a subscription that has not had a config yet. Once it
+	// has, it goes on: an administrator of the portal has brought the error
+	// about, and can take it back.
+	EndsStart
+	// EndsRun: it ends a subscription, however long that has run.
+	EndsRun
+)
+
+// EndingOf returns the Ending of an error, EndsNothing if it is none of this
+// package's.
+func EndingOf(err error) Ending {
+	for _, e := range endings {
+		if errors.Is(err, e.err) {
+			return e.ending
+		}
+	}
+	return EndsNothing
+}
+
+// endings are the sentinels that end a subscription; end fills it.
+var endings []struct {
+	err    error
+	ending Ending
+}
+
+func end(err error, how Ending) error {
+	if how != EndsNothing {
+		endings = append(endings, struct {
+			err    error
+			ending Ending
+		}{err, how})
+	}
+	return err
+}
+
 // A codeError is a sentinel: whether to call again, what the code means, and
 // what to do.
 type codeError struct {
@@ -89,10 +131,10 @@ type codeError struct {
 	meaning, advice string
 }
 
-func newCode(code string, class Class, meaning, advice string) error {
+func newCode(code string, class Class, ending Ending, meaning, advice string) error {
 	e := &codeError{code: code, class: class, meaning: meaning, advice: advice}
 	codes[strings.ToLower(code)] = e
-	return e
+	return end(e, ending)
 }
 
 func (e *codeError) Error() string { return "b24pull: " + e.code + ": " + e.meaning }

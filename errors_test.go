@@ -53,6 +53,29 @@ func TestSentinels(t *testing.T) {
 	}
 }
 
+// TestEndings: what ends a subscription says so through whatever wraps it.
+func TestEndings(t *testing.T) {
+	for err, want := range map[error]Ending{
+		&APIError{Code: "server_error"}:                                     EndsStart,
+		&TokenError{Code: "server_error"}:                                   EndsNothing, // RFC 6749's
+		&APIError{Code: "PAYMENT_REQUIRED"}:                                 EndsStart,
+		fmt.Errorf("around: %w", &APIError{Code: "no_auth_found"}):          EndsRun,
+		fmt.Errorf("around: %w", &TokenError{Code: "invalid_grant"}):        EndsRun,
+		&TokenError{Err: ErrNoToken}:                                        EndsRun,
+		errors.Join(errors.New("other"), ErrUninstalled):                    EndsRun,
+		&APIError{Code: "QUERY_LIMIT_EXCEEDED"}:                             EndsNothing,
+		&APIError{Code: "NEW", Status: 400}:                                 EndsNothing,
+		errors.New("b24pull: NO_AUTH_FOUND: the portal does not know this"): EndsNothing,
+	} {
+		if got := EndingOf(err); got != want {
+			t.Errorf("%v: %d, want %d", err, got, want)
+		}
+	}
+	if EndingOf(nil) != EndsNothing {
+		t.Error("no error ends something")
+	}
+}
+
 func TestSentinelsOverTheWire(t *testing.T) {
 	for code, want := range documented {
 		srv := resttest.Portal(t, resttest.Reply(400, fmt.Sprintf(`{"error":%q,"error_description":"why"}`, code)))

@@ -144,7 +144,7 @@ func classify(err error) failure {
 	switch {
 	case errors.As(err, &vetoed):
 		return failPassing // whatever the veto's own error is
-	case isFatal(err):
+	case endingOf(err) != b24pull.EndsNothing:
 		return failFatal
 	case errors.As(err, &closed):
 		return classifyClose(closed.Code)
@@ -159,53 +159,22 @@ func classify(err error) failure {
 
 func classifyClose(code int) failure {
 	switch code {
-	case 4010, 4012, 4017, 4018, 4019, 4021, 4036:
+	case closeWrongChannel, closePublicIDRequired, closeNoChannels, closeTooManyChannels, closeInvalidChannel, closeInvalidSignature, closeWrongClientID:
 		return failConfig
-	case 4029:
+	case closeTooManyConnections:
 		return failCrowded
 	default:
 		return failPassing
 	}
 }
 
-// fatal are the errors of a config source after which asking again gives the
-// same answer.
-var fatal = []error{
-	ErrConfigExpired,
-	ErrUnsupportedServer,
-	ErrCursorMismatch,
-	errNoUpgrade,
-	b24pull.ErrWrongAuthType,
-	b24pull.ErrServerNotConfigured,
-	b24pull.ErrNoAuth,
-	b24pull.ErrInvalidCredentials,
-	b24pull.ErrInsufficientScope,
-	b24pull.ErrInvalidClient,
-	b24pull.ErrInvalidGrant,
-	b24pull.ErrInvalidScope,
-	b24pull.ErrPaymentRequired,
-	b24pull.ErrPortalDeleted,
-	b24pull.ErrNoToken,
-	b24pull.ErrUninstalled,
-}
-
-// passing are those of them that a portal's administrator brings about, and
-// takes back.
-var passing = []error{
-	ErrUnsupportedServer,
-	b24pull.ErrServerNotConfigured,
-	b24pull.ErrPaymentRequired,
-}
-
-func isFatal(err error) bool { return isOneOf(err, fatal) }
-
-func isPassing(err error) bool { return isOneOf(err, passing) }
-
-func isOneOf(err error, list []error) bool {
-	for _, f := range list {
-		if errors.Is(err, f) {
-			return true
-		}
+// endingOf returns what an error of a config source does to a subscription.
+func endingOf(err error) b24pull.Ending {
+	switch {
+	case errors.Is(err, ErrUnsupportedServer):
+		return b24pull.EndsStart
+	case errors.Is(err, ErrConfigExpired), errors.Is(err, ErrCursorMismatch), errors.Is(err, errNoUpgrade):
+		return b24pull.EndsRun
 	}
-	return false
+	return b24pull.EndingOf(err)
 }

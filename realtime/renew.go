@@ -168,7 +168,7 @@ func (l *loop) keep(reason RenewReason, anew bool) {
 // is met with patience once there has been a config.
 func (l *loop) notConfigured(err error) {
 	why := classify(err)
-	if l.main.config != nil && isPassing(err) {
+	if l.main.config != nil && endingOf(err) == b24pull.EndsStart {
 		why = failPassing
 	}
 	now := time.Now()

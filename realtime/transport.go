@@ -94,9 +94,22 @@ type sink interface {
 // nothing to send.
 var errSilent = errors.New("nothing to read")
 
-// Close codes a client sends.
+// Close codes that a client sends, as the official one has them.
 const (
 	closeNormal   = 1000
 	closeReplaced = 3000 // there is another config
-	closeStuck    = 3005
+	closeStuck    = 3005 // a ping was not answered
+)
+
+// Close codes of push servers that are more than a lost connection. Those of a
+// version 4 server are its own, 4010 and 4036 those of newer ones.
+const (
+	closeWrongChannel       = 4010 // the server does not know the channel
+	closePublicIDRequired   = 4012 // it asks for a public channel id
+	closeNoChannels         = 4017
+	closeTooManyChannels    = 4018 // more than a hundred
+	closeInvalidChannel     = 4019
+	closeInvalidSignature   = 4021
+	closeTooManyConnections = 4029 // a new connection of these channels ends the oldest
+	closeWrongClientID      = 4036
 )

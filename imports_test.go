@@ -25,6 +25,7 @@ func TestImports(t *testing.T) {
 		{"php", []string{"internal"}},
 		{"internal", []string{"internal"}},
 		{"examples", []string{"", "oauth", "php", "realtime", "pulltest", "examples"}},
+		{"cmd", []string{"", "oauth", "php", "realtime", "pulltest", "cmd"}},
 		{".", []string{"php", "internal"}},
 	}
 	dirs := map[string]bool{}

@@ -1,4 +1,4 @@
-package main
+package soak
 
 import (
 	"flag"
@@ -85,7 +85,7 @@ func (o *options) check(flags *flag.FlagSet) error {
 	}
 	switch {
 	case flags.NArg() > 0:
-		return fmt.Errorf("unexpected argument %q; see -help", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q; see -h", flags.Arg(0))
 	case o.version < 1 || o.version > 5:
 		return fmt.Errorf("-version must be 1 to 5")
 	case o.transport != "ws" && o.transport != "poll":

@@ -1,25 +1,6 @@
-// Command listen prints the events of a Bitrix24 portal as they arrive.
-//
-// With nothing set it starts a portal of its own, in memory, that emits an
-// event every second and loses its connections now and then. To listen to a
-// real portal set
-//
-//	B24PULL_WEBHOOK        https://PORTAL/rest/USER/CODE/, or
-//	B24PULL_PORTAL         https://PORTAL and
-//	B24PULL_ACCESS_TOKEN   an access token of an application installed there (it lives an hour)
-//
-// or give a saved config with -config FILE.
-//
-// On a real portal an application's channels carry only what the application
-// itself sends with pull.application.event.add: -emit sends one such event.
-// Changes of CRM data are not among them; for those there are event.bind and
-// offline events.
-//
-// Each line names the sender: backend is the portal, client another client of
-// the push server, whose messages can look like any of the portal's (from
-// version 4 of the push server on; older ones name no other sender than the
-// portal).
-package main
+// Package listen is the subcommand that prints the events of a Bitrix24 portal
+// as they arrive.
+package listen
 
 import (
 	"context"
@@ -29,9 +10,8 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/signal"
+	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -40,24 +20,47 @@ import (
 	"github.com/b24pull/b24pull/realtime"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	p := &program{getenv: os.Getenv, stdout: os.Stdout, stderr: os.Stderr}
-	code := p.run(ctx, os.Args[1:])
-	stop()
-	os.Exit(code)
-}
+const help = `usage: b24pull listen [flags]
 
-const help = `listen prints the events of a Bitrix24 portal. With nothing set it starts a portal in memory.
-For a real one set B24PULL_WEBHOOK, or B24PULL_PORTAL and B24PULL_ACCESS_TOKEN.
+listen prints the events of a Bitrix24 portal as they arrive, until Ctrl-C.
+
+With nothing set it starts a portal of its own, in memory, that emits an event
+every second and loses its connections now and then. To listen to a real portal
+set
+
+    B24PULL_WEBHOOK        https://PORTAL/rest/USER/CODE/, or
+    B24PULL_PORTAL         https://PORTAL and
+    B24PULL_ACCESS_TOKEN   an access token of an application installed there
+                           (it lives an hour)
+
+or give a saved config with -config FILE.
+
+On a real portal an application's channels carry only what the application
+itself sends with pull.application.event.add: -emit sends one such event.
+Changes of CRM data are not among them; for those there are event.bind and
+offline events.
+
+Each line names the sender: backend is the portal, client another client of the
+push server, whose messages can look like any of the portal's (from version 4
+of the push server on; older ones name no other sender than the portal).
+
+Flags:
 
 `
+
+// Run is the subcommand with its arguments and its surroundings. It returns the
+// exit status: 0, 1 if it failed, 2 for a mistake of the caller.
+func Run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	p := &program{getenv: getenv, stdout: stdout, stderr: stderr}
+	return p.run(ctx, args)
+}
 
 // program is the command with its surroundings.
 type program struct {
 	getenv         func(string) string
 	stdout, stderr io.Writer
-	httpClient     *http.Client // nil: the default
+	httpClient     *http.Client      // nil: the default
+	options        []realtime.Option // further ones
 
 	configFile string
 	json, emit bool
@@ -91,7 +94,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 		flags.PrintDefaults()
 		return 0
 	case err != nil:
-		err = usagef("%w; see -help", err)
+		err = usagef("%w; see -h", err)
 	default:
 		err = p.checkArgs(flags.Args())
 	}
@@ -102,10 +105,10 @@ func (p *program) run(ctx context.Context, args []string) int {
 	case err == nil, ctx.Err() != nil:
 		return 0
 	case errors.As(err, new(usageError)):
-		fmt.Fprintln(p.stderr, "listen:", err)
+		fmt.Fprintln(p.stderr, "b24pull listen:", err)
 		return exitUsage
 	default:
-		fmt.Fprintln(p.stderr, "listen:", err)
+		fmt.Fprintln(p.stderr, "b24pull listen:", err)
 		return exitFailed
 	}
 }
@@ -113,7 +116,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 func (p *program) checkArgs(rest []string) error {
 	switch {
 	case len(rest) > 0:
-		return usagef("unexpected argument %q; see -help", rest[0])
+		return usagef("unexpected argument %q; see -h", rest[0])
 	case p.count < 0:
 		return usagef("-n must not be negative")
 	}
@@ -132,7 +135,8 @@ func (p *program) listen(ctx context.Context) error {
 	if portal.note != "" {
 		notes.say("%s", portal.note)
 	}
-	sub, err := realtime.Subscribe(portal.source, append(portal.options, realtime.WithObserver(notes.observe))...)
+	opts := slices.Concat(p.options, portal.options, []realtime.Option{realtime.WithObserver(notes.observe)})
+	sub, err := realtime.Subscribe(portal.source, opts...)
 	if err != nil {
 		return err
 	}

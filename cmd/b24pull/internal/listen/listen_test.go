@@ -1,24 +1,22 @@
-package main
+package listen
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -57,6 +55,7 @@ func listenTo(t *testing.T, env map[string]string, client *http.Client, connecte
 			}
 		})),
 		httpClient: client,
+		options:    []realtime.Option{realtime.WithBackoff(func(int) time.Duration { return 10 * time.Millisecond })},
 	}
 	code = p.run(ctx, args)
 	if ctx.Err() != nil {
@@ -233,34 +232,6 @@ func TestMistakes(t *testing.T) {
 				t.Errorf("a secret in %q", stderr)
 			}
 		})
-	}
-}
-
-// TestProcess runs the real program, and interrupts it as Ctrl-C does.
-func TestProcess(t *testing.T) {
-	t.Parallel()
-	binary := filepath.Join(t.TempDir(), "listen")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	cmd := exec.CommandContext(t.Context(), binary)
-	cmd.Env = []string{}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil || !strings.Contains(line, "order.changed") {
-		t.Errorf("printed %q, %v", line, err)
-	}
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("after an interrupt: %v", err)
 	}
 }
 

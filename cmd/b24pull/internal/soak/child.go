@@ -1,4 +1,4 @@
-package main
+package soak
 
 import (
 	"bufio"
@@ -76,7 +76,7 @@ func startProcess(c *consumer, w *witness, stderr io.Writer, env ...string) (*ru
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self)
+	cmd := exec.Command(self, "soak")
 	cmd.Env = append(append(os.Environ(), childMark+"=1"), env...)
 	cmd.Stderr = stderr
 	stdin, err := cmd.StdinPipe()

@@ -1,4 +1,4 @@
-package main
+package listen
 
 import (
 	"bytes"
@@ -32,7 +32,7 @@ type recordedFrame struct {
 
 func loadRecording(t testing.TB, dir, name string) recording {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "testdata", dir, name+".json"))
+	data, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "testdata", dir, name+".json"))
 	if err != nil {
 		t.Fatal(err)
 	}

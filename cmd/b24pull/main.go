@@ -1,0 +1,77 @@
+// Command b24pull has tools around the pull API of Bitrix24:
+//
+//	b24pull listen   prints the events of a portal as they arrive
+//	b24pull soak     proves that a subscription loses nothing and repeats nothing
+//
+// Neither needs an account: with nothing set both make a portal in memory.
+// "b24pull listen -h" and "b24pull soak -h" have their flags and what they read
+// of the environment.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/b24pull/b24pull/cmd/b24pull/internal/listen"
+	"github.com/b24pull/b24pull/cmd/b24pull/internal/soak"
+)
+
+const help = `b24pull has tools around the pull API of Bitrix24.
+
+usage: b24pull COMMAND [flags]
+
+    listen   prints the events of a portal as they arrive
+    soak     proves that a subscription loses nothing and repeats nothing
+    help     prints this
+
+Neither needs an account: with nothing set both make a portal in memory.
+"b24pull COMMAND -h" has the flags of a command, and more about it.
+`
+
+const exitUsage = 2
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the command with its arguments. It returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		fmt.Fprint(stderr, help)
+		return exitUsage
+	}
+	switch command, rest := args[0], args[1:]; command {
+	case "listen":
+		return listen.Run(ctx, rest, os.Getenv, stdout, stderr)
+	case "soak":
+		return soak.Run(ctx, rest, os.Stdin, stdout, stderr)
+	case "help", "-h", "-help", "--help":
+		return runHelp(ctx, rest, stdout, stderr)
+	default:
+		fmt.Fprintf(stderr, "b24pull: there is no command %q; see b24pull help\n", command)
+		return exitUsage
+	}
+}
+
+// runHelp explains the program, or the command that is named.
+func runHelp(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	switch {
+	case len(args) == 0:
+		fmt.Fprint(stdout, help)
+		return 0
+	case len(args) == 1 && (args[0] == "listen" || args[0] == "soak"):
+		return run(ctx, []string{args[0], "-h"}, stdout, stderr)
+	default:
+		fmt.Fprintf(stderr, "b24pull: there is no help for %q; see b24pull help\n", strings.Join(args, " "))
+		return exitUsage
+	}
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// binary is the program, built once for all tests.
+var binary string
+
+func TestMain(m *testing.M) {
+	os.Exit(buildAndRun(m))
+}
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "b24pull")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "b24pull.exe")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		panic(string(out))
+	}
+	return m.Run()
+}
+
+// TestCommands: each command has a page, and what is no command gets a line
+// that tells of them.
+func TestCommands(t *testing.T) {
+	tests := []struct {
+		args           string
+		code           int
+		stdout, stderr string // the beginnings; "" for nothing
+	}{
+		{"", exitUsage, "", "b24pull has tools"},
+		{"help", 0, "b24pull has tools", ""},
+		{"-h", 0, "b24pull has tools", ""},
+		{"--help", 0, "b24pull has tools", ""},
+		{"help listen", 0, "", "usage: b24pull listen"},
+		{"listen -h", 0, "", "usage: b24pull listen"},
+		{"help soak", 0, "", "usage: b24pull soak"},
+		{"soak -help", 0, "", "usage: b24pull soak"},
+		{"dance", exitUsage, "", `b24pull: there is no command "dance"; see b24pull help`},
+		{"help dance", exitUsage, "", `b24pull: there is no help for "dance"; see b24pull help`},
+		{"help listen soak", exitUsage, "", `b24pull: there is no help for "listen soak"; see b24pull help`},
+		{"listen -n many", exitUsage, "", "b24pull listen: "},
+		{"soak -messages many", exitUsage, "", "b24pull soak: "},
+	}
+	begins := func(text, with string) bool { return strings.HasPrefix(text, with) && (text == "") == (with == "") }
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			code := run(t.Context(), strings.Fields(tt.args), &stdout, &stderr)
+			if code != tt.code || !begins(stdout.String(), tt.stdout) || !begins(stderr.String(), tt.stderr) {
+				t.Errorf("exit code %d, stdout %q, stderr %q", code, &stdout, &stderr)
+			}
+		})
+	}
+}
+
+// TestListenProcess runs the real program, and interrupts it as Ctrl-C does.
+func TestListenProcess(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a process cannot be sent an interrupt there")
+	}
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), binary, "listen")
+	cmd.Env = []string{}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil || !strings.Contains(line, "order.changed") {
+		t.Errorf("printed %q, %v", line, err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after an interrupt: %v", err)
+	}
+}
+
+// TestSoakProcess runs the real program, which starts itself to consume, and
+// kills that.
+func TestSoakProcess(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), binary, "soak", "-messages", "200", "-kill", "1")
+	out, err := cmd.Output()
+	if err != nil || !strings.HasPrefix(string(out), "lost 0, repeated 0, out of order 0 of 200; ") || !strings.HasSuffix(string(out), "kills 1\n") {
+		t.Errorf("printed %q, %v", out, err)
+	}
+}

@@ -11,9 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"os/exec"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -258,34 +255,5 @@ func TestTokenErrorsTellNoSecret(t *testing.T) {
 				t.Errorf("the cause is out of reach of %v", err)
 			}
 		})
-	}
-}
-
-const markedEnv = "B24PULL_TEST_MARKED"
-
-// TestSuiteTellsNoSecret runs all tests, whose secrets hold the mark, and looks
-// for it in what they say.
-func TestSuiteTellsNoSecret(t *testing.T) {
-	if os.Getenv(markedEnv) != "" {
-		t.Skip("this is the run that is looked at")
-	}
-	cmd := exec.Command(os.Args[0], "-test.v", "-test.short", "-test.skip", "^TestReadme|^TestKilled|^TestTwoProcesses")
-	cmd.Env = append(os.Environ(), markedEnv+"=1")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		failed := regexp.MustCompile(`(?m)^\s*--- FAIL.*$`).FindAllString(string(out), -1)
-		t.Errorf("%v: %q\n%s", err, failed, out[max(0, len(out)-2000):])
-	}
-	errors := 0
-	for line := range strings.Lines(string(out)) {
-		if strings.Contains(strings.ToLower(line), resttest.Mark) {
-			t.Errorf("told: %s", line)
-		}
-		if strings.Contains(line, "_test.go:") && strings.Contains(line, "b24pull: ") {
-			errors++
-		}
-	}
-	if errors < 100 {
-		t.Errorf("%d errors were looked at", errors)
 	}
 }

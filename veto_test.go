@@ -150,7 +150,7 @@ func TestVetoOnTheWay(t *testing.T) {
 func TestAllowedOnce(t *testing.T) {
 	m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
 	asked := 0
-	c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(m.client()), WithMoved(func(context.Context, string, string) error { asked++; return nil }))
+	c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(m.client()), WithLimiter(nil), WithMoved(func(context.Context, string, string) error { asked++; return nil }))
 	move := func(from, to string) {
 		m.to = map[string]string{from: "https://" + to + "/"}
 	}

@@ -20,6 +20,7 @@ func TestImports(t *testing.T) {
 		only []string
 	}{
 		{"pulltest", []string{"pulltest"}},
+		{"realtime/internal/wire", []string{"internal"}},
 		{"realtime", []string{"", "realtime", "internal"}},
 		{"oauth", []string{"", "internal"}},
 		{"php", []string{"internal"}},

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
 // An attack is what a server does to a subscription for half a minute, and what
@@ -113,11 +115,11 @@ func (a *assault) made(n uint64, command string) []byte {
 	case 2:
 		return fmt.Appendf(nil, `#!NGINXNMS!#{"id":%d,"channel":"c","tag":"%d","time":"Sun, 02 Jan 2000 10:00:00 GMT","text":%s}#!NGINXNME!#`, n, n, body)
 	case 3:
-		return fmt.Appendf(nil, `#!NGINXNMS!#{"id":%d,"mid":"%s","channel":"c","tag":"1","time":"Sun, 02 Jan 2000 10:00:00 GMT","text":%s}#!NGINXNME!#`, n, mid{0x9467_0000, n}, body)
+		return fmt.Appendf(nil, `#!NGINXNMS!#{"id":%d,"mid":"%s","channel":"c","tag":"1","time":"Sun, 02 Jan 2000 10:00:00 GMT","text":%s}#!NGINXNME!#`, n, wire.Mid{Epoch: 0x9467_0000, Counter: n}, body)
 	case 4:
-		return frameOf([][]byte{wireMessage(0x9467_0000, n, command)})
+		return wiretest.Frame([][]byte{wiretest.Message(0x9467_0000, n, command)})
 	default:
-		return []byte(rpcCall(fmt.Sprintf(`{"mid":"%s","body":%s}`, mid{0x9467_0000, n}, body)))
+		return []byte(wiretest.Call(fmt.Sprintf(`{"mid":"%s","body":%s}`, wire.Mid{Epoch: 0x9467_0000, Counter: n}, body)))
 	}
 }
 

@@ -9,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // heapHeld is how many bytes of memory are in use, after what is not used any
@@ -83,12 +82,20 @@ func (f *flooded) small(t *testing.T, came int) {
 // floods are messages of which many come. Most of them no read moves the floor
 // above.
 var floods = map[string]func(n uint64) Message{
-	"ascending":    func(n uint64) Message { return Message{key: key{midAt(n + 2), uint32(n) | fullSum}} },
-	"descending":   func(n uint64) Message { return Message{key: key{midAt(1<<30 - n), uint32(n) | fullSum}} },
-	"in disorder":  func(n uint64) Message { return Message{key: key{midAt(2 + n*2654435761%(1<<31)), uint32(n) | fullSum}} },
-	"without mids": func(n uint64) Message { return Message{key: key{mid{}, uint32(n*2654435761) | fullSum}} },
+	"ascending": func(n uint64) Message {
+		return Message{key: wire.Key{Mid: midAt(n + 2), Sum: uint32(n) | wire.FullSum}}
+	},
+	"descending": func(n uint64) Message {
+		return Message{key: wire.Key{Mid: midAt(1<<30 - n), Sum: uint32(n) | wire.FullSum}}
+	},
+	"in disorder": func(n uint64) Message {
+		return Message{key: wire.Key{Mid: midAt(2 + n*2654435761%(1<<31)), Sum: uint32(n) | wire.FullSum}}
+	},
+	"without mids": func(n uint64) Message {
+		return Message{key: wire.Key{Mid: wire.Mid{}, Sum: uint32(n*2654435761) | wire.FullSum}}
+	},
 	"not kept": func(n uint64) Message {
-		return Message{key: key{midAt(n + 2), uint32(n) | fullSum}, transient: true}
+		return Message{key: wire.Key{Mid: midAt(n + 2), Sum: uint32(n) | wire.FullSum}, transient: true}
 	},
 }
 
@@ -162,13 +169,13 @@ func TestPassedGoesFirst(t *testing.T) {
 // is busy with one message for hours.
 func TestHandledIsBounded(t *testing.T) {
 	f := newFlooded(Cursor{pos: midAt(1)})
-	f.session.live(Message{key: key{mid: midAt(2)}, size: 1}, f.now) // stays open
+	f.session.live(Message{key: wire.Key{Mid: midAt(2)}, size: 1}, f.now) // stays open
 	for n := range uint64(2 * maxRemembered) {
-		f.undecodable(Message{key: key{midAt(n + 3), fullSum}}, false, f.now)
+		f.undecodable(Message{key: wire.Key{Mid: midAt(n + 3), Sum: wire.FullSum}}, false, f.now)
 		if n%20_000 == 0 { // reads move the floor
 			f.beginRead(f.now.Add(time.Minute), "")
-			f.history(Message{key: key{f.known, 0}}, f.now)
-			f.undecodable(Message{key: key{midAt(n + 2), fullSum}}, true, f.now)
+			f.history(Message{key: wire.Key{Mid: f.known, Sum: 0}}, f.now)
+			f.undecodable(Message{key: wire.Key{Mid: midAt(n + 2), Sum: wire.FullSum}}, true, f.now)
 			f.endRead(readEnded, false, f.now)
 			f.now = f.now.Add(2 * rememberPassed)
 			f.forget(f.now)
@@ -177,7 +184,7 @@ func TestHandledIsBounded(t *testing.T) {
 	if done := f.ledger.done.len(); done > maxRemembered || f.forgotten == 0 {
 		t.Errorf("%d are handled, and %d were told of as forgotten", done, f.forgotten)
 	}
-	if c, _ := f.ledger.cursor(); !c.pos.less(midAt(2)) {
+	if c, _ := f.ledger.cursor(); !c.pos.Less(midAt(2)) {
 		t.Errorf("the cursor has passed what is open: %v", c.pos)
 	}
 }
@@ -186,7 +193,7 @@ func TestHandledIsBounded(t *testing.T) {
 // stay known.
 func TestEpochsAreBounded(t *testing.T) {
 	f := newFlooded(Cursor{pos: midAt(1)})
-	f.lives(Message{key: key{mid: midAt(2)}})
+	f.lives(Message{key: wire.Key{Mid: midAt(2)}})
 	gaps := 0
 	f.report = func(e Event) {
 		if _, ok := e.(Gap); ok {
@@ -194,9 +201,9 @@ func TestEpochsAreBounded(t *testing.T) {
 		}
 	}
 	for n := range uint64(10_000) {
-		f.lives(Message{key: key{mid: mid{midAt(1).epoch + 1 + n, 1}}})
+		f.lives(Message{key: wire.Key{Mid: wire.Mid{Epoch: midAt(1).Epoch + 1 + n, Counter: 1}}})
 		before := gaps
-		if f.lives(Message{key: key{mid: midAt(3 + n)}}); gaps > before {
+		if f.lives(Message{key: wire.Key{Mid: midAt(3 + n)}}); gaps > before {
 			t.Fatal("the sequence in use was forgotten")
 		}
 	}
@@ -237,32 +244,6 @@ func TestFirstReadIsBounded(t *testing.T) {
 				t.Errorf("%s: %d are remembered, and %d events told that %d are not", name, len(f.seen), f.events, f.forgotten)
 			}
 			runtime.KeepAlive(f)
-		}
-	}
-}
-
-// TestSizeCountsCopies: what a message pins counts, also names that are copied.
-func TestSizeCountsCopies(t *testing.T) {
-	long := strings.Repeat("x", 100_000)
-	body := `{"module_id":"` + long + `","command":"` + long + `"}`
-	sender := protowire.AppendBytes(protowire.AppendTag(protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 1), 2, protowire.BytesType), []byte(long))
-	sent := protowire.AppendBytes(protowire.AppendTag(encoded(t, testID, body), 5, protowire.BytesType), sender)
-	for name, frame := range map[string]struct {
-		codec  codec
-		frame  string
-		copies int
-	}{
-		"protobuf": {newProtoCodec(), string(frameOf([][]byte{sent})), 4}, // the sender's is in hex
-		"JSON-RPC": {newRPCCodec(), rpcCall(`{"mid":"` + testID + `","body":` + body + `}`), 2},
-		"text":     {newTextCodec(textOptions{}), marked(`{"mid":"` + testID + `","text":` + body + `}`), 2},
-	} {
-		messages, _, err := decodeWith(frame.codec, strings.NewReader(frame.frame))
-		if err != nil || len(messages) != 1 {
-			t.Fatalf("%s: %d messages, %v", name, len(messages), err)
-		}
-		m := messages[0]
-		if copies := len(m.Module) + len(m.Command) + len(m.Sender.ID); copies != frame.copies*len(long) || m.size < len(body)+copies {
-			t.Errorf("%s: %d bytes for a body of %d and copies of %d", name, m.size, len(body), copies)
 		}
 	}
 }

@@ -167,9 +167,9 @@ func TestCursorOfAnOlderServer(t *testing.T) {
 		}
 		c := &store.cursor // now of another server, whose sequence has begun later
 		c.bound.server++
-		c.pos.epoch += 1000
+		c.pos.Epoch += 1000
 		for i := range c.done {
-			c.done[i].mid.epoch += 1000
+			c.done[i].Mid.Epoch += 1000
 		}
 		second := l.goOn(store, nil)
 		<-second.sub.Ready()

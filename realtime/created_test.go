@@ -265,7 +265,7 @@ func TestTimesThatCannotBe(t *testing.T) {
 		s.live(s.message(9, off), s.now)
 		for range 4 {
 			m, _, ok := s.queue.tryPop()
-			if ok && m.key.mid == midAt(9) && m.Time.IsZero() {
+			if ok && m.key.Mid == midAt(9) && m.Time.IsZero() {
 				t.Error("it is not learned from the history")
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // A Cursor is a position in a portal's stream of events: how far everything has
@@ -19,17 +20,17 @@ import (
 // text; [Message.Cursor] gives one and [WithCursor] takes it. The zero Cursor
 // is no position.
 type Cursor struct {
-	bound binding // what the position is of
-	tags  bool    // positions are times and tags, not mids
-	pos   mid     // everything up to here has been handled
-	done  []key   // the message at pos, if there is one, and what was handled beyond, in order
+	bound binding    // what the position is of
+	tags  bool       // positions are times and tags, not mids
+	pos   wire.Mid   // everything up to here has been handled
+	done  []wire.Key // the message at pos, if there is one, and what was handled beyond, in order
 
-	witness mid       // a message at pos or beyond that the channels keep; zero: none is known
+	witness wire.Mid  // a message at pos or beyond that the channels keep; zero: none is known
 	readAt  time.Time // when the history was last known
 }
 
 // IsZero reports whether c is no position.
-func (c Cursor) IsZero() bool { return c.pos.isZero() && len(c.done) == 0 && c.bound == binding{} }
+func (c Cursor) IsZero() bool { return c.pos.IsZero() && len(c.done) == 0 && c.bound == binding{} }
 
 // binding says what a position is of, in checksums. Zero: unknown.
 type binding struct {
@@ -40,7 +41,7 @@ type binding struct {
 
 // bindingOf is what positions are of that are got with a config.
 func bindingOf(cfg *b24pull.Config, ep *endpoint) binding {
-	sum := func(text string) uint32 { return crc32.Checksum([]byte(text), castagnoli) }
+	sum := func(text string) uint32 { return crc32.Checksum([]byte(text), wire.Castagnoli) }
 	ids := slices.Sorted(maps.Keys(ep.channels))
 	host, _, _ := strings.Cut(ep.server, " ") // whatever the portal is called
 	return binding{
@@ -53,13 +54,13 @@ func bindingOf(cfg *b24pull.Config, ep *endpoint) binding {
 // full reports whether a key's checksum is stored as it is, not shortened: places
 // by time and tag are shared by messages of many channels, and so is no place
 // at all.
-func (c Cursor) full(k key) bool { return c.tags || k.mid.isZero() }
+func (c Cursor) full(k wire.Key) bool { return c.tags || k.Mid.IsZero() }
 
 // check reports whether the cursor can be used with a server: it must be of the
 // same portal, and positions of the same kind. A portal that has been renamed
 // is known by its channels.
-func (c Cursor) check(b binding, d dialect) error {
-	if !c.IsZero() && (c.tags != (d == dialectTags) || differ(c.bound.portal, b.portal) && !c.bound.sameChannels(b)) {
+func (c Cursor) check(b binding, d wire.Dialect) error {
+	if !c.IsZero() && (c.tags != (d == wire.DialectTags) || differ(c.bound.portal, b.portal) && !c.bound.sameChannels(b)) {
 		return ErrCursorMismatch
 	}
 	return nil
@@ -93,27 +94,27 @@ func (c Cursor) MarshalText() ([]byte, error) {
 	for _, sum := range []uint32{c.bound.portal, c.bound.server, c.bound.channels} {
 		b = binary.LittleEndian.AppendUint32(b, sum)
 	}
-	for _, m := range []mid{c.pos, c.witness} {
-		b = binary.AppendUvarint(b, m.epoch)
-		b = binary.AppendUvarint(b, m.counter)
+	for _, m := range []wire.Mid{c.pos, c.witness} {
+		b = binary.AppendUvarint(b, m.Epoch)
+		b = binary.AppendUvarint(b, m.Counter)
 	}
 	b = binary.AppendUvarint(b, uint64(max(c.readAt.Unix(), 0)))
 	last := c.pos
 	for _, k := range c.done {
 		// mostly the same epoch: then the difference of the counters is all
 		// there is to say
-		if k.mid.epoch == last.epoch {
-			b = binary.AppendUvarint(b, (k.mid.counter-last.counter)<<1)
+		if k.Mid.Epoch == last.Epoch {
+			b = binary.AppendUvarint(b, (k.Mid.Counter-last.Counter)<<1)
 		} else {
-			b = binary.AppendUvarint(b, (k.mid.epoch-last.epoch)<<1|1)
-			b = binary.AppendUvarint(b, k.mid.counter)
+			b = binary.AppendUvarint(b, (k.Mid.Epoch-last.Epoch)<<1|1)
+			b = binary.AppendUvarint(b, k.Mid.Counter)
 		}
 		if c.full(k) {
-			b = binary.LittleEndian.AppendUint32(b, k.sum)
+			b = binary.LittleEndian.AppendUint32(b, k.Sum)
 		} else {
-			b = binary.LittleEndian.AppendUint16(b, uint16(k.sum))
+			b = binary.LittleEndian.AppendUint16(b, uint16(k.Sum))
 		}
-		last = k.mid
+		last = k.Mid
 	}
 	version := cursorByMid
 	if c.tags {
@@ -148,7 +149,7 @@ func (c *Cursor) UnmarshalText(text []byte) error {
 
 // checksum is that of a cursor's text.
 func checksum(version string, raw []byte) uint32 {
-	return crc32.Update(crc32.Checksum([]byte(version), castagnoli), castagnoli, raw)
+	return crc32.Update(crc32.Checksum([]byte(version), wire.Castagnoli), wire.Castagnoli, raw)
 }
 
 func decodeCursor(version string, raw []byte) (Cursor, error) {
@@ -170,7 +171,7 @@ func decodeCursor(version string, raw []byte) (Cursor, error) {
 		raw = raw[n:]
 		return v
 	}
-	valid := func(m mid) bool { return m.epoch < 1e10 && m.counter <= maxCounter }
+	valid := func(m wire.Mid) bool { return m.Epoch < 1e10 && m.Counter <= wire.MaxCounter }
 
 	if len(raw) < 12 {
 		return Cursor{}, damaged
@@ -180,43 +181,43 @@ func decodeCursor(version string, raw []byte) (Cursor, error) {
 		*sum, raw = binary.LittleEndian.Uint32(raw), raw[4:]
 	}
 	c.tags = version == cursorByTag
-	c.pos = mid{number(), number()}
-	c.witness = mid{number(), number()}
+	c.pos = wire.Mid{Epoch: number(), Counter: number()}
+	c.witness = wire.Mid{Epoch: number(), Counter: number()}
 	if !valid(c.pos) || !valid(c.witness) {
 		return Cursor{}, damaged
 	}
 	switch at := number(); {
-	case at > maxEpoch:
+	case at > wire.MaxEpoch:
 		return Cursor{}, damaged
 	case at > 0:
 		c.readAt = time.Unix(int64(at), 0)
 	}
 	last := c.pos
 	for len(raw) > 0 {
-		k := key{mid: last}
+		k := wire.Key{Mid: last}
 		if step := number(); step&1 == 0 {
-			k.mid.counter += step >> 1
+			k.Mid.Counter += step >> 1
 		} else {
-			k.mid.epoch += step >> 1
-			k.mid.counter = number()
+			k.Mid.Epoch += step >> 1
+			k.Mid.Counter = number()
 		}
 		width := 2
 		if c.full(k) {
 			width = 4
 		}
-		if !valid(k.mid) || len(raw) < width {
+		if !valid(k.Mid) || len(raw) < width {
 			return Cursor{}, damaged
 		}
 		if width == 2 {
-			k.sum = uint32(binary.LittleEndian.Uint16(raw))
+			k.Sum = uint32(binary.LittleEndian.Uint16(raw))
 		} else {
-			k.sum = binary.LittleEndian.Uint32(raw)
+			k.Sum = binary.LittleEndian.Uint32(raw)
 		}
 		c.done = append(c.done, k)
 		raw = raw[width:]
-		last = k.mid
+		last = k.Mid
 	}
-	slices.SortFunc(c.done, key.compare)
+	slices.SortFunc(c.done, wire.Key.Compare)
 	c.done = slices.Compact(c.done)
 	return c, nil
 }

@@ -1,6 +1,9 @@
 package realtime
 
-import "time"
+import (
+	"github.com/b24pull/b24pull/realtime/internal/wire"
+	"time"
+)
 
 const (
 	// clocksApart is how far a push server's clock may be off the portal's for
@@ -77,17 +80,17 @@ func (s *session) dateRead(m *Message, now time.Time) {
 }
 
 // knewAt is where the cursor stood at a time; zero where that is not known.
-func (s *session) knewAt(t time.Time) mid {
+func (s *session) knewAt(t time.Time) wire.Mid {
 	for i, m := range s.moves {
 		if m.at.After(t) {
 			if i == 0 && s.placed.After(t) {
-				return mid{}
+				return wire.Mid{}
 			}
 			return m.from
 		}
 	}
 	if len(s.moves) == 0 && s.placed.After(t) {
-		return mid{}
+		return wire.Mid{}
 	}
 	return s.known
 }
@@ -101,5 +104,5 @@ func (s *session) fellBack(m Message, now time.Time) bool {
 		published = published.Add(min(0, m.Time.Sub(s.dating.now(now))))
 	}
 	then := s.knewAt(published.Add(-farBack))
-	return m.key.mid.epoch == then.epoch && m.key.mid.less(then)
+	return m.key.Mid.Epoch == then.Epoch && m.key.Mid.Less(then)
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // handLoop is a loop that is not run, whose polls are not answered; it tells of
@@ -31,7 +32,7 @@ func handLoop(ctx context.Context, way transport, observe func(Event)) *loop {
 
 func (l *loop) streamTo(host string) *stream {
 	return &stream{session: l.memory.session(midAt(1), true), config: new(b24pull.Config), status: status{state: StateLive, anchored: true},
-		endpoint: endpoint{server: host, poll: address{url: "http://" + host + "/sub/"}, dialect: dialectProtobuf}}
+		endpoint: endpoint{server: host, poll: address{url: "http://" + host + "/sub/"}, dialect: wire.DialectProtobuf}}
 }
 
 // TestTooManyReplaced: of the channels that are replaced a number is listened
@@ -96,7 +97,7 @@ func TestOvertakenPolls(t *testing.T) {
 		begun := time.Now()
 		l.dial(s, begun)
 		for n := range uint64(100) {
-			m := Message{key: key{mid: midAt(2 + n)}}
+			m := Message{key: wire.Key{Mid: midAt(2 + n)}}
 			s.session.note(m, time.Now()) // as a read does
 			s.session.live(m, time.Now())
 			l.polled(s, time.Now())
@@ -217,11 +218,11 @@ func TestReadsAreMerged(t *testing.T) {
 		l.handle(other, event{kind: evMany}, nil)
 		show := func(counters ...uint64) {
 			for _, n := range counters {
-				l.reading.stream.session.history(Message{key: key{mid: midAt(n)}, Params: []byte(fmt.Sprint(n))}, time.Now())
+				l.reading.stream.session.history(Message{key: wire.Key{Mid: midAt(n)}, Params: []byte(fmt.Sprint(n))}, time.Now())
 			}
 		}
 		l.memory.order.hold()
-		l.main.session.live(Message{key: key{mid: midAt(5)}, Params: []byte("5")}, time.Now())
+		l.main.session.live(Message{key: wire.Key{Mid: midAt(5)}, Params: []byte("5")}, time.Now())
 		show(1, 2)
 		l.handle(l.main, event{kind: evMany}, nil)
 		show(4, 6)

@@ -11,6 +11,7 @@ import (
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/addr"
 	"github.com/b24pull/b24pull/internal/redact"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // webRevision is the revision of the web client's protocol that this package
@@ -20,11 +21,11 @@ const webRevision = "19"
 // endpoint is where and as whom to connect: a config boiled down to URLs. They
 // hold channel ids, so an endpoint is never printed.
 type endpoint struct {
-	dialect  dialect
+	dialect  wire.Dialect
 	server   string  // names the server whose positions they are
 	socket   address // no URL: there are no websockets
 	poll     address // asks for no history, as after does; no URL: there is no long polling
-	channels map[string]ChannelType
+	channels map[string]wire.Channel
 
 	badSocket, badPoll error // why there is no URL although the config has one; nil otherwise
 }
@@ -34,9 +35,9 @@ func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 	if cfg == nil {
 		return endpoint{}, errors.New("realtime: the config source returned no config")
 	}
-	dialect, err := dialectOf(cfg.Server.Version)
-	if err != nil {
-		return endpoint{}, err
+	dialect, ok := wire.DialectOf(cfg.Server.Version)
+	if !ok {
+		return endpoint{}, fmt.Errorf("%w: its version is %d", ErrUnsupportedServer, cfg.Server.Version)
 	}
 	if err := checkLengths(cfg); err != nil {
 		return endpoint{}, err
@@ -54,7 +55,7 @@ func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 	switch {
 	case socket == "" && poll == "":
 		return endpoint{}, because(fmt.Errorf("%w: it has neither websockets nor long polling", b24pull.ErrInvalidConfig), badSocket, badPoll)
-	case poll == "" && dialect == dialectTags:
+	case poll == "" && dialect == wire.DialectTags:
 		return endpoint{}, because(fmt.Errorf("%w: it has no long polling URL, by which a version %d server is read", b24pull.ErrInvalidConfig, s.Version), badPoll)
 	}
 	secrets := secretsOf(cfg)
@@ -63,10 +64,10 @@ func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 		badSocket: badSocket, badPoll: badPoll,
 	}
 	if socket != "" {
-		e.socket = address{url: withQuery(socket, query), secrets: secrets, rpc: dialect == dialectRPC}
+		e.socket = address{url: withQuery(socket, query), secrets: secrets, rpc: dialect == wire.DialectRPC}
 	}
 	if poll != "" {
-		e.poll = address{url: withQuery(poll, query), secrets: secrets, tags: dialect == dialectTags}
+		e.poll = address{url: withQuery(poll, query), secrets: secrets, tags: dialect == wire.DialectTags}
 	}
 	return e, nil
 }
@@ -131,7 +132,7 @@ func (e *endpoint) keepSecure() {
 	switch {
 	case poll && !socket:
 		e.socket.url = ""
-	case socket && !poll && e.dialect != dialectTags:
+	case socket && !poll && e.dialect != wire.DialectTags:
 		e.poll.url = ""
 	}
 }
@@ -172,8 +173,8 @@ func (e *endpoint) continues(o *endpoint) bool {
 }
 
 // after is an address that asks for what follows a position.
-func (e *endpoint) after(at address, m mid) address {
-	at.url = withQuery(at.url, e.dialect.after(m))
+func (e *endpoint) after(at address, m wire.Mid) address {
+	at.url = withQuery(at.url, e.dialect.After(m))
 	return at
 }
 
@@ -216,7 +217,7 @@ func secretsIn(address string) []string {
 	return secrets
 }
 
-func endpointQuery(cfg *b24pull.Config, d dialect) (string, error) {
+func endpointQuery(cfg *b24pull.Config, d wire.Dialect) (string, error) {
 	var params []string
 	add := func(name, value string) { params = append(params, name+"="+url.QueryEscape(value)) }
 
@@ -232,7 +233,7 @@ func endpointQuery(cfg *b24pull.Config, d dialect) (string, error) {
 	if cfg.ClientID != "" {
 		add("clientId", cfg.ClientID)
 	}
-	params = append(params, d.query()...)
+	params = append(params, d.Query()...)
 	add("revision", webRevision)
 	return strings.Join(params, "&"), nil
 }
@@ -254,13 +255,13 @@ func channelIDs(channels b24pull.Channels) string {
 }
 
 // channelTypes names the channels by what frames call them: their private ids.
-func channelTypes(channels b24pull.Channels) map[string]ChannelType {
-	types := make(map[string]ChannelType)
+func channelTypes(channels b24pull.Channels) map[string]wire.Channel {
+	types := make(map[string]wire.Channel)
 	if c := channels.Private; c != nil {
-		types[privateID(string(c.ID))] = ChannelPrivate
+		types[privateID(string(c.ID))] = wire.ChannelPrivate
 	}
 	if c := channels.Shared; c != nil {
-		types[privateID(string(c.ID))] = ChannelShared
+		types[privateID(string(c.ID))] = wire.ChannelShared
 	}
 	return types
 }

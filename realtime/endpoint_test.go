@@ -9,6 +9,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/redact"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 func TestSubscribeChecks(t *testing.T) {
@@ -205,10 +206,10 @@ func TestEndpoint(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for pos, want := range map[mid]string{
-			{}:                          "tag=0&time=Thu,%2001%20Jan%201970%2000:00:01%20GMT",
-			{1795421675, 3}:             "tag=3&time=Mon,%2023%20Nov%202026%2008:14:35%20GMT",
-			(mid{1795421675, 0}).prev(): "tag=999999999&time=Mon,%2023%20Nov%202026%2008:14:34%20GMT",
+		for pos, want := range map[wire.Mid]string{
+			{}:                              "tag=0&time=Thu,%2001%20Jan%201970%2000:00:01%20GMT",
+			{Epoch: 1795421675, Counter: 3}: "tag=3&time=Mon,%2023%20Nov%202026%2008:14:35%20GMT",
+			(wire.Mid{Epoch: 1795421675, Counter: 0}).Prev(): "tag=999999999&time=Mon,%2023%20Nov%202026%2008:14:34%20GMT",
 		} {
 			at := ep.after(ep.poll, pos)
 			if _, query, _ := strings.Cut(at.url, "&revision=19&"); query != want {

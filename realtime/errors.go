@@ -8,6 +8,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/quote"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 var (
@@ -37,17 +38,19 @@ var (
 	errNoPolling   = fmt.Errorf("%w: it has no long polling, and WithTransport wants it", ErrUnsupportedServer)
 )
 
-// errFrame marks a frame that cannot be read to its end because of what it
-// holds.
-var errFrame = errors.New("frame cannot be decoded")
-
 // DecodeError is a message that arrived and could not be decoded. It is
 // reported to the observer; the messages around it are delivered.
 type DecodeError struct {
 	ID  string // of the message, empty if it could not be read
 	Err error  // what is wrong with it
+}
 
-	framed bool // it stood in a push server's frame
+// decodeError makes a codec's error one that users know.
+func decodeError(err error) error {
+	if bad, ok := err.(*wire.RecordError); ok {
+		return &DecodeError{ID: bad.ID, Err: bad.Err}
+	}
+	return err
 }
 
 func (e *DecodeError) Error() string {

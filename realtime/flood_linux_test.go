@@ -20,6 +20,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
 const (
@@ -59,9 +61,9 @@ const (
 )
 
 var processFloods = map[string]*flood{
-	"not kept":   {message: func(n uint64) []byte { return wireMessage(epochOfFlood, n, "c", unkept) }},
-	"kept":       {message: func(n uint64) []byte { return wireMessage(epochOfFlood, n, "c") }},
-	"descending": {message: func(n uint64) []byte { return wireMessage(epochOfFlood, 1<<40-n, "c") }},
+	"not kept":   {message: func(n uint64) []byte { return wiretest.Message(epochOfFlood, n, "c", unkept) }},
+	"kept":       {message: func(n uint64) []byte { return wiretest.Message(epochOfFlood, n, "c") }},
+	"descending": {message: func(n uint64) []byte { return wiretest.Message(epochOfFlood, 1<<40-n, "c") }},
 	"without mids": {message: func(n uint64) []byte {
 		id := binary.BigEndian.AppendUint64(nil, n)
 		b := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), id)
@@ -69,12 +71,12 @@ var processFloods = map[string]*flood{
 	}},
 	"large behind many": {message: func(n uint64) []byte { // for a user who has become slow
 		if n < floodSize*7/8 {
-			return wireMessage(epochOfFlood, n, "c")
+			return wiretest.Message(epochOfFlood, n, "c")
 		}
-		return wireMessage(epochOfFlood, n, slowCommand+strings.Repeat("x", 20_000))
+		return wiretest.Message(epochOfFlood, n, slowCommand+strings.Repeat("x", 20_000))
 	}},
 	"history of one second": {history: true, message: func(n uint64) []byte {
-		return wireMessage(epochOfFlood, n, "c", createdAt(epochOfFlood))
+		return wiretest.Message(epochOfFlood, n, "c", createdAt(epochOfFlood))
 	}},
 }
 
@@ -85,7 +87,7 @@ func batchOf(w io.Writer, first, many uint64, message func(n uint64) []byte) err
 		for i := n; i < n+64; i++ {
 			group = append(group, message(i))
 		}
-		if _, err := w.Write(frameOf(group)); err != nil {
+		if _, err := w.Write(wiretest.Frame(group)); err != nil {
 			return err
 		}
 	}
@@ -95,19 +97,19 @@ func batchOf(w io.Writer, first, many uint64, message func(n uint64) []byte) err
 // serve answers reads and sends the flood over the first websocket, then a last
 // message, again and again.
 func (f *flood) serve(w http.ResponseWriter, r *http.Request) {
-	last := wireMessage(epochOfFlood, 1<<41, lastCommand, unkept)
+	last := wiretest.Message(epochOfFlood, 1<<41, lastCommand, unkept)
 	if !websocket.IsWebSocketUpgrade(r) {
-		after, _ := midFromDigits([]byte(r.URL.Query().Get("mid")))
-		if f.history && after.isZero() {
+		after, _ := wire.MidFromDigits([]byte(r.URL.Query().Get("mid")))
+		if f.history && after.IsZero() {
 			_ = batchOf(w, 1, floodSize, f.message)
 		} else { // hardly any history
 			var kept [][]byte
 			for n := uint64(1); n <= 2; n++ {
-				if after.less(mid{epochOfFlood - 1, n}) {
-					kept = append(kept, wireMessage(epochOfFlood-1, n, "c"))
+				if after.Less(wire.Mid{Epoch: epochOfFlood - 1, Counter: n}) {
+					kept = append(kept, wiretest.Message(epochOfFlood-1, n, "c"))
 				}
 			}
-			_, _ = w.Write(frameOf(kept))
+			_, _ = w.Write(wiretest.Frame(kept))
 		}
 		f.once.Do(func() { close(f.read) })
 		return
@@ -147,7 +149,7 @@ func (f *flood) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	for send(func(w io.Writer) error { _, err := w.Write(frameOf([][]byte{last})); return err }) == nil {
+	for send(func(w io.Writer) error { _, err := w.Write(wiretest.Frame([][]byte{last})); return err }) == nil {
 		select {
 		case <-r.Context().Done():
 			return

@@ -228,10 +228,10 @@ func TestOlderSequenceAfterRestart(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := &store.cursor // of a sequence that has begun later
-		c.pos.epoch += 1000
-		c.witness.epoch += 1000
+		c.pos.Epoch += 1000
+		c.witness.Epoch += 1000
 		for i := range c.done {
-			c.done[i].mid.epoch += 1000
+			c.done[i].Mid.Epoch += 1000
 		}
 		l.emit("while down")
 		next := l.goOn(store, nil, WithBackoff(soon))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // client makes a REST client of the portal's application. It does not repeat
@@ -25,3 +26,6 @@ func client(t testing.TB, p *pulltest.Portal) *b24pull.Client {
 func newTestLogger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
+
+// midAt is the mid number n of one server's sequence.
+func midAt(n uint64) wire.Mid { return wire.Mid{Epoch: 1795421100, Counter: n} }

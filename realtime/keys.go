@@ -1,21 +1,24 @@
 package realtime
 
-import "cmp"
+import (
+	"cmp"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
+)
 
 // packedKey is a key in 16 bytes, in the order of keys: a mid's epoch has 34
 // bits and its counter 54.
 type packedKey struct{ high, low uint64 }
 
-func (k key) pack() packedKey {
-	return packedKey{k.mid.epoch<<30 | k.mid.counter>>24, k.mid.counter&(1<<24-1)<<32 | uint64(k.sum)}
+func pack(k wire.Key) packedKey {
+	return packedKey{k.Mid.Epoch<<30 | k.Mid.Counter>>24, k.Mid.Counter&(1<<24-1)<<32 | uint64(k.Sum)}
 }
 
-func (p packedKey) key() key {
-	return key{p.mid(), uint32(p.low)}
+func (p packedKey) key() wire.Key {
+	return wire.Key{Mid: p.mid(), Sum: uint32(p.low)}
 }
 
-func (p packedKey) mid() mid {
-	return mid{p.high >> 30, p.high&(1<<30-1)<<24 | p.low>>32}
+func (p packedKey) mid() wire.Mid {
+	return wire.Mid{Epoch: p.high >> 30, Counter: p.high&(1<<30-1)<<24 | p.low>>32}
 }
 
 func (p *packedKey) rank() packedKey { return *p }
@@ -35,30 +38,30 @@ type keySet struct {
 
 func (s *keySet) len() int { return s.list.len() }
 
-func (s *keySet) find(k key) (place, bool) {
-	return s.list.seek(k.pack(), false)
+func (s *keySet) find(k wire.Key) (place, bool) {
+	return s.list.seek(pack(k), false)
 }
 
-func (s *keySet) has(k key) bool {
+func (s *keySet) has(k wire.Key) bool {
 	_, found := s.find(k)
 	return found
 }
 
-func (s *keySet) add(k key) {
+func (s *keySet) add(k wire.Key) {
 	if p, found := s.find(k); !found {
-		s.list.insert(p, k.pack())
+		s.list.insert(p, pack(k))
 	}
 }
 
-func (s *keySet) remove(k key) {
+func (s *keySet) remove(k wire.Key) {
 	if p, found := s.find(k); found {
 		s.list.remove(p)
 	}
 }
 
 // cut removes what is below pos.
-func (s *keySet) cut(pos mid) {
-	p, _ := s.find(key{mid: pos})
+func (s *keySet) cut(pos wire.Mid) {
+	p, _ := s.find(wire.Key{Mid: pos})
 	s.list.cut(p)
 }
 
@@ -70,12 +73,12 @@ func (s *keySet) drop(n int) {
 }
 
 // from returns the keys from pos on.
-func (s *keySet) from(pos mid) []key {
-	p, _ := s.find(key{mid: pos})
+func (s *keySet) from(pos wire.Mid) []wire.Key {
+	p, _ := s.find(wire.Key{Mid: pos})
 	if s.list.at(p) == nil {
 		return nil
 	}
-	keys := make([]key, 0, s.len()+1) // what is below has mostly been cut, and one may be added
+	keys := make([]wire.Key, 0, s.len()+1) // what is below has mostly been cut, and one may be added
 	for k := range s.list.from(p) {
 		keys = append(keys, k.key())
 	}
@@ -83,14 +86,14 @@ func (s *keySet) from(pos mid) []key {
 }
 
 // next returns the first key with a mid but one; ok is false if there is none.
-func (s *keySet) next(but key) (k key, ok bool) {
-	p, _ := s.find(key{mid: mid{0, 1}})
+func (s *keySet) next(but wire.Key) (k wire.Key, ok bool) {
+	p, _ := s.find(wire.Key{Mid: wire.Mid{Epoch: 0, Counter: 1}})
 	for at := range s.list.from(p) {
 		if k = at.key(); k != but {
 			return k, true
 		}
 	}
-	return key{}, false
+	return wire.Key{}, false
 }
 
 // clone returns a copy of the set.
@@ -102,7 +105,7 @@ func (s *keySet) clone() (c keySet) {
 }
 
 // keySetOf is a set of keys.
-func keySetOf(keys []key) (s keySet) {
+func keySetOf(keys []wire.Key) (s keySet) {
 	for _, k := range keys {
 		s.add(k)
 	}

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"slices"
 	"sync"
 	"time"
@@ -21,8 +22,8 @@ type ledger struct {
 	next    *binding // what they will be of when what is owed is handled, and the gap is told
 	owed    keySet
 	untold  *Gap
-	known   mid       // how far the history is known: the session's C
-	witness mid       // the session's
+	known   wire.Mid  // how far the history is known: the session's C
+	witness wire.Mid  // the session's
 	readAt  time.Time // the session's
 	open    keySet    // to be delivered or delivered, not handled
 	done    keySet    // handled, or never to be, and not below the position
@@ -112,7 +113,7 @@ func (l *ledger) told(g *Gap) {
 
 // settle enters the key of a handled message, or of one that the user is not to
 // get.
-func (l *ledger) settle(k key) {
+func (l *ledger) settle(k wire.Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open.remove(k)
@@ -125,7 +126,7 @@ func (l *ledger) settle(k key) {
 // finish enters a key in done. Where a message stays open for long, what the
 // user is not to get makes that long: then the oldest is dropped. It may come
 // again after a restart.
-func (l *ledger) finish(k key) {
+func (l *ledger) finish(k wire.Key) {
 	l.done.add(k)
 	if n := l.done.len(); n > maxRemembered {
 		l.done.drop(n / 4)
@@ -144,7 +145,7 @@ func (l *ledger) takeDropped() int {
 
 // recall enters again what was taken once and has been forgotten, since the
 // position goes back below it.
-func (l *ledger) recall(k key) {
+func (l *ledger) recall(k wire.Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.open.has(k) {
@@ -154,11 +155,11 @@ func (l *ledger) recall(k key) {
 
 // advance moves the known end of the history and forgets what no cursor needs
 // any more.
-func (l *ledger) advance(known, witness mid, readAt time.Time) {
+func (l *ledger) advance(known, witness wire.Mid, readAt time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.known, l.witness, l.readAt = known, witness, readAt
-	l.done.cut(l.position(key{}))
+	l.done.cut(l.position(wire.Key{}))
 	signal(l.changed)
 }
 
@@ -189,14 +190,14 @@ func (l *ledger) cursorAfter(m Message) Cursor {
 func (l *ledger) cursor() (c Cursor, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.at(key{}), l.begun
+	return l.at(wire.Key{}), l.begun
 }
 
-func (l *ledger) at(k key) Cursor {
+func (l *ledger) at(k wire.Key) Cursor {
 	pos := l.position(k)
 	done := l.done.from(pos)
-	if l.open.has(k) && !k.mid.less(pos) {
-		i, _ := slices.BinarySearchFunc(done, k, key.compare)
+	if l.open.has(k) && !k.Mid.Less(pos) {
+		i, _ := slices.BinarySearchFunc(done, k, wire.Key.Compare)
 		done = slices.Insert(done, i, k)
 	}
 	return Cursor{bound: l.bound, tags: l.tags, pos: pos, witness: l.witness, readAt: l.readAt, done: done}
@@ -204,9 +205,9 @@ func (l *ledger) at(k key) Cursor {
 
 // position is the smaller of what is known and the place just before the oldest
 // open message but one.
-func (l *ledger) position(but key) mid {
+func (l *ledger) position(but wire.Key) wire.Mid {
 	if oldest, ok := l.open.next(but); ok {
-		if before := oldest.mid.prev(); before.less(l.known) {
+		if before := oldest.Mid.Prev(); before.Less(l.known) {
 			return before
 		}
 	}

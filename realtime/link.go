@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // link is the loop's side of one connection, from dialing to its end. The other
@@ -57,7 +58,7 @@ func (l *loop) connect(k *link, t transport, at address) *link {
 	ctx, cancel := context.WithCancel(l.ctx)
 	k.up, k.cancel, k.tasks, k.polls = true, cancel, &l.tasks, t == l.poll
 	p := &poster{post: l.post, link: k}
-	codec := k.stream.endpoint.dialect.codec(k.stream.endpoint.channels)
+	codec := k.stream.endpoint.dialect.Codec(k.stream.endpoint.channels)
 	l.tasks.Go(func() { serve(ctx, t, at, codec, p) })
 	return k
 }
@@ -114,7 +115,7 @@ func (l *loop) post(in inbound) {
 
 // serve is the task behind a link: it opens the connection and posts what
 // comes, until it ends.
-func serve(ctx context.Context, t transport, at address, codec codec, p *poster) {
+func serve(ctx context.Context, t transport, at address, codec wire.Codec, p *poster) {
 	c, err := t.open(ctx, at, p)
 	if err != nil {
 		p.tell(inDown, err)
@@ -134,7 +135,7 @@ func serve(ctx context.Context, t transport, at address, codec codec, p *poster)
 		}
 		err = p.frame(codec, in, c.received)
 		switch err = p.judge(c, err); {
-		case errors.Is(err, errFrame):
+		case errors.Is(err, wire.ErrFrame):
 			p.tell(inGarbled, err)
 		case err != nil:
 			p.tell(inDown, err)
@@ -186,7 +187,7 @@ func recycle(batch *[]decoded) {
 
 // frame decodes one frame and posts its messages in batches; received is told
 // of each.
-func (p *poster) frame(c codec, frame io.Reader, received func(id string)) error {
+func (p *poster) frame(c wire.Codec, frame io.Reader, received func(id string)) error {
 	batch := batches.Get().(*[]decoded)
 	var size int
 	var begun time.Time
@@ -197,21 +198,24 @@ func (p *poster) frame(c codec, frame io.Reader, received func(id string)) error
 		}
 		p.post(inbound{kind: inMessages, link: p.link, batch: batch})
 	}
-	err := c.decode(frame, func(m Message, err error) bool {
-		d := decoded{m, err}
-		if !p.believes(d) {
+	err := c.Decode(frame, func(r wire.Record, err error) bool {
+		d := decoded{messageOf(&r), decodeError(err)}
+		if !p.believes(&r, err) {
+			if p.held == nil {
+				p.held = &d
+			}
 			return true
 		}
 		if len(*batch) == 0 {
 			size, begun = 0, time.Now()
 		}
-		received(m.ID)
+		received(r.ID)
 		if p.held != nil {
 			*batch = append(*batch, *p.held)
 			p.held = nil
 		}
 		*batch = append(*batch, d)
-		size += m.size
+		size += r.Size
 		if len(*batch) >= batchSize || size >= batchBytes || time.Since(begun) >= batchDelay {
 			flush()
 			batch = batches.Get().(*[]decoded)
@@ -224,15 +228,9 @@ func (p *poster) frame(c codec, frame io.Reader, received func(id string)) error
 
 // believes reports whether what was decoded is to be posted: an answer has to
 // have proved itself before.
-func (p *poster) believes(d decoded) bool {
-	p.proved = p.proved || proves(d.message, d.err) || isTooLong(d.err) && bytes.Contains(p.start, rpcIncoming)
-	if p.proved || !p.link.asks() {
-		return true
-	}
-	if p.held == nil {
-		p.held = &d
-	}
-	return false
+func (p *poster) believes(r *wire.Record, err error) bool {
+	p.proved = p.proved || proves(r, err) || isTooLong(err) && bytes.Contains(p.start, wire.IncomingMethod)
+	return p.proved || !p.link.asks()
 }
 
 // progress tells, at most once a second, that bytes of a frame have come.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // TestLastReadIsPatient: the end of a channel that was replaced is read even if
@@ -48,13 +49,13 @@ func TestFullDuringTheReadOfAnother(t *testing.T) {
 	l.old = []*stream{old}
 
 	l.memory.order.hold()
-	waits, shown := Message{key: key{mid: midAt(2)}}, Message{key: key{mid: midAt(3)}}
+	waits, shown := Message{key: wire.Key{Mid: midAt(2)}}, Message{key: wire.Key{Mid: midAt(3)}}
 	l.main.session.live(waits, now)
 	old.status.read = readRunning
 	old.session.beginRead(now, "")
 	l.reading = &link{stream: old, read: true, up: true, cancel: func() {}}
 	old.session.history(shown, now)
-	l.messages(l.main, false, &[]decoded{{message: Message{key: key{mid: midAt(4)}}}}, now, l.main.session.live)
+	l.messages(l.main, false, &[]decoded{{message: Message{key: wire.Key{Mid: midAt(4)}}}}, now, l.main.session.live)
 
 	for _, s := range l.streams() {
 		if s.status.state != StatePaused || s.status.read != readIdle {
@@ -148,7 +149,7 @@ func TestFailedTrialLeavesTheRead(t *testing.T) {
 		t.Error("the trial is not over")
 	}
 	l.receiveRead(inbound{kind: inSent, link: l.reading})
-	if !l.reading.isUp() || !l.main.session.history(Message{key: key{mid: midAt(2)}}, now) {
+	if !l.reading.isUp() || !l.main.session.history(Message{key: wire.Key{Mid: midAt(2)}}, now) {
 		t.Error("the short read does not go on")
 	}
 }

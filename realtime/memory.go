@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"slices"
 	"time"
 )
@@ -19,7 +20,7 @@ type memory struct {
 	epochs   []uint64                     // the sequences of mids that were seen last, the latest at the end
 	order    orderer
 	dating   dating
-	newest   mid       // the greatest delivered
+	newest   wire.Mid  // the greatest delivered
 	deceived time.Time // when something else than the server has answered last
 	sessions []*session
 
@@ -58,21 +59,21 @@ func newMemory(from Cursor, l *ledger, q *queue, now time.Time, report func(Even
 	b.order.emit, b.order.patience = b.emit, holdMax
 	for _, k := range from.done {
 		b.remember(k, now)
-		if k.short() {
+		if k.Short() {
 			b.short.add(k)
 		}
 	}
 	if !from.tags && !from.IsZero() {
 		b.epoch(from.pos)
 		for _, k := range from.done {
-			b.epoch(k.mid)
+			b.epoch(k.Mid)
 		}
 	}
 	return b
 }
 
 // session adds a stream whose history is known up to a position.
-func (b *memory) session(known mid, anchored bool) *session {
+func (b *memory) session(known wire.Mid, anchored bool) *session {
 	s := &session{memory: b, settle: settleTime, known: known, top: known, anchored: anchored}
 	b.sessions = append(b.sessions, s)
 	b.recall(known)
@@ -93,14 +94,14 @@ func (b *memory) drop(s *session, now time.Time) {
 func (b *memory) lowest() *session {
 	lowest := b.sessions[0]
 	for _, s := range b.sessions[1:] {
-		if s.known.less(lowest.known) {
+		if s.known.Less(lowest.known) {
 			lowest = s
 		}
 	}
 	return lowest
 }
 
-func (b *memory) floor() mid { return b.lowest().known }
+func (b *memory) floor() wire.Mid { return b.lowest().known }
 
 // tellFloor enters in the ledger how far the history is known.
 func (b *memory) tellFloor() {
@@ -110,9 +111,9 @@ func (b *memory) tellFloor() {
 
 // remembered is the key under which a message is remembered: a cursor has
 // brought some of them shortened.
-func (b *memory) remembered(k key) key {
+func (b *memory) remembered(k wire.Key) wire.Key {
 	if b.short.len() > 0 {
-		if short := k.shorten(); b.short.has(short) {
+		if short := k.Shorten(); b.short.has(short) {
 			return short
 		}
 	}
@@ -121,8 +122,8 @@ func (b *memory) remembered(k key) key {
 
 // arrival is when a message first arrived; seen is false for one that is not
 // remembered.
-func (b *memory) arrival(k key) (at time.Time, seen bool) {
-	ns, seen := b.seen[k.pack()]
+func (b *memory) arrival(k wire.Key) (at time.Time, seen bool) {
+	ns, seen := b.seen[pack(k)]
 	return b.begun.Add(time.Duration(ns)), seen
 }
 
@@ -136,11 +137,11 @@ func (b *memory) enter(k packedKey, now time.Time) bool {
 
 // recall takes back what the floor has passed and a stream that begins lower
 // can bring again.
-func (b *memory) recall(from mid) {
+func (b *memory) recall(from wire.Mid) {
 	for i := range b.passed {
 		g := &b.passed[i]
 		g.keys = slices.DeleteFunc(g.keys, func(k packedKey) bool {
-			back := !k.mid().less(from) && !k.mid().isZero()
+			back := !k.mid().Less(from) && !k.mid().IsZero()
 			if back {
 				b.above = append(b.above, k)
 				b.ledger.recall(k.key())
@@ -161,8 +162,8 @@ func (b *memory) note(m Message, now time.Time) {
 	b.remember(m.key, now)
 }
 
-func (b *memory) remember(k key, now time.Time) {
-	if p := k.pack(); b.enter(p, now) {
+func (b *memory) remember(k wire.Key, now time.Time) {
+	if p := pack(k); b.enter(p, now) {
 		b.above = append(b.above, p)
 		b.bound()
 	}
@@ -170,8 +171,8 @@ func (b *memory) remember(k key, now time.Time) {
 
 // rememberTransient remembers a message that no read will bring, for as long as
 // one that the floor has passed.
-func (b *memory) rememberTransient(k key, now time.Time) {
-	if p := k.pack(); b.enter(p, now) {
+func (b *memory) rememberTransient(k wire.Key, now time.Time) {
+	if p := pack(k); b.enter(p, now) {
 		b.pass(p, now)
 		b.bound()
 	}
@@ -229,35 +230,35 @@ func (b *memory) lose(g Gap) {
 
 // anotherServer: positions begin anew, and are not to be compared with those
 // before.
-func (b *memory) anotherServer() { b.newest, b.epochs = mid{}, nil }
+func (b *memory) anotherServer() { b.newest, b.epochs = wire.Mid{}, nil }
 
 // epoch notes the sequence that a mid belongs to, and reports whether it is
 // another than those before.
-func (b *memory) epoch(pos mid) (changed bool) {
+func (b *memory) epoch(pos wire.Mid) (changed bool) {
 	n := len(b.epochs)
 	switch {
-	case pos.isZero(), n > 0 && b.epochs[n-1] == pos.epoch:
+	case pos.IsZero(), n > 0 && b.epochs[n-1] == pos.Epoch:
 		return false
 	case n == 0:
-		b.epochs = append(b.epochs, pos.epoch)
+		b.epochs = append(b.epochs, pos.Epoch)
 		return false
 	}
-	i := slices.Index(b.epochs, pos.epoch)
+	i := slices.Index(b.epochs, pos.Epoch)
 	if changed = i < 0; changed {
 		i = 0 // the oldest gives way
 	}
 	if n >= maxEpochs || !changed {
 		b.epochs = slices.Delete(b.epochs, i, i+1)
 	}
-	b.epochs = append(b.epochs, pos.epoch)
+	b.epochs = append(b.epochs, pos.Epoch)
 	return changed
 }
 
 func (b *memory) emit(m Message) {
-	if m.key.mid.less(b.newest) {
+	if m.key.Mid.Less(b.newest) {
 		m.Late = true
 	} else {
-		b.newest = m.key.mid
+		b.newest = m.key.Mid
 	}
 	m.ledger = b.ledger
 	m.Gap, b.gap = b.gap, nil
@@ -269,8 +270,8 @@ func (b *memory) emit(m Message) {
 
 // isPassed reports whether a place is below the cursor of a stream: reads may
 // not bring what stands there.
-func (b *memory) isPassed(pos mid) bool {
-	return slices.ContainsFunc(b.sessions, func(s *session) bool { return pos.isZero() || pos.less(s.known) })
+func (b *memory) isPassed(pos wire.Mid) bool {
+	return slices.ContainsFunc(b.sessions, func(s *session) bool { return pos.IsZero() || pos.Less(s.known) })
 }
 
 // giveBack lets go of the live messages that still wait. Those become unseen
@@ -280,17 +281,17 @@ func (b *memory) giveBack() {
 	back := make(map[packedKey]bool)
 	taken := b.order.takeWaiting()
 	for w := range taken.from(place{}) {
-		if w.transient || b.isPassed(w.key.mid) {
+		if w.transient || b.isPassed(w.key.Mid) {
 			b.emit(w.Message)
 			continue
 		}
-		k := w.key.pack()
+		k := pack(w.key)
 		back[k] = true
 		delete(b.seen, k)
 		b.ledger.giveBack(w.Message)
 		b.queue.drop(w.size)
 		for _, s := range b.sessions {
-			if s.chain != nil && !s.chain.last.less(w.key.mid) {
+			if s.chain != nil && !s.chain.last.Less(w.key.Mid) {
 				s.chain = nil // it has shown this one, and would not show it again
 			}
 		}
@@ -302,7 +303,7 @@ func (b *memory) giveBack() {
 func (b *memory) settleFloor(now time.Time) {
 	floor := b.floor()
 	b.above = slices.DeleteFunc(b.above, func(k packedKey) bool {
-		below := k.mid().less(floor)
+		below := k.mid().Less(floor)
 		if below {
 			b.pass(k, now)
 		}
@@ -316,7 +317,7 @@ func (b *memory) settleFloor(now time.Time) {
 // no later read can bring it. Cursors do without it at once, and after some
 // minutes it is not remembered either. Beside another stream nothing is let go
 // of: it may bring it.
-func (b *memory) forgetUnkept(start time.Time, settle time.Duration, but mid) {
+func (b *memory) forgetUnkept(start time.Time, settle time.Duration, but wire.Mid) {
 	if len(b.sessions) > 1 {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // TestSuccessorRepeatsNothing: a stream that begins where the one before has
@@ -44,7 +45,7 @@ func TestSuccessorOfTheForgotten(t *testing.T) {
 	if _, covered := s.successor(s.now.Add(-9*time.Minute), s.now); covered {
 		t.Error("nine minutes are covered")
 	}
-	if next, covered := s.successor(s.now.Add(-4*time.Minute), s.now); !covered || next.known.less(midAt(30)) || midAt(37).less(next.known) {
+	if next, covered := s.successor(s.now.Add(-4*time.Minute), s.now); !covered || next.known.Less(midAt(30)) || midAt(37).Less(next.known) {
 		t.Errorf("four minutes ago: %v, covered: %v", next.known, covered)
 	}
 }
@@ -61,7 +62,7 @@ func TestOlderSequence(t *testing.T) {
 	}
 	older := func(n uint64) Message {
 		m := s.message(n, 0)
-		m.key.mid = mid{midAt(1).epoch - 1000, n}
+		m.key.Mid = wire.Mid{Epoch: midAt(1).Epoch - 1000, Counter: n}
 		return m
 	}
 	s.lives(8)
@@ -72,7 +73,7 @@ func TestOlderSequence(t *testing.T) {
 	if gaps != 1 {
 		t.Errorf("%d gaps", gaps)
 	}
-	if from := s.beginRead(s.now, ""); !from.isZero() {
+	if from := s.beginRead(s.now, ""); !from.IsZero() {
 		t.Errorf("the read begins at %v", from)
 	}
 	for n := uint64(1); n <= 3; n++ {

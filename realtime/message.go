@@ -1,7 +1,6 @@
 package realtime
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/internal/quote"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // A Message is one event of the portal, as the push server delivered it.
@@ -30,11 +30,27 @@ type Message struct {
 
 	Gap *Gap // messages may have been lost before this one; nil otherwise
 
-	key       key
+	key       wire.Key
 	transient bool          // the server has said that it does not keep it: no read will bring it
 	kept      time.Duration // how long the server keeps it, if it says so
 	size      int           // bytes of memory that this message pins
 	ledger    *ledger       // where it is accounted for; nil until delivered
+}
+
+// messageOf makes a message of a record.
+func messageOf(r *wire.Record) Message {
+	m := Message{
+		Module: r.Module, Command: r.Command, Params: r.Params, Extra: r.Extra, Time: r.Time, ID: r.ID,
+		Channel: ChannelType(r.Channel), // numbered alike
+		key:     r.Key, transient: r.Transient, kept: r.Kept, size: r.Size,
+	}
+	switch r.Sender.Type {
+	case wire.SenderClient:
+		m.Sender = Sender{SenderClient, r.Sender.ID}
+	case wire.SenderBackend:
+		m.Sender = Sender{Type: SenderBackend}
+	}
+	return m
 }
 
 // String is the module, the command and the params on one line, shortened where
@@ -103,16 +119,7 @@ const (
 )
 
 // String is the name of the kind in lower case.
-func (t SenderType) String() string {
-	switch t {
-	case SenderClient:
-		return "client"
-	case SenderBackend:
-		return "backend"
-	default:
-		return "unknown"
-	}
-}
+func (t SenderType) String() string { return wire.SenderType(t).String() }
 
 // ChannelType is the kind of channel that a message came through.
 type ChannelType uint8
@@ -125,16 +132,7 @@ const (
 
 // String is the name of the kind in lower case: the name of the channel in the
 // portal's config.
-func (t ChannelType) String() string {
-	switch t {
-	case ChannelPrivate:
-		return "private"
-	case ChannelShared:
-		return "shared"
-	default:
-		return "unknown"
-	}
-}
+func (t ChannelType) String() string { return wire.Channel(t).String() }
 
 // Decode decodes the params of m into a value of type T with encoding/json.
 // Absent params, and the [] that PHP writes for an empty object, decode to the
@@ -150,13 +148,8 @@ func Decode[T any](m Message) (T, error) {
 		return v, nil
 	}
 	var zero T
-	if isEmptyArray(m.Params) {
+	if wire.IsEmptyArray(m.Params) {
 		return zero, nil
 	}
 	return zero, fmt.Errorf("realtime: params of %s: %w", m.name(), quote.Error(err))
-}
-
-func isEmptyArray(raw json.RawMessage) bool {
-	raw = bytes.TrimSpace(raw)
-	return len(raw) >= 2 && raw[0] == '[' && len(bytes.TrimSpace(raw[1:len(raw)-1])) == 0
 }

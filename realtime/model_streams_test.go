@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"cmp"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -36,7 +37,7 @@ const shared = -1
 
 type streamMessage struct {
 	n, channel     int
-	mid            mid
+	mid            wire.Mid
 	born           time.Time
 	stored, live   time.Time // zero: never
 	beforeBegin    bool
@@ -47,7 +48,7 @@ type modelStream struct {
 	*session
 	channel  int
 	hanging  bool // a poll
-	hungFrom mid
+	hungFrom wire.Mid
 	peek     bool // is due
 	answer   []*streamMessage
 	hangs    bool // the read: nothing is kept, so a live message may answer it
@@ -90,7 +91,7 @@ func newStreamsModel(t *testing.T, seed uint64) *streamsModel {
 	for i, x := range m.messages {
 		x.n, x.mid = i, midAt(uint64(i+1))
 		if m.tags {
-			x.mid = mid{uint64(x.born.Unix()), uint64(i + 1)}
+			x.mid = wire.Mid{Epoch: uint64(x.born.Unix()), Counter: uint64(i + 1)}
 		}
 		m.place(x)
 		stored := x.born
@@ -154,7 +155,7 @@ func (m *streamsModel) stream(s *session, channel int) *modelStream {
 }
 
 func (m *streamsModel) message(x *streamMessage) Message {
-	return Message{key: key{mid: x.mid}, Time: x.born.Truncate(time.Second), size: 10, transient: x.stored.IsZero() && x.n%2 == 0}
+	return Message{key: wire.Key{Mid: x.mid}, Time: x.born.Truncate(time.Second), size: 10, transient: x.stored.IsZero() && x.n%2 == 0}
 }
 
 func (s *modelStream) holds(x *streamMessage) bool {
@@ -162,9 +163,9 @@ func (s *modelStream) holds(x *streamMessage) bool {
 }
 
 // kept is what the server has for a stream after a position.
-func (m *streamsModel) kept(s *modelStream, from mid) (found []*streamMessage) {
+func (m *streamsModel) kept(s *modelStream, from wire.Mid) (found []*streamMessage) {
 	for _, x := range m.messages {
-		if s.holds(x) && !x.stored.IsZero() && !x.stored.After(m.now) && from.less(x.mid) {
+		if s.holds(x) && !x.stored.IsZero() && !x.stored.After(m.now) && from.Less(x.mid) {
 			found = append(found, x)
 		}
 	}
@@ -293,7 +294,7 @@ func (m *streamsModel) poll(s *modelStream) {
 func (m *streamsModel) read(s *modelStream) {
 	over := !s.leave.IsZero() && m.now.After(s.leave)
 	if m.reader == nil && !m.paused && (s.peek || over || !m.now.Before(s.nextRead)) {
-		var from mid
+		var from wire.Mid
 		if s.peek && s.anchored {
 			from = s.beginPeek(m.now, "")
 		} else {
@@ -362,7 +363,7 @@ func (m *streamsModel) handleOne() {
 	if !ok {
 		return
 	}
-	i := slices.IndexFunc(m.messages, func(x *streamMessage) bool { return x.mid == got.key.mid })
+	i := slices.IndexFunc(m.messages, func(x *streamMessage) bool { return x.mid == got.key.Mid })
 	x := m.messages[i]
 	x.handled++
 	if x.again++; x.again > 1 {

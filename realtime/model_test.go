@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"cmp"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -102,7 +103,7 @@ func (m *model) begin() {
 }
 
 func (m *model) message(x *modelMessage) Message {
-	return Message{key: key{mid: midAt(x.n)}, Time: x.born.Truncate(time.Second), size: 10, transient: x.stored.IsZero() && x.n%2 == 0}
+	return Message{key: wire.Key{Mid: midAt(x.n)}, Time: x.born.Truncate(time.Second), size: 10, transient: x.stored.IsZero() && x.n%2 == 0}
 }
 
 // step lets 50 ms pass.
@@ -162,7 +163,7 @@ func (m *model) beginAnswer() {
 	from := m.beginRead(m.now, "")
 	m.answer = nil
 	for _, x := range m.messages {
-		if !x.stored.IsZero() && !x.stored.After(m.now) && from.less(midAt(x.n)) {
+		if !x.stored.IsZero() && !x.stored.After(m.now) && from.Less(midAt(x.n)) {
 			m.answer = append(m.answer, x)
 		}
 	}
@@ -204,7 +205,7 @@ func (m *model) handleOne() {
 	if !ok {
 		return
 	}
-	x := m.messages[got.key.mid.counter-1]
+	x := m.messages[got.key.Mid.Counter-1]
 	x.handled++
 	if x.again++; x.again > 1 {
 		m.t.Errorf("seed %d: message %d was handled twice", m.seed, x.n)

@@ -1,6 +1,9 @@
 package realtime
 
-import "time"
+import (
+	"github.com/b24pull/b24pull/realtime/internal/wire"
+	"time"
+)
 
 const (
 	// holdMax is how long a live message waits for a read, whether that answers
@@ -29,7 +32,7 @@ type orderer struct {
 	partial   bool      // another stream is to be read as well: the answer is whole only with that one's
 	replaced  bool      // the read is one of replaced channels: what it alone has may be about to come live over the new connection, among other messages
 	lingers   bool      // the tail is of such a read
-	frontier  mid       // the last message that read has shown, or the greatest
+	frontier  wire.Mid  // the last message that read has shown, or the greatest
 	waiting   parked    // live, in the order of arrival
 	tail      parked    // brought by the read alone, in mid order
 	tailUntil time.Time // how long it waits; zero: not known yet
@@ -41,7 +44,7 @@ type waiting struct {
 	since time.Time
 }
 
-func (w *waiting) rank() packedKey { return key{mid: w.key.mid}.pack() }
+func (w *waiting) rank() packedKey { return pack(wire.Key{Mid: w.key.Mid}) }
 
 // parked are messages that wait.
 type parked = sortedList[waiting, *waiting]
@@ -70,14 +73,14 @@ func (o *orderer) live(m Message, now time.Time) {
 func (o *orderer) begins() { o.answering = true }
 
 // shown tells how far the read has come.
-func (o *orderer) shown(pos mid) {
+func (o *orderer) shown(pos wire.Mid) {
 	o.begins()
 	if !o.unordered && !o.partial {
 		o.frontier = pos
 		o.merge()
 		return
 	}
-	if o.frontier.less(pos) {
+	if o.frontier.Less(pos) {
 		o.frontier = pos
 	}
 	o.emitTail(func(*waiting) bool { return o.tail.len() > tailMax })
@@ -95,9 +98,9 @@ func (o *orderer) found(m Message) {
 // messages that belong before it.
 func (o *orderer) merge() {
 	for o.waiting.len() > 0 {
-		first := o.waiting.first().key.mid
-		o.emitTail(func(w *waiting) bool { return w.key.mid.less(first) && !o.frontier.less(w.key.mid) })
-		if o.frontier.less(first) {
+		first := o.waiting.first().key.Mid
+		o.emitTail(func(w *waiting) bool { return w.key.Mid.Less(first) && !o.frontier.Less(w.key.Mid) })
+		if o.frontier.Less(first) {
 			break
 		}
 		o.emit(o.waiting.pop().Message)
@@ -114,7 +117,7 @@ func (o *orderer) emitTail(while func(*waiting) bool) {
 // end is called when a read is over. While another one is owed, live messages
 // beyond this one's answer go on waiting.
 func (o *orderer) end(owed bool) {
-	if owed && (o.partial || o.frontier.isZero()) {
+	if owed && (o.partial || o.frontier.IsZero()) {
 		o.holding = o.holding || o.partial
 		o.expectAnother()
 		return
@@ -145,7 +148,7 @@ func (o *orderer) pass() {
 // does what comes live.
 func (o *orderer) expectAnother() {
 	o.answering = false
-	o.frontier = mid{}
+	o.frontier = wire.Mid{}
 	o.holding = o.holding || o.tail.len()+o.waiting.len() > 0
 }
 
@@ -189,8 +192,8 @@ func always(*waiting) bool { return true }
 // emitWaiting emits what waits, each behind what a read has brought before it.
 func (o *orderer) emitWaiting(while func(*waiting) bool) {
 	for o.waiting.len() > 0 && while(o.waiting.first()) {
-		first := o.waiting.first().key.mid
-		o.emitTail(func(w *waiting) bool { return w.key.mid.less(first) })
+		first := o.waiting.first().key.Mid
+		o.emitTail(func(w *waiting) bool { return w.key.Mid.Less(first) })
 		o.emit(o.waiting.pop().Message)
 	}
 }

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"slices"
 	"testing"
 	"time"
@@ -16,19 +17,19 @@ type ordered struct {
 func newOrdered() *ordered {
 	o := &ordered{now: time.Unix(1795421100, 0)}
 	o.patience = holdMax
-	o.emit = func(m Message) { o.out = append(o.out, m.key.mid.counter) }
+	o.emit = func(m Message) { o.out = append(o.out, m.key.Mid.Counter) }
 	return o
 }
 
 func (o *ordered) lives(ns ...uint64) {
 	for _, n := range ns {
-		o.live(Message{key: key{mid: midAt(n)}}, o.now)
+		o.live(Message{key: wire.Key{Mid: midAt(n)}}, o.now)
 	}
 }
 
 func (o *ordered) finds(ns ...uint64) {
 	for _, n := range ns {
-		o.found(Message{key: key{mid: midAt(n)}})
+		o.found(Message{key: wire.Key{Mid: midAt(n)}})
 		o.shown(midAt(n))
 	}
 }
@@ -249,7 +250,7 @@ func TestOrderSingleAnswers(t *testing.T) {
 	o := newOrdered()
 	o.hold()
 	o.begins()
-	o.found(Message{key: key{mid: midAt(6)}})
+	o.found(Message{key: wire.Key{Mid: midAt(6)}})
 	o.expectAnother()
 	o.lives(4)
 	o.begins()
@@ -267,7 +268,7 @@ func TestOrderSingleAnswerAhead(t *testing.T) {
 	o := newOrdered()
 	o.hold()
 	o.begins()
-	o.found(Message{key: key{mid: midAt(6)}})
+	o.found(Message{key: wire.Key{Mid: midAt(6)}})
 	o.expectAnother()
 	o.lives(7)
 	o.finds(3)
@@ -289,9 +290,9 @@ func TestOrderHoldsNoLonger(t *testing.T) {
 		arrived := make(map[uint64]time.Time)
 		longest := time.Duration(0)
 		o.emit = func(m Message) {
-			if at, live := arrived[m.key.mid.counter]; live {
+			if at, live := arrived[m.key.Mid.Counter]; live {
 				longest = max(longest, o.now.Sub(at))
-				delete(arrived, m.key.mid.counter)
+				delete(arrived, m.key.Mid.Counter)
 			}
 		}
 		o.begins()

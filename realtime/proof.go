@@ -121,26 +121,17 @@ func (at address) marked(header http.Header) bool {
 // proves reports whether what a codec has yielded can only come from a push
 // server: it has a place in the history. That of a message that is too long to
 // be looked at is not known.
-func proves(m Message, err error) bool {
-	if !m.key.mid.isZero() {
+func proves(r *wire.Record, err error) bool {
+	if !r.Key.Mid.IsZero() {
 		return true
 	}
-	var bad *DecodeError
-	return errors.As(err, &bad) && bad.framed && isTooLong(err)
+	var bad *wire.RecordError
+	return errors.As(err, &bad) && bad.Framed && isTooLong(err)
 }
 
 func isTooLong(err error) bool {
 	var tooLong *wire.TooLongError
 	return errors.As(err, &tooLong)
-}
-
-// framed marks the error of a message that stood in the frame of a push server.
-func framed(err error) error {
-	var bad *DecodeError
-	if errors.As(err, &bad) {
-		bad.framed = true
-	}
-	return err
 }
 
 // An answered is a conn that was asked for something, and knows how it was
@@ -153,7 +144,7 @@ type answered interface {
 
 // judge looks at what an answer has come to: err is what its frame ended with.
 func (p *poster) judge(c conn, err error) error {
-	if !p.link.asks() || p.proved || err != nil && !errors.Is(err, errFrame) {
+	if !p.link.asks() || p.proved || err != nil && !errors.Is(err, wire.ErrFrame) {
 		return err
 	}
 	why := errNoMessage

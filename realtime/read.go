@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"slices"
 	"time"
 )
@@ -16,11 +17,11 @@ type chain struct {
 	poll   bool      // an answer of one message says all there is; one by a websocket may have lost the rest to a ping
 	anchor bool      // the first read of all: what it shows is known, not delivered
 
-	from     mid       // the server is asked for what follows this
-	expect   mid       // the first message of the answer, if it is still kept: it proves the answer definite
-	last     mid       // the last message shown
+	from     wire.Mid  // the server is asked for what follows this
+	expect   wire.Mid  // the first message of the answer, if it is still kept: it proves the answer definite
+	last     wire.Mid  // the last message shown
 	newest   time.Time // the latest that one of them bears
-	settled  mid       // the greatest message shown that arrived well before start
+	settled  wire.Mid  // the greatest message shown that arrived well before start
 	definite bool
 	stands   bool // the answer has shown the witness
 	garbled  bool // it may have been what could not be decoded
@@ -32,9 +33,9 @@ type chain struct {
 	strays
 
 	shown, found int
-	first        mid     // of the present answer
-	only         Message // the anchor's last message; if the answer is not definite, its only one
-	screen       bool    // the answer may hold what stood before the beginning
+	first        wire.Mid // of the present answer
+	only         Message  // the anchor's last message; if the answer is not definite, its only one
+	screen       bool     // the answer may hold what stood before the beginning
 	screened     []Message
 	screenedSize int
 	recent       []anchored
@@ -62,11 +63,11 @@ func (a *anchored) age(newest int64) time.Duration {
 
 // beginRead starts a read, or goes on with the one that broke off, and returns
 // the mid to ask with.
-func (s *session) beginRead(now time.Time, where string) mid {
+func (s *session) beginRead(now time.Time, where string) wire.Mid {
 	if c := s.chain; c == nil || c.where != where || s.tags {
-		s.chain = &chain{where: where, start: now, anchor: !s.anchored, from: s.known.prev(), expect: s.known}
-	} else if !c.last.isZero() {
-		c.from, c.expect = c.last.prev(), c.last
+		s.chain = &chain{where: where, start: now, anchor: !s.anchored, from: s.known.Prev(), expect: s.known}
+	} else if !c.last.IsZero() {
+		c.from, c.expect = c.last.Prev(), c.last
 	}
 	s.since = 0
 	if s.confirms(now) {
@@ -78,15 +79,15 @@ func (s *session) beginRead(now time.Time, where string) mid {
 // beginPeek starts a short read, from where polls have hung that were answered
 // by one message. If another read has broken off it goes on instead: it shows
 // as much.
-func (s *session) beginPeek(now time.Time, where string) mid {
+func (s *session) beginPeek(now time.Time, where string) wire.Mid {
 	if s.chain != nil && !s.chain.peek {
 		return s.beginRead(now, where)
 	}
 	from := s.peekFrom
-	if s.chain != nil && s.chain.from.less(from) {
+	if s.chain != nil && s.chain.from.Less(from) {
 		from = s.chain.from
 	}
-	s.chain = &chain{where: where, start: now, peek: true, from: from.prev(), expect: from}
+	s.chain = &chain{where: where, start: now, peek: true, from: from.Prev(), expect: from}
 	return s.ask(now)
 }
 
@@ -99,14 +100,14 @@ func (s *session) forgetPeek() {
 }
 
 // ask makes the chain ready for another answer.
-func (s *session) ask(now time.Time) mid {
+func (s *session) ask(now time.Time) wire.Mid {
 	s.peekDue, s.chain.asked = false, now
 	s.order.unordered = s.tags
-	s.chain.first, s.chain.definite = mid{}, false
+	s.chain.first, s.chain.definite = wire.Mid{}, false
 	s.chain.strays, s.chain.probed = strays{}, false
 	s.chain.hung, s.chain.many, s.chain.over, s.chain.guessed = false, false, false, false
 	s.chain.screened, s.chain.screenedSize = nil, 0
-	s.chain.screen = !s.emptyAt.IsZero() && s.chain.from.isZero()
+	s.chain.screen = !s.emptyAt.IsZero() && s.chain.from.IsZero()
 	return s.chain.from
 }
 
@@ -115,14 +116,14 @@ func (s *session) ask(now time.Time) mid {
 func (s *session) history(m Message, now time.Time) bool {
 	m.key = s.remembered(m.key)
 	c := s.chain
-	c.stands = c.stands || m.key.mid == s.witness
+	c.stands = c.stands || m.key.Mid == s.witness
 	s.dateRead(&m, now)
 	c.probed = c.probed || m.key == s.probe.key
 	switch {
 	case c.poll && c.takes(m, c.from):
 		return true
 	case c.anchor && s.isNews(m):
-		c.show(m.key.mid)
+		c.show(m.key.Mid)
 		return true
 	case c.anchor:
 		c.anchorAt(m)
@@ -162,15 +163,15 @@ func (s *session) endAnswer(now time.Time) bool {
 // take takes a message that the read shows.
 func (s *session) take(m Message, now time.Time) bool {
 	c := s.chain
-	s.reach(m.key.mid)
+	s.reach(m.key.Mid)
 	arrived, repeat := s.arrival(m.key)
 	switch {
 	case repeat:
-		c.settle(m.key.mid, arrived, s.settle)
-		s.shown(m.key.mid)
+		c.settle(m.key.Mid, arrived, s.settle)
+		s.shown(m.key.Mid)
 		return true
 	case s.control(m, now):
-		s.shown(m.key.mid)
+		s.shown(m.key.Mid)
 		return true
 	case !s.queue.admit(m.size):
 		return false
@@ -180,22 +181,22 @@ func (s *session) take(m Message, now time.Time) bool {
 		m.Replayed = true
 		c.found++
 		s.order.found(m)
-		s.shown(m.key.mid)
+		s.shown(m.key.Mid)
 		return true
 	}
 }
 
 // settle notes that a message has been shown that may have arrived long enough
 // ago for the cursor.
-func (c *chain) settle(pos mid, arrived time.Time, settle time.Duration) {
-	if arrived.Before(c.start.Add(-settle)) && c.settled.less(pos) {
+func (c *chain) settle(pos wire.Mid, arrived time.Time, settle time.Duration) {
+	if arrived.Before(c.start.Add(-settle)) && c.settled.Less(pos) {
 		c.settled = pos
 	}
 }
 
 // shown notes that the answer holds a message, and tells those that wait, once
 // it says something about others.
-func (s *session) shown(pos mid) {
+func (s *session) shown(pos wire.Mid) {
 	s.chain.show(pos)
 	if s.chain.definite {
 		s.order.shown(pos)
@@ -207,18 +208,18 @@ func (s *session) shown(pos mid) {
 // show notes that the answer holds a message. An answer is definite, taken from
 // the history, if it holds the message that was expected or more than one: a
 // poll that found nothing hangs, and the first live message answers it alone.
-func (c *chain) show(pos mid) {
+func (c *chain) show(pos wire.Mid) {
 	c.shown++
 	switch {
-	case c.first.isZero():
+	case c.first.IsZero():
 		c.first = pos
 	case c.first != pos:
 		c.definite = true
 	}
-	if !c.expect.isZero() && pos == c.expect {
+	if !c.expect.IsZero() && pos == c.expect {
 		c.definite = true
 	}
-	if c.last.less(pos) {
+	if c.last.Less(pos) {
 		c.last = pos
 	}
 }
@@ -227,8 +228,8 @@ func (c *chain) show(pos mid) {
 // so it is known, and not delivered. Of the whole history only the newest part
 // is remembered.
 func (c *chain) anchorAt(m Message) {
-	c.show(m.key.mid)
-	c.recent = append(c.recent, anchored{m.key.pack(), m.Time.Unix()})
+	c.show(m.key.Mid)
+	c.recent = append(c.recent, anchored{pack(m.key), m.Time.Unix()})
 	if n := len(c.recent); n > maxRemembered || n >= max(1024, 2*c.compacted) {
 		c.compact()
 	}
@@ -289,12 +290,12 @@ func (s *session) settleAnchor(now time.Time) {
 	for _, a := range c.recent {
 		k := a.key.key()
 		if a.age(newest) > s.settle {
-			c.settled = k.mid
+			c.settled = k.Mid
 			s.placed = now.Add(-a.age(newest))
 		}
 		s.remember(k, now)
 		s.ledger.settle(k)
-		s.epoch(k.mid)
+		s.epoch(k.Mid)
 	}
 	if c.dropped > 0 {
 		s.report(Forgotten{Messages: c.dropped})
@@ -302,7 +303,7 @@ func (s *session) settleAnchor(now time.Time) {
 	s.newest = last
 	s.reach(last)
 	s.advance(c.settled, now)
-	if s.known.isZero() && (c.definite || !c.hung) {
+	if s.known.IsZero() && (c.definite || !c.hung) {
 		s.witness = last
 	}
 	s.moves = nil // what was kept before the beginning is owed to nobody
@@ -352,7 +353,7 @@ func (s *session) endRead(how readOutcome, owed bool, now time.Time) (result Rea
 		s.singles = 0
 		s.verify()
 		s.advance(c.settled, now)
-		if s.witness.isZero() && c.poll {
+		if s.witness.IsZero() && c.poll {
 			s.witness = c.last
 			s.tellFloor()
 		}
@@ -410,13 +411,13 @@ func (s *session) verify() {
 	if c.garbled && !c.stands {
 		return // the witness may be what could not be decoded: the next read will tell
 	}
-	gone := !s.witness.isZero() && !c.stands
+	gone := !s.witness.IsZero() && !c.stands
 	apart := c.asked.Sub(s.readAt)
 	if s.away && !s.readAt.IsZero() && (gone && apart > readsApart || apart > keptFor) {
 		s.lose(Gap{Reason: GapExpired})
 	}
 	if gone {
-		s.witness = mid{}
+		s.witness = wire.Mid{}
 	}
 	s.readAt = c.asked
 	if !s.up.IsZero() && !s.up.After(c.asked) {

@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"errors"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"io"
 	"slices"
 	"time"
@@ -32,7 +33,7 @@ func (l *loop) read(r read, now time.Time) {
 		return
 	}
 	pace.Note(now)
-	var after mid
+	var after wire.Mid
 	if r.short {
 		after = s.session.beginPeek(now, s.endpoint.server)
 	} else {
@@ -51,7 +52,7 @@ func (l *loop) read(r read, now time.Time) {
 // has them, or else by a websocket of its own. That is the way as well while
 // polls fail, and for the last try before it is believed that what was kept is
 // gone.
-func (l *loop) historyOf(s *stream, after mid, now time.Time) (transport, address) {
+func (l *loop) historyOf(s *stream, after wire.Mid, now time.Time) (transport, address) {
 	e := &s.endpoint
 	if !s.readsByPoll(now) || l.otherWay(s) && s.session.asksOtherwise() {
 		return l.history, e.after(e.socket, after)
@@ -66,7 +67,7 @@ func (s *stream) readsByPoll(now time.Time) bool {
 
 // mayReadBySocket reports whether the history can be read by a websocket, too.
 func (s *stream) mayReadBySocket() bool {
-	return (s.status.auto || !s.status.polling) && s.endpoint.socket.url != "" && s.endpoint.dialect != dialectTags
+	return (s.status.auto || !s.status.polling) && s.endpoint.socket.url != "" && s.endpoint.dialect != wire.DialectTags
 }
 
 // failureOf is what an error asks for. Where there is no other config to be

@@ -9,6 +9,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/panics"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 const (
@@ -258,7 +259,7 @@ func (l *loop) goOn(now binding) {
 	}
 	switch {
 	case differ(from.bound.server, now.server):
-		main.known, main.readAt = mid{}, time.Time{}
+		main.known, main.readAt = wire.Mid{}, time.Time{}
 		l.memory.anotherServer()
 		l.gap(GapServerChanged, nil)
 	case differ(from.bound.channels, now.channels):

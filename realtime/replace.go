@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 const (
@@ -61,8 +62,8 @@ func (l *loop) leaveOldest() {
 func (s *stream) assume(cfg *b24pull.Config, ep endpoint, wanted Transport) {
 	s.config, s.endpoint = cfg, ep
 	s.polls, s.overtaken = pollPace, overtakenPace
-	s.session.tags, s.session.stamped = ep.dialect == dialectTags, ep.dialect == dialectProtobuf
-	s.session.undated = ep.dialect == dialectRPC
+	s.session.tags, s.session.stamped = ep.dialect == wire.DialectTags, ep.dialect == wire.DialectProtobuf
+	s.session.undated = ep.dialect == wire.DialectRPC
 	s.session.shift, s.session.dating.shift = cfg.ClockShift(), cfg.ClockShift()
 	s.status.auto = wanted == TransportAuto && ep.socket.url != "" && ep.poll.url != ""
 	s.status.polling = wanted == TransportLongPolling || ep.socket.url == ""
@@ -93,7 +94,7 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 		}
 		l.expectMore()
 	default:
-		next.session = l.memory.session(mid{}, main.session.anchored)
+		next.session = l.memory.session(wire.Mid{}, main.session.anchored)
 		next.session.settle = l.opts.settle
 		l.memory.anotherServer()
 		l.gap(GapServerChanged, nil)

@@ -59,12 +59,12 @@ func (s *session) dropPast(isPast func(Message) (past, guessed bool), now time.T
 		}
 		old := c.unscreen().key
 		if _, repeat := s.arrival(old); !repeat {
-			s.dropped = old.mid
+			s.dropped = old.Mid
 			s.remember(old, now)
 			s.ledger.settle(old)
 			c.guessed = c.guessed || guessed
 		}
-		s.shown(old.mid)
+		s.shown(old.Mid)
 	}
 }
 
@@ -100,13 +100,13 @@ func (s *session) isPast(m Message) (past, guessed bool) {
 // about: an answer is held back from there on.
 func (s *session) cameLive(m Message) bool {
 	_, seen := s.arrival(m.key)
-	return seen && s.dropped.less(m.key.mid)
+	return seen && s.dropped.Less(m.key.Mid)
 }
 
 // foundEmpty tells that the server has said itself that nothing was kept after
 // the cursor, after the first read.
 func (s *session) foundEmpty() {
-	if s.chain.poll && s.chain.from.isZero() {
+	if s.chain.poll && s.chain.from.IsZero() {
 		s.unsure = false
 	}
 }

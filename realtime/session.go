@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"slices"
 	"time"
 )
@@ -38,16 +39,16 @@ type session struct {
 	undated bool // messages bear no time
 	hangs   bool // what comes live comes by polls, which bring the history as well
 
-	known    mid           // C: everything kept up to here has been seen
+	known    wire.Mid      // C: everything kept up to here has been seen
 	moves    []move        // of known, as far back as passed messages are remembered
 	dark     time.Time     // when the last move before these was made
 	placed   time.Time     // since when known has been where it was before the first of all moves
-	top      mid           // M: the greatest seen
+	top      wire.Mid      // M: the greatest seen
 	anchored bool          // known has been set from the history once, or came with a cursor
 	shift    time.Duration // how far the server's clock is ahead of ours, as the portal's is
 	heard    time.Time     // when it was connected for the first time, if that was before it was anchored
 	late     time.Time     // the same by the server's clock, where the first read came so late that what was published since is no past
-	witness  mid           // a message at known, or above, that these channels keep: when it is not there any more, others may have expired, too
+	witness  wire.Mid      // a message at known, or above, that these channels keep: when it is not there any more, others may have expired, too
 	readAt   time.Time     // when the last whole read began that came to its end; zero: unknown
 	up       time.Time     // since when it is connected; zero: it is not
 	away     bool          // it was not connected at some time since that read
@@ -58,10 +59,10 @@ type session struct {
 	lacking  int           // reads in a row whose answers lacked the witness: 1 by polls, 2 by a websocket, too
 	singles  int           // reads in a row with an answer of one message
 	setBack  bool          // mids have begun anew below known
-	early    []key         // the first that came live before that
-	doubtful key           // the first read's only message: the last one kept, or a live one that answered the read
+	early    []wire.Key    // the first that came live before that
+	doubtful wire.Key      // the first read's only message: the last one kept, or a live one that answered the read
 	doubted  bool          // something else than the server has answered since
-	dropped  mid           // the last message that was taken for one from before the beginning
+	dropped  wire.Mid      // the last message that was taken for one from before the beginning
 	emptyAt  time.Time     // when the first read ended without an answer; zero once a later one had one
 	unsure   bool          // nothing has shown since that there was nothing indeed
 
@@ -72,14 +73,14 @@ type session struct {
 	probe    probe
 	overtook time.Time // when the last of those had arrived that came live and had been seen
 
-	peekFrom mid  // the lowest position a poll hung from since the last peek began
-	peekDue  bool // there is one
+	peekFrom wire.Mid // the lowest position a poll hung from since the last peek began
+	peekDue  bool     // there is one
 }
 
 // move is one move of the cursor.
 type move struct {
 	at   time.Time
-	from mid
+	from wire.Mid
 }
 
 func newSession(from Cursor, q *queue, now time.Time, report func(Event)) *session {
@@ -128,7 +129,7 @@ func (s *session) live(m Message, now time.Time) bool {
 	s.dateLive(&m, now)
 	m.key = s.remembered(m.key)
 	s.since++
-	s.reach(m.key.mid)
+	s.reach(m.key.Mid)
 	if arrived, repeat := s.arrival(m.key); repeat && m.key != s.doubtful {
 		if s.overtook.Before(arrived) {
 			s.overtook = arrived
@@ -146,7 +147,7 @@ func (s *session) live(m Message, now time.Time) bool {
 		return false
 	}
 	if m.key == s.doubtful {
-		s.doubtful = key{} // it was published after all that is before the beginning
+		s.doubtful = wire.Key{} // it was published after all that is before the beginning
 	}
 	if s.stats != nil {
 		s.stats.arrived(m, now)
@@ -211,14 +212,14 @@ func (s *session) control(m Message, now time.Time) bool {
 // whether that stands below the cursor, and so has to be read from its
 // beginning.
 func (s *session) sequence(m Message, now time.Time) (below bool) {
-	pos := m.key.mid
+	pos := m.key.Mid
 	switch {
-	case s.tags || pos.isZero():
+	case s.tags || pos.IsZero():
 	case s.epoch(pos):
 		s.probe = probe{}
 		s.lose(Gap{Reason: GapServerChanged})
-		return pos.less(s.known)
-	case !pos.less(s.known):
+		return pos.Less(s.known)
+	case !pos.Less(s.known):
 		s.setBack = false
 	case !s.setBack && s.fellBack(m, now):
 		s.setBack, s.probe = true, probe{}
@@ -229,8 +230,8 @@ func (s *session) sequence(m Message, now time.Time) (below bool) {
 
 // beginAnew has the history read from its very beginning.
 func (s *session) beginAnew() {
-	s.known, s.witness = mid{}, mid{}
-	s.newest = mid{}
+	s.known, s.witness = wire.Mid{}, wire.Mid{}
+	s.newest = wire.Mid{}
 	s.recall(s.known)
 	s.tellFloor()
 	s.since += manyMessages // a read is due
@@ -239,16 +240,16 @@ func (s *session) beginAnew() {
 	}
 }
 
-func (s *session) reach(pos mid) {
-	if s.top.less(pos) {
+func (s *session) reach(pos wire.Mid) {
+	if s.top.Less(pos) {
 		s.top = pos
 	}
 }
 
 // polled tells that a poll from a position was answered by a single message,
 // which may be one of several.
-func (s *session) polled(from mid) {
-	if !s.peekDue || from.less(s.peekFrom) {
+func (s *session) polled(from wire.Mid) {
+	if !s.peekDue || from.Less(s.peekFrom) {
 		s.peekFrom = from
 	}
 	s.peekDue = true
@@ -258,32 +259,32 @@ func (s *session) polled(from mid) {
 // reports whether it is news. A read that shows it shows it as any other.
 func (s *session) undecodable(m Message, read bool, now time.Time) bool {
 	c := s.chain
-	if m.key == (key{}) || read && c.anchor {
+	if m.key == (wire.Key{}) || read && c.anchor {
 		if read {
 			c.garbled = true
 		}
 		return true
 	}
 	m.key = s.remembered(m.key)
-	s.reach(m.key.mid)
+	s.reach(m.key.Mid)
 	arrived, repeat := s.arrival(m.key)
 	if !repeat {
 		s.note(m, now)
 		s.ledger.handled(m)
 	}
 	if read {
-		c.stands = c.stands || m.key.mid == s.witness
+		c.stands = c.stands || m.key.Mid == s.witness
 		if repeat {
-			c.settle(m.key.mid, arrived, s.settle)
+			c.settle(m.key.Mid, arrived, s.settle)
 		}
-		s.shown(m.key.mid)
+		s.shown(m.key.Mid)
 	}
 	return !repeat
 }
 
 // advance moves the cursor.
-func (s *session) advance(to mid, now time.Time) {
-	if !s.known.less(to) {
+func (s *session) advance(to wire.Mid, now time.Time) {
+	if !s.known.Less(to) {
 		return
 	}
 	s.moves = append(s.moves, move{now, s.known})

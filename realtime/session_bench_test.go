@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"testing"
 	"time"
 )
@@ -11,7 +12,9 @@ import (
 // queue alone.
 func BenchmarkSession(b *testing.B) {
 	now := time.Unix(1795421100, 0)
-	message := func(n uint64) Message { return Message{key: key{midAt(n), uint32(n)}, Time: now, size: 400} }
+	message := func(n uint64) Message {
+		return Message{key: wire.Key{Mid: midAt(n), Sum: uint32(n)}, Time: now, size: 400}
+	}
 	pop := func(q *queue) Message {
 		m, _, ok := q.tryPop()
 		if !ok {

@@ -2,13 +2,14 @@ package realtime
 
 import (
 	"fmt"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"slices"
 	"testing"
 	"time"
 )
 
 // after is the cursor of one who has handled message n and all before it.
-func after(n uint64) Cursor { return Cursor{pos: midAt(n), done: []key{{mid: midAt(n)}}} }
+func after(n uint64) Cursor { return Cursor{pos: midAt(n), done: []wire.Key{{Mid: midAt(n)}}} }
 
 // driven is a session by hand, with a clock of its own.
 type driven struct {
@@ -25,7 +26,7 @@ func newDriven(t *testing.T, from Cursor) *driven {
 func (s *driven) pass(d time.Duration) { s.now = s.now.Add(d) }
 
 func (s *driven) message(n uint64, created time.Duration) Message {
-	return Message{key: key{mid: midAt(n)}, Time: s.now.Add(created), size: 10, Command: fmt.Sprint(n)}
+	return Message{key: wire.Key{Mid: midAt(n)}, Time: s.now.Add(created), size: 10, Command: fmt.Sprint(n)}
 }
 
 func (s *driven) lives(ns ...uint64) {
@@ -62,7 +63,7 @@ func (s *driven) shows(ns ...uint64) {
 // wantKnown checks the cursor.
 func (s *driven) wantKnown(n uint64) {
 	s.t.Helper()
-	want := mid{}
+	want := wire.Mid{}
 	if n > 0 {
 		want = midAt(n)
 	}
@@ -496,7 +497,7 @@ func TestSameMidOtherBody(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(5)
 	other := s.message(5, 0)
-	other.key.sum = 1
+	other.key.Sum = 1
 	s.live(other, s.now)
 	s.want("5", "5")
 }
@@ -553,7 +554,7 @@ func TestLongHistoryIsNotRemembered(t *testing.T) {
 	s.beginRead(s.now, "")
 	const n = 100_000 // one a second
 	for i := uint64(1); i <= n; i++ {
-		s.history(Message{key: key{mid: midAt(i)}, Time: s.now.Add(time.Duration(i) * time.Second)}, s.now)
+		s.history(Message{key: wire.Key{Mid: midAt(i)}, Time: s.now.Add(time.Duration(i) * time.Second)}, s.now)
 	}
 	s.endRead(readEnded, false, s.now)
 	s.wantKnown(n - 6)

@@ -44,7 +44,7 @@ const (
 // something that the server keeps.
 func (s *session) stands() bool {
 	probe := s.probe.at
-	return !s.witness.isZero() || !probe.IsZero() && s.chain.asked.Sub(probe) < probeFor
+	return !s.witness.IsZero() || !probe.IsZero() && s.chain.asked.Sub(probe) < probeFor
 }
 
 // mayBeEmpty reports whether the read may have no answer at all, since nothing

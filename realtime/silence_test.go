@@ -16,6 +16,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // box is what stands before the polls of a server, and answers in its place
@@ -466,7 +467,7 @@ func TestOversizedHistory(t *testing.T) {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
 				l.open(pulltest.WithVersion(version))
-				l.portal.Emit(pulltest.Message{Command: "old", Params: strings.Repeat("x", maxMessageSize)})
+				l.portal.Emit(pulltest.Message{Command: "old", Params: strings.Repeat("x", wire.MaxMessageSize)})
 				time.Sleep(time.Minute)
 				l.subscribe(nil, WithBackoff(soon))
 				l.run(nil)

@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"cmp"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -174,14 +175,14 @@ func TestPackedKey(t *testing.T) {
 		}
 	}
 	for range 100_000 {
-		a := key{mid{some(maxEpoch), some(maxCounter)}, uint32(some(1<<32 - 1))}
-		b := key{mid{some(maxEpoch), some(maxCounter)}, uint32(some(1<<32 - 1))}
-		p, q := a.pack(), b.pack()
-		if p.key() != a || p.mid() != a.mid {
+		a := wire.Key{Mid: wire.Mid{Epoch: some(wire.MaxEpoch), Counter: some(wire.MaxCounter)}, Sum: uint32(some(1<<32 - 1))}
+		b := wire.Key{Mid: wire.Mid{Epoch: some(wire.MaxEpoch), Counter: some(wire.MaxCounter)}, Sum: uint32(some(1<<32 - 1))}
+		p, q := pack(a), pack(b)
+		if p.key() != a || p.mid() != a.Mid {
 			t.Fatalf("%v is packed as %v", a, p.key())
 		}
-		if p.compare(q) != a.compare(b) {
-			t.Fatalf("%v and %v: %d, packed %d", a, b, a.compare(b), p.compare(q))
+		if p.compare(q) != a.Compare(b) {
+			t.Fatalf("%v and %v: %d, packed %d", a, b, a.Compare(b), p.compare(q))
 		}
 	}
 }

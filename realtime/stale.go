@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"io"
 	"time"
 )
@@ -23,12 +24,12 @@ const (
 // probe is a message that came live and that the server keeps: later answers
 // cannot end before it.
 type probe struct {
-	key key
+	key wire.Key
 	at  time.Time // when it came; zero: there is none
 }
 
 // knows reports whether a message is remembered.
-func (b *memory) knows(k key) bool {
+func (b *memory) knows(k wire.Key) bool {
 	_, known := b.arrival(b.remembered(k))
 	return known
 }
@@ -40,7 +41,7 @@ func (b *memory) mistrusts(now time.Time) bool {
 }
 
 // letGo lets go of what the read has not shown.
-func (s *session) letGo(but mid, now time.Time) {
+func (s *session) letGo(but wire.Mid, now time.Time) {
 	if !s.mistrusts(now) {
 		s.forgetUnkept(s.chain.start, s.settle, but)
 	}
@@ -52,7 +53,7 @@ func (s *session) letGo(but mid, now time.Time) {
 func (s *session) lacks(now time.Time) bool {
 	c := s.chain
 	switch {
-	case c.peek || c.anchor || c.stands || c.garbled || s.witness.isZero():
+	case c.peek || c.anchor || c.stands || c.garbled || s.witness.IsZero():
 	case c.poll && s.lacking == 0:
 		s.lacking = 1
 		return true
@@ -68,7 +69,7 @@ func (s *session) lacks(now time.Time) bool {
 
 // mayProbe takes a live message for the probe if there is none.
 func (s *session) mayProbe(m Message, now time.Time) {
-	if m.kept >= probeKept && !m.key.mid.isZero() && (s.probe.at.IsZero() || now.Sub(s.probe.at) >= probeFor) {
+	if m.kept >= probeKept && !m.key.Mid.IsZero() && (s.probe.at.IsZero() || now.Sub(s.probe.at) >= probeFor) {
 		s.probe = probe{m.key, now}
 	}
 }
@@ -84,8 +85,8 @@ type strays struct {
 }
 
 // takes takes a message that is not to be taken now.
-func (q *strays) takes(m Message, from mid) bool {
-	asked := m.key.mid.isZero() || from.less(m.key.mid)
+func (q *strays) takes(m Message, from wire.Mid) bool {
+	asked := m.key.Mid.IsZero() || from.Less(m.key.Mid)
 	switch {
 	case q.foreign:
 	case asked && q.stray == nil:
@@ -113,7 +114,7 @@ func (l *loop) disbelieve(s *stream, k *link) error {
 	case c.probed:
 		s.session.probe = probe{}
 		return io.EOF
-	case old && c.poll && !c.peek && c.definite && c.last.less(p.key.mid):
+	case old && c.poll && !c.peek && c.definite && c.last.Less(p.key.Mid):
 		why = errStale
 	default:
 		return io.EOF
@@ -133,7 +134,7 @@ func (k *link) reject(why error) error {
 // polledTaker takes the messages of a poll, but for strays.
 func (l *loop) polledTaker(s *stream) func(Message, time.Time) bool {
 	take := l.taker(s)
-	fromNothing := s.hungFrom.isZero() && !s.session.emptyAt.IsZero()
+	fromNothing := s.hungFrom.IsZero() && !s.session.emptyAt.IsZero()
 	return func(m Message, now time.Time) bool {
 		return s.strays.takes(m, s.hungFrom) || fromNothing && s.past.takes(m) || take(m, now)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/pace"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 const (
@@ -61,7 +62,7 @@ type stream struct {
 	unheard   bool      // the last that hung to the end was not answered at all, and nothing has been since
 	stale     int       // polls in a row that brought nothing but what was known
 	hungAt    time.Time // of the present poll
-	hungFrom  mid
+	hungFrom  wire.Mid
 	hungNews  int       // what had come before it
 	answering bool      // it brings its answer
 	answers   int       // messages of it
@@ -398,7 +399,7 @@ func (l *loop) pinged(s *stream, now time.Time) {
 // polledNothing: the server says that nothing came since the poll began.
 func (l *loop) polledNothing(s *stream, now time.Time) {
 	s.unheard = false
-	if s.hungFrom.isZero() {
+	if s.hungFrom.IsZero() {
 		s.session.unsure = false
 	}
 	l.polling(s, now)

@@ -1,6 +1,8 @@
-package realtime
+package wire
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 )
 
@@ -222,4 +224,11 @@ func skipDigits(b []byte, i int) int {
 		return -1
 	}
 	return i
+}
+
+// IsEmptyArray reports whether raw is an array without elements, which is what
+// PHP writes for an empty object.
+func IsEmptyArray(raw json.RawMessage) bool {
+	raw = bytes.TrimSpace(raw)
+	return len(raw) >= 2 && raw[0] == '[' && len(bytes.TrimSpace(raw[1:len(raw)-1])) == 0
 }

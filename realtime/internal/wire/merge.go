@@ -1,4 +1,4 @@
-package realtime
+package wire
 
 import (
 	"encoding/json"
@@ -15,7 +15,7 @@ const maxMerged = 1 << 14
 // empty object. It returns nil where params are to stay as they are: none of
 // the others is an object, or params are a value that can have no members.
 func mergeObjects(params json.RawMessage, others ...[]byte) (json.RawMessage, error) {
-	if len(params) == 0 || isEmptyArray(params) {
+	if len(params) == 0 || IsEmptyArray(params) {
 		params = json.RawMessage("{}")
 	}
 	if !isObject(params) {

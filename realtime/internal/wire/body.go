@@ -1,4 +1,4 @@
-package realtime
+package wire
 
 import (
 	"bytes"
@@ -34,7 +34,7 @@ func (n *names) intern(text []byte) string {
 
 // parseBody reads {"module_id","command","params","extra"} into m, whose params
 // and extra will share body's memory.
-func (n *names) parseBody(m *Message, body []byte) error {
+func (n *names) parseBody(m *Record, body []byte) error {
 	var module string
 	body = bytes.TrimPrefix(body, byteOrderMark)
 	err := eachMember(body, func(name, value []byte) (err error) {
@@ -54,7 +54,7 @@ func (n *names) parseBody(m *Message, body []byte) error {
 		return nil
 	})
 	m.Module = strings.ToLower(module)
-	m.size += copied(m.Module) + copied(m.Command)
+	m.Size += copied(m.Module) + copied(m.Command)
 	return err
 }
 

@@ -1,4 +1,4 @@
-package realtime
+package wire
 
 import (
 	"bytes"
@@ -11,14 +11,14 @@ import (
 // or an array of them. A frame in the text framing is read as that.
 type rpcCodec struct{ text textCodec }
 
-func newRPCCodec() codec { return &rpcCodec{} }
+func newRPCCodec() Codec { return &rpcCodec{} }
 
 var rpcPing = []byte("ping")
 
-// rpcIncoming is the method of the calls that bring messages.
-var rpcIncoming = []byte("incoming.message")
+// IncomingMethod is the method of the calls that bring messages.
+var IncomingMethod = []byte("incoming.message")
 
-func (c *rpcCodec) decode(frame io.Reader, yield func(Message, error) bool) error {
+func (c *rpcCodec) Decode(frame io.Reader, yield func(Record, error) bool) error {
 	in := &c.text.in
 	in.reset(frame)
 	if !in.begin() {
@@ -36,19 +36,19 @@ func (c *rpcCodec) decode(frame io.Reader, yield func(Message, error) bool) erro
 		in.take(len(rpcPing))
 		return c.over()
 	default:
-		return fmt.Errorf("%w: it is no JSON-RPC", errFrame)
+		return fmt.Errorf("%w: it is no JSON-RPC", ErrFrame)
 	}
 }
 
 // over is the error of a frame after what must be all of it.
 func (c *rpcCodec) over() error {
 	if c.text.in.space() {
-		return fmt.Errorf("%w: it goes on behind its end", errFrame)
+		return fmt.Errorf("%w: it goes on behind its end", ErrFrame)
 	}
 	return c.text.in.end()
 }
 
-func (c *rpcCodec) single(yield func(Message, error) bool) error {
+func (c *rpcCodec) single(yield func(Record, error) bool) error {
 	in := &c.text.in
 	var k skimmer
 	if in.skim(&k); k.open() {
@@ -62,7 +62,7 @@ func (c *rpcCodec) single(yield func(Message, error) bool) error {
 }
 
 // batch reads an array from behind its opening bracket.
-func (c *rpcCodec) batch(yield func(Message, error) bool) error {
+func (c *rpcCodec) batch(yield func(Record, error) bool) error {
 	in := &c.text.in
 	if in.space() && in.window()[0] == ']' {
 		in.take(1)
@@ -86,9 +86,9 @@ func (c *rpcCodec) batch(yield func(Message, error) bool) error {
 
 // element yields the message of the call that k has gone over, if it is one. It
 // returns what yield does.
-func (c *rpcCodec) element(k *skimmer, yield func(Message, error) bool) bool {
+func (c *rpcCodec) element(k *skimmer, yield func(Record, error) bool) bool {
 	if err := k.tooLong(); err != nil {
-		return yield(Message{}, err)
+		return yield(Record{}, err)
 	}
 	raw := c.text.in.window()[:k.at]
 	var method, params []byte
@@ -101,9 +101,9 @@ func (c *rpcCodec) element(k *skimmer, yield func(Message, error) bool) bool {
 		}
 		return nil
 	})
-	ours := bytes.Equal(plain(method), rpcIncoming)
+	ours := bytes.Equal(plain(method), IncomingMethod)
 	if err != nil {
-		return yield(Message{key: keyOf(nil, raw)}, &DecodeError{Err: err, framed: ours})
+		return yield(Record{Key: KeyOf(nil, raw)}, &RecordError{Err: err, Framed: ours})
 	}
 	if !ours {
 		return true
@@ -132,23 +132,23 @@ func (in *incoming) set(name, value []byte) error {
 }
 
 // message decodes the params of an incoming.message. It keeps nothing of them.
-func (c *rpcCodec) message(params []byte) (Message, error) {
+func (c *rpcCodec) message(params []byte) (Record, error) {
 	var in incoming
 	if err := eachMember(params, in.set); err != nil {
-		return Message{key: keyOf(nil, params)}, &DecodeError{Err: errors.New("its params are no object")}
+		return Record{Key: KeyOf(nil, params)}, &RecordError{Err: errors.New("its params are no object")}
 	}
 	id := plain(in.mid)
 	if len(id) > maxIDSize {
-		return Message{key: keyOf(nil, params)}, &DecodeError{Err: fmt.Errorf("its id has %d bytes", len(id))}
+		return Record{Key: KeyOf(nil, params)}, &RecordError{Err: fmt.Errorf("its id has %d bytes", len(id))}
 	}
-	m := Message{ID: string(id), key: keyOfDigits(id, in.body), Sender: senderOf(in.sender)}
+	m := Record{ID: string(id), Key: keyOfDigits(id, in.body), Sender: senderOf(in.sender)}
 	if err := c.parseBody(&m, &in); err != nil {
-		return m, &DecodeError{ID: m.ID, Err: err}
+		return m, &RecordError{ID: m.ID, Err: err}
 	}
 	return m, nil
 }
 
-func (c *rpcCodec) parseBody(m *Message, in *incoming) error {
+func (c *rpcCodec) parseBody(m *Record, in *incoming) error {
 	if len(in.body) == 0 {
 		return errors.New("it has no body")
 	}
@@ -161,7 +161,7 @@ func (c *rpcCodec) parseBody(m *Message, in *incoming) error {
 	default:
 		return fmt.Errorf("body: want an object, got %s", kindOf(in.body))
 	}
-	m.size = len(own) + len(m.Sender.ID)
+	m.Size = len(own) + len(m.Sender.ID)
 	if err := c.text.names.parseBody(m, own); err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (c *rpcCodec) parseBody(m *Message, in *incoming) error {
 	}
 	if merged != nil {
 		m.Params = merged
-		m.size += cap(merged)
+		m.Size += cap(merged)
 	}
 	return nil
 }
@@ -190,7 +190,7 @@ func senderOf(value []byte) Sender {
 	})
 	switch string(kind) {
 	case "1":
-		return Sender{Type: SenderClient, ID: string(id)}
+		return Sender{SenderClient, string(id)}
 	case "2":
 		return Sender{Type: SenderBackend}
 	default:

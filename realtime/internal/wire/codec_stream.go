@@ -1,4 +1,4 @@
-package realtime
+package wire
 
 import (
 	"bytes"
@@ -6,13 +6,12 @@ import (
 	"io"
 
 	"github.com/b24pull/b24pull/internal/phpjson"
-	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 const (
 	minWindow  = 8 << 10
 	keptWindow = 64 << 10 // a window that has grown larger is let go with its frame
-	maxWindow  = maxMessageSize + minWindow
+	maxWindow  = MaxMessageSize + minWindow
 )
 
 // byteOrderMark is that of UTF-8.
@@ -81,7 +80,7 @@ func (s *jsonStream) end() error {
 // has an error of its own, which stays.
 func (s *jsonStream) cut() error {
 	if s.err == io.EOF || s.err == io.ErrUnexpectedEOF {
-		return fmt.Errorf("%w: it is cut short", errFrame)
+		return fmt.Errorf("%w: it is cut short", ErrFrame)
 	}
 	return s.err
 }
@@ -143,7 +142,7 @@ func (s *jsonStream) find(mark []byte) bool {
 func (s *jsonStream) skim(k *skimmer) bool {
 	for {
 		ended := k.scan(s.window())
-		if k.size() > maxMessageSize {
+		if k.size() > MaxMessageSize {
 			s.take(k.at)
 			k.drop()
 		}
@@ -244,8 +243,8 @@ func (k *skimmer) ends(c byte) bool {
 
 // tooLong is the report of a message that was passed over.
 func (k *skimmer) tooLong() error {
-	if k.size() <= maxMessageSize {
+	if k.size() <= MaxMessageSize {
 		return nil
 	}
-	return &DecodeError{Err: &wire.TooLongError{Size: k.size(), Limit: maxMessageSize}}
+	return &RecordError{Err: &TooLongError{Size: k.size(), Limit: MaxMessageSize}}
 }

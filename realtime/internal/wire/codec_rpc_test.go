@@ -1,4 +1,4 @@
-package realtime
+package wire
 
 import (
 	"bytes"
@@ -12,29 +12,19 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/b24pull/b24pull/realtime/internal/wire"
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
-
-// rpcCall is the frame of an incoming.message.
-func rpcCall(params string) string {
-	return `{"jsonrpc":"2.0","method":"incoming.message","params":` + params + `}`
-}
-
-// goodRPC is one with a command.
-func goodRPC(command string) string {
-	return rpcCall(`{"mid":"` + testID + `","body":{"module_id":"Application","command":"` + command + `"}}`)
-}
 
 func TestRPCMessage(t *testing.T) {
 	const body = `{"module_id":"Crm","command":"c","params":{"a":1},"extra":{"x":2}}`
-	base := naiveMessage{ID: testID, Module: "crm", Command: "c", Params: `{"a":1}`, Extra: `{"x":2}`, Key: naiveKey(testID, body, "")}
+	base := naiveMessage{ID: wiretest.ID, Module: "crm", Command: "c", Params: `{"a":1}`, Extra: `{"x":2}`, Key: naiveKey(wiretest.ID, body, "")}
 	with := func(change func(m *naiveMessage)) naiveMessage {
 		m := base
 		change(&m)
 		return m
 	}
 	sentBy := func(s Sender) naiveMessage { return with(func(m *naiveMessage) { m.Sender = s }) }
-	const head = `{"mid":"` + testID + `","body":` + body
+	const head = `{"mid":"` + wiretest.ID + `","body":` + body
 	inString := `"{\"module_id\":\"Crm\",\"command\":\"c\",\"params\":{\"a\":1},\"extra\":{\"x\":2}}"`
 	tests := []struct {
 		name, params string
@@ -52,8 +42,8 @@ func TestRPCMessage(t *testing.T) {
 		{"a sender that is null", head + `,"sender":null}`, base},
 		{"a sender that is a string", head + `,"sender":"2"}`, base},
 		{"no time, whatever it says", head + `,"created":1795424435,"expiry":0}`, base},
-		{"a body in a string", `{"body":` + inString + `,"mid":"` + testID + `"}`, with(func(m *naiveMessage) { m.Key = naiveKey(testID, inString, "") })},
-		{"a mid in digits", `{"mid":` + testID + `,"body":` + body + `}`, base},
+		{"a body in a string", `{"body":` + inString + `,"mid":"` + wiretest.ID + `"}`, with(func(m *naiveMessage) { m.Key = naiveKey(wiretest.ID, inString, "") })},
+		{"a mid in digits", `{"mid":` + wiretest.ID + `,"body":` + body + `}`, base},
 		{"no mid", `{"body":` + body + `}`, with(func(m *naiveMessage) { m.ID, m.Key = "", naiveKey("", body, "") })},
 		{"a mid that is none", `{"mid":"abc","body":` + body + `}`, with(func(m *naiveMessage) { m.ID, m.Key = "abc", naiveKey("", body, "abc") })},
 		{"user_params", head + `,"user_params":{"b":2}}`, with(func(m *naiveMessage) { m.Params = `{"a":1,"b":2}` })},
@@ -66,21 +56,21 @@ func TestRPCMessage(t *testing.T) {
 		{"extras that are null", head + `,"user_params":null,"dictionary":null}`, base},
 		{"extras that are strings", head + `,"user_params":"{}","dictionary":5}`, base},
 		{"an empty extra", head + `,"user_params":{}}`, base},
-		{"a body in a string, and user_params", `{"body":` + inString + `,"user_params":{"b":2},"mid":"` + testID + `"}`, with(func(m *naiveMessage) {
-			m.Params, m.Key = `{"a":1,"b":2}`, naiveKey(testID, inString, "")
+		{"a body in a string, and user_params", `{"body":` + inString + `,"user_params":{"b":2},"mid":"` + wiretest.ID + `"}`, with(func(m *naiveMessage) {
+			m.Params, m.Key = `{"a":1,"b":2}`, naiveKey(wiretest.ID, inString, "")
 		})},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			messages, bad, err := decodeWith(newRPCCodec(), strings.NewReader(rpcCall(tt.params)))
+			messages, bad, err := decodeWith(newRPCCodec(), strings.NewReader(wiretest.Call(tt.params)))
 			if err != nil || len(bad) > 0 || len(messages) != 1 {
 				t.Fatalf("%d messages, error %v, undecodable %v", len(messages), err, bad)
 			}
 			if diff := cmp.Diff(tt.want, naiveOf(messages[0]), exportAll); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if m := messages[0]; m.transient || m.size < len(m.Params)+len(m.Extra)+len(m.Sender.ID) {
-				t.Errorf("transient %v, size %d", m.transient, m.size)
+			if m := messages[0]; m.Transient || m.Size < len(m.Params)+len(m.Extra)+len(m.Sender.ID) {
+				t.Errorf("transient %v, size %d", m.Transient, m.Size)
 			}
 		})
 	}
@@ -125,8 +115,8 @@ func TestMergeIsBounded(t *testing.T) {
 		t.Errorf("more than %d members were merged", maxMerged)
 	}
 	for _, name := range []string{"a", `\u0061`} {
-		large := members((maxMessageSize-1000)/(len(name)+10), name)
-		frame := "[" + goodRPC("before") + "," + rpcCall(`{"mid":"`+testID+`","body":{"module_id":"m","command":"c"},"user_params":`+large+`}`) + "," + goodRPC("after") + "]"
+		large := members((MaxMessageSize-1000)/(len(name)+10), name)
+		frame := "[" + wiretest.GoodCall("before") + "," + wiretest.Call(`{"mid":"`+wiretest.ID+`","body":{"module_id":"m","command":"c"},"user_params":`+large+`}`) + "," + wiretest.GoodCall("after") + "]"
 		var before, after runtime.MemStats
 		codec := newRPCCodec()
 		runtime.ReadMemStats(&before)
@@ -138,14 +128,14 @@ func TestMergeIsBounded(t *testing.T) {
 		if n := after.Mallocs - before.Mallocs; n > 3*maxMerged {
 			t.Errorf("%s: %d allocations for %d bytes", name, n, len(frame))
 		}
-		if n := after.TotalAlloc - before.TotalAlloc; n > 8*maxMessageSize {
+		if n := after.TotalAlloc - before.TotalAlloc; n > 8*MaxMessageSize {
 			t.Errorf("%s: %d bytes of memory for %d", name, n, len(frame))
 		}
 	}
 }
 
 func TestRPCFrames(t *testing.T) {
-	text := marked(`{"mid":"` + testID + `","text":{"module_id":"m","command":"t"}}`)
+	text := wiretest.Marked(`{"mid":"` + wiretest.ID + `","text":{"module_id":"m","command":"t"}}`)
 	lost := errors.New("connection reset")
 	tests := []struct {
 		name  string
@@ -153,9 +143,9 @@ func TestRPCFrames(t *testing.T) {
 		want  []string
 		err   error
 	}{
-		{"one", strings.NewReader(goodRPC("a")), []string{"application a"}, nil},
-		{"one in white space", strings.NewReader(" \r\n" + goodRPC("a") + "\n"), []string{"application a"}, nil},
-		{"a batch", strings.NewReader(" [ " + goodRPC("a") + " ,\n" + goodRPC("b") + " ] "), []string{"application a", "application b"}, nil},
+		{"one", strings.NewReader(wiretest.GoodCall("a")), []string{"application a"}, nil},
+		{"one in white space", strings.NewReader(" \r\n" + wiretest.GoodCall("a") + "\n"), []string{"application a"}, nil},
+		{"a batch", strings.NewReader(" [ " + wiretest.GoodCall("a") + " ,\n" + wiretest.GoodCall("b") + " ] "), []string{"application a", "application b"}, nil},
 		{"an empty batch", strings.NewReader("[ ]"), nil, nil},
 		{"nothing", strings.NewReader(""), nil, nil},
 		{"white space", strings.NewReader(" \n"), nil, nil},
@@ -163,27 +153,27 @@ func TestRPCFrames(t *testing.T) {
 		{"ping and a line's end", strings.NewReader("ping\n"), nil, nil},
 		{"text framing", strings.NewReader("\n" + text + text), []string{"m t", "m t"}, nil},
 		{"other calls and answers", strings.NewReader(`[{"jsonrpc":"2.0","method":"other","params":[1]},{"jsonrpc":"2.0","id":1,"result":{"body":{}}},` +
-			`{"jsonrpc":"2.0","id":"2","error":{"code":-32600,"message":"x"}},{"method":5},{"method":null},{},` + goodRPC("a") + `]`), []string{"application a"}, nil},
-		{"a method with an escape", strings.NewReader(strings.Replace(goodRPC("a"), "incoming", `\u0069ncoming`, 1)), []string{"application a"}, nil},
-		{"a batch without end", strings.NewReader("[" + goodRPC("a") + "," + goodRPC("b")), []string{"application a"}, errFrame},
-		{"a batch that has just begun", strings.NewReader("["), nil, errFrame},
-		{"an object without end", strings.NewReader(goodRPC("a")[:50]), nil, errFrame},
-		{"an object cut in a string", strings.NewReader(`{"meth`), nil, errFrame},
-		{"more behind a batch", strings.NewReader("[" + goodRPC("a") + "]x"), []string{"application a"}, errFrame},
-		{"more behind an object", strings.NewReader(goodRPC("a") + "," + goodRPC("b")), []string{"application a"}, errFrame},
-		{"more behind a ping", strings.NewReader("pingpong"), nil, errFrame},
-		{"no JSON", strings.NewReader("4010: Wrong Channel Id."), nil, errFrame},
-		{"half a mark", strings.NewReader("#!NGINX"), nil, errFrame},
-		{"a number", strings.NewReader("5"), nil, errFrame},
-		{"connection lost in a batch", io.MultiReader(strings.NewReader("["+goodRPC("a")+","), iotest.ErrReader(lost)), []string{"application a"}, lost},
-		{"connection lost behind a batch", io.MultiReader(strings.NewReader("["+goodRPC("a")+"]"), iotest.ErrReader(lost)), []string{"application a"}, lost},
-		{"connection lost in an object", io.MultiReader(strings.NewReader(goodRPC("a")[:50]), iotest.ErrReader(lost)), nil, lost},
+			`{"jsonrpc":"2.0","id":"2","error":{"code":-32600,"message":"x"}},{"method":5},{"method":null},{},` + wiretest.GoodCall("a") + `]`), []string{"application a"}, nil},
+		{"a method with an escape", strings.NewReader(strings.Replace(wiretest.GoodCall("a"), "incoming", `\u0069ncoming`, 1)), []string{"application a"}, nil},
+		{"a batch without end", strings.NewReader("[" + wiretest.GoodCall("a") + "," + wiretest.GoodCall("b")), []string{"application a"}, ErrFrame},
+		{"a batch that has just begun", strings.NewReader("["), nil, ErrFrame},
+		{"an object without end", strings.NewReader(wiretest.GoodCall("a")[:50]), nil, ErrFrame},
+		{"an object cut in a string", strings.NewReader(`{"meth`), nil, ErrFrame},
+		{"more behind a batch", strings.NewReader("[" + wiretest.GoodCall("a") + "]x"), []string{"application a"}, ErrFrame},
+		{"more behind an object", strings.NewReader(wiretest.GoodCall("a") + "," + wiretest.GoodCall("b")), []string{"application a"}, ErrFrame},
+		{"more behind a ping", strings.NewReader("pingpong"), nil, ErrFrame},
+		{"no JSON", strings.NewReader("4010: Wrong Channel Id."), nil, ErrFrame},
+		{"half a mark", strings.NewReader("#!NGINX"), nil, ErrFrame},
+		{"a number", strings.NewReader("5"), nil, ErrFrame},
+		{"connection lost in a batch", io.MultiReader(strings.NewReader("["+wiretest.GoodCall("a")+","), iotest.ErrReader(lost)), []string{"application a"}, lost},
+		{"connection lost behind a batch", io.MultiReader(strings.NewReader("["+wiretest.GoodCall("a")+"]"), iotest.ErrReader(lost)), []string{"application a"}, lost},
+		{"connection lost in an object", io.MultiReader(strings.NewReader(wiretest.GoodCall("a")[:50]), iotest.ErrReader(lost)), nil, lost},
 		{"connection lost at once", iotest.ErrReader(lost), nil, lost},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			messages, bad, err := decodeWith(newRPCCodec(), tt.frame)
-			if !errors.Is(err, tt.err) || errors.Is(err, errFrame) != (tt.err == errFrame) || len(bad) > 0 {
+			if !errors.Is(err, tt.err) || errors.Is(err, ErrFrame) != (tt.err == ErrFrame) || len(bad) > 0 {
 				t.Errorf("got %v, want %v; undecodable %v", err, tt.err, bad)
 			}
 			if diff := cmp.Diff(tt.want, commandsOf(messages)); diff != "" {
@@ -196,7 +186,7 @@ func TestRPCFrames(t *testing.T) {
 // TestRPCTrustsNoText: in the text framing of a server where clients can
 // publish, nobody knows who a message is from.
 func TestRPCTrustsNoText(t *testing.T) {
-	for name, f := range framesOf(t, "pushserver", "text") {
+	for name, f := range wiretest.Frames(t, "pushserver", "text") {
 		if !bytes.HasPrefix(f, startMark) {
 			continue
 		}
@@ -205,7 +195,7 @@ func TestRPCTrustsNoText(t *testing.T) {
 			t.Fatalf("%s: %d messages, error %v, undecodable %v", name, len(messages), err, bad)
 		}
 		for _, m := range messages {
-			if m.Sender != (Sender{}) || m.ID == "" || m.key.mid.String() != m.ID {
+			if m.Sender != (Sender{}) || m.ID == "" || m.Key.Mid.String() != m.ID {
 				t.Errorf("%s: message %s from %v", name, m.ID, m.Sender)
 			}
 		}
@@ -225,23 +215,23 @@ func TestRPCSkipsTheUndecodable(t *testing.T) {
 		"a bracket too many":     `{"method":"x"}}`,
 		"the wrong bracket":      `{"method":["x"}}`,
 		"no params":              `{"method":"incoming.message"}`,
-		"params by place":        rpcCall(`["` + testID + `",{}]`),
-		"no body":                rpcCall(`{"mid":"` + testID + `"}`),
-		"body is a list":         rpcCall(`{"mid":"` + testID + `","body":[]}`),
-		"body is null":           rpcCall(`{"mid":"` + testID + `","body":null}`),
-		"body is a number":       rpcCall(`{"mid":"` + testID + `","body":5}`),
-		"a string without JSON":  rpcCall(`{"mid":"` + testID + `","body":"{"}`),
-		"a string with a string": rpcCall(`{"mid":"` + testID + `","body":"\"{}\""}`),
-		"an empty string":        rpcCall(`{"mid":"` + testID + `","body":""}`),
-		"command is a number":    rpcCall(`{"body":{"module_id":"m","command":5}}`),
-		"an id without end":      rpcCall(`{"mid":"` + strings.Repeat("1", 65) + `","body":{"module_id":"m"}}`),
-		"over the limit":         rpcCall(`{"body":{"params":"` + strings.Repeat("[", maxMessageSize) + `"}}`),
-		"just over the limit":    `"` + strings.Repeat("x", maxMessageSize-1) + `"`,
+		"params by place":        wiretest.Call(`["` + wiretest.ID + `",{}]`),
+		"no body":                wiretest.Call(`{"mid":"` + wiretest.ID + `"}`),
+		"body is a list":         wiretest.Call(`{"mid":"` + wiretest.ID + `","body":[]}`),
+		"body is null":           wiretest.Call(`{"mid":"` + wiretest.ID + `","body":null}`),
+		"body is a number":       wiretest.Call(`{"mid":"` + wiretest.ID + `","body":5}`),
+		"a string without JSON":  wiretest.Call(`{"mid":"` + wiretest.ID + `","body":"{"}`),
+		"a string with a string": wiretest.Call(`{"mid":"` + wiretest.ID + `","body":"\"{}\""}`),
+		"an empty string":        wiretest.Call(`{"mid":"` + wiretest.ID + `","body":""}`),
+		"command is a number":    wiretest.Call(`{"body":{"module_id":"m","command":5}}`),
+		"an id without end":      wiretest.Call(`{"mid":"` + strings.Repeat("1", 65) + `","body":{"module_id":"m"}}`),
+		"over the limit":         wiretest.Call(`{"body":{"params":"` + strings.Repeat("[", MaxMessageSize) + `"}}`),
+		"just over the limit":    `"` + strings.Repeat("x", MaxMessageSize-1) + `"`,
 		"deep nesting":           strings.Repeat("[", 20000) + strings.Repeat("]", 20000),
 	}
 	for name, middle := range broken {
 		t.Run(name, func(t *testing.T) {
-			frame := `[` + goodRPC("before") + `,` + middle + `,` + goodRPC("behind") + `]`
+			frame := `[` + wiretest.GoodCall("before") + `,` + middle + `,` + wiretest.GoodCall("behind") + `]`
 			var source io.Reader = strings.NewReader(frame)
 			if len(frame) < 1<<20 {
 				source = iotest.OneByteReader(source)
@@ -250,14 +240,14 @@ func TestRPCSkipsTheUndecodable(t *testing.T) {
 			if diff := cmp.Diff([]string{"application before", "application behind"}, commandsOf(messages)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			var decodeErr *DecodeError
+			var decodeErr *RecordError
 			if err != nil || len(bad) != 1 || !errors.As(bad[0], &decodeErr) {
 				t.Fatalf("error %v, undecodable %v", err, bad)
 			}
-			if tooLong := new(wire.TooLongError); strings.HasSuffix(name, "over the limit") && !errors.As(bad[0], &tooLong) {
+			if tooLong := new(TooLongError); strings.HasSuffix(name, "over the limit") && !errors.As(bad[0], &tooLong) {
 				t.Errorf("the reason is %v", bad[0])
 			}
-			if strings.Contains(middle, `"mid":"`+testID) && decodeErr.ID != testID {
+			if strings.Contains(middle, `"mid":"`+wiretest.ID) && decodeErr.ID != wiretest.ID {
 				t.Errorf("id %q", decodeErr.ID)
 			}
 		})
@@ -275,13 +265,13 @@ func TestRPCSkipsTheUndecodable(t *testing.T) {
 // TestRPCKeyOfTheUndecodable: params that are none, or with an impossible id,
 // are known when they come again.
 func TestRPCKeyOfTheUndecodable(t *testing.T) {
-	seen := map[key]bool{{}: true}
+	seen := map[Key]bool{{}: true}
 	for _, params := range []string{`[1]`, `[2]`, `{"mid":"` + strings.Repeat("1", 65) + `"}`} {
-		_ = newRPCCodec().decode(strings.NewReader(rpcCall(params)), func(m Message, err error) bool {
-			if err == nil || seen[m.key] {
-				t.Errorf("%s: key %v, %v", params, m.key, err)
+		_ = newRPCCodec().Decode(strings.NewReader(wiretest.Call(params)), func(m Record, err error) bool {
+			if err == nil || seen[m.Key] {
+				t.Errorf("%s: key %v, %v", params, m.Key, err)
 			}
-			seen[m.key] = true
+			seen[m.Key] = true
 			return true
 		})
 	}
@@ -295,8 +285,8 @@ func TestRPCKeyOfTheUndecodable(t *testing.T) {
 func TestRPCKeepsNothingOfTheFrame(t *testing.T) {
 	c := newRPCCodec()
 	call := func(digit string) string {
-		return rpcCall(`{"mid":"`+digit+`","body":"{}","sender":{"type":1,"id":"`+digit+`"},"user_params":{"n":`+digit+`}}`) +
-			`,` + rpcCall(`{"mid":"`+digit+`","body":{"params":[`+digit+`],"extra":{"x":`+digit+`}}}`)
+		return wiretest.Call(`{"mid":"`+digit+`","body":"{}","sender":{"type":1,"id":"`+digit+`"},"user_params":{"n":`+digit+`}}`) +
+			`,` + wiretest.Call(`{"mid":"`+digit+`","body":{"params":[`+digit+`],"extra":{"x":`+digit+`}}}`)
 	}
 	first, _, _ := decodeWith(c, strings.NewReader("["+call("1")+"]"))
 	if _, bad, err := decodeWith(c, strings.NewReader("["+call("2")+"]")); err != nil || len(bad) > 0 {
@@ -305,8 +295,8 @@ func TestRPCKeepsNothingOfTheFrame(t *testing.T) {
 	if m := first[0]; string(m.Params) != `{"n":1}` || m.ID != "1" || m.Sender.ID != "1" {
 		t.Errorf("the first message became %s %s %v", m.ID, m.Params, m.Sender)
 	}
-	if m := first[0]; m.size != len(`{}`)+len(`1`)+cap(m.Params) {
-		t.Errorf("size %d, with params of %d", m.size, cap(m.Params))
+	if m := first[0]; m.Size != len(`{}`)+len(`1`)+cap(m.Params) {
+		t.Errorf("size %d, with params of %d", m.Size, cap(m.Params))
 	}
 	if m := first[1]; string(m.Params) != `[1]` || string(m.Extra) != `{"x":1}` {
 		t.Errorf("the second message became %s %s", m.Params, m.Extra)
@@ -314,9 +304,9 @@ func TestRPCKeepsNothingOfTheFrame(t *testing.T) {
 }
 
 func TestRPCStopsEarly(t *testing.T) {
-	for _, frame := range []string{goodRPC("a"), "[" + goodRPC("a") + "," + goodRPC("b") + "]", marked(goodText("a"), goodText("b"))} {
+	for _, frame := range []string{wiretest.GoodCall("a"), "[" + wiretest.GoodCall("a") + "," + wiretest.GoodCall("b") + "]", wiretest.Marked(goodText("a"), goodText("b"))} {
 		n := 0
-		if err := newRPCCodec().decode(strings.NewReader(frame), func(Message, error) bool { n++; return false }); n != 1 || err != nil {
+		if err := newRPCCodec().Decode(strings.NewReader(frame), func(Record, error) bool { n++; return false }); n != 1 || err != nil {
 			t.Errorf("%d messages, %v", n, err)
 		}
 	}

@@ -1,9 +1,3 @@
-// Package wire reads and writes the protobuf messages of a version 4 push
-// server.
-//
-// The schema is small and fixed, so it is read with protowire field by field: a
-// frame that holds a whole backlog is read as a stream, and a message costs one
-// allocation.
 package wire
 
 import (
@@ -13,8 +7,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// ErrMalformed marks bytes that are no ResponseBatch.
-var ErrMalformed = errors.New("malformed protobuf")
+// errMalformed marks bytes that are no ResponseBatch.
+var errMalformed = errors.New("malformed protobuf")
 
 // Fields of OutgoingMessage and Sender.
 const (
@@ -38,9 +32,21 @@ const (
 	SenderBackend SenderType = 2
 )
 
-// OutgoingMessage is one message from the server. Its slices point into the
+// String is the name of the type in lower case.
+func (t SenderType) String() string {
+	switch t {
+	case SenderClient:
+		return "client"
+	case SenderBackend:
+		return "backend"
+	default:
+		return "unknown"
+	}
+}
+
+// outgoingMessage is one message from the server. Its slices point into the
 // buffer it was parsed from.
-type OutgoingMessage struct {
+type outgoingMessage struct {
 	ID         []byte
 	Body       []byte
 	Expiry     uint32 // seconds; 0: not kept
@@ -50,10 +56,10 @@ type OutgoingMessage struct {
 	SenderID   []byte
 }
 
-// Parse reads an OutgoingMessage from its whole encoding. Unknown fields are
+// parse reads an outgoingMessage from its whole encoding. Unknown fields are
 // passed over.
-func (m *OutgoingMessage) Parse(buf []byte) error {
-	*m = OutgoingMessage{}
+func (m *outgoingMessage) parse(buf []byte) error {
+	*m = outgoingMessage{}
 	return eachField(buf, func(num protowire.Number, typ protowire.Type, value []byte) error {
 		switch {
 		case num == fieldID && typ == protowire.BytesType:
@@ -73,7 +79,7 @@ func (m *OutgoingMessage) Parse(buf []byte) error {
 	})
 }
 
-func (m *OutgoingMessage) parseSender(buf []byte) error {
+func (m *outgoingMessage) parseSender(buf []byte) error {
 	return eachField(buf, func(num protowire.Number, typ protowire.Type, value []byte) error {
 		switch {
 		case num == fieldSenderType && typ == protowire.VarintType:
@@ -92,12 +98,12 @@ func eachField(buf []byte, visit func(protowire.Number, protowire.Type, []byte) 
 	for len(buf) > 0 {
 		num, typ, n := protowire.ConsumeTag(buf)
 		if n < 0 {
-			return fmt.Errorf("%w: bad field tag", ErrMalformed)
+			return fmt.Errorf("%w: bad field tag", errMalformed)
 		}
 		buf = buf[n:]
 		n = protowire.ConsumeFieldValue(num, typ, buf)
 		if n < 0 {
-			return fmt.Errorf("%w: field %d is cut short", ErrMalformed, num)
+			return fmt.Errorf("%w: field %d is cut short", errMalformed, num)
 		}
 		if err := visit(num, typ, buf[:n]); err != nil {
 			return err

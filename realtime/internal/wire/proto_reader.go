@@ -26,10 +26,10 @@ func (e *TooLongError) Error() string {
 // Response.outgoingMessages, OutgoingMessagesResponse.messages.
 var messagePath = [...]protowire.Number{1, 1, 1}
 
-// Reader reads the outgoing messages of one ResponseBatch from a stream, one at
+// reader reads the outgoing messages of one ResponseBatch from a stream, one at
 // a time, holding no more than one message in memory. Everything else in the
 // batch is passed over.
-type Reader struct {
+type reader struct {
 	src   *bufio.Reader
 	limit int
 	pos   int64                   // bytes consumed
@@ -37,23 +37,23 @@ type Reader struct {
 	end   [len(messagePath)]int64 // where the enclosing field of each depth ends; end[0] is the stream's
 }
 
-// NewReader returns a reader that allows messages of limit bytes each.
-func NewReader(limit int) *Reader {
-	return &Reader{src: bufio.NewReaderSize(nil, 4096), limit: limit}
+// newReader returns a reader that allows messages of limit bytes each.
+func newReader(limit int) *reader {
+	return &reader{src: bufio.NewReaderSize(nil, 4096), limit: limit}
 }
 
-// Reset starts on a new batch.
-func (r *Reader) Reset(src io.Reader) {
+// reset starts on a new batch.
+func (r *reader) reset(src io.Reader) {
 	r.src.Reset(src)
 	r.pos, r.depth = 0, 0
 	r.end[0] = math.MaxInt64
 }
 
-// Next returns the encoding of the next message in a buffer of its own. It
+// next returns the encoding of the next message in a buffer of its own. It
 // returns io.EOF at the end of the batch, a *TooLongError for a message that
 // was passed over, ErrMalformed, or the stream's own error. A stream that ends
 // by accident must not return a bare io.EOF or io.ErrUnexpectedEOF.
-func (r *Reader) Next() ([]byte, error) {
+func (r *reader) next() ([]byte, error) {
 	for {
 		for r.depth > 0 && r.pos == r.end[r.depth] {
 			r.depth--
@@ -86,7 +86,7 @@ func (r *Reader) Next() ([]byte, error) {
 	}
 }
 
-func (r *Reader) message(size int64) ([]byte, error) {
+func (r *reader) message(size int64) ([]byte, error) {
 	if size > int64(r.limit) {
 		if err := r.skip(size); err != nil {
 			return nil, err
@@ -102,7 +102,7 @@ func (r *Reader) message(size int64) ([]byte, error) {
 }
 
 // tag returns io.EOF only between the fields of the batch itself.
-func (r *Reader) tag() (protowire.Number, protowire.Type, error) {
+func (r *reader) tag() (protowire.Number, protowire.Type, error) {
 	start := r.pos
 	v, err := r.varint()
 	if err != nil {
@@ -113,23 +113,23 @@ func (r *Reader) tag() (protowire.Number, protowire.Type, error) {
 	}
 	num, typ := protowire.DecodeTag(v)
 	if num < protowire.MinValidNumber {
-		return 0, 0, fmt.Errorf("%w: bad field tag", ErrMalformed)
+		return 0, 0, fmt.Errorf("%w: bad field tag", errMalformed)
 	}
 	return num, typ, nil
 }
 
-func (r *Reader) length() (int64, error) {
+func (r *reader) length() (int64, error) {
 	v, err := r.varint()
 	if err != nil {
 		return 0, cutShort(err)
 	}
 	if v > uint64(r.end[r.depth]-r.pos) {
-		return 0, fmt.Errorf("%w: a field is longer than what encloses it", ErrMalformed)
+		return 0, fmt.Errorf("%w: a field is longer than what encloses it", errMalformed)
 	}
 	return int64(v), nil
 }
 
-func (r *Reader) skipScalar(typ protowire.Type) error {
+func (r *reader) skipScalar(typ protowire.Type) error {
 	switch typ {
 	case protowire.VarintType:
 		_, err := r.varint()
@@ -139,13 +139,13 @@ func (r *Reader) skipScalar(typ protowire.Type) error {
 	case protowire.Fixed64Type:
 		return r.skip(8)
 	default:
-		return fmt.Errorf("%w: unexpected wire type %d", ErrMalformed, typ)
+		return fmt.Errorf("%w: unexpected wire type %d", errMalformed, typ)
 	}
 }
 
-func (r *Reader) skip(n int64) error {
+func (r *reader) skip(n int64) error {
 	if n > r.end[r.depth]-r.pos {
-		return fmt.Errorf("%w: a field is longer than what encloses it", ErrMalformed)
+		return fmt.Errorf("%w: a field is longer than what encloses it", errMalformed)
 	}
 	r.pos += n
 	for n > 0 {
@@ -158,7 +158,7 @@ func (r *Reader) skip(n int64) error {
 	return nil
 }
 
-func (r *Reader) varint() (uint64, error) {
+func (r *reader) varint() (uint64, error) {
 	var v uint64
 	for shift := 0; shift < 64; shift += 7 {
 		b, err := r.src.ReadByte()
@@ -167,7 +167,7 @@ func (r *Reader) varint() (uint64, error) {
 		}
 		r.pos++
 		if r.pos > r.end[r.depth] {
-			return 0, fmt.Errorf("%w: a field runs over what encloses it", ErrMalformed)
+			return 0, fmt.Errorf("%w: a field runs over what encloses it", errMalformed)
 		}
 		if shift == 63 && b > 1 {
 			break
@@ -177,14 +177,14 @@ func (r *Reader) varint() (uint64, error) {
 			return v, nil
 		}
 	}
-	return 0, fmt.Errorf("%w: varint is too long", ErrMalformed)
+	return 0, fmt.Errorf("%w: varint is too long", errMalformed)
 }
 
 // cutShort names the end of the stream within a field for what it is. A stream
 // that broke off has an error of its own, which stays.
 func cutShort(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return fmt.Errorf("%w: a field is cut short", ErrMalformed)
+		return fmt.Errorf("%w: a field is cut short", errMalformed)
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-package realtime
+package wire
 
 import (
 	"errors"
@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/b24pull/b24pull/realtime/internal/wire"
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
 // repeated reads as a piece again and again, and counts what has been read.
@@ -33,16 +33,16 @@ func (r *repeated) Read(p []byte) (int, error) {
 // jsonCodecs are the codecs that read a jsonStream, and how they frame
 // messages.
 var jsonCodecs = map[string]struct {
-	make                             func() (codec, *jsonStream)
+	make                             func() (Codec, *jsonStream)
 	head, before, behind, sep, close string
 }{
 	"text": {
-		make:   func() (codec, *jsonStream) { c := newTextCodec(textOptions{}).(*textCodec); return c, &c.in },
-		before: `#!NGINXNMS!#{"mid":"` + testID + `","text":`, behind: `}#!NGINXNME!#`,
+		make:   func() (Codec, *jsonStream) { c := newTextCodec(textOptions{}).(*textCodec); return c, &c.in },
+		before: `#!NGINXNMS!#{"mid":"` + wiretest.ID + `","text":`, behind: `}#!NGINXNME!#`,
 	},
 	"rpc": {
-		make: func() (codec, *jsonStream) { c := newRPCCodec().(*rpcCodec); return c, &c.text.in },
-		head: `[`, before: `{"jsonrpc":"2.0","method":"incoming.message","params":{"mid":"` + testID + `","body":`, behind: `}}`, sep: `,`, close: `]`,
+		make: func() (Codec, *jsonStream) { c := newRPCCodec().(*rpcCodec); return c, &c.text.in },
+		head: `[`, before: `{"jsonrpc":"2.0","method":"incoming.message","params":{"mid":"` + wiretest.ID + `","body":`, behind: `}}`, sep: `,`, close: `]`,
 	},
 }
 
@@ -58,9 +58,9 @@ func TestCodecsReadAhead(t *testing.T) {
 			c, in := tt.make()
 			frame := io.MultiReader(strings.NewReader(tt.head), source, strings.NewReader(piece+tt.close))
 			n := 0
-			err := c.decode(frame, func(m Message, err error) bool {
-				if err != nil || m.size != len(body) {
-					t.Fatalf("message %d: %d bytes, %v", n, m.size, err)
+			err := c.Decode(frame, func(m Record, err error) bool {
+				if err != nil || m.Size != len(body) {
+					t.Fatalf("message %d: %d bytes, %v", n, m.Size, err)
 				}
 				n++
 				if ahead := source.read - int64(n*len(source.piece)); ahead > keptWindow || cap(in.mem) > keptWindow {
@@ -88,7 +88,7 @@ func TestCodecsPassOver(t *testing.T) {
 			frame := io.MultiReader(strings.NewReader(tt.head), message(&repeated{piece: strings.Repeat("x", 1<<16), times: length >> 16}),
 				strings.NewReader(tt.sep), message(strings.NewReader("small")), strings.NewReader(tt.close))
 			messages, bad, err := decodeWith(c, frame)
-			var tooLong *wire.TooLongError
+			var tooLong *TooLongError
 			if err != nil || len(bad) != 1 || !errors.As(bad[0], &tooLong) || tooLong.Size < length || tooLong.Size > length+200 {
 				t.Errorf("error %v, undecodable %v", err, bad)
 			}
@@ -115,20 +115,20 @@ func TestCodecsTellTheUndecodable(t *testing.T) {
 				pieces = append(pieces, tt.before+body+tt.behind)
 			}
 			c, _ := tt.make()
-			seen := map[key]int{}
+			seen := map[Key]int{}
 			for range 2 {
-				err := c.decode(strings.NewReader(tt.head+strings.Join(pieces, tt.sep)+tt.close), func(m Message, err error) bool {
+				err := c.Decode(strings.NewReader(tt.head+strings.Join(pieces, tt.sep)+tt.close), func(m Record, err error) bool {
 					if err == nil {
 						t.Errorf("decoded %v", m)
 					}
-					seen[m.key]++
+					seen[m.Key]++
 					return true
 				})
 				if err != nil {
 					t.Error(err)
 				}
 			}
-			if len(seen) != len(pieces) || seen[key{}] > 0 {
+			if len(seen) != len(pieces) || seen[Key{}] > 0 {
 				t.Errorf("keys %v of %d messages", seen, len(pieces))
 			}
 		})

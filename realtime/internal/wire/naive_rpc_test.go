@@ -1,4 +1,4 @@
-package realtime
+package wire
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"maps"
 	"strings"
 	"testing"
+
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
 // naiveRPC reads a JSON-RPC frame with encoding/json, as far as it is in order;
@@ -82,10 +84,10 @@ func naiveCall(raw json.RawMessage) (m naiveMessage, is, ok bool) {
 	if !naiveBody(&m, body) {
 		return m, true, false
 	}
-	sender := naiveObject(params["sender"])
-	switch naivePlain(sender["type"]) {
+	by := naiveObject(params["sender"])
+	switch naivePlain(by["type"]) {
 	case "1":
-		m.Sender = Sender{SenderClient, naivePlain(sender["id"])}
+		m.Sender = Sender{SenderClient, naivePlain(by["id"])}
 	case "2":
 		m.Sender = Sender{Type: SenderBackend}
 	}
@@ -126,17 +128,17 @@ func marshaled(v any) string {
 
 // FuzzRPCCodec compares the streaming decoder with the naive one.
 func FuzzRPCCodec(f *testing.F) {
-	f.Add([]byte(goodRPC("a")))
-	f.Add([]byte("[" + goodRPC("a") + " , " + goodRPC("b") + `,{"id":1,"result":[]},5,{"method":"incoming.message"}]`))
-	f.Add([]byte(rpcCall(`{"mid":17,"body":"{\"params\":{\"a\":1,\"b\":{}}}","sender":{"type":"1","id":"aa"},"user_params":{"\u0061":2},"dictionary":{"c":[]}}`)))
-	f.Add([]byte(rpcCall(`{"mid":"` + testID + `","body":` + busyBody + `,"sender":{"type":2},"user_params":[],"dictionary":null}`)))
-	f.Add([]byte(`[{"a":NaN},` + goodRPC("a") + `,{"b":[1}` + goodRPC("c")))
-	f.Add([]byte("\ufeff " + goodRPC("a")))
-	f.Add([]byte(rpcCall(`{"mid":17,"body":"\ufeff{\"params\":{}}"}`)))
+	f.Add([]byte(wiretest.GoodCall("a")))
+	f.Add([]byte("[" + wiretest.GoodCall("a") + " , " + wiretest.GoodCall("b") + `,{"id":1,"result":[]},5,{"method":"incoming.message"}]`))
+	f.Add([]byte(wiretest.Call(`{"mid":17,"body":"{\"params\":{\"a\":1,\"b\":{}}}","sender":{"type":"1","id":"aa"},"user_params":{"\u0061":2},"dictionary":{"c":[]}}`)))
+	f.Add([]byte(wiretest.Call(`{"mid":"` + wiretest.ID + `","body":` + busyBody + `,"sender":{"type":2},"user_params":[],"dictionary":null}`)))
+	f.Add([]byte(`[{"a":NaN},` + wiretest.GoodCall("a") + `,{"b":[1}` + wiretest.GoodCall("c")))
+	f.Add([]byte("\ufeff " + wiretest.GoodCall("a")))
+	f.Add([]byte(wiretest.Call(`{"mid":17,"body":"\ufeff{\"params\":{}}"}`)))
 	f.Add([]byte(`ping`))
 	f.Add([]byte(``))
 	for _, server := range []string{"pushserver3", "pushserver"} {
-		for _, frame := range framesOf(f, server, "text") {
+		for _, frame := range wiretest.Frames(f, server, "text") {
 			f.Add(frame)
 		}
 	}
@@ -146,7 +148,7 @@ func FuzzRPCCodec(f *testing.F) {
 		for i := range min(len(got), len(want)) {
 			if got[i].Params != nil && want[i].Params == string(sorted(got[i].Params)) {
 				got[i].Params = sorted(got[i].Params)
-				got[i].size = len(got[i].Params) + len(got[i].Extra)
+				got[i].Size = len(got[i].Params) + len(got[i].Extra)
 			}
 		}
 		compareNaive(t, got, bad, err, want, undecodable, ok)
@@ -159,7 +161,7 @@ func BenchmarkRPCCodec(b *testing.B) {
 	const n = 1000
 	calls := make([]string, n)
 	for i := range calls {
-		calls[i] = rpcCall(`{"mid":"` + mid{1795421100, uint64(i + 1)}.String() + `","body":` + busyBody + `,"sender":{"type":2,"id":""}}`)
+		calls[i] = wiretest.Call(`{"mid":"` + Mid{1795421100, uint64(i + 1)}.String() + `","body":` + busyBody + `,"sender":{"type":2,"id":""}}`)
 	}
 	frame := []byte("[" + strings.Join(calls, ",") + "]")
 	benchmarkCodec(b, newRPCCodec(), frame, n, func() (int, bool) {

@@ -1,8 +1,7 @@
-package realtime
+package wire
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -11,17 +10,17 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // decodeAll decodes one protobuf frame.
-func decodeAll(frame io.Reader) (messages []Message, bad []error, err error) {
+func decodeAll(frame io.Reader) (messages []Record, bad []error, err error) {
 	return decodeWith(newProtoCodec(), frame)
 }
 
-func decodeWith(c codec, frame io.Reader) (messages []Message, bad []error, err error) {
-	err = c.decode(frame, func(m Message, err error) bool {
+func decodeWith(c Codec, frame io.Reader) (messages []Record, bad []error, err error) {
+	err = c.Decode(frame, func(m Record, err error) bool {
 		if err != nil {
 			bad = append(bad, err)
 		} else {
@@ -33,7 +32,7 @@ func decodeWith(c codec, frame io.Reader) (messages []Message, bad []error, err 
 }
 
 // summary is a message as the golden rows of TestRecordedFrames name it.
-func summary(m Message) string {
+func summary(m Record) string {
 	return fmt.Sprintf("%s %s %s %s %s %s", m.ID, m.Time.Format(time.RFC3339), m.Sender.Type, m.Module, m.Command, m.Params)
 }
 
@@ -60,8 +59,8 @@ func TestRecordedFrames(t *testing.T) {
 	for name, want := range tests {
 		t.Run(name, func(t *testing.T) {
 			var got []string
-			for _, f := range loadRecording(t, name).Frames {
-				messages, bad, err := decodeAll(bytes.NewReader(f.bytes(t)))
+			for _, f := range wiretest.Load(t, name).Frames {
+				messages, bad, err := decodeAll(bytes.NewReader(f.Bytes(t)))
 				if err != nil || len(bad) > 0 {
 					t.Errorf("error %v, undecodable %v", err, bad)
 				}
@@ -75,59 +74,30 @@ func TestRecordedFrames(t *testing.T) {
 		})
 	}
 	t.Run("the sender's public id", func(t *testing.T) {
-		messages, _, _ := decodeAll(bytes.NewReader(loadRecording(t, "ws_client_message").Frames[0].bytes(t)))
+		messages, _, _ := decodeAll(bytes.NewReader(wiretest.Load(t, "ws_client_message").Frames[0].Bytes(t)))
 		if want := "3d523b1f54acc1314542f48e1c770a6d"; messages[0].Sender.ID != want {
 			t.Errorf("sender %q, want %q", messages[0].Sender.ID, want)
 		}
 	})
 }
 
-// frameOf builds a ResponseBatch, a response for each group of encoded
-// messages.
-func frameOf(groups ...[][]byte) []byte {
-	var batch []byte
-	for _, messages := range groups {
-		var out []byte
-		for _, m := range messages {
-			out = protowire.AppendTag(out, 1, protowire.BytesType)
-			out = protowire.AppendBytes(out, m)
-		}
-		response := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), out)
-		batch = protowire.AppendBytes(protowire.AppendTag(batch, 1, protowire.BytesType), response)
-	}
-	return batch
-}
-
-// encoded is an OutgoingMessage with a body.
-func encoded(t testing.TB, id, body string) []byte {
-	raw, err := hex.DecodeString(id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), raw)
-	b = protowire.AppendString(protowire.AppendTag(b, 2, protowire.BytesType), body)
-	return protowire.AppendFixed32(protowire.AppendTag(b, 4, protowire.Fixed32Type), 1795421744)
-}
-
-const testID = "17954211000000000000000001"
-
 func TestDecodeSkipsTheUndecodable(t *testing.T) {
 	good := func(command string) []byte {
-		return encoded(t, testID, `{"module_id":"Application","command":"`+command+`"}`)
+		return wiretest.Encoded(t, wiretest.ID, `{"module_id":"Application","command":"`+command+`"}`)
 	}
 	bad := map[string][]byte{
-		"no JSON":               encoded(t, testID, `{"module_id":`),
-		"empty body":            encoded(t, testID, ``),
-		"an array":              encoded(t, testID, `[]`),
-		"command is a number":   encoded(t, testID, `{"module_id":"m","command":5}`),
-		"module is null":        encoded(t, testID, `{"module_id":null,"command":"c"}`),
+		"no JSON":               wiretest.Encoded(t, wiretest.ID, `{"module_id":`),
+		"empty body":            wiretest.Encoded(t, wiretest.ID, ``),
+		"an array":              wiretest.Encoded(t, wiretest.ID, `[]`),
+		"command is a number":   wiretest.Encoded(t, wiretest.ID, `{"module_id":"m","command":5}`),
+		"module is null":        wiretest.Encoded(t, wiretest.ID, `{"module_id":null,"command":"c"}`),
 		"garbled message":       {0x0a, 0x7f, 1},
-		"over the limit":        encoded(t, testID, `"`+strings.Repeat("x", maxMessageSize)+`"`),
-		"deep nesting, no JSON": encoded(t, testID, strings.Repeat("[", 20000)),
+		"over the limit":        wiretest.Encoded(t, wiretest.ID, `"`+strings.Repeat("x", MaxMessageSize)+`"`),
+		"deep nesting, no JSON": wiretest.Encoded(t, wiretest.ID, strings.Repeat("[", 20000)),
 	}
 	for name, message := range bad {
 		t.Run(name, func(t *testing.T) {
-			frame := frameOf([][]byte{good("before"), message, good("behind")}, [][]byte{good("next")})
+			frame := wiretest.Frame([][]byte{good("before"), message, good("behind")}, [][]byte{good("next")})
 			messages, bad, err := decodeAll(iotest.OneByteReader(bytes.NewReader(frame)))
 			var commands []string
 			for _, m := range messages {
@@ -136,7 +106,7 @@ func TestDecodeSkipsTheUndecodable(t *testing.T) {
 			if diff := cmp.Diff([]string{"application before", "application behind", "application next"}, commands); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			var decodeErr *DecodeError
+			var decodeErr *RecordError
 			if err != nil || len(bad) != 1 || !errors.As(bad[0], &decodeErr) {
 				t.Errorf("error %v, undecodable %v", err, bad)
 			}
@@ -147,25 +117,25 @@ func TestDecodeSkipsTheUndecodable(t *testing.T) {
 // TestDecodeBrokenFrame: a frame whose framing is broken is told from a
 // connection that is.
 func TestDecodeBrokenFrame(t *testing.T) {
-	whole := frameOf([][]byte{encoded(t, testID, `{"module_id":"m","command":"c"}`)})
+	whole := wiretest.Frame([][]byte{wiretest.Encoded(t, wiretest.ID, `{"module_id":"m","command":"c"}`)})
 	cut := errors.New("connection reset")
 	tests := []struct {
 		name  string
 		frame io.Reader
 		want  error
 	}{
-		{"cut short", bytes.NewReader(whole[:len(whole)-3]), errFrame},
-		{"within a tag", bytes.NewReader(append(bytes.Clone(whole), 0x80)), errFrame},
-		{"garbage", strings.NewReader("garbage"), errFrame},
-		{"longer than what encloses it", bytes.NewReader([]byte{0x0a, 0x02, 0x0a, 0x7f, 0, 0}), errFrame},
-		{"impossible length", bytes.NewReader([]byte{0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}), errFrame},
-		{"group", bytes.NewReader([]byte{0x0b, 0x0c}), errFrame},
+		{"cut short", bytes.NewReader(whole[:len(whole)-3]), ErrFrame},
+		{"within a tag", bytes.NewReader(append(bytes.Clone(whole), 0x80)), ErrFrame},
+		{"garbage", strings.NewReader("garbage"), ErrFrame},
+		{"longer than what encloses it", bytes.NewReader([]byte{0x0a, 0x02, 0x0a, 0x7f, 0, 0}), ErrFrame},
+		{"impossible length", bytes.NewReader([]byte{0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}), ErrFrame},
+		{"group", bytes.NewReader([]byte{0x0b, 0x0c}), ErrFrame},
 		{"connection lost", io.MultiReader(bytes.NewReader(whole[:len(whole)-3]), iotest.ErrReader(cut)), cut},
 		{"nothing", strings.NewReader(""), nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, _, err := decodeAll(tt.frame); !errors.Is(err, tt.want) || errors.Is(err, errFrame) != (tt.want == errFrame) {
+			if _, _, err := decodeAll(tt.frame); !errors.Is(err, tt.want) || errors.Is(err, ErrFrame) != (tt.want == ErrFrame) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
 		})
@@ -189,7 +159,7 @@ func TestParseBody(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var n names
-		var m Message
+		var m Record
 		if err := n.parseBody(&m, []byte(tt.body)); err != nil {
 			t.Errorf("%s: %v", tt.body, err)
 		}

@@ -1,4 +1,4 @@
-package realtime
+package wire
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -69,7 +70,7 @@ func naiveEnvelope(raw json.RawMessage, o textOptions) (m naiveMessage, ok bool)
 		m.Extra = extra
 	}
 	channel, beside := naivePlain(e["channel"]), naivePlain(naiveObject(e["extra"])["channel"])
-	m.Key.sum = naiveSum(channel, beside, string(e["id"]), string(e["text"]))
+	m.Key.Sum = naiveSum(channel, beside, string(e["id"]), string(e["text"]))
 	if channel == "" {
 		channel = naivePlain(naiveObject(json.RawMessage(m.Extra))["channel"])
 	}
@@ -86,14 +87,14 @@ func naiveEnvelope(raw json.RawMessage, o textOptions) (m naiveMessage, ok bool)
 	tag := naivePlain(e["tag"])
 	counter, err := strconv.ParseUint(tag, 10, 64)
 	if second := m.Time.Unix(); err == nil && len(tag) <= 16 && second >= 0 && second < 1e10 {
-		m.Key.mid = mid{uint64(second), counter}
+		m.Key.Mid = Mid{uint64(second), counter}
 	}
 	return m, true
 }
 
 // naiveSum is the checksum in the key of a message without mid.
 func naiveSum(channel, beside, id, text string) uint32 {
-	return crc32.Checksum([]byte(strings.Join([]string{channel, beside, id, text, ""}, "\x00")), castagnoli) | fullSum
+	return crc32.Checksum([]byte(strings.Join([]string{channel, beside, id, text, ""}, "\x00")), Castagnoli) | FullSum
 }
 
 func naiveObject(raw json.RawMessage) (fields map[string]json.RawMessage) {
@@ -126,10 +127,10 @@ func sourceOf(frame []byte) io.Reader {
 
 // compareNaive compares what was decoded with what the naive decoder gives; of
 // a frame that is not in order, its beginning.
-func compareNaive(t *testing.T, got []Message, bad []error, err error, want []naiveMessage, undecodable int, ok bool) {
+func compareNaive(t *testing.T, got []Record, bad []error, err error, want []naiveMessage, undecodable int, ok bool) {
 	t.Helper()
 	switch {
-	case err != nil && !errors.Is(err, errFrame):
+	case err != nil && !errors.Is(err, ErrFrame):
 		t.Fatalf("error of a stream that has none: %v", err)
 	case ok && err != nil:
 		t.Fatalf("valid frame refused: %v", err)
@@ -143,8 +144,8 @@ func compareNaive(t *testing.T, got []Message, bad []error, err error, want []na
 	var all []naiveMessage
 	for _, m := range got {
 		all = append(all, naiveOf(m))
-		if m.transient || m.size < len(m.Params)+len(m.Extra) {
-			t.Errorf("message %s: transient %v, size %d", m.ID, m.transient, m.size)
+		if m.Transient || m.Size < len(m.Params)+len(m.Extra) {
+			t.Errorf("message %s: transient %v, size %d", m.ID, m.Transient, m.Size)
 		}
 	}
 	if diff := cmp.Diff(want, all, exportAll); diff != "" {
@@ -156,14 +157,14 @@ func compareNaive(t *testing.T, got []Message, bad []error, err error, want []na
 // a broken message holds, what comes behind it is delivered.
 func FuzzTextCodec(f *testing.F) {
 	for _, server := range []string{"nginxpush", "pushserver3", "pushserver"} {
-		for _, frame := range framesOf(f, server, "text") {
+		for _, frame := range wiretest.Frames(f, server, "text") {
 			f.Add(frame, server == "nginxpush")
 		}
 	}
-	f.Add([]byte(marked(`{"id":"a","channel":7,"tag":1,"text":{"module_id":"A","command":"\u00e4","params":[]},"extra":{"channel":"`+alicePrivate+`"}}`)), true)
-	f.Add([]byte(marked(`{"mid":"\u0031x","text":{"module_id":"`+"\xff"+`","params":null,"extra":{"a":[{}]}},"time":5}`, `{"text":[]}`)), false)
-	f.Add([]byte("\ufeff\n\ufeff"+marked(`{"mid":"1","text":"\ufeff{}"}`)+"\ufeff"), false)
-	f.Add([]byte(" "+marked(`{"text":{"params":"`+marked("{}")+`"}} `)+"\n"+marked(`{"a":"b`, `{"text":{}}`)+"#!"), false)
+	f.Add([]byte(wiretest.Marked(`{"id":"a","channel":7,"tag":1,"text":{"module_id":"A","command":"\u00e4","params":[]},"extra":{"channel":"`+alicePrivate+`"}}`)), true)
+	f.Add([]byte(wiretest.Marked(`{"mid":"\u0031x","text":{"module_id":"`+"\xff"+`","params":null,"extra":{"a":[{}]}},"time":5}`, `{"text":[]}`)), false)
+	f.Add([]byte("\ufeff\n\ufeff"+wiretest.Marked(`{"mid":"1","text":"\ufeff{}"}`)+"\ufeff"), false)
+	f.Add([]byte(" "+wiretest.Marked(`{"text":{"params":"`+wiretest.Marked("{}")+`"}} `)+"\n"+wiretest.Marked(`{"a":"b`, `{"text":{}}`)+"#!"), false)
 	f.Fuzz(func(t *testing.T, frame []byte, tags bool) {
 		o := textOptions{tags: tags, channels: aliceChannels}
 		got, bad, err := decodeWith(newTextCodec(o), sourceOf(frame))
@@ -173,7 +174,7 @@ func FuzzTextCodec(f *testing.F) {
 		if bytes.Contains(frame, []byte("#")) {
 			return // marks, or what may become one
 		}
-		got, _, err = decodeWith(newTextCodec(o), strings.NewReader(marked(string(frame), goodText("behind"))))
+		got, _, err = decodeWith(newTextCodec(o), strings.NewReader(wiretest.Marked(string(frame), goodText("behind"))))
 		if n := len(got); n == 0 || err != nil || got[n-1].Command != "behind" {
 			t.Errorf("what comes behind it is lost: %d messages, %v", n, err)
 		}
@@ -198,20 +199,20 @@ const busyBody = `{"module_id":"crm","command":"onCrmDealUpdate","params":{"id":
 func textHistory(n int) []byte {
 	envelopes := make([]string, n)
 	for i := range envelopes {
-		envelopes[i] = `{"id":` + strconv.Itoa(i+1) + `,"mid":"` + mid{1795421100, uint64(i + 1)}.String() + `","channel":"` + alicePrivate +
+		envelopes[i] = `{"id":` + strconv.Itoa(i+1) + `,"mid":"` + Mid{1795421100, uint64(i + 1)}.String() + `","channel":"` + alicePrivate +
 			`","tag":"060","time":"Mon, 23 Nov 2026 11:54:37 GMT","text":` + busyBody + `}`
 	}
-	return []byte(marked(envelopes...))
+	return []byte(wiretest.Marked(envelopes...))
 }
 
 // benchmarkCodec reads a frame of n messages with a codec and with naive.
-func benchmarkCodec(b *testing.B, c codec, frame []byte, n int, naive func() (int, bool)) {
+func benchmarkCodec(b *testing.B, c Codec, frame []byte, n int, naive func() (int, bool)) {
 	b.Run("stream", func(b *testing.B) {
 		b.SetBytes(int64(len(frame)))
 		b.ReportAllocs()
 		for b.Loop() {
 			got := 0
-			if err := c.decode(bytes.NewReader(frame), func(Message, error) bool { got++; return true }); err != nil || got != n {
+			if err := c.Decode(bytes.NewReader(frame), func(Record, error) bool { got++; return true }); err != nil || got != n {
 				b.Fatal(got, err)
 			}
 		}

@@ -1,4 +1,4 @@
-package realtime
+package wire
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
@@ -69,26 +70,26 @@ type naiveMessage struct {
 	ID, Module, Command, Params, Extra string
 	Time                               time.Time
 	Sender                             Sender
-	Channel                            ChannelType
-	Key                                key
+	Channel                            Channel
+	Key                                Key
 }
 
 // naiveOf is what the naive decoders know of a message.
-func naiveOf(m Message) naiveMessage {
-	return naiveMessage{m.ID, m.Module, m.Command, string(m.Params), string(m.Extra), m.Time, m.Sender, m.Channel, m.key}
+func naiveOf(m Record) naiveMessage {
+	return naiveMessage{m.ID, m.Module, m.Command, string(m.Params), string(m.Extra), m.Time, m.Sender, m.Channel, m.Key}
 }
 
 var naiveMid = regexp.MustCompile(`^[0-9]{26}$`)
 
 // naiveKey makes a key out of an id's digits and what is hashed. It hashes
 // instead, where the digits are no mid.
-func naiveKey(digits, hashed, instead string) key {
+func naiveKey(digits, hashed, instead string) Key {
 	if !naiveMid.MatchString(digits) {
-		return key{sum: crc32.Checksum([]byte(hashed+instead), castagnoli) | fullSum}
+		return Key{Sum: crc32.Checksum([]byte(hashed+instead), Castagnoli) | FullSum}
 	}
 	epoch, _ := strconv.ParseUint(digits[:10], 10, 64)
 	counter, _ := strconv.ParseUint(digits[10:], 10, 64)
-	return key{mid{epoch, counter}, crc32.Checksum([]byte(hashed), castagnoli) | fullSum}
+	return Key{Mid{epoch, counter}, crc32.Checksum([]byte(hashed), Castagnoli) | FullSum}
 }
 
 // naiveDecode reads a frame with the protobuf library and encoding/json, all at
@@ -112,10 +113,10 @@ func naiveDecode(frame []byte) (messages []naiveMessage, undecodable int, ok boo
 			if created := get(out, "created").Uint(); created != 0 {
 				m.Time = time.Unix(int64(created), 0).UTC()
 			}
-			sender := get(out, "sender").Message()
-			switch get(sender, "type").Uint() {
+			by := get(out, "sender").Message()
+			switch get(by, "type").Uint() {
 			case 1:
-				m.Sender = Sender{SenderClient, hex.EncodeToString(get(sender, "id").Bytes())}
+				m.Sender = Sender{SenderClient, hex.EncodeToString(get(by, "id").Bytes())}
 			case 2:
 				m.Sender = Sender{Type: SenderBackend}
 			}
@@ -148,19 +149,19 @@ func naiveBody(m *naiveMessage, body string) bool {
 	return true
 }
 
-var exportAll = cmp.AllowUnexported(key{}, mid{})
+var exportAll = cmp.AllowUnexported(Key{}, Mid{})
 
 // FuzzProtoCodec compares the streaming decoder with the naive one.
 func FuzzProtoCodec(f *testing.F) {
-	for _, frame := range binaryFrames(f) {
+	for _, frame := range wiretest.BinaryFrames(f) {
 		f.Add(frame)
 	}
-	f.Add(frameOf([][]byte{encoded(f, testID, `{"module_id":"A","command":"\u00e4","params":[],"extra":{"a":[{}]}}`)}, nil))
+	f.Add(wiretest.Frame([][]byte{wiretest.Encoded(f, wiretest.ID, `{"module_id":"A","command":"\u00e4","params":[],"extra":{"a":[{}]}}`)}, nil))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		got, bad, err := decodeAll(bytes.NewReader(frame))
 		want, undecodable, ok := naiveDecode(frame)
 		switch {
-		case err != nil && !errors.Is(err, errFrame):
+		case err != nil && !errors.Is(err, ErrFrame):
 			t.Fatalf("error of a stream that has none: %v", err)
 		case !ok:
 			return // what can be read of a broken frame is delivered
@@ -185,9 +186,9 @@ func FuzzProtoCodec(f *testing.F) {
 func historyFrame(tb testing.TB, n int) []byte {
 	messages := make([][]byte, n)
 	for i := range messages {
-		messages[i] = encoded(tb, mid{1795421100, uint64(i + 1)}.String(), busyBody)
+		messages[i] = wiretest.Encoded(tb, Mid{1795421100, uint64(i + 1)}.String(), busyBody)
 	}
-	return frameOf(messages)
+	return wiretest.Frame(messages)
 }
 
 // BenchmarkProtoCodec reads a frame of a thousand messages, beside what the

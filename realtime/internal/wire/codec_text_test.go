@@ -1,4 +1,4 @@
-package realtime
+package wire
 
 import (
 	"bytes"
@@ -13,12 +13,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/b24pull/b24pull/realtime/internal/wire"
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
 const alicePrivate = "6384e2b2184bcbf58eccf10ca7a6563c" // a channel of the recordings
 
-var aliceChannels = map[string]ChannelType{alicePrivate: ChannelPrivate}
+var aliceChannels = map[string]Channel{alicePrivate: ChannelPrivate}
 
 func TestRecordedText(t *testing.T) {
 	const (
@@ -65,21 +65,21 @@ func TestRecordedText(t *testing.T) {
 		t.Run(tt.server+"/"+tt.name, func(t *testing.T) {
 			c := newTextCodec(textOptions{tags: tt.tags, channels: aliceChannels})
 			var got []string
-			for _, f := range loadRecordingOf(t, tt.server, tt.name).Frames {
-				messages, bad, err := decodeWith(c, bytes.NewReader(f.bytes(t)))
+			for _, f := range wiretest.LoadOf(t, tt.server, tt.name).Frames {
+				messages, bad, err := decodeWith(c, bytes.NewReader(f.Bytes(t)))
 				if err != nil || len(bad) > 0 {
 					t.Errorf("error %v, undecodable %v", err, bad)
 				}
 				for _, m := range messages {
 					id := m.ID
 					if tt.tags {
-						id += fmt.Sprintf("%d/%d", m.key.mid.epoch, m.key.mid.counter)
-					} else if m.key.mid.String() != id {
-						t.Errorf("mid %v of message %s", m.key.mid, id)
+						id += fmt.Sprintf("%d/%d", m.Key.Mid.Epoch, m.Key.Mid.Counter)
+					} else if m.Key.Mid.String() != id {
+						t.Errorf("mid %v of message %s", m.Key.Mid, id)
 					}
 					got = append(got, fmt.Sprintf("%s %s %s %s %s %s %s", id, m.Time.Format(time.RFC3339), m.Sender.Type, m.Channel, m.Module, m.Command, m.Params))
-					if len(m.Extra) == 0 || m.transient || m.size < len(m.Params)+len(m.Extra) {
-						t.Errorf("extra %q, transient %v, size %d", m.Extra, m.transient, m.size)
+					if len(m.Extra) == 0 || m.Transient || m.Size < len(m.Params)+len(m.Extra) {
+						t.Errorf("extra %q, transient %v, size %d", m.Extra, m.Transient, m.Size)
 					}
 				}
 			}
@@ -94,15 +94,15 @@ func TestRecordedText(t *testing.T) {
 // and different ones have different keys.
 func TestRecordedTextKeys(t *testing.T) {
 	for server, names := range map[string][]string{"nginxpush": {"ws_live", "ws_history"}, "pushserver3": {"ws_live", "poll_history"}} {
-		keys := func(name string) map[key]bool {
-			found := make(map[key]bool)
-			for _, f := range loadRecordingOf(t, server, name).Frames {
-				messages, _, _ := decodeWith(newTextCodec(textOptions{tags: server == "nginxpush"}), bytes.NewReader(f.bytes(t)))
+		keys := func(name string) map[Key]bool {
+			found := make(map[Key]bool)
+			for _, f := range wiretest.LoadOf(t, server, name).Frames {
+				messages, _, _ := decodeWith(newTextCodec(textOptions{tags: server == "nginxpush"}), bytes.NewReader(f.Bytes(t)))
 				for _, m := range messages {
-					if found[m.key] {
-						t.Errorf("%s/%s: two messages with the key %v", server, name, m.key)
+					if found[m.Key] {
+						t.Errorf("%s/%s: two messages with the key %v", server, name, m.Key)
 					}
-					found[m.key] = true
+					found[m.Key] = true
 				}
 			}
 			return found
@@ -119,15 +119,6 @@ func TestRecordedTextKeys(t *testing.T) {
 	}
 }
 
-// marked puts envelopes between marks.
-func marked(envelopes ...string) string {
-	var b strings.Builder
-	for _, e := range envelopes {
-		b.WriteString(string(startMark) + e + string(endMark))
-	}
-	return b.String()
-}
-
 func TestTextEnvelope(t *testing.T) {
 	const text = `"text":{"module_id":"Crm","command":"c","params":{"a":1}}`
 	inner := `{"module_id":"Crm","command":"c","params":{"a":1}}`
@@ -139,17 +130,17 @@ func TestTextEnvelope(t *testing.T) {
 	}
 	at := time.Date(2026, 11, 23, 9, 0, 35, 0, time.UTC)
 	const when = `"time":"Mon, 23 Nov 2026 09:00:35 GMT"`
-	channels := map[string]ChannelType{"private": ChannelPrivate, "shared": ChannelShared}
+	channels := map[string]Channel{"private": ChannelPrivate, "shared": ChannelShared}
 	tests := []struct {
 		name, envelope string
 		tags           bool
 		want           naiveMessage
 	}{
-		{"mid and time", `{"id":1,"mid":"` + testID + `",` + when + `,` + text + `}`, false, with(func(m *naiveMessage) {
-			m.ID, m.Time, m.Key = testID, at, naiveKey(testID, inner, "")
+		{"mid and time", `{"id":1,"mid":"` + wiretest.ID + `",` + when + `,` + text + `}`, false, with(func(m *naiveMessage) {
+			m.ID, m.Time, m.Key = wiretest.ID, at, naiveKey(wiretest.ID, inner, "")
 		})},
-		{"a mid in digits", `{"mid":` + testID + `,` + text + `}`, false, with(func(m *naiveMessage) {
-			m.ID, m.Key = testID, naiveKey(testID, inner, "")
+		{"a mid in digits", `{"mid":` + wiretest.ID + `,` + text + `}`, false, with(func(m *naiveMessage) {
+			m.ID, m.Key = wiretest.ID, naiveKey(wiretest.ID, inner, "")
 		})},
 		{"no mid", `{"id":17,` + text + `}`, false, with(func(m *naiveMessage) { m.Key = naiveKey("", inner, "17") })},
 		{"a mid that is none", `{"id":17,"mid":"17x",` + text + `}`, false, with(func(m *naiveMessage) {
@@ -164,29 +155,29 @@ func TestTextEnvelope(t *testing.T) {
 		{"a time that is none", `{"time":"yesterday",` + text + `}`, false, with(func(m *naiveMessage) { m.Key = naiveKey("", inner, "") })},
 		{"unknown members", `{"new":[{"mid":1}],` + text + `,"more":null}`, false, with(func(m *naiveMessage) { m.Key = naiveKey("", inner, "") })},
 		{"white space", " { \"text\" :\n" + inner + " }\r\n", false, with(func(m *naiveMessage) { m.Key = naiveKey("", inner, "") })},
-		{"tag and time", `{"id":1,"mid":"` + testID + `","channel":"shared","tag":"060",` + when + `,` + text + `}`, true, with(func(m *naiveMessage) {
-			m.Time, m.Channel, m.Key = at, ChannelShared, key{mid{1795424435, 60}, naiveSum("shared", "", "1", inner)}
+		{"tag and time", `{"id":1,"mid":"` + wiretest.ID + `","channel":"shared","tag":"060",` + when + `,` + text + `}`, true, with(func(m *naiveMessage) {
+			m.Time, m.Channel, m.Key = at, ChannelShared, Key{Mid{1795424435, 60}, naiveSum("shared", "", "1", inner)}
 		})},
 		{"a tag in digits", `{"id":"1","tag":7,` + when + `,` + text + `}`, true, with(func(m *naiveMessage) {
-			m.Time, m.Key = at, key{mid{1795424435, 7}, naiveSum("", "", `"1"`, inner)}
+			m.Time, m.Key = at, Key{Mid{1795424435, 7}, naiveSum("", "", `"1"`, inner)}
 		})},
 		{"no tag", `{` + when + `,` + text + `}`, true, with(func(m *naiveMessage) {
-			m.Time, m.Key = at, key{sum: naiveSum("", "", "", inner)}
+			m.Time, m.Key = at, Key{Sum: naiveSum("", "", "", inner)}
 		})},
 		{"a tag that is none", `{"tag":"-1",` + when + `,` + text + `}`, true, with(func(m *naiveMessage) {
-			m.Time, m.Key = at, key{sum: naiveSum("", "", "", inner)}
+			m.Time, m.Key = at, Key{Sum: naiveSum("", "", "", inner)}
 		})},
 		{"a tag over all bounds", `{"tag":"12345678901234567",` + when + `,` + text + `}`, true, with(func(m *naiveMessage) {
-			m.Time, m.Key = at, key{sum: naiveSum("", "", "", inner)}
+			m.Time, m.Key = at, Key{Sum: naiveSum("", "", "", inner)}
 		})},
-		{"tag without time", `{"tag":"1",` + text + `}`, true, with(func(m *naiveMessage) { m.Key = key{sum: naiveSum("", "", "", inner)} })},
+		{"tag without time", `{"tag":"1",` + text + `}`, true, with(func(m *naiveMessage) { m.Key = Key{Sum: naiveSum("", "", "", inner)} })},
 		{"a time over all bounds", `{"tag":"1","time":"Mon, 23 Nov 9026 09:00:35 GMT",` + text + `}`, true, with(func(m *naiveMessage) {
-			m.Time, m.Key = time.Date(9026, 11, 23, 9, 0, 35, 0, time.UTC), key{sum: naiveSum("", "", "", inner)}
+			m.Time, m.Key = time.Date(9026, 11, 23, 9, 0, 35, 0, time.UTC), Key{Sum: naiveSum("", "", "", inner)}
 		})},
 		{"channel", `{"channel":"private",` + text + `}`, false, with(func(m *naiveMessage) { m.Channel, m.Key = ChannelPrivate, naiveKey("", inner, "") })},
 		{"a channel nobody knows", `{"channel":"-",` + text + `}`, false, with(func(m *naiveMessage) { m.Key = naiveKey("", inner, "") })},
 		{"extra beside text", `{"extra":{"channel":"shared"},` + text + `}`, true, with(func(m *naiveMessage) {
-			m.Extra, m.Channel, m.Key = `{"channel":"shared"}`, ChannelShared, key{sum: naiveSum("", "shared", "", inner)}
+			m.Extra, m.Channel, m.Key = `{"channel":"shared"}`, ChannelShared, Key{Sum: naiveSum("", "shared", "", inner)}
 		})},
 		{"extra in text", `{"extra":{"b":2},"text":{"module_id":"crm","command":"c","params":{"a":1},"extra":{"channel":"private"}}}`, false, with(func(m *naiveMessage) {
 			m.Extra, m.Channel = `{"channel":"private"}`, ChannelPrivate
@@ -200,7 +191,7 @@ func TestTextEnvelope(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newTextCodec(textOptions{tags: tt.tags, channels: channels})
-			messages, bad, err := decodeWith(c, strings.NewReader(marked(tt.envelope)))
+			messages, bad, err := decodeWith(c, strings.NewReader(wiretest.Marked(tt.envelope)))
 			if err != nil || len(bad) > 0 || len(messages) != 1 {
 				t.Fatalf("%d messages, error %v, undecodable %v", len(messages), err, bad)
 			}
@@ -213,7 +204,7 @@ func TestTextEnvelope(t *testing.T) {
 		t.Errorf("the kinds of channels are %s", got)
 	}
 	t.Run("no channels known", func(t *testing.T) {
-		messages, _, _ := decodeWith(newTextCodec(textOptions{}), strings.NewReader(marked(`{"channel":"private",`+text+`}`)))
+		messages, _, _ := decodeWith(newTextCodec(textOptions{}), strings.NewReader(wiretest.Marked(`{"channel":"private",`+text+`}`)))
 		if len(messages) != 1 || messages[0].Channel != ChannelUnknown {
 			t.Errorf("got %+v", messages)
 		}
@@ -227,24 +218,24 @@ func TestTextKeepsNothingOfTheFrame(t *testing.T) {
 	body := func(n int) string {
 		return fmt.Sprintf(`{"mid":"%026d","text":{"module_id":"m","command":"c","params":{"n":%d}},"extra":{"x":%d}}`, n, n, n)
 	}
-	first, _, _ := decodeWith(c, strings.NewReader(marked(body(1))))
-	if _, bad, err := decodeWith(c, strings.NewReader(marked(body(2), body(3)))); err != nil || len(bad) > 0 {
+	first, _, _ := decodeWith(c, strings.NewReader(wiretest.Marked(body(1))))
+	if _, bad, err := decodeWith(c, strings.NewReader(wiretest.Marked(body(2), body(3)))); err != nil || len(bad) > 0 {
 		t.Fatal(bad, err)
 	}
 	if m := first[0]; string(m.Params) != `{"n":1}` || string(m.Extra) != `{"x":1}` || m.ID != fmt.Sprintf("%026d", 1) {
 		t.Errorf("the first message became %s %s %s", m.ID, m.Params, m.Extra)
 	}
-	if m := first[0]; cap(m.Params) != len(m.Params) || m.size != len(`{"module_id":"m","command":"c","params":{"n":1}}{"x":1}`) {
-		t.Errorf("params reach over their end, or the size is wrong: %d, %d", cap(m.Params)-len(m.Params), m.size)
+	if m := first[0]; cap(m.Params) != len(m.Params) || m.Size != len(`{"module_id":"m","command":"c","params":{"n":1}}{"x":1}`) {
+		t.Errorf("params reach over their end, or the size is wrong: %d, %d", cap(m.Params)-len(m.Params), m.Size)
 	}
 }
 
 // goodText is an envelope with a command.
 func goodText(command string) string {
-	return `{"id":1,"mid":"` + testID + `","text":{"module_id":"Application","command":"` + command + `"}}`
+	return `{"id":1,"mid":"` + wiretest.ID + `","text":{"module_id":"Application","command":"` + command + `"}}`
 }
 
-func commandsOf(messages []Message) (commands []string) {
+func commandsOf(messages []Record) (commands []string) {
 	for _, m := range messages {
 		commands = append(commands, m.Module+" "+m.Command)
 	}
@@ -254,42 +245,42 @@ func commandsOf(messages []Message) (commands []string) {
 func TestTextSkipsTheUndecodable(t *testing.T) {
 	const forged = `#!NGINXNME!##!NGINXNMS!#{\"text\":{}}#!NGINXNME!##!NGINXNMS!#{}` // as it stands in a string
 	broken := map[string]string{
-		"nothing":                   marked(``),
-		"no object":                 marked(`5`),
-		"a list":                    marked(`[]`),
-		"no text":                   marked(`{"id":1}`),
-		"text is a list":            marked(`{"id":1,"text":[]}`),
-		"text is null":              marked(`{"text":null}`),
-		"text is a string":          marked(`{"text":"{}"}`),
-		"command is a number":       marked(`{"text":{"module_id":"m","command":5}}`),
-		"an id without end":         marked(`{"mid":"` + strings.Repeat("1", 65) + `","text":{"module_id":"m"}}`),
-		"a comma too much":          marked(`{"text":{"module_id":"m",},}`),
-		"two objects":               marked(`{"text":{}}{"text":{}}`),
-		"a bracket too few":         marked(`{"text":{"module_id":"m"}`),
-		"the wrong bracket":         marked(`{"text":{"module_id":"m"]}`),
-		"no JSON number, and marks": marked(`{"n":NaN,"text":{"module_id":"m","params":{"a":"` + forged + `"}}}`),
-		"control character, marks":  marked("{\"n\":\"\x01" + forged + "\"}"),
-		"a number with a hash":      marked(`{"n":1#2}`),
-		"a string without end":      marked(`{"id":1,"text":{"module_id":"m`),
-		"an escape without end":     marked(`{"id":1,"text":{"module_id":"m\`),
-		"a string without begin":    marked(`{"id":1,"text":{"module_id":m"}}`),
-		"a quote too much":          marked(`{"id":1,"text":{"module_id":"a"b"}}`),
-		"a backslash outside":       marked(`{\"id\":1}`),
-		"marks before broken":       marked(`{"a":"` + forged + `","text":{"module_id":"a"b"}}`),
-		"over the limit":            marked(`{"a":"` + strings.Repeat("x", maxMessageSize) + `","text":{}}`),
-		"far over the limit, marks": marked(`{"a":"` + strings.Repeat("x", maxMessageSize+maxWindow) + forged + `","text":{}}`),
-		"just over the limit":       marked(`"` + strings.Repeat("x", maxMessageSize-1) + `"`),
-		"over and broken":           marked(`{"a":"` + strings.Repeat("x", maxMessageSize) + `"b","text":{}}`),
-		"over and broken late":      marked(`{"a":"` + strings.Repeat("x", maxMessageSize) + `","b":"` + strings.Repeat("x", maxMessageSize) + `"c"}`),
-		"no brackets, marks":        marked(`5,"` + forged + `"`),
-		"an end mark that is none":  marked(`{"a":"b"c ` + string(endMark) + ` d}`),
+		"nothing":                   wiretest.Marked(``),
+		"no object":                 wiretest.Marked(`5`),
+		"a list":                    wiretest.Marked(`[]`),
+		"no text":                   wiretest.Marked(`{"id":1}`),
+		"text is a list":            wiretest.Marked(`{"id":1,"text":[]}`),
+		"text is null":              wiretest.Marked(`{"text":null}`),
+		"text is a string":          wiretest.Marked(`{"text":"{}"}`),
+		"command is a number":       wiretest.Marked(`{"text":{"module_id":"m","command":5}}`),
+		"an id without end":         wiretest.Marked(`{"mid":"` + strings.Repeat("1", 65) + `","text":{"module_id":"m"}}`),
+		"a comma too much":          wiretest.Marked(`{"text":{"module_id":"m",},}`),
+		"two objects":               wiretest.Marked(`{"text":{}}{"text":{}}`),
+		"a bracket too few":         wiretest.Marked(`{"text":{"module_id":"m"}`),
+		"the wrong bracket":         wiretest.Marked(`{"text":{"module_id":"m"]}`),
+		"no JSON number, and marks": wiretest.Marked(`{"n":NaN,"text":{"module_id":"m","params":{"a":"` + forged + `"}}}`),
+		"control character, marks":  wiretest.Marked("{\"n\":\"\x01" + forged + "\"}"),
+		"a number with a hash":      wiretest.Marked(`{"n":1#2}`),
+		"a string without end":      wiretest.Marked(`{"id":1,"text":{"module_id":"m`),
+		"an escape without end":     wiretest.Marked(`{"id":1,"text":{"module_id":"m\`),
+		"a string without begin":    wiretest.Marked(`{"id":1,"text":{"module_id":m"}}`),
+		"a quote too much":          wiretest.Marked(`{"id":1,"text":{"module_id":"a"b"}}`),
+		"a backslash outside":       wiretest.Marked(`{\"id\":1}`),
+		"marks before broken":       wiretest.Marked(`{"a":"` + forged + `","text":{"module_id":"a"b"}}`),
+		"over the limit":            wiretest.Marked(`{"a":"` + strings.Repeat("x", MaxMessageSize) + `","text":{}}`),
+		"far over the limit, marks": wiretest.Marked(`{"a":"` + strings.Repeat("x", MaxMessageSize+maxWindow) + forged + `","text":{}}`),
+		"just over the limit":       wiretest.Marked(`"` + strings.Repeat("x", MaxMessageSize-1) + `"`),
+		"over and broken":           wiretest.Marked(`{"a":"` + strings.Repeat("x", MaxMessageSize) + `"b","text":{}}`),
+		"over and broken late":      wiretest.Marked(`{"a":"` + strings.Repeat("x", MaxMessageSize) + `","b":"` + strings.Repeat("x", MaxMessageSize) + `"c"}`),
+		"no brackets, marks":        wiretest.Marked(`5,"` + forged + `"`),
+		"an end mark that is none":  wiretest.Marked(`{"a":"b"c ` + string(endMark) + ` d}`),
 		"garbage":                   `garbage #! NGINX `,
 		"an end mark more":          string(endMark),
-		"deep nesting":              marked(strings.Repeat("[", 20000)),
+		"deep nesting":              wiretest.Marked(strings.Repeat("[", 20000)),
 	}
 	for name, middle := range broken {
 		t.Run(name, func(t *testing.T) {
-			frame := marked(goodText("before")) + middle + marked(goodText("behind"), goodText("next"))
+			frame := wiretest.Marked(goodText("before")) + middle + wiretest.Marked(goodText("behind"), goodText("next"))
 			var source io.Reader = strings.NewReader(frame)
 			if len(frame) < 1<<20 {
 				source = iotest.OneByteReader(source)
@@ -299,11 +290,11 @@ func TestTextSkipsTheUndecodable(t *testing.T) {
 			if diff := cmp.Diff([]string{"application before", "application behind", "application next"}, commandsOf(messages)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			var decodeErr *DecodeError
+			var decodeErr *RecordError
 			if err != nil || len(bad) != 1 || !errors.As(bad[0], &decodeErr) {
 				t.Fatalf("error %v, undecodable %v", err, bad)
 			}
-			if tooLong := new(wire.TooLongError); strings.HasSuffix(name, "over the limit") && !errors.As(bad[0], &tooLong) {
+			if tooLong := new(TooLongError); strings.HasSuffix(name, "over the limit") && !errors.As(bad[0], &tooLong) {
 				t.Errorf("the reason is %v", bad[0])
 			}
 			if strings.HasPrefix(middle, string(startMark)) { // it can be the last one as well
@@ -315,30 +306,30 @@ func TestTextSkipsTheUndecodable(t *testing.T) {
 	}
 	t.Run("the limit itself", func(t *testing.T) {
 		head, tail := `{"text":{"module_id":"m","command":"c","params":"`, `"}}`
-		envelope := head + strings.Repeat("x", maxMessageSize-len(head)-len(tail)) + tail
-		messages, bad, err := decodeWith(newTextCodec(textOptions{}), strings.NewReader(marked(envelope, goodText("behind"))))
+		envelope := head + strings.Repeat("x", MaxMessageSize-len(head)-len(tail)) + tail
+		messages, bad, err := decodeWith(newTextCodec(textOptions{}), strings.NewReader(wiretest.Marked(envelope, goodText("behind"))))
 		if err != nil || len(bad) != 0 || len(messages) != 2 {
 			t.Errorf("%d messages, error %v, undecodable %v", len(messages), err, bad)
 		}
 	})
 	t.Run("many that would hide the next", func(t *testing.T) {
-		piece := marked(`{\"`) // without end, if the backslash were taken for an escape
-		frame := strings.Repeat(piece, maxMessageSize/len(piece)+1) + marked(goodText("behind"))
+		piece := wiretest.Marked(`{\"`) // without end, if the backslash were taken for an escape
+		frame := strings.Repeat(piece, MaxMessageSize/len(piece)+1) + wiretest.Marked(goodText("behind"))
 		if messages, _, err := decodeWith(newTextCodec(textOptions{}), strings.NewReader(frame)); err != nil || len(messages) != 1 {
 			t.Errorf("%d messages, error %v", len(messages), err)
 		}
 	})
 	t.Run("the id is told", func(t *testing.T) {
-		_, bad, _ := decodeWith(newTextCodec(textOptions{}), strings.NewReader(marked(`{"mid":"`+testID+`","text":[]}`)))
-		var decodeErr *DecodeError
-		if len(bad) != 1 || !errors.As(bad[0], &decodeErr) || decodeErr.ID != testID {
+		_, bad, _ := decodeWith(newTextCodec(textOptions{}), strings.NewReader(wiretest.Marked(`{"mid":"`+wiretest.ID+`","text":[]}`)))
+		var decodeErr *RecordError
+		if len(bad) != 1 || !errors.As(bad[0], &decodeErr) || decodeErr.ID != wiretest.ID {
 			t.Errorf("got %v", bad)
 		}
 	})
 }
 
 func TestTextBrokenFrame(t *testing.T) {
-	whole := marked(goodText("c"))
+	whole := wiretest.Marked(goodText("c"))
 	lost := errors.New("connection reset")
 	tests := []struct {
 		name  string
@@ -346,17 +337,17 @@ func TestTextBrokenFrame(t *testing.T) {
 		want  error
 		count int
 	}{
-		{"in the start mark", strings.NewReader(whole + "#!NGINXNMS"), errFrame, 1},
-		{"behind the start mark", strings.NewReader(whole + "#!NGINXNMS!#"), errFrame, 1},
-		{"in the JSON", strings.NewReader(whole + whole[:30]), errFrame, 1},
-		{"before the end mark", strings.NewReader(whole + whole[:len(whole)-len(endMark)]), errFrame, 1},
-		{"in the end mark", strings.NewReader(whole + whole[:len(whole)-1]), errFrame, 1},
-		{"broken, no end mark", strings.NewReader(whole + `#!NGINXNMS!#{"a":"b"c`), errFrame, 1},
-		{"unexpected EOF", io.MultiReader(strings.NewReader(whole[:30]), iotest.ErrReader(io.ErrUnexpectedEOF)), errFrame, 0},
+		{"in the start mark", strings.NewReader(whole + "#!NGINXNMS"), ErrFrame, 1},
+		{"behind the start mark", strings.NewReader(whole + "#!NGINXNMS!#"), ErrFrame, 1},
+		{"in the JSON", strings.NewReader(whole + whole[:30]), ErrFrame, 1},
+		{"before the end mark", strings.NewReader(whole + whole[:len(whole)-len(endMark)]), ErrFrame, 1},
+		{"in the end mark", strings.NewReader(whole + whole[:len(whole)-1]), ErrFrame, 1},
+		{"broken, no end mark", strings.NewReader(whole + `#!NGINXNMS!#{"a":"b"c`), ErrFrame, 1},
+		{"unexpected EOF", io.MultiReader(strings.NewReader(whole[:30]), iotest.ErrReader(io.ErrUnexpectedEOF)), ErrFrame, 0},
 		{"connection lost in a message", io.MultiReader(strings.NewReader(whole+whole[:30]), iotest.ErrReader(lost)), lost, 1},
 		{"connection lost between messages", io.MultiReader(strings.NewReader(whole), iotest.ErrReader(lost)), lost, 1},
 		{"connection lost in a start mark", io.MultiReader(strings.NewReader(whole+"#!N"), iotest.ErrReader(lost)), lost, 1},
-		{"connection lost behind a broken one", io.MultiReader(strings.NewReader(whole+marked(`{"a":"b"c`)), iotest.ErrReader(lost)), lost, 1},
+		{"connection lost behind a broken one", io.MultiReader(strings.NewReader(whole+wiretest.Marked(`{"a":"b"c`)), iotest.ErrReader(lost)), lost, 1},
 		{"a reader that gives nothing", emptyReader{}, io.ErrNoProgress, 0},
 		{"a reader that gives nothing now and then", &hesitantReader{src: strings.NewReader(whole)}, nil, 1},
 		{"nothing", strings.NewReader(""), nil, 0},
@@ -365,7 +356,7 @@ func TestTextBrokenFrame(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			messages, bad, err := decodeWith(newTextCodec(textOptions{}), tt.frame)
-			if !errors.Is(err, tt.want) || errors.Is(err, errFrame) != (tt.want == errFrame) || len(bad) > 0 {
+			if !errors.Is(err, tt.want) || errors.Is(err, ErrFrame) != (tt.want == ErrFrame) || len(bad) > 0 {
 				t.Errorf("got %v, want %v; undecodable %v", err, tt.want, bad)
 			}
 			if len(messages) != tt.count {
@@ -395,9 +386,9 @@ func (r *hesitantReader) Read(p []byte) (int, error) {
 // TestTextStopsEarly: nothing is yielded after a false, and a message does not
 // wait for what comes behind it.
 func TestTextStopsEarly(t *testing.T) {
-	frame := io.MultiReader(strings.NewReader(marked(goodText("a"))), iotest.ErrReader(errors.New("read too far")))
+	frame := io.MultiReader(strings.NewReader(wiretest.Marked(goodText("a"))), iotest.ErrReader(errors.New("read too far")))
 	n := 0
-	if err := newTextCodec(textOptions{}).decode(frame, func(Message, error) bool { n++; return false }); n != 1 || err != nil {
+	if err := newTextCodec(textOptions{}).Decode(frame, func(Record, error) bool { n++; return false }); n != 1 || err != nil {
 		t.Errorf("%d messages, %v", n, err)
 	}
 }

@@ -1,4 +1,4 @@
-package realtime
+package wire
 
 import (
 	"bytes"
@@ -23,8 +23,8 @@ var (
 )
 
 type textOptions struct {
-	tags     bool                   // versions 1 and 2: positions are time and tag, there are no mids
-	channels map[string]ChannelType // by private id, without signature; those not in it are unknown
+	tags     bool               // versions 1 and 2: positions are time and tag, there are no mids
+	channels map[string]Channel // by private id, without signature; those not in it are unknown
 }
 
 // textCodec reads the text frames of versions 1 to 3.
@@ -37,11 +37,11 @@ type textCodec struct {
 
 // newTextCodec returns a codec that takes every message for the backend's: to
 // these servers nobody else can publish.
-func newTextCodec(o textOptions) codec {
+func newTextCodec(o textOptions) Codec {
 	return &textCodec{textOptions: o, sender: SenderBackend}
 }
 
-func (c *textCodec) decode(frame io.Reader, yield func(Message, error) bool) error {
+func (c *textCodec) Decode(frame io.Reader, yield func(Record, error) bool) error {
 	c.in.reset(frame)
 	if !c.in.begin() {
 		return c.in.end()
@@ -49,13 +49,13 @@ func (c *textCodec) decode(frame io.Reader, yield func(Message, error) bool) err
 	return c.messages(yield)
 }
 
-func (c *textCodec) messages(yield func(Message, error) bool) error {
+func (c *textCodec) messages(yield func(Record, error) bool) error {
 	for c.in.space() {
-		var m Message
+		var m Record
 		var err error
 		if c.in.has(0, startMark) {
 			c.in.take(len(startMark))
-			if m, err = c.next(); errors.Is(err, errFrame) {
+			if m, err = c.next(); errors.Is(err, ErrFrame) {
 				return c.in.cut()
 			}
 			err = framed(err)
@@ -64,7 +64,7 @@ func (c *textCodec) messages(yield func(Message, error) bool) error {
 				return c.in.cut()
 			}
 			c.in.find(startMark)
-			err = &DecodeError{Err: errNoMark}
+			err = &RecordError{Err: errNoMark}
 		}
 		if !yield(m, err) {
 			return nil
@@ -75,7 +75,7 @@ func (c *textCodec) messages(yield func(Message, error) bool) error {
 
 // next takes the message behind a start mark, and its end mark. errFrame says
 // that the stream ends before.
-func (c *textCodec) next() (m Message, err error) {
+func (c *textCodec) next() (m Record, err error) {
 	k := skimmer{text: true}
 	if c.in.skim(&k) && c.in.has(k.at, endMark) {
 		if err = k.tooLong(); err == nil {
@@ -86,9 +86,9 @@ func (c *textCodec) next() (m Message, err error) {
 	}
 	c.in.take(k.quote) // the strings before it were in order
 	if !c.resync() {
-		return m, errFrame
+		return m, ErrFrame
 	}
-	return m, &DecodeError{Err: errQuotes}
+	return m, &RecordError{Err: errQuotes}
 }
 
 // resync takes what comes up to an end mark that is followed by a start mark or
@@ -130,41 +130,41 @@ func (e *envelope) set(name, value []byte) error {
 }
 
 // message decodes one message. It keeps nothing of raw.
-func (c *textCodec) message(raw []byte) (Message, error) {
+func (c *textCodec) message(raw []byte) (Record, error) {
 	var e envelope
 	if err := eachMember(raw, e.set); err != nil {
-		return Message{key: keyOf(nil, raw)}, &DecodeError{Err: err}
+		return Record{Key: KeyOf(nil, raw)}, &RecordError{Err: err}
 	}
-	m := Message{Sender: Sender{Type: c.sender}}
+	m := Record{Sender: Sender{Type: c.sender}}
 	m.Time, _ = time.Parse(http.TimeFormat, string(plain(e.time)))
-	channel := plain(e.channel)
+	at := plain(e.channel)
 	if c.tags {
-		m.key = keyOfTag(m.Time, plain(e.tag), channel, channelIn(e.extra), e.id, e.text)
+		m.Key = keyOfTag(m.Time, plain(e.tag), at, channelIn(e.extra), e.id, e.text)
 	} else {
 		id := plain(e.mid)
 		if len(id) > maxIDSize {
-			return Message{key: keyOf(nil, raw)}, &DecodeError{Err: fmt.Errorf("its id has %d bytes", len(id))}
+			return Record{Key: KeyOf(nil, raw)}, &RecordError{Err: fmt.Errorf("its id has %d bytes", len(id))}
 		}
 		m.ID = string(id)
-		m.key = keyOfDigits(id, e.text)
+		m.Key = keyOfDigits(id, e.text)
 		if len(id) == 0 {
 			// all there is to tell it from its like
-			m.key.sum = crc32.Update(crc32.Checksum(e.text, castagnoli), castagnoli, e.id) | fullSum
+			m.Key.Sum = crc32.Update(crc32.Checksum(e.text, Castagnoli), Castagnoli, e.id) | FullSum
 		}
 	}
 	if err := c.parseText(&m, &e); err != nil {
-		return m, &DecodeError{ID: m.ID, Err: err}
+		return m, &RecordError{ID: m.ID, Err: err}
 	}
-	if len(channel) == 0 {
-		channel = channelIn(m.Extra)
+	if len(at) == 0 {
+		at = channelIn(m.Extra)
 	}
-	m.Channel = c.channels[string(channel)]
+	m.Channel = c.channels[string(at)]
 	return m, nil
 }
 
 // parseText reads the body, and the extra that may stand beside it, into m and
 // memory of its own.
-func (c *textCodec) parseText(m *Message, e *envelope) error {
+func (c *textCodec) parseText(m *Record, e *envelope) error {
 	if len(e.text) == 0 {
 		return errors.New("it has no text")
 	}
@@ -172,7 +172,7 @@ func (c *textCodec) parseText(m *Message, e *envelope) error {
 	own := make([]byte, n+len(e.extra))
 	copy(own, e.text)
 	copy(own[n:], e.extra)
-	m.size = len(own)
+	m.Size = len(own)
 	if err := c.names.parseBody(m, own[:n]); err != nil {
 		return err
 	}

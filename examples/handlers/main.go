@@ -1,0 +1,134 @@
+// Command handlers gives each kind of event of an application its own handler,
+// which gets the params as a Go value.
+//
+//	B24PULL_PORTAL=https://PORTAL B24PULL_ACCESS_TOKEN=… go run ./examples/handlers
+//
+// Without these it listens to a portal in memory. Ctrl-C ends it, when what has
+// been received is handled.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/examples/internal/demo"
+	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, &shop{out: os.Stdout}); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, s *shop) error {
+	client, portal, err := demo.Connect(event)
+	if err != nil {
+		return err
+	}
+	defer portal.Close()
+	return listen(ctx, client, s)
+}
+
+// event is what the portal in memory emits: an order changes twice, and is
+// deleted.
+func event(n int) pulltest.Message {
+	id := n/3 + 1
+	switch n % 3 {
+	case 1:
+		return pulltest.Message{Command: "order.changed", Params: orderChanged{ID: id, Stage: "paid"}}
+	case 2:
+		return pulltest.Message{Command: "order.changed", Params: orderChanged{ID: id, Stage: "shipped"}}
+	default:
+		return pulltest.Message{Command: "order.deleted", Params: orderDeleted{ID: id - 1}}
+	}
+}
+
+// listen handles events until ctx is done. The others that have come by then
+// have ten seconds.
+func listen(ctx context.Context, client *b24pull.Client, s *shop) error {
+	sub, err := realtime.Subscribe(client, realtime.WithLogger(slog.Default()), realtime.WithErrorPolicy(onError))
+	if err != nil {
+		return err
+	}
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(10*time.Second, end)
+		sub.Drain(life)
+	})
+	defer stop()
+	return sub.Run(life, s.handlers())
+}
+
+type orderChanged struct {
+	ID    int    `json:"id"`
+	Stage string `json:"stage"`
+}
+
+type orderDeleted struct {
+	ID int `json:"id"`
+}
+
+// shop stands for what you do with the events.
+type shop struct {
+	out  io.Writer
+	save func(orderChanged) error // nil: saves nothing
+}
+
+// handlers are those of the events. The module of what an application sends is
+// "application".
+func (s *shop) handlers() realtime.Handler {
+	mux := realtime.NewMux()
+	realtime.On(mux, "application", "order.changed", s.change)
+	realtime.On(mux, "application", "order.deleted", func(_ context.Context, o orderDeleted, _ realtime.Message) error {
+		fmt.Fprintf(s.out, "order %d is deleted\n", o.ID)
+		return nil
+	})
+	mux.HandleDefault(realtime.HandlerFunc(func(_ context.Context, m realtime.Message) error {
+		slog.Info("no handler", "event", m)
+		return nil
+	}))
+	// All the above hear the portal alone. What any user's browser can publish
+	// has handlers of its own, and proves nothing but who has sent it.
+	mux.FromClients().HandleDefault(realtime.HandlerFunc(func(_ context.Context, m realtime.Message) error {
+		slog.Info("from a client", "sender", m.Sender, "event", m)
+		return nil
+	}))
+	return mux
+}
+
+func (s *shop) change(_ context.Context, o orderChanged, _ realtime.Message) error {
+	if s.save != nil {
+		if err := s.save(o); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(s.out, "order %d is %s\n", o.ID, o.Stage)
+	return nil
+}
+
+// errBusy is an error that passes.
+var errBusy = errors.New("the shop is busy")
+
+// onError tries again what can pass. What does not, like params that are not
+// what they should be, is logged and skipped: without a policy it would end the
+// program.
+func onError(err *realtime.HandlerError, attempt int) realtime.ErrorAction {
+	if errors.Is(err, errBusy) && attempt < 10 {
+		return realtime.RetryAfter(time.Duration(attempt) * 100 * time.Millisecond)
+	}
+	slog.Error("event skipped", "err", err)
+	return realtime.SkipMessage()
+}

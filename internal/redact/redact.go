@@ -18,7 +18,8 @@ const Mask = "[redacted]"
 // Only letters and digits count, in either case: a secret is found also where
 // it is grouped by other characters, and so is any part of it of 8 letters and
 // digits, or one that lacks a character. The whole word around a part goes with
-// it. A secret shorter than that is found as a word of its own: in the middle
+// it. It is found where the text is escaped too, as JSON, addresses and HTML
+// are, up to maxLevels times, and in base64. A secret shorter than that is found as a word of its own: in the middle
 // of another word it would tell more by what is left of that.
 type Redactor struct{ known *secrets }
 
@@ -132,36 +133,76 @@ func (r Redactor) Text(s string) string {
 			s = k.exact.Replace(s)
 		}
 	}
-	text := lettersIn(s)
-	words := wordsIn(text, r.known.find(text))
-	follow(s, words)
-	return mask(s, words)
+	text := signsIn(s)
+	words := wordsIn(text, r.known.find)
+	var hidden []word
+	for range maxLevels {
+		for skip := range 4 {
+			hidden = append(hidden, wordsIn(fromBase64(text, skip), r.known.findParts)...)
+		}
+		said, escaped := unescape(text)
+		if !escaped {
+			break
+		}
+		text = said
+		hidden = append(hidden, wordsIn(text, r.known.find)...)
+	}
+	return mask(s, cover(words, hidden))
 }
 
 // A place is a letter or digit in a text.
 type place struct {
 	letter  byte
-	at, end int // in bytes
+	begins  bool  // a word does with it
+	gap     rune  // what stands before the word, if that is one character; else 0
+	at, end int32 // in bytes
 }
 
-func lettersIn(s string) []place {
+// lettersIn are the letters and digits of a text.
+func lettersIn(text []sign) []place {
 	var all []place
-	for i := 0; i < len(s); {
-		c, size := utf8.DecodeRuneInString(s[i:])
-		if b := letter(c); b != 0 {
-			all = append(all, place{b, i, i + size})
+	last := -1 // of text
+	for i, c := range text {
+		b := letter(c.r)
+		if b == 0 {
+			continue
 		}
-		i += size
+		p := place{letter: b, begins: i == 0 || last != i-1, at: c.at, end: c.end}
+		if last >= 0 && last == i-2 {
+			p.gap = text[i-1].r
+		}
+		all, last = append(all, p), i
 	}
 	return all
 }
 
 // begins and ends report whether a word does at a letter.
-func begins(text []place, i int) bool { return i == 0 || text[i-1].end != text[i].at }
-func ends(text []place, i int) bool   { return i == len(text)-1 || begins(text, i+1) }
+func begins(text []place, i int) bool { return text[i].begins }
+func ends(text []place, i int) bool   { return i == len(text)-1 || text[i+1].begins }
 
 // find reports for each letter whether it belongs to a secret.
 func (k *secrets) find(text []place) []bool {
+	secret := k.findParts(text)
+	for i := range text {
+		if !begins(text, i) {
+			continue
+		}
+		var word uint64
+		for n := i; n < min(i+window-1, len(text)); n++ {
+			word = word<<8 | uint64(text[n].letter)
+			if ends(text, n) && k.hasWord(word) {
+				for j := i; j <= n; j++ {
+					secret[j] = true
+				}
+			}
+		}
+	}
+	return secret
+}
+
+// findParts is find for the secrets that are long, which no text holds by
+// chance.
+func (k *secrets) findParts(text []place) []bool {
 	secret := make([]bool, len(text))
 	mark := func(from, to int) {
 		for i := from; i < to; i++ {
@@ -182,18 +223,6 @@ func (k *secrets) find(text []place) []bool {
 		to = i + 1
 	}
 	mark(trim(text, from, to))
-	for i := range text {
-		if !begins(text, i) {
-			continue
-		}
-		var word uint64
-		for n := i; n < min(i+window-1, len(text)); n++ {
-			word = word<<8 | uint64(text[n].letter)
-			if ends(text, n) && k.hasWord(word) {
-				mark(i, n+1)
-			}
-		}
-	}
 	return secret
 }
 
@@ -239,46 +268,79 @@ func (k *secrets) hasWord(word uint64) bool {
 
 // A word is letters and digits in a row in a text.
 type word struct {
-	at, end int // in bytes
+	at, end int32 // in bytes
+	gap     rune  // what stands before it, if that is one character; else 0
 	secret  bool
 	mixed   bool // it is long and has a digit, as the parts of a channel id have
 }
 
-func wordsIn(text []place, secret []bool) (words []word) {
+// wordsIn are the words of a text; find says which letters are a secret's.
+func wordsIn(signs []sign, find func([]place) []bool) (words []word) {
+	text := lettersIn(signs)
+	secret := find(text)
 	from := 0
 	for i := range text {
 		if !ends(text, i) {
 			continue
 		}
-		w := word{at: text[from].at, end: text[i].end, secret: slices.Contains(secret[from:i+1], true)}
+		w := word{at: text[from].at, end: text[i].end, gap: text[from].gap, secret: slices.Contains(secret[from:i+1], true)}
 		w.mixed = i+1-from >= window && slices.ContainsFunc(text[from:i+1], func(p place) bool { return '0' <= p.letter && p.letter <= '9' })
 		words, from = append(words, w), i+1
 	}
+	follow(words)
 	return words
 }
 
 // follow has the part of an id go with a part that is a secret: of a channel
 // that has been signed anew only the signature is another one.
-func follow(s string, words []word) {
+func follow(words []word) {
 	for i := 1; i < len(words); i++ {
-		follows(s, words[i-1], &words[i])
+		follows(words[i-1], &words[i], words[i].gap)
 	}
 	for i := len(words) - 1; i > 0; i-- {
-		follows(s, words[i], &words[i-1])
+		follows(words[i], &words[i-1], words[i].gap)
 	}
 }
 
-func follows(s string, one word, other *word) {
-	between := s[min(one.end, other.end):max(one.at, other.at)]
-	if one.secret && other.mixed && len(between) == 1 && strings.Contains(".:-_", between) {
+func follows(one word, other *word, between rune) {
+	if one.secret && other.mixed && strings.ContainsRune(".:-_", between) {
 		other.secret = true
 	}
+}
+
+// cover returns the words of a text as it stands, where those are secret too in
+// which a secret is hidden, and go as far as that.
+func cover(words, hidden []word) []word {
+	hidden = slices.DeleteFunc(hidden, func(w word) bool { return !w.secret })
+	slices.SortFunc(hidden, func(a, b word) int { return int(a.at - b.at) })
+	var apart []word
+	for _, h := range hidden {
+		if n := len(apart); n > 0 && h.at < apart[n-1].end {
+			apart[n-1].end = max(apart[n-1].end, h.end)
+		} else {
+			apart = append(apart, h)
+		}
+	}
+	next := 0
+	for i := range words {
+		w := &words[i]
+		at, end := w.at, w.end
+		for ; next < len(apart) && apart[next].at < end; next++ {
+			if h := apart[next]; h.end > at {
+				w.secret, w.at, w.end = true, min(w.at, h.at), max(w.end, h.end)
+			}
+			if apart[next].end > end {
+				break // it may hold the next word too
+			}
+		}
+	}
+	return words
 }
 
 // mask replaces the words of s that are secret, those in a row by one Mask.
 func mask(s string, words []word) string {
 	var b strings.Builder
-	done := 0 // bytes of s that have been written, or masked
+	done := int32(0) // bytes of s that have been written, or masked
 	for i, w := range words {
 		if !w.secret {
 			continue
@@ -286,7 +348,7 @@ func mask(s string, words []word) string {
 		if i == 0 || !words[i-1].secret {
 			b.WriteString(s[done:w.at] + Mask)
 		}
-		done = w.end
+		done = max(done, w.end)
 	}
 	return b.String() + s[done:]
 }

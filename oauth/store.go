@@ -132,7 +132,13 @@ type FileStore struct {
 
 // NewFileStore returns a store in a folder and makes the folder if there is
 // none. It checks that the folder can be written. One that everybody may write
-// is refused; nobody but the processes that use it should be able to.
+// is refused, and one that everybody may put another in the place of: because a
+// folder above it, or one that a link leads through, is writable by everybody
+// and has no sticky bit. Nobody but the processes that use it should be able to.
+//
+// A volume that everybody may write, as an emptyDir of Kubernetes is, is
+// refused itself, but a folder in it is taken: NewFileStore("/volume/tokens").
+// Whoever shares the volume is trusted not to replace that.
 func NewFileStore(folder string) (*FileStore, error) {
 	if folder == "" {
 		return nil, errors.New("b24pull: token store: the path is empty; give NewFileStore the path of a folder")

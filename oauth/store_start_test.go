@@ -45,9 +45,22 @@ func TestFileStoreFailsAtStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantNoStore(t, open, open, "everybody may write", "chmod")
-		if _, err := NewFileStore(filepath.Join(open, "own")); err != nil {
+		own := filepath.Join(open, "own")
+		if mode&fs.ModeSticky == 0 { // everybody may put another in its place
+			wantNoStore(t, own, open+":", "everybody may write it, and replace own", "chmod +t")
+		} else if _, err := NewFileStore(own); err != nil {
 			t.Errorf("a folder of its own in that: %v", err)
 		}
+		link := filepath.Join(open, "link")
+		if err := os.Symlink(dir, link); err != nil {
+			t.Fatal(err)
+		}
+		wantNoStore(t, link, link, "is a link in a folder that everybody may write")
+		link = filepath.Join(dir, fmt.Sprint("to ", mode))
+		if err := os.Symlink(open, link); err != nil {
+			t.Fatal(err)
+		}
+		wantNoStore(t, link, link, "everybody may write")
 	}
 	for _, mode := range []fs.FileMode{0o755, 0o770 | fs.ModeSetgid} { // the latter is a volume's of Kubernetes
 		folder := filepath.Join(dir, fmt.Sprint(mode))
@@ -56,6 +69,13 @@ func TestFileStoreFailsAtStart(t *testing.T) {
 		}
 		if _, err := NewFileStore(folder); err != nil {
 			t.Errorf("%v: %v", mode, err)
+		}
+		link := folder + " link"
+		if err := os.Symlink(folder, link); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := NewFileStore(link); err != nil {
+			t.Errorf("a link to %v: %v", mode, err)
 		}
 		if files, err := os.ReadDir(folder); err != nil || len(files) != 0 {
 			t.Errorf("left behind: %v, %v", files, err)

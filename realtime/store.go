@@ -63,8 +63,14 @@ func (s *MemoryStore) Save(_ context.Context, c Cursor) error {
 // once: whenever the machine stops, there is the cursor before or the one
 // after. Where the path is a symbolic link, the file that it leads to is
 // replaced; a link in a folder that everybody may write is refused. Only its
-// owner can read it. A cursor is no secret, but who may write it can have
-// messages be skipped: do not let others write its folder.
+// owner can read it.
+//
+// A cursor is no secret, but who may write it can have messages be skipped. So
+// its folder is refused if everybody may write it, or may put another in its
+// place: if a folder above it, or one that a link leads through, is writable by
+// everybody and has no sticky bit. Volumes of containers, which everybody may
+// write (an emptyDir of Kubernetes), are taken where they are mounted: whoever
+// shares a volume is trusted. That is found out on Linux alone.
 //
 // A file that cannot be replaced, but written, is written in place, and synced:
 // one that is mounted alone into a container, or whose folder the process may
@@ -89,7 +95,7 @@ type FileStore struct {
 // save; its folder must be there. What is wrong with the path is an error of
 // Load or of the first Save, which both end a run before its first message.
 func NewFileStore(path string) *FileStore {
-	return &FileStore{file: atomicfile.File{Path: path, Follow: true}}
+	return &FileStore{file: atomicfile.File{Path: path, Follow: true, Check: true}}
 }
 
 var errNoPath = errors.New("realtime: cursor file: the path is empty; give NewFileStore the path of a file")

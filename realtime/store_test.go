@@ -150,6 +150,36 @@ func TestFileStoreLink(t *testing.T) {
 	}
 }
 
+// TestFileStoreFolder: a cursor is not kept where anybody may replace it.
+func TestFileStoreFolder(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("modes say nothing")
+	}
+	dir := t.TempDir()
+	open, sticky, own := filepath.Join(dir, "open"), filepath.Join(dir, "sticky"), filepath.Join(dir, "own")
+	for _, folder := range []string{filepath.Join(open, "in"), filepath.Join(sticky, "in"), own} {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Chmod(open, 0o777), os.Chmod(sticky, 0o777|fs.ModeSticky),
+		os.Symlink(open, filepath.Join(dir, "link")), os.Symlink(own, filepath.Join(dir, "link to own")),
+		os.Symlink(filepath.Join(open, "cursor"), filepath.Join(own, "led away"))); err != nil {
+		t.Fatal(err)
+	}
+	for path, well := range map[string]bool{
+		"own/cursor": true, "sticky/in/cursor": true, "link to own/cursor": true,
+		"open/cursor": false, "sticky/cursor": false, "open/in/cursor": false, "link/cursor": false, "own/led away": false,
+	} {
+		_, loaded := NewFileStore(filepath.Join(dir, path)).Load(t.Context())
+		for _, err := range []error{loaded, NewFileStore(filepath.Join(dir, path)).Save(t.Context(), after(7))} {
+			if well && err != nil || !well && (err == nil || !strings.Contains(err.Error(), "everybody may write it") || !strings.Contains(err.Error(), dir)) {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+	}
+}
+
 // TestFileStoreShared: who finds that another has written the file is told so,
 // once, and goes on.
 func TestFileStoreShared(t *testing.T) {

@@ -21,9 +21,11 @@ import (
 type File struct {
 	Path   string // not empty
 	Follow bool   // a link is followed, and what it leads to is replaced; otherwise it is refused
+	Check  bool   // its folder is refused as by CheckFolder, unless it is a volume
 
 	disk    disk // nil: the machine's
 	inPlace bool // the last write had to be
+	checked bool // the folder has been
 }
 
 // ErrDamaged is the error of a file that was written in place and holds nothing
@@ -177,8 +179,23 @@ func fill(f diskFile, content []byte) error {
 }
 
 // resolve returns the path of the file itself, which is a regular one if it is
-// there.
+// there, in a folder that has been checked.
 func (f *File) resolve() (string, error) {
+	path, err := f.follow()
+	if err != nil || !f.Check || f.checked {
+		return path, err
+	}
+	for _, path := range []string{f.Path, path} {
+		if err := CheckFolder(folderOf(path), true); err != nil {
+			return "", err
+		}
+	}
+	f.checked = true
+	return path, nil
+}
+
+// follow returns the path that links lead to.
+func (f *File) follow() (string, error) {
 	path := f.Path
 	for range 32 {
 		info, err := f.system().Lstat(path)
@@ -224,7 +241,7 @@ func regular(path string, info fs.FileInfo) error {
 // write can be anybody's: following it would have any file of ours replaced.
 func (f *File) target(link string) (string, error) {
 	if folder, err := f.system().Stat(folderOf(link)); err == nil && writableByAll(folder.Mode()) {
-		return "", &fs.PathError{Op: "open", Path: link, Err: errors.New("is a link in a folder that everybody may write; take one that only you may, or give the path that the link leads to")}
+		return "", &fs.PathError{Op: "open", Path: link, Err: errors.New(linkByAnybody)}
 	}
 	to, err := f.system().Readlink(link)
 	if err != nil {

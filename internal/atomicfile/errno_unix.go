@@ -5,6 +5,7 @@ package atomicfile
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"slices"
 	"syscall"
 )
@@ -20,4 +21,12 @@ func irreplaceable(err error) bool {
 	var errno syscall.Errno
 	return errors.Is(err, fs.ErrPermission) ||
 		errors.As(err, &errno) && slices.Contains([]syscall.Errno{syscall.EBUSY, syscall.EXDEV, syscall.EROFS}, errno)
+}
+
+// trusted reports whether a file in a folder is the user's own, the system's,
+// or the folder's owner's.
+func trusted(file, folder fs.FileInfo) bool {
+	f, ok := file.Sys().(*syscall.Stat_t)
+	d, also := folder.Sys().(*syscall.Stat_t)
+	return !ok || !also || f.Uid == 0 || f.Uid == d.Uid || int(f.Uid) == os.Geteuid()
 }

@@ -10,16 +10,16 @@ import (
 
 // MakeFolder makes a folder and what is missing above it, and checks that files
 // can be written to it. A power cut does not take it away. A folder that
-// everybody may write is refused: what is in it may be anybody's.
+// CheckFolder refuses is not made, or not taken.
 func MakeFolder(folder string) error {
+	if err := CheckFolder(folder, false); err != nil {
+		return err
+	}
 	if err := makeFolder(folder, func(f string) error { return syncFolder(osDisk{}, f) }); err != nil {
 		return err
 	}
-	switch info, err := os.Stat(folder); {
-	case err != nil:
+	if err := CheckFolder(folder, false); err != nil {
 		return err
-	case writableByAll(info.Mode()):
-		return &fs.PathError{Op: "open", Path: folder, Err: errors.New("everybody may write it; take one that only you may (chmod 700), or a new one in it")}
 	}
 	return tryFolder(folder)
 }

@@ -1,14 +1,17 @@
 package realtime
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,13 +34,20 @@ const (
 	// floodSize is the number of messages in a flood: more than are remembered,
 	// several times.
 	floodSize = 1_500_000
+	// maxFloodReads is how many reads are answered with a flood. Version 2 reads
+	// from some seconds before, and would have all of it anew with each, without
+	// end: it is more than are remembered.
+	maxFloodReads = 2
 )
 
-// flood is the server of a version 4 portal that is broken, or in the wrong
-// hands.
+// flood is the server of a portal that is broken, or in the wrong hands.
 type flood struct {
+	form    floodForm             // of version 4 if it is zero
 	message func(n uint64) []byte // of the flood
-	history bool                  // it answers the first read, else it comes live
+	size    uint64                // number of messages, floodSize if it is 0
+	history bool                  // it answers the first reads, else it comes live
+	reads   atomic.Int32          // that were answered with it
+	polls   bool                  // there are no websockets
 	sent    atomic.Uint64         // of what comes live: a client that is overrun connects again
 	read    chan struct{}         // closed once there has been a read: what comes before is not taken
 	once    sync.Once
@@ -75,41 +85,42 @@ var processFloods = map[string]*flood{
 		}
 		return wiretest.Message(epochOfFlood, n, slowCommand+strings.Repeat("x", 20_000))
 	}},
+	"polls": {polls: true, size: 1_200_000, message: func(n uint64) []byte { return wiretest.Message(epochOfFlood, n, "c") }},
 	"history of one second": {history: true, message: func(n uint64) []byte {
 		return wiretest.Message(epochOfFlood, n, "c", createdAt(epochOfFlood))
 	}},
 }
 
-// batchOf writes a ResponseBatch of many messages, from the first on.
-func batchOf(w io.Writer, first, many uint64, message func(n uint64) []byte) error {
-	for n := first; n < first+many; n += 64 {
-		var group [][]byte
-		for i := n; i < n+64; i++ {
-			group = append(group, message(i))
+// batchOf writes a frame of many messages, from the first on.
+func (f *flood) batchOf(w io.Writer, first, many uint64) error {
+	return f.form.frame(w, func(yield func([]byte) bool) {
+		for n := first; n < first+many && yield(f.message(n)); n++ {
 		}
-		if _, err := w.Write(wiretest.Frame(group)); err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }
 
 // serve answers reads and sends the flood over the first websocket, then a last
 // message, again and again.
 func (f *flood) serve(w http.ResponseWriter, r *http.Request) {
-	last := wiretest.Message(epochOfFlood, 1<<41, lastCommand, unkept)
+	const many = 1 << 14
+	last := func(w io.Writer) error { return f.form.frame(w, slices.Values([][]byte{f.form.last()})) }
 	if !websocket.IsWebSocketUpgrade(r) {
-		after, _ := wire.MidFromDigits([]byte(r.URL.Query().Get("mid")))
-		if f.history && after.IsZero() {
-			_ = batchOf(w, 1, floodSize, f.message)
-		} else { // hardly any history
+		n := f.sent.Load()
+		switch after := f.form.after(r.URL.Query()); {
+		case f.polls && n < f.size:
+			_ = f.batchOf(w, f.sent.Add(many)-many+1, many)
+		case f.polls:
+			_ = last(w)
+		case f.history && after.Epoch < epochOfFlood-1 && f.reads.Add(1) <= maxFloodReads:
+			_ = f.batchOf(w, 1, f.size)
+		default: // hardly any history
 			var kept [][]byte
 			for n := uint64(1); n <= 2; n++ {
 				if after.Less(wire.Mid{Epoch: epochOfFlood - 1, Counter: n}) {
-					kept = append(kept, wiretest.Message(epochOfFlood-1, n, "c"))
+					kept = append(kept, f.form.message(wire.Mid{Epoch: epochOfFlood - 1, Counter: n}, "c"))
 				}
 			}
-			_, _ = w.Write(wiretest.Frame(kept))
+			_ = f.form.frame(w, slices.Values(kept))
 		}
 		f.once.Do(func() { close(f.read) })
 		return
@@ -127,7 +138,7 @@ func (f *flood) serve(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	send := func(write func(io.Writer) error) error {
-		frame, err := c.NextWriter(websocket.BinaryMessage)
+		frame, err := c.NextWriter(f.form.kind)
 		if err != nil {
 			return err
 		}
@@ -142,14 +153,13 @@ func (f *flood) serve(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return
 	}
-	const many = 1 << 14
-	for !f.history && f.sent.Load() < floodSize {
+	for !f.history && f.sent.Load() < f.size {
 		n := f.sent.Add(many) - many
-		if send(func(w io.Writer) error { return batchOf(w, n+1, many, f.message) }) != nil {
+		if send(func(w io.Writer) error { return f.batchOf(w, n+1, many) }) != nil {
 			return
 		}
 	}
-	for send(func(w io.Writer) error { _, err := w.Write(wiretest.Frame([][]byte{last})); return err }) == nil {
+	for send(last) == nil {
 		select {
 		case <-r.Context().Done():
 			return
@@ -163,7 +173,8 @@ func (f *flood) serve(w http.ResponseWriter, r *http.Request) {
 func TestFloodedProcess(t *testing.T) {
 	const variable = "B24PULL_TEST_FLOOD"
 	if at := os.Getenv(variable); at != "" {
-		floodedProcess(t, at)
+		version, _ := strconv.Atoi(os.Getenv(variable + "_VERSION"))
+		floodedProcess(t, at, version, os.Getenv(variable+"_POLLS") == "true")
 		return
 	}
 	if testing.Short() {
@@ -172,7 +183,9 @@ func TestFloodedProcess(t *testing.T) {
 	t.Parallel()
 	var all sync.WaitGroup // a client that is overrun waits most of the time
 	defer all.Wait()
-	for name, f := range processFloods {
+	floods := maps.Clone(processFloods)
+	maps.Copy(floods, jsonFloods)
+	for name, f := range floods {
 		all.Go(func() {
 			t.Run(name, func(t *testing.T) { f.run(t, variable) })
 		})
@@ -181,11 +194,18 @@ func TestFloodedProcess(t *testing.T) {
 
 // run floods a child, this program, that is told by the variable.
 func (f *flood) run(t *testing.T, variable string) {
-	f.read = make(chan struct{})
+	f.read, f.once = make(chan struct{}), sync.Once{} // anew each time the test runs
+	f.sent.Store(0)
+	f.reads.Store(0)
+	f.size = cmp.Or(f.size, floodSize)
+	if f.form.version == 0 {
+		f.form = protoFlood
+	}
 	server := httptest.NewServer(http.HandlerFunc(f.serve))
 	defer server.Close()
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFloodedProcess$", "-test.v")
-	child.Env = append(os.Environ(), variable+"="+server.Listener.Addr().String(), "GOMEMLIMIT=off", "GOGC=100")
+	child.Env = append(os.Environ(), variable+"="+server.Listener.Addr().String(), "GOMEMLIMIT=off", "GOGC=100",
+		fmt.Sprintf("%s_VERSION=%d", variable, f.form.version), fmt.Sprintf("%s_POLLS=%t", variable, f.polls))
 	out, err := child.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -204,9 +224,9 @@ func (f *flood) run(t *testing.T, variable string) {
 }
 
 // floodedProcess takes the flood, up to the last message.
-func floodedProcess(t *testing.T, at string) {
+func floodedProcess(t *testing.T, at string, version int, polls bool) {
 	sub, err := Subscribe(FromConfig(&b24pull.Config{
-		Server:   b24pull.Server{Version: 4, WebSocketEnabled: true, WebSocket: "ws://" + at + "/", LongPolling: "http://" + at + "/"},
+		Server:   b24pull.Server{Version: version, WebSocketEnabled: !polls, WebSocket: "ws://" + at + "/", LongPolling: "http://" + at + "/"},
 		Channels: b24pull.Channels{Private: &b24pull.Channel{ID: "s3cr3t-channel"}},
 	}))
 	if err != nil {

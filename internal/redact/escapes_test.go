@@ -95,7 +95,7 @@ func tells(text, secret string) bool {
 // of that begin.
 func TestBase64(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
-	for length := 8; length <= 64; length++ {
+	for length := 8; length <= 64; length += 1 + length/16 {
 		for range 3 {
 			secret := random(r, "abcdefghijklmnopqrstuvwxyz0123456789", length)
 			known := Redactor{}.With("x", "te2").With(secret)

@@ -82,7 +82,7 @@ func (c *Config) UnmarshalJSON(data []byte) error {
 	if err != nil {
 		return err
 	}
-	raw := json.RawMessage(slices.Clone(root.Raw))
+	raw := slices.Clone(root.Raw)
 	decoded.raw = &raw
 	*c = decoded
 	return nil

@@ -286,7 +286,7 @@ func (e *entry) renew(ctx context.Context, old *Token) (*Token, error) {
 	case errors.Is(err, b24pull.ErrInvalidGrant):
 		dead := old.clone()
 		dead.Revoked = true
-		e.save(ctx, &pending{token: dead, before: old.identity()}) // kept if that fails
+		_ = e.save(ctx, &pending{token: dead, before: old.identity()}) // kept if that fails
 		return nil, err
 	case errors.Is(err, b24pull.ErrPaymentRequired):
 		e.mu.Lock()

@@ -54,7 +54,7 @@ func (e refusal) Unwrap() error { return e.error }
 // log has the error.
 func (a *app) answer(w http.ResponseWriter, r *http.Request, page string, err error) {
 	var refused refusal
-	status, text := http.StatusOK, ""
+	status, text := http.StatusServiceUnavailable, ""
 	switch {
 	case err == nil:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -64,8 +64,6 @@ func (a *app) answer(w http.ResponseWriter, r *http.Request, page string, err er
 		status, text = refused.status, refused.page
 	case errors.Is(err, oauth.ErrApplicationToken), errors.Is(err, b24pull.ErrNoToken), errors.Is(err, b24pull.ErrInvalidGrant):
 		status = http.StatusForbidden
-	default:
-		status = http.StatusServiceUnavailable
 	}
 	a.say("%s refused: %v", r.URL.Path, err)
 	http.Error(w, cmp.Or(text, http.StatusText(status)), status)

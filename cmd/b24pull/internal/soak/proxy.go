@@ -86,7 +86,7 @@ func (p *proxy) pass(c *pair, to, from *net.TCPConn) {
 		c.cut()
 		return
 	}
-	to.CloseWrite()
+	_ = to.CloseWrite()
 }
 
 // parcel is what is under way until its time comes; the last one may be empty.

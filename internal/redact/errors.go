@@ -44,8 +44,8 @@ func (r Redactor) replace(err error) (clean error, replaced bool) {
 	case interface{ Unwrap() []error }:
 		causes = e.Unwrap()
 	default:
-		if text, piece, ok := strings.Cut(fmt.Sprint(err), `"`); ok && piece != "" && quotesAnswer.MatchString(text) {
-			return errors.New(strings.TrimRight(text, ": ")), true
+		if text, ok := withoutAnswer(fmt.Sprint(err)); ok {
+			return errors.New(text), true
 		}
 	}
 	var kept []error
@@ -63,8 +63,25 @@ func (r Redactor) replace(err error) (clean error, replaced bool) {
 }
 
 // quotesAnswer matches the errors of net/http and net/textproto that go on with
-// a piece of the answer.
-var quotesAnswer = regexp.MustCompile(`^(malformed |bad Content-Length|unsupported transfer encoding|invalid )`)
+// a piece of the answer in quotes, showsLine those of net/textproto that have
+// it without: before the later releases of Go 1.26 they all did.
+var (
+	quotesAnswer = regexp.MustCompile(`^(malformed |bad Content-Length|unsupported transfer encoding|invalid )`)
+	showsLine    = regexp.MustCompile(`^malformed MIME header( initial)? line`)
+)
+
+// withoutAnswer takes a piece of the answer off an error's text. It reports
+// whether there was one.
+func withoutAnswer(text string) (string, bool) {
+	if head := showsLine.FindString(text); head != "" && text != head {
+		return head, true
+	}
+	head, piece, quoted := strings.Cut(text, `"`)
+	if !quoted || piece == "" || !quotesAnswer.MatchString(head) {
+		return text, false
+	}
+	return strings.TrimRight(head, ": "), true
+}
 
 // clean reports whether neither the text of err, nor its fields, nor an As
 // method of its own tell a secret.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-resty/resty/v2"
 
+	"github.com/b24pull/b24pull/internal/dial"
 	"github.com/b24pull/b24pull/internal/redact"
 	"github.com/b24pull/b24pull/internal/useragent"
 )
@@ -173,10 +174,19 @@ func New(auth Auth, opts ...Option) (*Client, error) {
 }
 
 func defaultTransport() http.RoundTripper {
-	if t, ok := http.DefaultTransport.(*http.Transport); ok {
-		return t.Clone()
+	if t, ok := clonedDefault(); ok {
+		dial.Guard(t)
+		return t
 	}
 	return http.DefaultTransport
+}
+
+func clonedDefault() (*http.Transport, bool) {
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return nil, false
+	}
+	return t.Clone(), true
 }
 
 // newREST hands resty a copy of the HTTP client, since resty changes what it is

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/redact"
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
@@ -159,5 +160,45 @@ func TestPublicTransport_Proxy(t *testing.T) {
 	transport = own
 	if _, err := get("http://portal.example/"); !ledInward(err) {
 		t.Errorf("a proxy that was set: %v", err)
+	}
+}
+
+// TestPublicTransport_ProxyIsNoTarget: the address of a proxy is dialed for what
+// goes through it, and for nothing else.
+func TestPublicTransport_ProxyIsNoTarget(t *testing.T) {
+	var asked atomic.Int32
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !r.URL.IsAbs() {
+			asked.Add(1)
+		}
+	}))
+	t.Cleanup(proxy.Close)
+	via, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := publicTransport(func(r *http.Request) (*url.URL, error) {
+		if r.URL.Host == via.Host {
+			return nil, nil
+		}
+		return via, nil
+	})
+	t.Cleanup(transport.CloseIdleConnections)
+	for name, base := range map[string]http.RoundTripper{"by itself": transport, "by a Client": redact.NewTransport(transport)} {
+		for _, test := range []struct {
+			address string
+			inward  bool
+		}{{"http://portal.example/", false}, {proxy.URL + "/admin", true}, {"http://portal.example/", false}, {proxy.URL + "/admin", true}} {
+			resp, err := (&http.Client{Transport: base}).Get(test.address)
+			if err == nil {
+				resp.Body.Close()
+			}
+			if ledInward(err) != test.inward || !test.inward && err != nil {
+				t.Errorf("%s: %s: %v", name, test.address, err)
+			}
+		}
+	}
+	if n := asked.Load(); n > 0 {
+		t.Errorf("the proxy was asked directly %d times", n)
 	}
 }

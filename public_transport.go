@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/internal/addr"
+	"github.com/b24pull/b24pull/internal/dial"
 )
 
 // PublicTransport returns a new transport like net/http's default one that
@@ -31,13 +32,14 @@ import (
 // The proxies of the environment (see http.ProxyFromEnvironment) are excepted:
 // they can be anywhere. A proxy resolves names itself, so it has to refuse
 // internal ones itself; of what it is asked for only addresses without a name,
-// and localhost, are looked at here. All else can be changed before the
+// and localhost, are looked at here. Its address is connected to for nothing
+// else. All else can be changed before the
 // transport is used, like TLSClientConfig. A Proxy that is set has to have a
 // public address, and the functions that dial undo all this.
 func PublicTransport() *http.Transport { return publicTransport(http.ProxyFromEnvironment) }
 
 func publicTransport(proxy func(*http.Request) (*url.URL, error)) *http.Transport {
-	t, ok := defaultTransport().(*http.Transport)
+	t, ok := clonedDefault()
 	if !ok {
 		t = &http.Transport{ForceAttemptHTTP2: true, MaxIdleConns: 100, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second}
 	}
@@ -55,26 +57,56 @@ type publicDialer struct {
 
 func (p *publicDialer) proxyFor(r *http.Request) (*url.URL, error) {
 	u, err := p.proxy(r)
-	if err != nil || u == nil {
-		return u, err
+	if err != nil {
+		return nil, err
 	}
-	if host := r.URL.Hostname(); inward(host) {
+	host := r.URL.Hostname()
+	if u == nil {
+		dial.ToProxy(r.Context(), "")
+		if _, ok := p.proxies.Load(dialed(r.URL)); ok && !p.known(r) {
+			return nil, &inwardError{host}
+		}
+		return nil, nil
+	}
+	if inward(host) {
 		return nil, &inwardError{host}
 	}
+	at := dialed(u)
+	p.proxies.Store(at, true)
+	dial.ToProxy(r.Context(), at)
+	return u, nil
+}
+
+// known reports whether it will be known what a request is dialed for. What is
+// not must not be dialed where a proxy is.
+func (p *publicDialer) known(r *http.Request) bool {
+	_, known := dial.IsToProxy(r.Context(), "")
+	return known
+}
+
+// dialed is the address that net/http dials for a URL.
+func dialed(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
 	}
-	p.proxies.Store(net.JoinHostPort(u.Hostname(), port), true)
-	return u, nil
+	return net.JoinHostPort(addr.ASCII(u.Hostname()), port)
 }
 
 func (p *publicDialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	d := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
-	if _, ok := p.proxies.Load(address); !ok {
+	proxy, known := dial.IsToProxy(ctx, address)
+	if !known {
+		_, proxy = p.proxies.Load(address)
+	}
+	if !proxy {
 		d.Control = onlyPublic
 	}
-	return d.DialContext(ctx, network, address)
+	c, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return dial.Wrap(ctx, c), nil
 }
 
 // onlyPublic is told the address that a name was resolved to.

@@ -255,7 +255,7 @@ func (s *Subscription) newLoop() *loop {
 
 func (s *Subscription) machine(ctx context.Context) {
 	l := s.newLoop()
-	err := l.run(ctx)
+	err := l.run(s.guard.watching(ctx))
 	s.client.CloseIdleConnections()
 	s.trouble = l.trouble
 	if context.Cause(ctx) == errDrained {

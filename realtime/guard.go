@@ -1,11 +1,13 @@
 package realtime
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
 
+	"github.com/b24pull/b24pull/internal/dial"
 	"github.com/b24pull/b24pull/internal/quote"
 )
 
@@ -13,7 +15,8 @@ import (
 // [Subscription.Messages] panic with if something of yours has panicked in a
 // goroutine of the subscription, whose stack would be lost: an observer, a
 // logger's handler, the function of [WithBackoff], a save of a [CursorStore], a
-// [ConfigSource] with its token source, an HTTP transport or a dialer.
+// [ConfigSource] with its token source, an HTTP transport, a dialer or a
+// connection.
 type CallbackPanic struct {
 	Value any    // what it panicked with
 	Stack []byte // of the goroutine, as [runtime/debug.Stack] writes it
@@ -62,6 +65,12 @@ func (g *guard) do(f func()) (returned bool) {
 	}()
 	f()
 	return true
+}
+
+// watching returns a context in which connections hand their panics to the
+// guard.
+func (g *guard) watching(ctx context.Context) context.Context {
+	return dial.OnPanic(ctx, func(v any, stack []byte) { g.caught(&CallbackPanic{Value: v, Stack: stack}) })
 }
 
 func (g *guard) caught(p *CallbackPanic) {

@@ -11,6 +11,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/b24pull/b24pull/internal/addr"
+	"github.com/b24pull/b24pull/internal/dial"
 )
 
 // dialWith opens websockets with a dialer of the user's, whatever the HTTP
@@ -28,12 +29,13 @@ func dialWith(dialer *websocket.Dialer) dialFunc {
 		defer cancel()
 		stop := func() bool { return true }
 		var counted *boundedConn
-		guarded := func(dial netDialFunc, limit int) netDialFunc {
+		guarded := func(connect netDialFunc, limit int) netDialFunc {
 			return func(dialing context.Context, network, addr string) (net.Conn, error) {
-				c, err := dial(dialing, network, addr)
+				c, err := connect(dialing, network, addr)
 				if err != nil {
 					return nil, err
 				}
+				c = dial.Safe(ctx, c)
 				stop = context.AfterFunc(ctx, func() { c.Close() })
 				counted = &boundedConn{Conn: c, left: limit}
 				return counted, nil

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/dial"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -38,6 +39,7 @@ func ownClient(client *http.Client) *http.Client {
 		if own.MaxResponseHeaderBytes <= 0 || own.MaxResponseHeaderBytes > maxHeader {
 			own.MaxResponseHeaderBytes = maxHeader
 		}
+		dial.Guard(own)
 		base = own
 	}
 	c.Transport = ownTransport{redact.NewTransport(base), own}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/b24pull/b24pull/internal/dial"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -39,7 +40,7 @@ func (t *socketTransport) open(ctx context.Context, at address, sink sink) (conn
 		return nil, at.refused(answer, location, err)
 	}
 	sink.sent()
-	c := &socketConn{at: at, ws: ws, beat: sink.beat}
+	c := &socketConn{at: at, ws: ws, beat: sink.beat, ctx: ctx}
 	context.AfterFunc(ctx, func() { c.close(closeNormal) })
 	ws.SetPingHandler(func(payload string) error {
 		err := c.control(websocket.PongMessage, []byte(payload))
@@ -69,6 +70,7 @@ type socketConn struct {
 	ws   *websocket.Conn
 	beat func()
 	once sync.Once
+	ctx  context.Context // that it was opened with
 
 	writing sync.Mutex // of data frames, which take one writer at a time
 }
@@ -152,10 +154,12 @@ func (c *socketConn) control(kind int, payload []byte) error {
 
 func (c *socketConn) close(code int) {
 	c.once.Do(func() {
-		if err := c.control(websocket.CloseMessage, websocket.FormatCloseMessage(code, "")); err != nil {
-			closeRaw(c.ws.NetConn()) // a peer that does not read would keep TLS waiting to say goodbye
-		}
-		_ = c.ws.Close()
+		_ = dial.Recover(c.ctx, "the end of a websocket", func() error {
+			if err := c.control(websocket.CloseMessage, websocket.FormatCloseMessage(code, "")); err != nil {
+				closeRaw(c.ws.NetConn()) // a peer that does not read would keep TLS waiting to say goodbye
+			}
+			return c.ws.Close()
+		})
 	})
 }
 
@@ -166,6 +170,7 @@ func closeRaw(c net.Conn) {
 	case *boundedConn:
 		c = own.Conn
 	}
+	c = dial.Encrypted(c)
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/b24pull/b24pull/internal/addr"
+	"github.com/b24pull/b24pull/internal/dial"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -105,19 +106,20 @@ func dialProxy(ctx context.Context, t *http.Transport, proxy *url.URL) (net.Conn
 	}
 	host := addr.ASCII(proxy.Hostname())
 	at := net.JoinHostPort(host, cmp.Or(proxy.Port(), port))
+	dial.ToProxy(ctx, at)
 	//lint:ignore SA1019 who has set Dial or DialTLS wants them used
-	dial, dialTLS, plainDial, plainDialTLS := t.DialContext, t.DialTLSContext, t.Dial, t.DialTLS
+	connect, dialTLS, plainDial, plainDialTLS := t.DialContext, t.DialTLSContext, t.Dial, t.DialTLS
 	switch {
 	case secure && dialTLS != nil:
 		return dialTLS(ctx, "tcp", at)
 	case secure && plainDialTLS != nil:
 		return plainDialTLS("tcp", at)
-	case dial == nil && plainDial != nil:
-		dial = func(_ context.Context, network, addr string) (net.Conn, error) { return plainDial(network, addr) }
-	case dial == nil:
-		dial = new(net.Dialer).DialContext
+	case connect == nil && plainDial != nil:
+		connect = func(_ context.Context, network, addr string) (net.Conn, error) { return plainDial(network, addr) }
+	case connect == nil:
+		connect = new(net.Dialer).DialContext
 	}
-	conn, err := dial(ctx, "tcp", at)
+	conn, err := connect(ctx, "tcp", at)
 	if err != nil || !secure {
 		return conn, err
 	}

@@ -3,6 +3,7 @@ package realtime
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // TestNothingUnsolicitedIsLogged: what a server sends behind an answer reaches
@@ -84,3 +87,34 @@ func (nothing) sent()   {}
 func (nothing) pinged() {}
 func (nothing) ponged() {}
 func (nothing) beat()   {}
+
+// TestNothingEarlyIsLogged: nor does what a server sends before the request.
+func TestNothingEarlyIsLogged(t *testing.T) {
+	for _, version := range resttest.TLSVersions {
+		for name, answer := range map[string]string{"poll": "200 OK\r\nContent-Length: 2\r\n\r\n{}", "websocket": "400 Bad Request\r\nContent-Length: 3\r\n\r\nbad"} {
+			t.Run(version.Name+" "+name, func(t *testing.T) {
+				told := resttest.CaptureLog(t)
+				server := resttest.Early(t, version.Number, "HTTP/1.1 "+answer)
+				client := ownClient(&http.Client{Transport: &http.Transport{TLSClientConfig: server.TLS}})
+				var way transport = &pollTransport{client: client}
+				at := address{url: "https://" + server.Address + "/sub/?CHANNEL_ID=s3cr3t"}
+				if name == "websocket" {
+					way, at.url = &socketTransport{dial: dialOver(client)}, strings.Replace(at.url, "http", "ws", 1)
+				}
+				for range 200 {
+					c, err := way.open(t.Context(), at, nothing{})
+					var refused *StatusError
+					switch {
+					case err == nil:
+						c.close(closeNormal)
+					case name == "poll" || !errors.As(err, &refused):
+						t.Fatal(err)
+					}
+				}
+				if text := told.String(); text != "" {
+					t.Errorf("the process's log has been told %d lines", strings.Count(text, "\n"))
+				}
+			})
+		}
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
+
+	"github.com/b24pull/b24pull/internal/dial"
 )
 
 type locationKey struct{}
@@ -27,14 +29,18 @@ func KeepLocation(ctx context.Context, location *string) context.Context {
 // behind an answer over a connection that is kept, net/http prints with the
 // process's own logger, and that can be the address of the call. HTTP/2 says
 // which answer each byte belongs to, so those connections are kept.
+//
+// What a server sends before the request is printed as well, so the connections
+// give nothing to net/http before something has been written to them.
 type Transport struct {
 	base  http.RoundTripper
 	http2 atomic.Pointer[string] // scheme and host last reached by HTTP/2
 
-	// switching makes the requests to switch to a websocket. These cannot ask
-	// to have the connection closed, so they are made by a copy of the base
-	// that keeps none. It is the base itself where that is no *http.Transport.
-	switching func() http.RoundTripper
+	// single makes the requests that have a connection of their own. It is a
+	// copy of the base that keeps none, since requests to switch to a websocket
+	// cannot ask for that, and that has servers wait for the request. It is the
+	// base itself where that is no *http.Transport.
+	single func() http.RoundTripper
 }
 
 // NewTransport returns a Transport over base; nil is http.DefaultTransport.
@@ -42,13 +48,14 @@ func NewTransport(base http.RoundTripper) *Transport {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	return &Transport{base: base, switching: sync.OnceValue(func() http.RoundTripper {
+	return &Transport{base: base, single: sync.OnceValue(func() http.RoundTripper {
 		own, ok := base.(*http.Transport)
 		if !ok {
 			return base
 		}
 		own = own.Clone()
 		own.DisableKeepAlives = true
+		dial.Guard(own)
 		return own
 	})}
 }
@@ -94,9 +101,9 @@ func (t *Transport) exchange(req *http.Request) (*http.Response, error) {
 
 // change makes a request to switch to another protocol.
 func (t *Transport) change(req *http.Request) (*http.Response, error) {
-	base := t.switching()
-	answer, err := base.RoundTrip(req)
-	if own, ok := base.(*http.Transport); ok && err != nil {
+	single := t.single()
+	answer, err := single.RoundTrip(req.WithContext(dial.Context(req.Context())))
+	if own, ok := single.(*http.Transport); ok && err != nil {
 		own.CloseIdleConnections() // there are none, but a dial that nobody waits for would go on
 	}
 	return answer, err
@@ -107,14 +114,15 @@ func (t *Transport) once(req *http.Request, host string) (*http.Response, error)
 	var multiplexed atomic.Bool
 	own := traced(req, func(info httptrace.GotConnInfo) { multiplexed.Store(isHTTP2(info)) })
 	own.Close = true
-	answer, err := t.base.RoundTrip(own)
+	single := t.single()
+	answer, err := single.RoundTrip(own)
 	if multiplexed.Load() {
 		t.http2.Store(&host)
 	}
 	// A dial that nobody waits for any more goes on, and its connection would be
 	// kept, to be told about if the server sends anything.
-	if base, ok := t.base.(interface{ CloseIdleConnections() }); ok && err != nil {
-		base.CloseIdleConnections()
+	if single, ok := single.(interface{ CloseIdleConnections() }); ok && err != nil {
+		single.CloseIdleConnections()
 	}
 	return answer, err
 }
@@ -134,7 +142,7 @@ func (t *Transport) kept(req *http.Request) (answer *http.Response, err error, r
 
 // traced is a copy of req that tells which connection it gets.
 func traced(req *http.Request, got func(httptrace.GotConnInfo)) *http.Request {
-	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: got}))
+	return req.WithContext(httptrace.WithClientTrace(dial.Context(req.Context()), &httptrace.ClientTrace{GotConn: got}))
 }
 
 func isHTTP2(info httptrace.GotConnInfo) bool {

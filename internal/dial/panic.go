@@ -1,0 +1,85 @@
+package dial
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"time"
+
+	"github.com/b24pull/b24pull/internal/quote"
+)
+
+type panicKey struct{}
+
+// A panicked function is told of a panic, with the stack of its goroutine.
+type panicked = func(value any, stack []byte)
+
+// OnPanic returns a context for requests whose connections, or what dials them,
+// may panic: told is called then, in any goroutine, also later than the request.
+// Without it that is an error, and no more.
+func OnPanic(ctx context.Context, told func(value any, stack []byte)) context.Context {
+	return context.WithValue(ctx, panicKey{}, panicked(told))
+}
+
+// Recover calls f, which is somebody else's, in a goroutine in which a panic
+// would end the process: net/http's, crypto/tls's or that of a
+// [context.AfterFunc].
+func Recover(ctx context.Context, what string, f func() error) error {
+	told, _ := ctx.Value(panicKey{}).(panicked)
+	return recovering(told, what, f)
+}
+
+func recovering(told panicked, what string, f func() error) (err error) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		if told != nil {
+			told(v, debug.Stack())
+		}
+		err = fmt.Errorf("%s has panicked: %s", what, quote.Text(fmt.Sprint(v), quote.TextLimit))
+	}()
+	return f()
+}
+
+// A safeConn has the panics of a connection recovered.
+type safeConn struct {
+	net.Conn
+	told panicked
+}
+
+// Safe wraps a connection whose methods may panic.
+func Safe(ctx context.Context, c net.Conn) net.Conn {
+	told, _ := ctx.Value(panicKey{}).(panicked)
+	return &safeConn{c, told}
+}
+
+func (c *safeConn) recover(method string, f func() error) error {
+	return recovering(c.told, "the "+method+" of a connection", f)
+}
+
+func (c *safeConn) Read(p []byte) (n int, err error) {
+	err = c.recover("Read", func() (err error) { n, err = c.Conn.Read(p); return err })
+	return n, err
+}
+
+func (c *safeConn) Write(p []byte) (n int, err error) {
+	err = c.recover("Write", func() (err error) { n, err = c.Conn.Write(p); return err })
+	return n, err
+}
+
+func (c *safeConn) Close() error { return c.recover("Close", c.Conn.Close) }
+
+func (c *safeConn) SetDeadline(t time.Time) error {
+	return c.recover("SetDeadline", func() error { return c.Conn.SetDeadline(t) })
+}
+
+func (c *safeConn) SetReadDeadline(t time.Time) error {
+	return c.recover("SetReadDeadline", func() error { return c.Conn.SetReadDeadline(t) })
+}
+
+func (c *safeConn) SetWriteDeadline(t time.Time) error {
+	return c.recover("SetWriteDeadline", func() error { return c.Conn.SetWriteDeadline(t) })
+}

@@ -50,9 +50,10 @@ var ErrUndecided = errors.New("b24pull: less than a minute ago the installation 
 //
 // What strangers send does not keep a refresh out: it waits for one such
 // callback at most, as what a token that comes is worth is asked for before the
-// key is locked. A process asks about 8 callbacks at once, and one a portal;
-// others wait in turn, half a minute at most and no longer than ctx lives, and
-// too many of them are ErrBusy at once. What brings the portal's
+// key is locked. A process asks about 8 callbacks at once, and one a portal, and
+// about 60 without a distance, then one a second; others wait in turn, half a
+// minute at most and no longer than ctx lives, and too many of them are ErrBusy
+// at once. What brings the portal's
 // application_token does not wait for what does not.
 //
 // What Handle has begun to ask it ends, within its own bounds of some minutes,

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/b24pull/b24pull/internal/addr"
+	"github.com/b24pull/b24pull/internal/pace"
+	"github.com/b24pull/b24pull/internal/sleep"
 )
 
 // Anybody can send callbacks, for every member_id. Those that need the
@@ -23,6 +26,10 @@ const (
 	maxCallers = 16
 	// admitTimeout is how long they wait.
 	admitTimeout = 30 * time.Second
+	// askedAtOnce is about how many of them the authorization server is asked
+	// without a distance, by a process; then askDistance lies between two.
+	askedAtOnce = 60
+	askDistance = time.Second
 	// maxToken is more than a token has bytes.
 	maxToken = 4096
 )
@@ -71,6 +78,7 @@ func (ts *Tokens) admit(ctx context.Context, key string, proven bool) (leave fun
 	for _, enter := range []func() (func(), error){
 		func() (func(), error) { return ts.callers.enter(waiting, rank+key) },
 		func() (func(), error) { return ts.asking.enter(waiting, rank) },
+		func() (func(), error) { return func() {}, ts.keepDistance(waiting, rank) },
 		func() (func(), error) { return ts.lock(waiting, key+"+") },
 	} {
 		next, err := enter()
@@ -83,6 +91,39 @@ func (ts *Tokens) admit(ctx context.Context, key string, proven bool) (leave fun
 		taken = append(taken, next)
 	}
 	return leaveAll, nil
+}
+
+// distance is what strangers keep from each other at the authorization server.
+type distance struct {
+	mu   sync.Mutex
+	pace pace.Pace
+}
+
+// passes notes that somebody is asked about, or returns when he can be.
+func (d *distance) passes(now time.Time) (later time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if at := d.pace.Next(); at.After(now) {
+		return at
+	}
+	d.pace.Note(now)
+	return time.Time{}
+}
+
+// keepDistance waits until a stranger's callback may be asked about.
+func (ts *Tokens) keepDistance(ctx context.Context, rank string) error {
+	if rank != strangers {
+		return nil
+	}
+	for {
+		at := ts.apart.passes(time.Now())
+		if at.IsZero() {
+			return nil
+		}
+		if !sleep.For(ctx, time.Until(at)) {
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // checkToken refuses what cannot be a token where one is needed.

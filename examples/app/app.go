@@ -13,6 +13,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/oauth"
+	"golang.org/x/time/rate"
 )
 
 // An app is the application: the tokens of the portals that have installed it,
@@ -24,6 +25,7 @@ type app struct {
 	logger *slog.Logger
 
 	exchanging chan struct{} // has a place for each code that is exchanged
+	codes      *rate.Limiter // of codes that are exchanged
 
 	mu       sync.Mutex
 	portals  map[string]*portal // by member id

@@ -159,6 +159,12 @@ func (a *app) redirect(w http.ResponseWriter, r *http.Request) {
 // exchangeTime is how long a code lives.
 const exchangeTime = 30 * time.Second
 
+// codesAtOnce are exchanged without a distance, then so many a second.
+const (
+	codesAtOnce    = 60
+	codesPerSecond = 1
+)
+
 // errExchanging refuses a code while too many others are exchanged.
 var errExchanging = errors.New("too many codes are being exchanged")
 
@@ -181,6 +187,9 @@ func (a *app) exchangeCode(ctx context.Context, code oauth.AuthCode) (*oauth.Tok
 	case a.exchanging <- struct{}{}:
 		defer func() { <-a.exchanging }()
 	default:
+		return nil, errExchanging
+	}
+	if !a.codes.Allow() {
 		return nil, errExchanging
 	}
 	ctx, cancel := context.WithTimeout(ctx, exchangeTime)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/oauth"
+	"golang.org/x/time/rate"
 )
 
 // maxExchanging is how many codes are exchanged at once.
@@ -69,6 +70,7 @@ func (p *program) newApp(c *config) (a *app, members []string, err error) {
 	logger := slog.New(slog.NewTextHandler(p.stderr, nil))
 	return &app{
 		config: c, tokens: tokens, say: p.say, logger: logger, portals: make(map[string]*portal), exchanging: make(chan struct{}, maxExchanging),
+		codes: rate.NewLimiter(codesPerSecond, codesAtOnce),
 	}, members, err
 }
 

@@ -23,8 +23,8 @@ func defaultBackoff(attempt int) time.Duration {
 	return spread(reconnectDelays[min(max(attempt, 1), len(reconnectDelays))-1])
 }
 
-// readBackoff is the delay before a read that failed is tried again.
-func readBackoff(attempt int) time.Duration {
+// replayBackoff is the delay before a replay that failed is tried again.
+func replayBackoff(attempt int) time.Duration {
 	const first, last = 100 * time.Millisecond, 30 * time.Second
 	return spread(min(first<<min(max(attempt, 1)-1, 16), last))
 }

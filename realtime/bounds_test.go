@@ -23,16 +23,16 @@ func heapHeld() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// flooded is a session to which much comes, and a user who handles it at once.
+// flooded is a history to which much comes, and a user who handles it at once.
 type flooded struct {
-	*session
+	*history
 	now               time.Time
 	forgotten, events int
 }
 
 func newFlooded(from Cursor) *flooded {
 	f := &flooded{now: time.Unix(1795421100, 0)}
-	f.session = newSession(from, newQueue(defaultMaxMessages, defaultMaxBytes), f.now, func(e Event) {
+	f.history = newHistory(from, newQueue(defaultMaxMessages, defaultMaxBytes), f.now, func(e Event) {
 		f.events++
 		if e, ok := e.(Forgotten); ok {
 			f.forgotten += e.Messages
@@ -44,7 +44,7 @@ func newFlooded(from Cursor) *flooded {
 // lives takes a live message and handles what is delivered.
 func (f *flooded) lives(m Message) (delivered int) {
 	m.Time, m.size = f.now, 100
-	f.session.live(m, f.now)
+	f.history.live(m, f.now)
 	return f.handle()
 }
 
@@ -54,7 +54,7 @@ func (f *flooded) handle() (delivered int) {
 		if !ok {
 			return delivered
 		}
-		m.ledger.handled(m)
+		m.acks.handled(m)
 		delivered++
 	}
 }
@@ -74,13 +74,13 @@ func (f *flooded) small(t *testing.T, came int) {
 	if f.forgotten+remembered != came || f.events > came/forgetAtOnce {
 		t.Errorf("told in %d events that %d were forgotten, of %d that came", f.events, f.forgotten, came)
 	}
-	if done, open := f.ledger.done.len(), f.ledger.open.len(); done > maxRemembered || open > 0 {
+	if done, open := f.acks.acked.len(), f.acks.pending.len(); done > maxRemembered || open > 0 {
 		t.Errorf("%d are handled, %d open", done, open)
 	}
 }
 
-// floods are messages of which many come. Most of them no read moves the floor
-// above.
+// floods are messages of which many come. Most of them no replay moves the low
+// watermark above.
 var floods = map[string]func(n uint64) Message{
 	"ascending": func(n uint64) Message {
 		return Message{key: wire.Key{Mid: midAt(n + 2), Sum: uint32(n) | wire.FullSum}}
@@ -141,13 +141,13 @@ func TestForgottenComesAgain(t *testing.T) {
 	for n := uint64(2); n <= maxRemembered+2; n++ {
 		s.lives(n)
 		m, _, _ := s.queue.tryPop()
-		m.ledger.handled(m)
+		m.acks.handled(m)
 	}
 	s.reads(1, 2, 3)
 	s.want("1RL", "2RL", "3RL")
 }
 
-// TestPassedGoesFirst: what no read should bring is forgotten before what the
+// TestPassedGoesFirst: what no replay should bring is forgotten before what the
 // next one will.
 func TestPassedGoesFirst(t *testing.T) {
 	f := newFlooded(Cursor{pos: midAt(1)})
@@ -169,22 +169,22 @@ func TestPassedGoesFirst(t *testing.T) {
 // is busy with one message for hours.
 func TestHandledIsBounded(t *testing.T) {
 	f := newFlooded(Cursor{pos: midAt(1)})
-	f.session.live(Message{key: wire.Key{Mid: midAt(2)}, size: 1}, f.now) // stays open
+	f.history.live(Message{key: wire.Key{Mid: midAt(2)}, size: 1}, f.now) // stays open
 	for n := range uint64(2 * maxRemembered) {
 		f.undecodable(Message{key: wire.Key{Mid: midAt(n + 3), Sum: wire.FullSum}}, false, f.now)
-		if n%20_000 == 0 { // reads move the floor
-			f.beginRead(f.now.Add(time.Minute), "")
-			f.history(Message{key: wire.Key{Mid: f.known, Sum: 0}}, f.now)
+		if n%20_000 == 0 { // reads move the low watermark
+			f.beginReplay(f.now.Add(time.Minute), "")
+			f.replayed(Message{key: wire.Key{Mid: f.watermark, Sum: 0}}, f.now)
 			f.undecodable(Message{key: wire.Key{Mid: midAt(n + 2), Sum: wire.FullSum}}, true, f.now)
-			f.endRead(readEnded, false, f.now)
+			f.endReplay(replayEnded, false, f.now)
 			f.now = f.now.Add(2 * rememberPassed)
 			f.forget(f.now)
 		}
 	}
-	if done := f.ledger.done.len(); done > maxRemembered || f.forgotten == 0 {
+	if done := f.acks.acked.len(); done > maxRemembered || f.forgotten == 0 {
 		t.Errorf("%d are handled, and %d were told of as forgotten", done, f.forgotten)
 	}
-	if c, _ := f.ledger.cursor(); !c.pos.Less(midAt(2)) {
+	if c, _ := f.acks.cursor(); !c.pos.Less(midAt(2)) {
 		t.Errorf("the cursor has passed what is open: %v", c.pos)
 	}
 }
@@ -212,7 +212,7 @@ func TestEpochsAreBounded(t *testing.T) {
 	}
 }
 
-// TestFirstReadIsBounded: a first read may show whatever it likes. What is
+// TestFirstReadIsBounded: a first replay may show whatever it likes. What is
 // remembered is the greatest of it.
 func TestFirstReadIsBounded(t *testing.T) {
 	for name, message := range floods {
@@ -222,22 +222,22 @@ func TestFirstReadIsBounded(t *testing.T) {
 		for _, at := range []time.Time{{}, time.Unix(1795421100, 0)} { // no time, or that of one second
 			before := heapHeld()
 			f := newFlooded(Cursor{})
-			f.beginRead(f.now, "")
+			f.beginReplay(f.now, "")
 			const many = maxRemembered + 2*forgetAtOnce
 			for n := range uint64(many) {
 				m := message(n)
 				m.Time, m.size = at, 100
-				f.history(m, f.now)
+				f.replayed(m, f.now)
 				if n == many/2 {
 					if held := heapHeld() - before; held > 20<<20 {
 						t.Errorf("%s: %d bytes are held while it is read", name, held)
 					}
 				}
 			}
-			f.endRead(readEnded, false, f.now)
+			f.endReplay(replayEnded, false, f.now)
 			held := heapHeld() - before
 			t.Logf("%s: %d MB", name, held>>20)
-			if held > 40<<20 || len(f.seen) > maxRemembered || f.chain != nil {
+			if held > 40<<20 || len(f.seen) > maxRemembered || f.replay != nil {
 				t.Errorf("%s: %d bytes are held, %d messages remembered", name, held, len(f.seen))
 			}
 			if f.forgotten+len(f.seen) != many || f.events > 1 {
@@ -264,7 +264,7 @@ func TestGiantIdentifiers(t *testing.T) {
 			t.Run(fmt.Sprint(name, " later ", later), func(t *testing.T) {
 				onVirtualTime(t, func(t *testing.T, l *life) {
 					l.open()
-					l.emit("before") // so the first read is answered at once
+					l.emit("before") // so the first replay is answered at once
 					time.Sleep(time.Minute)
 					good := later
 					l.subscribe(mutable{client(t, l.portal), func(c *b24pull.Config) {

@@ -127,11 +127,11 @@ func (l *loop) covered(cfg *b24pull.Config) bool {
 }
 
 // need has replaced channels listened to on, since a token names them and the
-// one of the stream that has replaced them does not; nothing is needed any more
-// where that stream lacks nothing.
-func (l *loop) need(old *stream) {
+// one of the connection that has replaced them does not; nothing is needed any
+// more where that connection lacks nothing.
+func (l *loop) need(old *connection) {
 	if !l.main.lacks {
-		for _, s := range l.old {
+		for _, s := range l.replaced {
 			if s.status.needed {
 				s.status.needed = false
 				s.timers.arm(timerLeave, time.Now().Add(leaveAfter))

@@ -102,7 +102,7 @@ func (l *life) comesBack(wait StateChange, delay time.Duration, fetch, long bool
 	if fetch {
 		configs = 2
 	}
-	time.Sleep(wait.Delay + peekAfter) // a poll has to hang for a moment
+	time.Sleep(wait.Delay + shortReplayAfter) // a poll has to hang for a moment
 	synctest.Wait()
 	if s := l.sub.State(); s != StateLive {
 		l.t.Errorf("after the wait it is %v", s)

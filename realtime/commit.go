@@ -24,7 +24,7 @@ const (
 // for each message.
 type committer struct {
 	store    CursorStore // nil: there is nothing to do
-	ledger   *ledger
+	acks     *acks
 	interval time.Duration
 	log      *slog.Logger
 
@@ -35,8 +35,8 @@ type committer struct {
 }
 
 // newCommitter wants the cursor that the store holds.
-func newCommitter(o *options, l *ledger, saved Cursor) *committer {
-	return &committer{store: o.store, ledger: l, interval: o.saveInterval, log: o.logger, turn: make(chan struct{}, 1), saved: saved.String()}
+func newCommitter(o *options, l *acks, saved Cursor) *committer {
+	return &committer{store: o.store, acks: l, interval: o.saveInterval, log: o.logger, turn: make(chan struct{}, 1), saved: saved.String()}
 }
 
 // run saves until the context is done.
@@ -47,7 +47,7 @@ func (c *committer) run(ctx context.Context) {
 	failures := 0
 	for {
 		select {
-		case <-c.ledger.changed:
+		case <-c.acks.changed:
 		case <-ctx.Done():
 			return
 		}
@@ -56,7 +56,7 @@ func (c *committer) run(ctx context.Context) {
 			delay = time.Until(tried.Add(c.interval))
 		}
 		if failures > 0 {
-			delay = max(delay, readBackoff(failures))
+			delay = max(delay, replayBackoff(failures))
 		}
 		if !sleep.For(ctx, delay) {
 			return
@@ -67,7 +67,7 @@ func (c *committer) run(ctx context.Context) {
 		if err != nil {
 			failures++
 			c.log.Warn("cursor not saved", "attempt", failures, "err", err)
-			signal(c.ledger.changed)
+			signal(c.acks.changed)
 			continue
 		}
 		failures = 0
@@ -97,7 +97,7 @@ func (c *committer) saveInTurn(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	cursor, ok := c.ledger.cursor()
+	cursor, ok := c.acks.cursor()
 	text := cursor.String()
 	if !ok || text == c.saved {
 		return nil

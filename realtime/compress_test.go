@@ -36,7 +36,7 @@ func TestCompressedAnswers(t *testing.T) {
 							t.Fatalf("ready is %v", l.isReady())
 						}
 						if polls && coding == "br" {
-							err := lifeEvents[ReadEnded](l)[0].Err
+							err := lifeEvents[ReplayEnded](l)[0].Err
 							if !isFalse(err) || !strings.Contains(err.Error(), `"br"`) {
 								t.Errorf("the error is %v", err)
 							}

@@ -156,8 +156,8 @@ func (s *Subscription) consume(ctx context.Context, deliver func(context.Context
 	cause := s.outcome(ctx, err)
 	s.cancel(err)
 	<-received
-	if cause != nil && err == ctx.Err() && s.trouble != nil {
-		return fmt.Errorf("%w; not connected: %w", cause, s.trouble)
+	if cause != nil && err == ctx.Err() && s.lastError != nil {
+		return fmt.Errorf("%w; not connected: %w", cause, s.lastError)
 	}
 	return cause
 }
@@ -186,8 +186,8 @@ func (s *Subscription) open(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opts.cursor = cursor
-	s.ledger = newLedger(cursor)
-	s.commits = newCommitter(&s.opts, s.ledger, cursor)
+	s.acks = newAcks(cursor)
+	s.commits = newCommitter(&s.opts, s.acks, cursor)
 	return nil
 }
 
@@ -211,7 +211,7 @@ func (s *Subscription) deliver(ctx context.Context, handle func(context.Context,
 		if err := handle(ctx, m); err != nil {
 			return err
 		}
-		m.ledger.handled(m)
+		m.acks.handled(m)
 	}
 }
 
@@ -248,7 +248,7 @@ func (s *Subscription) newLoop() *loop {
 		state:   &s.state,
 		ready:   s.ready,
 		stats:   &s.stats,
-		ledger:  s.ledger,
+		acks:    s.acks,
 		tasks:   tasks{guard: &s.guard},
 	}
 }
@@ -257,7 +257,7 @@ func (s *Subscription) machine(ctx context.Context) {
 	l := s.newLoop()
 	err := l.run(s.guard.watching(ctx))
 	s.client.CloseIdleConnections()
-	s.trouble = l.trouble
+	s.lastError = l.lastError
 	if context.Cause(ctx) == errDrained {
 		err = errDrained
 	}

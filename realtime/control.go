@@ -21,11 +21,11 @@ const (
 	reconnectByNew = "reconnect"
 )
 
-// obeyAfter and obeySpread are the delay before a config that has expired is
-// fetched, as documented.
+// controlAfter and controlSpread are the delay before a config that has expired
+// is fetched, as documented.
 const (
-	obeyAfter  = 10 * time.Second
-	obeySpread = 110 * time.Second
+	controlAfter  = 10 * time.Second
+	controlSpread = 110 * time.Second
 )
 
 func isControl(m Message) bool {
@@ -39,16 +39,16 @@ func isControl(m Message) bool {
 	return false
 }
 
-// order is a control command, decoded.
-type order struct {
+// controlCommand is a control command, decoded.
+type controlCommand struct {
 	command string
 	channel string           // channel_expire: the private id of what has ended; "" if it was not said
 	kind    string           // its type
 	next    *b24pull.Channel // what takes its place; nil: ask for the config
 }
 
-func decodeOrder(m Message) order {
-	o := order{command: m.Command}
+func decodeControl(m Message) controlCommand {
+	o := controlCommand{command: m.Command}
 	if m.Command != channelExpire {
 		return o
 	}
@@ -78,7 +78,7 @@ func decodeOrder(m Message) order {
 // portal's agent, which deletes old channels, names the portal's own shared
 // channel as the successor of any, also of an application's, whose type is the
 // application's id then. So both have to be of one type, private or shared.
-func (o order) replaced(cfg *b24pull.Config) *b24pull.Config {
+func (o controlCommand) replaced(cfg *b24pull.Config) *b24pull.Config {
 	if o.next == nil || cfg.JWT != "" {
 		return nil
 	}
@@ -107,34 +107,34 @@ const (
 	typeShared  = "shared"
 )
 
-func (o order) names(c *b24pull.Channel) bool {
+func (o controlCommand) names(c *b24pull.Channel) bool {
 	return c != nil && o.channel != "" && privateID(string(c.ID)) == o.channel
 }
 
 // concerns reports whether the channel that has ended is one of a config's.
-func (o order) concerns(cfg *b24pull.Config) bool {
+func (o controlCommand) concerns(cfg *b24pull.Config) bool {
 	return o.channel == "" || o.names(cfg.Channels.Private) || o.names(cfg.Channels.Shared)
 }
 
-// maxOrders is how many channels that have ended are kept in mind. More of them
+// maxEnded is how many channels that have ended are kept in mind. More of them
 // have the config fetched, whatever they are.
-const maxOrders = 8
+const maxEnded = 8
 
-// orderBook is what the server has ordered, until it is done. Whatever their
-// number, the config is fetched for them, and channels are replaced, at a
+// controlCommands is what the server has ordered, until it is done. Whatever
+// their number, the config is fetched for them, and channels are replaced, at a
 // waning pace.
-type orderBook struct {
-	ended   []order  // channel_expire, each channel once
-	more    bool     // there were others
-	named   []string // private ids of successors that were not gone over to
-	unnamed bool     // there were others
+type controlCommands struct {
+	ended   []controlCommand // channel_expire, each channel once
+	more    bool             // there were others
+	named   []string         // private ids of successors that were not gone over to
+	unnamed bool             // there were others
 	fetches waning
 	private waning // replacements without a fetch
 	shared  waning
 }
 
 // take keeps an order in mind. The last one about a channel counts.
-func (o *orderBook) take(next order) {
+func (o *controlCommands) take(next controlCommand) {
 	for i, old := range o.ended {
 		if old.channel != next.channel || old.kind != next.kind {
 			continue
@@ -145,36 +145,36 @@ func (o *orderBook) take(next order) {
 		o.ended[i] = next
 		return
 	}
-	if len(o.ended) >= maxOrders {
+	if len(o.ended) >= maxEnded {
 		o.more, o.unnamed = true, true // it may have named a successor
 		return
 	}
 	o.ended = append(o.ended, next)
 }
 
-// open reports whether an order may be obeyed at once.
-func (o *orderBook) open(now time.Time) bool {
+// ready reports whether an order may be obeyed at once.
+func (o *controlCommands) ready(now time.Time) bool {
 	return !now.Before(o.fetches.next()) || !now.Before(o.private.next()) || !now.Before(o.shared.next())
 }
 
 // skip keeps in mind that a successor is not gone over to, since they follow
 // each other too fast.
-func (o *orderBook) skip(next *b24pull.Channel) {
+func (o *controlCommands) skip(next *b24pull.Channel) {
 	id := privateID(string(next.ID))
 	switch {
 	case slices.Contains(o.named, id):
-	case len(o.named) >= maxOrders:
+	case len(o.named) >= maxEnded:
 		o.unnamed = true
 	default:
 		o.named = append(o.named, id)
 	}
 }
 
-// takeOrder notes a control command; it is obeyed when the batch that it came
+// takeControl notes a control command; it is obeyed when the batch that it came
 // with has been gone through. What comes over replaced channels concerns nobody
 // any more, unless it names one that is still in use.
-func (l *loop) takeOrder(s *session, m Message) bool {
-	foreign := s != l.main.session && s != l.latest().session
+func (l *loop) takeControl(s *history, m Message) bool {
+	foreign := s != l.main.history && s != l.latest().history
 	switch m.Command {
 	case configExpire, serverRestart:
 		if foreign {
@@ -182,15 +182,15 @@ func (l *loop) takeOrder(s *session, m Message) bool {
 		}
 		l.anew(m.Command == serverRestart, time.Now())
 	case channelExpire:
-		if l.orders.more { // there is nothing to learn from another one
+		if l.commands.more { // there is nothing to learn from another one
 			return !foreign
 		}
-		o := decodeOrder(m)
+		o := decodeControl(m)
 		if o.channel == "" && foreign {
 			return false
 		}
-		l.orders.take(o)
-		if l.orders.open(time.Now()) {
+		l.commands.take(o)
+		if l.commands.ready(time.Now()) {
 			l.expectMore()
 		}
 	default:
@@ -211,8 +211,8 @@ func (l *loop) anew(restart bool, now time.Time) {
 	if restart {
 		r.reason = RenewServerRestarted
 	}
-	at := now.Add(obeyAfter + rand.N(obeySpread))
-	if next := l.orders.fetches.next(); at.Before(next) {
+	at := now.Add(controlAfter + rand.N(controlSpread))
+	if next := l.commands.fetches.next(); at.Before(next) {
 		at = next
 	}
 	if due := l.timers[timerRenew]; due.IsZero() || at.Before(due) {
@@ -220,10 +220,10 @@ func (l *loop) anew(restart bool, now time.Time) {
 	}
 }
 
-// obey goes over to the successors of channels that have ended, or has the
-// config fetched.
-func (l *loop) obey(now time.Time) {
-	o := &l.orders
+// handleControl goes over to the successors of channels that have ended, or has
+// the config fetched.
+func (l *loop) handleControl(now time.Time) {
+	o := &l.commands
 	if len(o.ended) == 0 && !o.more {
 		return
 	}
@@ -237,14 +237,14 @@ func (l *loop) obey(now time.Time) {
 	at := o.fetches.next()
 	switch {
 	case len(o.ended) == 0 && !o.more:
-		l.timers.disarm(timerOrder)
+		l.timers.disarm(timerControl)
 	case l.renewal.fetching: // then it is seen what is left
-		l.timers.disarm(timerOrder)
+		l.timers.disarm(timerControl)
 		return
 	case now.Before(at):
-		l.timers.arm(timerOrder, at)
+		l.timers.arm(timerControl, at)
 	default:
-		l.timers.disarm(timerOrder)
+		l.timers.disarm(timerControl)
 		o.ended, o.more = nil, false
 		o.fetches.note(now)
 		l.log.Debug("control", "command", channelExpire)
@@ -252,21 +252,21 @@ func (l *loop) obey(now time.Time) {
 		l.fetch(false)
 		return
 	}
-	if !l.owed() {
-		l.memory.order.release()
+	if !l.replayPending() {
+		l.dedup.reorder.release()
 	}
 }
 
 // succeed goes over to the successor of a channel, if the order says all there
 // is to know and it is not too soon.
-func (l *loop) succeed(e order, now time.Time) bool {
+func (l *loop) succeed(e controlCommand, now time.Time) bool {
 	cfg := e.replaced(l.latest().config)
 	if cfg == nil {
 		return false
 	}
-	pace := &l.orders.private
+	pace := &l.commands.private
 	if strings.EqualFold(e.next.Type, typeShared) {
-		pace = &l.orders.shared
+		pace = &l.commands.shared
 	}
 	ep, err := l.opts.endpoint(cfg)
 	switch {
@@ -275,7 +275,7 @@ func (l *loop) succeed(e order, now time.Time) bool {
 	case holds(l.latest().config.Channels, e.next): // told twice
 		return true
 	case now.Before(pace.next()):
-		l.orders.skip(e.next)
+		l.commands.skip(e.next)
 		return false
 	}
 	pace.note(now)
@@ -283,7 +283,7 @@ func (l *loop) succeed(e order, now time.Time) bool {
 	l.renewal.again = l.renewal.fetching
 	l.adopt(cfg, ep, RenewChannelExpired, false)
 	if _, fixed := l.source.(fixedConfig); !fixed && !l.timers.armed(timerCheck) {
-		l.timers.arm(timerCheck, now.Add(obeyAfter+rand.N(obeySpread)))
+		l.timers.arm(timerCheck, now.Add(controlAfter+rand.N(controlSpread)))
 	}
 	return true
 }
@@ -292,14 +292,14 @@ func (l *loop) succeed(e order, now time.Time) bool {
 // over to that a command has named: the server's word alone is not taken for
 // long, since on false channels nothing would come.
 func (l *loop) check(now time.Time) {
-	if at := l.orders.fetches.next(); now.Before(at) {
+	if at := l.commands.fetches.next(); now.Before(at) {
 		l.timers.arm(timerCheck, at)
 		return
 	}
 	if l.renewal.fetching || l.renewal.reason != 0 { // then it is seen
 		return
 	}
-	l.orders.fetches.note(now)
+	l.commands.fetches.note(now)
 	l.renewal.reason, l.renewal.checks = RenewChannelExpired, true
 	l.fetch(false)
 }
@@ -307,11 +307,11 @@ func (l *loop) check(now time.Time) {
 // skipped tells of successors that were not gone over to, where a config has
 // come that does not name them: what was sent to them is lost.
 func (l *loop) skipped() {
-	o := &l.orders
+	o := &l.commands
 	missed := o.unnamed
 	for _, id := range o.named {
 		listened := false
-		for _, s := range l.streams() {
+		for _, s := range l.connections() {
 			listened = listened || slices.ContainsFunc(channelsOf(s.config.Channels), func(c *b24pull.Channel) bool { return privateID(string(c.ID)) == id })
 		}
 		missed = missed || !listened

@@ -229,7 +229,7 @@ func TestBothChannelsExpire(t *testing.T) {
 			time.Sleep(time.Minute)
 			l.portal.Misbehave(pulltest.Polls, pulltest.BadGateway)
 			l.portal.CutWebSockets()
-			time.Sleep(time.Second) // connected, and the read is to be tried again
+			time.Sleep(time.Second) // connected, and the replay is to be tried again
 			l.portal.Misbehave(pulltest.WebSockets, pulltest.BadGateway)
 			l.portal.CutWebSockets()
 			time.Sleep(time.Second)
@@ -285,7 +285,7 @@ func TestConfigExpire(t *testing.T) {
 					states := countEvents[StateChange](l)
 					least, most := time.Hour, time.Duration(0)
 					for range 6 {
-						time.Sleep(waningQuiet) // sooner it would wait for longer each time
+						time.Sleep(waningReset) // sooner it would wait for longer each time
 						l.portal.ExpireConfig()
 						took := configExpires(t, l, RenewConfigExpired)
 						least, most = min(least, took), max(most, took)

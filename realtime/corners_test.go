@@ -55,7 +55,7 @@ func (l *life) gated() (gate chan struct{}) {
 }
 
 // TestReplacedInAPause: a channel that is replaced while the queue is full, as
-// the read that follows tells.
+// the replay that follows tells.
 func TestReplacedInAPause(t *testing.T) {
 	after := func(t *testing.T, l *life, how string) {
 		gate := l.gated()
@@ -128,7 +128,7 @@ func TestPollsDoNotGetThrough(t *testing.T) {
 	}
 }
 
-// TestDrainDeliversWhatWaits: what has been received and waits for a read is
+// TestDrainDeliversWhatWaits: what has been received and waits for a replay is
 // not thrown away.
 func TestDrainDeliversWhatWaits(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
@@ -168,8 +168,8 @@ func TestCursorOfAnOlderServer(t *testing.T) {
 		c := &store.cursor // now of another server, whose sequence has begun later
 		c.bound.server++
 		c.pos.Epoch += 1000
-		for i := range c.done {
-			c.done[i].Mid.Epoch += 1000
+		for i := range c.acked {
+			c.acked[i].Mid.Epoch += 1000
 		}
 		second := l.goOn(store, nil)
 		<-second.sub.Ready()

@@ -197,27 +197,27 @@ func TestTimesThatCannotBe(t *testing.T) {
 	t.Run("anchor", func(t *testing.T) {
 		s := newDriven(t, Cursor{})
 		s.stamped = true
-		s.beginRead(s.now, "") // by a websocket, and answered live: a frame of several
+		s.beginReplay(s.now, "") // by a websocket, and answered live: a frame of several
 		for i, created := range []int64{1_795_421, 1_795_821, 4_000_000_000} {
 			m := s.message(uint64(i+1), 0)
 			m.Time = time.Unix(created, 0)
-			s.history(m, s.now)
+			s.replayed(m, s.now)
 		}
-		s.endRead(readEnded, false, s.now)
+		s.endReplay(replayEnded, false, s.now)
 		s.wantKnown(0)
 	})
 	t.Run("anchor with some that can", func(t *testing.T) {
 		s := newDriven(t, Cursor{})
 		s.stamped = true
-		s.beginRead(s.now, "")
+		s.beginReplay(s.now, "")
 		for n := range uint64(2) {
 			m := s.message(n+1, 0)
 			m.Time = time.Unix(4_000_000, 0)
-			s.history(m, s.now)
+			s.replayed(m, s.now)
 		}
-		s.history(s.message(3, -time.Second), s.now)
-		s.history(s.message(4, 0), s.now)
-		s.endRead(readEnded, false, s.now)
+		s.replayed(s.message(3, -time.Second), s.now)
+		s.replayed(s.message(4, 0), s.now)
+		s.endReplay(replayEnded, false, s.now)
 		s.wantKnown(0)
 		if len(s.seen) != 4 {
 			t.Errorf("%d remembered", len(s.seen))
@@ -226,16 +226,16 @@ func TestTimesThatCannotBe(t *testing.T) {
 	t.Run("screen", func(t *testing.T) {
 		s := newDriven(t, Cursor{})
 		s.stamped = true
-		s.beginRead(s.now, "")
-		s.endRead(readSilent, false, s.now)
+		s.beginReplay(s.now, "")
+		s.endReplay(replaySilent, false, s.now)
 		s.pass(time.Second)
-		s.beginRead(s.now, "")
+		s.beginReplay(s.now, "")
 		m := s.message(1, 0)
 		m.Time = time.Unix(4_000_000, 0)
-		s.history(m, s.now)
-		s.history(s.message(2, 0), s.now)
+		s.replayed(m, s.now)
+		s.replayed(s.message(2, 0), s.now)
 		s.endAnswer(s.now)
-		s.endRead(readEnded, false, s.now)
+		s.endReplay(replayEnded, false, s.now)
 		s.want("1R", "2R")
 	})
 	t.Run("a clock that nobody knows", func(t *testing.T) {
@@ -256,12 +256,12 @@ func TestTimesThatCannotBe(t *testing.T) {
 		s := newDriven(t, after(1))
 		s.stamped = true
 		const off = -50 * time.Hour
-		s.beginRead(s.now, "")
-		s.chain.poll = true
+		s.beginReplay(s.now, "")
+		s.replay.poll = true
 		for n := uint64(1); n < 4; n++ {
-			s.history(s.message(n, off), s.now)
+			s.replayed(s.message(n, off), s.now)
 		}
-		s.endRead(readEnded, false, s.now)
+		s.endReplay(replayEnded, false, s.now)
 		s.live(s.message(9, off), s.now)
 		for range 4 {
 			m, _, ok := s.queue.tryPop()

@@ -15,22 +15,22 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-// A Cursor is a position in a portal's stream of events: how far everything has
-// been handled, and what was handled beyond. It is opaque and can be stored as
-// text; [Message.Cursor] gives one and [WithCursor] takes it. The zero Cursor
-// is no position.
+// A Cursor is a position in a portal's connection of events: how far everything
+// has been handled, and what was handled beyond. It is opaque and can be stored
+// as text; [Message.Cursor] gives one and [WithCursor] takes it. The zero
+// Cursor is no position.
 type Cursor struct {
 	bound binding    // what the position is of
 	tags  bool       // positions are times and tags, not mids
 	pos   wire.Mid   // everything up to here has been handled
-	done  []wire.Key // the message at pos, if there is one, and what was handled beyond, in order
+	acked []wire.Key // the message at pos, if there is one, and what was handled beyond, in order
 
-	witness wire.Mid  // a message at pos or beyond that the channels keep; zero: none is known
-	readAt  time.Time // when the history was last known
+	retentionProbe wire.Mid  // a message at pos or beyond that the channels keep; zero: none is known
+	replayedAt     time.Time // when the history was last known
 }
 
 // IsZero reports whether c is no position.
-func (c Cursor) IsZero() bool { return c.pos.IsZero() && len(c.done) == 0 && c.bound == binding{} }
+func (c Cursor) IsZero() bool { return c.pos.IsZero() && len(c.acked) == 0 && c.bound == binding{} }
 
 // binding says what a position is of, in checksums. Zero: unknown.
 type binding struct {
@@ -51,9 +51,9 @@ func bindingOf(cfg *b24pull.Config, ep *endpoint) binding {
 	}
 }
 
-// full reports whether a key's checksum is stored as it is, not shortened: places
-// by time and tag are shared by messages of many channels, and so is no place
-// at all.
+// full reports whether a key's checksum is stored as it is, not shortened:
+// places by time and tag are shared by messages of many channels, and so is no
+// place at all.
 func (c Cursor) full(k wire.Key) bool { return c.tags || k.Mid.IsZero() }
 
 // check reports whether the cursor can be used with a server: it must be of the
@@ -94,13 +94,13 @@ func (c Cursor) MarshalText() ([]byte, error) {
 	for _, sum := range []uint32{c.bound.portal, c.bound.server, c.bound.channels} {
 		b = binary.LittleEndian.AppendUint32(b, sum)
 	}
-	for _, m := range []wire.Mid{c.pos, c.witness} {
+	for _, m := range []wire.Mid{c.pos, c.retentionProbe} {
 		b = binary.AppendUvarint(b, m.Epoch)
 		b = binary.AppendUvarint(b, m.Counter)
 	}
-	b = binary.AppendUvarint(b, uint64(max(c.readAt.Unix(), 0)))
+	b = binary.AppendUvarint(b, uint64(max(c.replayedAt.Unix(), 0)))
 	last := c.pos
-	for _, k := range c.done {
+	for _, k := range c.acked {
 		// mostly the same epoch: then the difference of the counters is all
 		// there is to say
 		if k.Mid.Epoch == last.Epoch {
@@ -182,15 +182,15 @@ func decodeCursor(version string, raw []byte) (Cursor, error) {
 	}
 	c.tags = version == cursorByTag
 	c.pos = wire.Mid{Epoch: number(), Counter: number()}
-	c.witness = wire.Mid{Epoch: number(), Counter: number()}
-	if !valid(c.pos) || !valid(c.witness) {
+	c.retentionProbe = wire.Mid{Epoch: number(), Counter: number()}
+	if !valid(c.pos) || !valid(c.retentionProbe) {
 		return Cursor{}, damaged
 	}
 	switch at := number(); {
 	case at > wire.MaxEpoch:
 		return Cursor{}, damaged
 	case at > 0:
-		c.readAt = time.Unix(int64(at), 0)
+		c.replayedAt = time.Unix(int64(at), 0)
 	}
 	last := c.pos
 	for len(raw) > 0 {
@@ -213,11 +213,11 @@ func decodeCursor(version string, raw []byte) (Cursor, error) {
 		} else {
 			k.Sum = binary.LittleEndian.Uint32(raw)
 		}
-		c.done = append(c.done, k)
+		c.acked = append(c.acked, k)
 		raw = raw[width:]
 		last = k.Mid
 	}
-	slices.SortFunc(c.done, wire.Key.Compare)
-	c.done = slices.Compact(c.done)
+	slices.SortFunc(c.acked, wire.Key.Compare)
+	c.acked = slices.Compact(c.acked)
 	return c, nil
 }

@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 func TestCursorText(t *testing.T) {
@@ -14,12 +15,12 @@ func TestCursorText(t *testing.T) {
 		{},
 		{pos: midAt(1)},
 		{pos: wire.Mid{Epoch: 9_999_999_999, Counter: wire.MaxCounter}},
-		{done: []wire.Key{{Mid: midAt(3), Sum: 1}}},
-		{pos: midAt(7), done: []wire.Key{{Mid: midAt(9), Sum: 0}, {Mid: midAt(9), Sum: 0xffff}, {Mid: midAt(12), Sum: 5}, {Mid: wire.Mid{Epoch: 1795421101, Counter: 2}, Sum: 6}}},
-		{pos: midAt(7), witness: midAt(8), readAt: time.Unix(1795421103, 0)},
-		{done: []wire.Key{{Mid: wire.Mid{}, Sum: wire.FullSum | 0xfffff}, {Mid: midAt(9), Sum: 5}}},
+		{acked: []wire.Key{{Mid: midAt(3), Sum: 1}}},
+		{pos: midAt(7), acked: []wire.Key{{Mid: midAt(9), Sum: 0}, {Mid: midAt(9), Sum: 0xffff}, {Mid: midAt(12), Sum: 5}, {Mid: wire.Mid{Epoch: 1795421101, Counter: 2}, Sum: 6}}},
+		{pos: midAt(7), retentionProbe: midAt(8), replayedAt: time.Unix(1795421103, 0)},
+		{acked: []wire.Key{{Mid: wire.Mid{}, Sum: wire.FullSum | 0xfffff}, {Mid: midAt(9), Sum: 5}}},
 		{bound: binding{1, 2, 3}},
-		{bound: binding{1, 0xffffffff, 3}, tags: true, pos: wire.Mid{Epoch: 1795421101, Counter: 2}, done: []wire.Key{{Mid: wire.Mid{Epoch: 1795421101, Counter: 2}, Sum: 6}}},
+		{bound: binding{1, 0xffffffff, 3}, tags: true, pos: wire.Mid{Epoch: 1795421101, Counter: 2}, acked: []wire.Key{{Mid: wire.Mid{Epoch: 1795421101, Counter: 2}, Sum: 6}}},
 	}
 	for _, c := range tests {
 		text, err := c.MarshalText()
@@ -56,11 +57,11 @@ func TestCursorKeysAreShort(t *testing.T) {
 		next := newDriven(t, from)
 		next.live(first, next.now)
 		next.live(one, next.now)
-		next.beginRead(next.now, "")
+		next.beginReplay(next.now, "")
 		next.shows(1)
-		next.history(one, next.now)
-		next.history(other, next.now)
-		next.endRead(readEnded, false, next.now)
+		next.replayed(one, next.now)
+		next.replayed(other, next.now)
+		next.endReplay(replayEnded, false, next.now)
 		if first.key == one.key {
 			next.want("2R") // the other
 		} else {
@@ -70,7 +71,7 @@ func TestCursorKeysAreShort(t *testing.T) {
 }
 
 func TestCursorDamaged(t *testing.T) {
-	text, _ := Cursor{pos: midAt(7), done: []wire.Key{{Mid: midAt(9), Sum: 8}}}.MarshalText()
+	text, _ := Cursor{pos: midAt(7), acked: []wire.Key{{Mid: midAt(9), Sum: 8}}}.MarshalText()
 	for i := range text {
 		for _, c := range []byte("02A.~") {
 			damaged := slices.Clone(text)
@@ -93,7 +94,7 @@ func TestCursorDamaged(t *testing.T) {
 // FuzzCursor: no text makes a cursor panic, and what decodes encodes to the
 // same again.
 func FuzzCursor(f *testing.F) {
-	text, _ := Cursor{pos: midAt(7), done: []wire.Key{{Mid: midAt(9), Sum: 8}}}.MarshalText()
+	text, _ := Cursor{pos: midAt(7), acked: []wire.Key{{Mid: midAt(9), Sum: 8}}}.MarshalText()
 	f.Add(text)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var c, again Cursor

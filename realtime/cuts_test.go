@@ -17,7 +17,7 @@ type numbered struct {
 	N int `json:"n"`
 }
 
-// tally checks a stream of numbered messages.
+// tally checks a connection of numbered messages.
 type tally struct {
 	mu         sync.Mutex
 	expected   []int
@@ -190,7 +190,7 @@ func TestSurvivesCuts(t *testing.T) {
 	})
 }
 
-// TestCutsLoseWithoutReads is the twin of TestSurvivesCuts without the reads:
+// TestCutsLoseWithoutReads is the twin of TestSurvivesCuts without the replays:
 // what arrives live alone has holes.
 func TestCutsLoseWithoutReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

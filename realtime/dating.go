@@ -1,8 +1,9 @@
 package realtime
 
 import (
-	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"time"
+
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 const (
@@ -57,7 +58,7 @@ func (d *dating) learn(newest, now time.Time) {
 }
 
 // dateLive takes the time from a live message that cannot have it.
-func (s *session) dateLive(m *Message, now time.Time) {
+func (s *history) dateLive(m *Message, now time.Time) {
 	past := time.Duration(0)
 	if s.hangs {
 		past = keptFor // a poll brings what was kept, too
@@ -67,11 +68,11 @@ func (s *session) dateLive(m *Message, now time.Time) {
 	}
 }
 
-// dateRead does the same with a message of a read whose answer may have come
-// live: all that is known of it says so, or it came over a websocket.
-func (s *session) dateRead(m *Message, now time.Time) {
-	c := s.chain
-	if s.stamped && !m.Time.IsZero() && !(c.poll && c.definite) && !s.dating.plausible(m.Time, now, keptFor) {
+// dateReplayed does the same with a message of a replay whose answer may have
+// come live: all that is known of it says so, or it came over a websocket.
+func (s *history) dateReplayed(m *Message, now time.Time) {
+	c := s.replay
+	if s.stamped && !m.Time.IsZero() && !(c.poll && c.complete) && !s.dating.plausible(m.Time, now, keptFor) {
 		m.Time = time.Time{}
 	}
 	if m.Time.After(c.newest) {
@@ -80,7 +81,7 @@ func (s *session) dateRead(m *Message, now time.Time) {
 }
 
 // knewAt is where the cursor stood at a time; zero where that is not known.
-func (s *session) knewAt(t time.Time) wire.Mid {
+func (s *history) knewAt(t time.Time) wire.Mid {
 	for i, m := range s.moves {
 		if m.at.After(t) {
 			if i == 0 && s.placed.After(t) {
@@ -92,13 +93,13 @@ func (s *session) knewAt(t time.Time) wire.Mid {
 	if len(s.moves) == 0 && s.placed.After(t) {
 		return wire.Mid{}
 	}
-	return s.known
+	return s.watermark
 }
 
 // fellBack reports whether a new message below the cursor cannot be a
 // straggler: long before it was published, the cursor stood above it already. A
 // message without a time was published when it arrived.
-func (s *session) fellBack(m Message, now time.Time) bool {
+func (s *history) fellBack(m Message, now time.Time) bool {
 	published := now
 	if !m.Time.IsZero() {
 		published = published.Add(min(0, m.Time.Sub(s.dating.now(now))))

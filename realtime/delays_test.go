@@ -134,7 +134,7 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 			})
 		})})
 		for round := range 2 { // the second one begins with the first delay again
-			time.Sleep(waningQuiet)
+			time.Sleep(waningReset)
 			before, states := len(lifeEvents[Renewal](l)), countEvents[StateChange](l)
 			asked = nil
 			l.portal.Misbehave(pulltest.REST, pulltest.BadGateway)
@@ -177,18 +177,18 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 	})
 }
 
-// TestReadGoesOnWhenConnected: a read that broke off does not sit out its delay
-// once the connection stands again, so that what was missed comes before what
-// is new.
+// TestReadGoesOnWhenConnected: a replay that broke off does not sit out its
+// delay once the connection stands again, so that what was missed comes before
+// what is new.
 func TestReadGoesOnWhenConnected(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithTransport(TransportWebSocket), WithBackoff(func(int) time.Duration { return 100 * time.Millisecond }))
 		time.Sleep(time.Minute)
 		l.portal.Misbehave(pulltest.Polls, pulltest.BadGateway)
 		l.portal.CutWebSockets()
-		time.Sleep(3 * time.Minute) // connected, and the delay before the read goes on is 30 s by now
-		broken := l.sub.Stats().BrokenReads
-		for l.sub.Stats().BrokenReads == broken {
+		time.Sleep(3 * time.Minute) // connected, and the delay before the replay goes on is 30 s by now
+		broken := l.sub.Stats().BrokenReplays
+		for l.sub.Stats().BrokenReplays == broken {
 			time.Sleep(100 * time.Millisecond)
 		}
 		l.portal.Behave(pulltest.Polls)
@@ -203,9 +203,9 @@ func TestReadGoesOnWhenConnected(t *testing.T) {
 }
 
 // TestWithSettleTime: where a publish takes longer than the default allows for,
-// what is stored behind a message with a greater id is lost to the reads. With
-// the option it is not, neither on the first channels nor on those that replace
-// them, nor on another server.
+// what is stored behind a message with a greater id is lost to the replays.
+// With the option it is not, neither on the first channels nor on those that
+// replace them, nor on another server.
 func TestWithSettleTime(t *testing.T) {
 	const slowest = 40 * time.Second
 	slow := []pulltest.Option{pulltest.WithProcesses(1, 2), pulltest.WithDisorder(slowest), pulltest.WithPingInterval(7 * time.Second)}

@@ -22,16 +22,16 @@ import (
 // handLoop is a loop that is not run, whose polls are not answered; it tells of
 // events by observe.
 func handLoop(ctx context.Context, way transport, observe func(Event)) *loop {
-	q, led := newQueue(10, 1<<20), newLedger(after(1))
-	l := &loop{ctx: ctx, inbox: make(chan inbound), poll: way, ledger: led, tell: observe, stats: new(counters),
+	q, led := newQueue(10, 1<<20), newAcks(after(1))
+	l := &loop{ctx: ctx, inbox: make(chan inbound), poll: way, acks: led, tell: observe, stats: new(counters),
 		notices: notices{tell: observe}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
-	l.memory = newMemory(after(1), led, q, time.Now(), l.observe)
+	l.dedup = newDedup(after(1), led, q, time.Now(), l.observe)
 	l.main = l.streamTo("main.example")
 	return l
 }
 
-func (l *loop) streamTo(host string) *stream {
-	return &stream{session: l.memory.session(midAt(1), true), config: new(b24pull.Config), status: status{state: StateLive, anchored: true},
+func (l *loop) streamTo(host string) *connection {
+	return &connection{history: l.dedup.history(midAt(1), true), config: new(b24pull.Config), status: status{state: StateLive, anchored: true},
 		endpoint: endpoint{server: host, poll: address{url: "http://" + host + "/sub/"}, dialect: wire.DialectProtobuf}}
 }
 
@@ -42,19 +42,19 @@ func TestTooManyReplaced(t *testing.T) {
 	var told []Event
 	l := handLoop(t.Context(), nil, func(e Event) { told = append(told, e) })
 	for n := range maxReplaced + 12 {
-		l.old = append(l.old, l.streamTo(fmt.Sprint(n)))
+		l.replaced = append(l.replaced, l.streamTo(fmt.Sprint(n)))
 		l.leaveOldest()
 	}
-	if len(l.old) != maxReplaced || l.old[0].endpoint.server != "12" || len(l.memory.sessions) != maxReplaced+1 {
-		t.Errorf("%d streams, the first %s, %d sessions", len(l.old), l.old[0].endpoint.server, len(l.memory.sessions))
+	if len(l.replaced) != maxReplaced || l.replaced[0].endpoint.server != "12" || len(l.dedup.histories) != maxReplaced+1 {
+		t.Errorf("%d streams, the first %s, %d sessions", len(l.replaced), l.replaced[0].endpoint.server, len(l.dedup.histories))
 	}
 	if gap, ok := told[0].(Gap); !ok || gap.Reason != GapChannelReplaced || l.stats.snapshot().Gaps != 12 {
 		t.Errorf("told %+v, %d gaps counted", told, l.stats.snapshot().Gaps)
 	}
 }
 
-// TestReadFlood: reads that are each answered by one message which is news, and
-// so call for another, keep their pace.
+// TestReadFlood: replays that are each answered by one message which is news,
+// and so call for another, keep their pace.
 func TestReadFlood(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var asked counts
@@ -82,7 +82,7 @@ func TestReadFlood(t *testing.T) {
 	})
 }
 
-// TestOvertakenPolls: a poll that brings, out of turn, what a read was faster
+// TestOvertakenPolls: a poll that brings, out of turn, what a replay was faster
 // to bring is followed by the next one at once: what is published in between
 // and not kept would be lost. Such polls have a pace of their own, also where
 // no time passes.
@@ -93,13 +93,13 @@ func TestOvertakenPolls(t *testing.T) {
 		l := handLoop(ctx, way, func(Event) {})
 		s := l.main
 		s.polls, s.overtaken, s.status.polling = pollPace, overtakenPace, true
-		s.session.reach(midAt(1000))
+		s.history.reach(midAt(1000))
 		begun := time.Now()
 		l.dial(s, begun)
 		for n := range uint64(100) {
 			m := Message{key: wire.Key{Mid: midAt(2 + n)}}
-			s.session.note(m, time.Now()) // as a read does
-			s.session.live(m, time.Now())
+			s.history.note(m, time.Now()) // as a replay does
+			s.history.live(m, time.Now())
 			l.polled(s, time.Now())
 			if at := s.timers[timerHang]; !at.IsZero() {
 				time.Sleep(time.Until(at))
@@ -178,25 +178,25 @@ func (t *hung) open(ctx context.Context, at address, _ sink) (conn, error) {
 	return nil, ctx.Err()
 }
 
-// TestReadsOfTheMainStreamGoFirst, and each stream waits once.
+// TestReadsOfTheMainStreamGoFirst, and each connection waits once.
 func TestReadsOfTheMainStreamGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		way := &hung{make(chan string, 10)}
 		l := handLoop(ctx, way, func(Event) {})
 		old1, old2 := l.streamTo("old1.example"), l.streamTo("old2.example")
-		l.old = []*stream{old1, old2}
-		for _, s := range []*stream{old1, old2, old2, l.main, l.main, old1} {
-			l.read(read{stream: s}, time.Now())
+		l.replaced = []*connection{old1, old2}
+		for _, s := range []*connection{old1, old2, old2, l.main, l.main, old1} {
+			l.beginReplay(replayRequest{connection: s}, time.Now())
 		}
 		if len(l.waiting) != 3 {
 			t.Errorf("%d reads wait", len(l.waiting))
 		}
 		var order []string
-		for l.reading.isUp() {
-			order = append(order, l.reading.stream.endpoint.server)
-			l.reading.hangUp(closeNormal)
-			l.nextRead()
+		for l.replaying.isUp() {
+			order = append(order, l.replaying.connection.endpoint.server)
+			l.replaying.hangUp(closeNormal)
+			l.nextReplay()
 		}
 		if got := fmt.Sprint(order); got != "[old1.example main.example old2.example old1.example]" {
 			t.Errorf("read in the order %s", got)
@@ -206,32 +206,32 @@ func TestReadsOfTheMainStreamGoFirst(t *testing.T) {
 	})
 }
 
-// TestReadsAreMerged: what the read of one stream brings waits for that of
-// another that has become due meanwhile.
+// TestReadsAreMerged: what the replay of one connection brings waits for that
+// of another that has become due meanwhile.
 func TestReadsAreMerged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		l := handLoop(ctx, &hung{make(chan string, 10)}, func(Event) {})
 		other := l.streamTo("other.example")
-		l.old = []*stream{other}
+		l.replaced = []*connection{other}
 		l.ready = make(chan struct{})
 		l.handle(other, event{kind: evMany}, nil)
 		show := func(counters ...uint64) {
 			for _, n := range counters {
-				l.reading.stream.session.history(Message{key: wire.Key{Mid: midAt(n)}, Params: []byte(fmt.Sprint(n))}, time.Now())
+				l.replaying.connection.history.replayed(Message{key: wire.Key{Mid: midAt(n)}, Params: []byte(fmt.Sprint(n))}, time.Now())
 			}
 		}
-		l.memory.order.hold()
-		l.main.session.live(Message{key: wire.Key{Mid: midAt(5)}, Params: []byte("5")}, time.Now())
+		l.dedup.reorder.hold()
+		l.main.history.live(Message{key: wire.Key{Mid: midAt(5)}, Params: []byte("5")}, time.Now())
 		show(1, 2)
 		l.handle(l.main, event{kind: evMany}, nil)
 		show(4, 6)
-		l.receiveRead(inbound{kind: inDown, err: io.EOF, link: l.reading})
-		if l.reading.stream != l.main {
+		l.receiveReplay(inbound{kind: inDown, err: io.EOF, attempt: l.replaying})
+		if l.replaying.connection != l.main {
 			t.Fatal("the other read has not begun")
 		}
 		show(1, 3, 5)
-		l.receiveRead(inbound{kind: inDown, err: io.EOF, link: l.reading})
+		l.receiveReplay(inbound{kind: inDown, err: io.EOF, attempt: l.replaying})
 		var got []string
 		for m, _, ok := l.queue.tryPop(); ok; m, _, ok = l.queue.tryPop() {
 			got = append(got, string(m.Params))
@@ -287,16 +287,16 @@ func TestSkippedAreSummed(t *testing.T) {
 func TestShortReadsKeepTheirPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		l := handLoop(ctx, &hung{make(chan string, 2*peekPace.Burst)}, func(Event) {})
-		l.reads, l.peeks = readPace, peekPace
+		l := handLoop(ctx, &hung{make(chan string, 2*shortReplayPace.Burst)}, func(Event) {})
+		l.replayPace, l.shortReplayPace = replayPace, shortReplayPace
 		now, begun := time.Now(), 0
-		for range 2 * peekPace.Burst {
-			if l.read(read{stream: l.main, short: true}, now); l.reading.isUp() {
+		for range 2 * shortReplayPace.Burst {
+			if l.beginReplay(replayRequest{connection: l.main, short: true}, now); l.replaying.isUp() {
 				begun++
-				l.reading.hangUp(closeNormal)
+				l.replaying.hangUp(closeNormal)
 			}
 		}
-		if begun != peekPace.Burst || len(l.waiting) != 1 || !l.timers[timerHeld].Equal(now.Add(peekPace.Every)) {
+		if begun != shortReplayPace.Burst || len(l.waiting) != 1 || !l.timers[timerHeld].Equal(now.Add(shortReplayPace.Every)) {
 			t.Errorf("%d have begun, %d wait for %v", begun, len(l.waiting), l.timers[timerHeld].Sub(now))
 		}
 		cancel()

@@ -32,9 +32,9 @@
 // server's history, which is read after each connect, after each ping of the
 // server, and as messages add up. Such a message is marked Replayed; one that
 // comes when its turn has passed is marked Late. Live messages wait up to two
-// seconds for a read that may bring older ones; up to ten for the first read of
-// a subscription that goes on from a cursor; and no longer, however long the
-// read goes on answering.
+// seconds for a replay that may bring older ones; up to ten for the first
+// replay of a subscription that goes on from a cursor; and no longer, however
+// long the read goes on answering.
 //
 // How this works, why it loses nothing, and which test proves which part of it,
 // is in docs/delivery.md of this module's repository.
@@ -66,7 +66,7 @@
 // To have a message neither lost nor repeated by a crash, store
 // [Message.Cursor] in one transaction with what the message has caused, and
 // give it to WithCursor at the next start. A cursor takes 3 bytes for each
-// message that was handled since the history was last read: some 4 kB at 10
+// message that was handled since the history was last replay: some 4 kB at 10
 // messages a second, 12 kB at 300.
 //
 // A cursor belongs to a portal and to a kind of push server; one of another is
@@ -79,7 +79,7 @@
 //   - the message has a time to live above 0: one without is not kept by the
 //     server, and is lost in every hole of live delivery, and while there is no
 //     connection;
-//   - the server keeps it for longer than the time between two reads, or
+//   - the server keeps it for longer than the time between two replays, or
 //     between two runs of a program;
 //   - a publish takes no longer than the settle time ([WithSettleTime], 5
 //     seconds) on the server from its id to the store;
@@ -163,7 +163,7 @@
 // When three connections in a row have broken off after about the same silence,
 // of both sides or of ours, or have gone dead, a subscription pings often
 // enough to keep theirs shorter; [WithPingInterval] has it do so from the
-// start. Such pings cause no reads.
+// start. Such pings cause no replays.
 //
 // # Channels that end
 //
@@ -228,15 +228,15 @@
 //
 // # What it costs
 //
-// An idle subscription costs the server one read for each of its pings, every
+// An idle subscription costs the server one replay for each of its pings, every
 // two minutes: a poll that is answered at once with the one message that the
 // cursor stands on. (On a channel that keeps nothing the poll hangs for forty
 // seconds and counts among the channel's 100 connections.) A busy one is
-// read about once for each thousand messages, and a read shows again what was
+// read about once for each thousand messages, and a replay shows again what was
 // published since the settle time before the last one: at 300 messages a second
 // each message crosses the network three times. A subscription that polls costs
-// about 300 requests an hour when idle: the polls themselves, a short read
-// behind each, and a read every half minute; when busy, up to two requests a
+// about 300 requests an hour when idle: the polls themselves, a short replay
+// behind each, and a replay every half minute; when busy, up to two requests a
 // message.
 //
 // # Servers that go too far
@@ -253,9 +253,9 @@
 //     is fetched after the delays of a reconnect, or after a minute if
 //     connections last for a while before they are refused.
 //   - Up to 24 sets of replaced channels are listened to at a time. Beyond that
-//     the oldest is left at once, which is a Gap. The reads of the channels in
-//     use go first.
-//   - One read follows all the pings of two seconds. While a connection lasts
+//     the oldest is left at once, which is a Gap. The replays of the channels
+//     in use go first.
+//   - One replay follows all the pings of two seconds. While a connection lasts
 //     there are 20 reads at once, and then four a second; of the short ones
 //     behind polls 100, and then ten a second.
 //   - An answer has five minutes to come to its end, however it goes on: then
@@ -263,7 +263,7 @@
 //     read of replaced channels has a minute while those in use are to be read.
 //   - Polls that bring news follow each other 100 times at once, and then at 20
 //     a second: what is published meanwhile comes with the next one, all of it
-//     that the server keeps. Those that only bring what a read was faster to
+//     that the server keeps. Those that only bring what a replay was faster to
 //     bring do so 20 times, and then at five a second; any other a second after
 //     the last one began.
 //   - Messages that cannot be decoded, gaps, renewals, repeats and what is

@@ -12,17 +12,18 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/gorilla/websocket"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // deaf is a sink that nobody listens to.
 type deaf struct{}
 
-func (deaf) sent()   {}
-func (deaf) pinged() {}
-func (deaf) ponged() {}
-func (deaf) beat()   {}
+func (deaf) sent()      {}
+func (deaf) pinged()    {}
+func (deaf) ponged()    {}
+func (deaf) heartbeat() {}
 
 // endlessAnswers are answers without an end: how they begin, and what follows
 // for ever.

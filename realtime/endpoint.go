@@ -150,7 +150,8 @@ func serverOf(base string, cfg *b24pull.Config) string {
 // id that it has there, which it keeps when it is renamed.
 func portalOf(cfg *b24pull.Config) string { return cmp.Or(cfg.ClientID, cfg.Server.Hostname) }
 
-// same reports whether two endpoints are the same channels at the same addresses.
+// same reports whether two endpoints are the same channels at the same
+// addresses.
 func (e *endpoint) same(o *endpoint) bool {
 	return e.continues(o) && e.socket.url == o.socket.url && e.poll.url == o.poll.url
 }

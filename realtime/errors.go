@@ -97,7 +97,7 @@ func (e *HandlerPanic) Unwrap() error {
 }
 
 // StatusError is an HTTP answer of the push server or of a proxy before it that
-// refused a connection or a read.
+// refused a connection or a replay.
 type StatusError struct {
 	Status int    // HTTP status
 	Reason string // the server's own words, if it sent a short text; of a redirect, where it leads

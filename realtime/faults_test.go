@@ -45,7 +45,7 @@ func TestFullQueuePauses(t *testing.T) {
 	})
 }
 
-// TestFullOfWaiting: messages that wait for a read that does not answer fill
+// TestFullOfWaiting: messages that wait for a replay that does not answer fill
 // the queue; they are let through, and nothing stands still.
 func TestFullOfWaiting(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
@@ -77,9 +77,9 @@ func TestFullOfWaiting(t *testing.T) {
 	})
 }
 
-// TestPausedWithoutHistory: where the queue has been full and the history cannot
-// be read, what comes live arrives all the same, and a gap stands for what was
-// missed.
+// TestPausedWithoutHistory: where the queue has been full and the history
+// cannot be read, what comes live arrives all the same, and a gap stands for
+// what was missed.
 func TestPausedWithoutHistory(t *testing.T) {
 	for _, version := range []int{2, 3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
@@ -156,7 +156,7 @@ func stallPolls(stalled *atomic.Bool) pulltest.Option {
 	})
 }
 
-// TestSlowFirstAnswer: a server that takes long over the first read does not
+// TestSlowFirstAnswer: a server that takes long over the first replay does not
 // turn its past into news.
 func TestSlowFirstAnswer(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
@@ -200,8 +200,8 @@ func trickle(w http.ResponseWriter, r *http.Request, next http.Handler, piece in
 	}
 }
 
-// TestTrickle: a read whose answer comes slowly gets on, message by message and
-// within one.
+// TestTrickle: a replay whose answer comes slowly gets on, message by message
+// and within one.
 func TestTrickle(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var slow atomic.Bool
@@ -255,20 +255,20 @@ func TestStalledPollsRepeatNothing(t *testing.T) {
 	})
 }
 
-// TestReadsByVolume: many messages call for reads, which keep a read and what
+// TestReadsByVolume: many messages call for reads, which keep a replay and what
 // must be remembered small.
 func TestReadsByVolume(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithPingInterval(0)})
 		load{messages: 9000, minEvery: 9001}.publishAndCut(l.portal) // half a minute
 		time.Sleep(time.Second)
-		if n := countEvents[ReadEnded](l); n < 5 || n > 10 {
+		if n := countEvents[ReplayEnded](l); n < 5 || n > 10 {
 			t.Errorf("%d reads", n)
 		}
 	})
 }
 
-// TestLiveMessagesDoNotWaitForLong: a read that is not answered holds them up
+// TestLiveMessagesDoNotWaitForLong: a replay that is not answered holds them up
 // for two seconds.
 func TestLiveMessagesDoNotWaitForLong(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
@@ -289,8 +289,8 @@ func TestLiveMessagesDoNotWaitForLong(t *testing.T) {
 	})
 }
 
-// TestUnansweredReadIsRepeated: one read from a cursor that is not answered is
-// no sign that nothing is kept.
+// TestUnansweredReadIsRepeated: one replay from a cursor that is not answered
+// is no sign that nothing is kept.
 func TestUnansweredReadIsRepeated(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var swallow atomic.Bool

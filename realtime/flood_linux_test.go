@@ -34,9 +34,9 @@ const (
 	// floodSize is the number of messages in a flood: more than are remembered,
 	// several times.
 	floodSize = 1_500_000
-	// maxFloodReads is how many reads are answered with a flood. Version 2 reads
-	// from some seconds before, and would have all of it anew with each, without
-	// end: it is more than are remembered.
+	// maxFloodReads is how many replays are answered with a flood. Version 2
+	// reads from some seconds before, and would have all of it anew with each,
+	// without end: it is more than are remembered.
 	maxFloodReads = 2
 )
 
@@ -45,11 +45,11 @@ type flood struct {
 	form    floodForm             // of version 4 if it is zero
 	message func(n uint64) []byte // of the flood
 	size    uint64                // number of messages, floodSize if it is 0
-	history bool                  // it answers the first reads, else it comes live
+	history bool                  // it answers the first replays, else it comes live
 	reads   atomic.Int32          // that were answered with it
 	polls   bool                  // there are no websockets
 	sent    atomic.Uint64         // of what comes live: a client that is overrun connects again
-	read    chan struct{}         // closed once there has been a read: what comes before is not taken
+	read    chan struct{}         // closed once there has been a replay: what comes before is not taken
 	once    sync.Once
 }
 

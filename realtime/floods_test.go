@@ -101,7 +101,7 @@ func TestPollFlood(t *testing.T) {
 	}
 }
 
-// TestTrickledRead: a read that goes on answering does not hold up what comes
+// TestTrickledRead: a replay that goes on answering does not hold up what comes
 // live for longer than it would without an answer.
 func TestTrickledRead(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
@@ -136,7 +136,7 @@ func TestTrickledRead(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		trickling.Store(true)
 		l.portal.Ping()
-		time.Sleep(100 * time.Millisecond) // what is sent before the pong, only the read has
+		time.Sleep(100 * time.Millisecond) // what is sent before the pong, only the replay has
 		for range 200 {
 			l.portal.Emit(pulltest.Message{Command: "tick", Params: map[string]any{"at": time.Now().UnixNano()}})
 			time.Sleep(500 * time.Millisecond)

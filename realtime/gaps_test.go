@@ -229,9 +229,9 @@ func TestOlderSequenceAfterRestart(t *testing.T) {
 		}
 		c := &store.cursor // of a sequence that has begun later
 		c.pos.Epoch += 1000
-		c.witness.Epoch += 1000
-		for i := range c.done {
-			c.done[i].Mid.Epoch += 1000
+		c.retentionProbe.Epoch += 1000
+		for i := range c.acked {
+			c.acked[i].Mid.Epoch += 1000
 		}
 		l.emit("while down")
 		next := l.goOn(store, nil, WithBackoff(soon))

@@ -20,7 +20,7 @@ func TestNothingGrows(t *testing.T) {
 				l.open()
 				l.subscribe(nil, WithTransport(transport), WithBackoff(soon))
 				ctx, cancel := context.WithCancelCause(t.Context())
-				l.sub.ledger = newLedger(Cursor{})
+				l.sub.acks = newAcks(Cursor{})
 				loop := l.sub.newLoop()
 				stopped := make(chan error)
 				go func() { stopped <- loop.run(ctx) }()
@@ -38,7 +38,7 @@ func TestNothingGrows(t *testing.T) {
 				if transport == TransportLongPolling { // each message is a poll or two
 					replacements = 60
 				}
-				pause := waningQuiet - 20*time.Second // sooner commands would be obeyed later and later
+				pause := waningReset - 20*time.Second // sooner commands would be obeyed later and later
 				n, goroutines := 0, 0
 				for i := range replacements {
 					time.Sleep(pause)
@@ -76,20 +76,20 @@ func (l *loop) small(t *testing.T) {
 	t.Helper()
 	const minutes = 8 * 60
 	passed := 0
-	for _, g := range l.memory.passed {
+	for _, g := range l.dedup.passed {
 		passed += len(g.keys)
 	}
-	moves := len(l.main.session.moves)
-	done, open := l.memory.ledger.done.len(), l.memory.ledger.open.len()
+	moves := len(l.main.history.moves)
+	done, open := l.dedup.acks.acked.len(), l.dedup.acks.pending.len()
 	t.Logf("%d streams, %d sessions; %d seen, %d above, %d passed in %d generations, %d moves; %d done, %d open",
-		len(l.streams()), len(l.memory.sessions), len(l.memory.seen), len(l.memory.above), passed, len(l.memory.passed), moves, done, open)
-	if len(l.streams()) > 2 || len(l.memory.sessions) > 2 || len(l.waiting) > 0 {
+		len(l.connections()), len(l.dedup.histories), len(l.dedup.seen), len(l.dedup.above), passed, len(l.dedup.passed), moves, done, open)
+	if len(l.connections()) > 2 || len(l.dedup.histories) > 2 || len(l.waiting) > 0 {
 		t.Error("streams are left behind")
 	}
-	if len(l.memory.seen) > minutes || len(l.memory.above) > minutes || passed > minutes || len(l.memory.passed) > minutes {
+	if len(l.dedup.seen) > minutes || len(l.dedup.above) > minutes || passed > minutes || len(l.dedup.passed) > minutes {
 		t.Error("the memory grows")
 	}
-	if len(l.memory.above)+passed != len(l.memory.seen) {
+	if len(l.dedup.above)+passed != len(l.dedup.seen) {
 		t.Error("seen are others than those above and those passed")
 	}
 	if done > minutes || open > 0 || moves > 100 {

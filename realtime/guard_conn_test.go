@@ -11,8 +11,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// explosiveConn is a connection of a user's dial function. A Close that explodes
-// has closed it.
+// explosiveConn is a connection of a user's dial function. A Close that
+// explodes has closed it.
 type explosiveConn struct {
 	net.Conn
 	*charge

@@ -13,8 +13,8 @@ import (
 	"github.com/b24pull/b24pull/internal/dial"
 )
 
-// TestCloseWhileConnecting: a connection that explodes when it is given up while
-// the server is waited for ends no process.
+// TestCloseWhileConnecting: a connection that explodes when it is given up
+// while the server is waited for ends no process.
 func TestCloseWhileConnecting(t *testing.T) {
 	for _, way := range []string{"dialer", "dialer, TLS", "client", "tunnel"} {
 		t.Run(way, func(t *testing.T) {

@@ -146,7 +146,7 @@ var explosions = []explosion{
 	}, cut},
 	{"observer of a read", false, false, func(_ *life, c *charge) (ConfigSource, []Option) {
 		return nil, []Option{WithObserver(func(e Event) {
-			if _, read := e.(ReadEnded); read {
+			if _, read := e.(ReplayEnded); read {
 				c.touch()
 			}
 		})}

@@ -94,7 +94,7 @@ func (s *silence) longest(now time.Time) time.Duration {
 }
 
 // keepAlive sets the time of the next ping of our own.
-func (l *loop) keepAlive(s *stream, now time.Time) {
+func (l *loop) keepAlive(s *connection, now time.Time) {
 	every := l.opts.pingInterval
 	if every == adaptive {
 		every = l.idling.every(now)
@@ -102,14 +102,14 @@ func (l *loop) keepAlive(s *stream, now time.Time) {
 			every = muted
 		}
 	}
-	s.timers.disarm(timerIdle)
+	s.timers.disarm(timerKeepAlive)
 	if every > 0 {
-		s.timers.arm(timerIdle, now.Add(every))
+		s.timers.arm(timerKeepAlive, now.Add(every))
 	}
 }
 
 // ping sends a ping of our own.
-func (l *loop) ping(s *stream, now time.Time) {
+func (l *loop) ping(s *connection, now time.Time) {
 	s.live.ping()
 	if !s.timers.armed(timerPong) {
 		s.timers.arm(timerPong, now.Add(pongWithin))
@@ -122,18 +122,18 @@ func (l *loop) ping(s *stream, now time.Time) {
 
 // heard notes that something has come over a websocket, and whether it was
 // answered.
-func (l *loop) heard(s *stream, kind inboundKind, now time.Time) {
+func (l *loop) heard(s *connection, kind inboundKind, now time.Time) {
 	l.idling.survived(s.idle.longest(now))
 	l.muted.survived(s.mute.longest(now))
 	s.idle = silence{since: now}
 	s.mute.asked, s.heardAt = 0, now
-	if kind == inOpened || kind == inPing || kind == inBeat || kind == inMessages && s.endpoint.socket.rpc {
+	if kind == inOpened || kind == inPing || kind == inHeartbeat || kind == inMessages && s.endpoint.socket.rpc {
 		s.mute.since = now
 	}
 }
 
 // broken notes that a websocket broke off.
-func (l *loop) broken(s *stream, why failure, now time.Time) {
+func (l *loop) broken(s *connection, why failure, now time.Time) {
 	if s.status.state == StateLive && why == failPassing {
 		l.idling.cut(now.Sub(s.idle.since), now)
 		l.muted.cut(now.Sub(s.mute.since), now)
@@ -142,7 +142,7 @@ func (l *loop) broken(s *stream, why failure, now time.Time) {
 
 // unanswered notes that a ping was not answered: some middle boxes do not tell
 // that they have forgotten a connection.
-func (l *loop) unanswered(s *stream, now time.Time) {
+func (l *loop) unanswered(s *connection, now time.Time) {
 	if s.status.state == StateLive && !s.status.polling {
 		l.idling.cut(s.idle.asked, now)
 		l.muted.cut(s.mute.asked, now)
@@ -151,9 +151,9 @@ func (l *loop) unanswered(s *stream, now time.Time) {
 
 // idlePoll looks whether a poll that has failed was ended by a middle box
 // because nothing was sent over it: such failures come again and again at the
-// same age. If the server has answered a read meanwhile, that is no failure at
-// all; or else it is none that calls for a longer delay each time.
-func (l *loop) idlePoll(s *stream, err error, now time.Time) (harmless bool) {
+// same age. If the server has answered a replay meanwhile, that is no failure
+// at all; or else it is none that calls for a longer delay each time.
+func (l *loop) idlePoll(s *connection, err error, now time.Time) (harmless bool) {
 	s.gentle = false
 	hung := now.Sub(s.hungAt)
 	if s.status.state != StateLive || s.answering || hung < idleLeastPoll || !mayBeIdle(err) {

@@ -39,7 +39,7 @@ func (l *life) idleHour(limit time.Duration, portal []pulltest.Option, opts ...O
 
 // TestIdleTimeout: a middle box ends what is idle. By default that is noticed,
 // and pings of our own come in time; with WithPingInterval they always do. They
-// cause no reads.
+// cause no replays.
 func TestIdleTimeout(t *testing.T) {
 	for _, version := range versions {
 		for _, limit := range []time.Duration{5 * time.Second, 15 * time.Second, 30 * time.Second, time.Minute, 100 * time.Second} {

@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"cmp"
+
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -38,7 +39,7 @@ type keySet struct {
 
 func (s *keySet) len() int { return s.list.len() }
 
-func (s *keySet) find(k wire.Key) (place, bool) {
+func (s *keySet) find(k wire.Key) (slot, bool) {
 	return s.list.seek(pack(k), false)
 }
 
@@ -98,7 +99,7 @@ func (s *keySet) next(but wire.Key) (k wire.Key, ok bool) {
 
 // clone returns a copy of the set.
 func (s *keySet) clone() (c keySet) {
-	for k := range s.list.from(place{}) {
+	for k := range s.list.from(slot{}) {
 		c.list.push(*k)
 	}
 	return c

@@ -25,14 +25,14 @@ func TestBeginsNow(t *testing.T) {
 		l.run(nil)
 		<-l.sub.Ready()
 		l.emit("after")
-		time.Sleep(10 * time.Minute) // several pings, and a read after each
+		time.Sleep(10 * time.Minute) // several pings, and a replay after each
 		l.emit("later")
 		l.want("after", "later")
 	})
 }
 
-// TestBeginsOnEmptyPortal: with nothing kept the first read has no answer; the
-// subscription is ready all the same.
+// TestBeginsOnEmptyPortal: with nothing kept the first replay has no answer;
+// the subscription is ready all the same.
 func TestBeginsOnEmptyPortal(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		begin := time.Now()
@@ -50,7 +50,7 @@ func TestBeginsOnEmptyPortal(t *testing.T) {
 	})
 }
 
-// TestPingHole: what the server drops around its pings is found by the read
+// TestPingHole: what the server drops around its pings is found by the replay
 // behind the pong.
 func TestPingHole(t *testing.T) {
 	ping := func(l *life) (lost, dropped int) {
@@ -131,7 +131,7 @@ func TestBackoffBounds(t *testing.T) {
 		if d := defaultBackoff(attempt); d < 500*time.Millisecond || d > 72*time.Second {
 			t.Errorf("attempt %d: %v", attempt, d)
 		}
-		if d := readBackoff(attempt); d < 100*time.Millisecond || d > 36*time.Second {
+		if d := replayBackoff(attempt); d < 100*time.Millisecond || d > 36*time.Second {
 			t.Errorf("read attempt %d: %v", attempt, d)
 		}
 	}

@@ -98,7 +98,7 @@ func errorOf(e Event) error {
 	switch e := e.(type) {
 	case StateChange:
 		return e.Cause
-	case ReadEnded:
+	case ReplayEnded:
 		return e.Err
 	case Undecodable:
 		return e.Err
@@ -217,7 +217,7 @@ func tellEverything(t *testing.T, l *life, portal []pulltest.Option, transport T
 	fmt.Fprintf(&out, "%v %+v %#v", l.err, l.sub, l.sub)
 
 	text := out.text.String()
-	for _, want := range []string{"Renewal", "Undecodable", "StateChange", "ReadEnded", "level=DEBUG", "control"} {
+	for _, want := range []string{"Renewal", "Undecodable", "StateChange", "ReplayEnded", "level=DEBUG", "control"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("nothing was told of %s", want)
 		}

@@ -3,27 +3,28 @@ package realtime
 import (
 	"context"
 	"errors"
-	"github.com/b24pull/b24pull/internal/pace"
 	"log/slog"
 	"slices"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/pace"
 )
 
 const (
-	provedAfter  = 10 * time.Second  // a connection that lasted this long starts the delays afresh
-	quietAfter   = 150 * time.Second // the server pings every 120 s
-	pongWithin   = 20 * time.Second
-	beatWithin   = 20 * time.Second // of servers that send signs of life as text
-	readSent     = 20 * time.Second // for a read to reach the server
-	readStall    = 20 * time.Second // without a byte of its answer
-	answerWithin = 5 * time.Minute  // for an answer to come to its end, however it goes on
-	answerYields = time.Minute      // the same for one to a read of replaced channels, while those in use are to be read
-	manyMessages = 1000             // that make another read due
+	stableAfter      = 10 * time.Second  // a connection that lasted this long starts the delays afresh
+	idleAfter        = 150 * time.Second // the server pings every 120 s
+	pongWithin       = 20 * time.Second
+	heartbeatWithin  = 20 * time.Second // of servers that send signs of life as text
+	replaySentWithin = 20 * time.Second // for a replay to reach the server
+	answerStall      = 20 * time.Second // without a byte of its answer
+	answerWithin     = 5 * time.Minute  // for an answer to come to its end, however it goes on
+	answerYields     = time.Minute      // the same for one to a replay of replaced channels, while those in use are to be read
+	manyMessages     = 1000             // that make another replay due
 )
 
 // loop carries out what decide wants, in one goroutine. It alone touches the
-// sessions, the timers and the links; all that happens elsewhere comes to it
-// through its inbox.
+// histories, the timers and the attempts; all that happens elsewhere comes to
+// it through its inbox.
 type loop struct {
 	source  ConfigSource
 	opts    *options
@@ -36,44 +37,44 @@ type loop struct {
 	state   *stateBox
 	ready   chan struct{}
 	stats   *counters
-	ledger  *ledger
+	acks    *acks
 
-	ctx     context.Context
-	inbox   chan inbound
-	tasks   tasks
-	err     error // why it ends
-	trouble error // why it is not connected
+	ctx       context.Context
+	inbox     chan inbound
+	tasks     tasks
+	err       error // why it ends
+	lastError error // why it is not connected
 
-	memory *memory
-	main   *stream   // what the subscription stands on
-	next   *stream   // to take its place once it is connected
-	old    []*stream // replaced, and listened to until their ends are read
+	dedup    *dedup
+	main     *connection   // what the subscription stands on
+	next     *connection   // to take its place once it is connected
+	replaced []*connection // replaced, and listened to until their ends are read
 
-	reading   *link     // the read under way: there is one at a time, over all streams
-	waiting   []read    // for their turn, one of a stream
-	reads     pace.Pace // of those from cursors
-	peeks     pace.Pace // of short ones
-	timers    deadlines
-	deferrals deferrals
-	alarm     alarm
-	renewal   renewal
-	missing   missing
-	orders    orderBook // from the server, not yet obeyed
+	replaying       *attempt        // the replay under way: there is one at a time, over all connections
+	waiting         []replayRequest // for their turn, one of a connection
+	replayPace      pace.Pace       // of those from cursors
+	shortReplayPace pace.Pace       // of short ones
+	timers          deadlines
+	deferrals       deferrals
+	alarm           alarm
+	renewal         renewal
+	missing         missing
+	commands        controlCommands // from the server, not yet obeyed
 
 	idling    idling // of websockets, either way
 	muted     idling // of websockets that the server sends on and nothing is sent over
 	idlePolls idling // of polls that nothing is sent over
 
-	notices   notices   // to be told together
-	announced bool      // ready is closed
-	refusals  int       // of a fixed config, in a row
-	carrier   Transport // as the world was last shown
+	notices       notices   // to be told together
+	announced     bool      // ready is closed
+	refusals      int       // of a fixed config, in a row
+	lastTransport Transport // as the world was last shown
 }
 
-// read is a read to begin.
-type read struct {
-	stream *stream
-	short  bool
+// replay is a replay to begin.
+type replayRequest struct {
+	connection *connection
+	short      bool
 }
 
 // run lives until the subscription is over and returns why. When it returns,
@@ -84,20 +85,20 @@ func (l *loop) run(ctx context.Context) error {
 	defer cancel()
 	l.ctx = ctx
 	l.inbox = make(chan inbound)
-	l.reads, l.peeks = readPace, peekPace
+	l.replayPace, l.shortReplayPace = replayPace, shortReplayPace
 	l.notices.tell = l.tell
 	l.alarm = newAlarm()
 	defer l.alarm.stop()
-	l.memory = newMemory(l.opts.cursor, l.ledger, l.queue, time.Now(), l.observe)
-	l.memory.obey, l.memory.stats = l.takeOrder, l.stats
+	l.dedup = newDedup(l.opts.cursor, l.acks, l.queue, time.Now(), l.observe)
+	l.dedup.handleControl, l.dedup.stats = l.takeControl, l.stats
 	if l.opts.begun() {
-		l.memory.order.patience = holdFirst
+		l.dedup.reorder.patience = holdFirst
 	}
-	l.main = &stream{session: l.memory.session(l.opts.cursor.pos, l.opts.begun())}
-	l.main.session.settle = l.opts.settle
-	l.main.session.placed = time.Now()
-	_, l.memory.dating.unknown = l.source.(fixedConfig)
-	l.main.status.anchored = l.main.session.anchored
+	l.main = &connection{history: l.dedup.history(l.opts.cursor.pos, l.opts.begun())}
+	l.main.history.settle = l.opts.settle
+	l.main.history.placed = time.Now()
+	_, l.dedup.dating.unknown = l.source.(fixedConfig)
+	l.main.status.anchored = l.main.history.anchored
 
 	l.handle(l.main, event{kind: evStart}, nil)
 	for l.main.status.state != StateClosed {
@@ -129,11 +130,11 @@ func (l *loop) observe(e Event) {
 // deliverReceived hands over what has been received and still waits, for its
 // time or for its turn.
 func (l *loop) deliverReceived() {
-	for _, s := range l.streams() {
-		s.takeRest(time.Now())
+	for _, s := range l.connections() {
+		s.takeAllParked(time.Now())
 	}
-	l.memory.order.answering = false
-	l.memory.order.release()
+	l.dedup.reorder.answering = false
+	l.dedup.reorder.release()
 }
 
 // stopCause is what went wrong, nil if the user wanted no more.
@@ -146,50 +147,55 @@ func stopCause(ctx context.Context) error {
 	}
 }
 
-// streams are all there are, the main one first.
-func (l *loop) streams() []*stream {
-	streams := []*stream{l.main}
+// connections are all there are, the main one first.
+func (l *loop) connections() []*connection {
+	streams := []*connection{l.main}
 	if l.next != nil {
 		streams = append(streams, l.next)
 	}
-	return append(streams, l.old...)
+	return append(streams, l.replaced...)
 }
 
-// all has an event happen to every stream.
+// all has an event happen to every connection.
 func (l *loop) all(e event) {
-	for _, s := range l.streams() {
+	for _, s := range l.connections() {
 		l.handle(s, e, nil)
 	}
 }
 
-// connected tells a session since when it is connected, or that it is no more.
-// Two streams can be of one session.
-func (l *loop) connected(s *stream, before State) {
+// connected tells a history since when it is connected, or that it is no more.
+// Two connections can be of one history.
+func (l *loop) connected(s *connection, before State) {
 	switch after := s.status.state; {
 	case after == before:
-	case after == StateLive && s.session.up.IsZero():
-		s.session.up = time.Now()
-		if !s.session.anchored && s.session.heard.IsZero() {
-			s.session.heard = s.session.up
+	case after == StateLive && s.history.up.IsZero():
+		s.history.up = time.Now()
+		if !s.history.anchored && s.history.heard.IsZero() {
+			s.history.heard = s.history.up
 		}
-	case before == StateLive && !slices.ContainsFunc(l.streams(), func(o *stream) bool { return o.session == s.session && o.status.state == StateLive }):
-		s.session.up, s.session.away = time.Time{}, true
+	case before == StateLive && !slices.ContainsFunc(l.connections(), func(o *connection) bool { return o.history == s.history && o.status.state == StateLive }):
+		s.history.up, s.history.away = time.Time{}, true
 	}
 }
 
-// handle has decide decide about a stream, and does it.
-func (l *loop) handle(s *stream, e event, cause error) {
+// handle has decide decide about a connection, and does it.
+func (l *loop) handle(s *connection, e event, cause error) {
 	before := s.status
 	var actions []action
 	s.status, actions = decide(before, e)
 	s.cause, s.delay = cause, 0
 	l.connected(s, before.state)
+	ready := false
 	for _, a := range actions {
+		if a == doReady {
+			ready = true
+			continue
+		}
 		l.do(s, a)
 	}
 	after := s.status.state
 	if after != before.state && after != StateLive && (before.state == StateLive || before.state == StateConnecting) {
-		s.timers.disarm(timerProved, timerQuiet, timerPong, timerBeat, timerPinged, timerPeek, timerHang, timerIdle)
+		s.timers.disarm(timerStable, timerIdle, timerPong, timerHeartbeat, timerPinged, timerShortReplay, timerHang, timerKeepAlive)
 		s.idle, s.mute = silence{}, silence{}
 		s.answering = false
 	}
@@ -199,16 +205,19 @@ func (l *loop) handle(s *stream, e event, cause error) {
 	case after == StateClosed:
 		l.remove(s, cause)
 	}
+	if ready { // which other connections are told of
+		l.established(s)
+	}
 }
 
-// show tells the world where the main stream stands.
+// show tells the world where the main connection stands.
 func (l *loop) show(cause error) {
 	before, after := l.state.get(), l.main.standing()
 	if after == StateDegraded && cause == nil {
 		cause = l.main.unread.cause
 	}
 	switch {
-	case after == before && (l.main.status.state != StateLive || l.main.transport() == l.carrier):
+	case after == before && (l.main.status.state != StateLive || l.main.transport() == l.lastTransport):
 		return
 	case after == StateClosed:
 		if l.ctx.Err() == nil {
@@ -217,49 +226,49 @@ func (l *loop) show(cause error) {
 		l.err = cause
 		l.notices.flushAll()
 	case after == StateLive:
-		l.trouble = nil
+		l.lastError = nil
 		l.scheduleReturn()
 	case cause != nil:
-		l.trouble = cause
+		l.lastError = cause
 	}
 	l.state.set(after)
-	l.carrier = l.main.transport()
-	change := StateChange{From: before, To: after, Attempt: l.main.status.attempt, Delay: l.main.delay, Transport: l.carrier, Cause: cause}
+	l.lastTransport = l.main.transport()
+	change := StateChange{From: before, To: after, Attempt: l.main.status.attempt, Delay: l.main.delay, Transport: l.lastTransport, Cause: cause}
 	l.logChange(change)
 	l.observe(change)
 }
 
-// receive takes what a task has posted. What comes from a link that has been
-// given up touches nothing.
+// receive takes what a task has posted. What comes from an attempt that has
+// been given up touches nothing.
 func (l *loop) receive(in inbound) {
 	if in.kind == inConfig {
 		l.configured(in.config, in.err)
 		return
 	}
-	if !in.link.up {
+	if !in.attempt.up {
 		return
 	}
 	switch in.kind {
 	case inOpened:
-		in.link.conn = in.conn
+		in.attempt.conn = in.conn
 	case inDown:
-		l.deferrals.note(in.link, in.err, time.Now())
+		l.deferrals.note(in.attempt, in.err, time.Now())
 	}
 	switch {
-	case in.link.read:
-		l.receiveRead(in)
-	case in.link.poll:
+	case in.attempt.replay:
+		l.receiveReplay(in)
+	case in.attempt.poll:
 		l.receivePoll(in)
 	default:
 		l.receiveSocket(in)
 	}
 }
 
-// messages hands a batch to the session until the queue refuses one.
-func (l *loop) messages(s *stream, read bool, batch *[]decoded, now time.Time, take func(Message, time.Time) bool) {
+// messages hands a batch to the history until the queue refuses one.
+func (l *loop) messages(s *connection, read bool, batch *[]decoded, now time.Time, take func(Message, time.Time) bool) {
 	for _, d := range *batch {
 		if d.err != nil {
-			if s.session.undecodable(d.message, read, now) {
+			if s.history.undecodable(d.message, read, now) {
 				l.undecodable(d.err)
 			}
 			continue
@@ -272,36 +281,36 @@ func (l *loop) messages(s *stream, read bool, batch *[]decoded, now time.Time, t
 	recycle(batch)
 }
 
-// full pauses everything: the queue is the same for all streams.
+// full pauses everything: the queue is the same for all connections.
 func (l *loop) full() {
 	if l.main.status.state == StateLive {
 		l.gap(GapPaused, nil)
 	}
 	l.waiting = nil
-	for _, s := range l.streams() {
-		l.abortRead(s) // before any of them gives back what another one's read has shown
+	for _, s := range l.connections() {
+		l.abortReplay(s) // before any of them gives back what another one's replay has shown
 	}
-	for _, s := range l.streams() {
-		s.aside, s.asideSize = nil, 0 // reads bring it
+	for _, s := range l.connections() {
+		s.parked, s.parkedSize = nil, 0 // replays bring it
 		l.handle(s, event{kind: evFull}, nil)
 	}
 }
 
 func (l *loop) undecodable(err error) { l.observe(Undecodable{Err: err, Count: 1}) }
 
-// afterEvent begins a read if so much has come, or so badly, that one is due,
-// obeys the server, and sets the timer of the messages that wait. Such reads
+// afterEvent begins a replay if so much has come, or so badly, that one is due,
+// obeys the server, and sets the timer of the messages that wait. Such replays
 // keep a distance: sooner they could not move the cursor anyway.
 func (l *loop) afterEvent() {
 	now := time.Now()
 	if l.main.status.state != StateClosed {
-		l.obey(now)
+		l.handleControl(now)
 	}
-	for _, s := range l.streams() {
+	for _, s := range l.connections() {
 		s.timers.disarm(timerFar)
-		many, confirm := s.session.since >= manyMessages, s.session.confirm
-		if (many || s.garbled || !confirm.IsZero()) && s.status.read == readIdle && s.status.state == StateLive {
-			far := s.readFrom.Add(s.session.settle)
+		many, confirm := s.history.since >= manyMessages, s.history.confirm
+		if (many || s.garbled || !confirm.IsZero()) && s.status.replay == replayIdle && s.status.state == StateLive {
+			far := s.replayBegan.Add(s.history.settle)
 			if !many && !s.garbled && far.Before(confirm) {
 				far = confirm
 			}
@@ -315,14 +324,14 @@ func (l *loop) afterEvent() {
 			}
 		}
 	}
-	l.timers.arm(timerHold, l.memory.order.expire(now))
+	l.timers.arm(timerHold, l.dedup.reorder.expire(now))
 	l.timers.arm(timerTell, l.notices.next())
 }
 
 // deadline is when something is due next.
 func (l *loop) deadline() time.Time {
 	at := l.timers.next(time.Time{})
-	for _, s := range l.streams() {
+	for _, s := range l.connections() {
 		at = s.timers.next(at)
 	}
 	return at
@@ -331,25 +340,25 @@ func (l *loop) deadline() time.Time {
 // expire handles the timers that are due.
 func (l *loop) expire() {
 	now := time.Now()
-	for _, s := range l.streams() {
+	for _, s := range l.connections() {
 		for _, t := range []struct {
 			timer timerKind
 			event eventKind
 			cause error
 		}{
-			{timerProved, evProved, nil},
-			{timerQuiet, evQuiet, nil},
-			{timerPong, evStuck, errStuck},
-			{timerBeat, evStuck, errStuck},
+			{timerStable, evStable, nil},
 			{timerIdle, evIdle, nil},
+			{timerPong, evStuck, errStuck},
+			{timerHeartbeat, evStuck, errStuck},
+			{timerKeepAlive, evKeepAlive, nil},
 			{timerHang, evPolled, nil},
 			{timerRetry, evRetry, nil},
-			{timerReadRetry, evReadRetry, nil},
+			{timerReplayRetry, evReplayRetry, nil},
 			{timerLeave, evLeave, nil},
 		} {
 			if s.timers.due(t.timer, now) {
 				switch t.timer {
-				case timerQuiet:
+				case timerIdle:
 					s.watch(now)
 				case timerPong:
 					l.unanswered(s, now)
@@ -361,24 +370,24 @@ func (l *loop) expire() {
 			}
 		}
 	}
-	for _, s := range l.streams() {
-		if s.timers.due(timerPeek, now) {
+	for _, s := range l.connections() {
+		if s.timers.due(timerShortReplay, now) {
 			l.hanging(s, now)
 		}
-		if s.timers.due(timerAside, now) {
-			l.takeAside(s, now)
+		if s.timers.due(timerParked, now) {
+			l.takeParked(s, now)
 		}
 		if s.timers.due(timerPinged, now) {
 			l.pinged(s, now)
 		}
 	}
-	if l.timers.due(timerRead, now) {
-		l.readTimeout(now)
+	if l.timers.due(timerReplay, now) {
+		l.replayTimeout(now)
 	}
 	if l.timers.due(timerHeld, now) {
-		l.nextRead()
+		l.nextReplay()
 	}
-	l.timers.due(timerOrder, now) // afterEvent obeys
+	l.timers.due(timerControl, now) // afterEvent obeys
 	if l.timers.due(timerCheck, now) {
 		l.check(now)
 	}

@@ -34,35 +34,36 @@ func TestLastReadIsPatient(t *testing.T) {
 	})
 }
 
-// TestFullDuringTheReadOfAnother: the queue gets full while one stream is read
-// and messages of another wait. Both are paused, and what waits is given back.
+// TestFullDuringTheReadOfAnother: the queue gets full while one connection is
+// read and messages of another wait. Both are paused, and what waits is given
+// back.
 func TestFullDuringTheReadOfAnother(t *testing.T) {
 	now := time.Now()
 	q := newQueue(2, 1<<20)
 	l := &loop{tell: func(Event) {}, stats: new(counters), notices: notices{tell: func(Event) {}}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
-	l.memory = newMemory(after(1), newLedger(after(1)), q, now, l.observe)
-	live := func() *stream {
-		return &stream{session: l.memory.session(midAt(1), true), status: status{state: StateLive, anchored: true}}
+	l.dedup = newDedup(after(1), newAcks(after(1)), q, now, l.observe)
+	live := func() *connection {
+		return &connection{history: l.dedup.history(midAt(1), true), status: status{state: StateLive, anchored: true}}
 	}
 	l.main = live()
 	old := live()
-	l.old = []*stream{old}
+	l.replaced = []*connection{old}
 
-	l.memory.order.hold()
+	l.dedup.reorder.hold()
 	waits, shown := Message{key: wire.Key{Mid: midAt(2)}}, Message{key: wire.Key{Mid: midAt(3)}}
-	l.main.session.live(waits, now)
-	old.status.read = readRunning
-	old.session.beginRead(now, "")
-	l.reading = &link{stream: old, read: true, up: true, cancel: func() {}}
-	old.session.history(shown, now)
-	l.messages(l.main, false, &[]decoded{{message: Message{key: wire.Key{Mid: midAt(4)}}}}, now, l.main.session.live)
+	l.main.history.live(waits, now)
+	old.status.replay = replayRunning
+	old.history.beginReplay(now, "")
+	l.replaying = &attempt{connection: old, replay: true, up: true, cancel: func() {}}
+	old.history.replayed(shown, now)
+	l.messages(l.main, false, &[]decoded{{message: Message{key: wire.Key{Mid: midAt(4)}}}}, now, l.main.history.live)
 
-	for _, s := range l.streams() {
-		if s.status.state != StatePaused || s.status.read != readIdle {
+	for _, s := range l.connections() {
+		if s.status.state != StatePaused || s.status.replay != replayIdle {
 			t.Errorf("status %+v", s.status)
 		}
 	}
-	if _, seen := l.memory.arrival(waits.key); seen || l.reading.isUp() {
+	if _, seen := l.dedup.arrival(waits.key); seen || l.replaying.isUp() {
 		t.Error("the message that waits was not given back, or the read goes on")
 	}
 }
@@ -93,7 +94,7 @@ func TestReplacedSoonAfterTheBeginning(t *testing.T) {
 	})
 }
 
-// TestReplacedWhilePaused: a queue that was full has room again, and the read
+// TestReplacedWhilePaused: a queue that was full has room again, and the replay
 // that follows brings the news that a channel has been replaced. The new
 // channels are connected to.
 func TestReplacedWhilePaused(t *testing.T) {
@@ -131,25 +132,25 @@ func TestReplacedWhilePaused(t *testing.T) {
 }
 
 // TestFailedTrialLeavesTheRead: a websocket that is tried beside polls and
-// fails takes nothing from the short read that goes on for those.
+// fails takes nothing from the short replay that goes on for those.
 func TestFailedTrialLeavesTheRead(t *testing.T) {
 	now := time.Now()
 	q := newQueue(10, 1<<20)
-	led := newLedger(after(1))
-	l := &loop{ledger: led, tell: func(Event) {}, stats: new(counters), notices: notices{tell: func(Event) {}}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
-	l.memory = newMemory(after(1), led, q, now, l.observe)
-	l.main = &stream{config: new(b24pull.Config), session: l.memory.session(midAt(1), true), status: status{state: StateLive, polling: true, anchored: true, read: readRunning}}
-	l.next = &stream{session: l.main.session, status: status{state: StateConnecting, anchored: true, trial: true}}
-	l.main.session.polled(midAt(1))
-	l.main.session.beginPeek(now, "")
-	l.reading = &link{stream: l.main, read: true, up: true, cancel: func() {}}
+	led := newAcks(after(1))
+	l := &loop{acks: led, tell: func(Event) {}, stats: new(counters), notices: notices{tell: func(Event) {}}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
+	l.dedup = newDedup(after(1), led, q, now, l.observe)
+	l.main = &connection{config: new(b24pull.Config), history: l.dedup.history(midAt(1), true), status: status{state: StateLive, polling: true, anchored: true, replay: replayRunning}}
+	l.next = &connection{history: l.main.history, status: status{state: StateConnecting, anchored: true, upgradeProbe: true}}
+	l.main.history.polled(midAt(1))
+	l.main.history.beginShortReplay(now, "")
+	l.replaying = &attempt{connection: l.main, replay: true, up: true, cancel: func() {}}
 	l.handle(l.next, event{kind: evLost}, errStuck)
 
 	if l.next != nil {
 		t.Error("the trial is not over")
 	}
-	l.receiveRead(inbound{kind: inSent, link: l.reading})
-	if !l.reading.isUp() || !l.main.session.history(Message{key: wire.Key{Mid: midAt(2)}}, now) {
+	l.receiveReplay(inbound{kind: inSent, attempt: l.replaying})
+	if !l.replaying.isUp() || !l.main.history.replayed(Message{key: wire.Key{Mid: midAt(2)}}, now) {
 		t.Error("the short read does not go on")
 	}
 }

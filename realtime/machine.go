@@ -31,8 +31,8 @@ func (b *stateBox) get() State  { return State(b.v.Load()) }
 type event struct {
 	kind    eventKind
 	failure failure // of the failed, lost and broken kinds
-	again   bool    // of evReadEnded: its answer calls for another read; of evPolled: for a peek
-	silent  bool    // of evReadBroken: nothing has answered
+	again   bool    // of evReplayEnded: its answer calls for another replay; of evPolled: for a short replay
+	silent  bool    // of evReplayBroken: nothing has answered
 }
 
 type eventKind uint8
@@ -41,27 +41,27 @@ const (
 	evStart eventKind = iota
 	evConfig
 	evConfigFailed
-	evOpened     // the live connection is up; of polls: the first one is with the server
-	evLost       // the live connection is gone, or could not be opened
-	evProved     // it has lasted long enough to be trusted
-	evRetry      // the delay is over
-	evPing       // the server has pinged and got its pong: it has sent nothing between the two
-	evPong       // one of our pings has been answered, so what the server sent before has arrived
-	evIdle       // a ping is due that keeps the connection from being idle
-	evQuiet      // no ping for too long; of polls: no read
-	evStuck      // no pong for too long, or no answer to a poll
-	evPolled     // a poll of the live connection is over, as polls are
-	evHanging    // it has been hanging for a moment: what was published just before it was taken up can be read
-	evMany       // many messages have come since the last read
-	evGarbled    // a live frame could not be read to its end
-	evPast       // a poll was answered by what may have stood before the beginning
-	evReadEnded  // the read is over, with or without an answer
-	evReadBroken // the read broke off
-	evReadRetry  // the delay before it goes on is over
-	evFull       // the queue refused a message
-	evRoom       // the queue has room again
-	evReplaced   // other channels have taken the place of these
-	evLeave      // nothing more is to come: end with a last read
+	evOpened       // the live connection is up; of polls: the first one is with the server
+	evLost         // the live connection is gone, or could not be opened
+	evStable       // it has lasted long enough to be trusted
+	evRetry        // the delay is over
+	evPing         // the server has pinged and got its pong: it has sent nothing between the two
+	evPong         // one of our pings has been answered, so what the server sent before has arrived
+	evKeepAlive    // a ping is due that keeps the connection from being idle
+	evIdle         // no ping for too long; of polls: no replay
+	evStuck        // no pong for too long, or no answer to a poll
+	evPolled       // a poll of the live connection is over, as polls are
+	evHanging      // it has been hanging for a moment: what was published just before it was taken up can be read
+	evMany         // many messages have come since the last replay
+	evGarbled      // a live frame could not be read to its end
+	evPast         // a poll was answered by what may have stood before the beginning
+	evReplayEnded  // the replay is over, with or without an answer
+	evReplayBroken // the replay broke off
+	evReplayRetry  // the delay before it goes on is over
+	evFull         // the queue refused a message
+	evRoom         // the queue has room again
+	evReplaced     // other channels have taken the place of these
+	evLeave        // nothing more is to come: end with a last replay
 	evStop
 )
 
@@ -70,74 +70,74 @@ const (
 type action uint8
 
 const (
-	doFetch     action = iota // ask the source for the config, past its cache if stale
-	doDial                    // open the live connection, or its next poll
-	doHangUp                  // close it: normal
-	doDrop                    // close it: stuck
-	doPing                    // send a ping on it, and watch for the pong
-	doKeepAlive               // the same, for a ping that no read waits for
-	doWait                    // start the delay before attempt
-	doWaitLong                // start the long delay
-	doHold                    // live messages wait for the coming read
-	doRelease                 // they wait no more
-	doRead                    // begin a read, or go on with the one that broke off
-	doPeek                    // begin a short read, from where the last polls hung
-	doReadWait                // start the delay before the read goes on
-	doAbortRead
-	doGiveBack // forget the live messages that wait: a read will bring them
-	doReady    // it can be relied upon: tell the user, or take the place of the stream before
+	doFetch       action = iota // ask the source for the config, past its cache if stale
+	doDial                      // open the live connection, or its next poll
+	doHangUp                    // close it: normal
+	doDrop                      // close it: stuck
+	doPing                      // send a ping on it, and watch for the pong
+	doKeepAlive                 // the same, for a ping that no replay waits for
+	doWait                      // start the delay before attempt
+	doWaitLong                  // start the long delay
+	doHold                      // live messages wait for the coming read
+	doRelease                   // they wait no more
+	doReplay                    // begin a replay, or go on with the one that broke off
+	doShortReplay               // begin a short replay, from where the last polls hung
+	doReplayWait                // start the delay before the replay goes on
+	doAbortReplay
+	doGiveBack // forget the live messages that wait: a replay will bring them
+	doReady    // it can be relied upon: tell the user, or take the place of the connection before
 )
 
-// status is all that decide knows of a stream.
+// status is all that decide knows of a connection.
 type status struct {
-	state      State
-	polling    bool // over long polling, not over a websocket
-	auto       bool // the one may take the place of the other
-	barred     bool // websockets have failed so often that one failure of theirs is enough to poll again
-	trial      bool // tries whether websockets work again: one attempt, and it has to last
-	old        bool // its channels have been replaced: it is not connected again
-	needed     bool // of one that is old: a successor is missing, so it is connected again
-	leaving    bool // it ends with the read that is due or under way
-	configured bool // there is a config to connect with
-	stale      bool // the next config must not come from a cache
-	doubted    bool // the config may be of no use, since nothing answers: another is asked for, and is not a must
-	attempt    int  // failed attempts since a connection last lasted
+	state         State
+	polling       bool // over long polling, not over a websocket
+	auto          bool // the one may take the place of the other
+	preferPolling bool // websockets have failed so often that one failure of theirs is enough to poll again
+	upgradeProbe  bool // tries whether websockets work again: one attempt, and it has to last
+	replaced      bool // its channels have been replaced: it is not connected again
+	needed        bool // of one that is old: a successor is missing, so it is connected again
+	leaving       bool // it ends with the replay that is due or under way
+	configured    bool // there is a config to connect with
+	stale         bool // the next config must not come from a cache
+	configSuspect bool // the config may be of no use, since nothing answers: another is asked for, and is not a must
+	attempt       int  // failed attempts since a connection last lasted
 
 	pings int // ours, not answered yet
-	fence int // so many pongs from now a read is due; 0: none waits for one
+	fence int // so many pongs from now a replay is due; 0: none waits for one
 
-	read        readState
-	due         readKind // the read that is due when this one is over
-	readAttempt int      // failures of this read
-	readRefused bool     // the last of them was a refusal of the channels
+	replay        replayState
+	pending       replayKind // the replay that is due when this one is over
+	replayAttempt int        // failures of this replay
+	replayRefused bool       // the last of them was a refusal of the channels
 
-	anchored bool // the first read is done, or a cursor stands for it
+	anchored bool // the first replay is done, or a cursor stands for it
 	sure     bool // the history has been read, or nothing has answered in its place
 	ready    bool
 }
 
-type readState uint8
+type replayState uint8
 
 const (
-	readIdle readState = iota
-	readRunning
-	readWaiting // broken off; goes on after a delay
+	replayIdle replayState = iota
+	replayRunning
+	replayWaiting // broken off; goes on after a delay
 )
 
-type readKind uint8
+type replayKind uint8
 
 const (
-	readNone  readKind = iota
-	readShort          // for what a poll may have left out
-	readWhole          // from the cursor
+	replayNone  replayKind = iota
+	replayShort            // for what a poll may have left out
+	replayWhole            // from the cursor
 )
 
 const (
-	// patience is how many times a read may break off before live messages no
+	// patience is how many times a replay may break off before live messages no
 	// longer wait for it.
 	patience = 3
-	// lastPatience is the same for a stream's last read, which is given up
-	// then: after some two minutes.
+	// lastPatience is the same for a connection's last replay, which is given
+	// up then: after some two minutes.
 	lastPatience = 12
 	// socketPatience is how many times websockets may fail before long polling
 	// is tried.
@@ -147,8 +147,8 @@ const (
 	configPatience = 5
 )
 
-// decide is the life of a stream: what it does next, given where it stands and
-// what has happened. It is pure; everything it wants is in the actions.
+// decide is the life of a connection: what it does next, given where it stands
+// and what has happened. It is pure; everything it wants is in the actions.
 func decide(s status, e event) (status, []action) {
 	if s.state == StateClosed {
 		return s, nil
@@ -158,17 +158,17 @@ func decide(s status, e event) (status, []action) {
 	case evStart:
 		d.connect()
 	case evConfig:
-		d.configured, d.stale, d.doubted = true, false, false
+		d.configured, d.stale, d.configSuspect = true, false, false
 		if d.state == StateConfiguring {
 			d.connect()
 		}
-		if !d.anchored && d.read == readIdle {
-			d.owe() // the first read runs beside the connect
+		if !d.anchored && d.replay == replayIdle {
+			d.requestReplay() // the first replay runs beside the connect
 		}
 	case evConfigFailed:
 		switch {
-		case d.state == StateConfiguring && d.doubted:
-			d.configured, d.stale, d.doubted = true, false, false
+		case d.state == StateConfiguring && d.configSuspect:
+			d.configured, d.stale, d.configSuspect = true, false, false
 			d.connect()
 		case d.state == StateConfiguring || e.failure == failFatal:
 			d.fail(e.failure)
@@ -176,17 +176,17 @@ func decide(s status, e event) (status, []action) {
 	case evOpened:
 		d.state = StateLive
 		d.do(doHold)
-		d.owe()
-		d.readAttempt = 0 // what has failed was another connection's
-		d.resume()        // the server can be reached again
+		d.requestReplay()
+		d.replayAttempt = 0 // what has failed was another connection's
+		d.resume()          // the server can be reached again
 		d.checkReady()
 	case evLost:
 		d.fail(e.failure)
-	case evProved:
+	case evStable:
 		d.attempt = 0
-		d.barred = d.barred && d.polling
-		if d.trial {
-			d.trial = false
+		d.preferPolling = d.preferPolling && d.polling
+		if d.upgradeProbe {
+			d.upgradeProbe = false
 			d.checkReady()
 		}
 	case evRetry:
@@ -196,15 +196,15 @@ func decide(s status, e event) (status, []action) {
 	case evPing:
 		d.do(doHold)
 		d.ping()
-	case evQuiet:
+	case evIdle:
 		if d.polling {
-			d.owe()
+			d.requestReplay()
 		} else {
 			d.ping()
 		}
 	case evPong:
 		d.ponged()
-	case evIdle:
+	case evKeepAlive:
 		if d.state == StateLive && !d.polling {
 			d.pings++
 			d.do(doKeepAlive)
@@ -215,37 +215,37 @@ func decide(s status, e event) (status, []action) {
 	case evPolled:
 		d.do(doDial)
 		if e.again {
-			d.peek()
+			d.requestShortReplay()
 		}
 	case evHanging:
-		d.peek()
+		d.requestShortReplay()
 	case evMany, evGarbled, evPast:
-		d.owe()
-	case evReadEnded:
+		d.requestReplay()
+	case evReplayEnded:
 		if e.again {
-			d.due = readWhole
+			d.pending = replayWhole
 		}
-		d.readEnded()
-	case evReadBroken:
-		d.readBroken(e.failure)
+		d.replayEnded()
+	case evReplayBroken:
+		d.replayBroken(e.failure)
 		if e.silent && !d.sure {
 			d.sure = true
 			d.checkReady()
 		}
-	case evReadRetry:
+	case evReplayRetry:
 		d.resume()
 	case evFull:
 		d.pause()
 	case evRoom:
-		if d.state == StatePaused && d.read == readIdle {
-			d.owe()
+		if d.state == StatePaused && d.replay == replayIdle {
+			d.requestReplay()
 		}
 	case evReplaced:
-		d.replaced()
+		d.becomeReplaced()
 	case evLeave:
 		d.leaving = true
 		if d.state != StatePaused { // there room is waited for
-			d.owe()
+			d.requestReplay()
 		}
 	case evStop:
 		d.state = StateClosed
@@ -265,7 +265,7 @@ func (d *decision) do(a ...action) { d.actions = append(d.actions, a...) }
 // read.
 func (d *decision) connect() {
 	switch {
-	case d.old && !d.needed:
+	case d.replaced && !d.needed:
 		d.state = StateWaiting
 	case !d.configured:
 		d.state = StateConfiguring
@@ -275,8 +275,8 @@ func (d *decision) connect() {
 		switch {
 		case !d.polling || d.anchored:
 			d.do(doDial)
-		case d.read == readIdle:
-			d.owe()
+		case d.replay == replayIdle:
+			d.requestReplay()
 		}
 	}
 }
@@ -285,23 +285,23 @@ func (d *decision) connect() {
 func (d *decision) fail(why failure) {
 	d.pings, d.fence = 0, 0
 	switch {
-	case why == failFatal, d.trial:
+	case why == failFatal, d.upgradeProbe:
 		d.state = StateClosed
 		return
-	case d.old && !d.needed:
-		d.state = StateWaiting // what is still to come is for its last read
+	case d.replaced && !d.needed:
+		d.state = StateWaiting // what is still to come is for its last replay
 		return
-	case d.old:
+	case d.replaced:
 		d.attempt++
 		d.state = StateWaiting
 		d.do(doWait)
 		return
 	case why == failConfig:
-		d.configured, d.stale, d.doubted = false, true, false
+		d.configured, d.stale, d.configSuspect = false, true, false
 	}
 	d.attempt++
 	if d.configured && d.attempt%configPatience == 0 {
-		d.configured, d.stale, d.doubted = false, true, true
+		d.configured, d.stale, d.configSuspect = false, true, true
 	}
 	d.chooseTransport()
 	d.state = StateWaiting
@@ -319,20 +319,20 @@ func (d *decision) chooseTransport() {
 	switch {
 	case !d.auto || d.state == StateConfiguring:
 	case !d.polling:
-		d.barred = d.barred || d.attempt >= socketPatience
-		d.polling = d.barred
+		d.preferPolling = d.preferPolling || d.attempt >= socketPatience
+		d.polling = d.preferPolling
 	case d.attempt > 1: // since one lasted
 		d.polling = false
 	}
 }
 
-// replaced: what is connected stays so beside its successor, what is not is not
-// connected again.
-func (d *decision) replaced() {
-	d.old = true
+// becomeReplaced: what is connected stays so beside its successor, what is not
+// is not connected again.
+func (d *decision) becomeReplaced() {
+	d.replaced = true
 	if d.needed {
 		if d.state == StateConfiguring {
-			d.configured, d.stale, d.doubted = true, false, false
+			d.configured, d.stale, d.configSuspect = true, false, false
 			d.connect()
 		}
 		return
@@ -344,22 +344,22 @@ func (d *decision) replaced() {
 }
 
 func (d *decision) checkReady() {
-	if d.anchored && d.sure && d.state == StateLive && !d.ready && !d.trial {
+	if d.anchored && d.sure && d.state == StateLive && !d.ready && !d.upgradeProbe {
 		d.ready = true
 		d.do(doReady)
 	}
 }
 
 // pause gives up the connection, since a push server cannot be told to wait,
-// and the read with it. When there is room, the read goes on, as often as the
-// queue gets full, and only when it has brought everything, or has broken off
-// too often, is there a connection again: so what was missed comes before what
-// is new.
+// and the replay with it. When there is room, the replay goes on, as often as
+// the queue gets full, and only when it has brought everything, or has broken
+// off too often, is there a connection again: so what was missed comes before
+// what is new.
 func (d *decision) pause() {
 	if d.state != StatePaused {
 		d.do(doHangUp)
 	}
 	d.state = StatePaused
-	d.pings, d.fence, d.read, d.due = 0, 0, readIdle, readNone
-	d.do(doAbortRead, doGiveBack)
+	d.pings, d.fence, d.replay, d.pending = 0, 0, replayIdle, replayNone
+	d.do(doAbortReplay, doGiveBack)
 }

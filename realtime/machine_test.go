@@ -22,13 +22,13 @@ func at(state State, change ...func(*status)) status {
 func anchoredStatus(s *status) { s.anchored, s.sure, s.ready = true, true, true }
 func sureStatus(s *status)     { s.anchored, s.sure = true, true }
 func goesOn(s *status)         { s.anchored = true }
-func reading(s *status)        { s.read = readRunning }
-func readBroke(s *status)      { s.read = readWaiting }
-func owed(s *status)           { s.due = readWhole }
-func owedShort(s *status)      { s.due = readShort }
+func reading(s *status)        { s.replay = replayRunning }
+func readBroke(s *status)      { s.replay = replayWaiting }
+func owed(s *status)           { s.pending = replayWhole }
+func owedShort(s *status)      { s.pending = replayShort }
 func noConfig(s *status)       { s.configured = false }
 func staleConfig(s *status)    { s.configured, s.stale = false, true }
-func doubtedConfig(s *status)  { s.configured, s.stale, s.doubted = false, true, true }
+func doubtedConfig(s *status)  { s.configured, s.stale, s.configSuspect = false, true, true }
 func pinged(n int) func(*status) {
 	return func(s *status) { s.pings, s.fence = n, n }
 }
@@ -37,17 +37,17 @@ func unanswered(pings, fence int) func(*status) {
 }
 func polling(s *status)  { s.polling = true }
 func auto(s *status)     { s.auto = true }
-func barred(s *status)   { s.barred = true }
-func onTrial(s *status)  { s.trial = true }
-func replaced(s *status) { s.old = true }
+func barred(s *status)   { s.preferPolling = true }
+func onTrial(s *status)  { s.upgradeProbe = true }
+func replaced(s *status) { s.replaced = true }
 func needed(s *status)   { s.needed = true }
 func leaving(s *status)  { s.leaving = true }
-func refused(s *status)  { s.readRefused = true }
+func refused(s *status)  { s.replayRefused = true }
 func tried(n int) func(*status) {
 	return func(s *status) { s.attempt = n }
 }
 func readTried(n int) func(*status) {
-	return func(s *status) { s.readAttempt = n }
+	return func(s *status) { s.replayAttempt = n }
 }
 
 // TestDecide names every transition of a subscription's life.
@@ -64,7 +64,7 @@ func TestDecide(t *testing.T) {
 		{
 			"the first read runs beside the connect",
 			at(StateConfiguring), event{kind: evConfig},
-			at(StateConnecting, reading), []action{doDial, doRead},
+			at(StateConnecting, reading), []action{doDial, doReplay},
 		},
 		{
 			"with a cursor there is no first read",
@@ -111,32 +111,32 @@ func TestDecide(t *testing.T) {
 		{
 			"connected after the first read: ready",
 			at(StateConnecting, sureStatus), event{kind: evOpened},
-			at(StateLive, anchoredStatus, reading), []action{doHold, doRead, doReady},
+			at(StateLive, anchoredStatus, reading), []action{doHold, doReplay, doReady},
 		},
 		{
 			"a cursor to go on from does not make it ready: the history is to answer",
 			at(StateConnecting, goesOn), event{kind: evOpened},
-			at(StateLive, goesOn, reading), []action{doHold, doRead},
+			at(StateLive, goesOn, reading), []action{doHold, doReplay},
 		},
 		{
 			"it has answered",
-			at(StateLive, goesOn, reading), event{kind: evReadEnded},
+			at(StateLive, goesOn, reading), event{kind: evReplayEnded},
 			at(StateLive, anchoredStatus), []action{doReady},
 		},
 		{
 			"nothing answers, nor does something else",
-			at(StateLive, goesOn, reading), event{kind: evReadBroken, silent: true},
-			at(StateLive, anchoredStatus, readBroke, readTried(1)), []action{doReadWait, doReady},
+			at(StateLive, goesOn, reading), event{kind: evReplayBroken, silent: true},
+			at(StateLive, anchoredStatus, readBroke, readTried(1)), []action{doReplayWait, doReady},
 		},
 		{
 			"something else has answered",
-			at(StateLive, goesOn, reading), event{kind: evReadBroken},
-			at(StateLive, goesOn, readBroke, readTried(1)), []action{doReadWait},
+			at(StateLive, goesOn, reading), event{kind: evReplayBroken},
+			at(StateLive, goesOn, readBroke, readTried(1)), []action{doReplayWait},
 		},
 		{
 			"connected again: a read",
 			at(StateConnecting, anchoredStatus, tried(2)), event{kind: evOpened},
-			at(StateLive, anchoredStatus, tried(2), reading), []action{doHold, doRead},
+			at(StateLive, anchoredStatus, tried(2), reading), []action{doHold, doReplay},
 		},
 		{
 			"connected again while a read goes on: another is due",
@@ -146,7 +146,7 @@ func TestDecide(t *testing.T) {
 		{
 			"connected again while a read is broken off: it goes on at once, and another is due",
 			at(StateConnecting, anchoredStatus, readBroke), event{kind: evOpened},
-			at(StateLive, anchoredStatus, reading, owed), []action{doHold, doRead},
+			at(StateLive, anchoredStatus, reading, owed), []action{doHold, doReplay},
 		},
 		{
 			"could not connect",
@@ -168,31 +168,31 @@ func TestDecide(t *testing.T) {
 		{
 			"a poll waits for the first read",
 			at(StateConfiguring, polling), event{kind: evConfig},
-			at(StateConnecting, polling, reading), []action{doRead},
+			at(StateConnecting, polling, reading), []action{doReplay},
 		},
 		{
 			"the first read is refused: a new config first",
-			at(StateConnecting, polling, reading), event{kind: evReadBroken, failure: failConfig},
+			at(StateConnecting, polling, reading), event{kind: evReplayBroken, failure: failConfig},
 			at(StateWaiting, polling, staleConfig, tried(1)), []action{doWait},
 		},
 		{
 			"try the first read again",
 			at(StateWaiting, polling, tried(1)), event{kind: evRetry},
-			at(StateConnecting, polling, tried(1), reading), []action{doRead},
+			at(StateConnecting, polling, tried(1), reading), []action{doReplay},
 		},
 		{
 			"the first read breaks off: perhaps websockets work",
-			at(StateConnecting, auto, polling, reading, tried(5)), event{kind: evReadBroken},
+			at(StateConnecting, auto, polling, reading, tried(5)), event{kind: evReplayBroken},
 			at(StateWaiting, auto, tried(6)), []action{doWait},
 		},
 		{
 			"the first read is done: the first poll",
-			at(StateConnecting, polling, reading), event{kind: evReadEnded},
+			at(StateConnecting, polling, reading), event{kind: evReplayEnded},
 			at(StateConnecting, polling, sureStatus), []action{doDial},
 		},
 		{
 			"another read is done before the first poll is with the server",
-			at(StateConnecting, polling, anchoredStatus, reading), event{kind: evReadEnded},
+			at(StateConnecting, polling, anchoredStatus, reading), event{kind: evReplayEnded},
 			at(StateConnecting, polling, anchoredStatus), nil,
 		},
 		{
@@ -203,12 +203,12 @@ func TestDecide(t *testing.T) {
 		{
 			"a poll brought one message: the next one, and a short read beside it",
 			at(StateLive, polling, anchoredStatus), event{kind: evPolled, again: true},
-			at(StateLive, polling, anchoredStatus, reading), []action{doDial, doPeek},
+			at(StateLive, polling, anchoredStatus, reading), []action{doDial, doShortReplay},
 		},
 		{
 			"a poll has been hanging for a moment: a short read",
 			at(StateLive, polling, anchoredStatus), event{kind: evHanging},
-			at(StateLive, polling, anchoredStatus, reading), []action{doPeek},
+			at(StateLive, polling, anchoredStatus, reading), []action{doShortReplay},
 		},
 		{
 			"one message during a read: a short read is due",
@@ -222,18 +222,18 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			"the short read's turn",
-			at(StateLive, polling, anchoredStatus, reading, owedShort), event{kind: evReadEnded},
-			at(StateLive, polling, anchoredStatus, reading), []action{doPeek},
+			at(StateLive, polling, anchoredStatus, reading, owedShort), event{kind: evReplayEnded},
+			at(StateLive, polling, anchoredStatus, reading), []action{doShortReplay},
 		},
 		{
 			"a short read's answer calls for a whole one",
-			at(StateLive, polling, anchoredStatus, reading, owedShort), event{kind: evReadEnded, again: true},
-			at(StateLive, polling, anchoredStatus, reading), []action{doRead},
+			at(StateLive, polling, anchoredStatus, reading, owedShort), event{kind: evReplayEnded, again: true},
+			at(StateLive, polling, anchoredStatus, reading), []action{doReplay},
 		},
 		{
 			"no read for long: one",
-			at(StateLive, polling, anchoredStatus), event{kind: evQuiet},
-			at(StateLive, polling, anchoredStatus, reading), []action{doRead},
+			at(StateLive, polling, anchoredStatus), event{kind: evIdle},
+			at(StateLive, polling, anchoredStatus, reading), []action{doReplay},
 		},
 		{
 			"a poll is not answered",
@@ -274,12 +274,12 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			"a websocket lasts: five may fail again",
-			at(StateLive, auto, barred, anchoredStatus, tried(6)), event{kind: evProved},
+			at(StateLive, auto, barred, anchoredStatus, tried(6)), event{kind: evStable},
 			at(StateLive, auto, anchoredStatus), nil,
 		},
 		{
 			"polls last: that says nothing of websockets",
-			at(StateLive, auto, polling, barred, anchoredStatus, tried(6)), event{kind: evProved},
+			at(StateLive, auto, polling, barred, anchoredStatus, tried(6)), event{kind: evStable},
 			at(StateLive, auto, polling, barred, anchoredStatus), nil,
 		},
 		{
@@ -295,11 +295,11 @@ func TestDecide(t *testing.T) {
 		{
 			"a websocket on trial is connected: it has to last",
 			at(StateConnecting, onTrial, sureStatus), event{kind: evOpened},
-			at(StateLive, onTrial, sureStatus, reading), []action{doHold, doRead},
+			at(StateLive, onTrial, sureStatus, reading), []action{doHold, doReplay},
 		},
 		{
 			"it has lasted",
-			at(StateLive, onTrial, sureStatus), event{kind: evProved},
+			at(StateLive, onTrial, sureStatus), event{kind: evStable},
 			at(StateLive, anchoredStatus), []action{doReady},
 		},
 		{
@@ -378,18 +378,18 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			"replaced, and what was missed in a pause is read: not connected again",
-			at(StatePaused, anchoredStatus, replaced, reading), event{kind: evReadEnded},
+			at(StatePaused, anchoredStatus, replaced, reading), event{kind: evReplayEnded},
 			at(StateWaiting, anchoredStatus, replaced), nil,
 		},
 		{
 			"replaced, and refused: what comes is for the last read",
-			at(StateLive, anchoredStatus, replaced, reading), event{kind: evReadBroken, failure: failConfig},
-			at(StateLive, anchoredStatus, replaced, readBroke, readTried(1), refused), []action{doReadWait},
+			at(StateLive, anchoredStatus, replaced, reading), event{kind: evReplayBroken, failure: failConfig},
+			at(StateLive, anchoredStatus, replaced, readBroke, readTried(1), refused), []action{doReplayWait},
 		},
 		{
 			"leave: a last read",
 			at(StateWaiting, anchoredStatus, replaced), event{kind: evLeave},
-			at(StateWaiting, anchoredStatus, replaced, leaving, reading), []action{doRead},
+			at(StateWaiting, anchoredStatus, replaced, leaving, reading), []action{doReplay},
 		},
 		{
 			"leave during a read: a last one is due",
@@ -403,37 +403,37 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			"the last read's turn",
-			at(StateLive, anchoredStatus, replaced, leaving, reading, owed), event{kind: evReadEnded},
-			at(StateLive, anchoredStatus, replaced, leaving, reading), []action{doRead},
+			at(StateLive, anchoredStatus, replaced, leaving, reading, owed), event{kind: evReplayEnded},
+			at(StateLive, anchoredStatus, replaced, leaving, reading), []action{doReplay},
 		},
 		{
 			"the last read is done: over",
-			at(StateLive, anchoredStatus, replaced, leaving, reading), event{kind: evReadEnded},
+			at(StateLive, anchoredStatus, replaced, leaving, reading), event{kind: evReplayEnded},
 			at(StateClosed, anchoredStatus, replaced, leaving, func(s *status) { s.configured = true }), []action{doHangUp},
 		},
 		{
 			"the last read is refused twice: over",
-			at(StateWaiting, anchoredStatus, replaced, leaving, reading, readTried(1), refused), event{kind: evReadBroken, failure: failConfig},
+			at(StateWaiting, anchoredStatus, replaced, leaving, reading, readTried(1), refused), event{kind: evReplayBroken, failure: failConfig},
 			at(StateClosed, anchoredStatus, replaced, leaving, readBroke, readTried(2), refused, func(s *status) { s.configured = true }), []action{doHangUp, doRelease},
 		},
 		{
 			"it is refused once: that can be a proxy's",
-			at(StateWaiting, anchoredStatus, replaced, leaving, reading), event{kind: evReadBroken, failure: failConfig},
-			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(1), refused), []action{doReadWait},
+			at(StateWaiting, anchoredStatus, replaced, leaving, reading), event{kind: evReplayBroken, failure: failConfig},
+			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(1), refused), []action{doReplayWait},
 		},
 		{
 			"it is refused, and then breaks off",
-			at(StateWaiting, anchoredStatus, replaced, leaving, reading, readTried(1), refused), event{kind: evReadBroken},
-			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(2)), []action{doReadWait},
+			at(StateWaiting, anchoredStatus, replaced, leaving, reading, readTried(1), refused), event{kind: evReplayBroken},
+			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(2)), []action{doReplayWait},
 		},
 		{
 			"the last read breaks off: it goes on",
-			at(StateWaiting, anchoredStatus, replaced, leaving, reading), event{kind: evReadBroken},
-			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(1)), []action{doReadWait},
+			at(StateWaiting, anchoredStatus, replaced, leaving, reading), event{kind: evReplayBroken},
+			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(1)), []action{doReplayWait},
 		},
 		{
 			"the last read breaks off again and again: over",
-			at(StateWaiting, anchoredStatus, replaced, leaving, reading, readTried(lastPatience-1)), event{kind: evReadBroken},
+			at(StateWaiting, anchoredStatus, replaced, leaving, reading, readTried(lastPatience-1)), event{kind: evReplayBroken},
 			at(StateClosed, anchoredStatus, replaced, leaving, readBroke, readTried(lastPatience), func(s *status) { s.configured = true }), []action{doHangUp, doRelease},
 		},
 
@@ -453,7 +453,7 @@ func TestDecide(t *testing.T) {
 			at(StateLive, anchoredStatus, reading, owed, pinged(1)), event{kind: evLost},
 			at(StateWaiting, anchoredStatus, reading, owed, tried(1)), []action{doWait},
 		},
-		{"lasted", at(StateLive, tried(3)), event{kind: evProved}, at(StateLive), nil},
+		{"lasted", at(StateLive, tried(3)), event{kind: evStable}, at(StateLive), nil},
 		{
 			"server ping: hold, and ask with a ping of our own",
 			at(StateLive, anchoredStatus), event{kind: evPing},
@@ -462,7 +462,7 @@ func TestDecide(t *testing.T) {
 		{
 			"our pong: a read",
 			at(StateLive, anchoredStatus, pinged(1)), event{kind: evPong},
-			at(StateLive, anchoredStatus, reading), []action{doRead},
+			at(StateLive, anchoredStatus, reading), []action{doReplay},
 		},
 		{
 			"the pong before the last: not yet",
@@ -476,10 +476,10 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			"silence is to be kept short: a ping that no read waits for",
-			at(StateLive, anchoredStatus), event{kind: evIdle},
+			at(StateLive, anchoredStatus), event{kind: evKeepAlive},
 			at(StateLive, anchoredStatus, unanswered(1, 0)), []action{doKeepAlive},
 		},
-		{"polls have no pings", at(StateLive, anchoredStatus, polling), event{kind: evIdle}, at(StateLive, anchoredStatus, polling), nil},
+		{"polls have no pings", at(StateLive, anchoredStatus, polling), event{kind: evKeepAlive}, at(StateLive, anchoredStatus, polling), nil},
 		{"its pong: no read", at(StateLive, anchoredStatus, unanswered(1, 0)), event{kind: evPong}, at(StateLive, anchoredStatus), nil},
 		{
 			"the server's ping while one of those is under way: the read waits for the second pong",
@@ -494,12 +494,12 @@ func TestDecide(t *testing.T) {
 		{
 			"a later ping of that kind keeps no read waiting",
 			at(StateLive, anchoredStatus, unanswered(2, 1)), event{kind: evPong},
-			at(StateLive, anchoredStatus, unanswered(1, 0), reading), []action{doRead},
+			at(StateLive, anchoredStatus, unanswered(1, 0), reading), []action{doReplay},
 		},
 		{"a pong nobody asked for", at(StateLive, anchoredStatus), event{kind: evPong}, at(StateLive, anchoredStatus), nil},
 		{
 			"no server ping for long: our own",
-			at(StateLive, anchoredStatus), event{kind: evQuiet},
+			at(StateLive, anchoredStatus), event{kind: evIdle},
 			at(StateLive, anchoredStatus, pinged(1)), []action{doPing},
 		},
 		{
@@ -510,122 +510,122 @@ func TestDecide(t *testing.T) {
 		{
 			"many messages: a read, without holding",
 			at(StateLive, anchoredStatus), event{kind: evMany},
-			at(StateLive, anchoredStatus, reading), []action{doRead},
+			at(StateLive, anchoredStatus, reading), []action{doReplay},
 		},
 		{
 			"a garbled frame: a read brings what was in it",
 			at(StateLive, anchoredStatus), event{kind: evGarbled},
-			at(StateLive, anchoredStatus, reading), []action{doRead},
+			at(StateLive, anchoredStatus, reading), []action{doReplay},
 		},
 		{
 			"a poll was answered by the history: a read looks through it",
 			at(StateLive, anchoredStatus), event{kind: evPast},
-			at(StateLive, anchoredStatus, reading), []action{doRead},
+			at(StateLive, anchoredStatus, reading), []action{doReplay},
 		},
 
 		// reads
 		{
 			"the first read is done while connected: ready",
-			at(StateLive, reading), event{kind: evReadEnded},
+			at(StateLive, reading), event{kind: evReplayEnded},
 			at(StateLive, anchoredStatus), []action{doReady},
 		},
 		{
 			"the first read is done and another is due",
-			at(StateLive, reading, owed), event{kind: evReadEnded},
-			at(StateLive, anchoredStatus, reading), []action{doRead, doReady},
+			at(StateLive, reading, owed), event{kind: evReplayEnded},
+			at(StateLive, anchoredStatus, reading), []action{doReplay, doReady},
 		},
 		{
 			"the first read is done before connected: not ready",
-			at(StateConnecting, reading), event{kind: evReadEnded},
+			at(StateConnecting, reading), event{kind: evReplayEnded},
 			at(StateConnecting, sureStatus), nil,
 		},
 		{
 			"a read's answer calls for another",
-			at(StateLive, anchoredStatus, reading), event{kind: evReadEnded, again: true},
-			at(StateLive, anchoredStatus, reading), []action{doRead},
+			at(StateLive, anchoredStatus, reading), event{kind: evReplayEnded, again: true},
+			at(StateLive, anchoredStatus, reading), []action{doReplay},
 		},
 		{
 			"a read is done after failures",
-			at(StateLive, anchoredStatus, reading, readTried(2)), event{kind: evReadEnded},
+			at(StateLive, anchoredStatus, reading, readTried(2)), event{kind: evReplayEnded},
 			at(StateLive, anchoredStatus), nil,
 		},
 		{
 			"a read breaks off",
-			at(StateLive, anchoredStatus, reading), event{kind: evReadBroken},
-			at(StateLive, anchoredStatus, readBroke, readTried(1)), []action{doReadWait},
+			at(StateLive, anchoredStatus, reading), event{kind: evReplayBroken},
+			at(StateLive, anchoredStatus, readBroke, readTried(1)), []action{doReplayWait},
 		},
 		{
 			"a read breaks off without a connection: it is not given up",
-			at(StateWaiting, anchoredStatus, reading), event{kind: evReadBroken},
-			at(StateWaiting, anchoredStatus, readBroke, readTried(1)), []action{doReadWait},
+			at(StateWaiting, anchoredStatus, reading), event{kind: evReplayBroken},
+			at(StateWaiting, anchoredStatus, readBroke, readTried(1)), []action{doReplayWait},
 		},
 		{
 			"a read breaks off again and again: nobody waits for it any longer",
-			at(StateLive, anchoredStatus, reading, readTried(2)), event{kind: evReadBroken},
-			at(StateLive, anchoredStatus, readBroke, readTried(3)), []action{doReadWait, doRelease},
+			at(StateLive, anchoredStatus, reading, readTried(2)), event{kind: evReplayBroken},
+			at(StateLive, anchoredStatus, readBroke, readTried(3)), []action{doReplayWait, doRelease},
 		},
 		{
 			"a read is refused for its channels: a new config",
-			at(StateLive, anchoredStatus, reading), event{kind: evReadBroken, failure: failConfig},
-			at(StateWaiting, staleConfig, anchoredStatus, readBroke, readTried(1), refused, tried(1)), []action{doReadWait, doHangUp, doWait},
+			at(StateLive, anchoredStatus, reading), event{kind: evReplayBroken, failure: failConfig},
+			at(StateWaiting, staleConfig, anchoredStatus, readBroke, readTried(1), refused, tried(1)), []action{doReplayWait, doHangUp, doWait},
 		},
 		{
 			"a broken read goes on",
-			at(StateLive, anchoredStatus, readBroke, readTried(1)), event{kind: evReadRetry},
-			at(StateLive, anchoredStatus, reading, readTried(1)), []action{doRead},
+			at(StateLive, anchoredStatus, readBroke, readTried(1)), event{kind: evReplayRetry},
+			at(StateLive, anchoredStatus, reading, readTried(1)), []action{doReplay},
 		},
 
 		// the queue
 		{
 			"full: pause",
 			at(StateLive, anchoredStatus, pinged(1)), event{kind: evFull},
-			at(StatePaused, anchoredStatus), []action{doHangUp, doAbortRead, doGiveBack},
+			at(StatePaused, anchoredStatus), []action{doHangUp, doAbortReplay, doGiveBack},
 		},
 		{
 			"full during a read",
 			at(StateLive, anchoredStatus, reading, owed), event{kind: evFull},
-			at(StatePaused, anchoredStatus), []action{doHangUp, doAbortRead, doGiveBack},
+			at(StatePaused, anchoredStatus), []action{doHangUp, doAbortReplay, doGiveBack},
 		},
 		{
 			"room: first what was missed",
 			at(StatePaused, anchoredStatus), event{kind: evRoom},
-			at(StatePaused, anchoredStatus, reading), []action{doRead},
+			at(StatePaused, anchoredStatus, reading), []action{doReplay},
 		},
 		{"room while that goes on", at(StatePaused, anchoredStatus, reading), event{kind: evRoom}, at(StatePaused, anchoredStatus, reading), nil},
 		{
 			"full again",
 			at(StatePaused, anchoredStatus, reading), event{kind: evFull},
-			at(StatePaused, anchoredStatus), []action{doAbortRead, doGiveBack},
+			at(StatePaused, anchoredStatus), []action{doAbortReplay, doGiveBack},
 		},
 		{
 			"what was missed is read: connect",
-			at(StatePaused, anchoredStatus, reading), event{kind: evReadEnded},
+			at(StatePaused, anchoredStatus, reading), event{kind: evReplayEnded},
 			at(StateConnecting, anchoredStatus), []action{doDial},
 		},
 		{
 			"of what was missed there may be more",
-			at(StatePaused, anchoredStatus, reading), event{kind: evReadEnded, again: true},
-			at(StatePaused, anchoredStatus, reading), []action{doRead},
+			at(StatePaused, anchoredStatus, reading), event{kind: evReplayEnded, again: true},
+			at(StatePaused, anchoredStatus, reading), []action{doReplay},
 		},
 		{
 			"what was missed is read, but the config is gone",
-			at(StatePaused, anchoredStatus, staleConfig, reading), event{kind: evReadEnded},
+			at(StatePaused, anchoredStatus, staleConfig, reading), event{kind: evReplayEnded},
 			at(StateConfiguring, anchoredStatus, staleConfig), []action{doFetch},
 		},
 		{
 			"what was missed cannot be read yet",
-			at(StatePaused, anchoredStatus, reading), event{kind: evReadBroken},
-			at(StatePaused, anchoredStatus, readBroke, readTried(1)), []action{doReadWait},
+			at(StatePaused, anchoredStatus, reading), event{kind: evReplayBroken},
+			at(StatePaused, anchoredStatus, readBroke, readTried(1)), []action{doReplayWait},
 		},
 		{
 			"what was missed cannot be read for long: connect",
-			at(StatePaused, anchoredStatus, reading, readTried(patience-1)), event{kind: evReadBroken},
-			at(StateConnecting, anchoredStatus, readBroke, readTried(patience)), []action{doReadWait, doRelease, doDial},
+			at(StatePaused, anchoredStatus, reading, readTried(patience-1)), event{kind: evReplayBroken},
+			at(StateConnecting, anchoredStatus, readBroke, readTried(patience)), []action{doReplayWait, doRelease, doDial},
 		},
 		{
 			"what was missed cannot be read with this config",
-			at(StatePaused, anchoredStatus, reading), event{kind: evReadBroken, failure: failConfig},
-			at(StateWaiting, staleConfig, anchoredStatus, readBroke, readTried(1), refused, tried(1)), []action{doReadWait, doHangUp, doWait},
+			at(StatePaused, anchoredStatus, reading), event{kind: evReplayBroken, failure: failConfig},
+			at(StateWaiting, staleConfig, anchoredStatus, readBroke, readTried(1), refused, tried(1)), []action{doReplayWait, doHangUp, doWait},
 		},
 		{"room while not paused", at(StateLive, anchoredStatus), event{kind: evRoom}, at(StateLive, anchoredStatus), nil},
 

@@ -31,10 +31,10 @@ type Message struct {
 	Gap *Gap // messages may have been lost before this one; nil otherwise
 
 	key       wire.Key
-	transient bool          // the server has said that it does not keep it: no read will bring it
+	transient bool          // the server has said that it does not keep it: no replay will bring it
 	kept      time.Duration // how long the server keeps it, if it says so
 	size      int           // bytes of memory that this message pins
-	ledger    *ledger       // where it is accounted for; nil until delivered
+	acks      *acks         // where it is accounted for; nil until delivered
 }
 
 // messageOf makes a message of a record.
@@ -82,10 +82,10 @@ func (m Message) Clone() Message {
 // if it is an earlier one, what was handled since it was taken comes again.
 // Nothing is lost.
 func (m Message) Cursor() Cursor {
-	if m.ledger == nil {
+	if m.acks == nil {
 		return Cursor{}
 	}
-	return m.ledger.cursorAfter(m)
+	return m.acks.cursorAfter(m)
 }
 
 // Sender says who published a message. Only a backend's message is the portal's

@@ -2,18 +2,19 @@ package realtime
 
 import (
 	"cmp"
-	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-// TestModelStreams is TestModel for channels that are replaced: two sessions or
-// more over one memory, each with the shared channel and a private one of its
-// own. By seeds, messages come by polls, each answered by the history or by one
-// live message, or positions are seconds and tags, and an answer comes channel
-// by channel.
+// TestModelStreams is TestModel for channels that are replaced: two histories
+// or more over one memory, each with the shared channel and a private one of
+// its own. By seeds, messages come by polls, each answered by the history or by
+// one live message, or positions are seconds and tags, and an answer comes
+// channel by channel.
 func TestModelStreams(t *testing.T) {
 	t.Parallel()
 	usual := 60
@@ -32,7 +33,7 @@ func TestModelStreams(t *testing.T) {
 	}
 }
 
-// shared is the channel that all streams have.
+// shared is the channel that all connections have.
 const shared = -1
 
 type streamMessage struct {
@@ -45,16 +46,16 @@ type streamMessage struct {
 }
 
 type modelStream struct {
-	*session
+	*history
 	channel  int
 	hanging  bool // a poll
 	hungFrom wire.Mid
 	peek     bool // is due
 	answer   []*streamMessage
-	hangs    bool // the read: nothing is kept, so a live message may answer it
+	hangs    bool // the replay: nothing is kept, so a live message may answer it
 	nextRead time.Time
 	leave    time.Time // zero: it has not been replaced
-	last     bool      // the read is the last one
+	last     bool      // the replay is the last one
 }
 
 type streamsModel struct {
@@ -67,9 +68,9 @@ type streamsModel struct {
 	changes       []time.Time // when the private channel is replaced
 	learns        []time.Time // when the subscription hears of it
 
-	memory  *memory
+	memory  *dedup
 	streams []*modelStream // the last one is the main one
-	reader  *modelStream   // whose read is under way
+	reader  *modelStream   // whose replay is under way
 	began   time.Time      // what was born before is owed to nobody
 	unheard []*streamMessage
 	paused  bool
@@ -138,9 +139,9 @@ func (m *streamsModel) chance(of int) bool { return m.random.IntN(of) == 0 }
 
 // begin starts a process on the present channels.
 func (m *streamsModel) begin(channel int) {
-	m.memory = newMemory(m.cursor, newLedger(m.cursor), newQueue(6+m.random.IntN(20), 1<<20), m.now, func(Event) {})
-	m.memory.order.sorted = m.polling
-	s := m.memory.session(m.cursor.pos, !m.cursor.IsZero())
+	m.memory = newDedup(m.cursor, newAcks(m.cursor), newQueue(6+m.random.IntN(20), 1<<20), m.now, func(Event) {})
+	m.memory.reorder.sorted = m.polling
+	s := m.memory.history(m.cursor.pos, !m.cursor.IsZero())
 	m.streams = []*modelStream{m.stream(s, channel)}
 	m.reader, m.paused = nil, false
 	for _, x := range m.messages {
@@ -148,10 +149,10 @@ func (m *streamsModel) begin(channel int) {
 	}
 }
 
-func (m *streamsModel) stream(s *session, channel int) *modelStream {
+func (m *streamsModel) stream(s *history, channel int) *modelStream {
 	s.tags = m.tags
-	s.ledger.bind(binding{}, m.tags)
-	return &modelStream{session: s, channel: channel, nextRead: m.now}
+	s.acks.bind(binding{}, m.tags)
+	return &modelStream{history: s, channel: channel, nextRead: m.now}
 }
 
 func (m *streamsModel) message(x *streamMessage) Message {
@@ -162,7 +163,7 @@ func (s *modelStream) holds(x *streamMessage) bool {
 	return x.channel == shared || x.channel == s.channel
 }
 
-// kept is what the server has for a stream after a position.
+// kept is what the server has for a connection after a position.
 func (m *streamsModel) kept(s *modelStream, from wire.Mid) (found []*streamMessage) {
 	for _, x := range m.messages {
 		if s.holds(x) && !x.stored.IsZero() && !x.stored.After(m.now) && from.Less(x.mid) {
@@ -181,7 +182,7 @@ func (m *streamsModel) step() {
 	m.replace()
 	m.hear()
 	if m.chance(60) {
-		m.memory.order.hold()
+		m.memory.reorder.hold()
 	}
 	if m.paused && m.chance(10) {
 		m.paused = false
@@ -192,7 +193,7 @@ func (m *streamsModel) step() {
 		}
 		m.read(s)
 	}
-	m.memory.order.expire(m.now)
+	m.memory.reorder.expire(m.now)
 	for range m.random.IntN(8) {
 		m.handleOne()
 	}
@@ -201,15 +202,15 @@ func (m *streamsModel) step() {
 	}
 }
 
-// replaced reports whether a stream's channel has been replaced. Until the
+// replaced reports whether a connection's channel has been replaced. Until the
 // subscription has heard of that and has read the old channel to its end,
 // nobody is killed: no cursor tells the channels it is for.
 func (m *streamsModel) replaced(s *modelStream) bool {
 	return s.channel < len(m.changes) && !m.now.Before(m.changes[s.channel])
 }
 
-// replace makes a stream of the new channels, once the subscription has heard
-// of them.
+// replace makes a connection of the new channels, once the subscription has
+// heard of them.
 func (m *streamsModel) replace() {
 	main := m.streams[len(m.streams)-1]
 	if main.channel >= len(m.learns) || m.now.Before(m.learns[main.channel]) || !main.anchored {
@@ -248,10 +249,10 @@ func (m *streamsModel) hear() {
 	}
 }
 
-// take hands a live message to a stream, and pauses all if the queue refuses
-// it.
+// take hands a live message to a connection, and pauses all if the queue
+// refuses it.
 func (m *streamsModel) take(s *modelStream, x *streamMessage) bool {
-	if s.session.live(m.message(x), m.now) {
+	if s.history.live(m.message(x), m.now) {
 		return true
 	}
 	m.pause()
@@ -261,22 +262,23 @@ func (m *streamsModel) take(s *modelStream, x *streamMessage) bool {
 func (m *streamsModel) pause() {
 	m.paused = true
 	if m.reader != nil {
-		m.reader.endRead(readBroken, true, m.now)
+		m.reader.endReplay(replayBroken, true, m.now)
 		m.reader = nil
 	}
 	for _, s := range m.streams {
 		s.hanging, s.peek, s.hangs, s.last = false, false, false, false
-		s.forgetPeek()
+		s.forgetShortReplay()
 	}
 	m.memory.giveBack()
 }
 
-// poll begins the next poll of a stream: the history answers it, or it hangs.
+// poll begins the next poll of a connection: the history answers it, or it
+// hangs.
 func (m *streamsModel) poll(s *modelStream) {
 	if s.hanging || !m.chance(3) {
 		return
 	}
-	s.hungFrom = s.top
+	s.hungFrom = s.highest
 	answer := m.kept(s, s.hungFrom)
 	s.hanging = len(answer) == 0
 	if len(answer) == 1 {
@@ -290,16 +292,16 @@ func (m *streamsModel) poll(s *modelStream) {
 	}
 }
 
-// read begins a read of a stream that is due, or goes on with it.
+// replay begins a replay of a connection that is due, or goes on with it.
 func (m *streamsModel) read(s *modelStream) {
 	over := !s.leave.IsZero() && m.now.After(s.leave)
 	if m.reader == nil && !m.paused && (s.peek || over || !m.now.Before(s.nextRead)) {
 		var from wire.Mid
 		if s.peek && s.anchored {
-			from = s.beginPeek(m.now, "")
+			from = s.beginShortReplay(m.now, "")
 		} else {
 			s.last = over
-			from = s.beginRead(m.now, "")
+			from = s.beginReplay(m.now, "")
 		}
 		s.peek = false
 		s.answer = m.kept(s, from)
@@ -316,7 +318,7 @@ func (m *streamsModel) read(s *modelStream) {
 	}
 	if s.hangs {
 		if m.chance(10) {
-			m.readOver(s, readSilent)
+			m.readOver(s, replaySilent)
 		}
 		return
 	}
@@ -326,35 +328,35 @@ func (m *streamsModel) read(s *modelStream) {
 				m.pause()
 				return
 			}
-			m.readOver(s, readEnded)
+			m.readOver(s, replayEnded)
 			return
 		}
 		x := s.answer[0]
-		x.beforeBegin = x.beforeBegin || s.chain.anchor
-		if !s.history(m.message(x), m.now) {
+		x.beforeBegin = x.beforeBegin || s.replay.anchor
+		if !s.replayed(m.message(x), m.now) {
 			m.pause()
 			return
 		}
 		s.answer = s.answer[1:]
 	}
 	if m.chance(20) {
-		m.readOver(s, readBroken)
+		m.readOver(s, replayBroken)
 	}
 }
 
-func (m *streamsModel) readOver(s *modelStream, how readOutcome) {
+func (m *streamsModel) readOver(s *modelStream, how replayOutcome) {
 	m.reader = nil
 	s.hangs = false
 	if !s.anchored {
 		m.began = m.now
 	}
-	_, again := s.endRead(how, m.chance(3), m.now)
+	_, again := s.endReplay(how, m.chance(3), m.now)
 	switch {
 	case again:
 		s.nextRead = m.now
-	case s.last && how != readBroken:
+	case s.last && how != replayBroken:
 		m.streams = slices.DeleteFunc(m.streams, func(o *modelStream) bool { return o == s })
-		m.memory.drop(s.session, m.now)
+		m.memory.drop(s.history, m.now)
 	}
 }
 
@@ -370,7 +372,7 @@ func (m *streamsModel) handleOne() {
 		m.t.Errorf("seed %d: message %d was handled twice", m.seed, x.n)
 	}
 	m.cursor = got.Cursor()
-	got.ledger.handled(got)
+	got.acks.handled(got)
 }
 
 func (m *streamsModel) check() {

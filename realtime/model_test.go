@@ -2,11 +2,12 @@ package realtime
 
 import (
 	"cmp"
-	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // modelMessage is a message of the model server: it gets its id at one time, is
@@ -15,15 +16,15 @@ type modelMessage struct {
 	n              uint64
 	born           time.Time
 	stored, live   time.Time // zero: never
-	beforeBegin    bool      // the first read has shown it
+	beforeBegin    bool      // the first replay has shown it
 	handled, again int       // over all processes, within the present one
 }
 
-// TestModel drives sessions against a model of the server with everything the
+// TestModel drives histories against a model of the server with everything the
 // protocol allows to go wrong: messages stored out of order, holes in live
-// delivery, reads that break off, a small queue, and processes that are killed
-// and go on from the cursor of the last message they handled. No kept message
-// may be lost, and none be handled twice within one process.
+// delivery, replays that break off, a small queue, and processes that are
+// killed and go on from the cursor of the last message they handled. No kept
+// message may be lost, and none be handled twice within one process.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	seeds := 300
@@ -49,12 +50,12 @@ type model struct {
 	start, now time.Time
 	messages   []*modelMessage
 
-	*session
+	*history
 	cursor   Cursor
 	unheard  []*modelMessage // still to come live
 	paused   bool
 	reading  bool
-	answer   []*modelMessage // what the read has still to show
+	answer   []*modelMessage // what the replay has still to show
 	nextRead time.Time
 }
 
@@ -95,7 +96,7 @@ func (m *model) chance(of int) bool                 { return m.random.IntN(of) =
 
 // begin starts a process.
 func (m *model) begin() {
-	m.session = newSession(m.cursor, newQueue(6+m.random.IntN(20), 1<<20), m.now, func(Event) {})
+	m.history = newHistory(m.cursor, newQueue(6+m.random.IntN(20), 1<<20), m.now, func(Event) {})
 	m.paused, m.reading = false, false
 	for _, x := range m.messages {
 		x.again = 0
@@ -111,7 +112,7 @@ func (m *model) step() {
 	m.now = m.now.Add(50 * time.Millisecond)
 	m.hear()
 	if m.chance(60) {
-		m.order.hold()
+		m.reorder.hold()
 	}
 	if m.paused && m.chance(10) {
 		m.paused = false
@@ -122,7 +123,7 @@ func (m *model) step() {
 	if m.reading {
 		m.readOn()
 	}
-	m.order.expire(m.now)
+	m.reorder.expire(m.now)
 	for range m.random.IntN(8) {
 		m.handleOne()
 	}
@@ -144,7 +145,7 @@ func (m *model) hear() {
 	for len(m.unheard) > 0 && !m.unheard[0].live.After(m.now) {
 		x := m.unheard[0]
 		m.unheard = m.unheard[1:]
-		if !m.paused && !m.session.live(m.message(x), m.now) {
+		if !m.paused && !m.history.live(m.message(x), m.now) {
 			m.pause()
 		}
 	}
@@ -154,13 +155,13 @@ func (m *model) pause() {
 	m.paused = true
 	if m.reading {
 		m.reading = false
-		m.endRead(readBroken, true, m.now)
+		m.endReplay(replayBroken, true, m.now)
 	}
 	m.giveBack()
 }
 
 func (m *model) beginAnswer() {
-	from := m.beginRead(m.now, "")
+	from := m.beginReplay(m.now, "")
 	m.answer = nil
 	for _, x := range m.messages {
 		if !x.stored.IsZero() && !x.stored.After(m.now) && from.Less(midAt(x.n)) {
@@ -169,7 +170,7 @@ func (m *model) beginAnswer() {
 	}
 	m.reading = len(m.answer) > 0
 	if !m.reading {
-		m.endRead(readSilent, m.chance(2), m.now)
+		m.endReplay(replaySilent, m.chance(2), m.now)
 		m.nextRead = m.now.Add(time.Second)
 	}
 }
@@ -182,13 +183,13 @@ func (m *model) readOn() {
 				return
 			}
 			m.reading = false
-			m.endRead(readEnded, m.chance(3), m.now)
+			m.endReplay(replayEnded, m.chance(3), m.now)
 			m.nextRead = m.now.Add(m.upTo(12 * time.Second))
 			return
 		}
 		x := m.answer[0]
-		x.beforeBegin = x.beforeBegin || m.chain.anchor
-		if !m.history(m.message(x), m.now) {
+		x.beforeBegin = x.beforeBegin || m.replay.anchor
+		if !m.replayed(m.message(x), m.now) {
 			m.pause()
 			return
 		}
@@ -196,7 +197,7 @@ func (m *model) readOn() {
 	}
 	if m.chance(20) {
 		m.reading = false
-		m.endRead(readBroken, true, m.now)
+		m.endReplay(replayBroken, true, m.now)
 	}
 }
 
@@ -211,7 +212,7 @@ func (m *model) handleOne() {
 		m.t.Errorf("seed %d: message %d was handled twice", m.seed, x.n)
 	}
 	m.cursor = got.Cursor()
-	got.ledger.handled(got)
+	got.acks.handled(got)
 }
 
 func (m *model) check() {
@@ -219,12 +220,12 @@ func (m *model) check() {
 		before := m.queue.messages
 		m.handleOne()
 		if m.queue.messages == before {
-			break // what waits for a read
+			break // what waits for a replay
 		}
 	}
 	for _, x := range m.messages {
 		if !x.stored.IsZero() && !x.beforeBegin && x.handled == 0 {
-			m.t.Errorf("seed %d: message %d, born %v and stored %v, was lost; the cursor is at %v", m.seed, x.n, x.born.Sub(m.start), x.stored.Sub(m.start), m.known)
+			m.t.Errorf("seed %d: message %d, born %v and stored %v, was lost; the cursor is at %v", m.seed, x.n, x.born.Sub(m.start), x.stored.Sub(m.start), m.watermark)
 		}
 	}
 }

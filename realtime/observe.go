@@ -9,7 +9,7 @@ import (
 )
 
 // An Event is something that happened inside a subscription. It is one of
-// [StateChange], [ReadEnded], [Repeat], [Undecodable], [Renewal], [Gap] and
+// [StateChange], [ReplayEnded], [Repeat], [Undecodable], [Renewal], [Gap] and
 // [Forgotten]. Later releases add kinds: a switch over them needs a default.
 //
 // Of the latter five, which a server can cause in any number, the first of a
@@ -29,19 +29,19 @@ type StateChange struct {
 	Cause     error         // what ended the state before, nil if nothing went wrong; holds no secret
 }
 
-// ReadEnded tells that a read of the server's history is over. Reads find what
-// live delivery has missed.
-type ReadEnded struct {
+// ReplayEnded tells that a replay of the server's history is over. Replays find
+// what live delivery has missed.
+type ReplayEnded struct {
 	Complete bool  // false: broken off, or there was nothing to read
 	Messages int   // messages the server showed, repeats included
 	Found    int   // messages among them that had not come live
 	Err      error // why it broke off, nil otherwise; holds no secret
 }
 
-// Repeat tells that a message came live a second time, or after a read had
+// Repeat tells that a message came live a second time, or after a replay had
 // found it, and was dropped. A message addressed to two of a connection's
-// channels does. (That a read shows again what came live is its purpose: these
-// are counted by ReadEnded.)
+// channels does. (That a replay shows again what came live is its purpose:
+// these are counted by ReplayEnded.)
 type Repeat struct {
 	ID    string // of the message; of several, of the first
 	Count int    // how many are told of: 1, or more where they are summed up
@@ -113,7 +113,7 @@ func (r RenewReason) String() string {
 	}
 }
 
-// Gap tells that messages may have been lost that no read can bring. The
+// Gap tells that messages may have been lost that no replay can bring. The
 // observer is told, and the next message bears it; of several the gravest.
 type Gap struct {
 	Reason GapReason
@@ -160,7 +160,7 @@ func (Forgotten) event()   {}
 func (Renewal) event()     {}
 func (Gap) event()         {}
 func (StateChange) event() {}
-func (ReadEnded) event()   {}
+func (ReplayEnded) event() {}
 func (Repeat) event()      {}
 func (Undecodable) event() {}
 
@@ -179,12 +179,12 @@ func (l *loop) logChange(c StateChange) {
 	l.log.Log(l.ctx, level, "state", "from", c.From.String(), "to", c.To.String(), "attempt", c.Attempt, "delay", c.Delay, "transport", c.Transport.String(), "cause", c.Cause)
 }
 
-// logRead warns when reads fail again and again: then nothing vouches for what
-// is delivered.
-func (l *loop) logRead(s *stream, r ReadEnded) {
+// logReplay warns when replays fail again and again: then nothing vouches for
+// what is delivered.
+func (l *loop) logReplay(s *connection, r ReplayEnded) {
 	level := slog.LevelDebug
-	if r.Err != nil && s.status.readAttempt+1 >= patience {
+	if r.Err != nil && s.status.replayAttempt+1 >= patience {
 		level = slog.LevelWarn
 	}
-	l.log.Log(l.ctx, level, "read", "complete", r.Complete, "messages", r.Messages, "found", r.Found, "attempt", s.status.readAttempt+1, "err", r.Err)
+	l.log.Log(l.ctx, level, "replay", "complete", r.Complete, "messages", r.Messages, "found", r.Found, "attempt", s.status.replayAttempt+1, "err", r.Err)
 }

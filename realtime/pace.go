@@ -9,15 +9,15 @@ import (
 // Paces of a subscription. What is published during a distance comes with the
 // next answer, all of it that the server keeps.
 var (
-	// pollPace is that of a stream's polls which bring news.
+	// pollPace is that of a connection's polls which bring news.
 	pollPace = pace.Pace{Burst: 100, Every: 50 * time.Millisecond}
-	// overtakenPace is that of polls which bring only what a read has brought
+	// overtakenPace is that of polls which bring only what a replay has brought
 	// while they hung, as happens where the server has several processes.
 	overtakenPace = pace.Pace{Burst: 20, Every: 200 * time.Millisecond}
-	// readPace is that of the reads from cursors while a connection lasts,
-	// peekPace that of short ones.
-	readPace = pace.Pace{Burst: 20, Every: 250 * time.Millisecond}
-	peekPace = pace.Pace{Burst: 100, Every: 100 * time.Millisecond}
+	// replayPace is that of the replays from cursors while a connection lasts,
+	// shortReplayPace that of short ones.
+	replayPace      = pace.Pace{Burst: 20, Every: 250 * time.Millisecond}
+	shortReplayPace = pace.Pace{Burst: 100, Every: 100 * time.Millisecond}
 )
 
 // A waning pace lets something happen a few times at once, and then at
@@ -34,8 +34,8 @@ const (
 	// waningFirst and waningLast are the shortest and the longest distance.
 	waningFirst = 10 * time.Second
 	waningLast  = 5 * time.Minute
-	// waningQuiet is after how long it may happen at once again.
-	waningQuiet = 2 * waningLast
+	// waningReset is after how long it may happen at once again.
+	waningReset = 2 * waningLast
 )
 
 // next is when it may happen again; now or before: at once.
@@ -48,7 +48,7 @@ func (w *waning) next() time.Time {
 
 // note tells that it happens.
 func (w *waning) note(now time.Time) {
-	if now.Sub(w.last) >= waningQuiet {
+	if now.Sub(w.last) >= waningReset {
 		*w = waning{}
 	}
 	w.last = now

@@ -29,10 +29,10 @@ const (
 	promptly = time.Second
 )
 
-// AnswerError is an answer to a poll, or to a read of the history, that is not
-// a push server's, although its HTTP status says that all is well. Something
-// stands in the place of the server, or between. It is no word of what the
-// server keeps.
+// AnswerError is an answer to a poll, or to a replay of the history, that is
+// not a push server's, although its HTTP status says that all is well.
+// Something stands in the place of the server, or between. It is no word of
+// what the server keeps.
 type AnswerError struct {
 	Status      int    // HTTP status; 101 where a websocket was asked for the history
 	ContentType string // the answer's Content-Type; empty if it had none
@@ -78,7 +78,7 @@ func (at address) answerError(status int, header http.Header, start []byte, why 
 	}
 }
 
-// maybeSecret matches what may be a token, a session or an id of somebody's.
+// maybeSecret matches what may be a token, a history or an id of somebody's.
 var maybeSecret = regexp.MustCompile(`[A-Za-z0-9+_~.%-]{20,}={0,2}`)
 
 // tellable is a foreign text made fit for an error: one line, short, and
@@ -144,7 +144,7 @@ type answered interface {
 
 // judge looks at what an answer has come to: err is what its frame ended with.
 func (p *poster) judge(c conn, err error) error {
-	if !p.link.asks() || p.proved || err != nil && !errors.Is(err, wire.ErrFrame) {
+	if !p.attempt.awaitsAnswer() || p.proved || err != nil && !errors.Is(err, wire.ErrFrame) {
 		return err
 	}
 	why := errNoMessage

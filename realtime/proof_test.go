@@ -214,7 +214,7 @@ func TestFalseForGood(t *testing.T) {
 					if repeated > 0 || hopeless != (gaps > 0) || !hopeless && lost > 0 {
 						t.Errorf("lost %d, repeated %d of %d, %d gaps", lost, repeated, l.ticks, gaps)
 					}
-					if n := countEvents[ReadEnded](l); n > 300 {
+					if n := countEvents[ReplayEnded](l); n > 300 {
 						t.Errorf("%d reads", n)
 					}
 				})
@@ -385,7 +385,7 @@ func TestGapUnread(t *testing.T) {
 }
 
 // TestFalseSockets: the first frame of a websocket that is to read the history
-// proves itself, or the read has failed.
+// proves itself, or the replay has failed.
 func TestFalseSockets(t *testing.T) {
 	for _, version := range []int{3, 4, 5} {
 		for _, frame := range []string{"", " ", "<html>", "[]", "{}", `{"jsonrpc":"2.0","method":"other"}`, "\x0a\x04\x12\x02\x0a\x00",

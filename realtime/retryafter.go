@@ -50,20 +50,22 @@ func (d *deferrals) of(polls bool) *deferral {
 	return &d.sockets
 }
 
-// note is told why a link ended.
-func (d *deferrals) note(k *link, err error, now time.Time) {
+// note is told why an attempt ended.
+func (d *deferrals) note(k *attempt, err error, now time.Time) {
 	if wait := retryAfter(err); wait > 0 {
-		*d.of(k.polls) = deferral{k.stream.endpoint.server, now.Add(wait)}
+		*d.of(k.polls) = deferral{k.connection.endpoint.server, now.Add(wait)}
 	}
 }
 
-// reads is until when the history of a stream is not to be read, by the way
-// that it would be; zero or past: it may be.
-func (d *deferrals) reads(s *stream, now time.Time) time.Time { return d.until(s, s.readsByPoll(now)) }
+// replays is until when the history of a connection is not to be read, by the
+// way that it would be; zero or past: it may be.
+func (d *deferrals) replays(s *connection, now time.Time) time.Time {
+	return d.until(s, s.replaysByPoll(now))
+}
 
-// until is until when the server of a stream is not to be asked; zero or past:
-// it may be.
-func (d *deferrals) until(s *stream, polls bool) time.Time {
+// until is until when the server of a connection is not to be asked; zero or
+// past: it may be.
+func (d *deferrals) until(s *connection, polls bool) time.Time {
 	if held := d.of(polls); held.server == s.endpoint.server {
 		return held.until
 	}

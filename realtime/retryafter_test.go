@@ -65,7 +65,7 @@ func onVersionsAndTransports(t *testing.T, scenario func(t *testing.T, l *life, 
 }
 
 // keptAway checks that no two requests came closer than the server allowed, and
-// that they did come. A poll and a read that begin at once are one.
+// that they did come. A poll and a replay that begin at once are one.
 func keptAway(t *testing.T, what string, at []time.Time, least, most time.Duration) {
 	t.Helper()
 	at = slices.CompactFunc(at, time.Time.Equal)
@@ -161,8 +161,9 @@ func TestRetryAfterDate(t *testing.T) {
 	}
 }
 
-// TestRetryAfterOfReads: reads that are refused keep the distance too, whatever
-// else makes one due meanwhile: pings, many messages, or another connection.
+// TestRetryAfterOfReads: replays that are refused keep the distance too,
+// whatever else makes one due meanwhile: pings, many messages, or another
+// connection.
 func TestRetryAfterOfReads(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		var came arrivals
@@ -193,8 +194,8 @@ func TestRetryAfterOfReads(t *testing.T) {
 	})
 }
 
-// TestRetryAfterOfReadsBesidePolls: where reads are refused and live polls are
-// not, these go on, and what they bring does not wait.
+// TestRetryAfterOfReadsBesidePolls: where replays are refused and live polls
+// are not, these go on, and what they bring does not wait.
 func TestRetryAfterOfReadsBesidePolls(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		var mu sync.Mutex
@@ -239,7 +240,7 @@ func TestRetryAfterOfReadsBesidePolls(t *testing.T) {
 				late++
 			}
 		}
-		if late > 15 { // beside the reads that are tried
+		if late > 15 { // beside the replays that are tried
 			t.Errorf("%d of 120 messages waited", late)
 		}
 		mu.Lock()
@@ -252,7 +253,7 @@ func TestRetryAfterOfReadsBesidePolls(t *testing.T) {
 	})
 }
 
-// TestRetryAfterOfReadsByWebSocket: a read by a websocket that is refused for
+// TestRetryAfterOfReadsByWebSocket: a replay by a websocket that is refused for
 // some time puts off the next one, by whatever way.
 func TestRetryAfterOfReadsByWebSocket(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {

@@ -6,9 +6,9 @@ import (
 )
 
 const (
-	// screenFor is for how long after a first read without an answer the server
-	// may only have been slow. What shows later that its result was wrong shows
-	// as well that something else was silent.
+	// screenFor is for how long after a first replay without an answer the
+	// server may only have been slow. What shows later that its result was
+	// wrong shows as well that something else was silent.
 	screenFor = time.Minute
 	// shiftSlack is how far off the server's clock may seem: shifts below two
 	// seconds are not known, and it shows whole seconds.
@@ -20,12 +20,12 @@ const (
 )
 
 // screen holds messages back until it is known whether they stood before the
-// beginning. A first read without an answer says that nothing was kept; but the
-// server may only have been slow, or never been asked, and then all that it
+// beginning. A first replay without an answer says that nothing was kept; but
+// the server may only have been slow, or never been asked, and then all that it
 // keeps would come now as if it were new. What is older than the newest message
 // by more than has passed since, by the server's own clock, is from before.
-func (s *session) screen(m Message, now time.Time) bool {
-	c := s.chain
+func (s *history) screen(m Message, now time.Time) bool {
+	c := s.replay
 	c.screened = append(c.screened, m)
 	c.many = c.many || len(c.screened) > 1
 	c.screenedSize += m.size
@@ -50,8 +50,8 @@ func (s *session) screen(m Message, now time.Time) bool {
 
 // dropPast lets go of the messages that stood before the beginning, up to the
 // first that did not.
-func (s *session) dropPast(isPast func(Message) (past, guessed bool), now time.Time) {
-	c := s.chain
+func (s *history) dropPast(isPast func(Message) (past, guessed bool), now time.Time) {
+	c := s.replay
 	for len(c.screened) > 0 {
 		past, guessed := isPast(c.screened[0])
 		if !past {
@@ -61,7 +61,7 @@ func (s *session) dropPast(isPast func(Message) (past, guessed bool), now time.T
 		if _, repeat := s.arrival(old); !repeat {
 			s.dropped = old.Mid
 			s.remember(old, now)
-			s.ledger.settle(old)
+			s.acks.settle(old)
 			c.guessed = c.guessed || guessed
 		}
 		s.shown(old.Mid)
@@ -74,17 +74,17 @@ func isOlder(m, than Message, age time.Duration) bool {
 	return !m.Time.IsZero() && !than.Time.IsZero() && than.Time.Sub(m.Time) >= age
 }
 
-// isPast reports whether a message was published before the first read ended
+// isPast reports whether a message was published before the first replay ended
 // without an answer, by the server's clock as far as that is known, where
 // something else than the server may have been silent. It is a guess where
 // nothing has shown that there was, and of a message without a time.
-func (s *session) isPast(m Message) (past, guessed bool) {
+func (s *history) isPast(m Message) (past, guessed bool) {
 	switch {
 	case m.Time.IsZero() && s.cameLive(m):
 		return false, false
 	case m.Time.IsZero():
 		// One message may have ended a poll which hung.
-		return s.doubted && (s.chain.many || s.chain.over && !s.chain.hung), true
+		return s.doubted && (s.replay.many || s.replay.over && !s.replay.hung), true
 	case s.doubted:
 		guessed = false
 	case s.unsure && !s.dating.unknown:
@@ -98,15 +98,15 @@ func (s *session) isPast(m Message) (past, guessed bool) {
 // cameLive reports whether a message has come live, since the beginning then.
 // So has been published what follows it in the history, and that is not asked
 // about: an answer is held back from there on.
-func (s *session) cameLive(m Message) bool {
+func (s *history) cameLive(m Message) bool {
 	_, seen := s.arrival(m.key)
 	return seen && s.dropped.Less(m.key.Mid)
 }
 
 // foundEmpty tells that the server has said itself that nothing was kept after
-// the cursor, after the first read.
-func (s *session) foundEmpty() {
-	if s.chain.poll && s.chain.from.IsZero() {
+// the cursor, after the first replay.
+func (s *history) foundEmpty() {
+	if s.replay.poll && s.replay.from.IsZero() {
 		s.unsure = false
 	}
 }
@@ -114,7 +114,7 @@ func (s *session) foundEmpty() {
 // errGuessed is of a Gap.
 var errGuessed = errors.New("realtime: the server did not answer at the beginning: what was published soon after that cannot be told from what is older")
 
-func (c *chain) unscreen() Message {
+func (c *replay) unscreen() Message {
 	m := c.screened[0]
 	c.screened[0] = Message{}
 	c.screened = c.screened[1:]

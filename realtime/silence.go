@@ -21,72 +21,72 @@ const (
 	// none if nothing is kept.
 	slowly    = 10 * time.Second
 	slowlyMax = 20 * time.Second
-	// undatedFirst is how long a first read waits whose result cannot be put
+	// undatedFirst is how long a first replay waits whose result cannot be put
 	// right later, since messages bear no time. It is made twice, and
 	// undatedAgain is the same for the second time.
 	undatedFirst = 1750 * time.Millisecond
 	undatedAgain = 250 * time.Millisecond
-	// confirmAfter is how long after it such a read is followed by one that
+	// confirmAfter is how long after it such a replay is followed by one that
 	// waits until the server has spoken. Version 5 wants each message confirmed
 	// on each connection, so that one is not to be there when the first
 	// messages come.
 	confirmAfter = 75 * time.Second
-	// maxYields is how many reads in a row may be given up for another one
+	// maxYields is how many replays in a row may be given up for another one
 	// without an answer.
 	maxYields = 2
-	// silentReads is how many reads in a row have to be silent, by polls and by
-	// websockets, until it is believed that what should be there has expired,
-	// although the server has not said so.
-	silentReads = 4
+	// silentReplays is how many replays in a row have to be silent, by polls
+	// and by websockets, until it is believed that what should be there has
+	// expired, although the server has not said so.
+	silentReplays = 4
 )
 
-// stands reports whether the read has to have an answer, since there is
+// stands reports whether the replay has to have an answer, since there is
 // something that the server keeps.
-func (s *session) stands() bool {
+func (s *history) stands() bool {
 	probe := s.probe.at
-	return !s.witness.IsZero() || !probe.IsZero() && s.chain.asked.Sub(probe) < probeFor
+	return !s.retentionProbe.IsZero() || !probe.IsZero() && s.replay.requested.Sub(probe) < probeFor
 }
 
-// mayBeEmpty reports whether the read may have no answer at all, since nothing
-// need be kept where it begins.
-func (s *session) mayBeEmpty() bool { return s.chain.peek || !s.stands() }
+// mayBeEmpty reports whether the replay may have no answer at all, since
+// nothing need be kept where it begins.
+func (s *history) mayBeEmpty() bool { return s.replay.short || !s.stands() }
 
-// confirms reports whether a read is due, since it is not known what the
+// confirms reports whether a replay is due, since it is not known what the
 // silence of the first one meant.
-func (s *session) confirms(now time.Time) bool { return !s.confirm.IsZero() && !now.Before(s.confirm) }
+func (s *history) confirms(now time.Time) bool { return !s.confirm.IsZero() && !now.Before(s.confirm) }
 
-// asksOtherwise reports whether the next read is to be a websocket's, where
+// asksOtherwise reports whether the next replay is to be a websocket's, where
 // that is another way, since the last poll has left in doubt what there must
 // be.
-func (s *session) asksOtherwise() bool {
-	return !s.chain.peek && s.stands() && (s.silent%2 == 1 || s.lacking == 1)
+func (s *history) asksOtherwise() bool {
+	return !s.replay.short && s.stands() && (s.silent%2 == 1 || s.lacking == 1)
 }
 
-// readPatience is how long the read's answer may take from when the server has
-// the request. If anything is kept it is there at once; but a server may take
-// long to gather much. other reports whether there is another way to read.
-func (s *session) readPatience(other bool) time.Duration {
-	c := s.chain
+// replayPatience is how long the replay's answer may take from when the server
+// has the request. If anything is kept it is there at once; but a server may
+// take long to gather much. other reports whether there is another way to read.
+func (s *history) replayPatience(other bool) time.Duration {
+	c := s.replay
 	switch {
-	case c.peek:
+	case c.short:
 		return holdMax
-	case c.anchor && c.poll && s.mistrusts(c.asked):
+	case c.anchor && c.poll && s.mistrusts(c.requested):
 		return unheardAfter
 	case c.anchor && s.undated && s.silent == 0:
 		return undatedFirst
 	case c.anchor && s.undated:
 		return undatedAgain
 	case c.anchor:
-		return s.order.patience
-	case !s.stands() && (!s.readOnce || s.hangs && !s.unsure || c.asked.Before(s.confirm)):
-		return s.order.patience
+		return s.reorder.patience
+	case !s.stands() && (!s.replayedOnce || s.hangs && !s.unsure || c.requested.Before(s.confirm)):
+		return s.reorder.patience
 	case c.poll && (s.silent > 0 || !s.stands()):
 		return unheardAfter
 	case !s.stands(), s.silent > 1:
 		return slowlyMax
-	case other && !s.readOnce || !c.poll:
+	case other && !s.replayedOnce || !c.poll:
 		return slowly / 2
-	case !s.readOnce:
+	case !s.replayedOnce:
 		return unheardAfter
 	default:
 		return slowly
@@ -95,116 +95,117 @@ func (s *session) readPatience(other bool) time.Duration {
 
 // otherWay reports whether the history can be read by a websocket instead of by
 // polls.
-func (l *loop) otherWay(s *stream) bool {
-	return s.endpoint.poll.url != "" && s.mayReadBySocket() && !s.reader.refused
+func (l *loop) otherWay(s *connection) bool {
+	return s.endpoint.poll.url != "" && s.mayReplayBySocket() && !s.way.refused
 }
 
-// readTimeout: a read that the server has but does not answer has nothing to
-// read, or is slow. After a moment live messages do not wait for it any more;
-// it goes on for longer unless another one waits. Any other read has stalled.
-func (l *loop) readTimeout(now time.Time) {
-	k := l.reading
-	s := k.stream
+// replayTimeout: a replay that the server has but does not answer has nothing
+// to read, or is slow. After a moment live messages do not wait for it any
+// more; it goes on for longer unless another one waits. Any other replay has
+// stalled.
+func (l *loop) replayTimeout(now time.Time) {
+	k := l.replaying
+	s := k.connection
 	switch {
 	case k.conn != nil && !now.Before(k.begun.Add(l.answerWithin(k))):
-		l.readOver(s, readBroken, errEndless)
+		l.replayOver(s, replayBroken, errEndless)
 		return
 	case k.sent.IsZero() || k.conn != nil:
-		l.readOver(s, readBroken, errStall)
+		l.replayOver(s, replayBroken, errStall)
 		return
 	}
-	patience := s.session.readPatience(l.otherWay(s))
-	if s.status.leaving && s.session.mayBeEmpty() {
+	patience := s.history.replayPatience(l.otherWay(s))
+	if s.status.leaving && s.history.mayBeEmpty() {
 		patience = min(patience, slowly/2)
 	}
 	until := k.sent.Add(patience)
 	if now.Before(until) && !l.yields(s) {
-		if s.status.due != readWhole || now.Sub(k.sent) >= 2*holdMax {
-			l.memory.order.release()
+		if s.status.pending != replayWhole || now.Sub(k.sent) >= 2*holdMax {
+			l.dedup.reorder.release()
 		}
 		if again := now.Add(holdMax); again.Before(until) {
 			until = again
 		}
-		l.timers.arm(timerRead, until)
+		l.timers.arm(timerReplay, until)
 		return
 	}
 	l.noAnswer(s, false)
 }
 
-// yields reports whether a read that may have no answer is to be given up for
+// yields reports whether a replay that may have no answer is to be given up for
 // another one. A poll that hangs brings what is published meanwhile, so there
 // is no need to give up each for the next one; and one of them has to last
 // until it is clear whether there is a server.
-func (l *loop) yields(s *stream) bool {
-	if !s.session.mayBeEmpty() || s.session.chain.anchor {
+func (l *loop) yields(s *connection) bool {
+	if !s.history.mayBeEmpty() || s.history.replay.anchor {
 		return false
 	}
-	if s.status.due == readWhole && !s.status.polling && s.session.yielded < maxYields {
-		s.session.yielded++
+	if s.status.pending == replayWhole && !s.status.polling && s.history.yielded < maxYields {
+		s.history.yielded++
 		return true
 	}
 	return len(l.waiting) > 0
 }
 
-// idleRead reports whether a poll that may have no answer was ended by a middle
-// box because nothing was sent over it.
-func (l *loop) idleRead(s *stream, err error, now time.Time) bool {
-	k := l.reading
-	idle := s.session.chain.poll && s.session.mayBeEmpty() && k.conn == nil && !k.sent.IsZero() && now.Sub(k.sent) >= idleLeast
+// idleReplay reports whether a poll that may have no answer was ended by a
+// middle box because nothing was sent over it.
+func (l *loop) idleReplay(s *connection, err error, now time.Time) bool {
+	k := l.replaying
+	idle := s.history.replay.poll && s.history.mayBeEmpty() && k.conn == nil && !k.sent.IsZero() && now.Sub(k.sent) >= idleLeast
 	return idle && !isFalse(err) && mayBeIdle(err)
 }
 
-// noAnswer ends a read without an answer; told: the server has said that there
-// is none.
-func (l *loop) noAnswer(s *stream, told bool) {
-	c := s.session.chain
-	waited := time.Since(l.reading.sent)
-	if !c.peek {
-		s.session.silent++
+// noAnswer ends a replay without an answer; told: the server has said that
+// there is none.
+func (l *loop) noAnswer(s *connection, told bool) {
+	c := s.history.replay
+	waited := time.Since(l.replaying.sent)
+	if !c.short {
+		s.history.silent++
 	}
 	switch {
-	case c.peek:
-		l.readOver(s, readUnheard, nil)
+	case c.short:
+		l.replayOver(s, replayUnheard, nil)
 	case told:
-		s.session.silent, s.session.yielded = 0, 0
-		l.readOver(s, readSilent, nil)
+		s.history.silent, s.history.yielded = 0, 0
+		l.replayOver(s, replaySilent, nil)
 	case c.poll && waited >= unheardAfter:
-		s.session.yielded = 0
-		l.readOver(s, readBroken, errUnanswered)
-	case c.anchor && s.session.undated && s.session.silent == 1:
-		l.readAgain(s)
-	case !c.poll && s.session.silent >= silentReads, !c.poll && s.session.mayBeEmpty() && waited >= slowlyMax:
-		l.readOver(s, readSilent, nil)
-	case s.session.mayBeEmpty():
-		l.readOver(s, readUnheard, nil)
+		s.history.yielded = 0
+		l.replayOver(s, replayBroken, errUnanswered)
+	case c.anchor && s.history.undated && s.history.silent == 1:
+		l.replayAgain(s)
+	case !c.poll && s.history.silent >= silentReplays, !c.poll && s.history.mayBeEmpty() && waited >= slowlyMax:
+		l.replayOver(s, replaySilent, nil)
+	case s.history.mayBeEmpty():
+		l.replayOver(s, replayUnheard, nil)
 	default:
-		l.readOver(s, readBroken, errNoAnswer)
+		l.replayOver(s, replayBroken, errNoAnswer)
 	}
 }
 
-// isDead reports whether the websocket beside a read that was not answered is
+// isDead reports whether the websocket beside a replay that was not answered is
 // no better off, where something should come over it now and then: then the
 // server may have been away for a while.
-func (l *loop) isDead(s *stream) bool {
-	heard := s.status.state == StateLive && s.heardAt.After(s.session.chain.asked.Add(unheardAfter/2))
-	return s.session.undated && !s.status.polling && !heard
+func (l *loop) isDead(s *connection) bool {
+	heard := s.status.state == StateLive && s.heardAt.After(s.history.replay.requested.Add(unheardAfter/2))
+	return s.history.undated && !s.status.polling && !heard
 }
 
-// readAgain begins a read without an answer once more, and at once.
-func (l *loop) readAgain(s *stream) {
+// replayAgain begins a replay without an answer once more, and at once.
+func (l *loop) replayAgain(s *connection) {
 	now := time.Now()
-	l.timers.disarm(timerRead)
-	l.reading.hangUp(closeNormal)
-	result, _ := s.session.endRead(readDoubted, true, now)
+	l.timers.disarm(timerReplay)
+	l.replaying.hangUp(closeNormal)
+	result, _ := s.history.endReplay(replayUnconfirmed, true, now)
 	result.Err = errNoAnswer
-	l.logRead(s, result)
+	l.logReplay(s, result)
 	l.observe(result)
-	l.read(read{stream: s}, now)
+	l.beginReplay(replayRequest{connection: s}, now)
 }
 
 // hangingAfterAll: the history was read, so there is a server, and a poll that
 // hangs is with it.
-func (l *loop) hangingAfterAll(s *stream) {
+func (l *loop) hangingAfterAll(s *connection) {
 	if s.unheard {
 		s.unheard = false
 		if s.hung && s.status.polling && s.live.isUp() {
@@ -215,8 +216,8 @@ func (l *loop) hangingAfterAll(s *stream) {
 
 // pastPoll is what a poll from the beginning of the history is answered by,
 // where the beginning was taken for that of an empty one. A poll that hangs is
-// answered by one live message; anything else is the history, and a read has to
-// look for what of it is new.
+// answered by one live message; anything else is the history, and a replay has
+// to look for what of it is new.
 type pastPoll struct {
 	only  *Message // all there is so far
 	whole bool     // it is the history

@@ -120,7 +120,7 @@ func (l *life) wantUnread(when string, hopeless bool) {
 	l.t.Helper()
 	state, gaps := l.sub.State(), countEvents[Gap](l)
 	switch {
-	case hopeless && (state == StateLive || gaps == 0 || l.sub.Stats().BrokenReads == 0):
+	case hopeless && (state == StateLive || gaps == 0 || l.sub.Stats().BrokenReplays == 0):
 		l.t.Errorf("%s: it is %v, %d gaps", when, state, gaps)
 	case !hopeless && (state != StateLive || gaps > 0):
 		l.t.Errorf("%s: it is %v, %d gaps", when, state, gaps)
@@ -460,8 +460,8 @@ func TestReadyTime(t *testing.T) {
 	})
 }
 
-// TestOversizedHistory: a history of one message that is too long to be read is
-// one all the same.
+// TestOversizedHistory: a history of one message that is too long to be replay
+// is one all the same.
 func TestOversizedHistory(t *testing.T) {
 	for version := 1; version <= 5; version++ {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {

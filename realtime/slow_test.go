@@ -39,7 +39,7 @@ func TestSlowServer(t *testing.T) {
 	}
 }
 
-// TestSlowServerFromNow: a first read that is silent for a moment says that
+// TestSlowServerFromNow: a first replay that is silent for a moment says that
 // nothing is kept. Where the server was only slow, what the connection misses
 // comes all the same.
 func TestSlowServerFromNow(t *testing.T) {
@@ -69,8 +69,8 @@ func TestSlowServerFromNow(t *testing.T) {
 	}
 }
 
-// TestHistoryThatHangs: what is sent does not wait for a read that has nothing
-// to bring.
+// TestHistoryThatHangs: what is sent does not wait for a replay that has
+// nothing to bring.
 func TestHistoryThatHangs(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()

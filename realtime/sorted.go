@@ -75,9 +75,9 @@ func (c *chunk[T]) split() (second chunk[T]) {
 	return second
 }
 
-// place is where an element stands: the number of its chunk, and the index in
+// slot is where an element stands: the number of its chunk, and the index in
 // that.
-type place struct{ chunk, index int }
+type slot struct{ chunk, index int }
 
 func (s *sortedList[T, P]) len() int { return s.size }
 
@@ -90,7 +90,7 @@ func (s *sortedList[T, P]) last() *T {
 }
 
 // at returns the element at a place, nil at the end of the list.
-func (s *sortedList[T, P]) at(p place) *T {
+func (s *sortedList[T, P]) at(p slot) *T {
 	if p.chunk == len(s.chunks) {
 		return nil
 	}
@@ -100,17 +100,17 @@ func (s *sortedList[T, P]) at(p place) *T {
 // seek returns the place of the first element whose rank is not less, and
 // reports whether it is the same. With behind it is the first element whose
 // rank is greater.
-func (s *sortedList[T, P]) seek(rank packedKey, behind bool) (p place, found bool) {
+func (s *sortedList[T, P]) seek(rank packedKey, behind bool) (p slot, found bool) {
 	stands := func(e *T) bool { // before the place
 		c := P(e).rank().compare(rank)
 		found = found || c == 0
 		return c < 0 || behind && c == 0
 	}
 	if s.size == 0 || stands(s.last()) {
-		return place{len(s.chunks), 0}, found
+		return slot{len(s.chunks), 0}, found
 	}
 	if !stands(s.first()) {
-		return place{}, found
+		return slot{}, found
 	}
 	n := sort.Search(len(s.chunks), func(i int) bool {
 		live := s.chunks[i].live()
@@ -118,7 +118,7 @@ func (s *sortedList[T, P]) seek(rank packedKey, behind bool) (p place, found boo
 	})
 	live := s.chunks[n].live()
 	i := sort.Search(len(live), func(i int) bool { return !stands(&live[i]) })
-	return place{n, i}, found
+	return slot{n, i}, found
 }
 
 // push appends an element, whatever its place in the order would be.
@@ -148,7 +148,7 @@ func (s *sortedList[T, P]) add(rank packedKey, v T) {
 	s.insert(p, v)
 }
 
-func (s *sortedList[T, P]) insert(p place, v T) {
+func (s *sortedList[T, P]) insert(p slot, v T) {
 	if p.chunk == len(s.chunks) {
 		s.push(v)
 		return
@@ -167,19 +167,19 @@ func (s *sortedList[T, P]) insert(p place, v T) {
 }
 
 // remove takes out the element at a place.
-func (s *sortedList[T, P]) remove(p place) (v T) {
+func (s *sortedList[T, P]) remove(p slot) (v T) {
 	v = s.chunks[p.chunk].remove(p.index)
 	s.size--
-	s.tidy(p.chunk)
+	s.shrink(p.chunk)
 	return v
 }
 
 // pop takes out the first element of a list that is not empty.
-func (s *sortedList[T, P]) pop() T { return s.remove(place{}) }
+func (s *sortedList[T, P]) pop() T { return s.remove(slot{}) }
 
-// tidy lets go of a chunk that is empty, and joins one that has become small
+// shrink lets go of a chunk that is empty, and joins one that has become small
 // with a small one beside it.
-func (s *sortedList[T, P]) tidy(n int) {
+func (s *sortedList[T, P]) shrink(n int) {
 	size := len(s.chunks[n].live())
 	switch {
 	case size == 0:
@@ -208,7 +208,7 @@ func (s *sortedList[T, P]) join(n int) {
 }
 
 // cut removes what stands before a place.
-func (s *sortedList[T, P]) cut(p place) {
+func (s *sortedList[T, P]) cut(p slot) {
 	for _, c := range s.chunks[:p.chunk] {
 		s.size -= len(c.live())
 	}
@@ -219,7 +219,7 @@ func (s *sortedList[T, P]) cut(p place) {
 }
 
 // from goes through the elements from a place on.
-func (s *sortedList[T, P]) from(p place) iter.Seq[*T] {
+func (s *sortedList[T, P]) from(p slot) iter.Seq[*T] {
 	return func(yield func(*T) bool) {
 		for n := p.chunk; n < len(s.chunks); n++ {
 			live := s.chunks[n].live()

@@ -2,10 +2,11 @@ package realtime
 
 import (
 	"cmp"
-	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // element is one of a list, told from its equals by a mark. It counts how often
@@ -27,7 +28,7 @@ type elements = sortedList[element, *element]
 func checkList(t *testing.T, list *elements, want []element) {
 	t.Helper()
 	var got []element
-	for e := range list.from(place{}) {
+	for e := range list.from(slot{}) {
 		got = append(got, *e)
 	}
 	if !slices.Equal(got, want) || list.len() != len(want) {

@@ -1,15 +1,16 @@
 package realtime
 
 import (
-	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"io"
 	"time"
+
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-// A cache between the server and us may answer a read with what it has stored:
-// an answer to something else, or an older one to the same. (It has been told
-// not to.) That can be seen from messages that cannot be in an answer, or must
-// be.
+// A cache between the server and us may answer a replay with what it has
+// stored: an answer to something else, or an older one to the same. (It has
+// been told not to.) That can be seen from messages that cannot be in an
+// answer, or must be.
 
 const (
 	// probeKept is how long the server must have said that it keeps a message,
@@ -29,37 +30,37 @@ type probe struct {
 }
 
 // knows reports whether a message is remembered.
-func (b *memory) knows(k wire.Key) bool {
+func (b *dedup) knows(k wire.Key) bool {
 	_, known := b.arrival(b.remembered(k))
 	return known
 }
 
 // mistrusts reports whether answers have been false of late: then what one
 // lacks may be kept all the same.
-func (b *memory) mistrusts(now time.Time) bool {
+func (b *dedup) mistrusts(now time.Time) bool {
 	return !b.deceived.IsZero() && now.Sub(b.deceived) < probeFor
 }
 
-// letGo lets go of what the read has not shown.
-func (s *session) letGo(but wire.Mid, now time.Time) {
+// letGo lets go of what the replay has not shown.
+func (s *history) letGo(but wire.Mid, now time.Time) {
 	if !s.mistrusts(now) {
-		s.forgetUnkept(s.chain.start, s.settle, but)
+		s.forgetUnkept(s.replay.start, s.settle, but)
 	}
 }
 
 // lacks reports whether an answer is not believed yet, since it lacks the
-// witness, which was kept and may have expired. Two polls have to lack it, and
-// a websocket between them where there is one.
-func (s *session) lacks(now time.Time) bool {
-	c := s.chain
+// retention probe, which was kept and may have expired. Two polls have to lack
+// it, and a websocket between them where there is one.
+func (s *history) lacks(now time.Time) bool {
+	c := s.replay
 	switch {
-	case c.peek || c.anchor || c.stands || c.garbled || s.witness.IsZero():
+	case c.short || c.anchor || c.stands || c.garbled || s.retentionProbe.IsZero():
 	case c.poll && s.lacking == 0:
 		s.lacking = 1
 		return true
 	case c.poll && s.lacking == 1 && s.mistrusts(now):
 		return true
-	case !c.poll && s.lacking == 1 && !c.definite: // a poll is to say whether it has shown all
+	case !c.poll && s.lacking == 1 && !c.complete: // a poll is to say whether it has shown all
 		s.lacking = 2
 		return true
 	}
@@ -68,7 +69,7 @@ func (s *session) lacks(now time.Time) bool {
 }
 
 // mayProbe takes a live message for the probe if there is none.
-func (s *session) mayProbe(m Message, now time.Time) {
+func (s *history) mayProbe(m Message, now time.Time) {
 	if m.kept >= probeKept && !m.key.Mid.IsZero() && (s.probe.at.IsZero() || now.Sub(s.probe.at) >= probeFor) {
 		s.probe = probe{m.key, now}
 	}
@@ -102,29 +103,29 @@ func (q *strays) takes(m Message, from wire.Mid) bool {
 
 // disbelieve returns why an answer that has come to its end is none to this
 // read, or io.EOF.
-func (l *loop) disbelieve(s *stream, k *link) error {
-	c, p, now := s.session.chain, s.session.probe, time.Now()
-	old := p.at.Before(c.start.Add(-s.session.settle)) && now.Sub(p.at) < probeFor
+func (l *loop) disbelieve(s *connection, k *attempt) error {
+	c, p, now := s.history.replay, s.history.probe, time.Now()
+	old := p.at.Before(c.start.Add(-s.history.settle)) && now.Sub(p.at) < probeFor
 	var why error
 	switch {
 	case c.foreign:
 		why = errNotAsked
-	case s.session.lacks(now):
+	case s.history.lacks(now):
 		return errLacking
 	case c.probed:
-		s.session.probe = probe{}
+		s.history.probe = probe{}
 		return io.EOF
-	case old && c.poll && !c.peek && c.definite && c.last.Less(p.key.Mid):
+	case old && c.poll && !c.short && c.complete && c.last.Less(p.key.Mid):
 		why = errStale
 	default:
 		return io.EOF
 	}
-	s.reader.stale = now
+	s.way.stale = now
 	return k.reject(why)
 }
 
 // reject makes the error of an answer that is none to what was asked.
-func (k *link) reject(why error) error {
+func (k *attempt) reject(why error) error {
 	if conn, ok := k.conn.(answered); ok {
 		return conn.reject(nil, why)
 	}
@@ -132,9 +133,9 @@ func (k *link) reject(why error) error {
 }
 
 // polledTaker takes the messages of a poll, but for strays.
-func (l *loop) polledTaker(s *stream) func(Message, time.Time) bool {
+func (l *loop) polledTaker(s *connection) func(Message, time.Time) bool {
 	take := l.taker(s)
-	fromNothing := s.hungFrom.IsZero() && !s.session.emptyAt.IsZero()
+	fromNothing := s.hungFrom.IsZero() && !s.history.emptyAt.IsZero()
 	return func(m Message, now time.Time) bool {
 		return s.strays.takes(m, s.hungFrom) || fromNothing && s.past.takes(m) || take(m, now)
 	}
@@ -142,17 +143,17 @@ func (l *loop) polledTaker(s *stream) func(Message, time.Time) bool {
 
 // endPoll ends the answer of a poll. It returns why that is none, or false if
 // the queue is full.
-func (l *loop) endPoll(s *stream, now time.Time) (why error, taken bool) {
+func (l *loop) endPoll(s *connection, now time.Time) (why error, taken bool) {
 	q, past := s.strays, s.past
 	s.strays, s.past = strays{}, pastPoll{}
-	if q.stray == nil || !s.session.knows(q.stray.key) || now.Sub(s.hungAt) >= promptly {
+	if q.stray == nil || !s.history.knows(q.stray.key) || now.Sub(s.hungAt) >= promptly {
 		s.stale = 0
 	} else if s.stale++; s.stale >= stalePolls {
 		q.foreign = true
 	}
 	switch {
 	case q.foreign:
-		s.reader.stale = now
+		s.way.stale = now
 		return s.live.reject(errNotAsked), true
 	case q.stray != nil:
 		return nil, l.taker(s)(*q.stray, now)
@@ -160,7 +161,7 @@ func (l *loop) endPoll(s *stream, now time.Time) (why error, taken bool) {
 		l.handle(s, event{kind: evPast}, nil)
 		return nil, true
 	case past.only != nil:
-		s.session.unsure = false // nothing was kept, or it would have been answered at once
+		s.history.unsure = false // nothing was kept, or it would have been answered at once
 		return nil, l.taker(s)(*past.only, now)
 	default:
 		return nil, true

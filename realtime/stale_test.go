@@ -86,9 +86,9 @@ func cache(age bool) pulltest.Option {
 	})
 }
 
-// TestCacheByAddress: a cache that answers a read with what it has answered to
-// the same one before is found out by the age that it tells, or on version 4 by
-// a message that it lacks.
+// TestCacheByAddress: a cache that answers a replay with what it has answered
+// to the same one before is found out by the age that it tells, or on version 4
+// by a message that it lacks.
 func TestCacheByAddress(t *testing.T) {
 	for _, tt := range []struct {
 		version int
@@ -111,8 +111,8 @@ func TestCacheByAddress(t *testing.T) {
 				if lost, repeated, _ := l.ticked(); lost+repeated > 0 {
 					t.Errorf("lost %d, repeated %d of %d", lost, repeated, l.ticks)
 				}
-				if s := l.sub.Stats(); s.BrokenReads == 0 || s.Found < 5 {
-					t.Errorf("%d reads were refused, %d messages found", s.BrokenReads, s.Found)
+				if s := l.sub.Stats(); s.BrokenReplays == 0 || s.Found < 5 {
+					t.Errorf("%d reads were refused, %d messages found", s.BrokenReplays, s.Found)
 				}
 			})
 		})

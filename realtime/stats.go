@@ -11,17 +11,17 @@ import (
 // Stats counts what a subscription has done since it was run. All but Lag only
 // grow, so that a metrics library can take them for counters.
 type Stats struct {
-	Messages    uint64 // put into the queue for the user
-	Bytes       uint64 // that these messages took
-	Repeats     uint64 // that came live a second time and were dropped
-	Reads       uint64 // of the history that were answered, or had nothing to read
-	BrokenReads uint64 // that broke off, and were gone on with
-	Found       uint64 // messages that only a read has brought
-	Undecodable uint64 // messages, or rests of frames, that could not be decoded
-	Gaps        uint64 // reported as Gap
-	Renewals    uint64 // configs fetched in place of another
-	Reconnects  map[Cause]uint64
-	Lag         time.Duration // from the portal's clock in a recent live message (server_time_unix) to its arrival; clocks that differ count
+	Messages      uint64 // put into the queue for the user
+	Bytes         uint64 // that these messages took
+	Repeats       uint64 // that came live a second time and were dropped
+	Replays       uint64 // of the history that were answered, or had nothing to read
+	BrokenReplays uint64 // that broke off, and were gone on with
+	Found         uint64 // messages that only a replay has brought
+	Undecodable   uint64 // messages, or rests of frames, that could not be decoded
+	Gaps          uint64 // reported as Gap
+	Renewals      uint64 // configs fetched in place of another
+	Reconnects    map[Cause]uint64
+	Lag           time.Duration // from the portal's clock in a recent live message (server_time_unix) to its arrival; clocks that differ count
 }
 
 // Cause is why a connection was lost or could not be made.
@@ -87,11 +87,11 @@ func (c *counters) event(e Event) {
 			}
 			s.Reconnects[causeOf(e)]++
 		}
-	case ReadEnded:
+	case ReplayEnded:
 		if e.Err != nil {
-			s.BrokenReads++
+			s.BrokenReplays++
 		} else {
-			s.Reads++
+			s.Replays++
 		}
 		s.Found += uint64(e.Found)
 	case Repeat:

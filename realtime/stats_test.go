@@ -15,8 +15,8 @@ func since(before, after Stats) Stats {
 	after.Messages -= before.Messages
 	after.Bytes -= before.Bytes
 	after.Repeats -= before.Repeats
-	after.Reads -= before.Reads
-	after.BrokenReads -= before.BrokenReads
+	after.Replays -= before.Replays
+	after.BrokenReplays -= before.BrokenReplays
 	after.Found -= before.Found
 	after.Undecodable -= before.Undecodable
 	after.Gaps -= before.Gaps
@@ -41,52 +41,52 @@ func TestStatsCount(t *testing.T) {
 		{"messages", func(l *life) { l.tick(); l.tick(); l.tick() }, Stats{Messages: 3, Bytes: 1}},
 		{"a repeat", func(l *life) { l.portal.Emit(pulltest.Message{To: pulltest.Both}) }, Stats{Messages: 1, Bytes: 1, Repeats: 1}},
 		{"undecodable", func(l *life) { l.portal.Emit(pulltest.Message{Body: "{"}) }, Stats{Undecodable: 1}},
-		{"a ping", func(l *life) { l.portal.Ping() }, Stats{Reads: 1}},
+		{"a ping", func(l *life) { l.portal.Ping() }, Stats{Replays: 1}},
 		{"a message dropped by a ping", func(l *life) {
 			l.network.SetLatency(20 * time.Millisecond)
 			l.portal.Ping()
 			l.tick()
-		}, Stats{Messages: 1, Bytes: 1, Reads: 1, Found: 1}},
-		{"cut", func(l *life) { l.portal.Cut() }, Stats{Reads: 1, Reconnects: map[Cause]uint64{CauseNetwork: 1}}},
+		}, Stats{Messages: 1, Bytes: 1, Replays: 1, Found: 1}},
+		{"cut", func(l *life) { l.portal.Cut() }, Stats{Replays: 1, Reconnects: map[Cause]uint64{CauseNetwork: 1}}},
 		{"missed", func(l *life) { l.portal.Cut(); l.tick(); l.tick() },
-			Stats{Messages: 2, Bytes: 1, Reads: 1, Found: 2, Reconnects: map[Cause]uint64{CauseNetwork: 1}}},
+			Stats{Messages: 2, Bytes: 1, Replays: 1, Found: 2, Reconnects: map[Cause]uint64{CauseNetwork: 1}}},
 		{"a read that breaks off", func(l *life) {
 			l.portal.Misbehave(pulltest.Polls, pulltest.BadGateway)
 			l.portal.Ping()
 			synctest.Wait()
 			l.portal.Behave(pulltest.Polls)
-		}, Stats{Reads: 1, BrokenReads: 1}},
-		{"closed", func(l *life) { l.portal.CloseWebSockets(1001, "") }, Stats{Reads: 1, Reconnects: map[Cause]uint64{CauseClosed: 1}}},
-		{"crowded", func(l *life) { l.portal.CloseWebSockets(4029, "") }, Stats{Reads: 1, Reconnects: map[Cause]uint64{CauseCrowded: 1}}},
+		}, Stats{Replays: 1, BrokenReplays: 1}},
+		{"closed", func(l *life) { l.portal.CloseWebSockets(1001, "") }, Stats{Replays: 1, Reconnects: map[Cause]uint64{CauseClosed: 1}}},
+		{"crowded", func(l *life) { l.portal.CloseWebSockets(4029, "") }, Stats{Replays: 1, Reconnects: map[Cause]uint64{CauseCrowded: 1}}},
 		{"channels refused", func(l *life) { l.portal.CloseWebSockets(4010, "") },
-			Stats{Reads: 1, Renewals: 1, Reconnects: map[Cause]uint64{CauseConfig: 1}}},
+			Stats{Replays: 1, Renewals: 1, Reconnects: map[Cause]uint64{CauseConfig: 1}}},
 		{"channels refused, and no config", func(l *life) {
 			l.portal.Misbehave(pulltest.REST, pulltest.BadGateway)
 			l.portal.CloseWebSockets(4010, "")
 			time.Sleep(3 * time.Second)
 			l.portal.Behave(pulltest.REST)
-		}, Stats{Reads: 1, Renewals: 1, Reconnects: map[Cause]uint64{CauseConfig: 2}}},
+		}, Stats{Replays: 1, Renewals: 1, Reconnects: map[Cause]uint64{CauseConfig: 2}}},
 		{"refused", func(l *life) {
 			l.portal.Misbehave(pulltest.WebSockets, pulltest.Refuse(503))
 			l.portal.CutWebSockets()
 			time.Sleep(3 * time.Second)
 			l.portal.Behave(pulltest.WebSockets)
-		}, Stats{Reads: 1, Reconnects: map[Cause]uint64{CauseNetwork: 1, CauseRefused: 1}}},
+		}, Stats{Replays: 1, Reconnects: map[Cause]uint64{CauseNetwork: 1, CauseRefused: 1}}},
 		{"stuck", func(l *life) {
 			l.portal.Misbehave(pulltest.WebSockets, pulltest.Stall)
 			for l.sub.State() == StateLive {
 				time.Sleep(100 * time.Millisecond)
 			}
 			l.portal.Behave(pulltest.WebSockets)
-		}, Stats{Reads: 1, Reconnects: map[Cause]uint64{CauseStuck: 1}}},
+		}, Stats{Replays: 1, Reconnects: map[Cause]uint64{CauseStuck: 1}}},
 		{"a channel replaced", func(l *life) { l.portal.ExpireChannel(pulltest.Private, "get_config") },
-			Stats{Reads: 2, Renewals: 1}}, // of the new channels and of the old ones' end
+			Stats{Replays: 2, Renewals: 1}}, // of the new channels and of the old ones' end
 		{"a renewal that fails first", func(l *life) {
 			l.portal.Misbehave(pulltest.REST, pulltest.BadGateway)
 			l.portal.ExpireChannel(pulltest.Private, "get_config")
 			synctest.Wait()
 			l.portal.Behave(pulltest.REST)
-		}, Stats{Reads: 2, Renewals: 1}},
+		}, Stats{Replays: 2, Renewals: 1}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestStatsCount(t *testing.T) {
 				time.Sleep(20 * time.Second)
 				before := l.sub.Stats()
 				tt.happens(l)
-				time.Sleep(100 * time.Second) // less than until a read by timer
+				time.Sleep(100 * time.Second) // less than until a replay by timer
 				synctest.Wait()
 				got := since(before, l.sub.Stats())
 				if (got.Bytes > 0) != (tt.want.Bytes > 0) {
@@ -119,7 +119,7 @@ func TestStatsCount(t *testing.T) {
 
 // statsLine is the Stats without the maps, to be compared.
 func statsLine(s Stats) [9]uint64 {
-	return [9]uint64{s.Messages, s.Bytes, s.Repeats, s.Reads, s.BrokenReads, s.Found, s.Undecodable, s.Gaps, s.Renewals}
+	return [9]uint64{s.Messages, s.Bytes, s.Repeats, s.Replays, s.BrokenReplays, s.Found, s.Undecodable, s.Gaps, s.Renewals}
 }
 
 // TestStatsOfPauses: a full queue is a cause to reconnect, and a gap.
@@ -148,7 +148,7 @@ func TestStatsOfPauses(t *testing.T) {
 	})
 }
 
-// TestStatsOfLag: from the portal's clock to the arrival; what only a read
+// TestStatsOfLag: from the portal's clock to the arrival; what only a replay
 // finds does not count.
 func TestStatsOfLag(t *testing.T) {
 	for _, transport := range both {

@@ -95,7 +95,7 @@ func TestOrdersGoOn(t *testing.T) {
 			l.portal.Control("channel_expire", map[string]any{"action": "get_config"}, pulltest.Private)
 			time.Sleep(time.Second)
 		}
-		for n := range maxOrders + 2 {
+		for n := range maxEnded + 2 {
 			l.portal.Control("channel_expire", forged(fmt.Sprintf("%032x", n), ""), pulltest.Private)
 		}
 		time.Sleep(time.Hour)
@@ -147,7 +147,7 @@ func TestRefusedAfterAWhile(t *testing.T) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()}, WithTransport(TransportWebSocket))
 		configs := asked.of("config")
 		for end := time.Now().Add(time.Hour); time.Now().Before(end); {
-			time.Sleep(provedAfter + time.Second)
+			time.Sleep(stableAfter + time.Second)
 			l.portal.CloseWebSockets(4010, "4010: Wrong Channel Id.")
 		}
 		configs = asked.of("config") - configs

@@ -35,11 +35,11 @@ type Subscription struct {
 	cancel  context.CancelCauseFunc // of the run; nil before
 	drain   context.CancelCauseFunc // of the machine alone
 
-	guard   guard
-	skips   skips
-	ledger  *ledger
-	commits *committer
-	trouble error // why the machine was not connected when it stopped; nil if it was
+	guard     guard
+	skips     skips
+	acks      *acks
+	commits   *committer
+	lastError error // why the machine was not connected when it stopped; nil if it was
 }
 
 // Subscribe makes a subscription to the portal that source gives the config of.
@@ -133,13 +133,13 @@ func (s *Subscription) Format(f fmt.State, _ rune) {
 // an error for a message that the subscription has not delivered.
 func (s *Subscription) Commit(ctx context.Context, m Message) error {
 	s.mu.Lock()
-	mine := s.ledger != nil && m.ledger == s.ledger
+	mine := s.acks != nil && m.acks == s.acks
 	commits := s.commits
 	s.mu.Unlock()
 	if !mine {
 		return errors.New("realtime: Commit: the message was not delivered by this subscription")
 	}
-	m.ledger.handled(m)
+	m.acks.handled(m)
 	return commits.save(ctx)
 }
 

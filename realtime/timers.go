@@ -5,30 +5,30 @@ import "time"
 type timerKind uint8
 
 const (
-	// of a stream
-	timerRetry     timerKind = iota // before the next attempt
-	timerProved                     // a connection has lasted
-	timerQuiet                      // the server has not pinged; of polls: the next read
-	timerPong                       // our ping was not answered; of polls: the poll
-	timerIdle                       // before a ping that keeps the connection from being idle
-	timerBeat                       // the server has given no sign of life
-	timerPinged                     // a read is to follow pings of the server
-	timerPeek                       // a poll has been hanging for a moment
-	timerHang                       // before the next poll, after one that came back too soon; before what the server wants later
-	timerReadRetry                  // before a broken read goes on
-	timerFar                        // far enough from the last read for one that is due
-	timerAside                      // what came over replaced channels has waited long enough
-	timerLeave                      // nothing more comes over replaced channels
+	// of a connection
+	timerRetry       timerKind = iota // before the next attempt
+	timerStable                       // a connection has lasted
+	timerIdle                         // the server has not pinged; of polls: the next replay
+	timerPong                         // our ping was not answered; of polls: the poll
+	timerKeepAlive                    // before a ping that keeps the connection from being idle
+	timerHeartbeat                    // the server has given no sign of life
+	timerPinged                       // a replay is to follow pings of the server
+	timerShortReplay                  // a poll has been hanging for a moment
+	timerHang                         // before the next poll, after one that came back too soon; before what the server wants later
+	timerReplayRetry                  // before a broken replay goes on
+	timerFar                          // far enough from the last replay for one that is due
+	timerParked                       // what came over replaced channels has waited long enough
+	timerLeave                        // nothing more comes over replaced channels
 
 	// of the loop
-	timerRead   // a read does not answer, or has stalled
-	timerHeld   // a read that waits may begin
-	timerHold   // a live message has waited long enough
-	timerRenew  // a config is about to end
-	timerOrder  // orders of the server may be obeyed
-	timerCheck  // the portal is asked whether it knows the successors that were gone over to
-	timerReturn // websockets may work again
-	timerTell   // what has been summed up is to be told
+	timerReplay  // a replay does not answer, or has stalled
+	timerHeld    // a replay that waits may begin
+	timerHold    // a live message has waited long enough
+	timerRenew   // a config is about to end
+	timerControl // orders of the server may be obeyed
+	timerCheck   // the portal is asked whether it knows the successors that were gone over to
+	timerReturn  // websockets may work again
+	timerTell    // what has been summed up is to be told
 
 	timerKinds
 )

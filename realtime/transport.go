@@ -84,10 +84,10 @@ type conn interface {
 
 // sink is told what happens on a connection beside its frames.
 type sink interface {
-	sent()   // the request is on its way: from now on the answer is the server's affair
-	pinged() // a ping has been answered; called by next
-	ponged() // a pong has arrived; called by next
-	beat()   // a sign of life has been answered, of a server that sends them every few seconds; called by next
+	sent()      // the request is on its way: from now on the answer is the server's affair
+	pinged()    // a ping has been answered; called by next
+	ponged()    // a pong has arrived; called by next
+	heartbeat() // a sign of life has been answered, of a server that sends them every few seconds; called by next
 }
 
 // errSilent is returned by a poll that the server ended because there was

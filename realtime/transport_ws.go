@@ -40,7 +40,7 @@ func (t *socketTransport) open(ctx context.Context, at address, sink sink) (conn
 		return nil, at.refused(answer, location, err)
 	}
 	sink.sent()
-	c := &socketConn{at: at, ws: ws, beat: sink.beat, ctx: ctx}
+	c := &socketConn{at: at, ws: ws, heartbeat: sink.heartbeat, ctx: ctx}
 	context.AfterFunc(ctx, func() { c.close(closeNormal) })
 	ws.SetPingHandler(func(payload string) error {
 		err := c.control(websocket.PongMessage, []byte(payload))
@@ -66,11 +66,11 @@ func (at address) refused(answer *http.Response, location string, err error) err
 }
 
 type socketConn struct {
-	at   address
-	ws   *websocket.Conn
-	beat func()
-	once sync.Once
-	ctx  context.Context // that it was opened with
+	at        address
+	ws        *websocket.Conn
+	heartbeat func()
+	once      sync.Once
+	ctx       context.Context // that it was opened with
 
 	writing sync.Mutex // of data frames, which take one writer at a time
 }
@@ -92,7 +92,7 @@ func (c *socketConn) next() (io.Reader, error) {
 		if string(head[:n]) != textPing {
 			return &socketFrame{c.at, io.MultiReader(bytes.NewReader(head[:n]), frame)}, nil
 		}
-		c.beat()
+		c.heartbeat()
 		if err := c.write(textPong); err != nil {
 			return nil, c.at.broken(err)
 		}

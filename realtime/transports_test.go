@@ -87,7 +87,7 @@ func TestReturnsToWebSocket(t *testing.T) {
 		}
 		polls := l.portal.Stats().Polls
 		l.tickFor(100*time.Second, time.Second)
-		if n := l.portal.Stats().Polls - polls; n > 3 { // the reads after pings, in tag versions by timer
+		if n := l.portal.Stats().Polls - polls; n > 3 { // the replays after pings, in tag versions by timer
 			t.Errorf("%d polls beside a websocket", n)
 		}
 		if len(l.changes(StateWaiting)) != failures {
@@ -126,7 +126,7 @@ func TestPollingFailsToo(t *testing.T) {
 				}
 				l.portal.Behave(pulltest.Polls)
 				time.Sleep(5 * time.Minute)
-				if lost, repeated, _ := l.ticked(); lost+repeated > 0 { // without polls there are no reads, so there is no order
+				if lost, repeated, _ := l.ticked(); lost+repeated > 0 { // without polls there are no replays, so there is no order
 					t.Errorf("lost %d, repeated %d", lost, repeated)
 				}
 			})

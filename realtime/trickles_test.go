@@ -80,10 +80,10 @@ func TestEndlessAnswers(t *testing.T) {
 			armed.Store(true)
 			l.portal.Emit(pulltest.Message{Command: "long", Params: longParams})
 			time.Sleep(time.Second)
-			l.portal.Ping() // its read is answered so
+			l.portal.Ping() // its replay is answered so
 			time.Sleep(time.Second)
 			l.portal.Silence(0, 10*time.Second)
-			l.emit("missed") // only another read brings it
+			l.emit("missed") // only another replay brings it
 			time.Sleep(patient)
 			l.want("first", "long", "missed")
 		})
@@ -95,7 +95,7 @@ func TestEndlessAnswers(t *testing.T) {
 			l.emit("first")
 			time.Sleep(time.Minute + 100*time.Millisecond)
 			armed.Store(true)
-			for armed.Load() { // by the next poll, or the next read
+			for armed.Load() { // by the next poll, or the next replay
 				time.Sleep(100 * time.Millisecond)
 			}
 			l.portal.Emit(pulltest.Message{Command: "long", Params: longParams})
@@ -107,22 +107,22 @@ func TestEndlessAnswers(t *testing.T) {
 	})
 }
 
-// TestReadsYield: the answer to a read of replaced channels has less time while
-// the main stream waits for its turn.
+// TestReadsYield: the answer to a replay of replaced channels has less time
+// while the main connection waits for its turn.
 func TestReadsYield(t *testing.T) {
 	l := handLoop(t.Context(), nil, func(Event) {})
 	old := l.streamTo("old.example")
-	l.old = []*stream{old}
+	l.replaced = []*connection{old}
 	now := time.Now()
-	k := &link{stream: old, read: true}
-	if by := k.answers(now, l.answerWithin(k)); !by.Equal(now.Add(readStall)) {
+	k := &attempt{connection: old, replay: true}
+	if by := k.answers(now, l.answerWithin(k)); !by.Equal(now.Add(answerStall)) {
 		t.Errorf("an answer has to go on within %v", by.Sub(now))
 	}
 	later := now.Add(answerYields - time.Second)
-	if by := k.answers(later, l.answerWithin(k)); !by.Equal(later.Add(readStall)) {
+	if by := k.answers(later, l.answerWithin(k)); !by.Equal(later.Add(answerStall)) {
 		t.Errorf("with nothing that waits, within %v", by.Sub(later))
 	}
-	l.waiting = []read{{stream: l.main}}
+	l.waiting = []replayRequest{{connection: l.main}}
 	if by := k.answers(later, l.answerWithin(k)); !by.Equal(now.Add(answerYields)) {
 		t.Errorf("while the main stream waits, within %v", by.Sub(later))
 	}

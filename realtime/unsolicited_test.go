@@ -83,10 +83,10 @@ func goingOn(t *testing.T, answer string) (*httptest.Server, <-chan struct{}) {
 // nothing is a sink that takes no notes.
 type nothing struct{}
 
-func (nothing) sent()   {}
-func (nothing) pinged() {}
-func (nothing) ponged() {}
-func (nothing) beat()   {}
+func (nothing) sent()      {}
+func (nothing) pinged()    {}
+func (nothing) ponged()    {}
+func (nothing) heartbeat() {}
 
 // TestNothingEarlyIsLogged: nor does what a server sends before the request.
 func TestNothingEarlyIsLogged(t *testing.T) {

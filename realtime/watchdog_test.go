@@ -35,7 +35,7 @@ func TestAcknowledges(t *testing.T) {
 }
 
 // TestTextPings: they are answered, and do not stand for the pings after which
-// there is a read.
+// there is a replay.
 func TestTextPings(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithVersion(5)})
@@ -45,7 +45,7 @@ func TestTextPings(t *testing.T) {
 		if s.TextPings < 35 || s.Pongs != s.TextPings || s.PingTimeouts > 0 || s.WebSockets != 1 {
 			t.Errorf("%d text pings, %d pongs, %d timeouts, %d websockets", s.TextPings, s.Pongs, s.PingTimeouts, s.WebSockets)
 		}
-		if n := countEvents[ReadEnded](l); n > 10 {
+		if n := countEvents[ReplayEnded](l); n > 10 {
 			t.Errorf("%d reads in ten minutes", n)
 		}
 	})
@@ -107,7 +107,7 @@ func TestStuckIsClosed(t *testing.T) {
 		version int
 		after   time.Duration // without any sign of life
 	}{
-		{1, quietAfter + pongWithin}, {3, quietAfter + pongWithin}, {4, quietAfter + pongWithin}, {5, beatWithin},
+		{1, idleAfter + pongWithin}, {3, idleAfter + pongWithin}, {4, idleAfter + pongWithin}, {5, heartbeatWithin},
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprint("version ", tt.version), func(t *testing.T) {
@@ -181,8 +181,8 @@ func TestHistoryByWebSocket(t *testing.T) {
 				time.Sleep(5 * time.Minute)
 				l.wantTicks()
 				stats := l.sub.Stats()
-				if stats.Found == 0 || stats.Reads < 5 {
-					t.Errorf("%d found by %d reads", stats.Found, stats.Reads)
+				if stats.Found == 0 || stats.Replays < 5 {
+					t.Errorf("%d found by %d reads", stats.Found, stats.Replays)
 				}
 				if s := l.portal.Stats(); s.Polls > 0 || s.Connections != 1 || s.WebSockets < 10 {
 					t.Errorf("%d polls, %d websockets, %d connections left", s.Polls, s.WebSockets, s.Connections)

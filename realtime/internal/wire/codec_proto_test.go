@@ -10,8 +10,9 @@ import (
 	"testing/iotest"
 	"time"
 
-	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
 // decodeAll decodes one protobuf frame.

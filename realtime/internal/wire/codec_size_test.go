@@ -4,8 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
 // TestSizeCountsCopies: what a message pins counts, also names that are copied.

@@ -12,13 +12,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
+
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
 // responseBatch is the server's schema, as a descriptor for the protobuf

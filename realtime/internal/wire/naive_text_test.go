@@ -13,8 +13,9 @@ import (
 	"testing/iotest"
 	"time"
 
-	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
 // naiveBegin cuts off what may stand before a frame.

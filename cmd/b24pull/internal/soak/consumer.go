@@ -137,5 +137,5 @@ func tell(s realtime.Stats, report reporter) {
 		lost += n
 	}
 	report.note(fmt.Sprintf("connections lost %d; reads %d and %d broken off, which found %d messages that did not come live; live repeats dropped %d",
-		lost, s.Reads, s.BrokenReads, s.Found, s.Repeats))
+		lost, s.Replays, s.BrokenReplays, s.Found, s.Repeats))
 }

@@ -1,15 +1,16 @@
 package realtime
 
 import (
-	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-// ordered records what an orderer lets through.
+// ordered records what an reorder buffer lets through.
 type ordered struct {
-	orderer
+	reorderBuffer
 	out []uint64
 	now time.Time
 }
@@ -41,13 +42,13 @@ func (o *ordered) want(t *testing.T, ns ...uint64) {
 	}
 }
 
-func TestOrderWithoutRead(t *testing.T) {
+func TestReorder_WithoutRead(t *testing.T) {
 	o := newOrdered()
 	o.lives(1, 3, 2)
 	o.want(t, 1, 3, 2) // as the server sent them
 }
 
-func TestOrderMergesRead(t *testing.T) {
+func TestReorder_MergesRead(t *testing.T) {
 	o := newOrdered()
 	o.hold()
 	o.lives(5, 6)
@@ -55,7 +56,7 @@ func TestOrderMergesRead(t *testing.T) {
 	o.finds(2, 3)
 	o.want(t, 2, 3) // nothing that waits is older
 	o.finds(4)
-	o.shown(midAt(5)) // the read shows again what waits
+	o.shown(midAt(5)) // the replay shows again what waits
 	o.want(t, 2, 3, 4, 5)
 	o.finds(8)
 	o.lives(9)
@@ -66,9 +67,9 @@ func TestOrderMergesRead(t *testing.T) {
 	o.want(t, 2, 3, 4, 5, 6, 8, 9, 10)
 }
 
-// TestOrderKeepsTheServersOrder: waiting messages stay in the order they came
-// in, also where their ids are not.
-func TestOrderKeepsTheServersOrder(t *testing.T) {
+// TestReorder_KeepsTheServersOrder: waiting messages stay in the order they
+// came in, also where their ids are not.
+func TestReorder_KeepsTheServersOrder(t *testing.T) {
 	o := newOrdered()
 	o.hold()
 	o.lives(6, 5)
@@ -77,10 +78,10 @@ func TestOrderKeepsTheServersOrder(t *testing.T) {
 	o.want(t, 3, 4, 6, 5, 7)
 }
 
-// TestOrderReadAloneComesLast: what only the read has above the greatest
+// TestReorder_ReadAloneComesLast: what only the replay has above the greatest
 // waiting message waits for the end, since the server may be about to send
 // messages that belong before it.
-func TestOrderReadAloneComesLast(t *testing.T) {
+func TestReorder_ReadAloneComesLast(t *testing.T) {
 	o := newOrdered()
 	o.hold()
 	o.finds(2, 4)
@@ -90,19 +91,19 @@ func TestOrderReadAloneComesLast(t *testing.T) {
 	o.want(t, 2, 3, 4)
 }
 
-func TestOrderBoundsTheTail(t *testing.T) {
+func TestReorder_BoundsTheTail(t *testing.T) {
 	o := newOrdered()
-	for n := uint64(1); n <= tailMax+10; n++ {
+	for n := uint64(1); n <= maxReplayed+10; n++ {
 		o.finds(n)
 	}
 	if len(o.out) != 10 {
-		t.Errorf("%d of %d let through, want 10", len(o.out), tailMax+10)
+		t.Errorf("%d of %d let through, want 10", len(o.out), maxReplayed+10)
 	}
 }
 
-// TestOrderOwed: while another read is owed, only what this one's answer covers
-// is let through.
-func TestOrderOwed(t *testing.T) {
+// TestReorder_Owed: while another replay is owed, only what this one's answer
+// covers is let through.
+func TestReorder_Owed(t *testing.T) {
 	o := newOrdered()
 	o.hold()
 	o.lives(3, 9)
@@ -114,9 +115,9 @@ func TestOrderOwed(t *testing.T) {
 	o.want(t, 2, 3, 4, 7, 9)
 }
 
-// TestOrderReadWithoutHold: while a read brings its answer, live messages wait
-// for its end in any case.
-func TestOrderReadWithoutHold(t *testing.T) {
+// TestReorder_ReadWithoutHold: while a replay brings its answer, live messages
+// wait for its end in any case.
+func TestReorder_ReadWithoutHold(t *testing.T) {
 	o := newOrdered()
 	o.lives(1)
 	o.finds(2, 3)
@@ -127,9 +128,9 @@ func TestOrderReadWithoutHold(t *testing.T) {
 	o.want(t, 1, 2, 3, 4, 5)
 }
 
-// TestOrderHoldEnds: nobody waits longer than holdMax for a read that does not
-// begin to answer.
-func TestOrderHoldEnds(t *testing.T) {
+// TestReorder_HoldEnds: nobody waits longer than holdMax for a replay that does
+// not begin to answer.
+func TestReorder_HoldEnds(t *testing.T) {
 	o := newOrdered()
 	o.hold()
 	o.lives(1)
@@ -153,7 +154,7 @@ func TestOrderHoldEnds(t *testing.T) {
 	o.want(t, 1, 2)
 }
 
-func TestOrderRelease(t *testing.T) {
+func TestReorder_Release(t *testing.T) {
 	o := newOrdered()
 	o.hold()
 	o.lives(1, 2)
@@ -162,9 +163,9 @@ func TestOrderRelease(t *testing.T) {
 	o.want(t, 1, 2, 3)
 }
 
-// TestOrderWaitsOnForAnother: what waits for a read that is owed is not
+// TestReorder_WaitsOnForAnother: what waits for a replay that is owed is not
 // overtaken by what comes live next.
-func TestOrderWaitsOnForAnother(t *testing.T) {
+func TestReorder_WaitsOnForAnother(t *testing.T) {
 	o := newOrdered()
 	o.finds(2)
 	o.lives(4)
@@ -176,9 +177,10 @@ func TestOrderWaitsOnForAnother(t *testing.T) {
 	o.want(t, 2, 3, 4, 5)
 }
 
-// TestOrderReplaced: what the read of replaced channels alone has waits a while
-// for what comes live over the new connection, and is read there, before it.
-func TestOrderReplaced(t *testing.T) {
+// TestReorder_Replaced: what the replay of replaced channels alone has waits a
+// while for what comes live over the new connection, and is read there, before
+// it.
+func TestReorder_Replaced(t *testing.T) {
 	replaced := func() *ordered {
 		o := newOrdered()
 		o.replaced = true
@@ -228,25 +230,25 @@ func TestOrderReplaced(t *testing.T) {
 	o.want(t, 2, 3, 4)
 }
 
-// TestOrderSingleAnswer: an answer that may be a live message says nothing of
-// what may stand before that.
-func TestOrderSingleAnswer(t *testing.T) {
+// TestReorder_SingleAnswer: an answer that may be a live message says nothing
+// of what may stand before that.
+func TestReorder_SingleAnswer(t *testing.T) {
 	s := newDriven(t, after(1))
-	s.order.hold()
+	s.reorder.hold()
 	s.lives(4)
-	s.beginRead(s.now, "")
+	s.beginReplay(s.now, "")
 	s.shows(4)
 	s.want()
-	s.endRead(readEnded, true, s.now)
+	s.endReplay(replayEnded, true, s.now)
 	s.lives(5)
 	s.want()
 	s.reads(1, 2, 3, 4, 5)
 	s.want("2R", "3R", "4", "5")
 }
 
-// TestOrderSingleAnswers: nor does a second such answer let through what the
+// TestReorder_SingleAnswers: nor does a second such answer let through what the
 // first one has brought.
-func TestOrderSingleAnswers(t *testing.T) {
+func TestReorder_SingleAnswers(t *testing.T) {
 	o := newOrdered()
 	o.hold()
 	o.begins()
@@ -262,9 +264,9 @@ func TestOrderSingleAnswers(t *testing.T) {
 	o.want(t, 3, 4, 6)
 }
 
-// TestOrderSingleAnswerAhead: what such an answer has brought does not overtake
-// what the next read shows before it, whatever waits behind it.
-func TestOrderSingleAnswerAhead(t *testing.T) {
+// TestReorder_SingleAnswerAhead: what such an answer has brought does not
+// overtake what the next replay shows before it, whatever waits behind it.
+func TestReorder_SingleAnswerAhead(t *testing.T) {
 	o := newOrdered()
 	o.hold()
 	o.begins()
@@ -280,10 +282,10 @@ func TestOrderSingleAnswerAhead(t *testing.T) {
 	o.want(t, 3, 5, 6, 7)
 }
 
-// TestOrderHoldsNoLonger: while a read goes on answering, what waits does so
-// for its time, in whatever order it has come, and what the read brings then is
-// behind its turn.
-func TestOrderHoldsNoLonger(t *testing.T) {
+// TestReorder_HoldsNoLonger: while a replay goes on answering, what waits does
+// so for its time, in whatever order it has come, and what the replay brings
+// then is behind its turn.
+func TestReorder_HoldsNoLonger(t *testing.T) {
 	for _, sorted := range []bool{false, true} {
 		o := newOrdered()
 		o.sorted = sorted
@@ -309,7 +311,7 @@ func TestOrderHoldsNoLonger(t *testing.T) {
 		if waits := len(arrived); longest > holdMax || waits > 20 {
 			t.Errorf("sorted %t: held for up to %v, and %d wait", sorted, longest, waits)
 		}
-		if n := o.tail.len(); n > 2 {
+		if n := o.replayed.len(); n > 2 {
 			t.Errorf("sorted %t: %d that the read has brought wait", sorted, n)
 		}
 	}

@@ -19,8 +19,8 @@ const (
 	// renewTail is when a renewal that gives the same channels again is tried
 	// at their very end.
 	renewTail = 20 * time.Second
-	// doubtWithin is how long another config is waited for that need not be.
-	doubtWithin = 20 * time.Second
+	// suspectWithin is how long another config is waited for that need not be.
+	suspectWithin = 20 * time.Second
 )
 
 // renewal is what is under way to get another config.
@@ -69,7 +69,7 @@ func (l *loop) fetch(cache bool) {
 	r.fetching = true
 	ctx, cancel := l.ctx, context.CancelFunc(func() {})
 	if r.reason == RenewUnreachable {
-		ctx, cancel = context.WithTimeout(ctx, doubtWithin)
+		ctx, cancel = context.WithTimeout(ctx, suspectWithin)
 	}
 	l.tasks.Go(func() {
 		defer cancel()
@@ -100,7 +100,7 @@ func (l *loop) renew() {
 		return
 	}
 	if l.renewal.anew {
-		l.orders.fetches.note(time.Now())
+		l.commands.fetches.note(time.Now())
 	}
 	if l.renewal.reason == 0 || l.renewal.reason == RenewUnreachable {
 		l.renewal.reason = RenewDue
@@ -156,7 +156,7 @@ func (l *loop) configured(cfg *b24pull.Config, err error) {
 // keep goes on with the present config.
 func (l *loop) keep(reason RenewReason, anew bool) {
 	l.renewal.anew = anew
-	for _, s := range l.streams() {
+	for _, s := range l.connections() {
 		if s.status.state == StateConfiguring {
 			l.handle(s, event{kind: evConfig}, nil)
 		}
@@ -174,9 +174,9 @@ func (l *loop) notConfigured(err error) {
 	}
 	now := time.Now()
 	waits, must := false, false
-	for _, s := range l.streams() {
+	for _, s := range l.connections() {
 		if s.status.state == StateConfiguring {
-			waits, must = true, must || !s.status.doubted
+			waits, must = true, must || !s.status.configSuspect
 		}
 	}
 	switch {
@@ -189,7 +189,7 @@ func (l *loop) notConfigured(err error) {
 		l.handle(l.main, event{kind: evConfigFailed, failure: why}, err)
 		return
 	}
-	for _, s := range l.streams() {
+	for _, s := range l.connections() {
 		if s.status.state == StateConfiguring {
 			l.handle(s, event{kind: evConfigFailed, failure: why}, err)
 		}
@@ -231,7 +231,7 @@ func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew 
 		l.goOn(bindingOf(cfg, &ep))
 		l.handle(latest, event{kind: evConfig}, nil)
 	case same && !anew:
-		for _, s := range l.streams() {
+		for _, s := range l.connections() {
 			if s.endpoint.same(&ep) {
 				s.config, s.endpoint.server = cfg, ep.server // the portal may have another name
 				l.handle(s, event{kind: evConfig}, nil)
@@ -252,25 +252,25 @@ func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew 
 // goOn begins where the cursor says, if there is one, and reports what has
 // happened to its channels meanwhile.
 func (l *loop) goOn(now binding) {
-	from, main := l.opts.cursor, l.main.session
-	main.readAt, main.away = from.readAt, true
-	if at := from.readAt; !at.IsZero() && at.Before(main.placed) {
+	from, main := l.opts.cursor, l.main.history
+	main.replayedAt, main.away = from.replayedAt, true
+	if at := from.replayedAt; !at.IsZero() && at.Before(main.placed) {
 		main.placed = at
 	}
 	switch {
 	case differ(from.bound.server, now.server):
-		main.known, main.readAt = wire.Mid{}, time.Time{}
-		l.memory.anotherServer()
+		main.watermark, main.replayedAt = wire.Mid{}, time.Time{}
+		l.dedup.anotherServer()
 		l.gap(GapServerChanged, nil)
 	case differ(from.bound.channels, now.channels):
 		l.gap(GapChannelReplaced, nil)
 	default:
-		main.witness = from.witness
+		main.retentionProbe = from.retentionProbe
 	}
-	l.memory.tellFloor()
+	l.dedup.tellLowWatermark()
 	l.bind()
 	if main.anchored {
-		l.ledger.begin()
+		l.acks.begin()
 	}
 }
 
@@ -278,8 +278,8 @@ func (l *loop) goOn(now binding) {
 // read to their end, they are still theirs: who goes on from such a cursor is
 // to know that something may be missing.
 func (l *loop) bind() {
-	if len(l.old) == 0 {
-		l.ledger.bind(bindingOf(l.main.config, &l.main.endpoint), l.main.session.tags)
+	if len(l.replaced) == 0 {
+		l.acks.bind(bindingOf(l.main.config, &l.main.endpoint), l.main.history.tags)
 	}
 }
 
@@ -334,4 +334,4 @@ func (l *loop) scheduleRenewal(cfg *b24pull.Config, same bool) {
 }
 
 // gap reports that messages may have been lost.
-func (l *loop) gap(why GapReason, cause error) { l.memory.lose(Gap{Reason: why, Err: cause}) }
+func (l *loop) gap(why GapReason, cause error) { l.dedup.lose(Gap{Reason: why, Err: cause}) }

@@ -15,15 +15,15 @@ const (
 	// unreadFor is how long the history cannot be read while there is a
 	// connection, until that is a Gap.
 	unreadFor = time.Minute
-	// lateAfter is how long a connection may wait for the first read, until
+	// lateAfter is how long a connection may wait for the first replay, until
 	// what comes meanwhile is no past any more.
 	lateAfter = 10 * time.Second
 )
 
-// reader chooses how the history is read where there are two ways: by polls as
-// long as they work, or else by websockets, while polls are tried again now and
-// then.
-type reader struct {
+// replayWay chooses how the history is read where there are two ways: by polls
+// as long as they work, or else by websockets, while polls are tried again now
+// and then.
+type replayWay struct {
 	failed  int       // polls in a row
 	refused bool      // the last try by a websocket has failed
 	again   time.Time // when polls are tried again; zero: websockets have not worked in their place
@@ -31,9 +31,9 @@ type reader struct {
 	stale   time.Time // when a poll was answered last by what was not asked for
 }
 
-// bySocket reports whether the next read is to be by a websocket: not when the
-// last one by that has failed.
-func (r *reader) bySocket(now time.Time) bool {
+// bySocket reports whether the next replay is to be by a websocket: not when
+// the last one by that has failed.
+func (r *replayWay) bySocket(now time.Time) bool {
 	if !r.stale.IsZero() && now.Sub(r.stale) < probeFor {
 		return !r.refused
 	}
@@ -43,12 +43,12 @@ func (r *reader) bySocket(now time.Time) bool {
 	return r.again.IsZero() || now.Before(r.again)
 }
 
-// polls tells how a read by a poll went.
-func (r *reader) polls(worked bool, now time.Time) {
+// polls tells how a replay by a poll went.
+func (r *replayWay) polls(worked bool, now time.Time) {
 	r.refused = false
 	switch {
 	case worked:
-		*r = reader{stale: r.stale}
+		*r = replayWay{stale: r.stale}
 	case r.again.IsZero():
 		r.failed++
 	default:
@@ -57,8 +57,8 @@ func (r *reader) polls(worked bool, now time.Time) {
 	}
 }
 
-// sockets tells how a read by a websocket went.
-func (r *reader) sockets(worked bool, now time.Time) {
+// sockets tells how a replay by a websocket went.
+func (r *replayWay) sockets(worked bool, now time.Time) {
 	r.refused = !worked
 	if worked && r.failed >= patience && r.again.IsZero() {
 		r.wait = pollsAgain
@@ -66,13 +66,13 @@ func (r *reader) sockets(worked bool, now time.Time) {
 	}
 }
 
-// unread is since when a stream that is connected cannot read its history.
+// unread is since when a connection that is connected cannot read its history.
 type unread struct {
-	failed int // reads in a row, by any way
+	failed int // replays in a row, by any way
 	since  time.Time
 	cause  error
 	told   bool // as a Gap
-	late   bool // the first read comes too late to tell what stood before the beginning
+	late   bool // the first replay comes too late to tell what stood before the beginning
 }
 
 // lost reports whether nothing vouches any more for what is delivered.
@@ -97,53 +97,53 @@ func isPage(err error) bool {
 	return errors.As(err, &status) && status.Status < http.StatusBadRequest
 }
 
-// judgeReader takes notice of how a read went: of the way that it took, and of
-// how long there has been no other.
-func (l *loop) judgeReader(s *stream, how readOutcome, cause error) {
-	now, c, u := time.Now(), s.session.chain, &s.unread
-	worked := how == readEnded || how == readSilent
-	long := cause == errUnanswered || isFalse(cause) && now.Sub(c.asked) >= heldAtLeast
+// judgeReplay takes notice of how a replay went: of the way that it took, and
+// of how long there has been no other.
+func (l *loop) judgeReplay(s *connection, how replayOutcome, cause error) {
+	now, c, u := time.Now(), s.history.replay, &s.unread
+	worked := how == replayEnded || how == replaySilent
+	long := cause == errUnanswered || isFalse(cause) && now.Sub(c.requested) >= heldAtLeast
 	switch {
-	case how == readUnheard: // it says nothing
+	case how == replayUnheard: // it says nothing
 	case !c.poll:
-		s.reader.sockets(worked, now)
+		s.way.sockets(worked, now)
 	case long:
-		s.reader.failed = max(s.reader.failed, patience)
-		s.reader.polls(false, now)
-	case how != readSilent && !(worked && c.peek): // silence is no sign of a server, and a short read a weak one
-		s.reader.polls(worked, now)
+		s.way.failed = max(s.way.failed, patience)
+		s.way.polls(false, now)
+	case how != replaySilent && !(worked && c.short): // silence is no sign of a server, and a short replay a weak one
+		s.way.polls(worked, now)
 	}
 	if isFalse(cause) || !c.poll && isPage(cause) {
-		s.session.deceived = now
+		s.history.deceived = now
 	}
-	if !worked && how != readUnheard && cause != errLacking && cause != errNoAnswer {
-		s.session.away = true // a connection without a history has holes
+	if !worked && how != replayUnheard && cause != errLacking && cause != errNoAnswer {
+		s.history.away = true // a connection without a history has holes
 	}
-	if !s.session.emptyAt.IsZero() && (isFalse(cause) || cause == errUnanswered && !l.isDead(s)) {
-		s.session.doubted = true
+	if !s.history.emptyAt.IsZero() && (isFalse(cause) || cause == errUnanswered && !l.isDead(s)) {
+		s.history.doubted = true
 	}
 	switch {
-	case (worked || how == readUnheard) && c.anchor && u.late && !u.told:
+	case (worked || how == replayUnheard) && c.anchor && u.late && !u.told:
 		l.gap(GapUnread, u.cause)
 		*u = unread{}
-	case worked || how == readUnheard && c.anchor:
+	case worked || how == replayUnheard && c.anchor:
 		*u = unread{}
-	case how == readUnheard:
+	case how == replayUnheard:
 	case s.status.state != StateLive: // it is the connection that fails
 	default:
 		if u.failed++; u.failed == 1 {
 			u.since = c.start
-			if s.session.unsure {
-				u.since = s.session.emptyAt
+			if s.history.unsure {
+				u.since = s.history.emptyAt
 			}
 		}
-		if (long || isFalse(cause) && s.session.unsure) && u.failed > 1 && !l.otherWay(s) {
+		if (long || isFalse(cause) && s.history.unsure) && u.failed > 1 && !l.otherWay(s) {
 			u.failed = max(u.failed, patience+1) // more of them would say no more
 		}
 		u.cause = cause
-		if heard := s.session.heard; c.anchor && (u.lost() || !heard.IsZero() && now.Sub(heard) >= lateAfter) {
+		if heard := s.history.heard; c.anchor && (u.lost() || !heard.IsZero() && now.Sub(heard) >= lateAfter) {
 			u.late = true
-			s.session.lateSince()
+			s.history.lateSince()
 		}
 		l.tellUnread(u, now)
 	}
@@ -159,10 +159,10 @@ func (l *loop) tellUnread(u *unread, now time.Time) {
 
 // unheardPoll: a poll that stands for the live connection was not answered in
 // any way. The next one has to be, to be a connection; and where nothing has
-// ever shown that there is a server it is as good as another read that fails.
-func (l *loop) unheardPoll(s *stream, now time.Time) {
+// ever shown that there is a server it is as good as another replay that fails.
+func (l *loop) unheardPoll(s *connection, now time.Time) {
 	s.unheard, s.proved = true, false
-	if u := &s.unread; u.failed > 0 && s.session.unsure && !l.otherWay(s) {
+	if u := &s.unread; u.failed > 0 && s.history.unsure && !l.otherWay(s) {
 		u.failed = max(u.failed, patience+1)
 		l.tellUnread(u, now)
 	}

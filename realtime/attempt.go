@@ -12,30 +12,30 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-// link is the loop's side of one connection, from dialing to its end. The other
-// side is a task that posts to the inbox. A nil link is one that was never
-// opened.
-type link struct {
-	stream *stream
-	read   bool      // for a read, not for live delivery
-	poll   bool      // one poll of a live connection
-	polls  bool      // it asks by polls, not by a websocket
-	up     bool      // false once it has been given up: whatever it still posts is stale
-	sent   time.Time // when the request was with the server; zero: it is not yet
-	begun  time.Time // when its answer began; zero: it has not
-	conn   conn      // nil until opened
-	cancel context.CancelFunc
-	tasks  *tasks
+// attempt is the loop's side of one connection, from dialing to its end. The
+// other side is a task that posts to the inbox. A nil attempt is one that was
+// never opened.
+type attempt struct {
+	connection *connection
+	replay     bool      // for a replay, not for live delivery
+	poll       bool      // one poll of a live connection
+	polls      bool      // it asks by polls, not by a websocket
+	up         bool      // false once it has been given up: whatever it still posts is stale
+	sent       time.Time // when the request was with the server; zero: it is not yet
+	begun      time.Time // when its answer began; zero: it has not
+	conn       conn      // nil until opened
+	cancel     context.CancelFunc
+	tasks      *tasks
 }
 
 // inbound is what a task posts to the loop.
 type inbound struct {
-	kind   inboundKind
-	link   *link
-	conn   conn            // inOpened
-	batch  *[]decoded      // inMessages
-	config *b24pull.Config // inConfig
-	err    error
+	kind    inboundKind
+	attempt *attempt
+	conn    conn            // inOpened
+	batch   *[]decoded      // inMessages
+	config  *b24pull.Config // inConfig
+	err     error
 }
 
 type inboundKind uint8
@@ -49,41 +49,42 @@ const (
 	inGarbled
 	inPing
 	inPong
-	inBeat
+	inHeartbeat
 	inDown
 )
 
-// connect opens a link of a stream. The codec is the link's own.
-func (l *loop) connect(k *link, t transport, at address) *link {
+// connect opens an attempt of a connection. The codec is the attempt's own.
+func (l *loop) connect(k *attempt, t transport, at address) *attempt {
 	ctx, cancel := context.WithCancel(l.ctx)
 	k.up, k.cancel, k.tasks, k.polls = true, cancel, &l.tasks, t == l.poll
-	p := &poster{post: l.post, link: k}
-	codec := k.stream.endpoint.dialect.Codec(k.stream.endpoint.channels)
+	p := &poster{post: l.post, attempt: k}
+	codec := k.connection.endpoint.dialect.Codec(k.connection.endpoint.channels)
 	l.tasks.Go(func() { serve(ctx, t, at, codec, p) })
 	return k
 }
 
-// asks reports whether the link has asked for something, and has to prove what
-// it is answered.
-func (k *link) asks() bool { return k.read || k.poll }
+// awaitsAnswer reports whether the attempt has asked for something, and has to
+// prove what it is answered.
+func (k *attempt) awaitsAnswer() bool { return k.replay || k.poll }
 
-func (k *link) isUp() bool { return k != nil && k.up }
+func (k *attempt) isUp() bool { return k != nil && k.up }
 
 // answers notes that an answer goes on, and returns by when it has to do so
 // again, or has to have come to its end.
-func (k *link) answers(now time.Time, within time.Duration) time.Time {
+func (k *attempt) answers(now time.Time, within time.Duration) time.Time {
 	if k.begun.IsZero() {
 		k.begun = now
 	}
-	next, end := now.Add(readStall), k.begun.Add(within)
+	next, end := now.Add(answerStall), k.begun.Add(within)
 	if end.Before(next) {
 		return end
 	}
 	return next
 }
 
-// hangUp gives the link up. It does not wait for the connection to be closed.
-func (k *link) hangUp(code int) {
+// hangUp gives the attempt up. It does not wait for the connection to be
+// closed.
+func (k *attempt) hangUp(code int) {
 	if !k.isUp() {
 		return
 	}
@@ -99,7 +100,7 @@ func (k *link) hangUp(code int) {
 }
 
 // ping sends a ping. If that fails, reading fails as well, and tells.
-func (k *link) ping() {
+func (k *attempt) ping() {
 	if k.isUp() && k.conn != nil {
 		k.tasks.Go(func() { _ = k.conn.ping() })
 	}
@@ -113,7 +114,7 @@ func (l *loop) post(in inbound) {
 	}
 }
 
-// serve is the task behind a link: it opens the connection and posts what
+// serve is the task behind an attempt: it opens the connection and posts what
 // comes, until it ends.
 func serve(ctx context.Context, t transport, at address, codec wire.Codec, p *poster) {
 	c, err := t.open(ctx, at, p)
@@ -122,7 +123,7 @@ func serve(ctx context.Context, t transport, at address, codec wire.Codec, p *po
 		return
 	}
 	defer c.close(closeNormal)
-	p.post(inbound{kind: inOpened, link: p.link, conn: c})
+	p.post(inbound{kind: inOpened, attempt: p.attempt, conn: c})
 	for {
 		frame, err := c.next()
 		if err != nil {
@@ -130,7 +131,7 @@ func serve(ctx context.Context, t transport, at address, codec wire.Codec, p *po
 			return
 		}
 		in := &progress{frame: frame, tell: func() { p.tell(inProgress, nil) }}
-		if p.link.asks() {
+		if p.attempt.awaitsAnswer() {
 			in.start = &p.start
 		}
 		err = p.frame(codec, in, c.received)
@@ -144,23 +145,23 @@ func serve(ctx context.Context, t transport, at address, codec wire.Codec, p *po
 	}
 }
 
-// poster posts to the loop in the name of one link.
+// poster posts to the loop in the name of one attempt.
 type poster struct {
-	post   func(inbound)
-	link   *link
-	proved bool     // there was a message of a push server
-	start  []byte   // of the answer, where the link asks
-	held   *decoded // the first that proves nothing, until another does
+	post    func(inbound)
+	attempt *attempt
+	proved  bool     // there was a message of a push server
+	start   []byte   // of the answer, where the attempt asks
+	held    *decoded // the first that proves nothing, until another does
 }
 
 func (p *poster) tell(kind inboundKind, err error) {
-	p.post(inbound{kind: kind, link: p.link, err: err})
+	p.post(inbound{kind: kind, attempt: p.attempt, err: err})
 }
 
-func (p *poster) sent()   { p.tell(inSent, nil) }
-func (p *poster) pinged() { p.tell(inPing, nil) }
-func (p *poster) ponged() { p.tell(inPong, nil) }
-func (p *poster) beat()   { p.tell(inBeat, nil) }
+func (p *poster) sent()      { p.tell(inSent, nil) }
+func (p *poster) pinged()    { p.tell(inPing, nil) }
+func (p *poster) ponged()    { p.tell(inPong, nil) }
+func (p *poster) heartbeat() { p.tell(inHeartbeat, nil) }
 
 // decoded is a message as the codec yields it.
 type decoded struct {
@@ -196,7 +197,7 @@ func (p *poster) frame(c wire.Codec, frame io.Reader, received func(id string)) 
 			recycle(batch)
 			return
 		}
-		p.post(inbound{kind: inMessages, link: p.link, batch: batch})
+		p.post(inbound{kind: inMessages, attempt: p.attempt, batch: batch})
 	}
 	err := c.Decode(frame, func(r wire.Record, err error) bool {
 		d := decoded{messageOf(&r), decodeError(err)}
@@ -230,7 +231,7 @@ func (p *poster) frame(c wire.Codec, frame io.Reader, received func(id string)) 
 // have proved itself before.
 func (p *poster) believes(r *wire.Record, err error) bool {
 	p.proved = p.proved || proves(r, err) || isTooLong(err) && bytes.Contains(p.start, wire.IncomingMethod)
-	return p.proved || !p.link.asks()
+	return p.proved || !p.attempt.awaitsAnswer()
 }
 
 // progress tells, at most once a second, that bytes of a frame have come.

@@ -14,7 +14,8 @@ const (
 	// and leaveMax at the most.
 	leaveAfter = 15 * time.Second
 	leaveMax   = 15 * time.Minute
-	// maxReplaced is how many streams of replaced channels there are at a time.
+	// maxReplaced is how many connections of replaced channels there are at a
+	// time.
 	maxReplaced = 24
 	// clockSlack is how much earlier than it says a channel is taken to have
 	// begun.
@@ -25,25 +26,25 @@ const (
 	returnSpread = 20 * time.Minute
 )
 
-// latest is the stream of the latest config.
-func (l *loop) latest() *stream {
+// latest is the connection of the latest config.
+func (l *loop) latest() *connection {
 	if l.next != nil {
 		return l.next
 	}
 	return l.main
 }
 
-// giveUpNext: what was to take the main stream's place is overtaken by another.
-// What its channels hold is read all the same.
+// giveUpNext: what was to take the main connection's place is overtaken by
+// another. What its channels hold is read all the same.
 func (l *loop) giveUpNext() {
 	next := l.next
 	switch {
 	case next == nil:
-	case next.session == l.main.session:
+	case next.history == l.main.history:
 		l.remove(next, nil)
 	default:
 		l.next = nil
-		l.old = append(l.old, next)
+		l.replaced = append(l.replaced, next)
 		l.handle(next, event{kind: evReplaced}, nil)
 		next.timers.arm(timerLeave, time.Now().Add(leaveAfter))
 		l.leaveOldest()
@@ -52,59 +53,59 @@ func (l *loop) giveUpNext() {
 
 // leaveOldest gives up replaced channels at once, where there are too many.
 func (l *loop) leaveOldest() {
-	for len(l.old) > maxReplaced {
+	for len(l.replaced) > maxReplaced {
 		l.gap(GapChannelReplaced, nil)
-		l.handle(l.old[0], event{kind: evStop}, nil)
+		l.handle(l.replaced[0], event{kind: evStop}, nil)
 	}
 }
 
-// assume gives a stream its config.
-func (s *stream) assume(cfg *b24pull.Config, ep endpoint, wanted Transport) {
+// assume gives a connection its config.
+func (s *connection) assume(cfg *b24pull.Config, ep endpoint, wanted Transport) {
 	s.config, s.endpoint = cfg, ep
 	s.polls, s.overtaken = pollPace, overtakenPace
-	s.session.tags, s.session.stamped = ep.dialect == wire.DialectTags, ep.dialect == wire.DialectProtobuf
-	s.session.undated = ep.dialect == wire.DialectRPC
-	s.session.shift, s.session.dating.shift = cfg.ClockShift(), cfg.ClockShift()
+	s.history.tags, s.history.stamped = ep.dialect == wire.DialectTags, ep.dialect == wire.DialectProtobuf
+	s.history.undated = ep.dialect == wire.DialectRPC
+	s.history.shift, s.history.dating.shift = cfg.ClockShift(), cfg.ClockShift()
 	s.status.auto = wanted == TransportAuto && ep.socket.url != "" && ep.poll.url != ""
 	s.status.polling = wanted == TransportLongPolling || ep.socket.url == ""
-	s.session.hangs = s.status.polling
+	s.history.hangs = s.status.polling
 }
 
-// replace makes the stream of a new config. It takes the place of the main one
-// once it is connected, or at once if that is not.
+// replace makes the connection of a new config. It takes the place of the main
+// one once it is connected, or at once if that is not.
 func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 	now := time.Now()
-	next := &stream{}
+	next := &connection{}
 	switch main := l.main; {
 	case main.endpoint.same(&ep):
-		next.session = main.session
+		next.history = main.history
 	case main.endpoint.continues(&ep):
 		since := newest(cfg.Channels, main.config.Channels)
 		if !since.IsZero() {
 			since = since.Add(-cfg.ClockShift() - clockSlack)
 		}
 		var covered bool
-		next.session, covered = main.session.successor(since, now)
+		next.history, covered = main.history.successor(since, now)
 		if !covered || overlooked(main.config.Channels.Private, cfg.Channels.Private) || overlooked(main.config.Channels.Shared, cfg.Channels.Shared) {
 			l.gap(GapChannelReplaced, nil)
 		}
 		if goOn(main.config.Channels, cfg.Channels) {
-			next.session.witness = main.session.witness
-			l.memory.tellFloor()
+			next.history.retentionProbe = main.history.retentionProbe
+			l.dedup.tellLowWatermark()
 		}
 		l.expectMore()
 	default:
-		next.session = l.memory.session(wire.Mid{}, main.session.anchored)
-		next.session.settle = l.opts.settle
-		l.memory.anotherServer()
+		next.history = l.dedup.history(wire.Mid{}, main.history.anchored)
+		next.history.settle = l.opts.settle
+		l.dedup.anotherServer()
 		l.gap(GapServerChanged, nil)
 	}
 	next.assume(cfg, ep, l.opts.transport)
-	next.status.anchored = next.session.anchored
+	next.status.anchored = next.history.anchored
 	next.status.sure = l.main.status.sure
-	next.reader, next.unread, next.proved, next.unheard = l.main.reader, l.main.unread, l.main.proved, l.main.unheard
+	next.way, next.unread, next.proved, next.unheard = l.main.way, l.main.unread, l.main.proved, l.main.unheard
 	if next.status.auto {
-		next.status.polling, next.status.barred = l.main.status.polling, l.main.status.barred
+		next.status.polling, next.status.preferPolling = l.main.status.polling, l.main.status.preferPolling
 	}
 	next.reason, next.lacks = reason, l.missing.asked > 0
 	next.status.state = StateConfiguring
@@ -114,7 +115,7 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 		l.handle(next, event{kind: evConfig}, nil)
 	case StatePaused:
 		next.status.state, next.status.configured = StatePaused, true
-		room := l.main.status.read != readIdle // that was told, and is not told again
+		room := l.main.status.replay != replayIdle // that was told, and is not told again
 		l.promote()
 		if room {
 			l.handle(next, event{kind: evRoom}, nil)
@@ -129,8 +130,8 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 // expectMore has messages wait: what comes from now on may be preceded by what
 // new channels hold.
 func (l *loop) expectMore() {
-	l.memory.order.hold()
-	l.memory.order.partial = true
+	l.dedup.reorder.hold()
+	l.dedup.reorder.partial = true
 }
 
 // goOn reports whether channels are among those that replace them.
@@ -156,8 +157,8 @@ func newest(channels, before b24pull.Channels) time.Time {
 	return first
 }
 
-// overlooked reports whether a channel began so late after the one before it that
-// there was time for another between them.
+// overlooked reports whether a channel began so late after the one before it
+// that there was time for another between them.
 func overlooked(before, now *b24pull.Channel) bool {
 	if before == nil || now == nil || before.ID == now.ID || before.Start.IsZero() || before.End.IsZero() || now.Start.IsZero() {
 		return false
@@ -170,8 +171,8 @@ func holds(channels b24pull.Channels, c *b24pull.Channel) bool {
 	return slices.ContainsFunc(channelsOf(channels), func(o *b24pull.Channel) bool { return o.ID == c.ID })
 }
 
-// established: a stream can be relied upon.
-func (l *loop) established(s *stream) {
+// established: a connection can be relied upon.
+func (l *loop) established(s *connection) {
 	if s == l.next {
 		l.promote()
 	}
@@ -181,17 +182,17 @@ func (l *loop) established(s *stream) {
 	}
 }
 
-// promote puts the next stream in the place of the main one, whose channels are
-// listened to for a while: what is sent to them still arrives, and their end is
-// read.
+// promote puts the next connection in the place of the main one, whose channels
+// are listened to for a while: what is sent to them still arrives, and their
+// end is read.
 func (l *loop) promote() {
 	now := time.Now()
 	old := l.main
 	l.main, l.next = l.next, nil
-	l.old = append(l.old, old)
+	l.replaced = append(l.replaced, old)
 	l.show(nil)
-	if old.session == l.main.session { // the same channels
-		l.abortRead(old)
+	if old.history == l.main.history { // the same channels
+		l.abortReplay(old)
 		l.remove(old, nil)
 		l.handle(l.main, event{kind: evMany}, nil)
 		return
@@ -203,13 +204,13 @@ func (l *loop) promote() {
 }
 
 // leaves is when replaced channels need not be listened to any more.
-func (l *loop) leaves(old *stream, now time.Time) time.Time {
+func (l *loop) leaves(old *connection, now time.Time) time.Time {
 	leave, last := now.Add(leaveAfter), now.Add(leaveMax)
 	due := l.main.reason == RenewDue || l.main.reason == RenewIncomplete
 	if old.status.needed {
 		due, last = true, now.Add(neededFor)
 	}
-	if ends := l.ends(old.config).Add(2 * old.session.settle); due && ends.After(leave) {
+	if ends := l.ends(old.config).Add(2 * old.history.settle); due && ends.After(leave) {
 		leave = ends
 	}
 	if leave.After(last) {
@@ -218,39 +219,39 @@ func (l *loop) leaves(old *stream, now time.Time) time.Time {
 	return leave
 }
 
-// remove forgets a stream that is over.
-func (l *loop) remove(s *stream, cause error) {
+// remove forgets a connection that is over.
+func (l *loop) remove(s *connection, cause error) {
 	s.live.hangUp(closeReplaced)
-	s.takeRest(time.Now())
-	l.abortRead(s)
-	if s.status.leaving && s.status.readAttempt > 0 && !s.continuedBy(l.main) {
+	s.takeAllParked(time.Now())
+	l.abortReplay(s)
+	if s.status.leaving && s.status.replayAttempt > 0 && !s.continuedBy(l.main) {
 		l.gap(GapChannelReplaced, cause)
 	}
 	if l.next == s {
 		l.next = nil
-		if s.status.trial {
+		if s.status.upgradeProbe {
 			l.scheduleReturn()
 		}
 	}
-	l.old = slices.DeleteFunc(l.old, func(o *stream) bool { return o == s })
+	l.replaced = slices.DeleteFunc(l.replaced, func(o *connection) bool { return o == s })
 	before := s.status.state
 	s.status.state = StateClosed
 	l.connected(s, before)
 	l.bind()
-	if !l.owed() {
-		l.memory.order.release()
+	if !l.replayPending() {
+		l.dedup.reorder.release()
 	}
-	for _, other := range l.streams() {
-		if other.session == s.session {
+	for _, other := range l.connections() {
+		if other.history == s.history {
 			return
 		}
 	}
-	l.memory.drop(s.session, time.Now())
+	l.dedup.drop(s.history, time.Now())
 }
 
-// continuedBy reports whether another stream has the same channels, under another
-// token: then it reads their end.
-func (s *stream) continuedBy(o *stream) bool {
+// continuedBy reports whether another connection has the same channels, under
+// another token: then it reads their end.
+func (s *connection) continuedBy(o *connection) bool {
 	before := channelsOf(s.config.Channels)
 	ended := func(c *b24pull.Channel) bool { return !holds(o.config.Channels, c) }
 	return s.endpoint.continues(&o.endpoint) && len(before) > 0 && !slices.ContainsFunc(before, ended)
@@ -271,12 +272,12 @@ func (l *loop) tryWebSocket() {
 		l.scheduleReturn()
 		return
 	}
-	next := &stream{session: main.session}
+	next := &connection{history: main.history}
 	next.assume(main.config, main.endpoint, l.opts.transport)
 	next.status.polling = false
 	next.status.state = StateConfiguring
-	next.status.anchored, next.status.sure, next.status.trial = true, true, true
-	next.reader, next.unread = main.reader, main.unread
+	next.status.anchored, next.status.sure, next.status.upgradeProbe = true, true, true
+	next.way, next.unread = main.way, main.unread
 	next.lacks = main.lacks
 	l.next = next
 	l.handle(next, event{kind: evConfig}, nil)

@@ -12,48 +12,49 @@ import (
 )
 
 const (
-	// pollReadEvery is how often the history is read from the cursor beside
+	// pollReplayEvery is how often the history is read from the cursor beside
 	// polls.
-	pollReadEvery = 30 * time.Second
+	pollReplayEvery = 30 * time.Second
 	// pollWithin is how long a poll may hang: servers hold it for 40 s.
 	pollWithin = time.Minute
-	// pollProvedAfter is how long a poll has to hang, without an answer, for
+	// pollStableAfter is how long a poll has to hang, without an answer, for
 	// polls to be trusted: longer than gateways wait that give up.
-	pollProvedAfter = 35 * time.Second
-	// peekAfter is how long a poll hangs before a short read looks for what was
-	// published while the server took it up: that is kept, and not sent.
-	peekAfter = 500 * time.Millisecond
+	pollStableAfter = 35 * time.Second
+	// shortReplayAfter is how long a poll hangs before a short replay looks for
+	// what was published while the server took it up: that is kept, and not
+	// sent.
+	shortReplayAfter = 500 * time.Millisecond
 	// pollDistance is between polls that bring nothing.
 	pollDistance = time.Second
-	// pingDistance is between two pings of the server that reads follow: as
+	// pingDistance is between two pings of the server that replays follow: as
 	// long as live messages wait for one.
 	pingDistance = holdMax
 )
 
-// stream is one config's channels and the connection to them, on the loop's
+// connection is one config's channels and the connection to them, on the loop's
 // side.
-type stream struct {
-	status   status
-	config   *b24pull.Config
-	endpoint endpoint
-	session  *session
-	live     *link
-	timers   deadlines
-	readFrom time.Time // when its last read began
-	garbled  bool      // a live frame could not be read to its end, since the last read began
-	cause    error     // of what is being done
-	delay    time.Duration
-	reason   RenewReason // why it takes the place of another
-	lacks    bool        // the portal's config lacked a channel, and where a token names the channels it is not connected to it
+type connection struct {
+	status      status
+	config      *b24pull.Config
+	endpoint    endpoint
+	history     *history
+	live        *attempt
+	timers      deadlines
+	replayBegan time.Time // when its last replay began
+	garbled     bool      // a live frame could not be read to its end, since the last replay began
+	cause       error     // of what is being done
+	delay       time.Duration
+	reason      RenewReason // why it takes the place of another
+	lacks       bool        // the portal's config lacked a channel, and where a token names the channels it is not connected to it
 
 	idle    silence   // of the websocket, either way
 	mute    silence   // of what we send over it
 	heardAt time.Time // when something last came over the websocket
-	vouched time.Time // when a read last brought an answer of the server's
+	vouched time.Time // when a replay last brought an answer of the server's
 	gentle  bool      // what has just failed calls for no longer delay than the first
 
-	reader reader // how its history is read
-	unread unread // since when it cannot be
+	way    replayWay // how its history is read
+	unread unread    // since when it cannot be
 
 	proved    bool      // a poll has hung, or been answered, as those of a push server are
 	strays    strays    // of the present poll
@@ -67,39 +68,39 @@ type stream struct {
 	answering bool      // it brings its answer
 	answers   int       // messages of it
 	polls     pace.Pace // of polls that bring news
-	overtaken pace.Pace // of those that a read was faster than
+	overtaken pace.Pace // of those that a replay was faster than
 
-	pinged time.Time // when the last ping of the server was taken that a read follows
+	pinged time.Time // when the last ping of the server was taken that a replay follows
 
-	aside     []aside // live messages of replaced channels, for their time
-	asideSize int
+	parked     []parkedLive // live messages of replaced channels, for their time
+	parkedSize int
 }
 
 // Live messages of channels that have been replaced wait for a moment: most of
 // them come over the new connection as well, in the order of what else comes
 // there, and the server gathers for each connection on its own.
 const (
-	asideFor   = time.Second
-	asideMax   = 1024
-	asideBytes = 4 << 20
+	parkFor        = time.Second
+	maxParked      = 1024
+	maxParkedBytes = 4 << 20
 )
 
-// aside is a message that waits, and until when.
-type aside struct {
+// parkedLive is a message that waits, and until when.
+type parkedLive struct {
 	message Message
 	until   time.Time
 }
 
-// setAside takes a live message of a replaced channel.
-func (l *loop) setAside(s *stream) func(Message, time.Time) bool {
+// park takes a live message of a replaced channel.
+func (l *loop) park(s *connection) func(Message, time.Time) bool {
 	return func(m Message, now time.Time) bool {
-		s.aside = append(s.aside, aside{m, now.Add(asideFor)})
-		s.asideSize += m.size
-		if !s.timers.armed(timerAside) {
-			s.timers.arm(timerAside, now.Add(asideFor))
+		s.parked = append(s.parked, parkedLive{m, now.Add(parkFor)})
+		s.parkedSize += m.size
+		if !s.timers.armed(timerParked) {
+			s.timers.arm(timerParked, now.Add(parkFor))
 		}
-		for len(s.aside) > asideMax || s.asideSize > asideBytes {
-			if !s.session.live(s.popAside(), now) {
+		for len(s.parked) > maxParked || s.parkedSize > maxParkedBytes {
+			if !s.history.live(s.unpark(), now) {
 				return false
 			}
 		}
@@ -107,52 +108,52 @@ func (l *loop) setAside(s *stream) func(Message, time.Time) bool {
 	}
 }
 
-func (s *stream) popAside() Message {
-	m := s.aside[0].message
-	s.aside[0] = aside{}
-	s.aside = s.aside[1:]
-	s.asideSize -= m.size
+func (s *connection) unpark() Message {
+	m := s.parked[0].message
+	s.parked[0] = parkedLive{}
+	s.parked = s.parked[1:]
+	s.parkedSize -= m.size
 	return m
 }
 
-// takeAside takes the messages that have waited until now.
-func (l *loop) takeAside(s *stream, now time.Time) {
-	for len(s.aside) > 0 && !s.aside[0].until.After(now) {
-		if !s.session.live(s.popAside(), now) {
+// takeParked takes the messages that have waited until now.
+func (l *loop) takeParked(s *connection, now time.Time) {
+	for len(s.parked) > 0 && !s.parked[0].until.After(now) {
+		if !s.history.live(s.unpark(), now) {
 			l.full()
 			return
 		}
 	}
-	if len(s.aside) > 0 {
-		s.timers.arm(timerAside, s.aside[0].until)
+	if len(s.parked) > 0 {
+		s.timers.arm(timerParked, s.parked[0].until)
 	}
 }
 
-// takeRest takes all that waits aside, at the end.
-func (s *stream) takeRest(now time.Time) {
-	for len(s.aside) > 0 {
-		s.session.lastly(s.popAside(), now)
+// takeAllParked takes all that waits aside, at the end.
+func (s *connection) takeAllParked(now time.Time) {
+	for len(s.parked) > 0 {
+		s.history.lastly(s.unpark(), now)
 	}
 }
 
-// taker is what takes the live messages of a stream.
-func (l *loop) taker(s *stream) func(Message, time.Time) bool {
-	if s.status.old {
-		return l.setAside(s)
+// taker is what takes the live messages of a connection.
+func (l *loop) taker(s *connection) func(Message, time.Time) bool {
+	if s.status.replaced {
+		return l.park(s)
 	}
-	return s.session.live
+	return s.history.live
 }
 
 // standing is the state as the world sees it: decide knows nothing of how the
 // history is read.
-func (s *stream) standing() State {
+func (s *connection) standing() State {
 	if s.status.state == StateLive && s.unread.lost() {
 		return StateDegraded
 	}
 	return s.status.state
 }
 
-func (s *stream) transport() Transport {
+func (s *connection) transport() Transport {
 	switch {
 	case s.endpoint.server == "":
 		return TransportAuto
@@ -164,26 +165,26 @@ func (s *stream) transport() Transport {
 }
 
 // watch sets the time by which the server should have pinged, or a poll should
-// be followed by a read.
-func (s *stream) watch(now time.Time) {
+// be followed by a replay.
+func (s *connection) watch(now time.Time) {
 	if s.status.polling {
-		s.timers.arm(timerQuiet, now.Add(pollReadEvery))
+		s.timers.arm(timerIdle, now.Add(pollReplayEvery))
 		return
 	}
-	s.timers.arm(timerQuiet, now.Add(quietAfter))
+	s.timers.arm(timerIdle, now.Add(idleAfter))
 }
 
-func (l *loop) do(s *stream, a action) {
+func (l *loop) do(s *connection, a action) {
 	now := time.Now()
 	switch a {
 	case doFetch:
 		s.timers.disarm(timerRetry)
-		if s.status.stale && !s.status.doubted {
+		if s.status.stale && !s.status.configSuspect {
 			l.renewal.refused.note(now)
 		}
 		if s.status.stale && l.renewal.reason == 0 {
 			l.renewal.reason = RenewRefused
-			if s.status.doubted {
+			if s.status.configSuspect {
 				l.renewal.reason = RenewUnreachable
 			}
 		}
@@ -214,56 +215,54 @@ func (l *loop) do(s *stream, a action) {
 		s.delay = reserve(spread(crowdedDelay), s.cause)
 		s.timers.arm(timerRetry, now.Add(s.delay))
 	case doHold:
-		if !l.readsLater(s, now) {
-			l.memory.order.hold()
+		if !l.replaysLater(s, now) {
+			l.dedup.reorder.hold()
 		}
 	case doRelease:
-		l.memory.order.release()
-	case doRead:
-		l.read(read{stream: s}, now)
-	case doPeek:
-		l.read(read{stream: s, short: true}, now)
-	case doReadWait:
-		delay := readBackoff(s.status.readAttempt)
+		l.dedup.reorder.release()
+	case doReplay:
+		l.beginReplay(replayRequest{connection: s}, now)
+	case doShortReplay:
+		l.beginReplay(replayRequest{connection: s, short: true}, now)
+	case doReplayWait:
+		delay := replayBackoff(s.status.replayAttempt)
 		if classify(s.cause) == failCrowded {
 			delay = spread(crowdedDelay)
 		}
-		s.timers.arm(timerReadRetry, now.Add(reserve(delay, s.cause)))
+		s.timers.arm(timerReplayRetry, now.Add(reserve(delay, s.cause)))
 		if retryAfter(s.cause) > 0 {
-			l.memory.order.release()
+			l.dedup.reorder.release()
 		}
-	case doAbortRead:
-		s.timers.disarm(timerReadRetry)
-		l.abortRead(s)
+	case doAbortReplay:
+		s.timers.disarm(timerReplayRetry)
+		l.abortReplay(s)
 	case doGiveBack:
-		l.memory.giveBack()
-	case doReady:
-		l.established(s)
+		l.dedup.giveBack()
 	}
 }
 
 // dial opens the live connection, or begins another poll.
-func (l *loop) dial(s *stream, now time.Time) {
+func (l *loop) dial(s *connection, now time.Time) {
 	s.live.hangUp(closeNormal)
 	if until := l.deferrals.until(s, s.status.polling); s.status.state == StateConnecting && now.Before(until) {
 		s.timers.arm(timerHang, until)
 		return
 	}
-	l.memory.order.sorted = l.main.status.polling
-	s.session.hangs = s.status.polling
+	l.dedup.reorder.sorted = l.main.status.polling
+	s.history.hangs = s.status.polling
 	if s.status.polling {
-		s.hungAt, s.hungFrom, s.hungNews, s.answers = now, s.session.top, s.session.news, 0
+		s.hungAt, s.hungFrom, s.hungNews, s.answers = now, s.history.highest, s.history.news, 0
 		s.strays, s.past, s.hung = strays{}, pastPoll{}, false
 		s.timers.arm(timerPong, now.Add(pollWithin))
-		s.timers.disarm(timerPeek)
-		s.live = l.connect(&link{stream: s, poll: true}, l.poll, s.endpoint.after(s.endpoint.poll, s.hungFrom))
+		s.timers.disarm(timerShortReplay)
+		s.live = l.connect(&attempt{connection: s, poll: true}, l.poll, s.endpoint.after(s.endpoint.poll, s.hungFrom))
 		return
 	}
-	s.live = l.connect(&link{stream: s}, l.socket, s.endpoint.socket)
+	s.live = l.connect(&attempt{connection: s}, l.socket, s.endpoint.socket)
 }
 
 func (l *loop) receiveSocket(in inbound) {
-	s, now := in.link.stream, time.Now()
+	s, now := in.attempt.connection, time.Now()
 	if in.kind != inDown {
 		l.heard(s, in.kind, now)
 	}
@@ -271,7 +270,7 @@ func (l *loop) receiveSocket(in inbound) {
 	case inOpened:
 		l.refusals = 0
 		l.keepAlive(s, now)
-		s.timers.arm(timerProved, now.Add(provedAfter))
+		s.timers.arm(timerStable, now.Add(stableAfter))
 		s.watch(now)
 		l.opened(s)
 	case inPing:
@@ -283,8 +282,8 @@ func (l *loop) receiveSocket(in inbound) {
 		if s.status.pings > 0 {
 			s.timers.arm(timerPong, now.Add(pongWithin))
 		}
-	case inBeat:
-		s.timers.arm(timerBeat, now.Add(beatWithin))
+	case inHeartbeat:
+		s.timers.arm(timerHeartbeat, now.Add(heartbeatWithin))
 	case inMessages:
 		l.messages(s, false, in.batch, now, l.taker(s))
 	case inGarbled:
@@ -294,7 +293,7 @@ func (l *loop) receiveSocket(in inbound) {
 		s.live.hangUp(closeNormal)
 		why := l.failureOf(in.err)
 		if isPage(in.err) {
-			s.session.deceived = now
+			s.history.deceived = now
 		}
 		l.broken(s, why, now)
 		l.handle(s, event{kind: evLost, failure: why}, in.err)
@@ -303,20 +302,20 @@ func (l *loop) receiveSocket(in inbound) {
 
 // receivePoll takes what comes of a poll that stands for the live connection.
 func (l *loop) receivePoll(in inbound) {
-	s, now := in.link.stream, time.Now()
+	s, now := in.attempt.connection, time.Now()
 	switch in.kind {
 	case inSent:
-		s.timers.arm(timerPeek, now.Add(peekAfter))
+		s.timers.arm(timerShortReplay, now.Add(shortReplayAfter))
 		if s.proved {
 			l.polling(s, now)
 		}
 	case inOpened:
-		l.memory.order.hold()
-		s.timers.disarm(timerPeek)
+		l.dedup.reorder.hold()
+		s.timers.disarm(timerShortReplay)
 		s.answering = true
-		s.timers.arm(timerPong, in.link.answers(now, answerWithin))
+		s.timers.arm(timerPong, in.attempt.answers(now, answerWithin))
 	case inProgress:
-		s.timers.arm(timerPong, in.link.answers(now, answerWithin))
+		s.timers.arm(timerPong, in.attempt.answers(now, answerWithin))
 	case inMessages:
 		s.unheard = false
 		l.polling(s, now)
@@ -343,7 +342,7 @@ func (l *loop) receivePoll(in inbound) {
 			return
 		}
 		if isFalse(in.err) {
-			s.session.deceived = now
+			s.history.deceived = now
 		}
 		if isAnswered(in.err) && now.Sub(s.hungAt) < promptly {
 			s.proved = false
@@ -353,18 +352,18 @@ func (l *loop) receivePoll(in inbound) {
 	}
 }
 
-// opened: a connection stands. It has a read follow, whatever the pace of
+// opened: a connection stands. It has a replay follow, whatever the pace of
 // reads: connections have one of their own.
-func (l *loop) opened(s *stream) {
-	l.reads = readPace
+func (l *loop) opened(s *connection) {
+	l.replayPace = replayPace
 	l.handle(s, event{kind: evOpened}, nil)
 }
 
 // polling: a poll is with the server, or has been answered by it.
-func (l *loop) polling(s *stream, now time.Time) {
+func (l *loop) polling(s *connection, now time.Time) {
 	s.proved = true
 	if s.status.state == StateConnecting {
-		s.timers.arm(timerProved, now.Add(pollProvedAfter))
+		s.timers.arm(timerStable, now.Add(pollStableAfter))
 		s.watch(now)
 		l.opened(s)
 	}
@@ -372,23 +371,23 @@ func (l *loop) polling(s *stream, now time.Time) {
 
 // hanging: a poll has been with the server for a moment. What was published
 // while it was taken up is kept and not sent.
-func (l *loop) hanging(s *stream, now time.Time) {
+func (l *loop) hanging(s *connection, now time.Time) {
 	s.hung = true
-	if s.unheard || s.session.unsure && s.session.mistrusts(now) {
+	if s.unheard || s.history.unsure && s.history.mistrusts(now) {
 		return // it is not clear that it is with a server
 	}
 	l.polling(s, now)
-	s.session.polled(s.hungFrom)
+	s.history.polled(s.hungFrom)
 	l.handle(s, event{kind: evHanging}, nil)
 }
 
-// pinged: the server has pinged. One read follows all the pings of a while,
+// pinged: the server has pinged. One replay follows all the pings of a while,
 // after the last.
-func (l *loop) pinged(s *stream, now time.Time) {
+func (l *loop) pinged(s *connection, now time.Time) {
 	if next := s.pinged.Add(pingDistance); now.Before(next) {
 		s.timers.arm(timerPinged, next)
-		if !l.readsLater(s, now) {
-			l.memory.order.hold()
+		if !l.replaysLater(s, now) {
+			l.dedup.reorder.hold()
 		}
 		return
 	}
@@ -397,10 +396,10 @@ func (l *loop) pinged(s *stream, now time.Time) {
 }
 
 // polledNothing: the server says that nothing came since the poll began.
-func (l *loop) polledNothing(s *stream, now time.Time) {
+func (l *loop) polledNothing(s *connection, now time.Time) {
 	s.unheard = false
 	if s.hungFrom.IsZero() {
-		s.session.unsure = false
+		s.history.unsure = false
 	}
 	l.polling(s, now)
 }
@@ -409,20 +408,20 @@ func (l *loop) polledNothing(s *stream, now time.Time) {
 // came live, and may be one of several; a longer one is the history, and whole.
 // A poll that brought nothing keeps its distance to the next, and others their
 // pace.
-func (l *loop) polled(s *stream, now time.Time) {
+func (l *loop) polled(s *connection, now time.Time) {
 	s.live.hangUp(closeNormal)
-	s.timers.disarm(timerPeek)
+	s.timers.disarm(timerShortReplay)
 	s.answering = false
 	single := s.answers == 1
 	if single {
-		s.session.polled(s.hungFrom)
+		s.history.polled(s.hungFrom)
 	}
 	next := s.hungAt.Add(pollDistance)
-	news := s.session.top != s.hungFrom || s.session.news != s.hungNews
+	news := s.history.highest != s.hungFrom || s.history.news != s.hungNews
 	switch {
 	case news:
 		next = s.polls.Take(now)
-	case !s.session.overtook.Before(s.hungAt):
+	case !s.history.overtook.Before(s.hungAt):
 		next = s.overtaken.Take(now)
 	}
 	switch {
@@ -436,10 +435,10 @@ func (l *loop) polled(s *stream, now time.Time) {
 		}
 	}
 	switch {
-	case l.owed():
-	case s.status.old:
-		l.memory.order.pass()
+	case l.replayPending():
+	case s.status.replaced:
+		l.dedup.reorder.pass()
 	default:
-		l.memory.order.release()
+		l.dedup.reorder.release()
 	}
 }

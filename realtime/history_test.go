@@ -2,25 +2,26 @@ package realtime
 
 import (
 	"fmt"
-	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // after is the cursor of one who has handled message n and all before it.
-func after(n uint64) Cursor { return Cursor{pos: midAt(n), done: []wire.Key{{Mid: midAt(n)}}} }
+func after(n uint64) Cursor { return Cursor{pos: midAt(n), acked: []wire.Key{{Mid: midAt(n)}}} }
 
-// driven is a session by hand, with a clock of its own.
+// driven is a history by hand, with a clock of its own.
 type driven struct {
 	t *testing.T
-	*session
+	*history
 	now time.Time
 }
 
 func newDriven(t *testing.T, from Cursor) *driven {
 	now := time.Unix(1795421100, 0)
-	return &driven{t, newSession(from, newQueue(100, 1<<20), now, func(Event) {}), now}
+	return &driven{t, newHistory(from, newQueue(100, 1<<20), now, func(Event) {}), now}
 }
 
 func (s *driven) pass(d time.Duration) { s.now = s.now.Add(d) }
@@ -37,24 +38,24 @@ func (s *driven) lives(ns ...uint64) {
 	}
 }
 
-// reads runs one whole read that shows messages, and returns whether it was
+// reads runs one whole replay that shows messages, and returns whether it was
 // complete.
 func (s *driven) reads(ns ...uint64) bool {
-	s.beginRead(s.now, "")
+	s.beginReplay(s.now, "")
 	s.shows(ns...)
 	s.endAnswer(s.now)
-	result, again := s.endRead(readEnded, false, s.now)
+	result, again := s.endReplay(replayEnded, false, s.now)
 	if again {
-		s.beginRead(s.now, "")
+		s.beginReplay(s.now, "")
 		s.shows(ns...)
-		s.endRead(readEnded, false, s.now)
+		s.endReplay(replayEnded, false, s.now)
 	}
 	return result.Complete
 }
 
 func (s *driven) shows(ns ...uint64) {
 	for _, n := range ns {
-		if !s.history(s.message(n, 0), s.now) {
+		if !s.replayed(s.message(n, 0), s.now) {
 			s.t.Fatalf("history %d was refused", n)
 		}
 	}
@@ -67,8 +68,8 @@ func (s *driven) wantKnown(n uint64) {
 	if n > 0 {
 		want = midAt(n)
 	}
-	if s.known != want {
-		s.t.Errorf("cursor at %v, want %v", s.known, want)
+	if s.watermark != want {
+		s.t.Errorf("cursor at %v, want %v", s.watermark, want)
 	}
 }
 
@@ -90,25 +91,25 @@ func (s *driven) want(messages ...string) {
 			text += "L"
 		}
 		got = append(got, text)
-		m.ledger.handled(m)
+		m.acks.handled(m)
 	}
 	if !slices.Equal(got, messages) {
 		s.t.Errorf("delivered %q, want %q", got, messages)
 	}
 }
 
-// anchor runs the first read of a session over messages of some age.
+// anchor runs the first replay of a history over messages of some age.
 func (s *driven) anchor(ages map[uint64]time.Duration) {
-	s.beginRead(s.now, "")
+	s.beginReplay(s.now, "")
 	var ns []uint64
 	for n := range ages {
 		ns = append(ns, n)
 	}
 	slices.Sort(ns)
 	for _, n := range ns {
-		s.history(s.message(n, -ages[n]), s.now)
+		s.replayed(s.message(n, -ages[n]), s.now)
 	}
-	s.endRead(readEnded, false, s.now)
+	s.endReplay(replayEnded, false, s.now)
 }
 
 func TestAnchor(t *testing.T) {
@@ -150,24 +151,24 @@ func TestNothingIsTakenBeforeTheAnchor(t *testing.T) {
 	s.lives(5)
 	s.anchor(map[uint64]time.Duration{1: time.Hour, 2: time.Minute, 3: 0})
 	s.want()
-	s.reads(2, 3, 4, 5) // the read that follows brings it
+	s.reads(2, 3, 4, 5) // the replay that follows brings it
 	s.want("4R", "5R")
 }
 
-// TestFirstReadAnsweredLive: with nothing kept the first read hangs, and the
+// TestFirstReadAnsweredLive: with nothing kept the first replay hangs, and the
 // first live message answers it. It is delivered if it also comes over the
-// connection, before the read's end or behind it.
+// connection, before the replay's end or behind it.
 func TestFirstReadAnsweredLive(t *testing.T) {
 	begin := func() *driven {
 		s := newDriven(t, Cursor{})
-		s.beginRead(s.now, "")
+		s.beginReplay(s.now, "")
 		return s
 	}
 	t.Run("before", func(t *testing.T) {
 		s := begin()
 		s.lives(5)
 		s.shows(5)
-		s.endRead(readEnded, false, s.now)
+		s.endReplay(replayEnded, false, s.now)
 		s.lives(5)
 		s.reads(5, 6)
 		s.want("5", "6R")
@@ -175,13 +176,13 @@ func TestFirstReadAnsweredLive(t *testing.T) {
 	t.Run("behind", func(t *testing.T) {
 		s := begin()
 		s.shows(5)
-		s.endRead(readEnded, false, s.now)
+		s.endReplay(replayEnded, false, s.now)
 		s.lives(5, 5)
 		m, _, _ := s.queue.tryPop()
 		if m.Command != "5" {
 			t.Fatalf("delivered %q", m.Command)
 		}
-		if c := m.Cursor(); len(c.done) != 1 {
+		if c := m.Cursor(); len(c.acked) != 1 {
 			t.Errorf("its cursor is %v", c)
 		}
 		s.reads(5, 6)
@@ -190,7 +191,7 @@ func TestFirstReadAnsweredLive(t *testing.T) {
 	t.Run("behind, while the queue is full", func(t *testing.T) {
 		s := begin()
 		s.shows(5)
-		s.endRead(readEnded, false, s.now)
+		s.endReplay(replayEnded, false, s.now)
 		s.queue.maxMessages = 1
 		s.lives(6)
 		if s.live(s.message(5, 0), s.now) {
@@ -203,33 +204,33 @@ func TestFirstReadAnsweredLive(t *testing.T) {
 	t.Run("never: it stood before the beginning", func(t *testing.T) {
 		s := begin()
 		s.shows(5)
-		s.endRead(readEnded, false, s.now)
+		s.endReplay(replayEnded, false, s.now)
 		s.reads(5)
 		s.reads(5, 6)
 		s.want("6R")
 	})
 }
 
-// TestSlowFirstRead: a first read without an answer, though there was one to
+// TestSlowFirstRead: a first replay without an answer, though there was one to
 // give; what is surely older than that is not taken for new, and all else is.
 func TestSlowFirstRead(t *testing.T) {
 	s := newDriven(t, Cursor{})
-	s.beginRead(s.now, "")
-	s.endRead(readSilent, false, s.now)
+	s.beginReplay(s.now, "")
+	s.endReplay(replaySilent, false, s.now)
 	s.pass(5 * time.Second)
-	s.beginRead(s.now, "")
+	s.beginReplay(s.now, "")
 	for n, age := range []time.Duration{time.Hour, time.Minute, 8 * time.Second, 5 * time.Second, 2 * time.Second} {
-		s.history(s.message(uint64(n+1), -age), s.now)
+		s.replayed(s.message(uint64(n+1), -age), s.now)
 	}
 	s.endAnswer(s.now)
-	s.endRead(readEnded, false, s.now)
+	s.endReplay(replayEnded, false, s.now)
 	s.want("4R", "5R") // 4 may be of the five seconds since then: the newest is two seconds old
 	s.pass(time.Hour)
 	s.reads(1, 2, 3, 4, 5, 6)
 	s.want("6R")
 }
 
-// TestCursorMovesBySettledReadsOnly: to what such a read has shown and what
+// TestCursorMovesBySettledReadsOnly: to what such a replay has shown and what
 // arrived well before it began.
 func TestCursorMovesBySettledReadsOnly(t *testing.T) {
 	s := newDriven(t, after(10))
@@ -248,7 +249,7 @@ func TestCursorMovesBySettledReadsOnly(t *testing.T) {
 }
 
 // TestDisorder: a message stored behind one with a greater mid is found by the
-// next read, also if the greater one has been seen long ago.
+// next replay, also if the greater one has been seen long ago.
 func TestDisorder(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(6)
@@ -285,8 +286,8 @@ func TestIncompleteReads(t *testing.T) {
 		s := newDriven(t, after(4))
 		s.lives(6)
 		s.pass(time.Minute)
-		s.beginRead(s.now, "")
-		if result, _ := s.endRead(readSilent, false, s.now); result.Complete {
+		s.beginReplay(s.now, "")
+		if result, _ := s.endReplay(replaySilent, false, s.now); result.Complete {
 			t.Error("complete")
 		}
 		s.wantKnown(4)
@@ -299,21 +300,21 @@ func TestIncompleteReads(t *testing.T) {
 	})
 }
 
-// TestSingleAnswerMayHaveOvertaken: a hanging read that was answered live waits
-// for the next one, which brings what belongs before.
+// TestSingleAnswerMayHaveOvertaken: a hanging replay that was answered live
+// waits for the next one, which brings what belongs before.
 func TestSingleAnswerMayHaveOvertaken(t *testing.T) {
 	s := newDriven(t, Cursor{})
 	s.anchor(nil)
-	s.beginRead(s.now, "")
+	s.beginReplay(s.now, "")
 	s.shows(11)
-	if _, again := s.endRead(readEnded, false, s.now); !again {
+	if _, again := s.endReplay(replayEnded, false, s.now); !again {
 		t.Error("no other read")
 	}
 	s.lives(2)
 	s.want()
-	s.beginRead(s.now, "")
+	s.beginReplay(s.now, "")
 	s.shows(2, 3, 11)
-	s.endRead(readEnded, false, s.now)
+	s.endReplay(replayEnded, false, s.now)
 	s.want("2", "3R", "11R")
 	s.reads(2, 3, 11, 12)
 	s.lives(13)
@@ -326,18 +327,18 @@ func TestBrokenReadGoesOn(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(5, 6, 7)
 	s.pass(time.Second)
-	if from := s.beginRead(s.now, ""); from != midAt(3) {
+	if from := s.beginReplay(s.now, ""); from != midAt(3) {
 		t.Errorf("asked from %v", from)
 	}
 	s.shows(4, 5, 6)
-	s.endRead(readBroken, true, s.now)
+	s.endReplay(replayBroken, true, s.now)
 	s.wantKnown(4)
 	s.pass(time.Minute)
-	if from := s.beginRead(s.now, ""); from != midAt(5) {
+	if from := s.beginReplay(s.now, ""); from != midAt(5) {
 		t.Errorf("went on from %v", from)
 	}
 	s.shows(6, 7, 8)
-	if result, _ := s.endRead(readEnded, false, s.now); !result.Complete {
+	if result, _ := s.endReplay(replayEnded, false, s.now); !result.Complete {
 		t.Error("not complete")
 	}
 	s.wantKnown(4) // by the first beginning all of it was fresh
@@ -347,18 +348,18 @@ func TestBrokenReadGoesOn(t *testing.T) {
 	s.want("5", "6", "7", "8R")
 }
 
-// TestGoingOnProvesAnew: that a read was definite before it broke off says
+// TestGoingOnProvesAnew: that a replay was definite before it broke off says
 // nothing of the answer it goes on with.
 func TestGoingOnProvesAnew(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(5, 6)
 	s.pass(time.Minute)
-	s.beginRead(s.now, "")
+	s.beginReplay(s.now, "")
 	s.shows(4, 5)
-	s.endRead(readBroken, true, s.now)
-	s.beginRead(s.now, "")
+	s.endReplay(replayBroken, true, s.now)
+	s.beginReplay(s.now, "")
 	s.shows(7) // 5 has expired, and a live message answers
-	if result, _ := s.endRead(readEnded, false, s.now); result.Complete {
+	if result, _ := s.endReplay(replayEnded, false, s.now); result.Complete {
 		t.Error("complete")
 	}
 	s.wantKnown(4)
@@ -367,47 +368,47 @@ func TestGoingOnProvesAnew(t *testing.T) {
 // TestReadDoesNotGoOnElsewhere: at another address there is another history.
 func TestReadDoesNotGoOnElsewhere(t *testing.T) {
 	s := newDriven(t, after(4))
-	s.beginRead(s.now, "here")
+	s.beginReplay(s.now, "here")
 	s.shows(4, 9)
-	s.endRead(readBroken, true, s.now)
-	if from := s.beginRead(s.now, "there"); from != midAt(3) {
+	s.endReplay(replayBroken, true, s.now)
+	if from := s.beginReplay(s.now, "there"); from != midAt(3) {
 		t.Errorf("asked from %v", from)
 	}
 }
 
 // TestGiveBack: what waits is unseen again, but what is not kept is delivered,
-// and a read that has shown what is given back begins anew.
+// and a replay that has shown what is given back begins anew.
 func TestGiveBack(t *testing.T) {
 	s := newDriven(t, after(4))
-	s.order.hold()
+	s.reorder.hold()
 	transient := s.message(6, 0)
 	transient.transient = true
 	s.lives(9)
 	s.live(transient, s.now)
 	s.lives(7)
-	s.beginRead(s.now, "")
+	s.beginReplay(s.now, "")
 	s.shows(4, 7)
-	s.endRead(readBroken, true, s.now)
+	s.endReplay(replayBroken, true, s.now)
 	s.giveBack()
 	s.want("6")
-	if from := s.beginRead(s.now, ""); from != midAt(3) {
+	if from := s.beginReplay(s.now, ""); from != midAt(3) {
 		t.Errorf("asked from %v", from)
 	}
 	s.shows(4, 7, 9)
-	s.endRead(readEnded, false, s.now)
+	s.endReplay(replayEnded, false, s.now)
 	s.want("7R", "9R")
 }
 
-// TestGiveBackBelowTheCursor: no read brings what waits below the cursor, so it
-// is delivered.
+// TestGiveBackBelowTheCursor: no replay brings what waits below the cursor, so
+// it is delivered.
 func TestGiveBackBelowTheCursor(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(9)
 	s.pass(time.Minute)
-	s.order.hold()
+	s.reorder.hold()
 	s.lives(7) // late
 	s.reads(4, 9)
-	s.order.hold()
+	s.reorder.hold()
 	s.lives(8, 10)
 	s.wantKnown(9)
 	s.giveBack()
@@ -425,7 +426,7 @@ func TestClockOfLiveTimes(t *testing.T) {
 	} {
 		s := newDriven(t, Cursor{})
 		s.stamped = true
-		s.beginRead(s.now, "")
+		s.beginReplay(s.now, "")
 		s.live(s.message(1, tt.shift), s.now)
 		if s.shift != tt.want {
 			t.Errorf("%s: the clock is taken to be %v ahead", name, s.shift)
@@ -442,18 +443,18 @@ func TestRefusedIsNotSeen(t *testing.T) {
 	if s.live(s.message(7, 0), s.now) {
 		t.Fatal("7 was taken")
 	}
-	s.beginRead(s.now, "")
+	s.beginReplay(s.now, "")
 	s.shows(4, 5, 6)
-	if s.history(s.message(7, 0), s.now) {
+	if s.replayed(s.message(7, 0), s.now) {
 		t.Fatal("7 was taken")
 	}
-	s.endRead(readBroken, true, s.now)
+	s.endReplay(replayBroken, true, s.now)
 	s.want("5", "6")
-	if from := s.beginRead(s.now, ""); from != midAt(5) {
+	if from := s.beginReplay(s.now, ""); from != midAt(5) {
 		t.Errorf("went on from %v", from)
 	}
 	s.shows(6, 7)
-	s.endRead(readEnded, false, s.now)
+	s.endReplay(replayEnded, false, s.now)
 	s.want("7R")
 }
 
@@ -503,8 +504,8 @@ func TestSameMidOtherBody(t *testing.T) {
 }
 
 // TestUnkeptIsForgotten: what the server does not keep, by its own word or by a
-// read that should have shown it, is not remembered for ever, and stands in no
-// cursor.
+// replay that should have shown it, is not remembered for ever, and stands in
+// no cursor.
 func TestUnkeptIsForgotten(t *testing.T) {
 	s := newDriven(t, after(4))
 	const n = 20_000 // one a second
@@ -516,8 +517,8 @@ func TestUnkeptIsForgotten(t *testing.T) {
 		if !ok {
 			t.Fatal("not delivered")
 		}
-		got.ledger.handled(got)
-		if size := len(got.Cursor().done); size > 1000 {
+		got.acks.handled(got)
+		if size := len(got.Cursor().acked); size > 1000 {
 			t.Fatalf("a cursor of %d messages", size)
 		}
 		s.pass(time.Second)
@@ -526,43 +527,43 @@ func TestUnkeptIsForgotten(t *testing.T) {
 		}
 	}
 	s.wantKnown(4)
-	if len(s.seen) > 1000 || len(s.above) > 1000 || s.ledger.done.len() > 1000 {
-		t.Errorf("%d messages remembered, %d above the cursor, %d handled", len(s.seen), len(s.above), s.ledger.done.len())
+	if len(s.seen) > 1000 || len(s.above) > 1000 || s.acks.acked.len() > 1000 {
+		t.Errorf("%d messages remembered, %d above the cursor, %d handled", len(s.seen), len(s.above), s.acks.acked.len())
 	}
 	s.live(s.message(n, 0), s.now)
 	s.reads(4)
 	s.want() // neither the last ones nor the cursor's own come again
 }
 
-// TestSilenceIsNotTrustedFar: a read without an answer may have stalled; what
+// TestSilenceIsNotTrustedFar: a replay without an answer may have stalled; what
 // it should have shown is not forgotten.
 func TestSilenceIsNotTrustedFar(t *testing.T) {
 	s := newDriven(t, Cursor{})
 	s.anchor(nil)
 	s.lives(5)
 	s.pass(time.Hour)
-	s.beginRead(s.now, "")
-	s.endRead(readSilent, false, s.now)
+	s.beginReplay(s.now, "")
+	s.endReplay(replaySilent, false, s.now)
 	s.reads(5, 6)
 	s.want("5", "6R")
 }
 
-// TestLongHistoryIsNotRemembered: of what the first read shows, only the newest
-// part is kept.
+// TestLongHistoryIsNotRemembered: of what the first replay shows, only the
+// newest part is kept.
 func TestLongHistoryIsNotRemembered(t *testing.T) {
 	s := newDriven(t, Cursor{})
-	s.beginRead(s.now, "")
+	s.beginReplay(s.now, "")
 	const n = 100_000 // one a second
 	for i := uint64(1); i <= n; i++ {
-		s.history(Message{key: wire.Key{Mid: midAt(i)}, Time: s.now.Add(time.Duration(i) * time.Second)}, s.now)
+		s.replayed(Message{key: wire.Key{Mid: midAt(i)}, Time: s.now.Add(time.Duration(i) * time.Second)}, s.now)
 	}
-	s.endRead(readEnded, false, s.now)
+	s.endReplay(replayEnded, false, s.now)
 	s.wantKnown(n - 6)
 	if len(s.seen) > 400 || cap(s.above) > 1000 {
 		t.Errorf("%d messages remembered", len(s.seen))
 	}
-	if s.reads(n-6, n-5, n-4, n-3, n-2, n-1, n, n+1); s.known != midAt(n-6) {
-		t.Errorf("cursor at %v", s.known)
+	if s.reads(n-6, n-5, n-4, n-3, n-2, n-1, n, n+1); s.watermark != midAt(n-6) {
+		t.Errorf("cursor at %v", s.watermark)
 	}
 	s.want(fmt.Sprint(n+1) + "R")
 }
@@ -572,11 +573,11 @@ func TestLongHistoryIsNotRemembered(t *testing.T) {
 // the history has expired.
 func TestGarbledIsNotExpired(t *testing.T) {
 	s := newDriven(t, after(1))
-	s.witness, s.away, s.readAt = midAt(1), true, s.now.Add(-time.Hour)
-	s.beginRead(s.now, "")
+	s.retentionProbe, s.away, s.replayedAt = midAt(1), true, s.now.Add(-time.Hour)
+	s.beginReplay(s.now, "")
 	s.undecodable(Message{}, true, s.now)
 	s.shows(2, 3)
-	s.endRead(readEnded, false, s.now)
+	s.endReplay(replayEnded, false, s.now)
 	if s.gap != nil {
 		t.Errorf("an answer with a message that could not be decoded: %+v", *s.gap)
 	}

@@ -135,8 +135,8 @@ func TestForgedCommands(t *testing.T) {
 	}
 }
 
-// TestMissedCommands: what was sent while disconnected is found by a read, and
-// obeyed as well.
+// TestMissedCommands: what was sent while disconnected is found by a replay,
+// and obeyed as well.
 func TestMissedCommands(t *testing.T) {
 	for _, s := range servers {
 		for _, transport := range s.transports {

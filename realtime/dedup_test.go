@@ -8,9 +8,9 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-// TestSuccessorRepeatsNothing: a stream that begins where the one before has
-// been long ago shows again what had been passed; none of it is new, however
-// long that takes.
+// TestSuccessorRepeatsNothing: a connection that begins where the one before
+// has been long ago shows again what had been passed; none of it is new,
+// however long that takes.
 func TestSuccessorRepeatsNothing(t *testing.T) {
 	s := newDriven(t, after(1))
 	for n := uint64(2); n <= 9; n++ {
@@ -21,8 +21,8 @@ func TestSuccessorRepeatsNothing(t *testing.T) {
 	s.wantKnown(9)
 	s.want("2", "3", "4", "5", "6", "7", "8", "9")
 	next, covered := s.successor(s.now.Add(-time.Second), s.now) // before the move to 9
-	if next.known != midAt(1) || !covered {
-		t.Errorf("begins at %v, covered: %v", next.known, covered)
+	if next.watermark != midAt(1) || !covered {
+		t.Errorf("begins at %v, covered: %v", next.watermark, covered)
 	}
 	for range 20 {
 		s.pass(time.Minute)
@@ -45,8 +45,8 @@ func TestSuccessorOfTheForgotten(t *testing.T) {
 	if _, covered := s.successor(s.now.Add(-9*time.Minute), s.now); covered {
 		t.Error("nine minutes are covered")
 	}
-	if next, covered := s.successor(s.now.Add(-4*time.Minute), s.now); !covered || next.known.Less(midAt(30)) || midAt(37).Less(next.known) {
-		t.Errorf("four minutes ago: %v, covered: %v", next.known, covered)
+	if next, covered := s.successor(s.now.Add(-4*time.Minute), s.now); !covered || next.watermark.Less(midAt(30)) || midAt(37).Less(next.watermark) {
+		t.Errorf("four minutes ago: %v, covered: %v", next.watermark, covered)
 	}
 }
 
@@ -73,13 +73,13 @@ func TestOlderSequence(t *testing.T) {
 	if gaps != 1 {
 		t.Errorf("%d gaps", gaps)
 	}
-	if from := s.beginRead(s.now, ""); !from.IsZero() {
+	if from := s.beginReplay(s.now, ""); !from.IsZero() {
 		t.Errorf("the read begins at %v", from)
 	}
 	for n := uint64(1); n <= 3; n++ {
-		s.history(older(n), s.now)
+		s.replayed(older(n), s.now)
 	}
-	s.endRead(readEnded, false, s.now)
+	s.endReplay(replayEnded, false, s.now)
 	s.want("8", "3", "1RL", "2RL") // late in the sequence that has begun
 	if gaps != 1 {
 		t.Errorf("%d gaps", gaps)
@@ -110,7 +110,7 @@ func TestSetBackCounter(t *testing.T) {
 }
 
 // TestPollTakenUp: what is published while the server takes up a poll is kept
-// and not sent; it is found at once, not with the next read from the cursor.
+// and not sent; it is found at once, not with the next replay from the cursor.
 func TestPollTakenUp(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithHandover(200 * time.Millisecond)}, WithTransport(TransportLongPolling))

@@ -1,20 +1,21 @@
 package realtime
 
 import (
-	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-func TestLedger(t *testing.T) {
+func TestAcks(t *testing.T) {
 	k := func(n uint64) wire.Key { return wire.Key{Mid: midAt(n)} }
-	l := newLedger(Cursor{})
+	l := newAcks(Cursor{})
 	want := func(after wire.Key, pos wire.Mid, done ...uint64) {
 		t.Helper()
 		c := l.cursorAfter(Message{key: after})
 		var got []uint64
-		for _, d := range c.done {
+		for _, d := range c.acked {
 			got = append(got, d.Mid.Counter)
 		}
 		if c.pos != pos || !slices.Equal(got, done) {
@@ -36,7 +37,7 @@ func TestLedger(t *testing.T) {
 	want(k(5), midAt(4), 4, 5)
 	l.take(Message{key: k(2)}) // late: it turned up after the position had passed it
 	want(k(5), midAt(1), 4, 5)
-	if got := newLedger(l.cursorAfter(Message{key: k(5)})).cursorAfter(Message{}); got.pos != midAt(1) || len(got.done) != 2 {
+	if got := newAcks(l.cursorAfter(Message{key: k(5)})).cursorAfter(Message{}); got.pos != midAt(1) || len(got.acked) != 2 {
 		t.Errorf("a ledger that goes on from a cursor gives %+v", got)
 	}
 }

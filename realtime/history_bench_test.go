@@ -1,15 +1,16 @@
 package realtime
 
 import (
-	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"testing"
 	"time"
+
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-// BenchmarkSession takes messages through the session and the queue to a user
-// who handles them, with a read every 2,500 messages that shows the last 5,000
-// again: 300 a second for a long time. Beside it, the same messages through the
-// queue alone.
+// BenchmarkSession takes messages through the history and the queue to a user
+// who handles them, with a replay every 2,500 messages that shows the last
+// 5,000 again: 300 a second for a long time. Beside it, the same messages
+// through the queue alone.
 func BenchmarkSession(b *testing.B) {
 	now := time.Unix(1795421100, 0)
 	message := func(n uint64) Message {
@@ -25,20 +26,20 @@ func BenchmarkSession(b *testing.B) {
 	b.Run("session", func(b *testing.B) {
 		b.ReportAllocs()
 		q := newQueue(defaultMaxMessages, defaultMaxBytes)
-		s := newSession(Cursor{pos: midAt(1)}, q, now, func(Event) {})
+		s := newHistory(Cursor{pos: midAt(1)}, q, now, func(Event) {})
 		n := uint64(1)
 		for b.Loop() {
 			n++
 			now = now.Add(time.Second / 300)
 			s.live(message(n), now)
 			m := pop(q)
-			m.ledger.handled(m)
+			m.acks.handled(m)
 			if n%2500 == 0 && n > 5000 {
-				s.beginRead(now, "")
+				s.beginReplay(now, "")
 				for i := n - 5000; i <= n; i++ {
-					s.history(message(i), now)
+					s.replayed(message(i), now)
 				}
-				s.endRead(readEnded, false, now)
+				s.endReplay(replayEnded, false, now)
 			}
 		}
 	})

@@ -1,0 +1,259 @@
+package realtime
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/b24pull/b24pull/realtime/internal/wire"
+)
+
+// beginReplay begins a replay, or has it wait: behind the one under way, for
+// its server, or for its pace.
+func (l *loop) beginReplay(r replayRequest, now time.Time) {
+	if l.replaying.isUp() {
+		l.queueReplay(r)
+		l.joins(l.replaying.connection)
+		if k := l.replaying; k.conn == nil && !k.sent.IsZero() && now.Sub(k.sent) >= holdMax {
+			l.timers.arm(timerReplay, now) // it may yield
+		}
+		return
+	}
+	s := r.connection
+	if until := l.deferrals.replays(s, now); now.Before(until) {
+		l.postponeReplay(r, until)
+		return
+	}
+	pace := &l.replayPace
+	if r.short {
+		pace = &l.shortReplayPace
+	}
+	if until := pace.Next(); now.Before(until) {
+		l.postponeReplay(r, until)
+		return
+	}
+	pace.Note(now)
+	var after wire.Mid
+	if r.short {
+		after = s.history.beginShortReplay(now, s.endpoint.server)
+	} else {
+		s.replayBegan, s.garbled = now, false
+		after = s.history.beginReplay(now, s.endpoint.server)
+	}
+	l.joins(s)
+	l.dedup.reorder.replaced = s.status.replaced
+	l.timers.arm(timerReplay, now.Add(replaySentWithin))
+	t, at := l.historyAddress(s, after, now)
+	s.history.replay.poll = t == l.poll
+	l.replaying = l.connect(&attempt{connection: s, replay: true}, t, at)
+}
+
+// historyAddress is how to read what follows a position: by a poll where the
+// server has them, or else by a websocket of its own. That is the way as well
+// while polls fail, and for the last try before it is believed that what was
+// kept is gone.
+func (l *loop) historyAddress(s *connection, after wire.Mid, now time.Time) (transport, address) {
+	e := &s.endpoint
+	if !s.replaysByPoll(now) || l.otherWay(s) && s.history.asksOtherwise() {
+		return l.history, e.after(e.socket, after)
+	}
+	return l.poll, e.after(e.poll, after)
+}
+
+// replaysByPoll reports whether the history is to be read by a poll now.
+func (s *connection) replaysByPoll(now time.Time) bool {
+	return s.endpoint.poll.url != "" && !(s.mayReplayBySocket() && s.way.bySocket(now))
+}
+
+// mayReplayBySocket reports whether the history can be read by a websocket,
+// too.
+func (s *connection) mayReplayBySocket() bool {
+	return (s.status.auto || !s.status.polling) && s.endpoint.socket.url != "" && s.endpoint.dialect != wire.DialectTags
+}
+
+// failureOf is what an error asks for. Where there is no other config to be
+// had, an HTTP 400 is not believed at once: a proxy can answer that, too.
+func (l *loop) failureOf(err error) failure {
+	why := classify(err)
+	var status *StatusError
+	if _, fixed := l.source.(fixedConfig); fixed && why == failConfig && errors.As(err, &status) && l.refusals < believed {
+		l.refusals++
+		return failPassing
+	}
+	return why
+}
+
+// believed is how many refusals of a config that cannot be replaced are taken
+// for a proxy's, before one is believed.
+const believed = 2
+
+// replayPending reports whether a replay is to come that live messages wait
+// for.
+func (l *loop) replayPending() bool {
+	if l.replaysLater(l.main, time.Now()) {
+		return false
+	}
+	return l.main.status.replay != replayIdle || l.pendingOf(l.main) || l.pendingElsewhere(l.main)
+}
+
+// replaysLater reports whether a server has put off the next replay of a
+// connection: nothing waits for one that is far away.
+func (l *loop) replaysLater(s *connection, now time.Time) bool {
+	waits := s.status.replay == replayWaiting && retryAfter(s.unread.cause) > 0 && now.Add(holdMax).Before(s.timers[timerReplayRetry])
+	return waits || now.Before(l.deferrals.replays(s, now))
+}
+
+// pendingElsewhere reports whether another connection than this one has a
+// replay to come.
+func (l *loop) pendingElsewhere(s *connection) bool {
+	for _, other := range l.connections() {
+		if other != s && (other.status.replay == replayRunning || l.pendingOf(other)) {
+			return true
+		}
+	}
+	return l.renewal.fetching && l.renewal.reason == RenewChannelExpired
+}
+
+// joins notes whether the answer to a replay of a connection is whole only with
+// that to another connection's.
+func (l *loop) joins(s *connection) {
+	if l.pendingElsewhere(s) {
+		l.dedup.reorder.partial = true
+	}
+}
+
+// pendingOf reports whether a connection is to read again after the present
+// replay. One that is being connected will, but is not waited for when that
+// fails again.
+func (l *loop) pendingOf(s *connection) bool {
+	coming := false
+	switch s.status.state {
+	case StateConfiguring, StateConnecting, StateWaiting:
+		coming = !s.status.replaced && s.status.attempt <= 1
+	}
+	return coming || s.status.pending != replayNone || s.status.fence > 0 || s.answering || s.timers.armed(timerPinged)
+}
+
+// queueReplay puts a replay among those that wait, one of each connection.
+func (l *loop) queueReplay(r replayRequest) {
+	for i := range l.waiting {
+		if w := &l.waiting[i]; w.connection == r.connection {
+			w.short = w.short && r.short
+			return
+		}
+	}
+	l.waiting = append(l.waiting, r)
+}
+
+// postponeReplay puts a replay off until it may begin.
+func (l *loop) postponeReplay(r replayRequest, until time.Time) {
+	l.queueReplay(r)
+	if at := l.timers[timerHeld]; at.IsZero() || until.Before(at) {
+		l.timers.arm(timerHeld, until)
+	}
+}
+
+// nextReplay begins the next replay that may begin. Those of the main
+// connection go first.
+func (l *loop) nextReplay() {
+	if l.replaying.isUp() {
+		return
+	}
+	waiting := l.waiting
+	l.waiting = nil
+	for _, main := range []bool{true, false} {
+		for _, r := range waiting {
+			if (r.connection == l.main) == main {
+				l.beginReplay(r, time.Now())
+			}
+		}
+	}
+}
+
+// abortReplay breaks off the replay of a connection that is under way or waits,
+// if any.
+func (l *loop) abortReplay(s *connection) {
+	l.waiting = slices.DeleteFunc(l.waiting, func(r replayRequest) bool { return r.connection == s })
+	if l.replaying.isUp() && l.replaying.connection == s {
+		l.timers.disarm(timerReplay)
+		l.replaying.hangUp(closeNormal)
+		s.history.endReplay(replayBroken, true, time.Now())
+	}
+	if !l.replaying.isUp() || l.replaying.connection.history != s.history { // else it is another connection's on the same channels
+		s.history.forgetShortReplay()
+	}
+	l.nextReplay()
+}
+
+func (l *loop) receiveReplay(in inbound) {
+	s, now := in.attempt.connection, time.Now()
+	switch in.kind {
+	case inSent:
+		in.attempt.sent = now
+		l.timers.arm(timerReplay, now.Add(min(l.dedup.reorder.patience, s.history.replayPatience(l.otherWay(s)))))
+	case inOpened:
+		s.history.replay.hung = now.Sub(in.attempt.sent) >= shortReplayAfter
+		l.timers.arm(timerReplay, in.attempt.answers(now, l.answerWithin(in.attempt)))
+	case inProgress:
+		l.timers.arm(timerReplay, in.attempt.answers(now, l.answerWithin(in.attempt)))
+	case inMessages:
+		s.history.silent, s.history.yielded = 0, 0
+		l.messages(s, true, in.batch, now, s.history.replayed)
+	case inGarbled:
+		l.undecodable(in.err)
+		l.replayOver(s, replayBroken, in.err)
+	case inDown:
+		if in.err == io.EOF {
+			in.err = l.disbelieve(s, in.attempt)
+		}
+		switch {
+		case in.err == io.EOF && !s.history.endAnswer(now):
+			l.full()
+		case in.err == io.EOF:
+			l.replayOver(s, replayEnded, nil)
+		case in.err == errSilent:
+			l.noAnswer(s, true)
+		case l.idleReplay(s, in.err, now):
+			l.noAnswer(s, false)
+		case in.err == errLacking:
+			l.replayOver(s, replayUnconfirmed, in.err)
+		default:
+			l.replayOver(s, replayBroken, in.err)
+		}
+	}
+}
+
+// replayOver closes the replay and decides what comes after.
+func (l *loop) replayOver(s *connection, how replayOutcome, cause error) {
+	l.timers.disarm(timerReplay)
+	l.replaying.hangUp(closeNormal)
+	l.judgeReplay(s, how, cause)
+	polled := s.history.replay.poll
+	l.joins(s)
+	owed := l.pendingOf(s) || l.pendingElsewhere(s)
+	result, again := s.history.endReplay(how, owed, time.Now())
+	result.Err = cause
+	if how == replayEnded && result.Messages > 0 {
+		s.vouched = time.Now()
+		defer l.hangingAfterAll(s)
+	}
+	l.logReplay(s, result)
+	l.observe(result)
+	if how == replayBroken || how == replayUnconfirmed {
+		silent := cause == errNoAnswer && !polled
+		l.handle(s, event{kind: evReplayBroken, failure: l.failureOf(cause), silent: silent}, cause)
+	} else {
+		l.handle(s, event{kind: evReplayEnded, again: again}, nil)
+	}
+	l.nextReplay()
+}
+
+// answerWithin is how long the answer to a replay may take to come to its end.
+func (l *loop) answerWithin(k *attempt) time.Duration {
+	mainWaits := func(r replayRequest) bool { return r.connection == l.main }
+	if k.connection != l.main && slices.ContainsFunc(l.waiting, mainWaits) {
+		return answerYields
+	}
+	return answerWithin
+}

@@ -18,14 +18,14 @@ import (
 // tokenAnswerLimit is what x/oauth2 reads of an answer.
 const tokenAnswerLimit = 1 << 20
 
-// tidy is a transport for x/oauth2, which gets answers in which it can find
+// tolerant is a transport for x/oauth2, which gets answers in which it can find
 // nothing wrong but that there are no tokens. Its answers are JSON, whatever
 // they say they are: x/oauth2 would read text/plain as a form. An answer with
 // both tokens is a good one whatever its status is, and also if it breaks off
 // behind them; else what breaks off is an error of the network.
-type tidy struct{ base http.RoundTripper }
+type tolerant struct{ base http.RoundTripper }
 
-func (t tidy) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t tolerant) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.base.RoundTrip(req)
 	if err != nil || resp.Body == nil {
 		return resp, err

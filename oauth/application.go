@@ -318,14 +318,14 @@ func (t *Token) inherit(old *Token) {
 	t.UserID = cmp.Or(t.UserID, old.UserID)
 	t.Status = cmp.Or(t.Status, old.Status)
 	if t.ApplicationToken == "" {
-		t.ApplicationToken, t.kept = old.ApplicationToken, old.kept
+		t.ApplicationToken, t.inherited = old.ApplicationToken, old.inherited
 	}
 	if len(t.Scope) == 0 {
 		t.Scope = old.Scope
 	}
 }
 
-// take decodes an answer of the authorization server, which tidy has gone over.
+// take decodes an answer of the authorization server, which tolerant has gone over.
 func (a *Application) take(known redact.Redactor, answer *oauth2.Token, err error) (*Token, error) {
 	if err != nil {
 		return nil, authError(known, err)
@@ -360,6 +360,6 @@ func (a *Application) context(ctx context.Context) context.Context {
 	if a.HTTPClient != nil {
 		own = *a.HTTPClient
 	}
-	own.Transport = tidy{useragent.Transport{Base: redact.NewTransport(own.Transport), Agent: a.userAgent()}}
+	own.Transport = tolerant{useragent.Transport{Base: redact.NewTransport(own.Transport), Agent: a.userAgent()}}
 	return context.WithValue(ctx, oauth2.HTTPClient, &own)
 }

@@ -269,7 +269,7 @@ func TestTokenSavedAndLoaded(t *testing.T) {
 	full := (&rotating{}).present()
 	full.Expiry, full.UserID, full.Scope, full.Status = time.Unix(4070908800, 0).UTC(), 1, []string{"a", "b"}, "L"
 	full.ServerEndpoint, full.ApplicationToken, full.TokenType = "https://oauth.example/rest/", resttest.Mark+"app", "bearer"
-	full.Revoked, full.kept = true, true
+	full.Revoked, full.inherited = true, true
 	var again Token
 	if err := json.Unmarshal(full.Raw(), &again); err != nil || string(again.Raw()) != string(full.Raw()) || !again.Expiry.Equal(full.Expiry) {
 		t.Errorf("%v, %s", err, again.Raw())

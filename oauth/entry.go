@@ -47,8 +47,8 @@ type entry struct {
 
 	candidate *pending // confirmed; whether it may replace the stored token is not decided
 
-	probed  time.Time // when a doubtful callback was last found to be none of the portal's
-	doubted identity  // a stored token whose installation may have ended
+	lastProbe time.Time // when a doubtful callback was last found to be none of the portal's
+	suspect   identity  // a stored token whose installation may have ended
 }
 
 // pending is a token that is not stored yet.
@@ -57,6 +57,10 @@ type pending struct {
 	before  identity // the stored token that it replaces
 	claimed string   // the refresh token of the callback that it came from
 }
+
+// lockedEntry is an entry whose key is locked in the store. Only Tokens.locked
+// hands one out, so what needs the lock is a method of it.
+type lockedEntry struct{ *entry }
 
 // identity tells tokens apart; its zero value is no token's.
 type identity struct{ access, refresh string }
@@ -166,18 +170,18 @@ func (e *entry) use(t *Token) {
 	e.token = t
 }
 
-// doubt is told that the installation of a stored token may have ended.
-func (e *entry) doubt(stored identity) {
+// suspects is told that the installation of a stored token may have ended.
+func (e *entry) suspects(stored identity) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.doubted = stored
+	e.suspect = stored
 }
 
-// doubts reports whether the installation of a stored token may have ended.
-func (e *entry) doubts(stored *Token) bool {
+// isSuspect reports whether the installation of a stored token may have ended.
+func (e *entry) isSuspect(stored *Token) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.doubted == stored.identity() || e.candidate != nil && e.candidate.before == stored.identity()
+	return e.suspect == stored.identity() || e.candidate != nil && e.candidate.before == stored.identity()
 }
 
 // paid ends the pause after PAYMENT_REQUIRED.
@@ -219,8 +223,8 @@ func (e *entry) current(ctx context.Context) (*Token, *pending, error) {
 }
 
 // settle returns the token that counts after it has seen to it that it is
-// stored. It needs the lock.
-func (e *entry) settle(ctx context.Context) (*Token, error) {
+// stored.
+func (e lockedEntry) settle(ctx context.Context) (*Token, error) {
 	t, p, err := e.current(ctx)
 	switch {
 	case err != nil:
@@ -233,14 +237,13 @@ func (e *entry) settle(ctx context.Context) (*Token, error) {
 		return nil, err
 	}
 	if p.claimed != "" && p.before == (identity{}) {
-		e.doubt(t.identity()) // there may have been another one that was deleted
+		e.suspects(t.identity()) // there may have been another one that was deleted
 	}
 	return t, nil
 }
 
 // save stores a token. If that fails, for whatever reason, the token is kept.
-// It needs the lock.
-func (e *entry) save(ctx context.Context, p *pending) error {
+func (e lockedEntry) save(ctx context.Context, p *pending) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	t := p.token
@@ -270,8 +273,8 @@ func (e *entry) save(ctx context.Context, p *pending) error {
 }
 
 // renew refreshes the token that counts and stores the new one, or that there
-// is none any more. It needs the lock.
-func (e *entry) renew(ctx context.Context, old *Token) (*Token, error) {
+// is none any more.
+func (e lockedEntry) renew(ctx context.Context, old *Token) (*Token, error) {
 	if old.Revoked {
 		return nil, &b24pull.TokenError{Code: "invalid_grant"}
 	}
@@ -302,13 +305,13 @@ func (e *entry) renew(ctx context.Context, old *Token) (*Token, error) {
 	return next, e.save(ctx, &pending{token: next.clone(), before: old.identity()})
 }
 
-// remove deletes the token. It needs the lock.
-func (e *entry) remove(ctx context.Context) error {
+// remove deletes the token.
+func (e lockedEntry) remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	if err := e.tokens.store.Delete(ctx, e.key); err != nil {
 		return err
 	}
-	e.tokens.forget(e)
+	e.tokens.forget(e.entry)
 	return nil
 }

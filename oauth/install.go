@@ -50,11 +50,11 @@ var ErrUndecided = errors.New("b24pull: less than a minute ago the installation 
 //
 // What strangers send does not keep a refresh out: it waits for one such
 // callback at most, as what a token that comes is worth is asked for before the
-// key is locked. A process asks about 8 callbacks at once, and one a portal, and
-// about 60 without a distance, then one a second; others wait in turn, half a
-// minute at most and no longer than ctx lives, and too many of them are ErrBusy
-// at once. What brings the portal's
-// application_token does not wait for what does not.
+// key is locked. A process asks about 8 callbacks at once, and one a portal,
+// and about 60 without a distance, then one a second; others wait in turn, half
+// a minute at most and no longer than ctx lives, and too many of them are
+// ErrBusy at once. What brings the portal's application_token does not wait for
+// what does not.
 //
 // What Handle has begun to ask it ends, within its own bounds of some minutes,
 // also when ctx ends: a portal that hangs up would cost a token. Wait waits for
@@ -107,7 +107,7 @@ func (ts *Tokens) glance(ctx context.Context, c *Callback) (glance, error) {
 	case err != nil:
 		return glance{}, err
 	case c.Event == "":
-		return glance{done: !t.Revoked && unstored == nil && !e.doubts(t)}, nil
+		return glance{done: !t.Revoked && unstored == nil && !e.isSuspect(t)}, nil
 	}
 	refusal := c.Verify(t.ApplicationToken)
 	switch {
@@ -119,7 +119,7 @@ func (ts *Tokens) glance(ctx context.Context, c *Callback) (glance, error) {
 	case refusal == nil:
 		return glance{proven: true}, nil
 	case unstored != nil || !e.tells(t):
-	case c.Installed() && e.asked():
+	case c.Installed() && e.probedLately():
 		return glance{}, ErrUndecided // what it brings is not spent
 	case c.Uninstalled() && !ts.deciding(c.MemberID): // nor is another installation underway
 		return glance{}, refusal
@@ -134,7 +134,7 @@ var errUnconfirmed = errors.New("b24pull: the token of the callback is not confi
 // confirmed, and what was known of the portal is looked at anew afterwards.
 func (ts *Tokens) settle(ctx context.Context, c *Callback) error {
 	on := context.WithoutCancel(ctx)
-	err := ts.locked(ctx, c.MemberID, func(e *entry) error { return e.handle(on, c, nil) })
+	err := ts.locked(ctx, c.MemberID, func(e lockedEntry) error { return e.handle(on, c, nil) })
 	if !errors.Is(err, errUnconfirmed) {
 		return err
 	}
@@ -146,7 +146,7 @@ func (ts *Tokens) settle(ctx context.Context, c *Callback) error {
 		return err
 	}
 	locked := false
-	err = ts.locked(on, c.MemberID, func(e *entry) error {
+	err = ts.locked(on, c.MemberID, func(e lockedEntry) error {
 		locked = true
 		return e.handle(on, c, confirmed)
 	})
@@ -168,9 +168,9 @@ func (ts *Tokens) remember(ctx context.Context, c *Callback, confirmed *Token) {
 	e.consider(&pending{token: confirmed, before: stored.identity(), claimed: c.Token.RefreshToken}, nil)
 }
 
-// handle needs the lock. confirmed is what the authorization server has said of
-// the token of the callback, nil before it was asked.
-func (e *entry) handle(ctx context.Context, c *Callback, confirmed *Token) error {
+// handle decides about a callback. confirmed is what the authorization server
+// has said of the token of the callback, nil before it was asked.
+func (e lockedEntry) handle(ctx context.Context, c *Callback, confirmed *Token) error {
 	e.mu.Lock()
 	again := e.pending != nil && e.pending.claimed != "" && c.Token != nil && e.pending.claimed == c.Token.RefreshToken
 	e.mu.Unlock()
@@ -179,15 +179,15 @@ func (e *entry) handle(ctx context.Context, c *Callback, confirmed *Token) error
 	case err != nil && !errors.Is(err, b24pull.ErrNoToken):
 		return err
 	case stored == nil && c.Uninstalled():
-		e.tokens.forget(e)
+		e.tokens.forget(e.entry)
 		return nil
 	case c.Uninstalled():
 		return e.uninstall(ctx, c, stored)
 	case stored != nil && again:
-		e.doubt(identity{})
+		e.suspects(identity{})
 		return nil
 	case stored != nil && !stored.Revoked && c.Event == "":
-		if !e.doubts(stored) {
+		if !e.isSuspect(stored) {
 			return nil
 		}
 		if alive, err := e.alive(ctx, stored); alive || err != nil {
@@ -200,10 +200,10 @@ func (e *entry) handle(ctx context.Context, c *Callback, confirmed *Token) error
 // tells reports whether nothing but its application_token says what comes from
 // the portal.
 func (e *entry) tells(stored *Token) bool {
-	return stored.ApplicationToken != "" && !stored.kept && !stored.Revoked && !e.doubts(stored)
+	return stored.ApplicationToken != "" && !stored.inherited && !stored.Revoked && !e.isSuspect(stored)
 }
 
-func (e *entry) uninstall(ctx context.Context, c *Callback, stored *Token) error {
+func (e lockedEntry) uninstall(ctx context.Context, c *Callback, stored *Token) error {
 	if refusal := c.Verify(stored.ApplicationToken); refusal != nil {
 		if e.tells(stored) {
 			return refusal
@@ -217,7 +217,7 @@ func (e *entry) uninstall(ctx context.Context, c *Callback, stored *Token) error
 
 // install stores the token of a callback, once it is confirmed. confirmed and
 // stored may be nil.
-func (e *entry) install(ctx context.Context, c *Callback, confirmed, stored *Token) error {
+func (e lockedEntry) install(ctx context.Context, c *Callback, confirmed, stored *Token) error {
 	e.mu.Lock()
 	candidate := e.candidate
 	e.mu.Unlock()
@@ -243,7 +243,7 @@ func (e *entry) install(ctx context.Context, c *Callback, confirmed, stored *Tok
 			if candidate != nil && candidate.before == p.before {
 				from = candidate.token
 			}
-			t.ApplicationToken, t.kept = from.ApplicationToken, from.ApplicationToken != ""
+			t.ApplicationToken, t.inherited = from.ApplicationToken, from.ApplicationToken != ""
 		}
 	}
 	e.consider(nil, nil)
@@ -263,12 +263,12 @@ func (e *entry) consider(p *pending, err error) {
 
 // replaces reports whether a confirmed token may take the place of the stored
 // one. That any user of the portal can get one is not enough.
-func (e *entry) replaces(ctx context.Context, c *Callback, t, stored *Token) error {
+func (e lockedEntry) replaces(ctx context.Context, c *Callback, t, stored *Token) error {
 	refusal := c.Verify(stored.ApplicationToken)
 	if refusal == nil {
 		return nil
 	}
-	if same := t.UserID != 0 && t.UserID == stored.UserID; same && (stored.ApplicationToken == "" || stored.kept) {
+	if same := t.UserID != 0 && t.UserID == stored.UserID; same && (stored.ApplicationToken == "" || stored.inherited) {
 		return nil
 	}
 	if alive, err := e.alive(ctx, stored); alive || err != nil {
@@ -277,21 +277,21 @@ func (e *entry) replaces(ctx context.Context, c *Callback, t, stored *Token) err
 	return nil
 }
 
-// asked reports whether the stored token was found alive just before.
-func (e *entry) asked() bool {
+// probedLately reports whether the stored token was found alive just before.
+func (e *entry) probedLately() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return !e.probed.IsZero() && time.Since(e.probed) < probePause
+	return !e.lastProbe.IsZero() && time.Since(e.lastProbe) < probePause
 }
 
 // alive reports whether the installation of the stored token has not ended,
 // ErrUndecided if that was asked just before. It asks by refreshing it: there
 // is no other way to learn that.
-func (e *entry) alive(ctx context.Context, stored *Token) (bool, error) {
+func (e lockedEntry) alive(ctx context.Context, stored *Token) (bool, error) {
 	switch {
 	case stored.Revoked:
 		return false, nil
-	case e.asked():
+	case e.probedLately():
 		return true, ErrUndecided
 	}
 	_, err := e.renew(ctx, stored)
@@ -301,7 +301,7 @@ func (e *entry) alive(ctx context.Context, stored *Token) (bool, error) {
 	}
 	if err == nil {
 		e.mu.Lock()
-		e.probed = time.Now()
+		e.lastProbe = time.Now()
 		e.mu.Unlock()
 	}
 	return err == nil, err

@@ -78,7 +78,7 @@ func (e *entry) reload(ctx context.Context, unknown *oauth2.Token) (*oauth2.Toke
 	case err != nil:
 		return nil, nil // the portal's refusal says more than an error of the store
 	case t.AccessToken == unknown.AccessToken:
-		e.doubt(t.identity())
+		e.suspects(t.identity())
 		return nil, nil
 	}
 	e.mu.Lock()
@@ -153,9 +153,9 @@ func (e *entry) fly(ctx context.Context, refused *oauth2.Token) (t *Token, err e
 			t, err = nil, panicError(v)
 		}
 	}()
-	err = e.tokens.locked(ctx, e.key, func(*entry) (err error) {
+	err = e.tokens.locked(ctx, e.key, func(held lockedEntry) (err error) {
 		if _, err = e.known(); err == nil {
-			t, err = e.next(ctx, refused)
+			t, err = held.next(ctx, refused)
 		}
 		return err
 	})
@@ -186,7 +186,7 @@ func panicError(v any) error {
 
 // next returns the token to use after the refused one; it is in the store. What
 // another process has put there is it already, unless it is too old as well.
-func (e *entry) next(ctx context.Context, refused *oauth2.Token) (*Token, error) {
+func (e lockedEntry) next(ctx context.Context, refused *oauth2.Token) (*Token, error) {
 	t, err := e.settle(ctx)
 	switch {
 	case err != nil:

@@ -49,7 +49,7 @@ type Token struct {
 
 	// kept: the ApplicationToken came with a token before, from an installation
 	// that may have been another one.
-	kept bool
+	inherited bool
 }
 
 // clone shares nothing with t.
@@ -65,9 +65,9 @@ func (t *Token) keep(before *Token) {
 	switch {
 	case before == nil || t.ApplicationToken == "":
 	case t.ApplicationToken != before.ApplicationToken:
-		t.kept = false
+		t.inherited = false
 	default:
-		t.kept = t.kept || before.kept || t.identity() != before.identity()
+		t.inherited = t.inherited || before.inherited || t.identity() != before.identity()
 	}
 }
 
@@ -110,7 +110,7 @@ type savedToken struct {
 	Scope            string `json:"scope,omitempty"`
 	Status           string `json:"status,omitempty"`
 	ApplicationToken string `json:"application_token,omitempty"`
-	Kept             bool   `json:"application_token_kept,omitempty"`
+	Inherited        bool   `json:"application_token_kept,omitempty"`
 	Revoked          bool   `json:"revoked,omitempty"`
 }
 
@@ -120,7 +120,7 @@ func (t *Token) Raw() json.RawMessage {
 	saved := savedToken{
 		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, Portal: t.Portal, ServerEndpoint: t.ServerEndpoint,
 		MemberID: t.MemberID, UserID: t.UserID, Scope: strings.Join(t.Scope, ","),
-		Status: t.Status, ApplicationToken: string(t.ApplicationToken), Kept: t.kept, Revoked: t.Revoked,
+		Status: t.Status, ApplicationToken: string(t.ApplicationToken), Inherited: t.inherited, Revoked: t.Revoked,
 	}
 	if !t.Expiry.IsZero() {
 		saved.Expires = t.Expiry.Unix()
@@ -159,7 +159,7 @@ func scopes(list string) []string {
 
 func decodeToken(o phpjson.Object) Token {
 	t := Token{
-		ApplicationToken: b24pull.Secret(o.Text("application_token")), kept: o.Flag("application_token_kept"), Revoked: o.Flag("revoked"),
+		ApplicationToken: b24pull.Secret(o.Text("application_token")), inherited: o.Flag("application_token_kept"), Revoked: o.Flag("revoked"),
 
 		ServerEndpoint: phpjson.Quiet(o, "server_endpoint"), Status: phpjson.Quiet(o, "status"),
 		MemberID: phpjson.Readable(o, func(o phpjson.Object) string { return o.TextOrNumber("member_id") }),

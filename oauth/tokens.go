@@ -128,7 +128,7 @@ func (ts *Tokens) Put(ctx context.Context, key string, t *Token) error {
 	if t == nil || t.AccessToken == "" {
 		return errors.New("b24pull: Put: the token is empty")
 	}
-	return ts.locked(ctx, key, func(e *entry) error {
+	return ts.locked(ctx, key, func(e lockedEntry) error {
 		before, err := e.stored(context.WithoutCancel(ctx))
 		if err != nil {
 			before = nil // whatever it is, it is replaced
@@ -146,7 +146,7 @@ func (ts *Tokens) Put(ctx context.Context, key string, t *Token) error {
 // comes after. An error is b24pull.ErrNoToken, or change's own, or a
 // *StoreError if the changed token could not be stored.
 func (ts *Tokens) Update(ctx context.Context, key string, change func(*Token) error) error {
-	return ts.locked(ctx, key, func(e *entry) error {
+	return ts.locked(ctx, key, func(e lockedEntry) error {
 		t, p, err := e.current(context.WithoutCancel(ctx))
 		if err != nil {
 			return err
@@ -171,11 +171,11 @@ func (ts *Tokens) Delete(ctx context.Context, key string) error {
 	e := ts.acquire(key)
 	ts.forget(e) // its sources do not wait for the lock
 	ts.release(e)
-	return ts.locked(ctx, key, func(e *entry) error { return e.remove(ctx) })
+	return ts.locked(ctx, key, func(e lockedEntry) error { return e.remove(ctx) })
 }
 
 // locked holds the lock of a key. The end of ctx ends only the waiting for it.
-func (ts *Tokens) locked(ctx context.Context, key string, do func(*entry) error) error {
+func (ts *Tokens) locked(ctx context.Context, key string, do func(lockedEntry) error) error {
 	unlock, err := ts.lock(ctx, key)
 	if err != nil {
 		return err
@@ -183,7 +183,7 @@ func (ts *Tokens) locked(ctx context.Context, key string, do func(*entry) error)
 	defer unlock()
 	e := ts.acquire(key)
 	defer ts.release(e)
-	return do(e)
+	return do(lockedEntry{e})
 }
 
 // lock waits for the lock. Of this process only one at a time asks the store

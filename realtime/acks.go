@@ -10,7 +10,7 @@ import (
 
 // acks is the book of what the user has handled. The history writes into it
 // what it has taken for delivery, the user's side what was handled, and a
-// cursor is read off it. What has been seen is another book, the history's.
+// cursor is read off it. What has been seen is another book: dedup.
 // Messages that the server does not keep are in neither column: they cannot
 // come again.
 type acks struct {
@@ -124,9 +124,9 @@ func (l *acks) settle(k wire.Key) {
 	signal(l.changed)
 }
 
-// finish enters a key in done. Where a message stays open for long, what the
-// user is not to get makes that long: then the oldest is dropped. It may come
-// again after a restart.
+// finish enters a key as acked. Where a message stays pending for long, what
+// the user is not to get makes many of them: then the oldest are dropped. They
+// may come again after a restart.
 func (l *acks) finish(k wire.Key) {
 	l.acked.add(k)
 	if n := l.acked.len(); n > maxRemembered {
@@ -205,7 +205,7 @@ func (l *acks) at(k wire.Key) Cursor {
 }
 
 // position is the smaller of what is known and the place just before the oldest
-// open message but one.
+// pending message but one.
 func (l *acks) position(but wire.Key) wire.Mid {
 	if oldest, ok := l.pending.next(but); ok {
 		if before := oldest.Mid.Prev(); before.Less(l.watermark) {

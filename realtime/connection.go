@@ -353,7 +353,7 @@ func (l *loop) receivePoll(in inbound) {
 }
 
 // opened: a connection stands. It has a replay follow, whatever the pace of
-// reads: connections have one of their own.
+// replays: connections have one of their own.
 func (l *loop) opened(s *connection) {
 	l.replayPace = replayPace
 	l.handle(s, event{kind: evOpened}, nil)

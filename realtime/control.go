@@ -133,7 +133,7 @@ type controlCommands struct {
 	shared  waning
 }
 
-// take keeps an order in mind. The last one about a channel counts.
+// take keeps a command in mind. The last one about a channel counts.
 func (o *controlCommands) take(next controlCommand) {
 	for i, old := range o.ended {
 		if old.channel != next.channel || old.kind != next.kind {
@@ -152,7 +152,7 @@ func (o *controlCommands) take(next controlCommand) {
 	o.ended = append(o.ended, next)
 }
 
-// ready reports whether an order may be obeyed at once.
+// ready reports whether a command may be obeyed at once.
 func (o *controlCommands) ready(now time.Time) bool {
 	return !now.Before(o.fetches.next()) || !now.Before(o.private.next()) || !now.Before(o.shared.next())
 }
@@ -257,7 +257,7 @@ func (l *loop) handleControl(now time.Time) {
 	}
 }
 
-// succeed goes over to the successor of a channel, if the order says all there
+// succeed goes over to the successor of a channel, if the command says all there
 // is to know and it is not too soon.
 func (l *loop) succeed(e controlCommand, now time.Time) bool {
 	cfg := e.replaced(l.latest().config)

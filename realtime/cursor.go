@@ -15,10 +15,10 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-// A Cursor is a position in a portal's connection of events: how far everything
-// has been handled, and what was handled beyond. It is opaque and can be stored
-// as text; [Message.Cursor] gives one and [WithCursor] takes it. The zero
-// Cursor is no position.
+// A Cursor is a position in a portal's stream of events: how far everything has
+// been handled, and what was handled beyond. It is opaque and can be stored as
+// text; [Message.Cursor] gives one and [WithCursor] takes it. The zero Cursor
+// is no position.
 type Cursor struct {
 	bound binding    // what the position is of
 	tags  bool       // positions are times and tags, not mids

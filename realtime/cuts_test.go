@@ -17,7 +17,7 @@ type numbered struct {
 	N int `json:"n"`
 }
 
-// tally checks a connection of numbered messages.
+// tally checks a stream of numbered messages.
 type tally struct {
 	mu         sync.Mutex
 	expected   []int

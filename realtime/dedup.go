@@ -74,7 +74,7 @@ func newDedup(from Cursor, l *acks, q *queue, now time.Time, report func(Event))
 	return b
 }
 
-// history adds a connection whose history is known up to a position.
+// history adds the history of a connection, known up to a position.
 func (b *dedup) history(known wire.Mid, anchored bool) *history {
 	s := &history{dedup: b, settle: settleTime, watermark: known, highest: known, anchored: anchored}
 	b.histories = append(b.histories, s)
@@ -83,7 +83,7 @@ func (b *dedup) history(known wire.Mid, anchored bool) *history {
 	return s
 }
 
-// drop ends a connection: no replay of it will come.
+// drop ends a history: no replay of it will come.
 func (b *dedup) drop(s *history, now time.Time) {
 	b.histories = slices.DeleteFunc(b.histories, func(other *history) bool { return other == s })
 	if len(b.histories) > 0 {
@@ -91,8 +91,8 @@ func (b *dedup) drop(s *history, now time.Time) {
 	}
 }
 
-// lowest is the connection whose history is known up to the low watermark: that
-// of every other is known so far, too.
+// lowest is the history that is known up to the low watermark: every other is
+// known so far, too.
 func (b *dedup) lowest() *history {
 	lowest := b.histories[0]
 	for _, s := range b.histories[1:] {
@@ -192,7 +192,7 @@ func (b *dedup) pass(k packedKey, now time.Time) {
 }
 
 // bound lets go of the oldest, where too much is remembered: first of what no
-// read should bring, then of what came first. It may come again, and that is
+// replay should bring, then of what came first. It may come again, and that is
 // told.
 func (b *dedup) bound() {
 	if len(b.seen) <= maxRemembered {
@@ -270,8 +270,8 @@ func (b *dedup) emit(m Message) {
 	b.queue.push(m)
 }
 
-// isPassed reports whether a place is below the cursor of a connection: reads
-// may not bring what stands there.
+// isPassed reports whether a place is below the watermark of a connection:
+// replays may not bring what stands there.
 func (b *dedup) isPassed(pos wire.Mid) bool {
 	return slices.ContainsFunc(b.histories, func(s *history) bool { return pos.IsZero() || pos.Less(s.watermark) })
 }

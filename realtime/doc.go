@@ -34,7 +34,7 @@
 // comes when its turn has passed is marked Late. Live messages wait up to two
 // seconds for a replay that may bring older ones; up to ten for the first
 // replay of a subscription that goes on from a cursor; and no longer, however
-// long the read goes on answering.
+// long the replay goes on answering.
 //
 // How this works, why it loses nothing, and which test proves which part of it,
 // is in docs/delivery.md of this module's repository.
@@ -66,7 +66,7 @@
 // To have a message neither lost nor repeated by a crash, store
 // [Message.Cursor] in one transaction with what the message has caused, and
 // give it to WithCursor at the next start. A cursor takes 3 bytes for each
-// message that was handled since the history was last replay: some 4 kB at 10
+// message that was handled since the history was last replayed: some 4 kB at 10
 // messages a second, 12 kB at 300.
 //
 // A cursor belongs to a portal and to a kind of push server; one of another is
@@ -256,11 +256,11 @@
 //     the oldest is left at once, which is a Gap. The replays of the channels
 //     in use go first.
 //   - One replay follows all the pings of two seconds. While a connection lasts
-//     there are 20 reads at once, and then four a second; of the short ones
+//     there are 20 replays at once, and then four a second; of the short ones
 //     behind polls 100, and then ten a second.
 //   - An answer has five minutes to come to its end, however it goes on: then
 //     it is broken off, and the next one goes on where it has stopped. One to a
-//     read of replaced channels has a minute while those in use are to be read.
+//     replay of replaced channels has a minute while those in use are to be read.
 //   - Polls that bring news follow each other 100 times at once, and then at 20
 //     a second: what is published meanwhile comes with the next one, all of it
 //     that the server keeps. Those that only bring what a replay was faster to

@@ -90,7 +90,7 @@ func newHistory(from Cursor, q *queue, now time.Time, report func(Event)) *histo
 	return s
 }
 
-// successor begins the connection of channels that replace this one's on the
+// successor begins the history of channels that replace this one's on the
 // same server, whose first message is not older than since; zero: unknown.
 // Positions are the server's, so the history of the new channels is read from
 // where this one's was known then. covered is false if that is longer ago than

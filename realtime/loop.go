@@ -71,7 +71,7 @@ type loop struct {
 	lastTransport Transport // as the world was last shown
 }
 
-// replay is a replay to begin.
+// replayRequest is a replay to begin.
 type replayRequest struct {
 	connection *connection
 	short      bool

@@ -78,7 +78,7 @@ const (
 	doKeepAlive                 // the same, for a ping that no replay waits for
 	doWait                      // start the delay before attempt
 	doWaitLong                  // start the long delay
-	doHold                      // live messages wait for the coming read
+	doHold                      // live messages wait for the coming replay
 	doRelease                   // they wait no more
 	doReplay                    // begin a replay, or go on with the one that broke off
 	doShortReplay               // begin a short replay, from where the last polls hung

@@ -35,8 +35,8 @@ func (d *decision) resume() {
 	}
 }
 
-// requestShortReplay replay sees to it that a short replay begins after this
-// moment, or another one that shows as much.
+// requestShortReplay sees to it that a short replay begins after this moment,
+// or another one that shows as much.
 func (d *decision) requestShortReplay() {
 	if d.replay != replayIdle {
 		d.pending = max(d.pending, replayShort)

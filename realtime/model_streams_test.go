@@ -11,7 +11,7 @@ import (
 )
 
 // TestModelStreams is TestModel for channels that are replaced: two histories
-// or more over one memory, each with the shared channel and a private one of
+// or more over one dedup, each with the shared channel and a private one of
 // its own. By seeds, messages come by polls, each answered by the history or by
 // one live message, or positions are seconds and tags, and an answer comes
 // channel by channel.

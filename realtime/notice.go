@@ -129,7 +129,7 @@ func summed(sum, e Event) Event {
 	return sum
 }
 
-// logEvent logs what is worth it; states and reads have lines of their own.
+// logEvent logs what is worth it; states and replays have lines of their own.
 func logEvent(log *slog.Logger, e Event) {
 	switch e := e.(type) {
 	case Undecodable:

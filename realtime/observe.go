@@ -153,7 +153,7 @@ func (r GapReason) String() string {
 
 // Forgotten tells that so much has come that it is not remembered any more
 // which messages have been seen: so many of them may come again. It takes
-// 262,144 messages within five minutes, or since reads of the history fail.
+// 262,144 messages within five minutes, or since replays fail.
 type Forgotten struct{ Messages int }
 
 func (Forgotten) event()   {}

@@ -334,7 +334,7 @@ func WithInsecureURLs() Option {
 // A ping that is not answered within 20 seconds ends the connection, and
 // another one is opened. Long polling has no pings; polls that are cut while
 // idle, at the same age again and again, are repeated at once where the server
-// still answers reads.
+// still answers replays.
 func WithPingInterval(d time.Duration) Option {
 	return func(o *options) error {
 		if d != 0 && d < time.Second {

@@ -78,7 +78,7 @@ func (at address) answerError(status int, header http.Header, start []byte, why 
 	}
 }
 
-// maybeSecret matches what may be a token, a history or an id of somebody's.
+// maybeSecret matches what may be a token, a session or an id of somebody's.
 var maybeSecret = regexp.MustCompile(`[A-Za-z0-9+_~.%-]{20,}={0,2}`)
 
 // tellable is a foreign text made fit for an error: one line, short, and

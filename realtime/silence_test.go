@@ -460,7 +460,7 @@ func TestReadyTime(t *testing.T) {
 	})
 }
 
-// TestOversizedHistory: a history of one message that is too long to be replay
+// TestOversizedHistory: a history of one message that is too long to be read
 // is one all the same.
 func TestOversizedHistory(t *testing.T) {
 	for version := 1; version <= 5; version++ {

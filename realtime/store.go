@@ -22,7 +22,7 @@ import (
 type CursorStore interface {
 	// Load returns what was saved last, or the zero Cursor if nothing was. An
 	// error ends the subscription before it begins: a position that cannot be
-	// replay is not taken for none.
+	// read is not taken for none.
 	Load(ctx context.Context) (Cursor, error)
 
 	// Save keeps a cursor in place of the one before. When it returns nil, c is
@@ -61,13 +61,13 @@ func (s *MemoryStore) Save(_ context.Context, c Cursor) error {
 // FileStore is a [CursorStore] in a file. A save writes a new file beside it,
 // named .tmp, has it and its folder synced to the disk, and puts it in place at
 // once: whenever the machine stops, there is the cursor before or the one
-// after. Where the path is a symbolic attempt, the file that it leads to is
-// replaced; an attempt in a folder that everybody may write is refused. Only
-// its owner can read it.
+// after. Where the path is a symbolic link, the file that it leads to is
+// replaced; a link in a folder that everybody may write is refused. Only its
+// owner can read it.
 //
 // A cursor is no secret, but who may write it can have messages be skipped. So
 // its folder is refused if everybody may write it, or may put another in its
-// place: if a folder above it, or one that an attempt leads through, is
+// place: if a folder above it, or one that a link leads through, is
 // writable by everybody and has no sticky bit. Volumes of containers, which
 // everybody may write (an emptyDir of Kubernetes), are taken where they are
 // mounted: whoever shares a volume is trusted. That is found out on Linux

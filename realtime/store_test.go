@@ -92,7 +92,7 @@ func wantCursorFile(t *testing.T, path string, want Cursor) {
 	}
 }
 
-// TestFileStoreLink: an attempt stays one, and the file it leads to is
+// TestFileStoreLink: a link stays one, and the file it leads to is
 // replaced, in its own folder.
 func TestFileStoreLink(t *testing.T) {
 	for _, there := range []bool{false, true} {

@@ -25,7 +25,7 @@ const (
 	timerHeld    // a replay that waits may begin
 	timerHold    // a live message has waited long enough
 	timerRenew   // a config is about to end
-	timerControl // orders of the server may be obeyed
+	timerControl // control commands may be obeyed
 	timerCheck   // the portal is asked whether it knows the successors that were gone over to
 	timerReturn  // websockets may work again
 	timerTell    // what has been summed up is to be told

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// names keeps the module and command names of a link, which are few and come
+// names keeps the module and command names of an attempt, which are few and come
 // again and again, so that a message need not allocate them.
 type names struct{ known map[string]string }
 

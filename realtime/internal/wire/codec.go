@@ -17,13 +17,13 @@ import (
 const MaxMessageSize = 4 << 20
 
 // A Codec turns the frames of one protocol version into messages. A codec
-// serves one link and one goroutine.
+// serves one attempt and one goroutine.
 type Codec interface {
 	// Decode reads one frame or poll body to its end and yields its messages
 	// one by one. A message that cannot be decoded is yielded with an error,
 	// and the rest of the frame goes on. An error returned means that the frame
 	// ended before its end: by the stream's own error, or because it cannot be
-	// read any further (errFrame). decode stops early, without error, when
+	// read any further (ErrFrame). Decode stops early, without error, when
 	// yield returns false.
 	Decode(frame io.Reader, yield func(Record, error) bool) error
 }

@@ -73,7 +73,7 @@ func (c *textCodec) messages(yield func(Record, error) bool) error {
 	return c.in.end()
 }
 
-// next takes the message behind a start mark, and its end mark. errFrame says
+// next takes the message behind a start mark, and its end mark. ErrFrame says
 // that the stream ends before.
 func (c *textCodec) next() (m Record, err error) {
 	k := skimmer{text: true}

@@ -59,7 +59,7 @@ func (d Dialect) After(m Mid) string {
 	return fmt.Sprintf("tag=%d&time=%s", min(m.Counter, maxTag), strings.ReplaceAll(at.Format(http.TimeFormat), " ", "%20"))
 }
 
-// Codec makes what reads the frames of one link.
+// Codec makes what reads the frames of one attempt.
 func (d Dialect) Codec(channels map[string]Channel) Codec {
 	switch d {
 	case DialectProtobuf:

@@ -127,7 +127,7 @@ func KeyOf(id, body []byte) Key {
 	return newKey(m, ok, id, body)
 }
 
-// keyOfDigits is keyOf for an id in digits.
+// keyOfDigits is KeyOf for an id in digits.
 func keyOfDigits(id, body []byte) Key {
 	m, ok := MidFromDigits(id)
 	return newKey(m, ok, id, body)

@@ -52,8 +52,10 @@ func (c *Conn) look(wanted int) (changed chan struct{}, late <-chan time.Time, m
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case !c.shut || c.closed || wanted == 0:
+	case !c.shut || wanted == 0:
 		return nil, nil, c.records.most(wanted), nil
+	case c.closed:
+		return nil, nil, 0, net.ErrClosed
 	case !c.deadline.IsZero():
 		left := time.Until(c.deadline)
 		if left <= 0 {
@@ -112,6 +114,15 @@ func (c *Conn) SetDeadline(t time.Time) error {
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.change(func() { c.deadline = t })
 	return c.Conn.SetReadDeadline(t)
+}
+
+// Abort closes a connection over which nothing has been asked. TLS would say
+// goodbye, and what is written lets reads go on.
+func Abort(c net.Conn) {
+	for t, ok := c.(*tls.Conn); ok; t, ok = c.(*tls.Conn) {
+		c = t.NetConn()
+	}
+	c.Close()
 }
 
 // A secureConn is one that is encrypted already, over which net/http makes no

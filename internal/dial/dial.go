@@ -39,9 +39,9 @@ type dials struct {
 // Context returns a context for one request.
 func Context(ctx context.Context) context.Context {
 	d := new(dials)
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{TLSHandshakeDone: func(state tls.ConnectionState, err error) {
 		if err == nil {
-			d.secured()
+			d.secured(state.NegotiatedProtocol == "h2")
 		}
 	}})
 	return context.WithValue(ctx, key{}, d)
@@ -64,10 +64,16 @@ func (d *dials) add(ctx context.Context, c net.Conn) net.Conn {
 	return d.conn
 }
 
-func (d *dials) secured() {
+// secured is told that a handshake is done. With HTTP/2 it is the last one of a
+// connection; if the server goes away then, the request is dialed for anew.
+func (d *dials) secured(http2 bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.conn != nil {
+	switch {
+	case d.conn == nil:
+	case http2:
+		d.conn, d.count = nil, 0
+	default:
 		d.conn.shutAgain()
 	}
 }

@@ -134,7 +134,7 @@ func (t *Transport) kept(req *http.Request) (answer *http.Response, err error, r
 	answer, err = t.base.RoundTrip(traced(req, func(info httptrace.GotConnInfo) {
 		closed.Store(!isHTTP2(info))
 		if !isHTTP2(info) {
-			info.Conn.Close()
+			dial.Abort(info.Conn)
 		}
 	}))
 	return answer, err, closed.Load()

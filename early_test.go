@@ -1,6 +1,7 @@
 package b24pull
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -19,7 +20,7 @@ import (
 // net/http prints it in some of a hundred calls.
 func TestNothingEarlyIsLogged(t *testing.T) {
 	for _, version := range resttest.TLSVersions {
-		for _, whose := range []string{"own", "a user's", "public, through a proxy", "DialTLSContext"} {
+		for _, whose := range []string{"own", "a user's", "public, through a proxy", "DialTLSContext", "around own"} {
 			t.Run(version.Name+" "+whose, func(t *testing.T) {
 				told := resttest.CaptureLog(t)
 				server := resttest.Early(t, version.Number, "HTTP/1.1 200 OK\r\nX-Asked: /rest/1/"+resttest.HookCode+"/\r\nContent-Length: 15\r\n\r\n{\"result\":true}")
@@ -34,6 +35,12 @@ func TestNothingEarlyIsLogged(t *testing.T) {
 					transport.TLSClientConfig = server.TLS
 				case "DialTLSContext":
 					transport.DialTLSContext = server.DialTLS
+				case "around own": // a dial function that wraps what ours has dialed
+					own := defaultTransport().(*http.Transport)
+					transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+						conn, err := own.DialContext(ctx, network, address)
+						return struct{ net.Conn }{conn}, err
+					}
 				}
 				if transport != nil {
 					opts = append(opts, WithHTTPClient(&http.Client{Transport: transport}))

@@ -82,8 +82,11 @@ func (d *dials) secured(http2 bool) {
 // is going to speak before the request.
 func Wrap(ctx context.Context, c net.Conn) net.Conn {
 	d, ok := ctx.Value(key{}).(*dials)
-	if !ok || c == nil {
+	switch {
+	case !ok || c == nil:
 		return c
+	case ctx.Value(insideKey{}) == d:
+		return Safe(ctx, c)
 	}
 	switch own := c.(type) {
 	case *Conn:
@@ -116,12 +119,16 @@ func IsToProxy(ctx context.Context, address string) (is, known bool) {
 	return d.proxy == address, true
 }
 
+// insideKey has the dials whose connections are wrapped when they come back,
+// whatever a dial function has put around them.
+type insideKey struct{}
+
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // safely dials in a goroutine of net/http.
 func (dial dialFunc) safely(ctx context.Context, network, address string) (c net.Conn, err error) {
 	err = Recover(ctx, "the dial function", func() (err error) {
-		c, err = dial(ctx, network, address)
+		c, err = dial(context.WithValue(ctx, insideKey{}, ctx.Value(key{})), network, address)
 		return err
 	})
 	return c, err

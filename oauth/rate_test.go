@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"testing"
@@ -36,5 +37,38 @@ func TestStrangers_Rate(t *testing.T) {
 		if took := time.Since(before); took != 0 {
 			t.Errorf("the portal has waited %v", took)
 		}
+	})
+}
+
+// TestStrangers_InTurn: of those who keep their distance each waits for those
+// who were there before, however many come behind.
+func TestStrangers_InTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, new(MemoryStore))
+		ctx, stop := context.WithCancel(t.Context())
+		waited := make(chan time.Duration)
+		for range maxAsking {
+			go func() {
+				for {
+					began := time.Now()
+					if d.tokens.keepDistance(ctx, strangers) != nil {
+						return
+					}
+					waited <- time.Since(began)
+				}
+			}()
+		}
+		for n := range 1000 {
+			if w := <-waited; w > maxAsking*askDistance {
+				t.Fatalf("the %dth has waited %v", n, w)
+			}
+		}
+		stop()
+		go func() {
+			for range waited {
+			}
+		}()
+		synctest.Wait()
+		close(waited)
 	})
 }

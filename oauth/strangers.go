@@ -110,11 +110,16 @@ func (d *distance) passes(now time.Time) (later time.Time) {
 	return time.Time{}
 }
 
-// keepDistance waits until a stranger's callback may be asked about.
+// keepDistance waits until a stranger's callback may be asked about, in turn.
 func (ts *Tokens) keepDistance(ctx context.Context, rank string) error {
 	if rank != strangers {
 		return nil
 	}
+	leave, err := ts.spacing.enter(ctx, rank)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	for {
 		at := ts.apart.passes(time.Now())
 		if at.IsZero() {

@@ -46,6 +46,7 @@ type Tokens struct {
 	locks   queues // for the store's locks
 	callers queues // whose callbacks are to be confirmed, by rank and key
 	asking  queues // the authorization server about them, by rank
+	spacing queues // for their distance
 	apart   distance
 }
 
@@ -60,7 +61,7 @@ func NewTokens(app *Application, store TokenStore) (*Tokens, error) {
 	return &Tokens{
 		app: app, store: store, entries: make(map[string]*entry), flights: make(map[*flight]struct{}),
 		locks: queues{places: 1}, callers: queues{places: 1, most: maxCallers}, asking: queues{places: maxAsking, most: maxWaiting},
-		apart: distance{pace: pace.Pace{Burst: askedAtOnce, Every: askDistance}},
+		spacing: queues{places: 1}, apart: distance{pace: pace.Pace{Burst: askedAtOnce, Every: askDistance}},
 	}, nil
 }
 

@@ -178,6 +178,7 @@ func TestStatsOfLag(t *testing.T) {
 	}
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithClockShift(-time.Hour)})
+		time.Sleep(time.Minute) // no replay is under way, which may show it first
 		l.tick()
 		time.Sleep(time.Second)
 		if lag := l.sub.Stats().Lag; lag < time.Hour || lag > time.Hour+time.Second {

@@ -10,6 +10,7 @@ import (
 // TestPHPRelay: where PHP with byte order marks answers REST and relays the
 // polls, nothing is lost.
 func TestPHPRelay(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{1, 3, 5} {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			l.open(pulltest.WithVersion(version))

@@ -38,6 +38,7 @@ func (l *life) withSource(change func(*b24pull.Config), portal ...pulltest.Optio
 // however wrong ours is; the config is renewed in time, and nothing is lost
 // over several lives.
 func TestClocksThatDiffer(t *testing.T) {
+	t.Parallel()
 	lives := []struct {
 		version int
 		life    time.Duration
@@ -146,6 +147,7 @@ func hideEnds(cfg *b24pull.Config) {
 // TestEndsInThePast: a portal whose configs have always ended already is asked
 // again, not all the time.
 func TestEndsInThePast(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{4, 5} {
 		for _, past := range []time.Duration{0, time.Hour, 100 * 24 * time.Hour} {
 			t.Run(fmt.Sprintf("version %d %v", version, past), func(t *testing.T) {
@@ -175,6 +177,7 @@ func day(l *life, hide bool) {
 
 // TestDay: none is lost, none comes twice, all are in order.
 func TestDay(t *testing.T) {
+	t.Parallel()
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		day(l, false)
 		l.wantTicks()
@@ -190,6 +193,7 @@ func TestDay(t *testing.T) {
 // TestDayWithoutRenewals is its twin: without the ends there is nothing to
 // renew by, and what goes to new channels is lost.
 func TestDayWithoutRenewals(t *testing.T) {
+	t.Parallel()
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		day(l, true)
 		if lost, _, _ := l.ticked(); lost < l.ticks/3 {

@@ -49,6 +49,7 @@ var losses = []struct {
 // TestCloseCodes: whatever code a websocket is closed with, the subscription
 // lives on and loses nothing.
 func TestCloseCodes(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{4, 5} {
 		for _, loss := range losses {
 			t.Run(fmt.Sprintf("version %d code %d", version, loss.code), func(t *testing.T) {

@@ -27,6 +27,7 @@ var orders = []struct {
 // TestServerRestart: the server says so, goes down for half a minute and comes
 // back; the config is fetched, and nothing is lost.
 func TestServerRestart(t *testing.T) {
+	t.Parallel()
 	for _, s := range servers {
 		for _, transport := range s.transports {
 			t.Run(s.name+" "+transport.String(), func(t *testing.T) {
@@ -138,6 +139,7 @@ func TestForgedCommands(t *testing.T) {
 // TestMissedCommands: what was sent while disconnected is found by a replay,
 // and obeyed as well.
 func TestMissedCommands(t *testing.T) {
+	t.Parallel()
 	for _, s := range servers {
 		for _, transport := range s.transports {
 			for _, action := range []string{"reconnect", "get_config", ""} {

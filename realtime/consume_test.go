@@ -219,6 +219,7 @@ func TestCursorOfAnother(t *testing.T) {
 
 // TestWithHistory: the beginning is what the server still keeps.
 func TestWithHistory(t *testing.T) {
+	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			l.open(opts...)

@@ -65,6 +65,7 @@ const applicationID = "local.5f3c0d1b2a4e60.71829304"
 // TestChannelExpire: a channel is replaced whatever a portal's command names;
 // where that is not enough to tell by which channel, the config is fetched.
 func TestChannelExpire(t *testing.T) {
+	t.Parallel()
 	type params = map[string]any
 	tests := []struct {
 		name   string
@@ -170,6 +171,7 @@ func typed(channel map[string]any, kind string) map[string]any {
 // of any that it deletes. Nobody goes over to that: what is sent to the
 // successor in the config arrives, and nothing of what is the portal's own.
 func TestChannelRetired(t *testing.T) {
+	t.Parallel()
 	for _, to := range []pulltest.Target{pulltest.Private, pulltest.Shared} {
 		for _, s := range servers {
 			for _, transport := range s.transports {
@@ -277,6 +279,7 @@ func configExpires(t *testing.T, l *life, why RenewReason) time.Duration {
 // TestConfigExpire: the config is fetched after the documented delay, spread by
 // chance, and nobody notices.
 func TestConfigExpire(t *testing.T) {
+	t.Parallel()
 	for _, s := range servers {
 		for _, transport := range s.transports {
 			t.Run(s.name+" "+transport.String(), func(t *testing.T) {

@@ -245,6 +245,7 @@ func TestFixedConfigDoubtsARefusal(t *testing.T) {
 // TestPollsProveThemselves: polls that fail after a while, as behind a gateway
 // that gives up, are tried less and less.
 func TestPollsProveThemselves(t *testing.T) {
+	t.Parallel()
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var bad atomic.Bool
 		l.open(slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {

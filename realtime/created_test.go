@@ -65,6 +65,7 @@ func (l *life) times(sent map[string]time.Time) (known int) {
 // has the right one, and nothing is lost or comes twice over cuts and a
 // restart.
 func TestTextModeListener(t *testing.T) {
+	t.Parallel()
 	for name, portal := range map[string][]pulltest.Option{
 		"": nil, "without polling": {pulltest.WithoutPolling()}, "clock": {pulltest.WithClockShift(13 * time.Hour)},
 	} {

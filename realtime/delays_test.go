@@ -93,6 +93,7 @@ func TestWithBackoff(t *testing.T) {
 // TestBackoffOfNothing: a function that returns no delay, or less, does not
 // make the subscription spin.
 func TestBackoffOfNothing(t *testing.T) {
+	t.Parallel()
 	for _, delay := range []time.Duration{0, -time.Hour, time.Nanosecond} {
 		for _, service := range []pulltest.Service{pulltest.WebSockets, pulltest.REST} {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -207,6 +208,7 @@ func TestReadGoesOnWhenConnected(t *testing.T) {
 // With the option it is not, neither on the first channels nor on those that
 // replace them, nor on another server.
 func TestWithSettleTime(t *testing.T) {
+	t.Parallel()
 	const slowest = 40 * time.Second
 	slow := []pulltest.Option{pulltest.WithProcesses(1, 2), pulltest.WithDisorder(slowest), pulltest.WithPingInterval(7 * time.Second)}
 	begin := map[string]func(l *life, next *pulltest.Portal, source *movable){

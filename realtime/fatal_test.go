@@ -69,6 +69,7 @@ var faults = map[string]pulltest.Fault{
 // TestFatalAtTheStart: what trying again cannot help ends the subscription with
 // its error; all else is tried again.
 func TestFatalAtTheStart(t *testing.T) {
+	t.Parallel()
 	start := func(t *testing.T, l *life, fault pulltest.Fault) {
 		l.open()
 		l.portal.Misbehave(pulltest.REST, fault)
@@ -137,6 +138,7 @@ func passes(err error) bool {
 // TestFatalAtARenewal: the same while it is connected, but for what can pass.
 // What is not fatal does not disturb the connection.
 func TestFatalAtARenewal(t *testing.T) {
+	t.Parallel()
 	for _, a := range answers {
 		t.Run(fmt.Sprint(a.status, " ", a.code), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -170,6 +172,7 @@ func TestFatalAtARenewal(t *testing.T) {
 // again, with other channels then, is waited for, whether its connections have
 // survived or not.
 func TestServerTurnedOff(t *testing.T) {
+	t.Parallel()
 	for _, s := range servers {
 		for _, transport := range s.transports {
 			t.Run(s.name+" "+transport.String(), func(t *testing.T) {
@@ -301,6 +304,7 @@ func (f failingTokens) Token() (*oauth2.Token, error) { return nil, f.err }
 // TestContextEndsRetries: what is tried again is tried for as long as the
 // context lives.
 func TestContextEndsRetries(t *testing.T) {
+	t.Parallel()
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.portal.Misbehave(pulltest.REST, pulltest.RESTError(503, "OVERLOAD_LIMIT"))

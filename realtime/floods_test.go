@@ -67,6 +67,7 @@ func TestPingFlood(t *testing.T) {
 // TestPollFlood: polls that are answered at once with news keep a rate, where
 // time passes and where none does.
 func TestPollFlood(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprint(size, " messages"), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

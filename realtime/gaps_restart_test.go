@@ -106,6 +106,7 @@ func TestGapOutlastsRenewal(t *testing.T) {
 // TestNoGapOfTheShortLived: messages that live for a minute only are gone soon,
 // and that is no loss where reads follow each other.
 func TestNoGapOfTheShortLived(t *testing.T) {
+	t.Parallel()
 	burst := func(l *life) {
 		for range 3 {
 			l.portal.Emit(pulltest.Message{Command: "short", Expiry: time.Minute})
@@ -215,6 +216,7 @@ func TestSwallowedPolls(t *testing.T) {
 // TestUndecodableAtTheEnd: a message at the end of the history that cannot be
 // decoded is told once, and asked for no more often than another.
 func TestUndecodableAtTheEnd(t *testing.T) {
+	t.Parallel()
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

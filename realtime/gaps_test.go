@@ -31,6 +31,7 @@ var long = []pulltest.Option{pulltest.WithChannelLife(500 * time.Hour), pulltest
 // TestGapAfterLongOutage: a server that was out of reach for longer than it
 // keeps messages.
 func TestGapAfterLongOutage(t *testing.T) {
+	t.Parallel()
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -137,6 +138,7 @@ func TestNoGapWithoutNeed(t *testing.T) {
 // TestGapReplacedTwice: channels that came and went while there was no
 // connection have never been read.
 func TestGapReplacedTwice(t *testing.T) {
+	t.Parallel()
 	for _, away := range []time.Duration{90 * time.Minute, 150 * time.Minute} {
 		t.Run(away.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

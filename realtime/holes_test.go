@@ -69,6 +69,7 @@ var holes = []struct {
 
 // TestHoles: what a hole leaves out is found by replays, and lost without them.
 func TestHoles(t *testing.T) {
+	t.Parallel()
 	const n = 400
 	run := func(t *testing.T, l *life, opts []pulltest.Option, make func(*life, int), reads bool) (lost, repeated int) {
 		l.open(opts...)

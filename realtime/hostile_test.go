@@ -97,6 +97,7 @@ func TestTextsPlayNoTricks(t *testing.T) {
 // TestServersPlayNoTricks: neither events nor logs print what does not print,
 // whatever comes over the connections.
 func TestServersPlayNoTricks(t *testing.T) {
+	t.Parallel()
 	for _, s := range servers {
 		for _, transport := range s.transports {
 			t.Run(s.name+" "+transport.String(), func(t *testing.T) {

@@ -53,6 +53,7 @@ func TestBeginsOnEmptyPortal(t *testing.T) {
 // TestPingHole: what the server drops around its pings is found by the replay
 // behind the pong.
 func TestPingHole(t *testing.T) {
+	t.Parallel()
 	ping := func(l *life) (lost, dropped int) {
 		const n = 6000
 		l.network.SetLatency(150 * time.Millisecond)
@@ -271,6 +272,7 @@ func TestPortalConfig(t *testing.T) {
 // TestCursorResumes: a subscription that goes on from a message's cursor gets
 // what followed it, and nothing twice.
 func TestCursorResumes(t *testing.T) {
+	t.Parallel()
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.emit("before")

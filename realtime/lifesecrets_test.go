@@ -146,6 +146,7 @@ func echoing(mode *atomic.Int32) pulltest.Option {
 // connection, neither log nor events nor errors name a channel, a signature or
 // a token.
 func TestNoSecretIsToldInALife(t *testing.T) {
+	t.Parallel()
 	for _, s := range servers {
 		for _, transport := range s.transports {
 			t.Run(s.name+" "+transport.String(), func(t *testing.T) {

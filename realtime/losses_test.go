@@ -15,6 +15,7 @@ import (
 // TestLastReadIsPatient: the end of a channel that was replaced is read even if
 // the server cannot be read for a while just then.
 func TestLastReadIsPatient(t *testing.T) {
+	t.Parallel()
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithBackoff(soon))
 		time.Sleep(time.Minute)
@@ -71,6 +72,7 @@ func TestFullDuringTheReadOfAnother(t *testing.T) {
 // TestReplacedSoonAfterTheBeginning: what was kept before a subscription began
 // is not delivered with what new channels hold, however soon they come.
 func TestReplacedSoonAfterTheBeginning(t *testing.T) {
+	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			l.open(opts...)
@@ -98,6 +100,7 @@ func TestReplacedSoonAfterTheBeginning(t *testing.T) {
 // that follows brings the news that a channel has been replaced. The new
 // channels are connected to.
 func TestReplacedWhilePaused(t *testing.T) {
+	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		for _, action := range []string{"reconnect", "get_config"} {
 			onVirtualTime(t, func(t *testing.T, l *life) {

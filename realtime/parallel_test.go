@@ -111,6 +111,7 @@ func byCommand(m Message) string { return m.Command }
 // ever, as many messages are handled as the window has room for, and the cursor
 // stays small. What comes later waits, and is not lost.
 func TestParallelWindow(t *testing.T) {
+	t.Parallel()
 	const n, sent = 2, 30000
 	const window = n * messagesPerWorker
 	stuck := map[string]func(ctx context.Context) error{

@@ -182,6 +182,7 @@ func TestFalseFromAMomentOn(t *testing.T) {
 // read, neither is ready, and a Gap says what that means; there are not too
 // many requests in either case.
 func TestFalseForGood(t *testing.T) {
+	t.Parallel()
 	for _, goesOn := range []bool{false, true} {
 		for version := 1; version <= 5; version++ {
 			t.Run(fmt.Sprint("version ", version, " from a cursor ", goesOn), func(t *testing.T) {
@@ -226,6 +227,7 @@ func TestFalseForGood(t *testing.T) {
 // TestFalseByTurns: what reads in the place of polls is kept while they fail,
 // and polls are tried now and then.
 func TestFalseByTurns(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

@@ -60,6 +60,7 @@ func TestSilentBeginning(t *testing.T) {
 // TestEmptyBeginning: what comes to an empty portal long after the beginning is
 // new, whenever it is read.
 func TestEmptyBeginning(t *testing.T) {
+	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			l.start(opts, WithTransport(transport), WithBackoff(soon))
@@ -76,6 +77,7 @@ func TestEmptyBeginning(t *testing.T) {
 // TestForeignExpires: a web server's Expires does not make its 304 a push
 // server's.
 func TestForeignExpires(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

@@ -22,6 +22,7 @@ func changedServers(l *life) (n int) {
 // what a slow publisher has kept back for seconds is no sign of a counter that
 // was set back.
 func TestSlowPublishers(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4, 5} {
 		for _, transport := range []Transport{TransportWebSocket, TransportLongPolling} {
 			t.Run(fmt.Sprint("version ", version, " ", transport), func(t *testing.T) {
@@ -55,6 +56,7 @@ func TestSlowPublishers(t *testing.T) {
 // comes is delivered: on a quiet portal, where it falls by a few ids, as on a
 // busy one.
 func TestSetBack(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name    string
 		traffic int

@@ -306,6 +306,7 @@ func TestFullQueueInSilence(t *testing.T) {
 // poll that hangs is no sign of a server either. One that says that nothing
 // came is.
 func TestLoginPages(t *testing.T) {
+	t.Parallel()
 	for version := 1; version <= 5; version++ {
 		for _, status := range []int{http.StatusOK, http.StatusFound} {
 			t.Run(fmt.Sprint("version ", version, " ", status), func(t *testing.T) {
@@ -392,6 +393,7 @@ func TestSilenceBehindGateways(t *testing.T) {
 // is believed, at a restart and while it is connected, without a Gap where
 // nothing can have been missed.
 func TestQuietPortal(t *testing.T) {
+	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			short := func(l *life) {
@@ -463,6 +465,7 @@ func TestReadyTime(t *testing.T) {
 // TestOversizedHistory: a history of one message that is too long to be read
 // is one all the same.
 func TestOversizedHistory(t *testing.T) {
+	t.Parallel()
 	for version := 1; version <= 5; version++ {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

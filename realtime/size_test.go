@@ -31,6 +31,7 @@ func (l *life) largest(n, perSecond int, m pulltest.Message) (size int) {
 // TestCursorSize: four characters a message that was handled since the history
 // was last known.
 func TestCursorSize(t *testing.T) {
+	t.Parallel()
 	for rate, most := range map[int]int{10: 4500, 300: 13_000} {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			l.open()

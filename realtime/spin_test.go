@@ -116,6 +116,7 @@ func (s mutable) GetApplicationConfig(ctx context.Context, cache bool) (*b24pull
 // TestNoSpinningOfConfigs: the same within an hour, for configs that are always
 // past their end, or always other ones.
 func TestNoSpinningOfConfigs(t *testing.T) {
+	t.Parallel()
 	n := 0
 	changes := map[string]func(cfg *b24pull.Config){
 		"past its end":    func(cfg *b24pull.Config) { cfg.Expires = time.Now().Add(-time.Hour) },

@@ -18,6 +18,7 @@ import (
 // out; nothing old comes again, and nothing new is missed where there is
 // another way to read.
 func TestStaleCache(t *testing.T) {
+	t.Parallel()
 	for _, when := range []string{"from the beginning", "later"} {
 		for version := 1; version <= 5; version++ {
 			t.Run(fmt.Sprint("version ", version, " ", when), func(t *testing.T) {

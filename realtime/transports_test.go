@@ -100,6 +100,7 @@ func TestReturnsToWebSocket(t *testing.T) {
 // TestPollingFailsToo: where neither works, both are tried, and whichever works
 // first is used.
 func TestPollingFailsToo(t *testing.T) {
+	t.Parallel()
 	for _, works := range both {
 		t.Run(works.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

@@ -145,6 +145,7 @@ func TestStuckIsClosed(t *testing.T) {
 // TestStalledServer: the same with a server that writes nothing for a while,
 // not even an answer to an upgrade.
 func TestStalledServer(t *testing.T) {
+	t.Parallel()
 	for _, s := range servers {
 		for _, transport := range s.transports {
 			t.Run(s.name+" "+transport.String(), func(t *testing.T) {

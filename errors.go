@@ -96,6 +96,20 @@ const (
 	EndsRun
 )
 
+// String is the ending in words, like "ends a start".
+func (e Ending) String() string {
+	switch e {
+	case EndsNothing:
+		return "ends nothing"
+	case EndsStart:
+		return "ends a start"
+	case EndsRun:
+		return "ends a run"
+	default:
+		return fmt.Sprintf("Ending(%d)", int(e))
+	}
+}
+
 // EndingOf returns the Ending of an error, EndsNothing if it is none of this
 // package's.
 func EndingOf(err error) Ending {

@@ -68,11 +68,14 @@ func TestEndings(t *testing.T) {
 		errors.New("b24pull: NO_AUTH_FOUND: the portal does not know this"): EndsNothing,
 	} {
 		if got := EndingOf(err); got != want {
-			t.Errorf("%v: %d, want %d", err, got, want)
+			t.Errorf("%v: %v, want %v", err, got, want)
 		}
 	}
 	if EndingOf(nil) != EndsNothing {
 		t.Error("no error ends something")
+	}
+	if got := fmt.Sprint(EndsNothing, EndsStart, EndsRun, Ending(7)); got != "ends nothing ends a start ends a run Ending(7)" {
+		t.Errorf("endings are %q", got)
 	}
 }
 

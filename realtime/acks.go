@@ -156,10 +156,10 @@ func (l *acks) recall(k wire.Key) {
 
 // advance moves the known end of the history and forgets what no cursor needs
 // any more.
-func (l *acks) advance(known, witness wire.Mid, readAt time.Time) {
+func (l *acks) advance(watermark, retentionProbe wire.Mid, replayedAt time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.watermark, l.retentionProbe, l.replayedAt = known, witness, readAt
+	l.watermark, l.retentionProbe, l.replayedAt = watermark, retentionProbe, replayedAt
 	l.acked.cut(l.position(wire.Key{}))
 	signal(l.changed)
 }

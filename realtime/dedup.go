@@ -303,9 +303,9 @@ func (b *dedup) giveBack() {
 
 // settleLowWatermark lets what is now below the low watermark grow old.
 func (b *dedup) settleLowWatermark(now time.Time) {
-	floor := b.lowWatermark()
+	low := b.lowWatermark()
 	b.above = slices.DeleteFunc(b.above, func(k packedKey) bool {
-		below := k.mid().Less(floor)
+		below := k.mid().Less(low)
 		if below {
 			b.pass(k, now)
 		}

@@ -258,10 +258,10 @@ func (s *history) polled(from wire.Mid) {
 
 // undecodable takes what is known of a message that could not be decoded, and
 // reports whether it is news. A replay that shows it shows it as any other.
-func (s *history) undecodable(m Message, read bool, now time.Time) bool {
+func (s *history) undecodable(m Message, replayed bool, now time.Time) bool {
 	c := s.replay
-	if m.key == (wire.Key{}) || read && c.anchor {
-		if read {
+	if m.key == (wire.Key{}) || replayed && c.anchor {
+		if replayed {
 			c.garbled = true
 		}
 		return true
@@ -273,7 +273,7 @@ func (s *history) undecodable(m Message, read bool, now time.Time) bool {
 		s.note(m, now)
 		s.acks.handled(m)
 	}
-	if read {
+	if replayed {
 		c.stands = c.stands || m.key.Mid == s.retentionProbe
 		if repeat {
 			c.settle(m.key.Mid, arrived, s.settle)

@@ -149,11 +149,11 @@ func stopCause(ctx context.Context) error {
 
 // connections are all there are, the main one first.
 func (l *loop) connections() []*connection {
-	streams := []*connection{l.main}
+	all := []*connection{l.main}
 	if l.next != nil {
-		streams = append(streams, l.next)
+		all = append(all, l.next)
 	}
-	return append(streams, l.replaced...)
+	return append(all, l.replaced...)
 }
 
 // all has an event happen to every connection.

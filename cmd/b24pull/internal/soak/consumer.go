@@ -136,6 +136,6 @@ func tell(s realtime.Stats, report reporter) {
 	for _, n := range s.Reconnects {
 		lost += n
 	}
-	report.note(fmt.Sprintf("connections lost %d; reads %d and %d broken off, which found %d messages that did not come live; live repeats dropped %d",
+	report.note(fmt.Sprintf("connections lost %d; replays %d and %d broken off, which found %d messages that did not come live; live repeats dropped %d",
 		lost, s.Replays, s.BrokenReplays, s.Found, s.Repeats))
 }

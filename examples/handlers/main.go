@@ -103,7 +103,7 @@ func (s *shop) handlers() realtime.Handler {
 	// All the above hear the portal alone. What any user's browser can publish
 	// has handlers of its own, and proves nothing but who has sent it.
 	mux.FromClients().HandleDefault(realtime.HandlerFunc(func(_ context.Context, m realtime.Message) error {
-		slog.Info("from a client", "sender", m.Sender, "event", m)
+		slog.Info("from a client", "sender", m.Sender.Type, "event", m)
 		return nil
 	}))
 	return mux

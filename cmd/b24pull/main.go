@@ -69,7 +69,7 @@ func runHelp(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, help)
 		return 0
 	case len(args) == 1 && (args[0] == "listen" || args[0] == "soak"):
-		return run(ctx, []string{args[0], "-h"}, stdout, stderr)
+		return run(ctx, []string{args[0], "-h"}, stdout, stdout) // it was asked for
 	default:
 		fmt.Fprintf(stderr, "b24pull: there is no help for %q; see b24pull help\n", strings.Join(args, " "))
 		return exitUsage

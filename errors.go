@@ -122,17 +122,16 @@ func EndingOf(err error) Ending {
 }
 
 // endings are the sentinels that end a subscription; end fills it.
-var endings []struct {
+var endings []ended
+
+type ended struct {
 	err    error
 	ending Ending
 }
 
 func end(err error, how Ending) error {
 	if how != EndsNothing {
-		endings = append(endings, struct {
-			err    error
-			ending Ending
-		}{err, how})
+		endings = append(endings, ended{err, how})
 	}
 	return err
 }

@@ -200,10 +200,9 @@ func (p *poster) frame(c wire.Codec, frame io.Reader, received func(id string)) 
 		p.post(inbound{kind: inMessages, attempt: p.attempt, batch: batch})
 	}
 	err := c.Decode(frame, func(r wire.Record, err error) bool {
-		d := decoded{messageOf(&r), decodeError(err)}
 		if !p.believes(&r, err) {
 			if p.held == nil {
-				p.held = &d
+				p.held = &decoded{messageOf(&r), decodeError(err)}
 			}
 			return true
 		}
@@ -215,7 +214,7 @@ func (p *poster) frame(c wire.Codec, frame io.Reader, received func(id string)) 
 			*batch = append(*batch, *p.held)
 			p.held = nil
 		}
-		*batch = append(*batch, d)
+		*batch = append(*batch, decoded{messageOf(&r), decodeError(err)})
 		size += r.Size
 		if len(*batch) >= batchSize || size >= batchBytes || time.Since(begun) >= batchDelay {
 			flush()

@@ -262,7 +262,7 @@ func TestChannelOmittedThenNoAnswer(t *testing.T) {
 				l.portal.Misbehave(pulltest.REST, pulltest.RESTError(500, code))
 				<-l.sub.Ready()
 				l.portal.Emit(pulltest.Message{Command: "shared", To: pulltest.Shared})
-				time.Sleep(time.Second)
+				time.Sleep(5 * time.Second) // past the replays that follow the connection
 				l.want("shared")
 			})
 		})

@@ -21,6 +21,7 @@ func TestImports(t *testing.T) {
 	}{
 		{"pulltest", []string{"pulltest"}},
 		{"realtime/internal/wire", []string{"internal"}},
+		{"realtime/internal/transport", []string{"internal"}},
 		{"realtime", []string{"", "realtime", "internal"}},
 		{"oauth", []string{"", "internal"}},
 		{"php", []string{"internal"}},

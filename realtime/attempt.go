@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -17,13 +18,13 @@ import (
 // never opened.
 type attempt struct {
 	connection *connection
-	replay     bool      // for a replay, not for live delivery
-	poll       bool      // one poll of a live connection
-	polls      bool      // it asks by polls, not by a websocket
-	up         bool      // false once it has been given up: whatever it still posts is stale
-	sent       time.Time // when the request was with the server; zero: it is not yet
-	begun      time.Time // when its answer began; zero: it has not
-	conn       conn      // nil until opened
+	replay     bool           // for a replay, not for live delivery
+	poll       bool           // one poll of a live connection
+	polls      bool           // it asks by polls, not by a websocket
+	up         bool           // false once it has been given up: whatever it still posts is stale
+	sent       time.Time      // when the request was with the server; zero: it is not yet
+	begun      time.Time      // when its answer began; zero: it has not
+	conn       transport.Conn // nil until opened
 	cancel     context.CancelFunc
 	tasks      *tasks
 }
@@ -32,7 +33,7 @@ type attempt struct {
 type inbound struct {
 	kind    inboundKind
 	attempt *attempt
-	conn    conn            // inOpened
+	conn    transport.Conn  // inOpened
 	batch   *[]decoded      // inMessages
 	config  *b24pull.Config // inConfig
 	err     error
@@ -54,7 +55,7 @@ const (
 )
 
 // connect opens an attempt of a connection. The codec is the attempt's own.
-func (l *loop) connect(k *attempt, t transport, at address) *attempt {
+func (l *loop) connect(k *attempt, t transport.Transport, at transport.Address) *attempt {
 	ctx, cancel := context.WithCancel(l.ctx)
 	k.up, k.cancel, k.tasks, k.polls = true, cancel, &l.tasks, t == l.poll
 	p := &poster{post: l.post, attempt: k}
@@ -94,7 +95,7 @@ func (k *attempt) hangUp(code int) {
 		return
 	}
 	k.tasks.Go(func() {
-		k.conn.close(code)
+		k.conn.Close(code)
 		k.cancel()
 	})
 }
@@ -102,7 +103,7 @@ func (k *attempt) hangUp(code int) {
 // ping sends a ping. If that fails, reading fails as well, and tells.
 func (k *attempt) ping() {
 	if k.isUp() && k.conn != nil {
-		k.tasks.Go(func() { _ = k.conn.ping() })
+		k.tasks.Go(func() { _ = k.conn.Ping() })
 	}
 }
 
@@ -116,25 +117,25 @@ func (l *loop) post(in inbound) {
 
 // serve is the task behind an attempt: it opens the connection and posts what
 // comes, until it ends.
-func serve(ctx context.Context, t transport, at address, codec wire.Codec, p *poster) {
-	c, err := t.open(ctx, at, p)
+func serve(ctx context.Context, t transport.Transport, at transport.Address, codec wire.Codec, p *poster) {
+	c, err := t.Open(ctx, at, p)
 	if err != nil {
-		p.tell(inDown, err)
+		p.tell(inDown, ownError(err))
 		return
 	}
-	defer c.close(closeNormal)
+	defer c.Close(transport.CloseNormal)
 	p.post(inbound{kind: inOpened, attempt: p.attempt, conn: c})
 	for {
-		frame, err := c.next()
+		frame, err := c.Next()
 		if err != nil {
-			p.tell(inDown, err)
+			p.tell(inDown, ownError(err))
 			return
 		}
 		in := &progress{frame: frame, tell: func() { p.tell(inProgress, nil) }}
 		if p.attempt.awaitsAnswer() {
 			in.start = &p.start
 		}
-		err = p.frame(codec, in, c.received)
+		err = p.frame(codec, in, c.Received)
 		switch err = p.judge(c, err); {
 		case errors.Is(err, wire.ErrFrame):
 			p.tell(inGarbled, err)
@@ -158,10 +159,10 @@ func (p *poster) tell(kind inboundKind, err error) {
 	p.post(inbound{kind: kind, attempt: p.attempt, err: err})
 }
 
-func (p *poster) sent()      { p.tell(inSent, nil) }
-func (p *poster) pinged()    { p.tell(inPing, nil) }
-func (p *poster) ponged()    { p.tell(inPong, nil) }
-func (p *poster) heartbeat() { p.tell(inHeartbeat, nil) }
+func (p *poster) Sent()      { p.tell(inSent, nil) }
+func (p *poster) Pinged()    { p.tell(inPing, nil) }
+func (p *poster) Ponged()    { p.tell(inPong, nil) }
+func (p *poster) Heartbeat() { p.tell(inHeartbeat, nil) }
 
 // decoded is a message as the codec yields it.
 type decoded struct {
@@ -233,6 +234,9 @@ func (p *poster) believes(r *wire.Record, err error) bool {
 	return p.proved || !p.attempt.awaitsAnswer()
 }
 
+// startSize is how much of an answer is looked at for an error.
+const startSize = 2 << 10
+
 // progress tells, at most once a second, that bytes of a frame have come.
 type progress struct {
 	frame io.Reader
@@ -243,6 +247,9 @@ type progress struct {
 
 func (r *progress) Read(p []byte) (int, error) {
 	n, err := r.frame.Read(p)
+	if err != nil && err != io.EOF {
+		err = ownError(err)
+	}
 	if r.start != nil && len(*r.start) < startSize {
 		*r.start = append(*r.start, p[:min(n, startSize-len(*r.start))]...)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/pace"
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -193,9 +194,9 @@ func (l *loop) do(s *connection, a action) {
 		s.timers.disarm(timerRetry)
 		l.dial(s, now)
 	case doHangUp:
-		s.live.hangUp(closeNormal)
+		s.live.hangUp(transport.CloseNormal)
 	case doDrop:
-		s.live.hangUp(closeStuck)
+		s.live.hangUp(transport.CloseStuck)
 	case doPing:
 		l.ping(s, now)
 		s.watch(now)
@@ -243,7 +244,7 @@ func (l *loop) do(s *connection, a action) {
 
 // dial opens the live connection, or begins another poll.
 func (l *loop) dial(s *connection, now time.Time) {
-	s.live.hangUp(closeNormal)
+	s.live.hangUp(transport.CloseNormal)
 	if until := l.deferrals.until(s, s.status.polling); s.status.state == StateConnecting && now.Before(until) {
 		s.timers.arm(timerHang, until)
 		return
@@ -290,7 +291,7 @@ func (l *loop) receiveSocket(in inbound) {
 		l.undecodable(in.err)
 		s.garbled = true
 	case inDown:
-		s.live.hangUp(closeNormal)
+		s.live.hangUp(transport.CloseNormal)
 		why := l.failureOf(in.err)
 		if isPage(in.err) {
 			s.history.deceived = now
@@ -334,10 +335,10 @@ func (l *loop) receivePoll(in inbound) {
 			}
 			in.err = cmp.Or(why, in.err)
 		}
-		if in.err == errSilent {
+		if in.err == transport.ErrSilent {
 			l.polledNothing(s, now)
 		}
-		if in.err == io.EOF || errors.Is(in.err, errSilent) || l.idlePoll(s, in.err, now) {
+		if in.err == io.EOF || errors.Is(in.err, transport.ErrSilent) || l.idlePoll(s, in.err, now) {
 			l.polled(s, now)
 			return
 		}
@@ -347,7 +348,7 @@ func (l *loop) receivePoll(in inbound) {
 		if isAnswered(in.err) && now.Sub(s.hungAt) < promptly {
 			s.proved = false
 		}
-		s.live.hangUp(closeNormal)
+		s.live.hangUp(transport.CloseNormal)
 		l.handle(s, event{kind: evLost, failure: l.failureOf(in.err)}, in.err)
 	}
 }
@@ -409,7 +410,7 @@ func (l *loop) polledNothing(s *connection, now time.Time) {
 // A poll that brought nothing keeps its distance to the next, and others their
 // pace.
 func (l *loop) polled(s *connection, now time.Time) {
-	s.live.hangUp(closeNormal)
+	s.live.hangUp(transport.CloseNormal)
 	s.timers.disarm(timerShortReplay)
 	s.answering = false
 	single := s.answers == 1

@@ -211,14 +211,14 @@ func TestPlainBesideSecure(t *testing.T) {
 			c.Server.LongPolling, c.Server.LongPollingSecure = "http://h/sub/", ""
 		}
 		ep, err := tt.o.endpoint(&c)
-		if err != nil || (ep.socket.url != "") != tt.socketUsed || (ep.poll.url != "") != tt.pollUsed {
-			t.Errorf("%s: %v, %v, %v", tt.name, ep.socket.url, ep.poll.url, err)
+		if err != nil || (ep.socket.URL != "") != tt.socketUsed || (ep.poll.URL != "") != tt.pollUsed {
+			t.Errorf("%s: %v, %v, %v", tt.name, ep.socket.URL, ep.poll.URL, err)
 		}
 	}
 	broken := *cfg
 	broken.Server.WebSocketSecure = "#DOMAIN#"
-	if ep, err := new(options).endpoint(&broken); err != nil || ep.socket.url != "" || ep.poll.url == "" {
-		t.Errorf("a secure address that is none: %v, %v, %v", ep.socket.url, ep.poll.url, err)
+	if ep, err := new(options).endpoint(&broken); err != nil || ep.socket.URL != "" || ep.poll.URL == "" {
+		t.Errorf("a secure address that is none: %v, %v, %v", ep.socket.URL, ep.poll.URL, err)
 	}
 }
 

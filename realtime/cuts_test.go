@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
 // numbered is what the numbered messages of these tests carry.
@@ -207,4 +208,6 @@ func TestCutsLoseWithoutReads(t *testing.T) {
 // noReads is a poll transport that never finds anything.
 type noReads struct{}
 
-func (noReads) open(context.Context, address, sink) (conn, error) { return nil, errSilent }
+func (noReads) Open(context.Context, transport.Address, transport.Sink) (transport.Conn, error) {
+	return nil, transport.ErrSilent
+}

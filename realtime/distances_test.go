@@ -16,12 +16,13 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // handLoop is a loop that is not run, whose polls are not answered; it tells of
 // events by observe.
-func handLoop(ctx context.Context, way transport, observe func(Event)) *loop {
+func handLoop(ctx context.Context, way transport.Transport, observe func(Event)) *loop {
 	q, led := newQueue(10, 1<<20), newAcks(after(1))
 	l := &loop{ctx: ctx, inbox: make(chan inbound), poll: way, acks: led, tell: observe, stats: new(counters),
 		notices: notices{tell: observe}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
@@ -32,7 +33,7 @@ func handLoop(ctx context.Context, way transport, observe func(Event)) *loop {
 
 func (l *loop) streamTo(host string) *connection {
 	return &connection{history: l.dedup.history(midAt(1), true), config: new(b24pull.Config), status: status{state: StateLive, anchored: true},
-		endpoint: endpoint{server: host, poll: address{url: "http://" + host + "/sub/"}, dialect: wire.DialectProtobuf}}
+		endpoint: endpoint{server: host, poll: transport.Address{URL: "http://" + host + "/sub/"}, dialect: wire.DialectProtobuf}}
 }
 
 // TestTooManyReplaced: of the channels that are replaced a number is listened
@@ -112,7 +113,7 @@ func TestOvertakenPolls(t *testing.T) {
 				t.Errorf("100 polls take %v", took)
 			}
 		}
-		s.live.hangUp(closeNormal)
+		s.live.hangUp(transport.CloseNormal)
 		cancel()
 		l.tasks.Wait()
 	})
@@ -176,8 +177,8 @@ func TestSums(t *testing.T) {
 // hung is a transport that does not answer, and notes what it is asked.
 type hung struct{ asked chan string }
 
-func (t *hung) open(ctx context.Context, at address, _ sink) (conn, error) {
-	t.asked <- at.url
+func (t *hung) Open(ctx context.Context, at transport.Address, _ transport.Sink) (transport.Conn, error) {
+	t.asked <- at.URL
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
@@ -199,7 +200,7 @@ func TestReadsOfTheMainStreamGoFirst(t *testing.T) {
 		var order []string
 		for l.replaying.isUp() {
 			order = append(order, l.replaying.connection.endpoint.server)
-			l.replaying.hangUp(closeNormal)
+			l.replaying.hangUp(transport.CloseNormal)
 			l.nextReplay()
 		}
 		if got := fmt.Sprint(order); got != "[old1.example main.example old2.example old1.example]" {
@@ -297,7 +298,7 @@ func TestShortReadsKeepTheirPace(t *testing.T) {
 		for range 2 * shortReplayPace.Burst {
 			if l.beginReplay(replayRequest{connection: l.main, short: true}, now); l.replaying.isUp() {
 				begun++
-				l.replaying.hangUp(closeNormal)
+				l.replaying.hangUp(transport.CloseNormal)
 			}
 		}
 		if begun != shortReplayPace.Burst || len(l.waiting) != 1 || !l.timers[timerHeld].Equal(now.Add(shortReplayPace.Every)) {

@@ -11,6 +11,7 @@ import (
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/addr"
 	"github.com/b24pull/b24pull/internal/redact"
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -22,9 +23,9 @@ const webRevision = "19"
 // hold channel ids, so an endpoint is never printed.
 type endpoint struct {
 	dialect  wire.Dialect
-	server   string  // names the server whose positions they are
-	socket   address // no URL: there are no websockets
-	poll     address // asks for no history, as after does; no URL: there is no long polling
+	server   string            // names the server whose positions they are
+	socket   transport.Address // no URL: there are no websockets
+	poll     transport.Address // asks for no history, as after does; no URL: there is no long polling
 	channels map[string]wire.Channel
 
 	badSocket, badPoll error // why there is no URL although the config has one; nil otherwise
@@ -64,10 +65,10 @@ func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 		badSocket: badSocket, badPoll: badPoll,
 	}
 	if socket != "" {
-		e.socket = address{url: withQuery(socket, query), secrets: secrets, rpc: dialect == wire.DialectRPC}
+		e.socket = transport.Address{URL: withQuery(socket, query), Secrets: secrets, RPC: dialect == wire.DialectRPC}
 	}
 	if poll != "" {
-		e.poll = address{url: withQuery(poll, query), secrets: secrets, tags: dialect == wire.DialectTags}
+		e.poll = transport.Address{URL: withQuery(poll, query), Secrets: secrets, Tags: dialect == wire.DialectTags}
 	}
 	return e, nil
 }
@@ -114,13 +115,13 @@ func (o *options) endpoint(cfg *b24pull.Config) (endpoint, error) {
 		return endpoint{}, fmt.Errorf("%w: WithTransport wants a websocket; %w", b24pull.ErrInvalidConfig, ep.badSocket)
 	case o.transport == TransportLongPolling && ep.badPoll != nil:
 		return endpoint{}, fmt.Errorf("%w: WithTransport wants long polling; %w", b24pull.ErrInvalidConfig, ep.badPoll)
-	case o.transport == TransportWebSocket && ep.socket.url == "":
+	case o.transport == TransportWebSocket && ep.socket.URL == "":
 		return endpoint{}, errNoWebSocket
-	case o.transport == TransportLongPolling && ep.poll.url == "":
+	case o.transport == TransportLongPolling && ep.poll.URL == "":
 		return endpoint{}, errNoPolling
 	}
-	for _, at := range []*address{&ep.socket, &ep.poll} {
-		at.secrets = at.secrets.With(headerSecrets(o.header)...)
+	for _, at := range []*transport.Address{&ep.socket, &ep.poll} {
+		at.Secrets = at.Secrets.With(headerSecrets(o.header)...)
 	}
 	return ep, nil
 }
@@ -128,12 +129,12 @@ func (o *options) endpoint(cfg *b24pull.Config) (endpoint, error) {
 // keepSecure does without a URL that is not secure where the other one is.
 // (Versions 1 and 2 can be read by polls only.)
 func (e *endpoint) keepSecure() {
-	socket, poll := strings.HasPrefix(e.socket.url, "wss:"), strings.HasPrefix(e.poll.url, "https:")
+	socket, poll := strings.HasPrefix(e.socket.URL, "wss:"), strings.HasPrefix(e.poll.URL, "https:")
 	switch {
 	case poll && !socket:
-		e.socket.url = ""
+		e.socket.URL = ""
 	case socket && !poll && e.dialect != wire.DialectTags:
-		e.poll.url = ""
+		e.poll.URL = ""
 	}
 }
 
@@ -153,7 +154,7 @@ func portalOf(cfg *b24pull.Config) string { return cmp.Or(cfg.ClientID, cfg.Serv
 // same reports whether two endpoints are the same channels at the same
 // addresses.
 func (e *endpoint) same(o *endpoint) bool {
-	return e.continues(o) && e.socket.url == o.socket.url && e.poll.url == o.poll.url
+	return e.continues(o) && e.socket.URL == o.socket.URL && e.poll.URL == o.poll.URL
 }
 
 // continues reports whether the positions of two endpoints are of one sequence:
@@ -174,8 +175,8 @@ func (e *endpoint) continues(o *endpoint) bool {
 }
 
 // after is an address that asks for what follows a position.
-func (e *endpoint) after(at address, m wire.Mid) address {
-	at.url = withQuery(at.url, e.dialect.After(m))
+func (e *endpoint) after(at transport.Address, m wire.Mid) transport.Address {
+	at.URL = withQuery(at.URL, e.dialect.After(m))
 	return at
 }
 

@@ -143,11 +143,11 @@ func TestEndpoint(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if ep.socket.url != tt.socket || ep.poll.url != tt.poll {
-				t.Errorf("got\n%s\n%s, want\n%s\n%s", ep.socket.url, ep.poll.url, tt.socket, tt.poll)
+			if ep.socket.URL != tt.socket || ep.poll.URL != tt.poll {
+				t.Errorf("got\n%s\n%s, want\n%s\n%s", ep.socket.URL, ep.poll.URL, tt.socket, tt.poll)
 			}
-			if at := ep.after(ep.poll, midAt(7)); tt.poll != "" && at.url != tt.poll+"&mid="+midAt(7).String() {
-				t.Errorf("reads %s", at.url)
+			if at := ep.after(ep.poll, midAt(7)); tt.poll != "" && at.URL != tt.poll+"&mid="+midAt(7).String() {
+				t.Errorf("reads %s", at.URL)
 			}
 		})
 	}
@@ -193,12 +193,12 @@ func TestEndpoint(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ep.socket.url != "ws://rt.example/plain/?"+query || ep.poll.url != "http://rt.example/plain/?"+query {
-			t.Errorf("got\n%s\n%s", ep.socket.url, ep.poll.url)
+		if ep.socket.URL != "ws://rt.example/plain/?"+query || ep.poll.URL != "http://rt.example/plain/?"+query {
+			t.Errorf("got\n%s\n%s", ep.socket.URL, ep.poll.URL)
 		}
 		ep, err = newEndpoint(cfg(func(c *b24pull.Config) { c.Server.WebSocket, c.Server.LongPolling = "garbage", "" }), true)
-		if err != nil || ep.socket.url != "wss://rt.example/sub/?"+query || ep.poll.url != "https://rt.example/sub/?"+query {
-			t.Errorf("with none that is not secure: got\n%s\n%s\n%v", ep.socket.url, ep.poll.url, err)
+		if err != nil || ep.socket.URL != "wss://rt.example/sub/?"+query || ep.poll.URL != "https://rt.example/sub/?"+query {
+			t.Errorf("with none that is not secure: got\n%s\n%s\n%v", ep.socket.URL, ep.poll.URL, err)
 		}
 	})
 	t.Run("versions 1 and 2 by time and tag", func(t *testing.T) {
@@ -212,7 +212,7 @@ func TestEndpoint(t *testing.T) {
 			(wire.Mid{Epoch: 1795421675, Counter: 0}).Prev(): "tag=999999999&time=Mon,%2023%20Nov%202026%2008:14:34%20GMT",
 		} {
 			at := ep.after(ep.poll, pos)
-			if _, query, _ := strings.Cut(at.url, "&revision=19&"); query != want {
+			if _, query, _ := strings.Cut(at.URL, "&revision=19&"); query != want {
 				t.Errorf("after %v: %s, want %s", pos, query, want)
 			}
 		}

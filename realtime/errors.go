@@ -8,6 +8,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/quote"
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -34,7 +35,6 @@ var (
 	ErrCursorMismatch = errors.New("realtime: the cursor comes from another portal, or from before this one was renamed, or from another kind of push server; start without it, WithHistory if nothing that is kept may be left out")
 
 	errNoWebSocket = fmt.Errorf("%w: its websockets are off, and WithTransport wants one", ErrUnsupportedServer)
-	errNoUpgrade   = errors.New("the Transport of the HTTP client returns no connection for a websocket; have an *http.Transport make its requests and return the answer's Body as it is, or give WithDialer, or WithTransport(TransportLongPolling)")
 	errNoPolling   = fmt.Errorf("%w: it has no long polling, and WithTransport wants it", ErrUnsupportedServer)
 )
 
@@ -107,13 +107,7 @@ type StatusError struct {
 	RetryAfter time.Duration
 }
 
-func (e *StatusError) Error() string {
-	text := fmt.Sprintf("realtime: the push server answered %d %s", e.Status, http.StatusText(e.Status))
-	if e.Reason != "" {
-		text += ": " + quote.Text(e.Reason, quote.TextLimit)
-	}
-	return text
-}
+func (e *StatusError) Error() string { return (*transport.StatusError)(e).Error() }
 
 // CloseError is a websocket closed by the push server.
 type CloseError struct {
@@ -121,12 +115,24 @@ type CloseError struct {
 	Reason string // the server's own words
 }
 
-func (e *CloseError) Error() string {
-	text := fmt.Sprintf("realtime: the push server closed the connection with code %d", e.Code)
-	if e.Reason != "" {
-		text += ": " + quote.Text(e.Reason, quote.TextLimit)
+func (e *CloseError) Error() string { return (*transport.CloseError)(e).Error() }
+
+// ownError makes an error of a transport one that users know.
+func ownError(err error) error {
+	var answer *transport.AnswerError
+	var status *transport.StatusError
+	var closed *transport.CloseError
+	switch {
+	case errors.As(err, &answer) && errors.Is(err, transport.ErrSilent):
+		return fmt.Errorf("%w: %w", transport.ErrSilent, (*AnswerError)(answer))
+	case errors.As(err, &answer):
+		return (*AnswerError)(answer)
+	case errors.As(err, &status):
+		return (*StatusError)(status)
+	case errors.As(err, &closed):
+		return (*CloseError)(closed)
 	}
-	return text
+	return err
 }
 
 // A failure is what an error asks the subscription to do.
@@ -162,9 +168,9 @@ func classify(err error) failure {
 
 func classifyClose(code int) failure {
 	switch code {
-	case closeWrongChannel, closePublicIDRequired, closeNoChannels, closeTooManyChannels, closeInvalidChannel, closeInvalidSignature, closeWrongClientID:
+	case transport.CloseWrongChannel, transport.ClosePublicIDRequired, transport.CloseNoChannels, transport.CloseTooManyChannels, transport.CloseInvalidChannel, transport.CloseInvalidSignature, transport.CloseWrongClientID:
 		return failConfig
-	case closeTooManyConnections:
+	case transport.CloseTooManyConnections:
 		return failCrowded
 	default:
 		return failPassing
@@ -176,7 +182,7 @@ func endingOf(err error) b24pull.Ending {
 	switch {
 	case errors.Is(err, ErrUnsupportedServer):
 		return b24pull.EndsStart
-	case errors.Is(err, ErrConfigExpired), errors.Is(err, ErrCursorMismatch), errors.Is(err, errNoUpgrade):
+	case errors.Is(err, ErrConfigExpired), errors.Is(err, ErrCursorMismatch), errors.Is(err, transport.ErrNoUpgrade):
 		return b24pull.EndsRun
 	}
 	return b24pull.EndingOf(err)

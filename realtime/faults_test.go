@@ -16,6 +16,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
 // TestFullQueuePauses: a full queue disconnects, and what did not fit arrives
@@ -347,7 +348,7 @@ func TestGarbledFramesAreBounded(t *testing.T) {
 // fakeSocket is a live transport whose frames the test sends.
 type fakeSocket struct{ frames chan []byte }
 
-func (s fakeSocket) open(ctx context.Context, _ address, _ sink) (conn, error) {
+func (s fakeSocket) Open(ctx context.Context, _ transport.Address, _ transport.Sink) (transport.Conn, error) {
 	return fakeConn{s, ctx}, nil
 }
 
@@ -356,7 +357,7 @@ type fakeConn struct {
 	ctx context.Context
 }
 
-func (c fakeConn) next() (io.Reader, error) {
+func (c fakeConn) Next() (io.Reader, error) {
 	select {
 	case b := <-c.frames:
 		return bytes.NewReader(b), nil
@@ -385,7 +386,7 @@ func TestRunWaitsForItsTasks(t *testing.T) {
 // slowToStop is a transport that takes a while to give up.
 type slowToStop struct{ stopped atomic.Bool }
 
-func (s *slowToStop) open(ctx context.Context, _ address, _ sink) (conn, error) {
+func (s *slowToStop) Open(ctx context.Context, _ transport.Address, _ transport.Sink) (transport.Conn, error) {
 	<-ctx.Done()
 	time.Sleep(300 * time.Millisecond)
 	s.stopped.Store(true)

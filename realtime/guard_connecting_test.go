@@ -11,6 +11,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/b24pull/b24pull/internal/dial"
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
 // TestCloseWhileConnecting: a connection that explodes when it is given up
@@ -31,17 +32,17 @@ func TestCloseWhileConnecting(t *testing.T) {
 					}()
 					return explosiveConn{mine, c, "Close"}, nil
 				}
-				transport := &http.Transport{DialContext: connect}
+				tr := &http.Transport{DialContext: connect}
 				if way == "tunnel" {
-					transport.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.example:3128"})
+					tr.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.example:3128"})
 				}
-				open, at := dialOver(ownClient(&http.Client{Transport: transport})), "ws://push.example/"
+				open, at := transport.DialOver(transport.OwnClient(&http.Client{Transport: tr})), "ws://push.example/"
 				switch way {
 				case "dialer, TLS":
 					at = "wss://push.example/"
 					fallthrough
 				case "dialer":
-					open = dialWith(&websocket.Dialer{NetDialContext: connect})
+					open = transport.DialWith(&websocket.Dialer{NetDialContext: connect})
 				}
 				told := make(chan any, 10)
 				ctx, cancel := context.WithCancel(dial.OnPanic(t.Context(), func(v any, _ []byte) { told <- v }))

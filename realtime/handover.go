@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -66,8 +67,8 @@ func (s *connection) assume(cfg *b24pull.Config, ep endpoint, wanted Transport) 
 	s.history.tags, s.history.stamped = ep.dialect == wire.DialectTags, ep.dialect == wire.DialectProtobuf
 	s.history.undated = ep.dialect == wire.DialectRPC
 	s.history.shift, s.history.dating.shift = cfg.ClockShift(), cfg.ClockShift()
-	s.status.auto = wanted == TransportAuto && ep.socket.url != "" && ep.poll.url != ""
-	s.status.polling = wanted == TransportLongPolling || ep.socket.url == ""
+	s.status.auto = wanted == TransportAuto && ep.socket.URL != "" && ep.poll.URL != ""
+	s.status.polling = wanted == TransportLongPolling || ep.socket.URL == ""
 	s.history.hangs = s.status.polling
 }
 
@@ -221,7 +222,7 @@ func (l *loop) leaves(old *connection, now time.Time) time.Time {
 
 // remove forgets a connection that is over.
 func (l *loop) remove(s *connection, cause error) {
-	s.live.hangUp(closeReplaced)
+	s.live.hangUp(transport.CloseReplaced)
 	s.takeAllParked(time.Now())
 	l.abortReplay(s)
 	if s.status.leaving && s.status.replayAttempt > 0 && !s.continuedBy(l.main) {

@@ -73,10 +73,8 @@ func TestTextsPlayNoTricks(t *testing.T) {
 			"DecodeError": &DecodeError{ID: s, Err: errors.New(s)}, "DecodeError without an id": &DecodeError{Err: errors.New(s)},
 			"HandlerError": &HandlerError{Message: m, Err: errors.New(s)}, "HandlerError of Decode": &HandlerError{Message: m, Err: decoding},
 			"StatusError": &StatusError{Status: 400, Reason: s}, "CloseError": &CloseError{Code: 4000, Reason: s}, "Decode": decoding,
-			"Undecodable": Undecodable{Err: &DecodeError{ID: s, Err: errors.New(s)}}.Err, "reason": address{}.reason([]byte(s)),
+			"Undecodable": Undecodable{Err: &DecodeError{ID: s, Err: errors.New(s)}}.Err,
 			"AnswerError": &AnswerError{Status: 200, ContentType: s, Start: s, Err: errors.New(s)},
-			"an answer":   address{}.answerError(200, http.Header{"Content-Type": {s}}, []byte(s), errNoMessage),
-			"address":     address{}.fail("polling", fmt.Errorf("proxy: %w", errors.New(s))),
 		}
 		for name, v := range values {
 			if form := trick(v); form != "" {

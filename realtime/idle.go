@@ -127,7 +127,7 @@ func (l *loop) heard(s *connection, kind inboundKind, now time.Time) {
 	l.muted.survived(s.mute.longest(now))
 	s.idle = silence{since: now}
 	s.mute.asked, s.heardAt = 0, now
-	if kind == inOpened || kind == inPing || kind == inHeartbeat || kind == inMessages && s.endpoint.socket.rpc {
+	if kind == inOpened || kind == inPing || kind == inHeartbeat || kind == inMessages && s.endpoint.socket.RPC {
 		s.mute.since = now
 	}
 }

@@ -177,9 +177,9 @@ func TestSlowHandlerKeepsConnection(t *testing.T) {
 	})
 }
 
-func (fakeConn) ping() error     { return nil }
-func (fakeConn) received(string) {}
-func (fakeConn) close(int)       {}
+func (fakeConn) Ping() error     { return nil }
+func (fakeConn) Received(string) {}
+func (fakeConn) Close(int)       {}
 
 // TestCrowded: after «too many connections» the subscription stays away for
 // long.

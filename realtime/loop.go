@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/internal/pace"
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
 const (
@@ -28,10 +29,10 @@ const (
 type loop struct {
 	source  ConfigSource
 	opts    *options
-	socket  transport
-	poll    transport
-	history transport   // reads the history by websockets, where there are no polls
-	tell    func(Event) // the observer and the log
+	socket  transport.Transport
+	poll    transport.Transport
+	history transport.Transport // reads the history by websockets, where there are no polls
+	tell    func(Event)         // the observer and the log
 	log     *slog.Logger
 	queue   *queue
 	state   *stateBox

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
 const (
@@ -102,7 +104,7 @@ func isPage(err error) bool {
 func (l *loop) judgeReplay(s *connection, how replayOutcome, cause error) {
 	now, c, u := time.Now(), s.history.replay, &s.unread
 	worked := how == replayEnded || how == replaySilent
-	long := cause == errUnanswered || isFalse(cause) && now.Sub(c.requested) >= heldAtLeast
+	long := cause == errUnanswered || isFalse(cause) && now.Sub(c.requested) >= transport.HeldAtLeast
 	switch {
 	case how == replayUnheard: // it says nothing
 	case !c.poll:

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -53,7 +54,7 @@ func (l *loop) beginReplay(r replayRequest, now time.Time) {
 // server has them, or else by a websocket of its own. That is the way as well
 // while polls fail, and for the last try before it is believed that what was
 // kept is gone.
-func (l *loop) historyAddress(s *connection, after wire.Mid, now time.Time) (transport, address) {
+func (l *loop) historyAddress(s *connection, after wire.Mid, now time.Time) (transport.Transport, transport.Address) {
 	e := &s.endpoint
 	if !s.replaysByPoll(now) || l.otherWay(s) && s.history.asksOtherwise() {
 		return l.history, e.after(e.socket, after)
@@ -63,13 +64,13 @@ func (l *loop) historyAddress(s *connection, after wire.Mid, now time.Time) (tra
 
 // replaysByPoll reports whether the history is to be read by a poll now.
 func (s *connection) replaysByPoll(now time.Time) bool {
-	return s.endpoint.poll.url != "" && !(s.mayReplayBySocket() && s.way.bySocket(now))
+	return s.endpoint.poll.URL != "" && !(s.mayReplayBySocket() && s.way.bySocket(now))
 }
 
 // mayReplayBySocket reports whether the history can be read by a websocket,
 // too.
 func (s *connection) mayReplayBySocket() bool {
-	return (s.status.auto || !s.status.polling) && s.endpoint.socket.url != "" && s.endpoint.dialect != wire.DialectTags
+	return (s.status.auto || !s.status.polling) && s.endpoint.socket.URL != "" && s.endpoint.dialect != wire.DialectTags
 }
 
 // failureOf is what an error asks for. Where there is no other config to be
@@ -177,7 +178,7 @@ func (l *loop) abortReplay(s *connection) {
 	l.waiting = slices.DeleteFunc(l.waiting, func(r replayRequest) bool { return r.connection == s })
 	if l.replaying.isUp() && l.replaying.connection == s {
 		l.timers.disarm(timerReplay)
-		l.replaying.hangUp(closeNormal)
+		l.replaying.hangUp(transport.CloseNormal)
 		s.history.endReplay(replayBroken, true, time.Now())
 	}
 	if !l.replaying.isUp() || l.replaying.connection.history != s.history { // else it is another connection's on the same channels
@@ -212,7 +213,7 @@ func (l *loop) receiveReplay(in inbound) {
 			l.full()
 		case in.err == io.EOF:
 			l.replayOver(s, replayEnded, nil)
-		case in.err == errSilent:
+		case in.err == transport.ErrSilent:
 			l.noAnswer(s, true)
 		case l.idleReplay(s, in.err, now):
 			l.noAnswer(s, false)
@@ -227,7 +228,7 @@ func (l *loop) receiveReplay(in inbound) {
 // replayOver closes the replay and decides what comes after.
 func (l *loop) replayOver(s *connection, how replayOutcome, cause error) {
 	l.timers.disarm(timerReplay)
-	l.replaying.hangUp(closeNormal)
+	l.replaying.hangUp(transport.CloseNormal)
 	l.judgeReplay(s, how, cause)
 	polled := s.history.replay.poll
 	l.joins(s)

@@ -3,6 +3,8 @@ package realtime
 import (
 	"errors"
 	"time"
+
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
 // A push server holds a poll for as long as there is nothing to send, and then
@@ -96,7 +98,7 @@ func (s *history) replayPatience(other bool) time.Duration {
 // otherWay reports whether the history can be read by a websocket instead of by
 // polls.
 func (l *loop) otherWay(s *connection) bool {
-	return s.endpoint.poll.url != "" && s.mayReplayBySocket() && !s.way.refused
+	return s.endpoint.poll.URL != "" && s.mayReplayBySocket() && !s.way.refused
 }
 
 // replayTimeout: a replay that the server has but does not answer has nothing
@@ -195,7 +197,7 @@ func (l *loop) isDead(s *connection) bool {
 func (l *loop) replayAgain(s *connection) {
 	now := time.Now()
 	l.timers.disarm(timerReplay)
-	l.replaying.hangUp(closeNormal)
+	l.replaying.hangUp(transport.CloseNormal)
 	result, _ := s.history.endReplay(replayUnconfirmed, true, now)
 	result.Err = errNoAnswer
 	l.logReplay(s, result)

@@ -4,6 +4,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -126,8 +127,8 @@ func (l *loop) disbelieve(s *connection, k *attempt) error {
 
 // reject makes the error of an answer that is none to what was asked.
 func (k *attempt) reject(why error) error {
-	if conn, ok := k.conn.(answered); ok {
-		return conn.reject(nil, why)
+	if conn, ok := k.conn.(transport.Answered); ok {
+		return ownError(conn.Reject(nil, why))
 	}
 	return &AnswerError{Err: why}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
 // A Subscription receives the events of one portal. It is made by [Subscribe]
@@ -19,9 +20,9 @@ type Subscription struct {
 	source  ConfigSource
 	opts    options
 	client  *http.Client // of the transports
-	dial    transport
-	poll    transport
-	history transport
+	dial    transport.Transport
+	poll    transport.Transport
+	history transport.Transport
 
 	queue *queue
 	state stateBox
@@ -76,19 +77,19 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 	if o.httpClient == nil {
 		o.httpClient = clientOf(source)
 	}
-	client := ownClient(o.httpClient)
+	client := transport.OwnClient(o.httpClient)
 	header := o.requestHeader(source)
-	socket := socketTransport{dial: dialOver(client), header: header}
+	socket := transport.Socket{Dial: transport.DialOver(client), Header: header}
 	if o.dialer != nil {
-		socket.dial = dialWith(o.dialer)
+		socket.Dial = transport.DialWith(o.dialer)
 	}
 	return &Subscription{
 		source:  source,
 		opts:    o,
 		client:  client,
 		dial:    &socket,
-		poll:    &pollTransport{client, header},
-		history: &historyTransport{socket},
+		poll:    &transport.Polling{Client: client, Header: header},
+		history: &transport.History{Socket: socket},
 		queue:   newQueue(o.maxMessages, o.maxBytes),
 		ready:   make(chan struct{}),
 	}, nil

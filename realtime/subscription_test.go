@@ -162,7 +162,7 @@ func cancelDuringUpgrade(t *testing.T, ends string, dialer bool) {
 			}
 			return
 		}
-		time.Sleep(handshakeTimeout)
+		time.Sleep(20 * time.Second)
 		if waits := l.changes(StateWaiting); len(waits) == 0 || (!errors.Is(waits[0].Cause, os.ErrDeadlineExceeded) && !errors.Is(waits[0].Cause, context.DeadlineExceeded)) {
 			t.Errorf("waits: %v", waits)
 		}

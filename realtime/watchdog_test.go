@@ -12,6 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
 // TestAcknowledges: a version 5 server is told of each message that it has
@@ -129,7 +130,7 @@ func TestStuckIsClosed(t *testing.T) {
 				if len(l.changes(StateWaiting)) != 2 || !errors.Is(wait.Cause, errStuck) {
 					t.Errorf("after %v: %+v", time.Since(began), wait)
 				}
-				if code := deaf.code.Load(); code != closeStuck {
+				if code := deaf.code.Load(); code != transport.CloseStuck {
 					t.Errorf("closed with %d", code)
 				}
 				l.tickFor(10*time.Second, 500*time.Millisecond)

@@ -1,4 +1,4 @@
-package realtime
+package transport
 
 import (
 	"context"
@@ -17,23 +17,23 @@ import (
 	"github.com/b24pull/b24pull/internal/unfold"
 )
 
-// pollTransport opens polls: HTTP requests whose answer is one frame.
-type pollTransport struct {
-	client *http.Client
-	header http.Header
+// Polling opens polls: HTTP requests whose answer is one frame.
+type Polling struct {
+	Client *http.Client
+	Header http.Header
 }
 
 // untold is how long a RoundTripper may take to tell of a request. One that is
 // no *http.Transport may never do, and is taken to have sent it then.
 const untold = time.Second
 
-func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, error) {
+func (t *Polling) Open(ctx context.Context, at Address, sink Sink) (Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var began atomic.Pointer[time.Time]
 	sent := sync.OnceFunc(func() {
 		now := time.Now()
 		began.Store(&now)
-		sink.sent()
+		sink.Sent()
 	})
 	silent := time.AfterFunc(untold, sent)
 	defer silent.Stop()
@@ -48,17 +48,17 @@ func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, 
 		},
 	})
 	var location string
-	req, err := http.NewRequestWithContext(redact.KeepLocation(ctx, &location), http.MethodGet, at.url, nil)
+	req, err := http.NewRequestWithContext(redact.KeepLocation(ctx, &location), http.MethodGet, at.URL, nil)
 	if err != nil {
 		cancel()
 		return nil, at.fail("polling", err)
 	}
 	req.Header.Set("Cache-Control", "no-cache") // what a cache has stored is no answer
-	maps.Copy(req.Header, t.header)
-	answer, err := t.client.Do(req)
+	maps.Copy(req.Header, t.Header)
+	answer, err := t.Client.Do(req)
 	if err != nil {
 		if ctx.Err() != nil && !connected.Load() {
-			t.client.CloseIdleConnections() // and give up dialing
+			t.Client.CloseIdleConnections() // and give up dialing
 		}
 		cancel()
 		return nil, at.fail("polling", err)
@@ -67,12 +67,12 @@ func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, 
 	switch answer.StatusCode {
 	case http.StatusOK:
 		if err := c.check(); err != nil {
-			c.close(closeNormal)
+			c.Close(CloseNormal)
 			return nil, err
 		}
 		return c, nil
 	case http.StatusNotModified:
-		c.close(closeNormal)
+		c.Close(CloseNormal)
 		var took time.Duration
 		if since := began.Load(); since != nil {
 			took = time.Since(*since)
@@ -80,14 +80,14 @@ func (t *pollTransport) open(ctx context.Context, at address, sink sink) (conn, 
 		return nil, c.nothing(took)
 	default:
 		refused := at.refusal(answer, location)
-		c.close(closeNormal)
+		c.Close(CloseNormal)
 		return nil, refused
 	}
 }
 
 // pollConn is a poll that has been answered.
 type pollConn struct {
-	at     address
+	at     Address
 	answer *http.Response
 	body   io.Reader // the answer's, decompressed
 	cancel context.CancelFunc
@@ -97,21 +97,21 @@ type pollConn struct {
 // check looks at the head of the answer.
 func (c *pollConn) check() error {
 	if age, err := strconv.Atoi(c.answer.Header.Get("Age")); err == nil && age > 0 {
-		return c.reject(nil, fmt.Errorf("it comes out of a cache, %d s old", age))
+		return c.Reject(nil, fmt.Errorf("it comes out of a cache, %d s old", age))
 	}
 	body, err := unfold.Reader(strings.Join(c.answer.Header.Values("Content-Encoding"), ","), c.body)
 	if err != nil {
-		return c.reject(nil, err)
+		return c.Reject(nil, err)
 	}
 	c.body = body
 	return nil
 }
 
-func (c *pollConn) reject(start []byte, why error) *AnswerError {
-	return c.at.answerError(c.answer.StatusCode, c.answer.Header, start, why)
+func (c *pollConn) Reject(start []byte, why error) error {
+	return c.at.unbelieved(c.answer.StatusCode, c.answer.Header, start, why)
 }
 
-func (c *pollConn) next() (io.Reader, error) {
+func (c *pollConn) Next() (io.Reader, error) {
 	if c.read {
 		return nil, io.EOF
 	}
@@ -119,11 +119,11 @@ func (c *pollConn) next() (io.Reader, error) {
 	return &pollFrame{c.at, c.body}, nil
 }
 
-func (c *pollConn) ping() error { return fmt.Errorf("realtime: a poll has no ping") }
+func (c *pollConn) Ping() error { return fmt.Errorf("realtime: a poll has no ping") }
 
-func (c *pollConn) received(string) {}
+func (c *pollConn) Received(string) {}
 
-func (c *pollConn) close(int) {
+func (c *pollConn) Close(int) {
 	c.cancel()
 	_ = c.answer.Body.Close()
 }
@@ -131,7 +131,7 @@ func (c *pollConn) close(int) {
 // pollFrame keeps secrets out of a body's errors, and a body that ends by
 // accident apart from one that ends.
 type pollFrame struct {
-	at   address
+	at   Address
 	body io.Reader
 }
 

@@ -1,4 +1,4 @@
-package realtime
+package transport
 
 import (
 	"bytes"
@@ -20,9 +20,9 @@ import (
 // no log. Here it repeats the address of the request, which holds the channel
 // ids.
 func TestNothingUnsolicitedIsLogged(t *testing.T) {
-	transports := map[string]func(*http.Client) transport{
-		"poll":      func(c *http.Client) transport { return &pollTransport{client: c} },
-		"websocket": func(c *http.Client) transport { return &socketTransport{dial: dialOver(c)} },
+	transports := map[string]func(*http.Client) Transport{
+		"poll":      func(c *http.Client) Transport { return &Polling{Client: c} },
+		"websocket": func(c *http.Client) Transport { return &Socket{Dial: DialOver(c)} },
 	}
 	for name, transport := range transports {
 		for _, status := range []string{"200 OK\r\nContent-Length: 2\r\n\r\n{}", "304 Not Modified\r\n\r\n", "400 Bad Request\r\nContent-Length: 3\r\n\r\nbad"} {
@@ -32,9 +32,9 @@ func TestNothingUnsolicitedIsLogged(t *testing.T) {
 				log.SetOutput(&told)
 				defer log.SetOutput(before)
 				srv, ended := goingOn(t, status)
-				c, err := transport(ownClient(srv.Client())).open(context.Background(), address{url: strings.Replace(srv.URL, "http", scheme(name), 1) + "/sub/?CHANNEL_ID=s3cr3t"}, nothing{})
+				c, err := transport(OwnClient(srv.Client())).Open(context.Background(), Address{URL: strings.Replace(srv.URL, "http", scheme(name), 1) + "/sub/?CHANNEL_ID=s3cr3t"}, deaf{})
 				if err == nil {
-					if frame, err := c.next(); err != nil {
+					if frame, err := c.Next(); err != nil {
 						t.Error(err)
 					} else if _, err := io.ReadAll(frame); err != nil {
 						t.Error(err)
@@ -80,14 +80,6 @@ func goingOn(t *testing.T, answer string) (*httptest.Server, <-chan struct{}) {
 	return srv, ended
 }
 
-// nothing is a sink that takes no notes.
-type nothing struct{}
-
-func (nothing) sent()      {}
-func (nothing) pinged()    {}
-func (nothing) ponged()    {}
-func (nothing) heartbeat() {}
-
 // TestNothingEarlyIsLogged: nor does what a server sends before the request.
 func TestNothingEarlyIsLogged(t *testing.T) {
 	for _, version := range resttest.TLSVersions {
@@ -95,18 +87,18 @@ func TestNothingEarlyIsLogged(t *testing.T) {
 			t.Run(version.Name+" "+name, func(t *testing.T) {
 				told := resttest.CaptureLog(t)
 				server := resttest.Early(t, version.Number, "HTTP/1.1 "+answer)
-				client := ownClient(&http.Client{Transport: &http.Transport{TLSClientConfig: server.TLS}})
-				var way transport = &pollTransport{client: client}
-				at := address{url: "https://" + server.Address + "/sub/?CHANNEL_ID=s3cr3t"}
+				client := OwnClient(&http.Client{Transport: &http.Transport{TLSClientConfig: server.TLS}})
+				var way Transport = &Polling{Client: client}
+				at := Address{URL: "https://" + server.Address + "/sub/?CHANNEL_ID=s3cr3t"}
 				if name == "websocket" {
-					way, at.url = &socketTransport{dial: dialOver(client)}, strings.Replace(at.url, "http", "ws", 1)
+					way, at.URL = &Socket{Dial: DialOver(client)}, strings.Replace(at.URL, "http", "ws", 1)
 				}
 				for range 200 {
-					c, err := way.open(t.Context(), at, nothing{})
+					c, err := way.Open(t.Context(), at, deaf{})
 					var refused *StatusError
 					switch {
 					case err == nil:
-						c.close(closeNormal)
+						c.Close(CloseNormal)
 					case name == "poll" || !errors.As(err, &refused):
 						t.Fatal(err)
 					}

@@ -1,4 +1,4 @@
-package realtime
+package transport
 
 import (
 	"bytes"
@@ -27,28 +27,28 @@ const (
 	writeTimeout = 10 * time.Second
 )
 
-// socketTransport opens websockets.
-type socketTransport struct {
-	dial   dialFunc
-	header http.Header
+// Socket opens websockets.
+type Socket struct {
+	Dial   DialFunc
+	Header http.Header
 }
 
-func (t *socketTransport) open(ctx context.Context, at address, sink sink) (conn, error) {
+func (t *Socket) Open(ctx context.Context, at Address, sink Sink) (Conn, error) {
 	var location string
-	ws, answer, err := t.dial(redact.KeepLocation(ctx, &location), at.url, t.header)
+	ws, answer, err := t.Dial(redact.KeepLocation(ctx, &location), at.URL, t.Header)
 	if err != nil {
 		return nil, at.refused(answer, location, err)
 	}
-	sink.sent()
-	c := &socketConn{at: at, ws: ws, heartbeat: sink.heartbeat, ctx: ctx}
-	context.AfterFunc(ctx, func() { c.close(closeNormal) })
+	sink.Sent()
+	c := &socketConn{at: at, ws: ws, heartbeat: sink.Heartbeat, ctx: ctx}
+	context.AfterFunc(ctx, func() { c.Close(CloseNormal) })
 	ws.SetPingHandler(func(payload string) error {
 		err := c.control(websocket.PongMessage, []byte(payload))
-		sink.pinged()
+		sink.Pinged()
 		return err
 	})
 	ws.SetPongHandler(func(string) error {
-		sink.ponged()
+		sink.Ponged()
 		return nil
 	})
 	ws.SetCloseHandler(func(int, string) error { return nil }) // next returns it; close answers
@@ -58,7 +58,7 @@ func (t *socketTransport) open(ctx context.Context, at address, sink sink) (conn
 // refused makes the error of a handshake; the answer holds the server's reason,
 // if it was one. Of a redirect that the HTTP client has met the location is
 // told beside it.
-func (at address) refused(answer *http.Response, location string, err error) error {
+func (at Address) refused(answer *http.Response, location string, err error) error {
 	if answer == nil || !errors.Is(err, websocket.ErrBadHandshake) {
 		return at.fail("connecting the websocket", err)
 	}
@@ -66,7 +66,7 @@ func (at address) refused(answer *http.Response, location string, err error) err
 }
 
 type socketConn struct {
-	at        address
+	at        Address
 	ws        *websocket.Conn
 	heartbeat func()
 	once      sync.Once
@@ -75,13 +75,13 @@ type socketConn struct {
 	writing sync.Mutex // of data frames, which take one writer at a time
 }
 
-func (c *socketConn) next() (io.Reader, error) {
+func (c *socketConn) Next() (io.Reader, error) {
 	for {
 		kind, frame, err := c.ws.NextReader()
 		if err != nil {
 			return nil, c.at.broken(err)
 		}
-		if !c.at.rpc || kind != websocket.TextMessage {
+		if !c.at.RPC || kind != websocket.TextMessage {
 			return &socketFrame{c.at, frame}, nil
 		}
 		head := make([]byte, len(textPing)+1)
@@ -108,8 +108,8 @@ const (
 
 // received confirms a message. That this fails is told by reading, which fails
 // as well.
-func (c *socketConn) received(id string) {
-	if c.at.rpc && id != "" {
+func (c *socketConn) Received(id string) {
+	if c.at.RPC && id != "" {
 		_ = c.write(textReceipt + id)
 	}
 }
@@ -125,7 +125,7 @@ func (c *socketConn) write(text string) error {
 
 // socketFrame gives the errors within a frame our own types.
 type socketFrame struct {
-	at    address
+	at    Address
 	frame io.Reader
 }
 
@@ -138,7 +138,7 @@ func (f *socketFrame) Read(p []byte) (int, error) {
 }
 
 // broken is why a websocket ended.
-func (at address) broken(err error) error {
+func (at Address) broken(err error) error {
 	var closed *websocket.CloseError
 	if errors.As(err, &closed) && closed.Code != websocket.CloseAbnormalClosure {
 		return &CloseError{Code: closed.Code, Reason: at.reason([]byte(closed.Text))}
@@ -146,13 +146,13 @@ func (at address) broken(err error) error {
 	return at.fail("the websocket broke off", err)
 }
 
-func (c *socketConn) ping() error { return c.control(websocket.PingMessage, nil) }
+func (c *socketConn) Ping() error { return c.control(websocket.PingMessage, nil) }
 
 func (c *socketConn) control(kind int, payload []byte) error {
 	return c.ws.WriteControl(kind, payload, time.Now().Add(controlTimeout))
 }
 
-func (c *socketConn) close(code int) {
+func (c *socketConn) Close(code int) {
 	c.once.Do(func() {
 		_ = dial.Recover(c.ctx, "the end of a websocket", func() error {
 			if err := c.control(websocket.CloseMessage, websocket.FormatCloseMessage(code, "")); err != nil {
@@ -177,35 +177,35 @@ func closeRaw(c net.Conn) {
 	_ = c.Close()
 }
 
-// historyTransport reads the history by a websocket of its own, where there are
+// History reads the history by a websocket of its own, where there are
 // no polls: its first frame is the whole of it. As a poll it is open when it is
 // answered.
-type historyTransport struct{ socketTransport }
+type History struct{ Socket }
 
-func (t *historyTransport) open(ctx context.Context, at address, sink sink) (conn, error) {
-	c, err := t.socketTransport.open(ctx, at, sink)
+func (t *History) Open(ctx context.Context, at Address, sink Sink) (Conn, error) {
+	c, err := t.Socket.Open(ctx, at, sink)
 	if err != nil {
 		return nil, err
 	}
-	frame, err := c.next()
+	frame, err := c.Next()
 	if err != nil {
-		c.close(closeNormal)
+		c.Close(CloseNormal)
 		return nil, err
 	}
-	return &historyConn{conn: c, at: at, frame: frame}, nil
+	return &historyConn{Conn: c, at: at, frame: frame}, nil
 }
 
 type historyConn struct {
-	conn
-	at    address
+	Conn
+	at    Address
 	frame io.Reader
 }
 
-func (c *historyConn) reject(start []byte, why error) *AnswerError {
-	return c.at.answerError(http.StatusSwitchingProtocols, nil, start, why)
+func (c *historyConn) Reject(start []byte, why error) error {
+	return c.at.unbelieved(http.StatusSwitchingProtocols, nil, start, why)
 }
 
-func (c *historyConn) next() (io.Reader, error) {
+func (c *historyConn) Next() (io.Reader, error) {
 	frame := c.frame
 	if frame == nil {
 		return nil, io.EOF

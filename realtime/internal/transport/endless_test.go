@@ -1,4 +1,4 @@
-package realtime
+package transport
 
 import (
 	"bufio"
@@ -20,10 +20,10 @@ import (
 // deaf is a sink that nobody listens to.
 type deaf struct{}
 
-func (deaf) sent()      {}
-func (deaf) pinged()    {}
-func (deaf) ponged()    {}
-func (deaf) heartbeat() {}
+func (deaf) Sent()      {}
+func (deaf) Pinged()    {}
+func (deaf) Ponged()    {}
+func (deaf) Heartbeat() {}
 
 // endlessAnswers are answers without an end: how they begin, and what follows
 // for ever.
@@ -89,27 +89,27 @@ func TestEndlessHeaders(t *testing.T) {
 				var w weighed
 				direct := &http.Transport{DialContext: w.dial}
 				proxy := http.ProxyURL(&url.URL{Scheme: "http", Host: addr})
-				var tr transport
-				at := address{url: "ws://" + addr + "/sub/"}
+				var tr Transport
+				at := Address{URL: "ws://" + addr + "/sub/"}
 				switch way {
 				case "websocket":
-					tr = &socketTransport{dial: dialOver(ownClient(&http.Client{Transport: direct}))}
+					tr = &Socket{Dial: DialOver(OwnClient(&http.Client{Transport: direct}))}
 				case "websocket in a tunnel":
 					direct.Proxy = proxy
-					tr = &socketTransport{dial: dialOver(ownClient(&http.Client{Transport: direct}))}
+					tr = &Socket{Dial: DialOver(OwnClient(&http.Client{Transport: direct}))}
 				case "websocket by a dialer":
-					tr = &socketTransport{dial: dialWith(&websocket.Dialer{NetDialContext: w.dial})}
+					tr = &Socket{Dial: DialWith(&websocket.Dialer{NetDialContext: w.dial})}
 				case "websocket by a dialer and a proxy":
-					tr = &socketTransport{dial: dialWith(&websocket.Dialer{NetDialContext: w.dial, Proxy: proxy})}
+					tr = &Socket{Dial: DialWith(&websocket.Dialer{NetDialContext: w.dial, Proxy: proxy})}
 				case "poll":
-					at.url = "http://" + addr + "/sub/"
-					tr = &pollTransport{client: ownClient(&http.Client{Transport: direct})}
+					at.URL = "http://" + addr + "/sub/"
+					tr = &Polling{Client: OwnClient(&http.Client{Transport: direct})}
 				}
-				c, err := tr.open(t.Context(), at, deaf{})
+				c, err := tr.Open(t.Context(), at, deaf{})
 				if err == nil {
-					frame, _ := c.next()
+					frame, _ := c.Next()
 					_, err = io.Copy(io.Discard, frame)
-					c.close(closeNormal)
+					c.Close(CloseNormal)
 				}
 				if err == nil {
 					t.Error("no error")
@@ -130,10 +130,10 @@ func TestLongHeader(t *testing.T) {
 		fmt.Fprintf(&b, "X-More-%d: %s\r\n", n, strings.Repeat("x", 100))
 	}
 	addr := serveEndless(t, b.String()+"\r\n", "x")
-	tr := &pollTransport{client: ownClient(&http.Client{})}
-	c, err := tr.open(t.Context(), address{url: "http://" + addr}, deaf{})
+	tr := &Polling{Client: OwnClient(&http.Client{})}
+	c, err := tr.Open(t.Context(), Address{URL: "http://" + addr}, deaf{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.close(closeNormal)
+	c.Close(CloseNormal)
 }

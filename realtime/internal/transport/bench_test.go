@@ -1,4 +1,4 @@
-package realtime
+package transport
 
 import (
 	"net/http"
@@ -24,9 +24,9 @@ func BenchmarkRead(b *testing.B) {
 	}))
 	defer server.Close()
 	roots := server.Client().Transport.(*http.Transport).TLSClientConfig
-	for name, dial := range map[string]dialFunc{
-		"client": dialOver(ownClient(server.Client())),
-		"dialer": dialWith(&websocket.Dialer{TLSClientConfig: roots}),
+	for name, dial := range map[string]DialFunc{
+		"client": DialOver(OwnClient(server.Client())),
+		"dialer": DialWith(&websocket.Dialer{TLSClientConfig: roots}),
 	} {
 		b.Run(name, func(b *testing.B) {
 			ws, _, err := dial(b.Context(), strings.Replace(server.URL, "https:", "wss:", 1), nil)

@@ -1,4 +1,4 @@
-package realtime
+package transport
 
 import (
 	"context"
@@ -14,12 +14,12 @@ import (
 	"github.com/b24pull/b24pull/internal/dial"
 )
 
-// dialWith opens websockets with a dialer of the user's, whatever the HTTP
+// DialWith opens websockets with a dialer of the user's, whatever the HTTP
 // client is. It is told host names in ASCII: the library itself would look up
 // an internationalized one as it is written. It is bound in time, and given up
 // at once when ctx is done: the library looks at its context while it connects,
 // but not while it waits for the server's answer.
-func dialWith(dialer *websocket.Dialer) dialFunc {
+func DialWith(dialer *websocket.Dialer) DialFunc {
 	return func(ctx context.Context, address string, header http.Header) (*websocket.Conn, *http.Response, error) {
 		if u, err := url.Parse(address); err == nil {
 			u.Host = addr.ASCIIHost(u)

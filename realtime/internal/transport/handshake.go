@@ -1,4 +1,4 @@
-package realtime
+package transport
 
 import (
 	"bytes"
@@ -16,16 +16,17 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// dialFunc opens a websocket. Where the server refuses, the answer is its own.
-type dialFunc func(ctx context.Context, url string, header http.Header) (*websocket.Conn, *http.Response, error)
+// A DialFunc opens a websocket. Where the server refuses, the answer is its
+// own.
+type DialFunc func(ctx context.Context, url string, header http.Header) (*websocket.Conn, *http.Response, error)
 
-// dialOver opens websockets through an HTTP client: gorilla/websocket makes the
+// DialOver opens websockets through an HTTP client: gorilla/websocket makes the
 // request of the handshake and checks its answer, the client carries them. So
 // a websocket goes whatever way the client's other requests go, through its
 // proxies, dial functions, TLS configuration, cookies and RoundTrippers.
 //
 // net/http offers no HTTP/2 for a request to switch to a websocket.
-func dialOver(client *http.Client) dialFunc {
+func DialOver(client *http.Client) DialFunc {
 	return func(ctx context.Context, address string, header http.Header) (*websocket.Conn, *http.Response, error) {
 		var request *http.Request
 		connect := func(context.Context, string, string) (net.Conn, error) {
@@ -98,7 +99,7 @@ func (c *carriedConn) begin(answer *http.Response) error {
 		stream, ok := answer.Body.(io.ReadWriteCloser)
 		if !ok || c.Conn == nil {
 			_ = answer.Body.Close()
-			return errNoUpgrade
+			return ErrNoUpgrade
 		}
 		c.stream = stream
 		head.Body = nil

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
@@ -166,7 +168,7 @@ func (p *poster) Heartbeat() { p.tell(inHeartbeat, nil) }
 
 // decoded is a message as the codec yields it.
 type decoded struct {
-	message Message
+	message delivery.Message
 	err     error
 }
 
@@ -203,7 +205,7 @@ func (p *poster) frame(c wire.Codec, frame io.Reader, received func(id string)) 
 	err := c.Decode(frame, func(r wire.Record, err error) bool {
 		if !p.believes(&r, err) {
 			if p.held == nil {
-				p.held = &decoded{messageOf(&r), decodeError(err)}
+				p.held = &decoded{delivery.Message{Record: r}, decodeError(err)}
 			}
 			return true
 		}
@@ -215,7 +217,7 @@ func (p *poster) frame(c wire.Codec, frame io.Reader, received func(id string)) 
 			*batch = append(*batch, *p.held)
 			p.held = nil
 		}
-		*batch = append(*batch, decoded{messageOf(&r), decodeError(err)})
+		*batch = append(*batch, decoded{delivery.Message{Record: r}, decodeError(err)})
 		size += r.Size
 		if len(*batch) >= batchSize || size >= batchBytes || time.Since(begun) >= batchDelay {
 			flush()
@@ -258,4 +260,42 @@ func (r *progress) Read(p []byte) (int, error) {
 		r.tell()
 	}
 	return n, err
+}
+
+// A push server answers a poll with messages, or holds it until one comes. So
+// an answer without a message, or a 304 that comes at once, is not the server's
+// but of something that stands in its place: a web server, a login page, a
+// cache. It says nothing of the history.
+
+var errNoMessage = errors.New("there is no message in it")
+
+// proves reports whether what a codec has yielded can only come from a push
+// server: it has a place in the history. That of a message that is too long to
+// be looked at is not known.
+func proves(r *wire.Record, err error) bool {
+	if !r.Key.Mid.IsZero() {
+		return true
+	}
+	var bad *wire.RecordError
+	return errors.As(err, &bad) && bad.Framed && isTooLong(err)
+}
+
+func isTooLong(err error) bool {
+	var tooLong *wire.TooLongError
+	return errors.As(err, &tooLong)
+}
+
+// judge looks at what an answer has come to: err is what its frame ended with.
+func (p *poster) judge(c transport.Conn, err error) error {
+	if !p.attempt.awaitsAnswer() || p.proved || err != nil && !errors.Is(err, wire.ErrFrame) {
+		return err
+	}
+	why := errNoMessage
+	if err != nil {
+		why = fmt.Errorf("%w: %v", errNoMessage, err) // the frame is not garbled: it is none
+	}
+	if c, ok := c.(transport.Answered); ok {
+		return ownError(c.Reject(p.start, why))
+	}
+	return &AnswerError{Err: why}
 }

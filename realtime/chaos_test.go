@@ -200,7 +200,7 @@ func (s *storm) subscribe(ctx context.Context) {
 			return
 		}
 		if queues.IntN(2) == 0 {
-			sub.queue.maxMessages = 20 + queues.IntN(200)
+			sub.queue.MaxMessages = 20 + queues.IntN(200)
 		}
 		if first {
 			go func() {
@@ -241,7 +241,7 @@ func (s *storm) handle(ctx context.Context, m Message) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.handled++
-	if s.stopAt > 0 && s.handled > s.stopAt && (!s.cursor.pos.IsZero() || len(s.cursor.acked) > 0) { // a first replay that a fault has left without an answer begins at zero
+	if s.stopAt > 0 && s.handled > s.stopAt && (!s.cursor.position.Watermark.IsZero() || len(s.cursor.position.Acked) > 0) { // a first replay that a fault has left without an answer begins at zero
 		return errStop
 	}
 	if m.Command == "transient" {

@@ -1,13 +1,12 @@
 package realtime
 
 import (
-	"cmp"
-	"errors"
-	"io"
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/fifo"
 	"github.com/b24pull/b24pull/internal/pace"
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
@@ -29,7 +28,7 @@ const (
 	pollDistance = time.Second
 	// pingDistance is between two pings of the server that replays follow: as
 	// long as live messages wait for one.
-	pingDistance = holdMax
+	pingDistance = delivery.HoldMax
 )
 
 // connection is one config's channels and the connection to them, on the loop's
@@ -38,7 +37,7 @@ type connection struct {
 	status      status
 	config      *b24pull.Config
 	endpoint    endpoint
-	history     *history
+	history     *delivery.History
 	live        *attempt
 	timers      deadlines
 	replayBegan time.Time // when its last replay began
@@ -57,13 +56,13 @@ type connection struct {
 	way    replayWay // how its history is read
 	unread unread    // since when it cannot be
 
-	proved    bool      // a poll has hung, or been answered, as those of a push server are
-	strays    strays    // of the present poll
-	past      pastPoll  // of the present poll
-	hung      bool      // the present poll was not answered at once
-	unheard   bool      // the last that hung to the end was not answered at all, and nothing has been since
-	stale     int       // polls in a row that brought nothing but what was known
-	hungAt    time.Time // of the present poll
+	proved    bool              // a poll has hung, or been answered, as those of a push server are
+	strays    delivery.Strays   // of the present poll
+	past      delivery.PastPoll // of the present poll
+	hung      bool              // the present poll was not answered at once
+	unheard   bool              // the last that hung to the end was not answered at all, and nothing has been since
+	stale     int               // polls in a row that brought nothing but what was known
+	hungAt    time.Time         // of the present poll
 	hungFrom  wire.Mid
 	hungNews  int       // what had come before it
 	answering bool      // it brings its answer
@@ -73,7 +72,7 @@ type connection struct {
 
 	pinged time.Time // when the last ping of the server was taken that a replay follows
 
-	parked     []parkedLive // live messages of replaced channels, for their time
+	parked     fifo.Queue[parkedLive] // live messages of replaced channels, for their time
 	parkedSize int
 }
 
@@ -88,20 +87,20 @@ const (
 
 // parkedLive is a message that waits, and until when.
 type parkedLive struct {
-	message Message
+	message delivery.Message
 	until   time.Time
 }
 
 // park takes a live message of a replaced channel.
-func (l *loop) park(s *connection) func(Message, time.Time) bool {
-	return func(m Message, now time.Time) bool {
-		s.parked = append(s.parked, parkedLive{m, now.Add(parkFor)})
-		s.parkedSize += m.size
+func (l *loop) park(s *connection) func(delivery.Message, time.Time) bool {
+	return func(m delivery.Message, now time.Time) bool {
+		s.parked.Push(parkedLive{m, now.Add(parkFor)})
+		s.parkedSize += m.Size
 		if !s.timers.armed(timerParked) {
 			s.timers.arm(timerParked, now.Add(parkFor))
 		}
-		for len(s.parked) > maxParked || s.parkedSize > maxParkedBytes {
-			if !s.history.live(s.unpark(), now) {
+		for s.parked.Len() > maxParked || s.parkedSize > maxParkedBytes {
+			if !s.history.Live(s.unpark(), now) {
 				return false
 			}
 		}
@@ -109,40 +108,38 @@ func (l *loop) park(s *connection) func(Message, time.Time) bool {
 	}
 }
 
-func (s *connection) unpark() Message {
-	m := s.parked[0].message
-	s.parked[0] = parkedLive{}
-	s.parked = s.parked[1:]
-	s.parkedSize -= m.size
-	return m
+func (s *connection) unpark() delivery.Message {
+	first, _ := s.parked.Pop()
+	s.parkedSize -= first.message.Size
+	return first.message
 }
 
 // takeParked takes the messages that have waited until now.
 func (l *loop) takeParked(s *connection, now time.Time) {
-	for len(s.parked) > 0 && !s.parked[0].until.After(now) {
-		if !s.history.live(s.unpark(), now) {
+	for s.parked.Len() > 0 && !s.parked.First().until.After(now) {
+		if !s.history.Live(s.unpark(), now) {
 			l.full()
 			return
 		}
 	}
-	if len(s.parked) > 0 {
-		s.timers.arm(timerParked, s.parked[0].until)
+	if s.parked.Len() > 0 {
+		s.timers.arm(timerParked, s.parked.First().until)
 	}
 }
 
 // takeAllParked takes all that waits aside, at the end.
 func (s *connection) takeAllParked(now time.Time) {
-	for len(s.parked) > 0 {
-		s.history.lastly(s.unpark(), now)
+	for s.parked.Len() > 0 {
+		s.history.Lastly(s.unpark(), now)
 	}
 }
 
 // taker is what takes the live messages of a connection.
-func (l *loop) taker(s *connection) func(Message, time.Time) bool {
+func (l *loop) taker(s *connection) func(delivery.Message, time.Time) bool {
 	if s.status.replaced {
 		return l.park(s)
 	}
-	return s.history.live
+	return s.history.Live
 }
 
 // standing is the state as the world sees it: decide knows nothing of how the
@@ -217,10 +214,10 @@ func (l *loop) do(s *connection, a action) {
 		s.timers.arm(timerRetry, now.Add(s.delay))
 	case doHold:
 		if !l.replaysLater(s, now) {
-			l.dedup.reorder.hold()
+			l.dedup.Reorder.Hold()
 		}
 	case doRelease:
-		l.dedup.reorder.release()
+		l.dedup.Reorder.Release()
 	case doReplay:
 		l.beginReplay(replayRequest{connection: s}, now)
 	case doShortReplay:
@@ -232,13 +229,13 @@ func (l *loop) do(s *connection, a action) {
 		}
 		s.timers.arm(timerReplayRetry, now.Add(reserve(delay, s.cause)))
 		if retryAfter(s.cause) > 0 {
-			l.dedup.reorder.release()
+			l.dedup.Reorder.Release()
 		}
 	case doAbortReplay:
 		s.timers.disarm(timerReplayRetry)
 		l.abortReplay(s)
 	case doGiveBack:
-		l.dedup.giveBack()
+		l.dedup.GiveBack()
 	}
 }
 
@@ -249,11 +246,11 @@ func (l *loop) dial(s *connection, now time.Time) {
 		s.timers.arm(timerHang, until)
 		return
 	}
-	l.dedup.reorder.sorted = l.main.status.polling
-	s.history.hangs = s.status.polling
+	l.dedup.Reorder.Sorted = l.main.status.polling
+	s.history.Hangs = s.status.polling
 	if s.status.polling {
-		s.hungAt, s.hungFrom, s.hungNews, s.answers = now, s.history.highest, s.history.news, 0
-		s.strays, s.past, s.hung = strays{}, pastPoll{}, false
+		s.hungAt, s.hungFrom, s.hungNews, s.answers = now, s.history.Highest, s.history.News, 0
+		s.strays, s.past, s.hung = delivery.Strays{}, delivery.PastPoll{}, false
 		s.timers.arm(timerPong, now.Add(pollWithin))
 		s.timers.disarm(timerShortReplay)
 		s.live = l.connect(&attempt{connection: s, poll: true}, l.poll, s.endpoint.after(s.endpoint.poll, s.hungFrom))
@@ -294,62 +291,10 @@ func (l *loop) receiveSocket(in inbound) {
 		s.live.hangUp(transport.CloseNormal)
 		why := l.failureOf(in.err)
 		if isPage(in.err) {
-			s.history.deceived = now
+			s.history.Deceive(now)
 		}
 		l.broken(s, why, now)
 		l.handle(s, event{kind: evLost, failure: why}, in.err)
-	}
-}
-
-// receivePoll takes what comes of a poll that stands for the live connection.
-func (l *loop) receivePoll(in inbound) {
-	s, now := in.attempt.connection, time.Now()
-	switch in.kind {
-	case inSent:
-		s.timers.arm(timerShortReplay, now.Add(shortReplayAfter))
-		if s.proved {
-			l.polling(s, now)
-		}
-	case inOpened:
-		l.dedup.reorder.hold()
-		s.timers.disarm(timerShortReplay)
-		s.answering = true
-		s.timers.arm(timerPong, in.attempt.answers(now, answerWithin))
-	case inProgress:
-		s.timers.arm(timerPong, in.attempt.answers(now, answerWithin))
-	case inMessages:
-		s.unheard = false
-		l.polling(s, now)
-		s.answers += len(*in.batch)
-		l.messages(s, false, in.batch, now, l.polledTaker(s))
-	case inGarbled:
-		l.undecodable(in.err)
-		s.garbled = true
-		l.polled(s, now)
-	case inDown:
-		if in.err == io.EOF {
-			why, taken := l.endPoll(s, now)
-			if !taken {
-				l.full()
-				return
-			}
-			in.err = cmp.Or(why, in.err)
-		}
-		if in.err == transport.ErrSilent {
-			l.polledNothing(s, now)
-		}
-		if in.err == io.EOF || errors.Is(in.err, transport.ErrSilent) || l.idlePoll(s, in.err, now) {
-			l.polled(s, now)
-			return
-		}
-		if isFalse(in.err) {
-			s.history.deceived = now
-		}
-		if isAnswered(in.err) && now.Sub(s.hungAt) < promptly {
-			s.proved = false
-		}
-		s.live.hangUp(transport.CloseNormal)
-		l.handle(s, event{kind: evLost, failure: l.failureOf(in.err)}, in.err)
 	}
 }
 
@@ -360,86 +305,16 @@ func (l *loop) opened(s *connection) {
 	l.handle(s, event{kind: evOpened}, nil)
 }
 
-// polling: a poll is with the server, or has been answered by it.
-func (l *loop) polling(s *connection, now time.Time) {
-	s.proved = true
-	if s.status.state == StateConnecting {
-		s.timers.arm(timerStable, now.Add(pollStableAfter))
-		s.watch(now)
-		l.opened(s)
-	}
-}
-
-// hanging: a poll has been with the server for a moment. What was published
-// while it was taken up is kept and not sent.
-func (l *loop) hanging(s *connection, now time.Time) {
-	s.hung = true
-	if s.unheard || s.history.unsure && s.history.mistrusts(now) {
-		return // it is not clear that it is with a server
-	}
-	l.polling(s, now)
-	s.history.polled(s.hungFrom)
-	l.handle(s, event{kind: evHanging}, nil)
-}
-
 // pinged: the server has pinged. One replay follows all the pings of a while,
 // after the last.
 func (l *loop) pinged(s *connection, now time.Time) {
 	if next := s.pinged.Add(pingDistance); now.Before(next) {
 		s.timers.arm(timerPinged, next)
 		if !l.replaysLater(s, now) {
-			l.dedup.reorder.hold()
+			l.dedup.Reorder.Hold()
 		}
 		return
 	}
 	s.pinged = now
 	l.handle(s, event{kind: evPing}, nil)
-}
-
-// polledNothing: the server says that nothing came since the poll began.
-func (l *loop) polledNothing(s *connection, now time.Time) {
-	s.unheard = false
-	if s.hungFrom.IsZero() {
-		s.history.unsure = false
-	}
-	l.polling(s, now)
-}
-
-// polled is the end of a poll: the next one begins. An answer of one message
-// came live, and may be one of several; a longer one is the history, and whole.
-// A poll that brought nothing keeps its distance to the next, and others their
-// pace.
-func (l *loop) polled(s *connection, now time.Time) {
-	s.live.hangUp(transport.CloseNormal)
-	s.timers.disarm(timerShortReplay)
-	s.answering = false
-	single := s.answers == 1
-	if single {
-		s.history.polled(s.hungFrom)
-	}
-	next := s.hungAt.Add(pollDistance)
-	news := s.history.highest != s.hungFrom || s.history.news != s.hungNews
-	switch {
-	case news:
-		next = s.polls.Take(now)
-	case !s.history.overtook.Before(s.hungAt):
-		next = s.overtaken.Take(now)
-	}
-	switch {
-	case !now.Before(next):
-		l.handle(s, event{kind: evPolled, again: single}, nil)
-	default:
-		s.timers.disarm(timerPong)
-		s.timers.arm(timerHang, next)
-		if news && single {
-			l.handle(s, event{kind: evHanging}, nil)
-		}
-	}
-	switch {
-	case l.replayPending():
-	case s.status.replaced:
-		l.dedup.reorder.pass()
-	default:
-		l.dedup.reorder.release()
-	}
 }

@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime/debug"
+	"sync"
 
+	"github.com/b24pull/b24pull/internal/dial"
 	"github.com/b24pull/b24pull/internal/sleep"
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 )
 
 // Messages runs the subscription and yields its messages, in order and each
@@ -186,7 +190,7 @@ func (s *Subscription) open(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opts.cursor = cursor
-	s.acks = newAcks(cursor)
+	s.acks = delivery.NewAcks(cursor.position)
 	s.commits = newCommitter(&s.opts, s.acks, cursor)
 	return nil
 }
@@ -201,17 +205,26 @@ func (s *Subscription) notBegun(ctx context.Context, cause error) {
 	s.tell(StateChange{From: StateIdle, To: StateClosed, Cause: cause})
 }
 
+// next waits for the next message that the user is to get.
+func (s *Subscription) next(ctx context.Context) (Message, error) {
+	m, err := s.queue.Pop(ctx)
+	if err != nil {
+		return Message{}, err
+	}
+	return messageOf(&m, s.acks), nil
+}
+
 // deliver hands over message by message until there is an error.
 func (s *Subscription) deliver(ctx context.Context, handle func(context.Context, Message) error) error {
 	for {
-		m, err := s.queue.pop(ctx)
+		m, err := s.next(ctx)
 		if err != nil {
 			return err
 		}
 		if err := handle(ctx, m); err != nil {
 			return err
 		}
-		m.acks.handled(m)
+		s.acks.Handled(m.receipt)
 	}
 }
 
@@ -261,11 +274,87 @@ func (s *Subscription) machine(ctx context.Context) {
 	if context.Cause(ctx) == errDrained {
 		err = errDrained
 	}
-	s.queue.finish(err)
+	s.queue.Finish(err)
 }
 
 // tell logs an event, if it is grave, and passes it on.
 func (s *Subscription) tell(e Event) {
 	logEvent(s.opts.logger, e)
 	s.opts.observer(e)
+}
+
+var (
+	errPanicked       = errors.New("realtime: a callback has panicked")
+	errCallbackGoexit = fmt.Errorf("realtime: a callback was the end of a goroutine: %w", errGoexit)
+)
+
+// guard stands around what runs in the goroutines of a run. The first panic
+// ends the run, and goes on from where the user can recover it.
+type guard struct {
+	stop func(cause error)
+
+	mu     sync.Mutex
+	panic  *CallbackPanic
+	exited bool // a goroutine was ended by runtime.Goexit
+}
+
+// do calls f and reports whether it has returned.
+func (g *guard) do(f func()) (returned bool) {
+	defer func() {
+		if returned {
+			return
+		}
+		switch v := recover().(type) {
+		case nil:
+			g.caught(nil)
+		case *CallbackPanic: // with a stack of its own
+			g.caught(v)
+		default:
+			g.caught(&CallbackPanic{Value: v, Stack: debug.Stack()})
+		}
+	}()
+	f()
+	return true
+}
+
+// watching returns a context in which connections hand their panics to the
+// guard.
+func (g *guard) watching(ctx context.Context) context.Context {
+	return dial.OnPanic(ctx, func(v any, stack []byte) { g.caught(&CallbackPanic{Value: v, Stack: stack}) })
+}
+
+func (g *guard) caught(p *CallbackPanic) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.panic == nil {
+		g.panic = p
+	}
+	g.exited = g.exited || p == nil
+	g.stop(errPanicked)
+}
+
+// raise has a panic go on, or returns what else has ended a goroutine, once all
+// of them have stopped.
+func (g *guard) raise() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.panic != nil:
+		panic(g.panic)
+	case g.exited:
+		return errCallbackGoexit
+	default:
+		return nil
+	}
+}
+
+// tasks are goroutines that a guard stands around.
+type tasks struct {
+	sync.WaitGroup
+	guard *guard
+}
+
+// Go calls f in a goroutine.
+func (t *tasks) Go(f func()) {
+	t.WaitGroup.Go(func() { t.guard.do(f) })
 }

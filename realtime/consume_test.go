@@ -285,7 +285,7 @@ func TestCommit(t *testing.T) {
 							t.Fatal(err)
 						}
 						saved, _ := store.Load(t.Context())
-						if !slices.Contains(saved.acked, m.key) && saved.pos.Less(m.key.Mid) {
+						if !slices.Contains(saved.position.Acked, m.receipt.Key) && saved.position.Watermark.Less(m.receipt.Key.Mid) {
 							t.Error("Commit returned before it was saved")
 						}
 					}

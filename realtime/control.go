@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // Commands of the push server to its clients, of module pull. They are obeyed,
@@ -28,8 +30,8 @@ const (
 	controlSpread = 110 * time.Second
 )
 
-func isControl(m Message) bool {
-	if m.Module != controlModule || m.Sender.Type != SenderBackend {
+func isControl(m delivery.Message) bool {
+	if m.Module != controlModule || m.Sender.Type != wire.SenderBackend {
 		return false
 	}
 	switch m.Command {
@@ -47,7 +49,7 @@ type controlCommand struct {
 	next    *b24pull.Channel // what takes its place; nil: ask for the config
 }
 
-func decodeControl(m Message) controlCommand {
+func decodeControl(m delivery.Message) controlCommand {
 	o := controlCommand{command: m.Command}
 	if m.Command != channelExpire {
 		return o
@@ -57,7 +59,7 @@ func decodeControl(m Message) controlCommand {
 		Channel json.RawMessage `json:"channel"`
 		New     json.RawMessage `json:"new_channel"`
 	}
-	p, err := Decode[expired](m)
+	p, err := Decode[expired](messageOf(&m, nil))
 	if err != nil {
 		return o
 	}
@@ -173,7 +175,14 @@ func (o *controlCommands) skip(next *b24pull.Channel) {
 // takeControl notes a control command; it is obeyed when the batch that it came
 // with has been gone through. What comes over replaced channels concerns nobody
 // any more, unless it names one that is still in use.
-func (l *loop) takeControl(s *history, m Message) bool {
+func (l *loop) takeControl(s *delivery.History, m delivery.Message) (ours, settled bool) {
+	if !isControl(m) {
+		return false, false
+	}
+	return true, l.noteControl(s, m)
+}
+
+func (l *loop) noteControl(s *delivery.History, m delivery.Message) bool {
 	foreign := s != l.main.history && s != l.latest().history
 	switch m.Command {
 	case configExpire, serverRestart:
@@ -253,12 +262,12 @@ func (l *loop) handleControl(now time.Time) {
 		return
 	}
 	if !l.replayPending() {
-		l.dedup.reorder.release()
+		l.dedup.Reorder.Release()
 	}
 }
 
-// succeed goes over to the successor of a channel, if the command says all there
-// is to know and it is not too soon.
+// succeed goes over to the successor of a channel, if the command says all
+// there is to know and it is not too soon.
 func (l *loop) succeed(e controlCommand, now time.Time) bool {
 	cfg := e.replaced(l.latest().config)
 	if cfg == nil {

@@ -38,7 +38,7 @@ func TestLeftWhereSavingFails(t *testing.T) {
 // gated runs the subscription with a small queue and a handler that waits for
 // the gate.
 func (l *life) gated() (gate chan struct{}) {
-	l.sub.queue.maxMessages = 5
+	l.sub.queue.MaxMessages = 5
 	gate = make(chan struct{})
 	l.run(func(ctx context.Context, _ Message) error {
 		select {
@@ -166,10 +166,10 @@ func TestCursorOfAnOlderServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := &store.cursor // now of another server, whose sequence has begun later
-		c.bound.server++
-		c.pos.Epoch += 1000
-		for i := range c.acked {
-			c.acked[i].Mid.Epoch += 1000
+		c.position.Bound.Server++
+		c.position.Watermark.Epoch += 1000
+		for i := range c.position.Acked {
+			c.position.Acked[i].Mid.Epoch += 1000
 		}
 		second := l.goOn(store, nil)
 		<-second.sub.Ready()

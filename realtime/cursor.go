@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -19,55 +20,40 @@ import (
 // been handled, and what was handled beyond. It is opaque and can be stored as
 // text; [Message.Cursor] gives one and [WithCursor] takes it. The zero Cursor
 // is no position.
-type Cursor struct {
-	bound binding    // what the position is of
-	tags  bool       // positions are times and tags, not mids
-	pos   wire.Mid   // everything up to here has been handled
-	acked []wire.Key // the message at pos, if there is one, and what was handled beyond, in order
-
-	retentionProbe wire.Mid  // a message at pos or beyond that the channels keep; zero: none is known
-	replayedAt     time.Time // when the history was last known
-}
+type Cursor struct{ position delivery.Position }
 
 // IsZero reports whether c is no position.
-func (c Cursor) IsZero() bool { return c.pos.IsZero() && len(c.acked) == 0 && c.bound == binding{} }
-
-// binding says what a position is of, in checksums. Zero: unknown.
-type binding struct {
-	portal   uint32
-	server   uint32
-	channels uint32
-}
+func (c Cursor) IsZero() bool { return c.position.IsZero() }
 
 // bindingOf is what positions are of that are got with a config.
-func bindingOf(cfg *b24pull.Config, ep *endpoint) binding {
+func bindingOf(cfg *b24pull.Config, ep *endpoint) delivery.Binding {
 	sum := func(text string) uint32 { return crc32.Checksum([]byte(text), wire.Castagnoli) }
 	ids := slices.Sorted(maps.Keys(ep.channels))
 	host, _, _ := strings.Cut(ep.server, " ") // whatever the portal is called
-	return binding{
-		portal:   sum(portalOf(cfg)),
-		server:   sum(host + " " + cfg.ClientID),
-		channels: sum(strings.Join(ids, " ")),
+	return delivery.Binding{
+		Portal:   sum(portalOf(cfg)),
+		Server:   sum(host + " " + cfg.ClientID),
+		Channels: sum(strings.Join(ids, " ")),
 	}
 }
 
 // full reports whether a key's checksum is stored as it is, not shortened:
 // places by time and tag are shared by messages of many channels, and so is no
 // place at all.
-func (c Cursor) full(k wire.Key) bool { return c.tags || k.Mid.IsZero() }
+func full(p *delivery.Position, k wire.Key) bool { return p.Tags || k.Mid.IsZero() }
 
 // check reports whether the cursor can be used with a server: it must be of the
 // same portal, and positions of the same kind. A portal that has been renamed
 // is known by its channels.
-func (c Cursor) check(b binding, d wire.Dialect) error {
-	if !c.IsZero() && (c.tags != (d == wire.DialectTags) || differ(c.bound.portal, b.portal) && !c.bound.sameChannels(b)) {
+func (c Cursor) check(b delivery.Binding, d wire.Dialect) error {
+	if !c.IsZero() && (c.position.Tags != (d == wire.DialectTags) || differ(c.position.Bound.Portal, b.Portal) && !sameChannels(c.position.Bound, b)) {
 		return ErrCursorMismatch
 	}
 	return nil
 }
 
 // sameChannels reports whether two positions are of the same channels.
-func (b binding) sameChannels(o binding) bool { return b.channels != 0 && b.channels == o.channels }
+func sameChannels(a, b delivery.Binding) bool { return a.Channels != 0 && a.Channels == b.Channels }
 
 func differ(a, b uint32) bool { return a != 0 && b != 0 && a != b }
 
@@ -91,16 +77,17 @@ func (c Cursor) MarshalText() ([]byte, error) {
 		return nil, nil
 	}
 	var b []byte
-	for _, sum := range []uint32{c.bound.portal, c.bound.server, c.bound.channels} {
+	p := &c.position
+	for _, sum := range []uint32{p.Bound.Portal, p.Bound.Server, p.Bound.Channels} {
 		b = binary.LittleEndian.AppendUint32(b, sum)
 	}
-	for _, m := range []wire.Mid{c.pos, c.retentionProbe} {
+	for _, m := range []wire.Mid{p.Watermark, p.RetentionProbe} {
 		b = binary.AppendUvarint(b, m.Epoch)
 		b = binary.AppendUvarint(b, m.Counter)
 	}
-	b = binary.AppendUvarint(b, uint64(max(c.replayedAt.Unix(), 0)))
-	last := c.pos
-	for _, k := range c.acked {
+	b = binary.AppendUvarint(b, uint64(max(p.ReplayedAt.Unix(), 0)))
+	last := p.Watermark
+	for _, k := range p.Acked {
 		// mostly the same epoch: then the difference of the counters is all
 		// there is to say
 		if k.Mid.Epoch == last.Epoch {
@@ -109,7 +96,7 @@ func (c Cursor) MarshalText() ([]byte, error) {
 			b = binary.AppendUvarint(b, (k.Mid.Epoch-last.Epoch)<<1|1)
 			b = binary.AppendUvarint(b, k.Mid.Counter)
 		}
-		if c.full(k) {
+		if full(p, k) {
 			b = binary.LittleEndian.AppendUint32(b, k.Sum)
 		} else {
 			b = binary.LittleEndian.AppendUint16(b, uint16(k.Sum))
@@ -117,7 +104,7 @@ func (c Cursor) MarshalText() ([]byte, error) {
 		last = k.Mid
 	}
 	version := cursorByMid
-	if c.tags {
+	if p.Tags {
 		version = cursorByTag
 	}
 	b = binary.LittleEndian.AppendUint32(b, checksum(version, b))
@@ -177,22 +164,23 @@ func decodeCursor(version string, raw []byte) (Cursor, error) {
 		return Cursor{}, damaged
 	}
 	var c Cursor
-	for _, sum := range []*uint32{&c.bound.portal, &c.bound.server, &c.bound.channels} {
+	p := &c.position
+	for _, sum := range []*uint32{&p.Bound.Portal, &p.Bound.Server, &p.Bound.Channels} {
 		*sum, raw = binary.LittleEndian.Uint32(raw), raw[4:]
 	}
-	c.tags = version == cursorByTag
-	c.pos = wire.Mid{Epoch: number(), Counter: number()}
-	c.retentionProbe = wire.Mid{Epoch: number(), Counter: number()}
-	if !valid(c.pos) || !valid(c.retentionProbe) {
+	p.Tags = version == cursorByTag
+	p.Watermark = wire.Mid{Epoch: number(), Counter: number()}
+	p.RetentionProbe = wire.Mid{Epoch: number(), Counter: number()}
+	if !valid(p.Watermark) || !valid(p.RetentionProbe) {
 		return Cursor{}, damaged
 	}
 	switch at := number(); {
 	case at > wire.MaxEpoch:
 		return Cursor{}, damaged
 	case at > 0:
-		c.replayedAt = time.Unix(int64(at), 0)
+		p.ReplayedAt = time.Unix(int64(at), 0)
 	}
-	last := c.pos
+	last := p.Watermark
 	for len(raw) > 0 {
 		k := wire.Key{Mid: last}
 		if step := number(); step&1 == 0 {
@@ -202,7 +190,7 @@ func decodeCursor(version string, raw []byte) (Cursor, error) {
 			k.Mid.Counter = number()
 		}
 		width := 2
-		if c.full(k) {
+		if full(p, k) {
 			width = 4
 		}
 		if !valid(k.Mid) || len(raw) < width {
@@ -213,11 +201,11 @@ func decodeCursor(version string, raw []byte) (Cursor, error) {
 		} else {
 			k.Sum = binary.LittleEndian.Uint32(raw)
 		}
-		c.acked = append(c.acked, k)
+		p.Acked = append(p.Acked, k)
 		raw = raw[width:]
 		last = k.Mid
 	}
-	slices.SortFunc(c.acked, wire.Key.Compare)
-	c.acked = slices.Compact(c.acked)
+	slices.SortFunc(p.Acked, wire.Key.Compare)
+	p.Acked = slices.Compact(p.Acked)
 	return c, nil
 }

@@ -7,22 +7,24 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 func TestCursorText(t *testing.T) {
-	tests := []Cursor{
+	tests := []delivery.Position{
 		{},
-		{pos: midAt(1)},
-		{pos: wire.Mid{Epoch: 9_999_999_999, Counter: wire.MaxCounter}},
-		{acked: []wire.Key{{Mid: midAt(3), Sum: 1}}},
-		{pos: midAt(7), acked: []wire.Key{{Mid: midAt(9), Sum: 0}, {Mid: midAt(9), Sum: 0xffff}, {Mid: midAt(12), Sum: 5}, {Mid: wire.Mid{Epoch: 1795421101, Counter: 2}, Sum: 6}}},
-		{pos: midAt(7), retentionProbe: midAt(8), replayedAt: time.Unix(1795421103, 0)},
-		{acked: []wire.Key{{Mid: wire.Mid{}, Sum: wire.FullSum | 0xfffff}, {Mid: midAt(9), Sum: 5}}},
-		{bound: binding{1, 2, 3}},
-		{bound: binding{1, 0xffffffff, 3}, tags: true, pos: wire.Mid{Epoch: 1795421101, Counter: 2}, acked: []wire.Key{{Mid: wire.Mid{Epoch: 1795421101, Counter: 2}, Sum: 6}}},
+		{Known: delivery.Known{Watermark: midAt(1)}},
+		{Known: delivery.Known{Watermark: wire.Mid{Epoch: 9_999_999_999, Counter: wire.MaxCounter}}},
+		{Acked: []wire.Key{{Mid: midAt(3), Sum: 1}}},
+		{Known: delivery.Known{Watermark: midAt(7)}, Acked: []wire.Key{{Mid: midAt(9), Sum: 0}, {Mid: midAt(9), Sum: 0xffff}, {Mid: midAt(12), Sum: 5}, {Mid: wire.Mid{Epoch: 1795421101, Counter: 2}, Sum: 6}}},
+		{Known: delivery.Known{Watermark: midAt(7), RetentionProbe: midAt(8), ReplayedAt: time.Unix(1795421103, 0)}},
+		{Acked: []wire.Key{{Mid: wire.Mid{}, Sum: wire.FullSum | 0xfffff}, {Mid: midAt(9), Sum: 5}}},
+		{Bound: delivery.Binding{Portal: 1, Server: 2, Channels: 3}},
+		{Known: delivery.Known{Watermark: wire.Mid{Epoch: 1795421101, Counter: 2}}, Bound: delivery.Binding{Portal: 1, Server: 0xffffffff, Channels: 3}, Tags: true, Acked: []wire.Key{{Mid: wire.Mid{Epoch: 1795421101, Counter: 2}, Sum: 6}}},
 	}
-	for _, c := range tests {
+	for _, at := range tests {
+		c := Cursor{at}
 		text, err := c.MarshalText()
 		if err != nil {
 			t.Fatal(err)
@@ -31,47 +33,14 @@ func TestCursorText(t *testing.T) {
 		if err := back.UnmarshalText(text); err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
-		if diff := cmp.Diff(c, back, cmp.AllowUnexported(Cursor{}, wire.Key{}, wire.Mid{}, binding{})); diff != "" {
+		if diff := cmp.Diff(c, back, cmp.AllowUnexported(Cursor{}, delivery.Position{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", text, diff)
 		}
 	}
 }
 
-// TestCursorKeysAreShort: a message is known again by what a cursor holds of
-// it, and so is one of the same mid that is another.
-func TestCursorKeysAreShort(t *testing.T) {
-	s := newDriven(t, after(1))
-	one, other := s.message(2, 0), s.message(2, 0)
-	one.key.Sum, other.key.Sum = wire.FullSum|0x1234567, wire.FullSum|0x1234568
-	s.live(one, s.now)
-	m, _, _ := s.queue.tryPop()
-	text, err := m.Cursor().MarshalText()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var from Cursor
-	if err := from.UnmarshalText(text); err != nil {
-		t.Fatal(err)
-	}
-	for _, first := range []Message{one, other} {
-		next := newDriven(t, from)
-		next.live(first, next.now)
-		next.live(one, next.now)
-		next.beginReplay(next.now, "")
-		next.shows(1)
-		next.replayed(one, next.now)
-		next.replayed(other, next.now)
-		next.endReplay(replayEnded, false, next.now)
-		if first.key == one.key {
-			next.want("2R") // the other
-		} else {
-			next.want("2")
-		}
-	}
-}
-
 func TestCursorDamaged(t *testing.T) {
-	text, _ := Cursor{pos: midAt(7), acked: []wire.Key{{Mid: midAt(9), Sum: 8}}}.MarshalText()
+	text, _ := Cursor{delivery.Position{Known: delivery.Known{Watermark: midAt(7)}, Acked: []wire.Key{{Mid: midAt(9), Sum: 8}}}}.MarshalText()
 	for i := range text {
 		for _, c := range []byte("02A.~") {
 			damaged := slices.Clone(text)
@@ -79,8 +48,8 @@ func TestCursorDamaged(t *testing.T) {
 				continue
 			}
 			damaged[i] = c
-			kept := Cursor{pos: midAt(1)}
-			if err := kept.UnmarshalText(damaged); err == nil || kept.pos != midAt(1) {
+			kept := Cursor{delivery.Position{Known: delivery.Known{Watermark: midAt(1)}}}
+			if err := kept.UnmarshalText(damaged); err == nil || kept.position.Watermark != midAt(1) {
 				t.Errorf("%s: error %v, cursor %v", damaged, err, kept)
 			}
 		}
@@ -94,7 +63,7 @@ func TestCursorDamaged(t *testing.T) {
 // FuzzCursor: no text makes a cursor panic, and what decodes encodes to the
 // same again.
 func FuzzCursor(f *testing.F) {
-	text, _ := Cursor{pos: midAt(7), acked: []wire.Key{{Mid: midAt(9), Sum: 8}}}.MarshalText()
+	text, _ := Cursor{delivery.Position{Known: delivery.Known{Watermark: midAt(7)}, Acked: []wire.Key{{Mid: midAt(9), Sum: 8}}}}.MarshalText()
 	f.Add(text)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var c, again Cursor
@@ -108,8 +77,32 @@ func FuzzCursor(f *testing.F) {
 		if err := again.UnmarshalText(out); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(c, again, cmp.AllowUnexported(Cursor{}, wire.Key{}, wire.Mid{}, binding{})); diff != "" {
+		if diff := cmp.Diff(c, again, cmp.AllowUnexported(Cursor{}, delivery.Position{})); diff != "" {
 			t.Errorf("(-first +again):\n%s", diff)
 		}
 	})
+}
+
+// TestCursorTextShortensKeys: but for those without a mid, and of positions by
+// tag.
+func TestCursorTextShortensKeys(t *testing.T) {
+	whole := wire.Key{Mid: midAt(9), Sum: wire.FullSum | 0x1234567}
+	without := wire.Key{Sum: wire.FullSum | 0x1234567}
+	for _, tags := range []bool{false, true} {
+		text, err := Cursor{delivery.Position{Tags: tags, Acked: []wire.Key{without, whole}}}.MarshalText()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Cursor
+		if err := back.UnmarshalText(text); err != nil {
+			t.Fatal(err)
+		}
+		want := []wire.Key{without, whole}
+		if !tags {
+			want[1] = whole.Shorten()
+		}
+		if diff := cmp.Diff(want, back.position.Acked); diff != "" {
+			t.Errorf("tags: %v (-want +got):\n%s", tags, diff)
+		}
+	}
 }

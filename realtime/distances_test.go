@@ -16,6 +16,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
@@ -23,16 +24,16 @@ import (
 // handLoop is a loop that is not run, whose polls are not answered; it tells of
 // events by observe.
 func handLoop(ctx context.Context, way transport.Transport, observe func(Event)) *loop {
-	q, led := newQueue(10, 1<<20), newAcks(after(1))
+	q, led := delivery.NewQueue(10, 1<<20), delivery.NewAcks(after(1).position)
 	l := &loop{ctx: ctx, inbox: make(chan inbound), poll: way, acks: led, tell: observe, stats: new(counters),
 		notices: notices{tell: observe}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
-	l.dedup = newDedup(after(1), led, q, time.Now(), l.observe)
+	l.dedup = delivery.NewDedup(after(1).position, led, q, time.Now(), l.reported)
 	l.main = l.streamTo("main.example")
 	return l
 }
 
 func (l *loop) streamTo(host string) *connection {
-	return &connection{history: l.dedup.history(midAt(1), true), config: new(b24pull.Config), status: status{state: StateLive, anchored: true},
+	return &connection{history: l.dedup.AddHistory(midAt(1), true), config: new(b24pull.Config), status: status{state: StateLive, anchored: true},
 		endpoint: endpoint{server: host, poll: transport.Address{URL: "http://" + host + "/sub/"}, dialect: wire.DialectProtobuf}}
 }
 
@@ -46,8 +47,8 @@ func TestTooManyReplaced(t *testing.T) {
 		l.replaced = append(l.replaced, l.streamTo(fmt.Sprint(n)))
 		l.leaveOldest()
 	}
-	if len(l.replaced) != maxReplaced || l.replaced[0].endpoint.server != "12" || len(l.dedup.histories) != maxReplaced+1 {
-		t.Errorf("%d streams, the first %s, %d sessions", len(l.replaced), l.replaced[0].endpoint.server, len(l.dedup.histories))
+	if len(l.replaced) != maxReplaced || l.replaced[0].endpoint.server != "12" || l.dedup.Remembers().Histories != maxReplaced+1 {
+		t.Errorf("%d streams, the first %s, %d sessions", len(l.replaced), l.replaced[0].endpoint.server, l.dedup.Remembers().Histories)
 	}
 	if gap, ok := told[0].(Gap); !ok || gap.Reason != GapChannelReplaced || l.stats.snapshot().Gaps != 12 {
 		t.Errorf("told %+v, %d gaps counted", told, l.stats.snapshot().Gaps)
@@ -94,13 +95,13 @@ func TestOvertakenPolls(t *testing.T) {
 		l := handLoop(ctx, way, func(Event) {})
 		s := l.main
 		s.polls, s.overtaken, s.status.polling = pollPace, overtakenPace, true
-		s.history.reach(midAt(1000))
+		s.history.Undecodable(delivery.Message{Record: wire.Record{Key: wire.Key{Mid: midAt(1000)}}}, false, time.Now())
 		begun := time.Now()
 		l.dial(s, begun)
 		for n := range uint64(100) {
-			m := Message{key: wire.Key{Mid: midAt(2 + n)}}
-			s.history.note(m, time.Now()) // as a replay does
-			s.history.live(m, time.Now())
+			m := delivery.Message{Record: wire.Record{Key: wire.Key{Mid: midAt(2 + n)}}}
+			s.history.Undecodable(m, false, time.Now()) // so it has been seen
+			s.history.Live(m, time.Now())
 			l.polled(s, time.Now())
 			if at := s.timers[timerHang]; !at.IsZero() {
 				time.Sleep(time.Until(at))
@@ -223,11 +224,11 @@ func TestReadsAreMerged(t *testing.T) {
 		l.handle(other, event{kind: evMany}, nil)
 		show := func(counters ...uint64) {
 			for _, n := range counters {
-				l.replaying.connection.history.replayed(Message{key: wire.Key{Mid: midAt(n)}, Params: []byte(fmt.Sprint(n))}, time.Now())
+				l.replaying.connection.history.Replayed(delivery.Message{Record: wire.Record{Key: wire.Key{Mid: midAt(n)}, Params: []byte(fmt.Sprint(n))}}, time.Now())
 			}
 		}
-		l.dedup.reorder.hold()
-		l.main.history.live(Message{key: wire.Key{Mid: midAt(5)}, Params: []byte("5")}, time.Now())
+		l.dedup.Reorder.Hold()
+		l.main.history.Live(delivery.Message{Record: wire.Record{Key: wire.Key{Mid: midAt(5)}, Params: []byte("5")}}, time.Now())
 		show(1, 2)
 		l.handle(l.main, event{kind: evMany}, nil)
 		show(4, 6)
@@ -238,7 +239,7 @@ func TestReadsAreMerged(t *testing.T) {
 		show(1, 3, 5)
 		l.receiveReplay(inbound{kind: inDown, err: io.EOF, attempt: l.replaying})
 		var got []string
-		for m, _, ok := l.queue.tryPop(); ok; m, _, ok = l.queue.tryPop() {
+		for m, _, ok := l.queue.TryPop(); ok; m, _, ok = l.queue.TryPop() {
 			got = append(got, string(m.Params))
 		}
 		if fmt.Sprint(got) != "[2 3 4 5 6]" {

@@ -260,7 +260,8 @@
 //     behind polls 100, and then ten a second.
 //   - An answer has five minutes to come to its end, however it goes on: then
 //     it is broken off, and the next one goes on where it has stopped. One to a
-//     replay of replaced channels has a minute while those in use are to be read.
+//     replay of replaced channels has a minute while those in use are to be
+//     read.
 //   - Polls that bring news follow each other 100 times at once, and then at 20
 //     a second: what is published meanwhile comes with the next one, all of it
 //     that the server keeps. Those that only bring what a replay was faster to

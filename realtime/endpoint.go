@@ -121,7 +121,7 @@ func (o *options) endpoint(cfg *b24pull.Config) (endpoint, error) {
 		return endpoint{}, errNoPolling
 	}
 	for _, at := range []*transport.Address{&ep.socket, &ep.poll} {
-		at.Secrets = at.Secrets.With(headerSecrets(o.header)...)
+		at.Secrets = at.Secrets.With(transport.HeaderSecrets(o.header)...)
 	}
 	return ep, nil
 }

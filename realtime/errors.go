@@ -96,6 +96,28 @@ func (e *HandlerPanic) Unwrap() error {
 	return err
 }
 
+// CallbackPanic is what [Subscription.Run] and the loop over
+// [Subscription.Messages] panic with if something of yours has panicked in a
+// goroutine of the subscription, whose stack would be lost: an observer, a
+// logger's handler, the function of [WithBackoff], a save of a [CursorStore], a
+// [ConfigSource] with its token source, an HTTP transport, a dialer or a
+// connection.
+type CallbackPanic struct {
+	Value any    // what it panicked with
+	Stack []byte // of the goroutine, as [runtime/debug.Stack] writes it
+}
+
+// Error has the stack in it, so that a panic that ends the program shows it.
+func (e *CallbackPanic) Error() string {
+	return fmt.Sprintf("realtime: a callback panicked: %s\n\n%s", quote.Text(fmt.Sprint(e.Value), quote.TextLimit), e.Stack)
+}
+
+// Unwrap returns the value if it is an error.
+func (e *CallbackPanic) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
 // StatusError is an HTTP answer of the push server or of a proxy before it that
 // refused a connection or a replay.
 type StatusError struct {
@@ -116,6 +138,21 @@ type CloseError struct {
 }
 
 func (e *CloseError) Error() string { return (*transport.CloseError)(e).Error() }
+
+// AnswerError is an answer to a poll, or to a replay of the history, that is
+// not a push server's, although its HTTP status says that all is well.
+// Something stands in the place of the server, or between. It is no word of
+// what the server keeps.
+type AnswerError struct {
+	Status      int    // HTTP status; 101 where a websocket was asked for the history
+	ContentType string // the answer's Content-Type; empty if it had none
+	Start       string // its first bytes in one line, without what may be secret
+	Err         error  // why it is not taken for a push server's
+}
+
+func (e *AnswerError) Error() string { return (*transport.AnswerError)(e).Error() }
+
+func (e *AnswerError) Unwrap() error { return e.Err }
 
 // ownError makes an error of a transport one that users know.
 func ownError(err error) error {

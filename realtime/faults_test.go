@@ -25,7 +25,7 @@ func TestFullQueuePauses(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.subscribe(nil, WithBackoff(soon))
-		l.sub.queue.maxMessages = 50
+		l.sub.queue.MaxMessages = 50
 		got := newTally()
 		l.run(func(_ context.Context, m Message) error {
 			got.add(t, m)
@@ -53,7 +53,7 @@ func TestFullOfWaiting(t *testing.T) {
 		var stalled atomic.Bool
 		l.open(stallPolls(&stalled))
 		l.subscribe(nil, WithBackoff(soon))
-		l.sub.queue.maxMessages = 5
+		l.sub.queue.MaxMessages = 5
 		got := newTally()
 		l.run(func(_ context.Context, m Message) error {
 			got.add(t, m)
@@ -97,7 +97,7 @@ func TestPausedWithoutHistory(t *testing.T) {
 					})
 				}))
 				l.subscribe(nil, WithBackoff(soon))
-				l.sub.queue.maxMessages = 50
+				l.sub.queue.MaxMessages = 50
 				slow := make(chan struct{})
 				l.run(func(context.Context, Message) error {
 					<-slow

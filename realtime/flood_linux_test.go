@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
@@ -218,7 +219,7 @@ func (f *flood) run(t *testing.T, variable string) {
 	if resident == 0 || resident > maxResident {
 		t.Errorf("%d bytes resident", resident)
 	}
-	if !f.history && messages < maxRemembered {
+	if !f.history && messages < delivery.MaxRemembered {
 		t.Errorf("%d messages are no flood", messages)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 )
 
 // onVersions runs a scenario on a version of each dialect.
@@ -145,7 +146,7 @@ func TestTrickledRead(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
 		t.Logf("%d of 200 within %v", live, slowest)
-		if live != 200 || slowest > holdMax+time.Second {
+		if live != 200 || slowest > delivery.HoldMax+time.Second {
 			t.Errorf("%d of 200 within %v", live, slowest)
 		}
 		time.Sleep(2 * time.Minute)

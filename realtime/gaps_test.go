@@ -57,7 +57,7 @@ func TestGapAfterLongPause(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(long...)
 		l.subscribe(nil)
-		l.sub.queue.maxMessages = 10
+		l.sub.queue.MaxMessages = 10
 		first := true
 		l.run(func(context.Context, Message) error {
 			if first {
@@ -159,21 +159,6 @@ func TestGapReplacedTwice(t *testing.T) {
 	}
 }
 
-// TestGraverGapStays: until a message bears it.
-func TestGraverGapStays(t *testing.T) {
-	s := newDriven(t, after(1))
-	s.lose(Gap{Reason: GapServerChanged})
-	s.lose(Gap{Reason: GapPaused})
-	s.lives(2)
-	if m, _, _ := s.queue.tryPop(); m.Gap == nil || m.Gap.Reason != GapServerChanged {
-		t.Errorf("gap %+v", m.Gap)
-	}
-	s.lives(3)
-	if m, _, _ := s.queue.tryPop(); m.Gap != nil {
-		t.Errorf("gap %+v", m.Gap)
-	}
-}
-
 // TestGapIsToldUntilHandled: a gap found at a start is found again, until a
 // message that bears it has been handled.
 func TestGapIsToldUntilHandled(t *testing.T) {
@@ -230,10 +215,10 @@ func TestOlderSequenceAfterRestart(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := &store.cursor // of a sequence that has begun later
-		c.pos.Epoch += 1000
-		c.retentionProbe.Epoch += 1000
-		for i := range c.acked {
-			c.acked[i].Mid.Epoch += 1000
+		c.position.Watermark.Epoch += 1000
+		c.position.RetentionProbe.Epoch += 1000
+		for i := range c.position.Acked {
+			c.position.Acked[i].Mid.Epoch += 1000
 		}
 		l.emit("while down")
 		next := l.goOn(store, nil, WithBackoff(soon))

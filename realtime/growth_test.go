@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 )
 
 // TestNothingGrows: however often channels are replaced under constant traffic,
@@ -20,7 +21,7 @@ func TestNothingGrows(t *testing.T) {
 				l.open()
 				l.subscribe(nil, WithTransport(transport), WithBackoff(soon))
 				ctx, cancel := context.WithCancelCause(t.Context())
-				l.sub.acks = newAcks(Cursor{})
+				l.sub.acks = delivery.NewAcks(delivery.Position{})
 				loop := l.sub.newLoop()
 				stopped := make(chan error)
 				go func() { stopped <- loop.run(ctx) }()
@@ -75,24 +76,18 @@ func TestNothingGrows(t *testing.T) {
 func (l *loop) small(t *testing.T) {
 	t.Helper()
 	const minutes = 8 * 60
-	passed := 0
-	for _, g := range l.dedup.passed {
-		passed += len(g.keys)
+	r := l.dedup.Remembers()
+	t.Logf("%d connections; %+v", len(l.connections()), r)
+	if len(l.connections()) > 2 || r.Histories > 2 || len(l.waiting) > 0 {
+		t.Error("connections are left behind")
 	}
-	moves := len(l.main.history.moves)
-	done, open := l.dedup.acks.acked.len(), l.dedup.acks.pending.len()
-	t.Logf("%d streams, %d sessions; %d seen, %d above, %d passed in %d generations, %d moves; %d done, %d open",
-		len(l.connections()), len(l.dedup.histories), len(l.dedup.seen), len(l.dedup.above), passed, len(l.dedup.passed), moves, done, open)
-	if len(l.connections()) > 2 || len(l.dedup.histories) > 2 || len(l.waiting) > 0 {
-		t.Error("streams are left behind")
+	if r.Seen > minutes || r.Above > minutes || r.Passed > minutes || r.Generations > minutes {
+		t.Error("dedup grows")
 	}
-	if len(l.dedup.seen) > minutes || len(l.dedup.above) > minutes || passed > minutes || len(l.dedup.passed) > minutes {
-		t.Error("the memory grows")
-	}
-	if len(l.dedup.above)+passed != len(l.dedup.seen) {
+	if r.Above+r.Passed != r.Seen {
 		t.Error("seen are others than those above and those passed")
 	}
-	if done > minutes || open > 0 || moves > 100 {
-		t.Error("the ledger or the moves grow")
+	if r.Acked > minutes || r.Pending > 0 || r.Moves > 100 {
+		t.Error("the acks or the moves grow")
 	}
 }

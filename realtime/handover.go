@@ -64,12 +64,12 @@ func (l *loop) leaveOldest() {
 func (s *connection) assume(cfg *b24pull.Config, ep endpoint, wanted Transport) {
 	s.config, s.endpoint = cfg, ep
 	s.polls, s.overtaken = pollPace, overtakenPace
-	s.history.tags, s.history.stamped = ep.dialect == wire.DialectTags, ep.dialect == wire.DialectProtobuf
-	s.history.undated = ep.dialect == wire.DialectRPC
-	s.history.shift, s.history.dating.shift = cfg.ClockShift(), cfg.ClockShift()
+	s.history.Tags, s.history.Stamped = ep.dialect == wire.DialectTags, ep.dialect == wire.DialectProtobuf
+	s.history.Undated = ep.dialect == wire.DialectRPC
+	s.history.SetClockShift(cfg.ClockShift())
 	s.status.auto = wanted == TransportAuto && ep.socket.URL != "" && ep.poll.URL != ""
 	s.status.polling = wanted == TransportLongPolling || ep.socket.URL == ""
-	s.history.hangs = s.status.polling
+	s.history.Hangs = s.status.polling
 }
 
 // replace makes the connection of a new config. It takes the place of the main
@@ -86,23 +86,22 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 			since = since.Add(-cfg.ClockShift() - clockSlack)
 		}
 		var covered bool
-		next.history, covered = main.history.successor(since, now)
+		next.history, covered = main.history.Successor(since, now)
 		if !covered || overlooked(main.config.Channels.Private, cfg.Channels.Private) || overlooked(main.config.Channels.Shared, cfg.Channels.Shared) {
 			l.gap(GapChannelReplaced, nil)
 		}
 		if goOn(main.config.Channels, cfg.Channels) {
-			next.history.retentionProbe = main.history.retentionProbe
-			l.dedup.tellLowWatermark()
+			next.history.Keeps(main.history)
 		}
 		l.expectMore()
 	default:
-		next.history = l.dedup.history(wire.Mid{}, main.history.anchored)
-		next.history.settle = l.opts.settle
-		l.dedup.anotherServer()
+		next.history = l.dedup.AddHistory(wire.Mid{}, main.history.Anchored)
+		next.history.Settle = l.opts.settle
+		l.dedup.AnotherServer()
 		l.gap(GapServerChanged, nil)
 	}
 	next.assume(cfg, ep, l.opts.transport)
-	next.status.anchored = next.history.anchored
+	next.status.anchored = next.history.Anchored
 	next.status.sure = l.main.status.sure
 	next.way, next.unread, next.proved, next.unheard = l.main.way, l.main.unread, l.main.proved, l.main.unheard
 	if next.status.auto {
@@ -131,8 +130,8 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 // expectMore has messages wait: what comes from now on may be preceded by what
 // new channels hold.
 func (l *loop) expectMore() {
-	l.dedup.reorder.hold()
-	l.dedup.reorder.partial = true
+	l.dedup.Reorder.Hold()
+	l.dedup.Reorder.Partial = true
 }
 
 // goOn reports whether channels are among those that replace them.
@@ -211,7 +210,7 @@ func (l *loop) leaves(old *connection, now time.Time) time.Time {
 	if old.status.needed {
 		due, last = true, now.Add(neededFor)
 	}
-	if ends := l.ends(old.config).Add(2 * old.history.settle); due && ends.After(leave) {
+	if ends := l.ends(old.config).Add(2 * old.history.Settle); due && ends.After(leave) {
 		leave = ends
 	}
 	if leave.After(last) {
@@ -240,14 +239,14 @@ func (l *loop) remove(s *connection, cause error) {
 	l.connected(s, before)
 	l.bind()
 	if !l.replayPending() {
-		l.dedup.reorder.release()
+		l.dedup.Reorder.Release()
 	}
 	for _, other := range l.connections() {
 		if other.history == s.history {
 			return
 		}
 	}
-	l.dedup.drop(s.history, time.Now())
+	l.dedup.Drop(s.history, time.Now())
 }
 
 // continuedBy reports whether another connection has the same channels, under

@@ -9,6 +9,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -29,3 +30,8 @@ func newTestLogger(w io.Writer) *slog.Logger {
 
 // midAt is the mid number n of one server's sequence.
 func midAt(n uint64) wire.Mid { return wire.Mid{Epoch: 1795421100, Counter: n} }
+
+// after is the cursor of one who has handled message n and all before it.
+func after(n uint64) Cursor {
+	return Cursor{delivery.Position{Known: delivery.Known{Watermark: midAt(n)}, Acked: []wire.Key{{Mid: midAt(n)}}}}
+}

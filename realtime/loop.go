@@ -7,7 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/fifo"
 	"github.com/b24pull/b24pull/internal/pace"
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
@@ -20,7 +22,6 @@ const (
 	answerStall      = 20 * time.Second // without a byte of its answer
 	answerWithin     = 5 * time.Minute  // for an answer to come to its end, however it goes on
 	answerYields     = time.Minute      // the same for one to a replay of replaced channels, while those in use are to be read
-	manyMessages     = 1000             // that make another replay due
 )
 
 // loop carries out what decide wants, in one goroutine. It alone touches the
@@ -34,11 +35,11 @@ type loop struct {
 	history transport.Transport // reads the history by websockets, where there are no polls
 	tell    func(Event)         // the observer and the log
 	log     *slog.Logger
-	queue   *queue
+	queue   *delivery.Queue
 	state   *stateBox
 	ready   chan struct{}
 	stats   *counters
-	acks    *acks
+	acks    *delivery.Acks
 
 	ctx       context.Context
 	inbox     chan inbound
@@ -46,7 +47,7 @@ type loop struct {
 	err       error // why it ends
 	lastError error // why it is not connected
 
-	dedup    *dedup
+	dedup    *delivery.Dedup
 	main     *connection   // what the subscription stands on
 	next     *connection   // to take its place once it is connected
 	replaced []*connection // replaced, and listened to until their ends are read
@@ -90,23 +91,24 @@ func (l *loop) run(ctx context.Context) error {
 	l.notices.tell = l.tell
 	l.alarm = newAlarm()
 	defer l.alarm.stop()
-	l.dedup = newDedup(l.opts.cursor, l.acks, l.queue, time.Now(), l.observe)
-	l.dedup.handleControl, l.dedup.stats = l.takeControl, l.stats
+	l.dedup = delivery.NewDedup(l.opts.cursor.position, l.acks, l.queue, time.Now(), l.reported)
+	l.dedup.Control, l.dedup.Meter = l.takeControl, l.stats
 	if l.opts.begun() {
-		l.dedup.reorder.patience = holdFirst
+		l.dedup.Reorder.Patience = delivery.HoldFirst
 	}
-	l.main = &connection{history: l.dedup.history(l.opts.cursor.pos, l.opts.begun())}
-	l.main.history.settle = l.opts.settle
-	l.main.history.placed = time.Now()
-	_, l.dedup.dating.unknown = l.source.(fixedConfig)
-	l.main.status.anchored = l.main.history.anchored
+	l.main = &connection{history: l.dedup.First(l.opts.cursor.position, l.opts.begun(), time.Now())}
+	l.main.history.Settle = l.opts.settle
+	if _, fixed := l.source.(fixedConfig); fixed {
+		l.dedup.ClockUnknown()
+	}
+	l.main.status.anchored = l.main.history.Anchored
 
 	l.handle(l.main, event{kind: evStart}, nil)
 	for l.main.status.state != StateClosed {
 		select {
 		case in := <-l.inbox:
 			l.receive(in)
-		case <-l.queue.room:
+		case <-l.queue.Room:
 			l.all(event{kind: evRoom})
 		case <-l.alarm.at(l.deadline()):
 			l.expire()
@@ -128,14 +130,25 @@ func (l *loop) observe(e Event) {
 	}
 }
 
+// reported tells of what delivery has to report.
+func (l *loop) reported(e delivery.Event) {
+	switch e := e.(type) {
+	case delivery.Repeat:
+		l.observe(Repeat{ID: e.ID, Count: 1})
+	case delivery.Forgotten:
+		l.observe(Forgotten{Messages: e.Messages})
+	case delivery.Gap:
+		l.observe(*gapOf(&e))
+	}
+}
+
 // deliverReceived hands over what has been received and still waits, for its
 // time or for its turn.
 func (l *loop) deliverReceived() {
 	for _, s := range l.connections() {
 		s.takeAllParked(time.Now())
 	}
-	l.dedup.reorder.answering = false
-	l.dedup.reorder.release()
+	l.dedup.Reorder.Flush()
 }
 
 // stopCause is what went wrong, nil if the user wanted no more.
@@ -169,13 +182,10 @@ func (l *loop) all(e event) {
 func (l *loop) connected(s *connection, before State) {
 	switch after := s.status.state; {
 	case after == before:
-	case after == StateLive && s.history.up.IsZero():
-		s.history.up = time.Now()
-		if !s.history.anchored && s.history.heard.IsZero() {
-			s.history.heard = s.history.up
-		}
+	case after == StateLive:
+		s.history.Connected(time.Now())
 	case before == StateLive && !slices.ContainsFunc(l.connections(), func(o *connection) bool { return o.history == s.history && o.status.state == StateLive }):
-		s.history.up, s.history.away = time.Time{}, true
+		s.history.Disconnected()
 	}
 }
 
@@ -266,10 +276,10 @@ func (l *loop) receive(in inbound) {
 }
 
 // messages hands a batch to the history until the queue refuses one.
-func (l *loop) messages(s *connection, read bool, batch *[]decoded, now time.Time, take func(Message, time.Time) bool) {
+func (l *loop) messages(s *connection, read bool, batch *[]decoded, now time.Time, take func(delivery.Message, time.Time) bool) {
 	for _, d := range *batch {
 		if d.err != nil {
-			if s.history.undecodable(d.message, read, now) {
+			if s.history.Undecodable(d.message, read, now) {
 				l.undecodable(d.err)
 			}
 			continue
@@ -292,7 +302,7 @@ func (l *loop) full() {
 		l.abortReplay(s) // before any of them gives back what another one's replay has shown
 	}
 	for _, s := range l.connections() {
-		s.parked, s.parkedSize = nil, 0 // replays bring it
+		s.parked, s.parkedSize = fifo.Queue[parkedLive]{}, 0 // replays bring it
 		l.handle(s, event{kind: evFull}, nil)
 	}
 }
@@ -309,9 +319,9 @@ func (l *loop) afterEvent() {
 	}
 	for _, s := range l.connections() {
 		s.timers.disarm(timerFar)
-		many, confirm := s.history.since >= manyMessages, s.history.confirm
+		many, confirm := s.history.Arrived >= delivery.ManyMessages, s.history.ConfirmAt
 		if (many || s.garbled || !confirm.IsZero()) && s.status.replay == replayIdle && s.status.state == StateLive {
-			far := s.replayBegan.Add(s.history.settle)
+			far := s.replayBegan.Add(s.history.Settle)
 			if !many && !s.garbled && far.Before(confirm) {
 				far = confirm
 			}
@@ -325,87 +335,12 @@ func (l *loop) afterEvent() {
 			}
 		}
 	}
-	l.timers.arm(timerHold, l.dedup.reorder.expire(now))
+	l.timers.arm(timerHold, l.dedup.Reorder.Expire(now))
 	l.timers.arm(timerTell, l.notices.next())
-}
-
-// deadline is when something is due next.
-func (l *loop) deadline() time.Time {
-	at := l.timers.next(time.Time{})
-	for _, s := range l.connections() {
-		at = s.timers.next(at)
-	}
-	return at
-}
-
-// expire handles the timers that are due.
-func (l *loop) expire() {
-	now := time.Now()
-	for _, s := range l.connections() {
-		for _, t := range []struct {
-			timer timerKind
-			event eventKind
-			cause error
-		}{
-			{timerStable, evStable, nil},
-			{timerIdle, evIdle, nil},
-			{timerPong, evStuck, errStuck},
-			{timerHeartbeat, evStuck, errStuck},
-			{timerKeepAlive, evKeepAlive, nil},
-			{timerHang, evPolled, nil},
-			{timerRetry, evRetry, nil},
-			{timerReplayRetry, evReplayRetry, nil},
-			{timerLeave, evLeave, nil},
-		} {
-			if s.timers.due(t.timer, now) {
-				switch t.timer {
-				case timerIdle:
-					s.watch(now)
-				case timerPong:
-					l.unanswered(s, now)
-					if s.status.polling && !s.answering {
-						l.unheardPoll(s, now)
-					}
-				}
-				l.handle(s, event{kind: t.event}, t.cause)
-			}
-		}
-	}
-	for _, s := range l.connections() {
-		if s.timers.due(timerShortReplay, now) {
-			l.hanging(s, now)
-		}
-		if s.timers.due(timerParked, now) {
-			l.takeParked(s, now)
-		}
-		if s.timers.due(timerPinged, now) {
-			l.pinged(s, now)
-		}
-	}
-	if l.timers.due(timerReplay, now) {
-		l.replayTimeout(now)
-	}
-	if l.timers.due(timerHeld, now) {
-		l.nextReplay()
-	}
-	l.timers.due(timerControl, now) // afterEvent obeys
-	if l.timers.due(timerCheck, now) {
-		l.check(now)
-	}
-	if l.timers.due(timerTell, now) {
-		l.notices.flush(now)
-	}
-	if l.timers.due(timerRenew, now) {
-		l.renew()
-	}
-	if l.timers.due(timerReturn, now) {
-		l.tryWebSocket()
-	}
 }
 
 var (
 	errStuck   = errors.New("realtime: the connection is stuck: a ping was not answered")
 	errStall   = errors.New("realtime: a read has stalled")
 	errEndless = errors.New("realtime: an answer does not come to its end")
-	errLacking = errors.New("realtime: the answer to a read lacks what was kept before")
 )

@@ -9,6 +9,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -40,31 +41,31 @@ func TestLastReadIsPatient(t *testing.T) {
 // back.
 func TestFullDuringTheReadOfAnother(t *testing.T) {
 	now := time.Now()
-	q := newQueue(2, 1<<20)
+	q := delivery.NewQueue(2, 1<<20)
 	l := &loop{tell: func(Event) {}, stats: new(counters), notices: notices{tell: func(Event) {}}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
-	l.dedup = newDedup(after(1), newAcks(after(1)), q, now, l.observe)
+	l.dedup = delivery.NewDedup(after(1).position, delivery.NewAcks(after(1).position), q, now, l.reported)
 	live := func() *connection {
-		return &connection{history: l.dedup.history(midAt(1), true), status: status{state: StateLive, anchored: true}}
+		return &connection{history: l.dedup.AddHistory(midAt(1), true), status: status{state: StateLive, anchored: true}}
 	}
 	l.main = live()
 	old := live()
 	l.replaced = []*connection{old}
 
-	l.dedup.reorder.hold()
-	waits, shown := Message{key: wire.Key{Mid: midAt(2)}}, Message{key: wire.Key{Mid: midAt(3)}}
-	l.main.history.live(waits, now)
+	l.dedup.Reorder.Hold()
+	waits, shown := delivery.Message{Record: wire.Record{Key: wire.Key{Mid: midAt(2)}}}, delivery.Message{Record: wire.Record{Key: wire.Key{Mid: midAt(3)}}}
+	l.main.history.Live(waits, now)
 	old.status.replay = replayRunning
-	old.history.beginReplay(now, "")
+	old.history.BeginReplay(now, "")
 	l.replaying = &attempt{connection: old, replay: true, up: true, cancel: func() {}}
-	old.history.replayed(shown, now)
-	l.messages(l.main, false, &[]decoded{{message: Message{key: wire.Key{Mid: midAt(4)}}}}, now, l.main.history.live)
+	old.history.Replayed(shown, now)
+	l.messages(l.main, false, &[]decoded{{message: delivery.Message{Record: wire.Record{Key: wire.Key{Mid: midAt(4)}}}}}, now, l.main.history.Live)
 
 	for _, s := range l.connections() {
 		if s.status.state != StatePaused || s.status.replay != replayIdle {
 			t.Errorf("status %+v", s.status)
 		}
 	}
-	if _, seen := l.dedup.arrival(waits.key); seen || l.replaying.isUp() {
+	if l.dedup.Knows(waits.Key) || l.replaying.isUp() {
 		t.Error("the message that waits was not given back, or the read goes on")
 	}
 }
@@ -106,7 +107,7 @@ func TestReplacedWhilePaused(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
 				l.open(opts...)
 				l.subscribe(nil, WithTransport(transport), WithBackoff(soon))
-				l.sub.queue.maxMessages = 10
+				l.sub.queue.MaxMessages = 10
 				got := newTally()
 				l.run(func(_ context.Context, m Message) error {
 					got.add(t, m)
@@ -138,14 +139,14 @@ func TestReplacedWhilePaused(t *testing.T) {
 // fails takes nothing from the short replay that goes on for those.
 func TestFailedTrialLeavesTheRead(t *testing.T) {
 	now := time.Now()
-	q := newQueue(10, 1<<20)
-	led := newAcks(after(1))
+	q := delivery.NewQueue(10, 1<<20)
+	led := delivery.NewAcks(after(1).position)
 	l := &loop{acks: led, tell: func(Event) {}, stats: new(counters), notices: notices{tell: func(Event) {}}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
-	l.dedup = newDedup(after(1), led, q, now, l.observe)
-	l.main = &connection{config: new(b24pull.Config), history: l.dedup.history(midAt(1), true), status: status{state: StateLive, polling: true, anchored: true, replay: replayRunning}}
+	l.dedup = delivery.NewDedup(after(1).position, led, q, now, l.reported)
+	l.main = &connection{config: new(b24pull.Config), history: l.dedup.AddHistory(midAt(1), true), status: status{state: StateLive, polling: true, anchored: true, replay: replayRunning}}
 	l.next = &connection{history: l.main.history, status: status{state: StateConnecting, anchored: true, upgradeProbe: true}}
-	l.main.history.polled(midAt(1))
-	l.main.history.beginShortReplay(now, "")
+	l.main.history.Polled(midAt(1))
+	l.main.history.BeginShortReplay(now, "")
 	l.replaying = &attempt{connection: l.main, replay: true, up: true, cancel: func() {}}
 	l.handle(l.next, event{kind: evLost}, errStuck)
 
@@ -153,7 +154,21 @@ func TestFailedTrialLeavesTheRead(t *testing.T) {
 		t.Error("the trial is not over")
 	}
 	l.receiveReplay(inbound{kind: inSent, attempt: l.replaying})
-	if !l.replaying.isUp() || !l.main.history.replayed(Message{key: wire.Key{Mid: midAt(2)}}, now) {
+	if !l.replaying.isUp() || !l.main.history.Replayed(delivery.Message{Record: wire.Record{Key: wire.Key{Mid: midAt(2)}}}, now) {
 		t.Error("the short read does not go on")
 	}
+}
+
+// TestPollTakenUp: what is published while the server takes up a poll is kept
+// and not sent; it is found at once, not with the next replay from the cursor.
+func TestPollTakenUp(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.start([]pulltest.Option{pulltest.WithHandover(200 * time.Millisecond)}, WithTransport(TransportLongPolling))
+		time.Sleep(10 * time.Second)
+		l.emit("one")
+		time.Sleep(100 * time.Millisecond)
+		l.emit("two")
+		time.Sleep(time.Second)
+		l.want("one", "two")
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/internal/quote"
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -30,23 +31,21 @@ type Message struct {
 
 	Gap *Gap // messages may have been lost before this one; nil otherwise
 
-	key       wire.Key
-	transient bool          // the server has said that it does not keep it: no replay will bring it
-	kept      time.Duration // how long the server keeps it, if it says so
-	size      int           // bytes of memory that this message pins
-	acks      *acks         // where it is accounted for; nil until delivered
+	acks    *delivery.Acks   // where it is accounted for; nil until delivered
+	receipt delivery.Receipt // under which it is
 }
 
-// messageOf makes a message of a record.
-func messageOf(r *wire.Record) Message {
+// messageOf makes the message that a user gets.
+func messageOf(d *delivery.Message, l *delivery.Acks) Message {
 	m := Message{
-		Module: r.Module, Command: r.Command, Params: r.Params, Extra: r.Extra, Time: r.Time, ID: r.ID,
-		Channel: ChannelType(r.Channel), // numbered alike
-		key:     r.Key, transient: r.Transient, kept: r.Kept, size: r.Size,
+		Module: d.Module, Command: d.Command, Params: d.Params, Extra: d.Extra, Time: d.Time, ID: d.ID,
+		Channel:  ChannelType(d.Channel), // numbered alike
+		Replayed: d.Replayed, Late: d.Late, Gap: gapOf(d.Gap),
+		acks: l, receipt: d.Receipt(),
 	}
-	switch r.Sender.Type {
+	switch d.Sender.Type {
 	case wire.SenderClient:
-		m.Sender = Sender{SenderClient, r.Sender.ID}
+		m.Sender = Sender{SenderClient, d.Sender.ID}
 	case wire.SenderBackend:
 		m.Sender = Sender{Type: SenderBackend}
 	}
@@ -85,7 +84,7 @@ func (m Message) Cursor() Cursor {
 	if m.acks == nil {
 		return Cursor{}
 	}
-	return m.acks.cursorAfter(m)
+	return Cursor{m.acks.PositionAfter(m.receipt)}
 }
 
 // Sender says who published a message. Only a backend's message is the portal's

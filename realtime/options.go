@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/gorilla/websocket"
 )
 
@@ -94,7 +95,7 @@ func WithDialer(d *websocket.Dialer) Option {
 // taken for secrets and told nowhere.
 func WithHeader(header http.Header) Option {
 	return func(o *options) (err error) {
-		if o.header, err = checkHeader(header); err != nil {
+		if o.header, err = transport.CheckHeader(header); err != nil {
 			return fmt.Errorf("realtime: WithHeader: %w", err)
 		}
 		return nil

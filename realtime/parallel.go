@@ -5,6 +5,8 @@ import (
 	"errors"
 	"runtime/debug"
 	"sync"
+
+	"github.com/b24pull/b24pull/internal/fifo"
 )
 
 // messagesPerWorker is how many messages the window has room for, for each
@@ -23,7 +25,7 @@ type workers struct {
 	window  chan struct{} // one for each message from the oldest that is not handled to the newest that was taken
 
 	mu      sync.Mutex
-	waiting map[string][]job // behind the one of the same key that is being handled
+	waiting map[string]*fifo.Queue[job] // behind the one of the same key that is being handled
 	taken   int
 	oldest  int    // the number of the oldest job that is not done
 	done    []bool // those from the oldest on, by their number modulo the window
@@ -50,11 +52,11 @@ func (s *Subscription) deliverParallel(ctx context.Context, handle func(context.
 		turns:   make(chan struct{}, n),
 		window:  make(chan struct{}, n*messagesPerWorker),
 		done:    make([]bool, n*messagesPerWorker),
-		waiting: make(map[string][]job),
+		waiting: make(map[string]*fifo.Queue[job]),
 	}
 	defer w.running.Wait() // also where the key function panics
 	defer stop()
-	err := w.take(handling, s.queue)
+	err := w.take(handling, s)
 	w.running.Wait() // where the queue has come to its end, what was taken from it is handled
 	switch {
 	case w.panic != nil:
@@ -66,14 +68,14 @@ func (s *Subscription) deliverParallel(ctx context.Context, handle func(context.
 	}
 }
 
-func (w *workers) take(ctx context.Context, q *queue) error {
+func (w *workers) take(ctx context.Context, s *Subscription) error {
 	for {
 		select {
 		case w.window <- struct{}{}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		m, err := q.pop(ctx)
+		m, err := s.next(ctx)
 		if err != nil {
 			return err
 		}
@@ -88,17 +90,17 @@ func (w *workers) dispatch(ctx context.Context, key string, m Message) {
 	j := job{m, w.taken}
 	w.taken++
 	if behind, busy := w.waiting[key]; busy {
-		w.waiting[key] = append(behind, j)
+		behind.Push(j)
 		return
 	}
-	w.waiting[key] = nil
+	w.waiting[key] = new(fifo.Queue[job])
 	w.running.Go(func() { w.work(ctx, key, j) })
 }
 
 // work handles the messages of a key until there is none left.
 func (w *workers) work(ctx context.Context, key string, j job) {
 	for more := true; more && w.handled(ctx, j.Message); j, more = w.next(key) {
-		j.acks.handled(j.Message)
+		j.acks.Handled(j.receipt)
 		w.finish(j.n)
 	}
 }
@@ -106,13 +108,11 @@ func (w *workers) work(ctx context.Context, key string, j job) {
 func (w *workers) next(key string) (job, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	behind := w.waiting[key]
-	if len(behind) == 0 {
+	j, more := w.waiting[key].Pop()
+	if !more {
 		delete(w.waiting, key)
-		return job{}, false
 	}
-	w.waiting[key] = behind[1:]
-	return behind[0], true
+	return j, more
 }
 
 // finish gives room in the window to as many messages as are done without one

@@ -143,8 +143,8 @@ func TestParallelWindow(t *testing.T) {
 				if got := handled.Load(); got != window-1 {
 					t.Errorf("%d handled, want %d", got, window-1)
 				}
-				if c, _ := store.Load(t.Context()); len(c.acked) > window || len(c.String()) > 1024 {
-					t.Errorf("the cursor has %d keys, %d bytes", len(c.acked), len(c.String()))
+				if c, _ := store.Load(t.Context()); len(c.position.Acked) > window || len(c.String()) > 1024 {
+					t.Errorf("the cursor has %d keys, %d bytes", len(c.position.Acked), len(c.String()))
 				}
 				if err := l.stop(); err != nil {
 					t.Fatal(err)

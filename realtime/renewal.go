@@ -9,7 +9,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/panics"
-	"github.com/b24pull/b24pull/realtime/internal/wire"
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 )
 
 const (
@@ -251,26 +251,19 @@ func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew 
 
 // goOn begins where the cursor says, if there is one, and reports what has
 // happened to its channels meanwhile.
-func (l *loop) goOn(now binding) {
-	from, main := l.opts.cursor, l.main.history
-	main.replayedAt, main.away = from.replayedAt, true
-	if at := from.replayedAt; !at.IsZero() && at.Before(main.placed) {
-		main.placed = at
-	}
+func (l *loop) goOn(now delivery.Binding) {
+	from := l.opts.cursor.position
+	otherServer, otherChannels := differ(from.Bound.Server, now.Server), differ(from.Bound.Channels, now.Channels)
+	l.main.history.Resume(from.Known, !otherServer, !otherChannels)
 	switch {
-	case differ(from.bound.server, now.server):
-		main.watermark, main.replayedAt = wire.Mid{}, time.Time{}
-		l.dedup.anotherServer()
+	case otherServer:
 		l.gap(GapServerChanged, nil)
-	case differ(from.bound.channels, now.channels):
+	case otherChannels:
 		l.gap(GapChannelReplaced, nil)
-	default:
-		main.retentionProbe = from.retentionProbe
 	}
-	l.dedup.tellLowWatermark()
 	l.bind()
-	if main.anchored {
-		l.acks.begin()
+	if l.main.history.Anchored {
+		l.acks.Begin()
 	}
 }
 
@@ -279,7 +272,7 @@ func (l *loop) goOn(now binding) {
 // to know that something may be missing.
 func (l *loop) bind() {
 	if len(l.replaced) == 0 {
-		l.acks.bind(bindingOf(l.main.config, &l.main.endpoint), l.main.history.tags)
+		l.acks.Bind(bindingOf(l.main.config, &l.main.endpoint), l.main.history.Tags)
 	}
 }
 
@@ -334,4 +327,6 @@ func (l *loop) scheduleRenewal(cfg *b24pull.Config, same bool) {
 }
 
 // gap reports that messages may have been lost.
-func (l *loop) gap(why GapReason, cause error) { l.dedup.lose(Gap{Reason: why, Err: cause}) }
+func (l *loop) gap(why GapReason, cause error) {
+	l.dedup.Lose(delivery.Gap{Reason: delivery.Reason(why), Err: cause})
+}

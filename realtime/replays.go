@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
@@ -16,7 +17,7 @@ func (l *loop) beginReplay(r replayRequest, now time.Time) {
 	if l.replaying.isUp() {
 		l.queueReplay(r)
 		l.joins(l.replaying.connection)
-		if k := l.replaying; k.conn == nil && !k.sent.IsZero() && now.Sub(k.sent) >= holdMax {
+		if k := l.replaying; k.conn == nil && !k.sent.IsZero() && now.Sub(k.sent) >= delivery.HoldMax {
 			l.timers.arm(timerReplay, now) // it may yield
 		}
 		return
@@ -37,16 +38,16 @@ func (l *loop) beginReplay(r replayRequest, now time.Time) {
 	pace.Note(now)
 	var after wire.Mid
 	if r.short {
-		after = s.history.beginShortReplay(now, s.endpoint.server)
+		after = s.history.BeginShortReplay(now, s.endpoint.server)
 	} else {
 		s.replayBegan, s.garbled = now, false
-		after = s.history.beginReplay(now, s.endpoint.server)
+		after = s.history.BeginReplay(now, s.endpoint.server)
 	}
 	l.joins(s)
-	l.dedup.reorder.replaced = s.status.replaced
+	l.dedup.Reorder.Replaced = s.status.replaced
 	l.timers.arm(timerReplay, now.Add(replaySentWithin))
 	t, at := l.historyAddress(s, after, now)
-	s.history.replay.poll = t == l.poll
+	s.history.Replay.Poll = t == l.poll
 	l.replaying = l.connect(&attempt{connection: s, replay: true}, t, at)
 }
 
@@ -56,7 +57,7 @@ func (l *loop) beginReplay(r replayRequest, now time.Time) {
 // kept is gone.
 func (l *loop) historyAddress(s *connection, after wire.Mid, now time.Time) (transport.Transport, transport.Address) {
 	e := &s.endpoint
-	if !s.replaysByPoll(now) || l.otherWay(s) && s.history.asksOtherwise() {
+	if !s.replaysByPoll(now) || l.otherWay(s) && s.history.AsksOtherwise() {
 		return l.history, e.after(e.socket, after)
 	}
 	return l.poll, e.after(e.poll, after)
@@ -101,7 +102,7 @@ func (l *loop) replayPending() bool {
 // replaysLater reports whether a server has put off the next replay of a
 // connection: nothing waits for one that is far away.
 func (l *loop) replaysLater(s *connection, now time.Time) bool {
-	waits := s.status.replay == replayWaiting && retryAfter(s.unread.cause) > 0 && now.Add(holdMax).Before(s.timers[timerReplayRetry])
+	waits := s.status.replay == replayWaiting && retryAfter(s.unread.cause) > 0 && now.Add(delivery.HoldMax).Before(s.timers[timerReplayRetry])
 	return waits || now.Before(l.deferrals.replays(s, now))
 }
 
@@ -120,7 +121,7 @@ func (l *loop) pendingElsewhere(s *connection) bool {
 // that to another connection's.
 func (l *loop) joins(s *connection) {
 	if l.pendingElsewhere(s) {
-		l.dedup.reorder.partial = true
+		l.dedup.Reorder.Partial = true
 	}
 }
 
@@ -179,10 +180,10 @@ func (l *loop) abortReplay(s *connection) {
 	if l.replaying.isUp() && l.replaying.connection == s {
 		l.timers.disarm(timerReplay)
 		l.replaying.hangUp(transport.CloseNormal)
-		s.history.endReplay(replayBroken, true, time.Now())
+		s.history.EndReplay(delivery.ReplayBroken, true, time.Now())
 	}
 	if !l.replaying.isUp() || l.replaying.connection.history != s.history { // else it is another connection's on the same channels
-		s.history.forgetShortReplay()
+		s.history.ForgetShortReplay()
 	}
 	l.nextReplay()
 }
@@ -192,57 +193,57 @@ func (l *loop) receiveReplay(in inbound) {
 	switch in.kind {
 	case inSent:
 		in.attempt.sent = now
-		l.timers.arm(timerReplay, now.Add(min(l.dedup.reorder.patience, s.history.replayPatience(l.otherWay(s)))))
+		l.timers.arm(timerReplay, now.Add(min(l.dedup.Reorder.Patience, s.history.ReplayPatience(l.otherWay(s), false))))
 	case inOpened:
-		s.history.replay.hung = now.Sub(in.attempt.sent) >= shortReplayAfter
+		s.history.Replay.Hung = now.Sub(in.attempt.sent) >= shortReplayAfter
 		l.timers.arm(timerReplay, in.attempt.answers(now, l.answerWithin(in.attempt)))
 	case inProgress:
 		l.timers.arm(timerReplay, in.attempt.answers(now, l.answerWithin(in.attempt)))
 	case inMessages:
-		s.history.silent, s.history.yielded = 0, 0
-		l.messages(s, true, in.batch, now, s.history.replayed)
+		s.history.Answers()
+		l.messages(s, true, in.batch, now, s.history.Replayed)
 	case inGarbled:
 		l.undecodable(in.err)
-		l.replayOver(s, replayBroken, in.err)
+		l.replayOver(s, delivery.ReplayBroken, in.err)
 	case inDown:
 		if in.err == io.EOF {
 			in.err = l.disbelieve(s, in.attempt)
 		}
 		switch {
-		case in.err == io.EOF && !s.history.endAnswer(now):
+		case in.err == io.EOF && !s.history.EndAnswer(now):
 			l.full()
 		case in.err == io.EOF:
-			l.replayOver(s, replayEnded, nil)
+			l.replayOver(s, delivery.ReplayEnded, nil)
 		case in.err == transport.ErrSilent:
 			l.noAnswer(s, true)
 		case l.idleReplay(s, in.err, now):
 			l.noAnswer(s, false)
-		case in.err == errLacking:
-			l.replayOver(s, replayUnconfirmed, in.err)
+		case in.err == delivery.ErrLacking:
+			l.replayOver(s, delivery.ReplayUnconfirmed, in.err)
 		default:
-			l.replayOver(s, replayBroken, in.err)
+			l.replayOver(s, delivery.ReplayBroken, in.err)
 		}
 	}
 }
 
 // replayOver closes the replay and decides what comes after.
-func (l *loop) replayOver(s *connection, how replayOutcome, cause error) {
+func (l *loop) replayOver(s *connection, how delivery.Outcome, cause error) {
 	l.timers.disarm(timerReplay)
 	l.replaying.hangUp(transport.CloseNormal)
 	l.judgeReplay(s, how, cause)
-	polled := s.history.replay.poll
+	polled := s.history.Replay.Poll
 	l.joins(s)
 	owed := l.pendingOf(s) || l.pendingElsewhere(s)
-	result, again := s.history.endReplay(how, owed, time.Now())
-	result.Err = cause
-	if how == replayEnded && result.Messages > 0 {
+	ended, again := s.history.EndReplay(how, owed, time.Now())
+	result := ReplayEnded{Complete: ended.Complete, Messages: ended.Messages, Found: ended.Found, Err: cause}
+	if how == delivery.ReplayEnded && result.Messages > 0 {
 		s.vouched = time.Now()
 		defer l.hangingAfterAll(s)
 	}
 	l.logReplay(s, result)
 	l.observe(result)
-	if how == replayBroken || how == replayUnconfirmed {
-		silent := cause == errNoAnswer && !polled
+	if how == delivery.ReplayBroken || how == delivery.ReplayUnconfirmed {
+		silent := cause == delivery.ErrNoAnswer && !polled
 		l.handle(s, event{kind: evReplayBroken, failure: l.failureOf(cause), silent: silent}, cause)
 	} else {
 		l.handle(s, event{kind: evReplayEnded, again: again}, nil)

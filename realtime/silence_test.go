@@ -276,7 +276,7 @@ func TestFullQueueInSilence(t *testing.T) {
 		var b box
 		l.withOld(pulltest.WithVersion(version), b.option())
 		l.subscribe(nil, WithBackoff(soon))
-		l.sub.queue.maxMessages = 5
+		l.sub.queue.MaxMessages = 5
 		l.run(func(context.Context, Message) error {
 			time.Sleep(time.Second)
 			return nil

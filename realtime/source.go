@@ -64,3 +64,32 @@ func (s portalConfig) GetApplicationConfig(ctx context.Context, cache bool) (*b2
 func (s portalConfig) HTTPClient() *http.Client { return s.client.HTTPClient() }
 
 func (s portalConfig) UserAgent() string { return s.client.UserAgent() }
+
+func clientOf(source ConfigSource) *http.Client {
+	if s, ok := source.(httpClienter); ok {
+		if c := s.HTTPClient(); c != nil {
+			return c
+		}
+	}
+	return &http.Client{}
+}
+
+// userAgenter is a source that says what its requests call themselves, as
+// *b24pull.Client does.
+type userAgenter interface{ UserAgent() string }
+
+// requestHeader is the header of all requests to the push server.
+func (o *options) requestHeader(source ConfigSource) http.Header {
+	header := o.header.Clone()
+	if header == nil {
+		header = make(http.Header)
+	}
+	if _, ok := header["User-Agent"]; !ok {
+		agent := b24pull.DefaultUserAgent
+		if s, ok := source.(userAgenter); ok {
+			agent = s.UserAgent()
+		}
+		header.Set("User-Agent", agent)
+	}
+	return header
+}

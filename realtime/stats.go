@@ -6,6 +6,8 @@ import (
 	"maps"
 	"sync"
 	"time"
+
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 )
 
 // Stats counts what a subscription has done since it was run. All but Lag only
@@ -107,15 +109,16 @@ func (c *counters) event(e Event) {
 	}
 }
 
-func (c *counters) delivered(m Message) {
+// Delivered counts a message that goes to the user.
+func (c *counters) Delivered(m delivery.Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Messages++
-	c.stats.Bytes += uint64(m.size)
+	c.stats.Bytes += uint64(m.Size)
 }
 
-// arrived takes the lag of a live message, once a second at the most.
-func (c *counters) arrived(m Message, now time.Time) {
+// Arrived takes the lag of a live message, once a second at the most.
+func (c *counters) Arrived(m delivery.Message, now time.Time) {
 	if len(m.Extra) == 0 || now.Sub(c.sampled) < time.Second { // sampled is the loop's alone
 		return
 	}

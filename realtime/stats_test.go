@@ -127,7 +127,7 @@ func TestStatsOfPauses(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.subscribe(nil)
-		l.sub.queue.maxMessages = 3
+		l.sub.queue.MaxMessages = 3
 		l.run(func(context.Context, Message) error {
 			time.Sleep(time.Second)
 			return nil

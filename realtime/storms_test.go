@@ -128,7 +128,7 @@ func TestPassedOver(t *testing.T) {
 					l.portal.Control("channel_expire", forged(ends, next), pulltest.Shared)
 					ends = next
 				}
-				time.Sleep(time.Minute)
+				time.Sleep(controlAfter + controlSpread + time.Minute) // all at once have the config fetched that late
 				gaps := lifeEvents[Gap](l)
 				if len(gaps) == 0 || len(gaps) > 4 || slices.ContainsFunc(gaps, func(g Gap) bool { return g.Reason != GapChannelReplaced }) {
 					t.Errorf("gaps %v", gaps)

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
@@ -24,7 +25,7 @@ type Subscription struct {
 	poll    transport.Transport
 	history transport.Transport
 
-	queue *queue
+	queue *delivery.Queue
 	state stateBox
 	ready chan struct{}
 	stats counters
@@ -38,7 +39,7 @@ type Subscription struct {
 
 	guard     guard
 	skips     skips
-	acks      *acks
+	acks      *delivery.Acks
 	commits   *committer
 	lastError error // why the machine was not connected when it stopped; nil if it was
 }
@@ -52,7 +53,7 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 	}
 	o := options{
 		maxMessages: defaultMaxMessages, maxBytes: defaultMaxBytes,
-		backoff: defaultBackoff, settle: settleTime, pingInterval: adaptive, saveInterval: defaultSaveInterval,
+		backoff: defaultBackoff, settle: delivery.SettleTime, pingInterval: adaptive, saveInterval: defaultSaveInterval,
 		observer: func(Event) {},
 	}
 	for _, opt := range opts {
@@ -90,7 +91,7 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 		dial:    &socket,
 		poll:    &transport.Polling{Client: client, Header: header},
 		history: &transport.History{Socket: socket},
-		queue:   newQueue(o.maxMessages, o.maxBytes),
+		queue:   delivery.NewQueue(o.maxMessages, o.maxBytes),
 		ready:   make(chan struct{}),
 	}, nil
 }
@@ -140,7 +141,7 @@ func (s *Subscription) Commit(ctx context.Context, m Message) error {
 	if !mine {
 		return errors.New("realtime: Commit: the message was not delivered by this subscription")
 	}
-	m.acks.handled(m)
+	m.acks.Handled(m.receipt)
 	return commits.save(ctx)
 }
 

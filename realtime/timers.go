@@ -1,6 +1,13 @@
 package realtime
 
-import "time"
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/pace"
+)
 
 type timerKind uint8
 
@@ -85,4 +92,222 @@ func (a alarm) at(t time.Time) <-chan time.Time {
 	}
 	a.timer.Reset(time.Until(t))
 	return a.timer.C
+}
+
+// deadline is when something is due next.
+func (l *loop) deadline() time.Time {
+	at := l.timers.next(time.Time{})
+	for _, s := range l.connections() {
+		at = s.timers.next(at)
+	}
+	return at
+}
+
+// expire handles the timers that are due.
+func (l *loop) expire() {
+	now := time.Now()
+	for _, s := range l.connections() {
+		for _, t := range []struct {
+			timer timerKind
+			event eventKind
+			cause error
+		}{
+			{timerStable, evStable, nil},
+			{timerIdle, evIdle, nil},
+			{timerPong, evStuck, errStuck},
+			{timerHeartbeat, evStuck, errStuck},
+			{timerKeepAlive, evKeepAlive, nil},
+			{timerHang, evPolled, nil},
+			{timerRetry, evRetry, nil},
+			{timerReplayRetry, evReplayRetry, nil},
+			{timerLeave, evLeave, nil},
+		} {
+			if s.timers.due(t.timer, now) {
+				switch t.timer {
+				case timerIdle:
+					s.watch(now)
+				case timerPong:
+					l.unanswered(s, now)
+					if s.status.polling && !s.answering {
+						l.unheardPoll(s, now)
+					}
+				}
+				l.handle(s, event{kind: t.event}, t.cause)
+			}
+		}
+	}
+	for _, s := range l.connections() {
+		if s.timers.due(timerShortReplay, now) {
+			l.hanging(s, now)
+		}
+		if s.timers.due(timerParked, now) {
+			l.takeParked(s, now)
+		}
+		if s.timers.due(timerPinged, now) {
+			l.pinged(s, now)
+		}
+	}
+	if l.timers.due(timerReplay, now) {
+		l.replayTimeout(now)
+	}
+	if l.timers.due(timerHeld, now) {
+		l.nextReplay()
+	}
+	l.timers.due(timerControl, now) // afterEvent obeys
+	if l.timers.due(timerCheck, now) {
+		l.check(now)
+	}
+	if l.timers.due(timerTell, now) {
+		l.notices.flush(now)
+	}
+	if l.timers.due(timerRenew, now) {
+		l.renew()
+	}
+	if l.timers.due(timerReturn, now) {
+		l.tryWebSocket()
+	}
+}
+
+// reconnectDelays are those of the portal's own connector; the last one stays.
+var reconnectDelays = []time.Duration{
+	500 * time.Millisecond, 5 * time.Second, 25 * time.Second, 45 * time.Second, time.Minute,
+}
+
+// minDelay keeps a user's delays from being none at all.
+const minDelay = 10 * time.Millisecond
+
+// crowdedDelay is the wait after «too many connections»: coming back at once
+// would throw out another.
+const crowdedDelay = time.Minute
+
+// defaultBackoff spreads each delay by up to 20 %, so that the subscribers of a
+// server that went down do not come back together.
+func defaultBackoff(attempt int) time.Duration {
+	return spread(reconnectDelays[min(max(attempt, 1), len(reconnectDelays))-1])
+}
+
+// replayBackoff is the delay before a replay that failed is tried again.
+func replayBackoff(attempt int) time.Duration {
+	const first, last = 100 * time.Millisecond, 30 * time.Second
+	return spread(min(first<<min(max(attempt, 1)-1, 16), last))
+}
+
+func spread(d time.Duration) time.Duration {
+	return d + time.Duration(rand.Int64N(int64(d)/5+1))
+}
+
+// retryAfter is how long a server's answer wants to be waited for, if an error
+// is one that says so.
+func retryAfter(err error) time.Duration {
+	var status *StatusError
+	var refused *b24pull.APIError
+	var token *b24pull.TokenError
+	switch {
+	case errors.As(err, &status):
+		return status.RetryAfter
+	case errors.As(err, &token):
+		return token.RetryAfter
+	case errors.As(err, &refused):
+		return refused.RetryAfter
+	}
+	return 0
+}
+
+// reserve makes a delay as long as a server wants that has refused with err.
+// What it wants is spread, so that those it has refused together do not come
+// back together.
+func reserve(delay time.Duration, err error) time.Duration {
+	if d := retryAfter(err); d > 0 {
+		return max(delay, spread(d))
+	}
+	return delay
+}
+
+// deferrals are until when a server is to be left alone, over websockets and
+// over polls.
+type deferrals struct{ sockets, polls deferral }
+
+type deferral struct {
+	server string
+	until  time.Time
+}
+
+func (d *deferrals) of(polls bool) *deferral {
+	if polls {
+		return &d.polls
+	}
+	return &d.sockets
+}
+
+// note is told why an attempt ended.
+func (d *deferrals) note(k *attempt, err error, now time.Time) {
+	if wait := retryAfter(err); wait > 0 {
+		*d.of(k.polls) = deferral{k.connection.endpoint.server, now.Add(wait)}
+	}
+}
+
+// replays is until when the history of a connection is not to be read, by the
+// way that it would be; zero or past: it may be.
+func (d *deferrals) replays(s *connection, now time.Time) time.Time {
+	return d.until(s, s.replaysByPoll(now))
+}
+
+// until is until when the server of a connection is not to be asked; zero or
+// past: it may be.
+func (d *deferrals) until(s *connection, polls bool) time.Time {
+	if held := d.of(polls); held.server == s.endpoint.server {
+		return held.until
+	}
+	return time.Time{}
+}
+
+// Paces of a subscription. What is published during a distance comes with the
+// next answer, all of it that the server keeps.
+var (
+	// pollPace is that of a connection's polls which bring news.
+	pollPace = pace.Pace{Burst: 100, Every: 50 * time.Millisecond}
+	// overtakenPace is that of polls which bring only what a replay has brought
+	// while they hung, as happens where the server has several processes.
+	overtakenPace = pace.Pace{Burst: 20, Every: 200 * time.Millisecond}
+	// replayPace is that of the replays from cursors while a connection lasts,
+	// shortReplayPace that of short ones.
+	replayPace      = pace.Pace{Burst: 20, Every: 250 * time.Millisecond}
+	shortReplayPace = pace.Pace{Burst: 100, Every: 100 * time.Millisecond}
+)
+
+// A waning pace lets something happen a few times at once, and then at
+// distances that double for as long as it goes on.
+type waning struct {
+	n    int       // how often it has happened since it was quiet
+	last time.Time // when it happened last
+	wait time.Duration
+}
+
+const (
+	// waningBurst is how often it may happen at once.
+	waningBurst = 3
+	// waningFirst and waningLast are the shortest and the longest distance.
+	waningFirst = 10 * time.Second
+	waningLast  = 5 * time.Minute
+	// waningReset is after how long it may happen at once again.
+	waningReset = 2 * waningLast
+)
+
+// next is when it may happen again; now or before: at once.
+func (w *waning) next() time.Time {
+	if w.n < waningBurst {
+		return time.Time{}
+	}
+	return w.last.Add(w.wait)
+}
+
+// note tells that it happens.
+func (w *waning) note(now time.Time) {
+	if now.Sub(w.last) >= waningReset {
+		*w = waning{}
+	}
+	w.last = now
+	if w.n++; w.n >= waningBurst {
+		w.wait = min(max(2*w.wait, waningFirst), waningLast)
+	}
 }

@@ -1,0 +1,218 @@
+package delivery
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/b24pull/b24pull/realtime/internal/wire"
+)
+
+// Acks is the book of what the user has handled. The history writes into it
+// what it has taken for delivery, the user's side what was handled, and a
+// cursor is read off it. What has been seen is another book: dedup.
+// Messages that the server does not keep are in neither column: they cannot
+// come again.
+type Acks struct {
+	Changed chan struct{} // signals that there is another cursor
+
+	mu        sync.Mutex
+	begun     bool     // there is a position: the history has been read once, or a cursor stands for it
+	tags      bool     // positions are times and tags
+	bound     Binding  // what the positions are of
+	next      *Binding // what they will be of when what was pending is handled, and the gap is told
+	unsettled keySet
+	untold    *Gap
+	Known            // the history's
+	pending   keySet // to be delivered or delivered, not handled
+	acked     keySet // handled, or never to be, and not below the position
+	dropped   int    // of acked, since there were too many, and not told of yet
+}
+
+func NewAcks(from Position) *Acks {
+	return &Acks{
+		Changed: make(chan struct{}, 1),
+		begun:   !from.IsZero(), tags: from.Tags, bound: from.Bound,
+		Known: from.Known, acked: keySetOf(from.Acked),
+	}
+}
+
+// Bind says what the positions are of, and what they are. What is pending may
+// be of other channels, and a gap that has been found is still to be told:
+// until all that is handled, who goes on from a cursor is to know that
+// something may be missing, so it stays bound to what it was.
+func (l *Acks) Bind(b Binding, tags bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.next, l.tags = &b, tags
+	l.unsettled = l.pending.clone()
+	l.rebind()
+}
+
+// lost says that a gap is to be told.
+func (l *Acks) lost(g *Gap) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.untold = g
+}
+
+// rebind has the latest binding take effect if all is handled that it waits
+// for.
+func (l *Acks) rebind() {
+	if l.next != nil && l.untold == nil && l.unsettled.len() == 0 {
+		l.bound, l.next = *l.next, nil
+		signal(l.Changed)
+	}
+}
+
+// Again signals once more that there is another cursor.
+func (l *Acks) Again() { signal(l.Changed) }
+
+// Begin says that there is a position.
+func (l *Acks) Begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begun = true
+	signal(l.Changed)
+}
+
+// take enters a message that the user is to get.
+func (l *Acks) take(m Message) {
+	if m.Transient {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.acked.remove(m.Key)
+	l.pending.add(m.Key)
+}
+
+// giveBack undoes take.
+func (l *Acks) giveBack(m Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pending.remove(m.Key)
+}
+
+// Handled enters a message as handled.
+func (l *Acks) Handled(r Receipt) {
+	if r.Gap != nil {
+		l.told(r.Gap)
+	}
+	if !r.Transient {
+		l.settle(r.Key)
+	}
+}
+
+func (l *Acks) told(g *Gap) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.untold == g {
+		l.untold = nil
+		l.rebind()
+	}
+}
+
+// settle enters the key of a handled message, or of one that the user is not to
+// get.
+func (l *Acks) settle(k wire.Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pending.remove(k)
+	l.unsettled.remove(k)
+	l.finish(k)
+	l.rebind()
+	signal(l.Changed)
+}
+
+// finish enters a key as acked. Where a message stays pending for long, what
+// the user is not to get makes many of them: then the oldest are dropped. They
+// may come again after a restart.
+func (l *Acks) finish(k wire.Key) {
+	l.acked.add(k)
+	if n := l.acked.len(); n > MaxRemembered {
+		l.acked.drop(n / 4)
+		l.dropped += n / 4
+	}
+}
+
+// takeDropped returns how many were dropped since it was last called.
+func (l *Acks) takeDropped() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.dropped
+	l.dropped = 0
+	return n
+}
+
+// recall enters again what was taken once and has been forgotten, since the
+// position goes back below it.
+func (l *Acks) recall(k wire.Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.pending.has(k) {
+		l.finish(k)
+	}
+}
+
+// advance moves the known end of the history and forgets what no cursor needs
+// any more.
+func (l *Acks) advance(to Known) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.Known = to
+	l.acked.cut(l.handledTo(wire.Key{}))
+	signal(l.Changed)
+}
+
+// forget lets go of handled messages that cannot come again, or are not
+// remembered.
+func (l *Acks) forget(keys []packedKey) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range keys {
+		l.acked.remove(k.key())
+	}
+}
+
+// PositionAfter is the position of a user who has just handled a message.
+func (l *Acks) PositionAfter(r Receipt) Position {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.at(r.Key)
+	told := l.untold == nil || l.untold == r.Gap
+	if last := l.unsettled.len() == 0 || l.unsettled.len() == 1 && l.unsettled.has(r.Key); l.next != nil && told && last {
+		c.Bound = *l.next
+	}
+	return c
+}
+
+// Position is the position of a user who has handled what is handled. ok is
+// false before there is one.
+func (l *Acks) Position() (p Position, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.at(wire.Key{}), l.begun
+}
+
+func (l *Acks) at(k wire.Key) Position {
+	pos := l.handledTo(k)
+	done := l.acked.from(pos)
+	if l.pending.has(k) && !k.Mid.Less(pos) {
+		i, _ := slices.BinarySearchFunc(done, k, wire.Key.Compare)
+		done = slices.Insert(done, i, k)
+	}
+	p := Position{Known: l.Known, Acked: done, Tags: l.tags, Bound: l.bound}
+	p.Watermark = pos
+	return p
+}
+
+// handledTo is the smaller of what is known and the place just before the
+// oldest pending message but one.
+func (l *Acks) handledTo(but wire.Key) wire.Mid {
+	if oldest, ok := l.pending.next(but); ok {
+		if before := oldest.Mid.Prev(); before.Less(l.Watermark) {
+			return before
+		}
+	}
+	return l.Watermark
+}

@@ -1,0 +1,114 @@
+package delivery
+
+import (
+	"cmp"
+
+	"github.com/b24pull/b24pull/realtime/internal/wire"
+)
+
+// packedKey is a key in 16 bytes, in the order of keys: a mid's epoch has 34
+// bits and its counter 54.
+type packedKey struct{ high, low uint64 }
+
+func pack(k wire.Key) packedKey {
+	return packedKey{k.Mid.Epoch<<30 | k.Mid.Counter>>24, k.Mid.Counter&(1<<24-1)<<32 | uint64(k.Sum)}
+}
+
+func (p packedKey) key() wire.Key {
+	return wire.Key{Mid: p.mid(), Sum: uint32(p.low)}
+}
+
+func (p packedKey) mid() wire.Mid {
+	return wire.Mid{Epoch: p.high >> 30, Counter: p.high&(1<<30-1)<<24 | p.low>>32}
+}
+
+func (p *packedKey) rank() packedKey { return *p }
+
+func (p packedKey) compare(o packedKey) int {
+	if p.high != o.high {
+		return cmp.Compare(p.high, o.high)
+	}
+	return cmp.Compare(p.low, o.low)
+}
+
+// keySet is a set of keys in the order of their mids. Keys mostly come in that
+// order, and go from the front.
+type keySet struct {
+	list sortedList[packedKey, *packedKey]
+}
+
+func (s *keySet) len() int { return s.list.len() }
+
+func (s *keySet) find(k wire.Key) (slot, bool) {
+	return s.list.seek(pack(k), false)
+}
+
+func (s *keySet) has(k wire.Key) bool {
+	_, found := s.find(k)
+	return found
+}
+
+func (s *keySet) add(k wire.Key) {
+	if p, found := s.find(k); !found {
+		s.list.insert(p, pack(k))
+	}
+}
+
+func (s *keySet) remove(k wire.Key) {
+	if p, found := s.find(k); found {
+		s.list.remove(p)
+	}
+}
+
+// cut removes what is below pos.
+func (s *keySet) cut(pos wire.Mid) {
+	p, _ := s.find(wire.Key{Mid: pos})
+	s.list.cut(p)
+}
+
+// drop removes the first n.
+func (s *keySet) drop(n int) {
+	for range n {
+		s.list.pop()
+	}
+}
+
+// from returns the keys from pos on.
+func (s *keySet) from(pos wire.Mid) []wire.Key {
+	p, _ := s.find(wire.Key{Mid: pos})
+	if s.list.at(p) == nil {
+		return nil
+	}
+	keys := make([]wire.Key, 0, s.len()+1) // what is below has mostly been cut, and one may be added
+	for k := range s.list.from(p) {
+		keys = append(keys, k.key())
+	}
+	return keys
+}
+
+// next returns the first key with a mid but one; ok is false if there is none.
+func (s *keySet) next(but wire.Key) (k wire.Key, ok bool) {
+	p, _ := s.find(wire.Key{Mid: wire.Mid{Epoch: 0, Counter: 1}})
+	for at := range s.list.from(p) {
+		if k = at.key(); k != but {
+			return k, true
+		}
+	}
+	return wire.Key{}, false
+}
+
+// clone returns a copy of the set.
+func (s *keySet) clone() (c keySet) {
+	for k := range s.list.from(slot{}) {
+		c.list.push(*k)
+	}
+	return c
+}
+
+// keySetOf is a set of keys.
+func keySetOf(keys []wire.Key) (s keySet) {
+	for _, k := range keys {
+		s.add(k)
+	}
+	return s
+}

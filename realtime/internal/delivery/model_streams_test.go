@@ -1,0 +1,390 @@
+package delivery
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/b24pull/b24pull/realtime/internal/wire"
+)
+
+// TestModelStreams is TestModel for channels that are replaced: two histories
+// or more over one dedup, each with the shared channel and a private one of
+// its own. By seeds, messages come by polls, each answered by the history or by
+// one live message, or positions are seconds and tags, and an answer comes
+// channel by channel.
+func TestModelStreams(t *testing.T) {
+	t.Parallel()
+	usual := 60
+	if testing.Short() {
+		usual = 20
+	}
+	for seed := range seedsFor(t, usual) {
+		m := newStreamsModel(t, uint64(seed))
+		for m.now.Before(m.start.Add(24 * time.Minute)) {
+			m.step()
+		}
+		m.check()
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// shared is the channel that all connections have.
+const shared = -1
+
+type streamMessage struct {
+	n, channel     int
+	mid            wire.Mid
+	born           time.Time
+	stored, live   time.Time // zero: never
+	beforeBegin    bool
+	handled, again int
+}
+
+type modelStream struct {
+	*History
+	channel  int
+	hanging  bool // a poll
+	hungFrom wire.Mid
+	peek     bool // is due
+	answer   []*streamMessage
+	hangs    bool // the replay: nothing is kept, so a live message may answer it
+	nextRead time.Time
+	leave    time.Time // zero: it has not been replaced
+	last     bool      // the replay is the last one
+}
+
+type streamsModel struct {
+	t             *testing.T
+	seed          uint64
+	random        *rand.Rand
+	start, now    time.Time
+	tags, polling bool
+	messages      []*streamMessage
+	changes       []time.Time // when the private channel is replaced
+	learns        []time.Time // when the subscription hears of it
+
+	memory  *Dedup
+	streams []*modelStream // the last one is the main one
+	reader  *modelStream   // whose replay is under way
+	began   time.Time      // what was born before is owed to nobody
+	unheard []*streamMessage
+	paused  bool
+	cursor  Position
+}
+
+func newStreamsModel(t *testing.T, seed uint64) *streamsModel {
+	m := &streamsModel{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 2)), start: time.Unix(1795421100, 0)}
+	m.now = m.start
+	m.polling, m.tags = m.chance(2), m.chance(3)
+	for at := m.start.Add(m.upTo(4 * time.Minute)); at.Before(m.start.Add(12 * time.Minute)); at = at.Add(4*time.Minute + m.upTo(4*time.Minute)) {
+		m.changes = append(m.changes, at)
+		m.learns = append(m.learns, at.Add(m.upTo(4*time.Minute)))
+	}
+	for range 600 {
+		m.messages = append(m.messages, &streamMessage{born: m.start.Add(m.upTo(15 * time.Minute))})
+	}
+	slices.SortFunc(m.messages, func(a, b *streamMessage) int { return a.born.Compare(b.born) })
+	for i, x := range m.messages {
+		x.n, x.mid = i, midAt(uint64(i+1))
+		if m.tags {
+			x.mid = wire.Mid{Epoch: uint64(x.born.Unix()), Counter: uint64(i + 1)}
+		}
+		m.place(x)
+		stored := x.born
+		if m.chance(3) && !m.tags {
+			stored = stored.Add(m.upTo(SettleTime - 100*time.Millisecond))
+		}
+		if m.chance(4) {
+			stored = x.born
+		} else {
+			x.stored = stored
+		}
+		if !m.chance(5) {
+			x.live = stored.Add(m.upTo(400 * time.Millisecond))
+		}
+	}
+	for _, x := range m.messages {
+		if !x.live.IsZero() {
+			m.unheard = append(m.unheard, x)
+		}
+	}
+	slices.SortFunc(m.unheard, func(a, b *streamMessage) int { return cmp.Or(a.live.Compare(b.live), cmp.Compare(a.n, b.n)) })
+	m.begin(0)
+	return m
+}
+
+// place chooses the channel of a message: the present one, one that was just
+// replaced, or the shared one.
+func (m *streamsModel) place(x *streamMessage) {
+	for x.channel < len(m.changes) && !x.born.Before(m.changes[x.channel]) {
+		x.channel++
+	}
+	switch {
+	case m.chance(3):
+		x.channel = shared
+	case x.channel > 0 && x.born.Before(m.changes[x.channel-1].Add(5*time.Second)) && m.chance(2):
+		x.channel--
+	}
+}
+
+func (m *streamsModel) upTo(d time.Duration) time.Duration {
+	return time.Duration(m.random.Int64N(int64(d)))
+}
+func (m *streamsModel) chance(of int) bool { return m.random.IntN(of) == 0 }
+
+// begin starts a process on the present channels.
+func (m *streamsModel) begin(channel int) {
+	m.memory = NewDedup(m.cursor, NewAcks(m.cursor), NewQueue(6+m.random.IntN(20), 1<<20), m.now, func(Event) {})
+	m.memory.Reorder.Sorted = m.polling
+	s := m.memory.AddHistory(m.cursor.Watermark, !m.cursor.IsZero())
+	m.streams = []*modelStream{m.stream(s, channel)}
+	m.reader, m.paused = nil, false
+	for _, x := range m.messages {
+		x.again = 0
+	}
+}
+
+func (m *streamsModel) stream(s *History, channel int) *modelStream {
+	s.Tags = m.tags
+	s.acks.Bind(Binding{}, m.tags)
+	return &modelStream{History: s, channel: channel, nextRead: m.now}
+}
+
+func (m *streamsModel) message(x *streamMessage) Message {
+	return Message{Record: wire.Record{Key: wire.Key{Mid: x.mid}, Time: x.born.Truncate(time.Second), Size: 10, Transient: x.stored.IsZero() && x.n%2 == 0}}
+}
+
+func (s *modelStream) holds(x *streamMessage) bool {
+	return x.channel == shared || x.channel == s.channel
+}
+
+// kept is what the server has for a connection after a position.
+func (m *streamsModel) kept(s *modelStream, from wire.Mid) (found []*streamMessage) {
+	for _, x := range m.messages {
+		if s.holds(x) && !x.stored.IsZero() && !x.stored.After(m.now) && from.Less(x.mid) {
+			found = append(found, x)
+		}
+	}
+	if m.tags {
+		slices.SortStableFunc(found, func(a, b *streamMessage) int { return cmp.Compare(b.channel, a.channel) })
+	}
+	return found
+}
+
+// step lets 100 ms pass.
+func (m *streamsModel) step() {
+	m.now = m.now.Add(100 * time.Millisecond)
+	m.replace()
+	m.hear()
+	if m.chance(60) {
+		m.memory.Reorder.Hold()
+	}
+	if m.paused && m.chance(10) {
+		m.paused = false
+	}
+	for _, s := range slices.Clone(m.streams) {
+		if m.polling && !m.paused && s.Anchored {
+			m.poll(s)
+		}
+		m.read(s)
+	}
+	m.memory.Reorder.Expire(m.now)
+	for range m.random.IntN(8) {
+		m.handleOne()
+	}
+	if m.chance(300) && len(m.streams) == 1 && !m.replaced(m.streams[0]) && !m.cursor.IsZero() { // killed
+		m.begin(m.streams[0].channel)
+	}
+}
+
+// replaced reports whether a connection's channel has been replaced. Until the
+// subscription has heard of that and has read the old channel to its end,
+// nobody is killed: no cursor tells the channels it is for.
+func (m *streamsModel) replaced(s *modelStream) bool {
+	return s.channel < len(m.changes) && !m.now.Before(m.changes[s.channel])
+}
+
+// replace makes a connection of the new channels, once the subscription has
+// heard of them.
+func (m *streamsModel) replace() {
+	main := m.streams[len(m.streams)-1]
+	if main.channel >= len(m.learns) || m.now.Before(m.learns[main.channel]) || !main.Anchored {
+		return
+	}
+	next, covered := main.Successor(m.changes[main.channel].Add(-30*time.Second), m.now)
+	if !covered {
+		m.t.Errorf("seed %d: the new channel's beginning is not covered", m.seed)
+	}
+	main.leave = m.now.Add(15*time.Second + m.upTo(8*time.Minute))
+	m.streams = append(m.streams, m.stream(next, main.channel+1))
+}
+
+// hear takes what has come live.
+func (m *streamsModel) hear() {
+	for len(m.unheard) > 0 && !m.unheard[0].live.After(m.now) {
+		x := m.unheard[0]
+		m.unheard = m.unheard[1:]
+		for _, s := range m.streams {
+			if !s.holds(x) {
+				continue
+			}
+			if s == m.reader && s.hangs {
+				s.hangs, s.answer = false, []*streamMessage{x}
+			}
+			switch {
+			case m.paused, m.polling && !s.hanging:
+				continue
+			case m.polling:
+				s.hanging = false
+				s.Polled(s.hungFrom)
+				s.peek = true
+			}
+			m.take(s, x)
+		}
+	}
+}
+
+// take hands a live message to a connection, and pauses all if the queue
+// refuses it.
+func (m *streamsModel) take(s *modelStream, x *streamMessage) bool {
+	if s.History.Live(m.message(x), m.now) {
+		return true
+	}
+	m.pause()
+	return false
+}
+
+func (m *streamsModel) pause() {
+	m.paused = true
+	if m.reader != nil {
+		m.reader.EndReplay(ReplayBroken, true, m.now)
+		m.reader = nil
+	}
+	for _, s := range m.streams {
+		s.hanging, s.peek, s.hangs, s.last = false, false, false, false
+		s.ForgetShortReplay()
+	}
+	m.memory.GiveBack()
+}
+
+// poll begins the next poll of a connection: the history answers it, or it
+// hangs.
+func (m *streamsModel) poll(s *modelStream) {
+	if s.hanging || !m.chance(3) {
+		return
+	}
+	s.hungFrom = s.Highest
+	answer := m.kept(s, s.hungFrom)
+	s.hanging = len(answer) == 0
+	if len(answer) == 1 {
+		s.Polled(s.hungFrom)
+		s.peek = true
+	}
+	for _, x := range answer {
+		if !m.take(s, x) {
+			return
+		}
+	}
+}
+
+// replay begins a replay of a connection that is due, or goes on with it.
+func (m *streamsModel) read(s *modelStream) {
+	over := !s.leave.IsZero() && m.now.After(s.leave)
+	if m.reader == nil && !m.paused && (s.peek || over || !m.now.Before(s.nextRead)) {
+		var from wire.Mid
+		if s.peek && s.Anchored {
+			from = s.BeginShortReplay(m.now, "")
+		} else {
+			s.last = over
+			from = s.BeginReplay(m.now, "")
+		}
+		s.peek = false
+		s.answer = m.kept(s, from)
+		s.hangs = len(s.answer) == 0
+		s.nextRead = m.now.Add(m.upTo(12 * time.Second))
+		if !s.leave.IsZero() && m.chance(2) { // it is not pinged any more, say
+			s.nextRead = m.now.Add(m.upTo(10 * time.Minute))
+		}
+		m.reader = s
+		return
+	}
+	if m.reader != s {
+		return
+	}
+	if s.hangs {
+		if m.chance(10) {
+			m.readOver(s, ReplaySilent)
+		}
+		return
+	}
+	for range 1 + m.random.IntN(30) {
+		if len(s.answer) == 0 {
+			if !s.EndAnswer(m.now) {
+				m.pause()
+				return
+			}
+			m.readOver(s, ReplayEnded)
+			return
+		}
+		x := s.answer[0]
+		x.beforeBegin = x.beforeBegin || s.Replay.Anchor
+		if !s.Replayed(m.message(x), m.now) {
+			m.pause()
+			return
+		}
+		s.answer = s.answer[1:]
+	}
+	if m.chance(20) {
+		m.readOver(s, ReplayBroken)
+	}
+}
+
+func (m *streamsModel) readOver(s *modelStream, how Outcome) {
+	m.reader = nil
+	s.hangs = false
+	if !s.Anchored {
+		m.began = m.now
+	}
+	_, again := s.EndReplay(how, m.chance(3), m.now)
+	switch {
+	case again:
+		s.nextRead = m.now
+	case s.last && how != ReplayBroken:
+		m.streams = slices.DeleteFunc(m.streams, func(o *modelStream) bool { return o == s })
+		m.memory.Drop(s.History, m.now)
+	}
+}
+
+func (m *streamsModel) handleOne() {
+	got, _, ok := m.memory.queue.TryPop()
+	if !ok {
+		return
+	}
+	i := slices.IndexFunc(m.messages, func(x *streamMessage) bool { return x.mid == got.Key.Mid })
+	x := m.messages[i]
+	x.handled++
+	if x.again++; x.again > 1 {
+		m.t.Errorf("seed %d: message %d was handled twice", m.seed, x.n)
+	}
+	m.cursor = m.memory.acks.PositionAfter(got.Receipt())
+	m.memory.acks.Handled(got.Receipt())
+}
+
+func (m *streamsModel) check() {
+	for range m.messages {
+		m.handleOne()
+	}
+	if len(m.streams) != 1 {
+		m.t.Errorf("seed %d: %d streams at the end", m.seed, len(m.streams))
+	}
+	for _, x := range m.messages {
+		if !x.stored.IsZero() && x.born.After(m.began) && !x.beforeBegin && x.handled == 0 {
+			m.t.Errorf("seed %d: message %d of channel %d, born %v and stored %v, was lost", m.seed, x.n, x.channel, x.born.Sub(m.start), x.stored.Sub(m.start))
+		}
+	}
+}

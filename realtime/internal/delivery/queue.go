@@ -1,0 +1,132 @@
+package delivery
+
+import (
+	"context"
+	"sync"
+
+	"github.com/b24pull/b24pull/internal/fifo"
+)
+
+// Queue stands between the machine and the user: bounded in messages and in the
+// bytes they pin, it never makes the machine wait. Room is taken by admit, when
+// a message arrives, so that what was admitted can be held back for a while and
+// still be pushed.
+type Queue struct {
+	MaxMessages int
+	maxBytes    int
+
+	mu       sync.Mutex
+	items    fifo.Queue[Message]
+	messages int  // admitted and not yet popped
+	bytes    int  // that they pin
+	refused  bool // admit said no since the last room
+	err      error
+	closed   bool
+
+	more chan struct{} // signals the user: there is something to pop
+	Room chan struct{} // signals the machine: after a refusal, half of the queue is free again
+}
+
+func NewQueue(maxMessages, maxBytes int) *Queue {
+	return &Queue{
+		MaxMessages: maxMessages,
+		maxBytes:    maxBytes,
+		more:        make(chan struct{}, 1),
+		Room:        make(chan struct{}, 1),
+	}
+}
+
+// admit takes room for a message of size bytes. When it returns false the queue
+// is full, and room will tell when it is not. A message is never refused by an
+// empty queue, however large it is.
+func (q *Queue) admit(size int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.messages > 0 && (q.messages >= q.MaxMessages || q.bytes+size > q.maxBytes) {
+		q.refused = true
+		return false
+	}
+	q.messages++
+	q.bytes += size
+	return true
+}
+
+// grant takes room whether there is any or not.
+func (q *Queue) grant(size int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.messages++
+	q.bytes += size
+}
+
+// drop gives back the room of an admitted message that will not be pushed.
+func (q *Queue) drop(size int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.release(size)
+}
+
+// push hands over an admitted message.
+func (q *Queue) push(m Message) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.items.Push(m)
+	signal(q.more)
+}
+
+// Finish makes pop return err once all that was pushed is popped.
+func (q *Queue) Finish(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		q.closed, q.err = true, err
+	}
+	signal(q.more)
+}
+
+// Pop waits for the next message. It returns the error given to finish at the
+// end, and the context's error at once when it is done.
+func (q *Queue) Pop(ctx context.Context) (Message, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return Message{}, err
+		}
+		if m, err, ok := q.TryPop(); ok {
+			return m, err
+		}
+		select {
+		case <-q.more:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (q *Queue) TryPop() (m Message, err error, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if m, ok := q.items.Pop(); ok {
+		q.release(m.Size)
+		return m, nil, true
+	}
+	if q.closed {
+		return Message{}, q.err, true
+	}
+	return Message{}, nil, false
+}
+
+func (q *Queue) release(size int) {
+	q.messages--
+	q.bytes -= size
+	if q.refused && q.messages <= q.MaxMessages/2 && q.bytes <= q.maxBytes/2 {
+		q.refused = false
+		signal(q.Room)
+	}
+}
+
+// signal wakes the one who waits on a channel of capacity 1, now or later.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

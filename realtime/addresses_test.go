@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/b24pull/b24pull"
@@ -14,6 +15,10 @@ import (
 // the other one carries the messages, and a config that does not say whether
 // there are websockets has them if it names one.
 func TestOneBrokenAddress(t *testing.T) {
+	t.Parallel()
+	var all sync.WaitGroup
+	defer all.Wait()
+
 	edits := []struct {
 		name string
 		edit func(server map[string]any)
@@ -28,47 +33,48 @@ func TestOneBrokenAddress(t *testing.T) {
 			if version < 3 && tt.name == "no polling address" {
 				continue // they are read by polls only
 			}
-			t.Run(fmt.Sprintf("version %d, %s", version, tt.name), func(t *testing.T) {
-				t.Parallel()
-				portal := pulltest.NewPortal(pulltest.WithVersion(version))
-				defer portal.Close()
-				var saved map[string]any
-				if err := json.Unmarshal(portal.ConfigJSON(), &saved); err != nil {
-					t.Fatal(err)
-				}
-				tt.edit(saved["server"].(map[string]any))
-				data, err := json.Marshal(saved)
-				if err != nil {
-					t.Fatal(err)
-				}
-				cfg := new(b24pull.Config)
-				if err := json.Unmarshal(data, cfg); err != nil {
-					t.Fatal(err)
-				}
-				sub, err := Subscribe(FromConfig(cfg), WithHTTPClient(portal.HTTPClient()))
-				if err != nil {
-					t.Fatal(err)
-				}
-				done := make(chan error, 1)
-				got := make(chan string, 10)
-				ctx, cancel := context.WithCancel(t.Context())
-				go func() {
-					done <- sub.Run(ctx, HandlerFunc(func(_ context.Context, m Message) error { got <- m.Command; return nil }))
-				}()
-				select {
-				case <-sub.Ready():
-				case err := <-done:
-					t.Fatal(err)
-				}
-				portal.Emit(pulltest.Message{Command: "tick"})
-				if command := <-got; command != "tick" {
-					t.Errorf("got %s", command)
-				}
-				if s := portal.Stats(); (s.WebSockets > 0) != (tt.want == TransportWebSocket) {
-					t.Errorf("%d websockets, %d polls; want %v", s.WebSockets, s.Polls, tt.want)
-				}
-				cancel()
-				<-done
+			all.Go(func() {
+				t.Run(fmt.Sprintf("version %d, %s", version, tt.name), func(t *testing.T) {
+					portal := pulltest.NewPortal(pulltest.WithVersion(version))
+					defer portal.Close()
+					var saved map[string]any
+					if err := json.Unmarshal(portal.ConfigJSON(), &saved); err != nil {
+						t.Fatal(err)
+					}
+					tt.edit(saved["server"].(map[string]any))
+					data, err := json.Marshal(saved)
+					if err != nil {
+						t.Fatal(err)
+					}
+					cfg := new(b24pull.Config)
+					if err := json.Unmarshal(data, cfg); err != nil {
+						t.Fatal(err)
+					}
+					sub, err := Subscribe(FromConfig(cfg), WithHTTPClient(portal.HTTPClient()))
+					if err != nil {
+						t.Fatal(err)
+					}
+					done := make(chan error, 1)
+					got := make(chan string, 10)
+					ctx, cancel := context.WithCancel(t.Context())
+					go func() {
+						done <- sub.Run(ctx, HandlerFunc(func(_ context.Context, m Message) error { got <- m.Command; return nil }))
+					}()
+					select {
+					case <-sub.Ready():
+					case err := <-done:
+						t.Fatal(err)
+					}
+					portal.Emit(pulltest.Message{Command: "tick"})
+					if command := <-got; command != "tick" {
+						t.Errorf("got %s", command)
+					}
+					if s := portal.Stats(); (s.WebSockets > 0) != (tt.want == TransportWebSocket) {
+						t.Errorf("%d websockets, %d polls; want %v", s.WebSockets, s.Polls, tt.want)
+					}
+					cancel()
+					<-done
+				})
 			})
 		}
 	}

@@ -281,7 +281,6 @@ func TestAttacks(t *testing.T) {
 					continue
 				}
 				t.Run(fmt.Sprint(name, "/version ", version, " ", transport), func(t *testing.T) {
-					t.Parallel()
 					onVirtualTime(t, func(t *testing.T, l *life) { (&assault{life: l, version: version, attack: attack}).run(transport) })
 				})
 			}

@@ -12,7 +12,7 @@ import (
 func TestPHPRelay(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int{1, 3, 5} {
-		onVirtualTime(t, func(t *testing.T, l *life) {
+		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 			l.open(pulltest.WithVersion(version))
 			l.portal.Misbehave(pulltest.REST|pulltest.Polls, pulltest.ByteOrderMark)
 			l.subscribe(nil, WithTransport(TransportLongPolling))

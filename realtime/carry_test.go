@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,7 +20,6 @@ func onEveryTransport(t *testing.T, scenario func(t *testing.T, l *life, portal 
 		}
 		for _, transport := range s.transports {
 			t.Run(s.name+" "+transport.String(), func(t *testing.T) {
-				t.Parallel()
 				onVirtualTime(t, func(t *testing.T, l *life) { scenario(t, l, s.portal, transport) })
 			})
 		}
@@ -136,6 +136,7 @@ func (o *onSockets) want(commands ...string) (messages []Message) {
 // TestChannelsOnSockets: a config that lacks a channel, and a channel whose
 // successor is named wrongly, over real sockets.
 func TestChannelsOnSockets(t *testing.T) {
+	t.Parallel()
 	onEveryServerAtOnce(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		o := runOnSockets(t, opts, WithTransport(transport))
 		portal := o.portal
@@ -293,15 +294,20 @@ func TestChannelLackingInFixedConfig(t *testing.T) {
 // TestChannelOmittedAtStartOnSockets is TestChannelOmittedAtStart over real
 // sockets.
 func TestChannelOmittedAtStartOnSockets(t *testing.T) {
+	t.Parallel()
+	var all sync.WaitGroup
+	defer all.Wait()
+
 	for _, s := range servers {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			portal := pulltest.NewPortal(s.portal...)
-			portal.OmitChannel(pulltest.Private, 1)
-			o := runOn(t, portal)
-			portal.Emit(pulltest.Message{Command: "private"})
-			portal.Emit(pulltest.Message{Command: "shared", To: pulltest.Shared})
-			o.want("private", "shared")
+		all.Go(func() {
+			t.Run(s.name, func(t *testing.T) {
+				portal := pulltest.NewPortal(s.portal...)
+				portal.OmitChannel(pulltest.Private, 1)
+				o := runOn(t, portal)
+				portal.Emit(pulltest.Message{Command: "private"})
+				portal.Emit(pulltest.Message{Command: "shared", To: pulltest.Shared})
+				o.want("private", "shared")
+			})
 		})
 	}
 }

@@ -177,7 +177,6 @@ func day(l *life, hide bool) {
 
 // TestDay: none is lost, none comes twice, all are in order.
 func TestDay(t *testing.T) {
-	t.Parallel()
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		day(l, false)
 		l.wantTicks()
@@ -193,7 +192,6 @@ func TestDay(t *testing.T) {
 // TestDayWithoutRenewals is its twin: without the ends there is nothing to
 // renew by, and what goes to new channels is lost.
 func TestDayWithoutRenewals(t *testing.T) {
-	t.Parallel()
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		day(l, true)
 		if lost, _, _ := l.ticked(); lost < l.ticks/3 {

@@ -20,7 +20,6 @@ func TestCompressedAnswers(t *testing.T) {
 			}
 			for _, transport := range s.transports {
 				t.Run(fmt.Sprint(s.name, " ", coding, " ", transport), func(t *testing.T) {
-					t.Parallel()
 					onVirtualTime(t, func(t *testing.T, l *life) {
 						l.withOld(s.portal...)
 						unasked := l.portal.HTTPClient().Transport.(*http.Transport).Clone()

@@ -444,8 +444,9 @@ func TestErrorPolicy(t *testing.T) {
 // TestHandlerPanics: the panic reaches whoever runs the subscription, all has
 // stopped, and the message comes again.
 func TestHandlerPanics(t *testing.T) {
+	t.Parallel()
 	for _, opts := range [][]Option{nil, {WithParallel(4, nil)}} {
-		onVirtualTime(t, func(t *testing.T, l *life) {
+		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 			l.open()
 			store := new(MemoryStore)
 			l.subscribe(nil, append(opts, WithCursorStore(store))...)

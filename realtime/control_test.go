@@ -19,7 +19,6 @@ func onEveryVersion(t *testing.T, scenario func(t *testing.T, l *life, version i
 	t.Helper()
 	for _, version := range versions {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
-			t.Parallel()
 			onVirtualTime(t, func(t *testing.T, l *life) { scenario(t, l, version) })
 		})
 	}

@@ -108,8 +108,9 @@ func exceptSockets(answer http.HandlerFunc) pulltest.Option {
 // TestPollsDoNotGetThrough: where a proxy lets websockets pass and no polls,
 // the history is read by websockets.
 func TestPollsDoNotGetThrough(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4, 5} {
-		onVirtualTime(t, func(t *testing.T, l *life) {
+		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 			l.open(pulltest.WithVersion(version), exceptSockets(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
 			l.emit("before")
 			l.subscribe(nil, WithBackoff(soon))
@@ -245,7 +246,6 @@ func TestFixedConfigDoubtsARefusal(t *testing.T) {
 // TestPollsProveThemselves: polls that fail after a while, as behind a gateway
 // that gives up, are tried less and less.
 func TestPollsProveThemselves(t *testing.T) {
-	t.Parallel()
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var bad atomic.Bool
 		l.open(slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -167,27 +168,33 @@ func emitBurst(l *life, sent map[string]time.Time, n *int, shift time.Duration) 
 
 // TestTextModeOnSockets: the same over real sockets.
 func TestTextModeOnSockets(t *testing.T) {
+	t.Parallel()
+	var all sync.WaitGroup
+	defer all.Wait()
+
 	for _, transport := range []Transport{TransportWebSocket, TransportLongPolling} {
-		t.Run(transport.String(), func(t *testing.T) {
-			o := runOnSockets(t, nil, WithTransport(transport))
-			listenAsText(t, o.portal)
-			none := 0
-			for range 5 {
-				o.portal.Emit(pulltest.Message{Command: "live"})
-				m := o.want("live")[0]
-				switch {
-				case m.Time.IsZero():
-					none++
-				case time.Since(m.Time) > time.Hour:
-					t.Errorf("a message bears %v", m.Time)
+		all.Go(func() {
+			t.Run(transport.String(), func(t *testing.T) {
+				o := runOnSockets(t, nil, WithTransport(transport))
+				listenAsText(t, o.portal)
+				none := 0
+				for range 5 {
+					o.portal.Emit(pulltest.Message{Command: "live"})
+					m := o.want("live")[0]
+					switch {
+					case m.Time.IsZero():
+						none++
+					case time.Since(m.Time) > time.Hour:
+						t.Errorf("a message bears %v", m.Time)
+					}
 				}
-			}
-			o.portal.Cut()
-			o.portal.Emit(pulltest.Message{Command: "missed"})
-			m := o.want("missed")[0]
-			if none == 0 || !m.Time.IsZero() && time.Since(m.Time) > time.Hour {
-				t.Errorf("%d live ones without a time; that from the history bears %v", none, m.Time)
-			}
+				o.portal.Cut()
+				o.portal.Emit(pulltest.Message{Command: "missed"})
+				m := o.want("missed")[0]
+				if none == 0 || !m.Time.IsZero() && time.Since(m.Time) > time.Hour {
+					t.Errorf("%d live ones without a time; that from the history bears %v", none, m.Time)
+				}
+			})
 		})
 	}
 }

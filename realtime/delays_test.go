@@ -96,7 +96,7 @@ func TestBackoffOfNothing(t *testing.T) {
 	t.Parallel()
 	for _, delay := range []time.Duration{0, -time.Hour, time.Nanosecond} {
 		for _, service := range []pulltest.Service{pulltest.WebSockets, pulltest.REST} {
-			onVirtualTime(t, func(t *testing.T, l *life) {
+			onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 				var asked attempts
 				l.open()
 				l.portal.Misbehave(service, pulltest.BadGateway)
@@ -221,7 +221,7 @@ func TestWithSettleTime(t *testing.T) {
 		},
 	}
 	lost := func(begin func(*life, *pulltest.Portal, *movable), opts ...Option) (lost int) {
-		onVirtualTime(t, func(t *testing.T, l *life) {
+		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 			l.open(slow...)
 			next := pulltest.NewPortal(append(slow, pulltest.WithNetwork(l.network))...)
 			t.Cleanup(next.Close)

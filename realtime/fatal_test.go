@@ -304,7 +304,6 @@ func (f failingTokens) Token() (*oauth2.Token, error) { return nil, f.err }
 // TestContextEndsRetries: what is tried again is tried for as long as the
 // context lives.
 func TestContextEndsRetries(t *testing.T) {
-	t.Parallel()
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.portal.Misbehave(pulltest.REST, pulltest.RESTError(503, "OVERLOAD_LIMIT"))

@@ -232,7 +232,6 @@ func TestTrickle(t *testing.T) {
 // TestStalledPollsRepeatNothing: polls that stall for long, while live delivery
 // goes on, make nothing come twice.
 func TestStalledPollsRepeatNothing(t *testing.T) {
-	t.Parallel()
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var stalled atomic.Bool
 		l.open(stallPolls(&stalled))

@@ -76,7 +76,8 @@ func TestFixedConfigPastItsEnd(t *testing.T) {
 // with a token that has expired, or cannot be reached, that is told with the
 // error.
 func TestFixedConfigCannotBeRead(t *testing.T) {
-	onVirtualTime(t, func(t *testing.T, l *life) {
+	t.Parallel()
+	onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 		l.open(pulltest.WithVersion(5), pulltest.WithTokenLife(time.Hour))
 		l.fixed()
 		l.run(nil)
@@ -84,7 +85,7 @@ func TestFixedConfigCannotBeRead(t *testing.T) {
 		<-l.done
 		l.ended(ErrConfigExpired)
 	})
-	onVirtualTime(t, func(t *testing.T, l *life) {
+	onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 		l.open(pulltest.WithChannelLife(time.Hour))
 		l.fixed()
 		l.run(nil)

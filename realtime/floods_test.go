@@ -22,7 +22,6 @@ func onVersions(t *testing.T, scenario func(t *testing.T, l *life, version int))
 	t.Helper()
 	for _, version := range []int{2, 3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
-			t.Parallel()
 			onVirtualTime(t, func(t *testing.T, l *life) { scenario(t, l, version) })
 		})
 	}

@@ -16,7 +16,6 @@ import (
 func TestNothingGrows(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
-			t.Parallel()
 			onVirtualTime(t, func(t *testing.T, l *life) {
 				l.open()
 				l.subscribe(nil, WithTransport(transport), WithBackoff(soon))

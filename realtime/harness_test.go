@@ -27,8 +27,15 @@ type life struct {
 	done     chan struct{}
 }
 
-// onVirtualTime runs a scenario in a bubble.
+// onVirtualTime runs a scenario in a bubble, beside other tests.
 func onVirtualTime(t *testing.T, scenario func(t *testing.T, l *life)) {
+	t.Helper()
+	t.Parallel()
+	onVirtualTimeInTurn(t, scenario)
+}
+
+// onVirtualTimeInTurn is the same where a test has several scenarios.
+func onVirtualTimeInTurn(t *testing.T, scenario func(t *testing.T, l *life)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		scenario(t, &life{t: t, network: pulltest.NewNetwork(), done: make(chan struct{})})

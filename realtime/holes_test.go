@@ -100,7 +100,8 @@ func TestHoles(t *testing.T) {
 		for _, h := range holes {
 			opts := append(h.portal[:len(h.portal):len(h.portal)], pulltest.WithVersion(version))
 			t.Run(h.name, func(t *testing.T) {
-				onVirtualTime(t, func(t *testing.T, l *life) {
+				t.Parallel()
+				onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 					if lost, repeated := run(t, l, opts, h.make, true); lost+repeated > 0 {
 						t.Errorf("version %d: lost %d, repeated %d", version, lost, repeated)
 					}
@@ -108,7 +109,7 @@ func TestHoles(t *testing.T) {
 				if version == 3 && h.name[:4] == "ping" {
 					return // it has no such hole
 				}
-				onVirtualTime(t, func(t *testing.T, l *life) {
+				onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 					if lost, _ := run(t, l, opts, h.make, false); lost == 0 {
 						t.Errorf("version %d: nothing is lost without reads: the hole is none", version)
 					}

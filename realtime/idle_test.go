@@ -45,18 +45,19 @@ func TestIdleTimeout(t *testing.T) {
 	for _, version := range versions {
 		for _, limit := range []time.Duration{5 * time.Second, 15 * time.Second, 30 * time.Second, time.Minute, 100 * time.Second} {
 			t.Run(fmt.Sprintf("version %d %v", version, limit), func(t *testing.T) {
+				t.Parallel()
 				portal := []pulltest.Option{pulltest.WithVersion(version), pulltest.WithTextPing(0), pulltest.WithGather(0)}
-				onVirtualTime(t, func(t *testing.T, l *life) {
+				onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 					if h := l.idleHour(limit, portal, WithPingInterval(0)); h.reconnects < 5 || h.lost < 5 {
 						t.Errorf("without pings: %+v: the hour has tested nothing", h)
 					}
 				})
-				onVirtualTime(t, func(t *testing.T, l *life) {
+				onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 					if h := l.idleHour(limit, portal); h.reconnects > 3 || h.polls > 45 || h.lost > max(3, h.sent/50) {
 						t.Errorf("%+v", h)
 					}
 				})
-				onVirtualTime(t, func(t *testing.T, l *life) {
+				onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 					h := l.idleHour(limit, portal, WithPingInterval(min(10*time.Second, limit/2)))
 					if h.reconnects > 0 || h.polls > 45 || h.lost > 0 || h.pings < 300 {
 						t.Errorf("with an interval: %+v", h)
@@ -70,7 +71,6 @@ func TestIdleTimeout(t *testing.T) {
 // TestIdleForgets: after a day without cuts pings of our own are no longer
 // sent, and one cut has them sent again.
 func TestIdleForgets(t *testing.T) {
-	t.Parallel()
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithIdleTimeout(time.Minute)})
 		time.Sleep(6 * 24 * time.Hour)
@@ -147,7 +147,7 @@ func TestForgottenSocket(t *testing.T) {
 func TestMutedSocket(t *testing.T) {
 	t.Parallel()
 	muted := func(version int, limit, every time.Duration, opts ...Option) (reconnects, lost int) {
-		onVirtualTime(t, func(t *testing.T, l *life) {
+		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 			l.open(pulltest.WithVersion(version), pulltest.WithTextPing(0), pulltest.WithGather(0))
 			through := *l.portal.HTTPClient()
 			transport := through.Transport.(*http.Transport).Clone()

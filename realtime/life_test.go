@@ -272,7 +272,6 @@ func TestPortalConfig(t *testing.T) {
 // TestCursorResumes: a subscription that goes on from a message's cursor gets
 // what followed it, and nothing twice.
 func TestCursorResumes(t *testing.T) {
-	t.Parallel()
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.emit("before")

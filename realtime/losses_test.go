@@ -16,7 +16,6 @@ import (
 // TestLastReadIsPatient: the end of a channel that was replaced is read even if
 // the server cannot be read for a while just then.
 func TestLastReadIsPatient(t *testing.T) {
-	t.Parallel()
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithBackoff(soon))
 		time.Sleep(time.Minute)
@@ -103,8 +102,9 @@ func TestReplacedSoonAfterTheBeginning(t *testing.T) {
 func TestReplacedWhilePaused(t *testing.T) {
 	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
+		t.Parallel()
 		for _, action := range []string{"reconnect", "get_config"} {
-			onVirtualTime(t, func(t *testing.T, l *life) {
+			onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 				l.open(opts...)
 				l.subscribe(nil, WithTransport(transport), WithBackoff(soon))
 				l.sub.queue.MaxMessages = 10

@@ -211,8 +211,9 @@ func TestParallelUsesItsWindow(t *testing.T) {
 func TestParallelStops(t *testing.T) {
 	for _, name := range []string{"a handler fails", "a handler closes", "closed from outside"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			for range 10 { // what is left to chance
-				onVirtualTime(t, func(t *testing.T, l *life) {
+				onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 					l.open()
 					l.subscribe(nil, WithParallel(8, byCommand))
 					var over atomic.Bool

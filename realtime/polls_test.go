@@ -14,7 +14,6 @@ import (
 // published meanwhile has to wait, or is lost if the server does not keep it.
 // Only what is stored between two polls waits for a replay.
 func TestPollsDisorder(t *testing.T) {
-	t.Parallel()
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(pulltest.WithProcesses(1, 2), pulltest.WithDisorder(100*time.Millisecond))
 		l.subscribe(nil, WithTransport(TransportLongPolling))

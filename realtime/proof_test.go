@@ -109,7 +109,6 @@ func onFalseAnswers(t *testing.T, test func(t *testing.T, l *life, version int, 
 				continue
 			}
 			t.Run(fmt.Sprint("version ", version, " ", name), func(t *testing.T) {
-				t.Parallel()
 				onVirtualTime(t, func(t *testing.T, l *life) { test(t, l, version, fault) })
 			})
 		}
@@ -278,7 +277,6 @@ func TestFalseByTurns(t *testing.T) {
 // nothing.
 func TestFalseNowAndThen(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
-		t.Parallel()
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			random := rand.New(rand.NewPCG(1, 3))
 			var faults []pulltest.Fault
@@ -393,7 +391,6 @@ func TestFalseSockets(t *testing.T) {
 		for _, frame := range []string{"", " ", "<html>", "[]", "{}", `{"jsonrpc":"2.0","method":"other"}`, "\x0a\x04\x12\x02\x0a\x00",
 			`{"jsonrpc":"2.0","method":"incoming.message","params":{}}`, "#!NGINXNMS!#<html>#!NGINXNME!#", "\x0a\x04\x0a\x02\x0a\x00"} {
 			t.Run(fmt.Sprintf("version %d %q", version, frame), func(t *testing.T) {
-				t.Parallel()
 				onVirtualTime(t, func(t *testing.T, l *life) {
 					l.withOld(pulltest.WithVersion(version), pulltest.WithHandler(func(next http.Handler) http.Handler {
 						return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

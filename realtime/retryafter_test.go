@@ -57,7 +57,6 @@ func onVersionsAndTransports(t *testing.T, scenario func(t *testing.T, l *life, 
 	for _, version := range versions {
 		for _, transport := range both {
 			t.Run(fmt.Sprint("version ", version, " ", transport), func(t *testing.T) {
-				t.Parallel()
 				onVirtualTime(t, func(t *testing.T, l *life) { scenario(t, l, version, transport) })
 			})
 		}
@@ -140,9 +139,10 @@ func TestRetryAfter(t *testing.T) {
 
 // TestRetryAfterDate: a date is that of the server's clock.
 func TestRetryAfterDate(t *testing.T) {
+	t.Parallel()
 	for _, shift := range []time.Duration{-time.Hour, 0, time.Hour} {
 		for _, transport := range both {
-			onVirtualTime(t, func(t *testing.T, l *life) {
+			onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 				var came arrivals
 				service, kind := serviceOf(transport)
 				l.start([]pulltest.Option{pulltest.WithClockShift(shift), came.note()}, WithTransport(transport))

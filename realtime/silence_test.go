@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -95,7 +96,6 @@ func onSilences(t *testing.T, test func(t *testing.T, l *life, version int, a bo
 				continue
 			}
 			t.Run(fmt.Sprint("version ", version, " ", name), func(t *testing.T) {
-				t.Parallel()
 				onVirtualTime(t, func(t *testing.T, l *life) { test(t, l, version, a) })
 			})
 		}
@@ -438,8 +438,9 @@ func TestQuietPortal(t *testing.T) {
 // TestReadyTime: how long it takes until a subscription is ready.
 func TestReadyTime(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
+		t.Parallel()
 		for _, empty := range []bool{true, false} {
-			onVirtualTime(t, func(t *testing.T, l *life) {
+			onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 				if empty {
 					l.open(opts...)
 				} else {
@@ -490,6 +491,10 @@ func TestOversizedHistory(t *testing.T) {
 // TestFalseOverRealSockets: what is no answer of the server's is found out over
 // real sockets, too.
 func TestFalseOverRealSockets(t *testing.T) {
+	t.Parallel()
+	var all sync.WaitGroup
+	defer all.Wait()
+
 	faults := map[string]pulltest.Fault{"marked page": falseAnswers["marked page"], "empty call": falseAnswers["empty call"], "instant 304": pulltest.InstantNotModified}
 	if !testing.Short() {
 		faults["no answer"] = pulltest.Stall
@@ -499,25 +504,26 @@ func TestFalseOverRealSockets(t *testing.T) {
 			if version < 3 && name == "no answer" {
 				continue // takes a minute
 			}
-			t.Run(fmt.Sprint("version ", version, " ", name), func(t *testing.T) {
-				t.Parallel()
-				portal := pulltest.NewPortal(pulltest.WithVersion(version))
-				defer portal.Close()
-				c := begin(t, portal, TransportAuto)
-				c.emit(6)
-				c.arrived("at the beginning")
-				portal.Misbehave(pulltest.Polls, fault)
-				portal.CutWebSockets()
-				c.emit(4)
-				if version < 3 {
-					eventually(t, "the history cannot be read", func() bool { return c.sub.State() == StateDegraded })
-				} else {
-					c.arrived("read otherwise")
-				}
-				portal.Behave(pulltest.Polls)
-				c.arrived("in the end")
-				eventually(t, "it is live", func() bool { return c.sub.State() == StateLive })
-				c.stop()
+			all.Go(func() {
+				t.Run(fmt.Sprint("version ", version, " ", name), func(t *testing.T) {
+					portal := pulltest.NewPortal(pulltest.WithVersion(version))
+					defer portal.Close()
+					c := begin(t, portal, TransportAuto)
+					c.emit(6)
+					c.arrived("at the beginning")
+					portal.Misbehave(pulltest.Polls, fault)
+					portal.CutWebSockets()
+					c.emit(4)
+					if version < 3 {
+						eventually(t, "the history cannot be read", func() bool { return c.sub.State() == StateDegraded })
+					} else {
+						c.arrived("read otherwise")
+					}
+					portal.Behave(pulltest.Polls)
+					c.arrived("in the end")
+					eventually(t, "it is live", func() bool { return c.sub.State() == StateLive })
+					c.stop()
+				})
 			})
 		}
 	}

@@ -33,7 +33,7 @@ func (l *life) largest(n, perSecond int, m pulltest.Message) (size int) {
 func TestCursorSize(t *testing.T) {
 	t.Parallel()
 	for rate, most := range map[int]int{10: 4500, 300: 13_000} {
-		onVirtualTime(t, func(t *testing.T, l *life) {
+		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 			l.open()
 			if size := l.largest(20*rate+3000, rate, pulltest.Message{}); size > most {
 				t.Errorf("at %d messages a second a cursor has %d bytes", rate, size)

@@ -35,7 +35,6 @@ func TestNoSpinning(t *testing.T) {
 		for _, version := range []int{2, 3, 5} {
 			for _, transport := range both {
 				t.Run(fmt.Sprint(name, " version ", version, " ", transport), func(t *testing.T) {
-					t.Parallel()
 					onVirtualTime(t, func(t *testing.T, l *life) {
 						var asked counts
 						l.open(pulltest.WithVersion(version), asked.count(func(w http.ResponseWriter, r *http.Request) bool {

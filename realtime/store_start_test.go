@@ -18,7 +18,7 @@ import (
 // with what.
 func wantNoStart(t *testing.T, store CursorStore, opts []Option, says ...string) {
 	t.Helper()
-	onVirtualTime(t, func(t *testing.T, l *life) {
+	onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 		l.open()
 		l.emit("kept")
 		l.subscribe(nil, append(opts, WithCursorStore(store))...)
@@ -207,7 +207,7 @@ func TestFileMountedAlone(t *testing.T) {
 			}
 		}
 		mounttest.Bind(t, host, path)
-		onVirtualTime(t, func(t *testing.T, l *life) {
+		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 			l.open()
 			l.subscribe(nil, WithCursorStore(NewFileStore(path)))
 			l.run(nil)

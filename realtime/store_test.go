@@ -15,6 +15,7 @@ import (
 // TestFileStoreDamaged: a file that is no cursor ends the subscription and
 // stays as it is.
 func TestFileStoreDamaged(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "cursor")
 	store := NewFileStore(path)
 	if err := store.Save(t.Context(), after(7)); err != nil {
@@ -31,7 +32,7 @@ func TestFileStoreDamaged(t *testing.T) {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		onVirtualTime(t, func(t *testing.T, l *life) {
+		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 			l.open()
 			l.subscribe(nil, WithCursorStore(store))
 			l.run(nil)

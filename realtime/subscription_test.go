@@ -193,7 +193,8 @@ func TestCancelIsYieldedOnce(t *testing.T) {
 // told with the reason; a state change has a cause only if something went
 // wrong.
 func TestEndTellsTheTrouble(t *testing.T) {
-	onVirtualTime(t, func(t *testing.T, l *life) {
+	t.Parallel()
+	onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 		l.open()
 		l.subscribe(nil)
 		l.portal.Close()
@@ -204,7 +205,7 @@ func TestEndTellsTheTrouble(t *testing.T) {
 			t.Errorf("Run returned %v", err)
 		}
 	})
-	onVirtualTime(t, func(t *testing.T, l *life) {
+	onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 		l.start(nil)
 		l.sub.Close()
 		<-l.done

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -186,26 +187,30 @@ func idn(lay func(*site, *http.Transport) func() error) func(*site, *http.Transp
 // TestOneWayOut: REST, the authorization server, polls and websockets go
 // whatever way an *http.Transport goes.
 func TestOneWayOut(t *testing.T) {
+	var all sync.WaitGroup
+	defer all.Wait()
+
 	for _, w := range ways {
 		for _, of := range services {
-			t.Run(fmt.Sprintf("%s/%s", w.name, of), func(t *testing.T) {
-				t.Parallel()
-				host, ascii := siteHost, siteHost
-				if w.idn {
-					host, ascii = idnHost, idnASCII
-				}
-				s := newSite(t, of, host, ascii, w.tls)
-				transport := &http.Transport{TLSClientConfig: s.trust()}
-				used := w.lay(s, transport)
-				if err := s.call(&http.Client{Transport: transport}); err != nil {
-					t.Fatal(err)
-				}
-				if len(s.arrived()) == 0 {
-					t.Error("no request has arrived")
-				}
-				if err := used(); err != nil {
-					t.Error(err)
-				}
+			all.Go(func() {
+				t.Run(fmt.Sprintf("%s/%s", w.name, of), func(t *testing.T) {
+					host, ascii := siteHost, siteHost
+					if w.idn {
+						host, ascii = idnHost, idnASCII
+					}
+					s := newSite(t, of, host, ascii, w.tls)
+					transport := &http.Transport{TLSClientConfig: s.trust()}
+					used := w.lay(s, transport)
+					if err := s.call(&http.Client{Transport: transport}); err != nil {
+						t.Fatal(err)
+					}
+					if len(s.arrived()) == 0 {
+						t.Error("no request has arrived")
+					}
+					if err := used(); err != nil {
+						t.Error(err)
+					}
+				})
 			})
 		}
 	}

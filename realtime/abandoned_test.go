@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestDialsAreGivenUp: a dial function that hangs is told when its connection
+// TestAbandoned_DialsAreGivenUp: a dial function that hangs is told when its connection
 // is not wanted any more, and none outlives the run.
-func TestDialsAreGivenUp(t *testing.T) {
+func TestAbandoned_DialsAreGivenUp(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -55,9 +55,9 @@ func (c countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// TestConnectionsEndWithTheRun: none of them is left idle, and those of the
+// TestAbandoned_ConnectionsEndWithTheRun: none of them is left idle, and those of the
 // user's client are left alone.
-func TestConnectionsEndWithTheRun(t *testing.T) {
+func TestAbandoned_ConnectionsEndWithTheRun(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

@@ -8,9 +8,9 @@ import (
 	"github.com/b24pull/b24pull"
 )
 
-// TestAddressOfAConfigIsSecret: what a push server's address has of users and
+// TestSecrets_AddressOfAConfigIsSecret: what a push server's address has of users and
 // queries is told as little as the channels are; its host and path can be.
-func TestAddressOfAConfigIsSecret(t *testing.T) {
+func TestSecrets_AddressOfAConfigIsSecret(t *testing.T) {
 	cfg := &b24pull.Config{
 		Server: b24pull.Server{
 			Version: 4, WebSocketEnabled: true,

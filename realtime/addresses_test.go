@@ -11,10 +11,10 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestOneBrokenAddress: on real servers' configs with an address that is none
+// TestAddresses_OneBrokenAddress: on real servers' configs with an address that is none
 // the other one carries the messages, and a config that does not say whether
 // there are websockets has them if it names one.
-func TestOneBrokenAddress(t *testing.T) {
+func TestAddresses_OneBrokenAddress(t *testing.T) {
 	t.Parallel()
 	var all sync.WaitGroup
 	defer all.Wait()

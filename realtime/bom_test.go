@@ -7,9 +7,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestPHPRelay: where PHP with byte order marks answers REST and relays the
+// TestBom_PHPRelay: where PHP with byte order marks answers REST and relays the
 // polls, nothing is lost.
-func TestPHPRelay(t *testing.T) {
+func TestBom_PHPRelay(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int{1, 3, 5} {
 		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {

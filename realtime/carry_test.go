@@ -26,11 +26,11 @@ func onEveryTransport(t *testing.T, scenario func(t *testing.T, l *life, portal 
 	}
 }
 
-// TestChannelOmitted: a config that lacks a channel, as portals give at a
+// TestCarry_ChannelOmitted: a config that lacks a channel, as portals give at a
 // rollover, is asked for again soon; what goes to the channel meanwhile arrives
 // at once, over a cut as well, and what its successor got before anybody told
 // of it, too.
-func TestChannelOmitted(t *testing.T) {
+func TestCarry_ChannelOmitted(t *testing.T) {
 	for _, kind := range []pulltest.Target{pulltest.Private, pulltest.Shared} {
 		for _, replaced := range []bool{false, true} {
 			t.Run(fmt.Sprintf("target %d replaced %v", kind, replaced), func(t *testing.T) {
@@ -133,9 +133,9 @@ func (o *onSockets) want(commands ...string) (messages []Message) {
 	return messages
 }
 
-// TestChannelsOnSockets: a config that lacks a channel, and a channel whose
+// TestCarry_ChannelsOnSockets: a config that lacks a channel, and a channel whose
 // successor is named wrongly, over real sockets.
-func TestChannelsOnSockets(t *testing.T) {
+func TestCarry_ChannelsOnSockets(t *testing.T) {
 	t.Parallel()
 	onEveryServerAtOnce(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		o := runOnSockets(t, opts, WithTransport(transport))
@@ -170,10 +170,10 @@ func countCommand(l *life, command string) (n int) {
 	return n
 }
 
-// TestChannelOmittedForGood: where a channel never comes again, the config is
+// TestCarry_ChannelOmittedForGood: where a channel never comes again, the config is
 // asked for at a bounded rate, the old channel is listened to until its end,
 // and the other one works; when it does come again, it is found.
-func TestChannelOmittedForGood(t *testing.T) {
+func TestCarry_ChannelOmittedForGood(t *testing.T) {
 	onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
 		portal = append(portal, pulltest.WithChannelLife(2*time.Hour))
 		l.start(portal, WithTransport(transport), WithBackoff(soon))
@@ -210,10 +210,10 @@ func TestChannelOmittedForGood(t *testing.T) {
 	})
 }
 
-// TestChannelOmittedAtStart: the first config may lack a channel as well. It is
+// TestCarry_ChannelOmittedAtStart: the first config may lack a channel as well. It is
 // asked for again before it is taken, and taken as it is where the channel does
 // not come.
-func TestChannelOmittedAtStart(t *testing.T) {
+func TestCarry_ChannelOmittedAtStart(t *testing.T) {
 	for name, kind := range map[string]pulltest.Target{"private": pulltest.Private, "shared": pulltest.Shared} {
 		for _, omitted := range []int{1, 2, -1} {
 			t.Run(fmt.Sprint(name, " ", omitted), func(t *testing.T) {
@@ -249,9 +249,9 @@ func TestChannelOmittedAtStart(t *testing.T) {
 	}
 }
 
-// TestChannelOmittedThenNoAnswer: what there is is taken where asking again
+// TestCarry_ChannelOmittedThenNoAnswer: what there is is taken where asking again
 // fails, also for good.
-func TestChannelOmittedThenNoAnswer(t *testing.T) {
+func TestCarry_ChannelOmittedThenNoAnswer(t *testing.T) {
 	for _, code := range []string{"INTERNAL_SERVER_ERROR", "SERVER_ERROR"} {
 		t.Run(code, func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -270,9 +270,9 @@ func TestChannelOmittedThenNoAnswer(t *testing.T) {
 	}
 }
 
-// TestChannelLackingInFixedConfig: a config that nobody can ask for again is
+// TestCarry_ChannelLackingInFixedConfig: a config that nobody can ask for again is
 // taken at once.
-func TestChannelLackingInFixedConfig(t *testing.T) {
+func TestCarry_ChannelLackingInFixedConfig(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		cfg, err := client(t, l.portal).GetApplicationConfig(t.Context(), true)
@@ -291,9 +291,9 @@ func TestChannelLackingInFixedConfig(t *testing.T) {
 	})
 }
 
-// TestChannelOmittedAtStartOnSockets is TestChannelOmittedAtStart over real
+// TestCarry_ChannelOmittedAtStartOnSockets is TestCarry_ChannelOmittedAtStart over real
 // sockets.
-func TestChannelOmittedAtStartOnSockets(t *testing.T) {
+func TestCarry_ChannelOmittedAtStartOnSockets(t *testing.T) {
 	t.Parallel()
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -312,9 +312,9 @@ func TestChannelOmittedAtStartOnSockets(t *testing.T) {
 	}
 }
 
-// TestChannelOmittedAndRefused: channels that the server refuses are not
+// TestCarry_ChannelOmittedAndRefused: channels that the server refuses are not
 // carried over.
-func TestChannelOmittedAndRefused(t *testing.T) {
+func TestCarry_ChannelOmittedAndRefused(t *testing.T) {
 	for _, version := range []int{3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -337,8 +337,8 @@ func TestChannelOmittedAndRefused(t *testing.T) {
 	}
 }
 
-// TestEveryChannelOmitted: a config without any channel is no config.
-func TestEveryChannelOmitted(t *testing.T) {
+// TestCarry_EveryChannelOmitted: a config without any channel is no config.
+func TestCarry_EveryChannelOmitted(t *testing.T) {
 	onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
 		l.start(portal, WithTransport(transport), WithBackoff(soon))
 		l.portal.OmitChannel(pulltest.Private, 3)

@@ -34,10 +34,10 @@ func (l *life) withSource(change func(*b24pull.Config), portal ...pulltest.Optio
 	<-l.sub.Ready()
 }
 
-// TestClocksThatDiffer: the ends of channels are told by the portal's clock,
+// TestClocks_ThatDiffer: the ends of channels are told by the portal's clock,
 // however wrong ours is; the config is renewed in time, and nothing is lost
 // over several lives.
-func TestClocksThatDiffer(t *testing.T) {
+func TestClocks_ThatDiffer(t *testing.T) {
 	t.Parallel()
 	lives := []struct {
 		version int
@@ -73,9 +73,9 @@ func TestClocksThatDiffer(t *testing.T) {
 	}
 }
 
-// TestRenewedEarly: a portal that makes new channels before the end of the old
+// TestClocks_RenewedEarly: a portal that makes new channels before the end of the old
 // ones, and tells nobody.
-func TestRenewedEarly(t *testing.T) {
+func TestClocks_RenewedEarly(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version), pulltest.WithChannelLife(time.Hour)})
 		l.tickFor(57*time.Minute, 10*time.Second)
@@ -89,10 +89,10 @@ func TestRenewedEarly(t *testing.T) {
 	})
 }
 
-// TestRenewedAtTheEnd: a portal that gives the same channels until their end;
+// TestClocks_RenewedAtTheEnd: a portal that gives the same channels until their end;
 // what goes to those that follow is not lost, and the config is not fetched all
 // the time.
-func TestRenewedAtTheEnd(t *testing.T) {
+func TestClocks_RenewedAtTheEnd(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version), pulltest.WithChannelLife(time.Hour)})
 		l.tickFor(59*time.Minute+50*time.Second, 10*time.Second)
@@ -105,8 +105,8 @@ func TestRenewedAtTheEnd(t *testing.T) {
 	})
 }
 
-// TestConfigEndsBeforeChannels: exp is an end as well.
-func TestConfigEndsBeforeChannels(t *testing.T) {
+// TestClocks_ConfigEndsBeforeChannels: exp is an end as well.
+func TestClocks_ConfigEndsBeforeChannels(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version), pulltest.WithConfigLife(time.Hour)})
 		l.tickFor(6*time.Hour, time.Minute)
@@ -127,8 +127,8 @@ func TestConfigEndsBeforeChannels(t *testing.T) {
 	})
 }
 
-// TestNoEnds: channels without an end are not renewed by the clock.
-func TestNoEnds(t *testing.T) {
+// TestClocks_NoEnds: channels without an end are not renewed by the clock.
+func TestClocks_NoEnds(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.withSource(hideEnds)
 		l.tickFor(11*time.Hour, time.Minute)
@@ -144,9 +144,9 @@ func hideEnds(cfg *b24pull.Config) {
 	cfg.Expires, cfg.Channels.Private.End, cfg.Channels.Shared.End = time.Time{}, time.Time{}, time.Time{}
 }
 
-// TestEndsInThePast: a portal whose configs have always ended already is asked
+// TestClocks_EndsInThePast: a portal whose configs have always ended already is asked
 // again, not all the time.
-func TestEndsInThePast(t *testing.T) {
+func TestClocks_EndsInThePast(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int{4, 5} {
 		for _, past := range []time.Duration{0, time.Hour, 100 * 24 * time.Hour} {
@@ -175,8 +175,8 @@ func day(l *life, hide bool) {
 	time.Sleep(time.Minute)
 }
 
-// TestDay: none is lost, none comes twice, all are in order.
-func TestDay(t *testing.T) {
+// TestClocks_Day: none is lost, none comes twice, all are in order.
+func TestClocks_Day(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		day(l, false)
 		l.wantTicks()
@@ -189,9 +189,9 @@ func TestDay(t *testing.T) {
 	})
 }
 
-// TestDayWithoutRenewals is its twin: without the ends there is nothing to
+// TestClocks_DayWithoutRenewals is its twin: without the ends there is nothing to
 // renew by, and what goes to new channels is lost.
-func TestDayWithoutRenewals(t *testing.T) {
+func TestClocks_DayWithoutRenewals(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		day(l, true)
 		if lost, _, _ := l.ticked(); lost < l.ticks/3 {

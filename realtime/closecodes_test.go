@@ -145,8 +145,8 @@ func refusing(sockets bool, now *atomic.Pointer[refusal]) pulltest.Option {
 	})
 }
 
-// TestRefusedPolls: an answer in place of a poll's is like a close code.
-func TestRefusedPolls(t *testing.T) {
+// TestCloseCodes_RefusedPolls: an answer in place of a poll's is like a close code.
+func TestCloseCodes_RefusedPolls(t *testing.T) {
 	tests := []struct {
 		refusal
 		reason      string
@@ -179,9 +179,9 @@ func TestRefusedPolls(t *testing.T) {
 	}
 }
 
-// TestRefusedUpgrades: a websocket that is refused, also the first of all, is
+// TestCloseCodes_RefusedUpgrades: a websocket that is refused, also the first of all, is
 // tried again.
-func TestRefusedUpgrades(t *testing.T) {
+func TestCloseCodes_RefusedUpgrades(t *testing.T) {
 	for _, status := range []int{400, 403, 404, 426, 502, 503} {
 		refused := &refusal{status, "text/html", proxyPage}
 		check := func(t *testing.T, wait StateChange) {

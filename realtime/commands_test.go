@@ -24,9 +24,9 @@ var orders = []struct {
 	{"server_restart", nil},
 }
 
-// TestServerRestart: the server says so, goes down for half a minute and comes
+// TestCommands_ServerRestart: the server says so, goes down for half a minute and comes
 // back; the config is fetched, and nothing is lost.
-func TestServerRestart(t *testing.T) {
+func TestCommands_ServerRestart(t *testing.T) {
 	t.Parallel()
 	for _, s := range servers {
 		for _, transport := range s.transports {
@@ -52,9 +52,9 @@ func TestServerRestart(t *testing.T) {
 	}
 }
 
-// TestConfigExpiresWhileDown: a config fetched while the push server cannot be
+// TestCommands_ConfigExpiresWhileDown: a config fetched while the push server cannot be
 // reached, for the same channels, leaves nothing behind.
-func TestConfigExpiresWhileDown(t *testing.T) {
+func TestCommands_ConfigExpiresWhileDown(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version)}, WithTransport(TransportWebSocket))
 		time.Sleep(10 * time.Second)
@@ -73,9 +73,9 @@ func TestConfigExpiresWhileDown(t *testing.T) {
 	})
 }
 
-// TestCommandsWithoutMeaning: those of old servers are passed over, and what is
+// TestCommands_WithoutMeaning: those of old servers are passed over, and what is
 // none of these commands is a message.
-func TestCommandsWithoutMeaning(t *testing.T) {
+func TestCommands_WithoutMeaning(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version)})
 		for _, command := range []string{"open", "open_exists", "reopen", "Channel_Expire", "ping", "channel_expired"} {
@@ -92,8 +92,8 @@ func TestCommandsWithoutMeaning(t *testing.T) {
 	})
 }
 
-// TestModuleInCapitals: a module's name is compared without regard to case.
-func TestModuleInCapitals(t *testing.T) {
+// TestCommands_ModuleInCapitals: a module's name is compared without regard to case.
+func TestCommands_ModuleInCapitals(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
 		l.portal.Emit(pulltest.Message{Body: `{"module_id":"PULL","command":"config_expire","params":[]}`})
@@ -105,9 +105,9 @@ func TestModuleInCapitals(t *testing.T) {
 	})
 }
 
-// TestForgedCommands: what another client publishes is a message, whatever it
+// TestCommands_ForgedCommands: what another client publishes is a message, whatever it
 // looks like.
-func TestForgedCommands(t *testing.T) {
+func TestCommands_ForgedCommands(t *testing.T) {
 	for _, version := range []int{4, 5} {
 		for _, missed := range []bool{false, true} {
 			t.Run(fmt.Sprintf("version %d missed %t", version, missed), func(t *testing.T) {
@@ -136,9 +136,9 @@ func TestForgedCommands(t *testing.T) {
 	}
 }
 
-// TestMissedCommands: what was sent while disconnected is found by a replay,
+// TestCommands_MissedCommands: what was sent while disconnected is found by a replay,
 // and obeyed as well.
-func TestMissedCommands(t *testing.T) {
+func TestCommands_MissedCommands(t *testing.T) {
 	t.Parallel()
 	for _, s := range servers {
 		for _, transport := range s.transports {
@@ -170,9 +170,9 @@ func TestMissedCommands(t *testing.T) {
 	}
 }
 
-// TestPastCommands: what stood in the history before the beginning has been
+// TestCommands_PastCommands: what stood in the history before the beginning has been
 // obeyed by the config.
-func TestPastCommands(t *testing.T) {
+func TestCommands_PastCommands(t *testing.T) {
 	for _, before := range []time.Duration{0, time.Second, time.Minute, time.Hour} {
 		t.Run(before.String(), func(t *testing.T) {
 			onEveryVersion(t, func(t *testing.T, l *life, version int) {
@@ -197,9 +197,9 @@ func TestPastCommands(t *testing.T) {
 	}
 }
 
-// TestCommandsOverReplacedChannels: nobody obeys them, live or found by the
+// TestCommands_OverReplacedChannels: nobody obeys them, live or found by the
 // read of their end.
-func TestCommandsOverReplacedChannels(t *testing.T) {
+func TestCommands_OverReplacedChannels(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version)})
 		time.Sleep(time.Minute)
@@ -229,9 +229,9 @@ func TestCommandsOverReplacedChannels(t *testing.T) {
 	})
 }
 
-// TestChannelExpiresBeforeConfig: a config that has expired is fetched also
+// TestCommands_ChannelExpiresBeforeConfig: a config that has expired is fetched also
 // when a channel of it is replaced before.
-func TestChannelExpiresBeforeConfig(t *testing.T) {
+func TestCommands_ChannelExpiresBeforeConfig(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
 		l.portal.ExpireConfig()
@@ -248,9 +248,9 @@ func TestChannelExpiresBeforeConfig(t *testing.T) {
 	})
 }
 
-// TestChannelExpiresDuringFetch: an answer that was under way when a channel
+// TestCommands_ChannelExpiresDuringFetch: an answer that was under way when a channel
 // was replaced does not bring it back.
-func TestChannelExpiresDuringFetch(t *testing.T) {
+func TestCommands_ChannelExpiresDuringFetch(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var slow atomic.Bool
 		l.start([]pulltest.Option{pulltest.WithHandler(func(next http.Handler) http.Handler {

@@ -28,8 +28,8 @@ func (s *slowStore) Save(ctx context.Context, c Cursor) error {
 	return s.MemoryStore.Save(ctx, c)
 }
 
-// TestCommitHeedsItsContext: also while another save is under way.
-func TestCommitHeedsItsContext(t *testing.T) {
+// TestCommit_HeedsItsContext: also while another save is under way.
+func TestCommit_HeedsItsContext(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		store := new(slowStore)
@@ -66,10 +66,10 @@ func TestCommitHeedsItsContext(t *testing.T) {
 	})
 }
 
-// TestCommitInHandler: what a handler has committed does not come again,
+// TestCommit_InHandler: what a handler has committed does not come again,
 // whatever it returns then. With a context that is done nothing is saved at
 // once, but at the end.
-func TestCommitInHandler(t *testing.T) {
+func TestCommit_InHandler(t *testing.T) {
 	for _, done := range []bool{false, true} {
 		for _, opts := range [][]Option{nil, {WithParallel(2, nil)}} {
 			t.Run(fmt.Sprintf("context done %v, options %d", done, len(opts)), func(t *testing.T) {
@@ -107,9 +107,9 @@ func TestCommitInHandler(t *testing.T) {
 	}
 }
 
-// TestLastSave: the last save has ten seconds, and one from the moment on that
+// TestCommit_LastSave: the last save has ten seconds, and one from the moment on that
 // the context is cancelled.
-func TestLastSave(t *testing.T) {
+func TestCommit_LastSave(t *testing.T) {
 	const never = time.Hour
 	tests := []struct {
 		name    string
@@ -176,9 +176,9 @@ func (*closedStore) Load(ctx context.Context) (Cursor, error) {
 	return Cursor{}, errors.Join(errBroken, ctx.Err())
 }
 
-// TestLoadFails: a subscription whose cursor cannot be loaded has ended, and
+// TestCommit_LoadFails: a subscription whose cursor cannot be loaded has ended, and
 // says so.
-func TestLoadFails(t *testing.T) {
+func TestCommit_LoadFails(t *testing.T) {
 	for _, closed := range []bool{false, true} {
 		t.Run(fmt.Sprint("closed before ", closed), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

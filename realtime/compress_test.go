@@ -10,9 +10,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestCompressedAnswers: answers that are compressed are understood, whoever
+// TestCompress_CompressedAnswers: answers that are compressed are understood, whoever
 // asked for that, or refused clearly.
-func TestCompressedAnswers(t *testing.T) {
+func TestCompress_CompressedAnswers(t *testing.T) {
 	for i, s := range servers {
 		for n, coding := range []string{"gzip", "deflate", "raw deflate", "br"} {
 			if testing.Short() && n%2 != i%2 {

@@ -52,9 +52,9 @@ func (l *life) goOn(store CursorStore, h HandlerFunc, opts ...Option) *life {
 	return next
 }
 
-// TestStoreResumes: what came while nobody ran arrives after a restart, once,
+// TestConsume_StoreResumes: what came while nobody ran arrives after a restart, once,
 // also if nothing had arrived before.
-func TestStoreResumes(t *testing.T) {
+func TestConsume_StoreResumes(t *testing.T) {
 	stores := map[string]func(t *testing.T) CursorStore{
 		"memory": func(*testing.T) CursorStore { return new(MemoryStore) },
 		"file":   func(t *testing.T) CursorStore { return NewFileStore(filepath.Join(t.TempDir(), "cursor")) },
@@ -94,9 +94,9 @@ func TestStoreResumes(t *testing.T) {
 	}
 }
 
-// TestSaveInterval: many messages are few saves, and the last one holds them
+// TestConsume_SaveInterval: many messages are few saves, and the last one holds them
 // all.
-func TestSaveInterval(t *testing.T) {
+func TestConsume_SaveInterval(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(countingStore)
 		l.start(nil, WithCursorStore(store))
@@ -116,9 +116,9 @@ func TestSaveInterval(t *testing.T) {
 	})
 }
 
-// TestSaveFails: a save that fails is tried again, and if it fails at the end
+// TestConsume_SaveFails: a save that fails is tried again, and if it fails at the end
 // the user is told; nothing is lost.
-func TestSaveFails(t *testing.T) {
+func TestConsume_SaveFails(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(countingStore)
 		l.start(nil, WithCursorStore(store))
@@ -144,9 +144,9 @@ func TestSaveFails(t *testing.T) {
 	})
 }
 
-// TestCursorOfAnother: a cursor of another portal is refused; one of channels
+// TestConsume_CursorOfAnother: a cursor of another portal is refused; one of channels
 // that were replaced is gone on from, and the gap is told.
-func TestCursorOfAnother(t *testing.T) {
+func TestConsume_CursorOfAnother(t *testing.T) {
 	t.Run("portal", func(t *testing.T) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			store := new(MemoryStore)
@@ -217,8 +217,8 @@ func TestCursorOfAnother(t *testing.T) {
 	})
 }
 
-// TestWithHistory: the beginning is what the server still keeps.
-func TestWithHistory(t *testing.T) {
+// TestConsume_WithHistory: the beginning is what the server still keeps.
+func TestConsume_WithHistory(t *testing.T) {
 	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
@@ -236,9 +236,9 @@ func TestWithHistory(t *testing.T) {
 	})
 }
 
-// TestForgetfulServer: a server that has lost its data is reported, and what it
+// TestConsume_ForgetfulServer: a server that has lost its data is reported, and what it
 // keeps from then on arrives.
-func TestForgetfulServer(t *testing.T) {
+func TestConsume_ForgetfulServer(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithBackoff(soon))
 		for i := range 100 {
@@ -259,9 +259,9 @@ func TestForgetfulServer(t *testing.T) {
 	})
 }
 
-// TestCommit: a message that is committed before the loop is left does not come
+// TestConsume_Commit: a message that is committed before the loop is left does not come
 // again; one that is not does.
-func TestCommit(t *testing.T) {
+func TestConsume_Commit(t *testing.T) {
 	for _, commit := range []bool{false, true} {
 		t.Run(fmt.Sprint(commit), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -306,9 +306,9 @@ func TestCommit(t *testing.T) {
 	}
 }
 
-// TestDrain: what has been received is handled, and then it ends; what comes
+// TestConsume_Drain: what has been received is handled, and then it ends; what comes
 // later is for the next run.
-func TestDrain(t *testing.T) {
+func TestConsume_Drain(t *testing.T) {
 	drain := map[string]func(l *life, inHandler bool){
 		"from outside": func(l *life, inHandler bool) {
 			if !inHandler {
@@ -384,8 +384,8 @@ func TestDrain(t *testing.T) {
 
 var errHandler = errors.New("the handler failed")
 
-// TestErrorPolicy: stop, skip, or try again in place.
-func TestErrorPolicy(t *testing.T) {
+// TestConsume_ErrorPolicy: stop, skip, or try again in place.
+func TestConsume_ErrorPolicy(t *testing.T) {
 	tests := []struct {
 		name    string
 		policy  func(*HandlerError, int) ErrorAction
@@ -441,9 +441,9 @@ func TestErrorPolicy(t *testing.T) {
 	}
 }
 
-// TestHandlerPanics: the panic reaches whoever runs the subscription, all has
+// TestConsume_HandlerPanics: the panic reaches whoever runs the subscription, all has
 // stopped, and the message comes again.
-func TestHandlerPanics(t *testing.T) {
+func TestConsume_HandlerPanics(t *testing.T) {
 	t.Parallel()
 	for _, opts := range [][]Option{nil, {WithParallel(4, nil)}} {
 		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {

@@ -61,9 +61,9 @@ func channel(t *testing.T, p *pulltest.Portal, kind string) map[string]any {
 
 const applicationID = "local.5f3c0d1b2a4e60.71829304"
 
-// TestChannelExpire: a channel is replaced whatever a portal's command names;
+// TestControl_ChannelExpire: a channel is replaced whatever a portal's command names;
 // where that is not enough to tell by which channel, the config is fetched.
-func TestChannelExpire(t *testing.T) {
+func TestControl_ChannelExpire(t *testing.T) {
 	t.Parallel()
 	type params = map[string]any
 	tests := []struct {
@@ -166,10 +166,10 @@ func typed(channel map[string]any, kind string) map[string]any {
 	return channel
 }
 
-// TestChannelRetired: the portal's agent names its own shared channel in place
+// TestControl_ChannelRetired: the portal's agent names its own shared channel in place
 // of any that it deletes. Nobody goes over to that: what is sent to the
 // successor in the config arrives, and nothing of what is the portal's own.
-func TestChannelRetired(t *testing.T) {
+func TestControl_ChannelRetired(t *testing.T) {
 	t.Parallel()
 	for _, to := range []pulltest.Target{pulltest.Private, pulltest.Shared} {
 		for _, s := range servers {
@@ -197,9 +197,9 @@ func TestChannelRetired(t *testing.T) {
 	}
 }
 
-// TestChannelExpireElsewhere: the end of a channel that is not ours concerns
+// TestControl_ChannelExpireElsewhere: the end of a channel that is not ours concerns
 // nobody.
-func TestChannelExpireElsewhere(t *testing.T) {
+func TestControl_ChannelExpireElsewhere(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
 		l.portal.Control("channel_expire", map[string]any{
@@ -213,9 +213,9 @@ func TestChannelExpireElsewhere(t *testing.T) {
 	})
 }
 
-// TestBothChannelsExpire: the end of one channel, told while another takes the
+// TestControl_BothChannelsExpire: the end of one channel, told while another takes the
 // place of the other, is not passed over.
-func TestBothChannelsExpire(t *testing.T) {
+func TestControl_BothChannelsExpire(t *testing.T) {
 	t.Run("at once", func(t *testing.T) {
 		onEveryVersion(t, func(t *testing.T, l *life, version int) {
 			l.start([]pulltest.Option{pulltest.WithVersion(version)})
@@ -275,9 +275,9 @@ func configExpires(t *testing.T, l *life, why RenewReason) time.Duration {
 	return took
 }
 
-// TestConfigExpire: the config is fetched after the documented delay, spread by
+// TestControl_ConfigExpire: the config is fetched after the documented delay, spread by
 // chance, and nobody notices.
-func TestConfigExpire(t *testing.T) {
+func TestControl_ConfigExpire(t *testing.T) {
 	t.Parallel()
 	for _, s := range servers {
 		for _, transport := range s.transports {

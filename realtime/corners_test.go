@@ -14,9 +14,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestLeftWhereSavingFails: a loop that is left stays left, also where the last
+// TestCorners_LeftWhereSavingFails: a loop that is left stays left, also where the last
 // save fails.
-func TestLeftWhereSavingFails(t *testing.T) {
+func TestCorners_LeftWhereSavingFails(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		store := new(countingStore)
@@ -54,9 +54,9 @@ func (l *life) gated() (gate chan struct{}) {
 	return gate
 }
 
-// TestReplacedInAPause: a channel that is replaced while the queue is full, as
+// TestCorners_ReplacedInAPause: a channel that is replaced while the queue is full, as
 // the replay that follows tells.
-func TestReplacedInAPause(t *testing.T) {
+func TestCorners_ReplacedInAPause(t *testing.T) {
 	after := func(t *testing.T, l *life, how string) {
 		gate := l.gated()
 		if s := l.sub.State(); s != StatePaused {
@@ -105,9 +105,9 @@ func exceptSockets(answer http.HandlerFunc) pulltest.Option {
 	})
 }
 
-// TestPollsDoNotGetThrough: where a proxy lets websockets pass and no polls,
+// TestCorners_PollsDoNotGetThrough: where a proxy lets websockets pass and no polls,
 // the history is read by websockets.
-func TestPollsDoNotGetThrough(t *testing.T) {
+func TestCorners_PollsDoNotGetThrough(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int{3, 4, 5} {
 		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
@@ -129,9 +129,9 @@ func TestPollsDoNotGetThrough(t *testing.T) {
 	}
 }
 
-// TestDrainDeliversWhatWaits: what has been received and waits for a replay is
+// TestCorners_DrainDeliversWhatWaits: what has been received and waits for a replay is
 // not thrown away.
-func TestDrainDeliversWhatWaits(t *testing.T) {
+func TestCorners_DrainDeliversWhatWaits(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var stalled atomic.Bool
 		l.open(stallPolls(&stalled))
@@ -151,10 +151,10 @@ func TestDrainDeliversWhatWaits(t *testing.T) {
 	})
 }
 
-// TestCursorOfAnOlderServer: a server whose sequence stands below the cursor's
+// TestCorners_CursorOfAnOlderServer: a server whose sequence stands below the cursor's
 // is read from its beginning, and what is saved then is a position of that
 // server.
-func TestCursorOfAnOlderServer(t *testing.T) {
+func TestCorners_CursorOfAnOlderServer(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(MemoryStore)
 		l.start(nil, WithCursorStore(store))
@@ -187,9 +187,9 @@ func TestCursorOfAnOlderServer(t *testing.T) {
 	})
 }
 
-// TestPlainBesideSecure: an address that is not secure is not used where the
+// TestCorners_PlainBesideSecure: an address that is not secure is not used where the
 // other way is.
-func TestPlainBesideSecure(t *testing.T) {
+func TestCorners_PlainBesideSecure(t *testing.T) {
 	cfg := &b24pull.Config{
 		Server:   b24pull.Server{Version: 4, WebSocketEnabled: true, WebSocket: "ws://h/sub/", LongPollingSecure: "https://h/sub/"},
 		Channels: b24pull.Channels{Private: &b24pull.Channel{ID: "id", Type: "private"}},
@@ -223,9 +223,9 @@ func TestPlainBesideSecure(t *testing.T) {
 	}
 }
 
-// TestFixedConfigDoubtsARefusal: one HTTP 400, which may be a proxy's, does not
+// TestCorners_FixedConfigDoubtsARefusal: one HTTP 400, which may be a proxy's, does not
 // end a config that has no successor.
-func TestFixedConfigDoubtsARefusal(t *testing.T) {
+func TestCorners_FixedConfigDoubtsARefusal(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.fixed(WithBackoff(soon))
@@ -243,9 +243,9 @@ func TestFixedConfigDoubtsARefusal(t *testing.T) {
 	})
 }
 
-// TestPollsProveThemselves: polls that fail after a while, as behind a gateway
+// TestCorners_PollsProveThemselves: polls that fail after a while, as behind a gateway
 // that gives up, are tried less and less.
-func TestPollsProveThemselves(t *testing.T) {
+func TestCorners_PollsProveThemselves(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var bad atomic.Bool
 		l.open(slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {

@@ -61,11 +61,11 @@ func (l *life) times(sent map[string]time.Time) (known int) {
 	return known
 }
 
-// TestTextModeListener: while somebody listens in text mode, live messages of a
+// TestCreated_TextModeListener: while somebody listens in text mode, live messages of a
 // version 4 server bear any time. None is delivered, what the history brings
 // has the right one, and nothing is lost or comes twice over cuts and a
 // restart.
-func TestTextModeListener(t *testing.T) {
+func TestCreated_TextModeListener(t *testing.T) {
 	t.Parallel()
 	for name, portal := range map[string][]pulltest.Option{
 		"": nil, "without polling": {pulltest.WithoutPolling()}, "clock": {pulltest.WithClockShift(13 * time.Hour)},
@@ -166,8 +166,8 @@ func emitBurst(l *life, sent map[string]time.Time, n *int, shift time.Duration) 
 	}
 }
 
-// TestTextModeOnSockets: the same over real sockets.
-func TestTextModeOnSockets(t *testing.T) {
+// TestCreated_TextModeOnSockets: the same over real sockets.
+func TestCreated_TextModeOnSockets(t *testing.T) {
 	t.Parallel()
 	var all sync.WaitGroup
 	defer all.Wait()

@@ -11,7 +11,7 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-func TestCursorText(t *testing.T) {
+func TestCursor_Text(t *testing.T) {
 	tests := []delivery.Position{
 		{},
 		{Known: delivery.Known{Watermark: midAt(1)}},
@@ -39,7 +39,7 @@ func TestCursorText(t *testing.T) {
 	}
 }
 
-func TestCursorDamaged(t *testing.T) {
+func TestCursor_Damaged(t *testing.T) {
 	text, _ := Cursor{delivery.Position{Known: delivery.Known{Watermark: midAt(7)}, Acked: []wire.Key{{Mid: midAt(9), Sum: 8}}}}.MarshalText()
 	for i := range text {
 		for _, c := range []byte("02A.~") {
@@ -83,9 +83,9 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
-// TestCursorTextShortensKeys: but for those without a mid, and of positions by
+// TestCursor_TextShortensKeys: but for those without a mid, and of positions by
 // tag.
-func TestCursorTextShortensKeys(t *testing.T) {
+func TestCursor_TextShortensKeys(t *testing.T) {
 	whole := wire.Key{Mid: midAt(9), Sum: wire.FullSum | 0x1234567}
 	without := wire.Key{Sum: wire.FullSum | 0x1234567}
 	for _, tags := range []bool{false, true} {

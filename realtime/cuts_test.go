@@ -150,10 +150,10 @@ func surviveCuts(t *testing.T, load load, change func(*Subscription), opts ...pu
 // says.
 func cutsFor(t *testing.T, usual int) int { return numberFrom(t, "B24PULL_CUTS", usual) }
 
-// TestSurvivesCuts: 100 cuts while 300 messages a second are published, on
+// TestCuts_SurvivesCuts: 100 cuts while 300 messages a second are published, on
 // every version and transport in virtual time, and over real sockets; every
 // message arrives, once and in order.
-func TestSurvivesCuts(t *testing.T) {
+func TestCuts_SurvivesCuts(t *testing.T) {
 	t.Parallel()
 	check := func(t *testing.T, load load, wanted int, transport Transport, opts ...pulltest.Option) {
 		got, cuts := surviveCuts(t, load, func(s *Subscription) { s.opts.transport = transport }, opts...)
@@ -191,9 +191,9 @@ func TestSurvivesCuts(t *testing.T) {
 	})
 }
 
-// TestCutsLoseWithoutReads is the twin of TestSurvivesCuts without the replays:
+// TestCuts_LoseWithoutReplays is the twin of TestCuts_SurvivesCuts without the replays:
 // what arrives live alone has holes.
-func TestCutsLoseWithoutReads(t *testing.T) {
+func TestCuts_LoseWithoutReplays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 4000
 		got, cuts := surviveCuts(t, load{messages: n, minEvery: 30, spread: 300}, func(s *Subscription) { s.poll = noReads{} }, pulltest.WithNetwork(pulltest.NewNetwork()))

@@ -37,9 +37,9 @@ func (a *attempts) take() []int {
 	return asked
 }
 
-// TestWithBackoff: the user's delays are kept to, and asked for by the number
+// TestDelays_WithBackoff: the user's delays are kept to, and asked for by the number
 // of the attempt, which begins at 1 once a connection has lasted ten seconds.
-func TestWithBackoff(t *testing.T) {
+func TestDelays_WithBackoff(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -90,9 +90,9 @@ func TestWithBackoff(t *testing.T) {
 	}
 }
 
-// TestBackoffOfNothing: a function that returns no delay, or less, does not
+// TestDelays_BackoffOfNothing: a function that returns no delay, or less, does not
 // make the subscription spin.
-func TestBackoffOfNothing(t *testing.T) {
+func TestDelays_BackoffOfNothing(t *testing.T) {
 	t.Parallel()
 	for _, delay := range []time.Duration{0, -time.Hour, time.Nanosecond} {
 		for _, service := range []pulltest.Service{pulltest.WebSockets, pulltest.REST} {
@@ -118,9 +118,9 @@ func TestBackoffOfNothing(t *testing.T) {
 	}
 }
 
-// TestRenewalIsTriedAgain: a renewal that fails is repeated by the same delays;
+// TestDelays_RenewalIsTriedAgain: a renewal that fails is repeated by the same delays;
 // the connection goes on meanwhile.
-func TestRenewalIsTriedAgain(t *testing.T) {
+func TestDelays_RenewalIsTriedAgain(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var mu sync.Mutex
 		var asked []time.Time
@@ -178,10 +178,10 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 	})
 }
 
-// TestReadGoesOnWhenConnected: a replay that broke off does not sit out its
+// TestDelays_ReplayGoesOnWhenConnected: a replay that broke off does not sit out its
 // delay once the connection stands again, so that what was missed comes before
 // what is new.
-func TestReadGoesOnWhenConnected(t *testing.T) {
+func TestDelays_ReplayGoesOnWhenConnected(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithTransport(TransportWebSocket), WithBackoff(func(int) time.Duration { return 100 * time.Millisecond }))
 		time.Sleep(time.Minute)
@@ -203,11 +203,11 @@ func TestReadGoesOnWhenConnected(t *testing.T) {
 	})
 }
 
-// TestWithSettleTime: where a publish takes longer than the default allows for,
+// TestDelays_WithSettleTime: where a publish takes longer than the default allows for,
 // what is stored behind a message with a greater id is lost to the replays.
 // With the option it is not, neither on the first channels nor on those that
 // replace them, nor on another server.
-func TestWithSettleTime(t *testing.T) {
+func TestDelays_WithSettleTime(t *testing.T) {
 	t.Parallel()
 	const slowest = 40 * time.Second
 	slow := []pulltest.Option{pulltest.WithProcesses(1, 2), pulltest.WithDisorder(slowest), pulltest.WithPingInterval(7 * time.Second)}

@@ -37,10 +37,10 @@ func (l *loop) streamTo(host string) *connection {
 		endpoint: endpoint{server: host, poll: transport.Address{URL: "http://" + host + "/sub/"}, dialect: wire.DialectProtobuf}}
 }
 
-// TestTooManyReplaced: of the channels that are replaced a number is listened
+// TestDistances_TooManyReplaced: of the channels that are replaced a number is listened
 // to. The oldest are left before their time, which is a gap, and nothing of
 // them stays.
-func TestTooManyReplaced(t *testing.T) {
+func TestDistances_TooManyReplaced(t *testing.T) {
 	var told []Event
 	l := handLoop(t.Context(), nil, func(e Event) { told = append(told, e) })
 	for n := range maxReplaced + 12 {
@@ -55,9 +55,9 @@ func TestTooManyReplaced(t *testing.T) {
 	}
 }
 
-// TestReadFlood: replays that are each answered by one message which is news,
+// TestDistances_ReplayFlood: replays that are each answered by one message which is news,
 // and so call for another, keep their pace.
-func TestReadFlood(t *testing.T) {
+func TestDistances_ReplayFlood(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var asked counts
 		var n atomic.Uint64
@@ -84,11 +84,11 @@ func TestReadFlood(t *testing.T) {
 	})
 }
 
-// TestOvertakenPolls: a poll that brings, out of turn, what a replay was faster
+// TestDistances_OvertakenPolls: a poll that brings, out of turn, what a replay was faster
 // to bring is followed by the next one at once: what is published in between
 // and not kept would be lost. Such polls have a pace of their own, also where
 // no time passes.
-func TestOvertakenPolls(t *testing.T) {
+func TestDistances_OvertakenPolls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		way := &hung{make(chan string, 1000)}
@@ -120,9 +120,9 @@ func TestOvertakenPolls(t *testing.T) {
 	})
 }
 
-// TestSums: what is told together adds up, and what is left is told before the
+// TestDistances_Sums: what is told together adds up, and what is left is told before the
 // end.
-func TestSums(t *testing.T) {
+func TestDistances_Sums(t *testing.T) {
 	for name, tt := range map[string]struct {
 		happens func(l *life)
 		count   func(l *life) (events, sum int)
@@ -184,8 +184,8 @@ func (t *hung) Open(ctx context.Context, at transport.Address, _ transport.Sink)
 	return nil, ctx.Err()
 }
 
-// TestReadsOfTheMainStreamGoFirst, and each connection waits once.
-func TestReadsOfTheMainStreamGoFirst(t *testing.T) {
+// TestDistances_ReplaysOfTheMainConnectionGoFirst, and each connection waits once.
+func TestDistances_ReplaysOfTheMainConnectionGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		way := &hung{make(chan string, 10)}
@@ -212,9 +212,9 @@ func TestReadsOfTheMainStreamGoFirst(t *testing.T) {
 	})
 }
 
-// TestReadsAreMerged: what the replay of one connection brings waits for that
+// TestDistances_ReplaysAreMerged: what the replay of one connection brings waits for that
 // of another that has become due meanwhile.
-func TestReadsAreMerged(t *testing.T) {
+func TestDistances_ReplaysAreMerged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		l := handLoop(ctx, &hung{make(chan string, 10)}, func(Event) {})
@@ -250,10 +250,10 @@ func TestReadsAreMerged(t *testing.T) {
 	})
 }
 
-// TestSkippedAreSummed: messages that a handler cannot take and that are
+// TestDistances_SkippedAreSummed: messages that a handler cannot take and that are
 // skipped, one or several at a time, have a line in ten seconds, and the lines
 // say how many there were.
-func TestSkippedAreSummed(t *testing.T) {
+func TestDistances_SkippedAreSummed(t *testing.T) {
 	for _, workers := range []int{1, 8} {
 		t.Run(fmt.Sprint(workers), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -288,9 +288,9 @@ func TestSkippedAreSummed(t *testing.T) {
 	}
 }
 
-// TestShortReadsKeepTheirPace: so many begin at once, and what is called for
+// TestDistances_ShortReplaysKeepTheirPace: so many begin at once, and what is called for
 // beyond that is one, as soon as it may be.
-func TestShortReadsKeepTheirPace(t *testing.T) {
+func TestDistances_ShortReplaysKeepTheirPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		l := handLoop(ctx, &hung{make(chan string, 2*shortReplayPace.Burst)}, func(Event) {})

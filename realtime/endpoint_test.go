@@ -12,7 +12,7 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-func TestSubscribeChecks(t *testing.T) {
+func TestEndpoint_SubscribeChecks(t *testing.T) {
 	good := &b24pull.Config{
 		Server:   b24pull.Server{Version: 4, WebSocketEnabled: true, WebSocketSecure: "wss://rt.example/sub/", LongPollingSecure: "https://rt.example/sub/"},
 		Channels: b24pull.Channels{Private: &b24pull.Channel{ID: "private-id"}},
@@ -219,9 +219,9 @@ func TestEndpoint(t *testing.T) {
 	})
 }
 
-// TestEndpointLengths: what becomes a part of addresses, and is looked for in
+// TestEndpoint_Lengths: what becomes a part of addresses, and is looked for in
 // all that is printed, has a length, whoever has made the config.
-func TestEndpointLengths(t *testing.T) {
+func TestEndpoint_Lengths(t *testing.T) {
 	for name, set := range map[string]func(c *b24pull.Config, long string){
 		"jwt":                              func(c *b24pull.Config, long string) { c.JWT = b24pull.Secret(long) },
 		"clientId":                         func(c *b24pull.Config, long string) { c.ClientID = long },

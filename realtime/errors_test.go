@@ -9,7 +9,7 @@ import (
 	"github.com/b24pull/b24pull"
 )
 
-func TestClassify(t *testing.T) {
+func TestErrors_Classify(t *testing.T) {
 	tests := []struct {
 		err  error
 		want failure

@@ -66,9 +66,9 @@ var faults = map[string]pulltest.Fault{
 	"no answer":      pulltest.Stall,
 }
 
-// TestFatalAtTheStart: what trying again cannot help ends the subscription with
+// TestFatal_AtTheStart: what trying again cannot help ends the subscription with
 // its error; all else is tried again.
-func TestFatalAtTheStart(t *testing.T) {
+func TestFatal_AtTheStart(t *testing.T) {
 	t.Parallel()
 	start := func(t *testing.T, l *life, fault pulltest.Fault) {
 		l.open()
@@ -135,9 +135,9 @@ func passes(err error) bool {
 	return errors.Is(err, b24pull.ErrServerNotConfigured) || errors.Is(err, b24pull.ErrPaymentRequired)
 }
 
-// TestFatalAtARenewal: the same while it is connected, but for what can pass.
+// TestFatal_AtARenewal: the same while it is connected, but for what can pass.
 // What is not fatal does not disturb the connection.
-func TestFatalAtARenewal(t *testing.T) {
+func TestFatal_AtARenewal(t *testing.T) {
 	t.Parallel()
 	for _, a := range answers {
 		t.Run(fmt.Sprint(a.status, " ", a.code), func(t *testing.T) {
@@ -168,10 +168,10 @@ func TestFatalAtARenewal(t *testing.T) {
 	}
 }
 
-// TestServerTurnedOff: a push server that an administrator turns off and on
+// TestFatal_ServerTurnedOff: a push server that an administrator turns off and on
 // again, with other channels then, is waited for, whether its connections have
 // survived or not.
-func TestServerTurnedOff(t *testing.T) {
+func TestFatal_ServerTurnedOff(t *testing.T) {
 	t.Parallel()
 	for _, s := range servers {
 		for _, transport := range s.transports {
@@ -199,8 +199,8 @@ func TestServerTurnedOff(t *testing.T) {
 	}
 }
 
-// TestServerTurnedOffOnSockets: the same over real sockets.
-func TestServerTurnedOffOnSockets(t *testing.T) {
+// TestFatal_ServerTurnedOffOnSockets: the same over real sockets.
+func TestFatal_ServerTurnedOffOnSockets(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
 			t.Parallel()
@@ -225,9 +225,9 @@ func TestServerTurnedOffOnSockets(t *testing.T) {
 	}
 }
 
-// TestTransportTurnedOff: the same where what WithTransport wants is turned
+// TestFatal_TransportTurnedOff: the same where what WithTransport wants is turned
 // off.
-func TestTransportTurnedOff(t *testing.T) {
+func TestFatal_TransportTurnedOff(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		off := false
 		l.open()
@@ -253,9 +253,9 @@ func TestTransportTurnedOff(t *testing.T) {
 	})
 }
 
-// TestFatalToken: what the authorization server refuses comes as the same
+// TestFatal_Token: what the authorization server refuses comes as the same
 // errors, and so does a token that was deleted.
-func TestFatalToken(t *testing.T) {
+func TestFatal_Token(t *testing.T) {
 	refusal := func(code string) error {
 		return &oauth2.RetrieveError{Response: &http.Response{StatusCode: 400}, ErrorCode: code}
 	}
@@ -301,9 +301,9 @@ type failingTokens struct{ err error }
 
 func (f failingTokens) Token() (*oauth2.Token, error) { return nil, f.err }
 
-// TestContextEndsRetries: what is tried again is tried for as long as the
+// TestFatal_ContextEndsRetries: what is tried again is tried for as long as the
 // context lives.
-func TestContextEndsRetries(t *testing.T) {
+func TestFatal_ContextEndsRetries(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.portal.Misbehave(pulltest.REST, pulltest.RESTError(503, "OVERLOAD_LIMIT"))

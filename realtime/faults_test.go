@@ -19,9 +19,9 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
-// TestFullQueuePauses: a full queue disconnects, and what did not fit arrives
+// TestFaults_FullQueuePauses: a full queue disconnects, and what did not fit arrives
 // later, once and in order.
-func TestFullQueuePauses(t *testing.T) {
+func TestFaults_FullQueuePauses(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.subscribe(nil, WithBackoff(soon))
@@ -46,9 +46,9 @@ func TestFullQueuePauses(t *testing.T) {
 	})
 }
 
-// TestFullOfWaiting: messages that wait for a replay that does not answer fill
+// TestFaults_FullOfWaiting: messages that wait for a replay that does not answer fill
 // the queue; they are let through, and nothing stands still.
-func TestFullOfWaiting(t *testing.T) {
+func TestFaults_FullOfWaiting(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var stalled atomic.Bool
 		l.open(stallPolls(&stalled))
@@ -78,10 +78,10 @@ func TestFullOfWaiting(t *testing.T) {
 	})
 }
 
-// TestPausedWithoutHistory: where the queue has been full and the history
+// TestFaults_PausedWithoutHistory: where the queue has been full and the history
 // cannot be read, what comes live arrives all the same, and a gap stands for
 // what was missed.
-func TestPausedWithoutHistory(t *testing.T) {
+func TestFaults_PausedWithoutHistory(t *testing.T) {
 	for _, version := range []int{2, 3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -157,9 +157,9 @@ func stallPolls(stalled *atomic.Bool) pulltest.Option {
 	})
 }
 
-// TestSlowFirstAnswer: a server that takes long over the first replay does not
+// TestFaults_SlowFirstAnswer: a server that takes long over the first replay does not
 // turn its past into news.
-func TestSlowFirstAnswer(t *testing.T) {
+func TestFaults_SlowFirstAnswer(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			select {
@@ -201,9 +201,9 @@ func trickle(w http.ResponseWriter, r *http.Request, next http.Handler, piece in
 	}
 }
 
-// TestTrickle: a replay whose answer comes slowly gets on, message by message
+// TestFaults_Trickle: a replay whose answer comes slowly gets on, message by message
 // and within one.
-func TestTrickle(t *testing.T) {
+func TestFaults_Trickle(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var slow atomic.Bool
 		l.open(slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -229,9 +229,9 @@ func TestTrickle(t *testing.T) {
 	})
 }
 
-// TestStalledPollsRepeatNothing: polls that stall for long, while live delivery
+// TestFaults_StalledPollsRepeatNothing: polls that stall for long, while live delivery
 // goes on, make nothing come twice.
-func TestStalledPollsRepeatNothing(t *testing.T) {
+func TestFaults_StalledPollsRepeatNothing(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var stalled atomic.Bool
 		l.open(stallPolls(&stalled))
@@ -256,9 +256,9 @@ func TestStalledPollsRepeatNothing(t *testing.T) {
 	})
 }
 
-// TestReadsByVolume: many messages call for reads, which keep a replay and what
+// TestFaults_ReplaysByVolume: many messages call for reads, which keep a replay and what
 // must be remembered small.
-func TestReadsByVolume(t *testing.T) {
+func TestFaults_ReplaysByVolume(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithPingInterval(0)})
 		load{messages: 9000, minEvery: 9001}.publishAndCut(l.portal) // half a minute
@@ -269,9 +269,9 @@ func TestReadsByVolume(t *testing.T) {
 	})
 }
 
-// TestLiveMessagesDoNotWaitForLong: a replay that is not answered holds them up
+// TestFaults_LiveMessagesDoNotWaitForLong: a replay that is not answered holds them up
 // for two seconds.
-func TestLiveMessagesDoNotWaitForLong(t *testing.T) {
+func TestFaults_LiveMessagesDoNotWaitForLong(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var stalled atomic.Bool
 		l.open(stallPolls(&stalled))
@@ -290,9 +290,9 @@ func TestLiveMessagesDoNotWaitForLong(t *testing.T) {
 	})
 }
 
-// TestUnansweredReadIsRepeated: one replay from a cursor that is not answered
+// TestFaults_UnansweredReplayIsRepeated: one replay from a cursor that is not answered
 // is no sign that nothing is kept.
-func TestUnansweredReadIsRepeated(t *testing.T) {
+func TestFaults_UnansweredReplayIsRepeated(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var swallow atomic.Bool
 		l.open(slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -318,9 +318,9 @@ func TestUnansweredReadIsRepeated(t *testing.T) {
 	})
 }
 
-// TestGarbledFramesAreBounded: however many frames cannot be read, reads keep
+// TestFaults_GarbledFramesAreBounded: however many frames cannot be read, reads keep
 // their distance.
-func TestGarbledFramesAreBounded(t *testing.T) {
+func TestFaults_GarbledFramesAreBounded(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		s := fakeSocket{frames: make(chan []byte)}
 		l.open()
@@ -365,8 +365,8 @@ func (c fakeConn) Next() (io.Reader, error) {
 	}
 }
 
-// TestRunWaitsForItsTasks: when Run returns, what it has started has stopped.
-func TestRunWaitsForItsTasks(t *testing.T) {
+// TestFaults_RunWaitsForItsTasks: when Run returns, what it has started has stopped.
+func TestFaults_RunWaitsForItsTasks(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.subscribe(nil)
@@ -392,9 +392,9 @@ func (s *slowToStop) Open(ctx context.Context, _ transport.Address, _ transport.
 	return nil, ctx.Err()
 }
 
-// TestUndecodable: a message that cannot be decoded is reported once, and those
+// TestFaults_Undecodable: a message that cannot be decoded is reported once, and those
 // around it arrive.
-func TestUndecodable(t *testing.T) {
+func TestFaults_Undecodable(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
 		l.emit("one")
@@ -408,8 +408,8 @@ func TestUndecodable(t *testing.T) {
 	})
 }
 
-// TestTwoReceivers: a message for two channels of the connection arrives once.
-func TestTwoReceivers(t *testing.T) {
+// TestFaults_TwoReceivers: a message for two channels of the connection arrives once.
+func TestFaults_TwoReceivers(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
 		l.portal.Emit(pulltest.Message{Command: "both", To: pulltest.Both})
@@ -421,9 +421,9 @@ func TestTwoReceivers(t *testing.T) {
 	})
 }
 
-// TestPassingFailures: a portal and a push server that answer a proxy's page
+// TestFaults_PassingFailures: a portal and a push server that answer a proxy's page
 // are tried again.
-func TestPassingFailures(t *testing.T) {
+func TestFaults_PassingFailures(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var down atomic.Bool
 		down.Store(true)

@@ -19,9 +19,9 @@ func (l *life) fixed(opts ...Option) {
 	l.subscribe(FromConfig(cfg), append(opts, WithHTTPClient(l.portal.HTTPClient()))...)
 }
 
-// TestFixedConfigEnds: at its end, not before, and when all that was sent until
+// TestFixed_ConfigEnds: at its end, not before, and when all that was sent until
 // then has been read.
-func TestFixedConfigEnds(t *testing.T) {
+func TestFixed_ConfigEnds(t *testing.T) {
 	faults := map[string]func(l *life){
 		"undisturbed":    func(*life) {},
 		"in a ping hole": func(l *life) { l.network.SetLatency(3 * time.Second); l.portal.Ping() },
@@ -55,9 +55,9 @@ func TestFixedConfigEnds(t *testing.T) {
 	}
 }
 
-// TestFixedConfigPastItsEnd: one that has ended is tried, in case a clock is
+// TestFixed_ConfigPastItsEnd: one that has ended is tried, in case a clock is
 // wrong, and ends soon.
-func TestFixedConfigPastItsEnd(t *testing.T) {
+func TestFixed_ConfigPastItsEnd(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(pulltest.WithChannelLife(time.Hour))
 		l.fixed()
@@ -72,10 +72,10 @@ func TestFixedConfigPastItsEnd(t *testing.T) {
 	})
 }
 
-// TestFixedConfigCannotBeRead: where the end of a fixed config is refused, as
+// TestFixed_ConfigCannotBeRead: where the end of a fixed config is refused, as
 // with a token that has expired, or cannot be reached, that is told with the
 // error.
-func TestFixedConfigCannotBeRead(t *testing.T) {
+func TestFixed_ConfigCannotBeRead(t *testing.T) {
 	t.Parallel()
 	onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 		l.open(pulltest.WithVersion(5), pulltest.WithTokenLife(time.Hour))
@@ -100,9 +100,9 @@ func TestFixedConfigCannotBeRead(t *testing.T) {
 	})
 }
 
-// TestFixedConfigOutlivesCommands: config_expire and server_restart ask for
+// TestFixed_ConfigOutlivesCommands: config_expire and server_restart ask for
 // another config; where there is none, the present one is used up to its end.
-func TestFixedConfigOutlivesCommands(t *testing.T) {
+func TestFixed_ConfigOutlivesCommands(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.open(pulltest.WithVersion(version), pulltest.WithChannelLife(time.Hour))
 		began := time.Now()

@@ -169,9 +169,9 @@ func (f *flood) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestFloodedProcess: however a server floods a process with a subscription of
+// TestFlood_FloodedProcess: however a server floods a process with a subscription of
 // default options, that stays small.
-func TestFloodedProcess(t *testing.T) {
+func TestFlood_FloodedProcess(t *testing.T) {
 	const variable = "B24PULL_TEST_FLOOD"
 	if at := os.Getenv(variable); at != "" {
 		version, _ := strconv.Atoi(os.Getenv(variable + "_VERSION"))
@@ -204,7 +204,7 @@ func (f *flood) run(t *testing.T, variable string) {
 	}
 	server := httptest.NewServer(http.HandlerFunc(f.serve))
 	defer server.Close()
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFloodedProcess$", "-test.v")
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFlood_FloodedProcess$", "-test.v")
 	child.Env = append(os.Environ(), variable+"="+server.Listener.Addr().String(), "GOMEMLIMIT=off", "GOGC=100",
 		fmt.Sprintf("%s_VERSION=%d", variable, f.form.version), fmt.Sprintf("%s_POLLS=%t", variable, f.polls))
 	out, err := child.CombinedOutput()

@@ -39,9 +39,9 @@ func (c *counts) of(kind string) int {
 	return c.n[kind]
 }
 
-// TestPingFlood: reads keep their distance however often the server pings, and
+// TestFloods_PingFlood: reads keep their distance however often the server pings, and
 // one comes after the last ping.
-func TestPingFlood(t *testing.T) {
+func TestFloods_PingFlood(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts
 		l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()})
@@ -64,9 +64,9 @@ func TestPingFlood(t *testing.T) {
 	})
 }
 
-// TestPollFlood: polls that are answered at once with news keep a rate, where
+// TestFloods_PollFlood: polls that are answered at once with news keep a rate, where
 // time passes and where none does.
-func TestPollFlood(t *testing.T) {
+func TestFloods_PollFlood(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprint(size, " messages"), func(t *testing.T) {
@@ -102,9 +102,9 @@ func TestPollFlood(t *testing.T) {
 	}
 }
 
-// TestTrickledRead: a replay that goes on answering does not hold up what comes
+// TestFloods_TrickledReplay: a replay that goes on answering does not hold up what comes
 // live for longer than it would without an answer.
-func TestTrickledRead(t *testing.T) {
+func TestFloods_TrickledReplay(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var trickling atomic.Bool
 		l.open(pulltest.WithVersion(version), pulltest.WithGather(0), pulltest.WithHandler(func(next http.Handler) http.Handler {
@@ -191,9 +191,9 @@ func (c *lineCount) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestHostileLog: whatever number of messages cannot be decoded, the log has a
+// TestFloods_HostileLog: whatever number of messages cannot be decoded, the log has a
 // line now and then, the observer is told as often, and they are counted.
-func TestHostileLog(t *testing.T) {
+func TestFloods_HostileLog(t *testing.T) {
 	const bad = 200_000
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)

@@ -20,10 +20,10 @@ func stuckAt(command string) HandlerFunc {
 	}
 }
 
-// TestGapUnhandledOfReplaced: what was received over channels that have been
+// TestGaps_GapUnhandledOfReplaced: what was received over channels that have been
 // replaced, and not handled before the end of the process, cannot be read again
 // over the new ones.
-func TestGapUnhandledOfReplaced(t *testing.T) {
+func TestGaps_GapUnhandledOfReplaced(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(pulltest.WithChannelLife(time.Hour))
 		store := new(MemoryStore)
@@ -49,9 +49,9 @@ func TestGapUnhandledOfReplaced(t *testing.T) {
 	})
 }
 
-// TestNoGapAfterRenewal: a restart finds the channels that the process before
+// TestGaps_NoGapAfterRenewal: a restart finds the channels that the process before
 // it went over to, once all of the old ones is handled.
-func TestNoGapAfterRenewal(t *testing.T) {
+func TestGaps_NoGapAfterRenewal(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.open(pulltest.WithChannelLife(time.Hour), pulltest.WithVersion(version))
 		store := new(MemoryStore)
@@ -72,9 +72,9 @@ func TestNoGapAfterRenewal(t *testing.T) {
 	})
 }
 
-// TestGapOutlastsRenewal: a gap whose bearer is not handled yet is not
+// TestGaps_GapOutlastsRenewal: a gap whose bearer is not handled yet is not
 // forgotten when channels are renewed.
-func TestGapOutlastsRenewal(t *testing.T) {
+func TestGaps_GapOutlastsRenewal(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(MemoryStore)
 		l.start([]pulltest.Option{pulltest.WithChannelLife(time.Hour)}, WithCursorStore(store))
@@ -103,9 +103,9 @@ func TestGapOutlastsRenewal(t *testing.T) {
 	})
 }
 
-// TestNoGapOfTheShortLived: messages that live for a minute only are gone soon,
+// TestGaps_NoGapOfTheShortLived: messages that live for a minute only are gone soon,
 // and that is no loss where reads follow each other.
-func TestNoGapOfTheShortLived(t *testing.T) {
+func TestGaps_NoGapOfTheShortLived(t *testing.T) {
 	t.Parallel()
 	burst := func(l *life) {
 		for range 3 {
@@ -165,9 +165,9 @@ func (s *hanging) GetApplicationConfig(ctx context.Context, cache bool) (*b24pul
 	return s.ConfigSource.GetApplicationConfig(ctx, cache)
 }
 
-// TestDoubtIsShort: a portal that does not answer does not keep the config in
+// TestGaps_DoubtIsShort: a portal that does not answer does not keep the config in
 // hand from being used, nor does one that refuses.
-func TestDoubtIsShort(t *testing.T) {
+func TestGaps_DoubtIsShort(t *testing.T) {
 	for name, refuses := range map[string]bool{"no answer": false, "a refusal": true} {
 		t.Run(name, func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -195,9 +195,9 @@ func TestDoubtIsShort(t *testing.T) {
 	}
 }
 
-// TestSwallowedPolls: where polls go nowhere and a websocket does, the history
+// TestGaps_SwallowedPolls: where polls go nowhere and a websocket does, the history
 // is read by that, and nothing is believed to have expired.
-func TestSwallowedPolls(t *testing.T) {
+func TestGaps_SwallowedPolls(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithBackoff(func(int) time.Duration { return 5 * time.Second }))
 		l.tickFor(10*time.Minute, 10*time.Second)
@@ -213,9 +213,9 @@ func TestSwallowedPolls(t *testing.T) {
 	})
 }
 
-// TestUndecodableAtTheEnd: a message at the end of the history that cannot be
+// TestGaps_UndecodableAtTheEnd: a message at the end of the history that cannot be
 // decoded is told once, and asked for no more often than another.
-func TestUndecodableAtTheEnd(t *testing.T) {
+func TestGaps_UndecodableAtTheEnd(t *testing.T) {
 	t.Parallel()
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {

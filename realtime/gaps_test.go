@@ -28,9 +28,9 @@ func (l *life) wantGap(want ...GapReason) {
 
 var long = []pulltest.Option{pulltest.WithChannelLife(500 * time.Hour), pulltest.WithConfigLife(500 * time.Hour)}
 
-// TestGapAfterLongOutage: a server that was out of reach for longer than it
+// TestGaps_GapAfterLongOutage: a server that was out of reach for longer than it
 // keeps messages.
-func TestGapAfterLongOutage(t *testing.T) {
+func TestGaps_GapAfterLongOutage(t *testing.T) {
 	t.Parallel()
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
@@ -51,9 +51,9 @@ func TestGapAfterLongOutage(t *testing.T) {
 	}
 }
 
-// TestGapAfterLongPause: a handler that blocks for longer than the server keeps
+// TestGaps_GapAfterLongPause: a handler that blocks for longer than the server keeps
 // messages.
-func TestGapAfterLongPause(t *testing.T) {
+func TestGaps_GapAfterLongPause(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(long...)
 		l.subscribe(nil)
@@ -75,9 +75,9 @@ func TestGapAfterLongPause(t *testing.T) {
 	})
 }
 
-// TestGapAtUnhandled: what was received and not handled before the end has
+// TestGaps_GapAtUnhandled: what was received and not handled before the end has
 // expired while nobody ran.
-func TestGapAtUnhandled(t *testing.T) {
+func TestGaps_GapAtUnhandled(t *testing.T) {
 	for _, kept := range []int{0, 1, 3} {
 		t.Run(fmt.Sprint(kept, " kept"), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -118,9 +118,9 @@ func TestGapAtUnhandled(t *testing.T) {
 	}
 }
 
-// TestNoGapWithoutNeed: that the messages of a quiet portal expire is no loss,
+// TestGaps_NoGapWithoutNeed: that the messages of a quiet portal expire is no loss,
 // whatever happens to the connection.
-func TestNoGapWithoutNeed(t *testing.T) {
+func TestGaps_NoGapWithoutNeed(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start(append([]pulltest.Option{pulltest.WithVersion(version)}, long...))
 		l.tickFor(30*time.Minute, time.Minute)
@@ -135,9 +135,9 @@ func TestNoGapWithoutNeed(t *testing.T) {
 	})
 }
 
-// TestGapReplacedTwice: channels that came and went while there was no
+// TestGaps_GapReplacedTwice: channels that came and went while there was no
 // connection have never been read.
-func TestGapReplacedTwice(t *testing.T) {
+func TestGaps_GapReplacedTwice(t *testing.T) {
 	t.Parallel()
 	for _, away := range []time.Duration{90 * time.Minute, 150 * time.Minute} {
 		t.Run(away.String(), func(t *testing.T) {
@@ -159,9 +159,9 @@ func TestGapReplacedTwice(t *testing.T) {
 	}
 }
 
-// TestGapIsToldUntilHandled: a gap found at a start is found again, until a
+// TestGaps_GapIsToldUntilHandled: a gap found at a start is found again, until a
 // message that bears it has been handled.
-func TestGapIsToldUntilHandled(t *testing.T) {
+func TestGaps_GapIsToldUntilHandled(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(MemoryStore)
 		l.start(nil, WithCursorStore(store))
@@ -203,9 +203,9 @@ func TestGapIsToldUntilHandled(t *testing.T) {
 	})
 }
 
-// TestOlderSequenceAfterRestart: a server whose sequence of mids is older than
+// TestGaps_OlderSequenceAfterRestart: a server whose sequence of mids is older than
 // the cursor's, at the same address.
-func TestOlderSequenceAfterRestart(t *testing.T) {
+func TestGaps_OlderSequenceAfterRestart(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(MemoryStore)
 		l.start(nil, WithCursorStore(store))

@@ -11,10 +11,10 @@ import (
 	"github.com/b24pull/b24pull"
 )
 
-// TestGiantIdentifiers: a run of a second stays one although the config holds
+// TestGiant_Identifiers: a run of a second stays one although the config holds
 // identifiers of many parts, each of which would be a secret to look for. They
 // are refused for their length, at the start and later.
-func TestGiantIdentifiers(t *testing.T) {
+func TestGiant_Identifiers(t *testing.T) {
 	giant := strings.Repeat("ab:cdefghij.", 562_000/12)
 	for name, set := range map[string]func(c *b24pull.Config){
 		"private channel": func(c *b24pull.Config) { c.Channels.Private.ID = b24pull.Secret(giant) },

@@ -11,9 +11,9 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 )
 
-// TestNothingGrows: however often channels are replaced under constant traffic,
+// TestGrowth_NothingGrows: however often channels are replaced under constant traffic,
 // nothing is left behind of those that are gone.
-func TestNothingGrows(t *testing.T) {
+func TestGrowth_NothingGrows(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

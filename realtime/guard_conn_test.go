@@ -57,10 +57,10 @@ func explosiveDial(l *life, c *charge, method string) (*http.Transport, func(ctx
 	}
 }
 
-// TestConnectionPanics: what a user's connections and dial functions panic with
+// TestGuard_ConnectionPanics: what a user's connections and dial functions panic with
 // in goroutines of net/http and of contexts goes where other callbacks' panics
 // go. Without that the process ends.
-func TestConnectionPanics(t *testing.T) {
+func TestGuard_ConnectionPanics(t *testing.T) {
 	through := func(way Transport) func(l *life, c *charge, method string) []Option {
 		return func(l *life, c *charge, method string) []Option {
 			transport, dial := explosiveDial(l, c, method)

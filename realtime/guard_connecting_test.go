@@ -14,9 +14,9 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
-// TestCloseWhileConnecting: a connection that explodes when it is given up
+// TestGuard_CloseWhileConnecting: a connection that explodes when it is given up
 // while the server is waited for ends no process.
-func TestCloseWhileConnecting(t *testing.T) {
+func TestGuard_CloseWhileConnecting(t *testing.T) {
 	for _, way := range []string{"dialer", "dialer, TLS", "client", "tunnel"} {
 		t.Run(way, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

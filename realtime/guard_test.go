@@ -266,10 +266,10 @@ func (e *explosion) explode(l *life, store CursorStore, bang func(), messages bo
 	}))
 }
 
-// TestCallbackPanics: whatever of the user's panics does so where the
+// TestGuard_CallbackPanics: whatever of the user's panics does so where the
 // subscription is run, with its stack, once all has stopped. What was handled
 // is saved.
-func TestCallbackPanics(t *testing.T) {
+func TestGuard_CallbackPanics(t *testing.T) {
 	for _, e := range explosions {
 		for _, messages := range []bool{false, true} {
 			if messages && (e.name == "key" || strings.HasPrefix(e.name, "policy")) {
@@ -300,9 +300,9 @@ func TestCallbackPanics(t *testing.T) {
 	}
 }
 
-// TestCallbackGoexit: a callback that ends its goroutine, as FailNow of a test
+// TestGuard_CallbackGoexit: a callback that ends its goroutine, as FailNow of a test
 // does, ends the run with an error.
-func TestCallbackGoexit(t *testing.T) {
+func TestGuard_CallbackGoexit(t *testing.T) {
 	for _, e := range explosions {
 		if e.own || e.name == "token source" { // the goroutine of that is another, and it has given no token
 			continue
@@ -370,9 +370,9 @@ func (s *lockedStore) Save(ctx context.Context, c Cursor) error {
 	return s.MemoryStore.Save(ctx, c)
 }
 
-// TestPanickedStoreIsLeftAlone: a store that has panicked may be locked for
+// TestGuard_PanickedStoreIsLeftAlone: a store that has panicked may be locked for
 // ever.
-func TestPanickedStoreIsLeftAlone(t *testing.T) {
+func TestGuard_PanickedStoreIsLeftAlone(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var log strings.Builder
 		store := new(lockedStore)

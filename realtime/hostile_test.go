@@ -58,9 +58,9 @@ func printable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
-// TestTextsPlayNoTricks: no error and no value prints what does not print,
+// TestHostile_TextsPlayNoTricks: no error and no value prints what does not print,
 // whatever a server has put into it.
-func TestTextsPlayNoTricks(t *testing.T) {
+func TestHostile_TextsPlayNoTricks(t *testing.T) {
 	for _, s := range []string{hostile, endless, "\xff\xfe" + hostile} {
 		params, _ := json.Marshal(map[string]string{s: s})
 		raw := json.RawMessage("{\"a\":\n\t\"" + s + "\"}")
@@ -92,9 +92,9 @@ func TestTextsPlayNoTricks(t *testing.T) {
 	}
 }
 
-// TestServersPlayNoTricks: neither events nor logs print what does not print,
+// TestHostile_ServersPlayNoTricks: neither events nor logs print what does not print,
 // whatever comes over the connections.
-func TestServersPlayNoTricks(t *testing.T) {
+func TestHostile_ServersPlayNoTricks(t *testing.T) {
 	t.Parallel()
 	for _, s := range servers {
 		for _, transport := range s.transports {

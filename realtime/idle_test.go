@@ -37,10 +37,10 @@ func (l *life) idleHour(limit time.Duration, portal []pulltest.Option, opts ...O
 	return h
 }
 
-// TestIdleTimeout: a middle box ends what is idle. By default that is noticed,
+// TestIdle_Timeout: a middle box ends what is idle. By default that is noticed,
 // and pings of our own come in time; with WithPingInterval they always do. They
 // cause no replays.
-func TestIdleTimeout(t *testing.T) {
+func TestIdle_Timeout(t *testing.T) {
 	t.Parallel()
 	for _, version := range versions {
 		for _, limit := range []time.Duration{5 * time.Second, 15 * time.Second, 30 * time.Second, time.Minute, 100 * time.Second} {
@@ -68,9 +68,9 @@ func TestIdleTimeout(t *testing.T) {
 	}
 }
 
-// TestIdleForgets: after a day without cuts pings of our own are no longer
+// TestIdle_Forgets: after a day without cuts pings of our own are no longer
 // sent, and one cut has them sent again.
-func TestIdleForgets(t *testing.T) {
+func TestIdle_Forgets(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithIdleTimeout(time.Minute)})
 		time.Sleep(6 * 24 * time.Hour)
@@ -80,9 +80,9 @@ func TestIdleForgets(t *testing.T) {
 	})
 }
 
-// TestIdleByChance: cuts that are not for silence, and those whose ages differ,
+// TestIdle_ByChance: cuts that are not for silence, and those whose ages differ,
 // cause no pings.
-func TestIdleByChance(t *testing.T) {
+func TestIdle_ByChance(t *testing.T) {
 	now := time.Unix(1795421100, 0)
 	type cut struct{ after, silence time.Duration }
 	const s = time.Second
@@ -119,9 +119,9 @@ func TestIdleByChance(t *testing.T) {
 	}
 }
 
-// TestForgottenSocket: a middle box that forgets what is silent, and tells
+// TestIdle_ForgottenSocket: a middle box that forgets what is silent, and tells
 // nobody, is found out as well.
-func TestForgottenSocket(t *testing.T) {
+func TestIdle_ForgottenSocket(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		hole := newBlackHole(time.Minute, l.network.DialContext)
 		l.open(pulltest.WithPingInterval(0))
@@ -142,9 +142,9 @@ func TestForgottenSocket(t *testing.T) {
 	})
 }
 
-// TestMutedSocket: a middle box that looks only at what we send ends a
+// TestIdle_MutedSocket: a middle box that looks only at what we send ends a
 // connection that the server is busy on as well.
-func TestMutedSocket(t *testing.T) {
+func TestIdle_MutedSocket(t *testing.T) {
 	t.Parallel()
 	muted := func(version int, limit, every time.Duration, opts ...Option) (reconnects, lost int) {
 		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
@@ -205,9 +205,9 @@ func (c *mutedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// TestPollsThatFailSoon: polls that a gateway ends after a few seconds may be
+// TestIdle_PollsThatFailSoon: polls that a gateway ends after a few seconds may be
 // those of a server that is down: they are not repeated at once.
-func TestPollsThatFailSoon(t *testing.T) {
+func TestIdle_PollsThatFailSoon(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(pulltest.WithIdleTimeout(5 * time.Second))
 		l.emit("kept")
@@ -273,10 +273,10 @@ func (c *forgottenConn) Read(b []byte) (int, error) {
 	}
 }
 
-// TestIdlePolls: polls that a middle box ends while they hang, at the same age
+// TestIdle_Polls: polls that a middle box ends while they hang, at the same age
 // again and again, are repeated at once, and nobody waits longer from time to
 // time.
-func TestIdlePolls(t *testing.T) {
+func TestIdle_Polls(t *testing.T) {
 	t.Parallel()
 	for _, version := range versions {
 		for _, kept := range []bool{true, false} {
@@ -308,8 +308,8 @@ func TestIdlePolls(t *testing.T) {
 	}
 }
 
-// TestPingIntervalOption: what cannot be an interval is refused.
-func TestPingIntervalOption(t *testing.T) {
+// TestIdle_PingIntervalOption: what cannot be an interval is refused.
+func TestIdle_PingIntervalOption(t *testing.T) {
 	for _, d := range []time.Duration{-time.Second, time.Nanosecond, time.Second - 1} {
 		if _, err := Subscribe(FromConfig(new(b24pull.Config)), WithPingInterval(d)); err == nil || !strings.Contains(err.Error(), "WithPingInterval") {
 			t.Errorf("%v: %v", d, err)
@@ -322,9 +322,9 @@ func TestPingIntervalOption(t *testing.T) {
 	}
 }
 
-// TestStuckBetweenPings: pings of our own that go out while one is not answered
+// TestIdle_StuckBetweenPings: pings of our own that go out while one is not answered
 // do not put off that this is noticed.
-func TestStuckBetweenPings(t *testing.T) {
+func TestIdle_StuckBetweenPings(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithTransport(TransportWebSocket), WithPingInterval(5*time.Second))
 		time.Sleep(time.Minute)

@@ -13,7 +13,7 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-func TestBeginsNow(t *testing.T) {
+func TestLife_BeginsNow(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.emit("long before")
@@ -31,9 +31,9 @@ func TestBeginsNow(t *testing.T) {
 	})
 }
 
-// TestBeginsOnEmptyPortal: with nothing kept the first replay has no answer;
+// TestLife_BeginsOnEmptyPortal: with nothing kept the first replay has no answer;
 // the subscription is ready all the same.
-func TestBeginsOnEmptyPortal(t *testing.T) {
+func TestLife_BeginsOnEmptyPortal(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		begin := time.Now()
 		l.start(nil)
@@ -50,16 +50,16 @@ func TestBeginsOnEmptyPortal(t *testing.T) {
 	})
 }
 
-// TestPingHole: what the server drops around its pings is found by the replay
+// TestLife_PingHole: what the server drops around its pings is found by the replay
 // behind the pong.
-func TestPingHole(t *testing.T) {
+func TestLife_PingHole(t *testing.T) {
 	t.Parallel()
 	ping := func(l *life) (lost, dropped int) {
 		const n = 6000
 		l.network.SetLatency(150 * time.Millisecond)
 		l.open(pulltest.WithPingInterval(5 * time.Second))
 		l.subscribe(nil)
-		if l.t.Name() == "TestPingHole/without_reads" {
+		if l.t.Name() == "TestLife_PingHole/without_reads" {
 			l.sub.poll = noReads{}
 		}
 		got := newTally()
@@ -94,9 +94,9 @@ func TestPingHole(t *testing.T) {
 	})
 }
 
-// TestDelays: the delays before an attempt grow, and a connection that does not
+// TestLife_Delays: the delays before an attempt grow, and a connection that does not
 // last does not reset them.
-func TestDelays(t *testing.T) {
+func TestLife_Delays(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithTransport(TransportWebSocket))
 		time.Sleep(time.Minute)
@@ -127,7 +127,7 @@ func TestDelays(t *testing.T) {
 	})
 }
 
-func TestBackoffBounds(t *testing.T) {
+func TestLife_BackoffBounds(t *testing.T) {
 	for _, attempt := range []int{-1, 0, 1, 2, 5, 63, 64, 65, math.MaxInt} {
 		if d := defaultBackoff(attempt); d < 500*time.Millisecond || d > 72*time.Second {
 			t.Errorf("attempt %d: %v", attempt, d)
@@ -138,9 +138,9 @@ func TestBackoffBounds(t *testing.T) {
 	}
 }
 
-// TestStuck: a connection that falls silent without breaking is noticed and
+// TestLife_Stuck: a connection that falls silent without breaking is noticed and
 // replaced.
-func TestStuck(t *testing.T) {
+func TestLife_Stuck(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithPingInterval(0)})
 		begin := time.Now()
@@ -158,8 +158,8 @@ func TestStuck(t *testing.T) {
 	})
 }
 
-// TestSlowHandlerKeepsConnection: pings are answered while a handler sleeps.
-func TestSlowHandlerKeepsConnection(t *testing.T) {
+// TestLife_SlowHandlerKeepsConnection: pings are answered while a handler sleeps.
+func TestLife_SlowHandlerKeepsConnection(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.subscribe(nil)
@@ -181,9 +181,9 @@ func (fakeConn) Ping() error     { return nil }
 func (fakeConn) Received(string) {}
 func (fakeConn) Close(int)       {}
 
-// TestCrowded: after «too many connections» the subscription stays away for
+// TestLife_Crowded: after «too many connections» the subscription stays away for
 // long.
-func TestCrowded(t *testing.T) {
+func TestLife_Crowded(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
 		l.portal.CloseWebSockets(4029, "4029: Too many connections")
@@ -198,9 +198,9 @@ func TestCrowded(t *testing.T) {
 	})
 }
 
-// TestRefusedChannel: close code 4010 has the config fetched anew, past the
+// TestLife_RefusedChannel: close code 4010 has the config fetched anew, past the
 // cache; a fixed config is at its end.
-func TestRefusedChannel(t *testing.T) {
+func TestLife_RefusedChannel(t *testing.T) {
 	t.Run("client", func(t *testing.T) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			l.start(nil)
@@ -237,9 +237,9 @@ func TestRefusedChannel(t *testing.T) {
 	})
 }
 
-// TestWebhookRefused: today's portals refuse the application's config to a
+// TestLife_WebhookRefused: today's portals refuse the application's config to a
 // webhook; the error names the way out.
-func TestWebhookRefused(t *testing.T) {
+func TestLife_WebhookRefused(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		c, err := b24pull.New(b24pull.Webhook(l.portal.Webhook()), b24pull.WithHTTPClient(l.portal.HTTPClient()))
@@ -255,8 +255,8 @@ func TestWebhookRefused(t *testing.T) {
 	})
 }
 
-// TestPortalConfig: the channels of the webhook's user.
-func TestPortalConfig(t *testing.T) {
+// TestLife_PortalConfig: the channels of the webhook's user.
+func TestLife_PortalConfig(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		c, err := b24pull.New(b24pull.Webhook(l.portal.Webhook()), b24pull.WithHTTPClient(l.portal.HTTPClient()))
@@ -269,9 +269,9 @@ func TestPortalConfig(t *testing.T) {
 	})
 }
 
-// TestCursorResumes: a subscription that goes on from a message's cursor gets
+// TestLife_CursorResumes: a subscription that goes on from a message's cursor gets
 // what followed it, and nothing twice.
-func TestCursorResumes(t *testing.T) {
+func TestLife_CursorResumes(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.emit("before")

@@ -142,10 +142,10 @@ func echoing(mode *atomic.Int32) pulltest.Option {
 	})
 }
 
-// TestNoSecretIsToldInALife: through everything that can happen to a
+// TestSecrets_NoSecretIsToldInALife: through everything that can happen to a
 // connection, neither log nor events nor errors name a channel, a signature or
 // a token.
-func TestNoSecretIsToldInALife(t *testing.T) {
+func TestSecrets_NoSecretIsToldInALife(t *testing.T) {
 	t.Parallel()
 	for _, s := range servers {
 		for _, transport := range s.transports {

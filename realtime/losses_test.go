@@ -13,9 +13,9 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-// TestLastReadIsPatient: the end of a channel that was replaced is read even if
+// TestLosses_LastReplayIsPatient: the end of a channel that was replaced is read even if
 // the server cannot be read for a while just then.
-func TestLastReadIsPatient(t *testing.T) {
+func TestLosses_LastReplayIsPatient(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithBackoff(soon))
 		time.Sleep(time.Minute)
@@ -35,10 +35,10 @@ func TestLastReadIsPatient(t *testing.T) {
 	})
 }
 
-// TestFullDuringTheReadOfAnother: the queue gets full while one connection is
+// TestLosses_FullDuringTheReplayOfAnother: the queue gets full while one connection is
 // read and messages of another wait. Both are paused, and what waits is given
 // back.
-func TestFullDuringTheReadOfAnother(t *testing.T) {
+func TestLosses_FullDuringTheReplayOfAnother(t *testing.T) {
 	now := time.Now()
 	q := delivery.NewQueue(2, 1<<20)
 	l := &loop{tell: func(Event) {}, stats: new(counters), notices: notices{tell: func(Event) {}}, log: newTestLogger(io.Discard), queue: q, state: new(stateBox)}
@@ -69,9 +69,9 @@ func TestFullDuringTheReadOfAnother(t *testing.T) {
 	}
 }
 
-// TestReplacedSoonAfterTheBeginning: what was kept before a subscription began
+// TestLosses_ReplacedSoonAfterTheBeginning: what was kept before a subscription began
 // is not delivered with what new channels hold, however soon they come.
-func TestReplacedSoonAfterTheBeginning(t *testing.T) {
+func TestLosses_ReplacedSoonAfterTheBeginning(t *testing.T) {
 	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
@@ -96,10 +96,10 @@ func TestReplacedSoonAfterTheBeginning(t *testing.T) {
 	})
 }
 
-// TestReplacedWhilePaused: a queue that was full has room again, and the replay
+// TestLosses_ReplacedWhilePaused: a queue that was full has room again, and the replay
 // that follows brings the news that a channel has been replaced. The new
 // channels are connected to.
-func TestReplacedWhilePaused(t *testing.T) {
+func TestLosses_ReplacedWhilePaused(t *testing.T) {
 	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		t.Parallel()
@@ -135,9 +135,9 @@ func TestReplacedWhilePaused(t *testing.T) {
 	})
 }
 
-// TestFailedTrialLeavesTheRead: a websocket that is tried beside polls and
+// TestLosses_FailedProbeLeavesTheReplay: a websocket that is tried beside polls and
 // fails takes nothing from the short replay that goes on for those.
-func TestFailedTrialLeavesTheRead(t *testing.T) {
+func TestLosses_FailedProbeLeavesTheReplay(t *testing.T) {
 	now := time.Now()
 	q := delivery.NewQueue(10, 1<<20)
 	led := delivery.NewAcks(after(1).position)
@@ -159,9 +159,9 @@ func TestFailedTrialLeavesTheRead(t *testing.T) {
 	}
 }
 
-// TestPollTakenUp: what is published while the server takes up a poll is kept
+// TestLosses_PollTakenUp: what is published while the server takes up a poll is kept
 // and not sent; it is found at once, not with the next replay from the cursor.
-func TestPollTakenUp(t *testing.T) {
+func TestLosses_PollTakenUp(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithHandover(200 * time.Millisecond)}, WithTransport(TransportLongPolling))
 		time.Sleep(10 * time.Second)

@@ -50,8 +50,8 @@ func readTried(n int) func(*status) {
 	return func(s *status) { s.replayAttempt = n }
 }
 
-// TestDecide names every transition of a subscription's life.
-func TestDecide(t *testing.T) {
+// TestMachine_Decide names every transition of a subscription's life.
+func TestMachine_Decide(t *testing.T) {
 	tests := []struct {
 		name    string
 		in      status
@@ -653,7 +653,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func TestStateString(t *testing.T) {
+func TestMachine_StateString(t *testing.T) {
 	for s := StateIdle; s <= StateClosed; s++ {
 		if s.String() == "" {
 			t.Errorf("state %d has no name", s)

@@ -69,10 +69,10 @@ func TestMux(t *testing.T) {
 	}
 }
 
-// TestMuxOfClients: what a client has published reaches no handler that is
+// TestMux_OfClients: what a client has published reaches no handler that is
 // registered for the portal's messages, also not the default one, and the
 // portal's none of those for clients' messages.
-func TestMuxOfClients(t *testing.T) {
+func TestMux_OfClients(t *testing.T) {
 	var got []string
 	note := func(text string) HandlerFunc {
 		return func(_ context.Context, m Message) error {
@@ -114,9 +114,9 @@ func TestMuxOfClients(t *testing.T) {
 	want(mux, "order backend", "default backend", "published client", "rest client", "published unknown", "rest unknown")
 }
 
-// TestForgedEvents: any client of a server that clients can publish on can send
+// TestMux_ForgedEvents: any client of a server that clients can publish on can send
 // what looks like the portal's event.
-func TestForgedEvents(t *testing.T) {
+func TestMux_ForgedEvents(t *testing.T) {
 	for version := 1; version <= 5; version++ {
 		for _, transport := range []Transport{TransportWebSocket, TransportLongPolling} {
 			t.Run(fmt.Sprintf("version %d %v", version, transport), func(t *testing.T) {

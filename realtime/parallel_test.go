@@ -75,9 +75,9 @@ func TestParallel(t *testing.T) {
 	})
 }
 
-// TestParallelFails: the first error ends it, and what was handled beside it
+// TestParallel_Fails: the first error ends it, and what was handled beside it
 // does not come again.
-func TestParallelFails(t *testing.T) {
+func TestParallel_Fails(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		store := new(MemoryStore)
@@ -107,10 +107,10 @@ func TestParallelFails(t *testing.T) {
 // byCommand is the key of a message in most of these tests.
 func byCommand(m Message) string { return m.Command }
 
-// TestParallelWindow: behind a handler that is stuck, or is tried again for
+// TestParallel_Window: behind a handler that is stuck, or is tried again for
 // ever, as many messages are handled as the window has room for, and the cursor
 // stays small. What comes later waits, and is not lost.
-func TestParallelWindow(t *testing.T) {
+func TestParallel_Window(t *testing.T) {
 	t.Parallel()
 	const n, sent = 2, 30000
 	const window = n * messagesPerWorker
@@ -159,9 +159,9 @@ func TestParallelWindow(t *testing.T) {
 	}
 }
 
-// TestParallelUsesItsWindow: where nothing is stuck, keys that come in long
+// TestParallel_UsesItsWindow: where nothing is stuck, keys that come in long
 // rows are handled beside each other, and each in order.
-func TestParallelUsesItsWindow(t *testing.T) {
+func TestParallel_UsesItsWindow(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		const n, rounds = 4, 10
 		l.open()
@@ -207,8 +207,8 @@ func TestParallelUsesItsWindow(t *testing.T) {
 	})
 }
 
-// TestParallelStops: no handler begins after one has failed, or after Close.
-func TestParallelStops(t *testing.T) {
+// TestParallel_Stops: no handler begins after one has failed, or after Close.
+func TestParallel_Stops(t *testing.T) {
 	for _, name := range []string{"a handler fails", "a handler closes", "closed from outside"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -264,9 +264,9 @@ func (l *life) recovered(h HandlerFunc) (value any) {
 	return nil
 }
 
-// TestKeyPanics: the panic of a key function reaches whoever runs the
+// TestParallel_KeyPanics: the panic of a key function reaches whoever runs the
 // subscription once all handlers have stopped.
-func TestKeyPanics(t *testing.T) {
+func TestParallel_KeyPanics(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		store := new(MemoryStore)
@@ -304,9 +304,9 @@ func TestKeyPanics(t *testing.T) {
 // aptlyNamed panics: its name must be found in the stack.
 func aptlyNamed(err error) { panic(err) }
 
-// TestHandlerPanic: what Run panics with has the value, the message and the
+// TestParallel_HandlerPanic: what Run panics with has the value, the message and the
 // handler's own stack.
-func TestHandlerPanic(t *testing.T) {
+func TestParallel_HandlerPanic(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.subscribe(nil, WithParallel(4, nil))
@@ -327,10 +327,10 @@ func TestHandlerPanic(t *testing.T) {
 	})
 }
 
-// TestGoexit: a handler that ends its goroutine has its message unhandled, and
+// TestParallel_Goexit: a handler that ends its goroutine has its message unhandled, and
 // the run ends: with an error where the goroutine was one of ours, and with the
 // goroutine where it was that of Run.
-func TestGoexit(t *testing.T) {
+func TestParallel_Goexit(t *testing.T) {
 	tests := map[string]struct {
 		opts []Option
 		err  bool

@@ -9,11 +9,11 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestPollsDisorder: a poll that brings a message whose id is below others' has
+// TestPolls_Disorder: a poll that brings a message whose id is below others' has
 // brought something: the next one follows at once, and nothing that is
 // published meanwhile has to wait, or is lost if the server does not keep it.
 // Only what is stored between two polls waits for a replay.
-func TestPollsDisorder(t *testing.T) {
+func TestPolls_Disorder(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(pulltest.WithProcesses(1, 2), pulltest.WithDisorder(100*time.Millisecond))
 		l.subscribe(nil, WithTransport(TransportLongPolling))

@@ -115,9 +115,9 @@ func onFalseAnswers(t *testing.T, test func(t *testing.T, l *life, version int, 
 	}
 }
 
-// TestFalseFirstMinute: false answers say nothing of the history. What is old
+// TestProof_FalseFirstMinute: false answers say nothing of the history. What is old
 // stays old, and what is published once the connection is live arrives.
-func TestFalseFirstMinute(t *testing.T) {
+func TestProof_FalseFirstMinute(t *testing.T) {
 	onFalseAnswers(t, func(t *testing.T, l *life, version int, fault pulltest.Fault) {
 		l.withOld(pulltest.WithVersion(version))
 		l.portal.Misbehave(pulltest.Polls, fault)
@@ -146,9 +146,9 @@ func TestFalseFirstMinute(t *testing.T) {
 	})
 }
 
-// TestFalseFromAMomentOn: where there is another way to read, nothing is lost;
+// TestProof_FalseFromAMomentOn: where there is another way to read, nothing is lost;
 // where there is none, it is said.
-func TestFalseFromAMomentOn(t *testing.T) {
+func TestProof_FalseFromAMomentOn(t *testing.T) {
 	onFalseAnswers(t, func(t *testing.T, l *life, version int, fault pulltest.Fault) {
 		l.withOld(pulltest.WithVersion(version))
 		l.subscribe(nil, WithBackoff(soon))
@@ -176,11 +176,11 @@ func TestFalseFromAMomentOn(t *testing.T) {
 	})
 }
 
-// TestFalseForGood: a subscription that goes on from a cursor, and one that
+// TestProof_FalseForGood: a subscription that goes on from a cursor, and one that
 // begins, with answers that are false for ever. Where there is no other way to
 // read, neither is ready, and a Gap says what that means; there are not too
 // many requests in either case.
-func TestFalseForGood(t *testing.T) {
+func TestProof_FalseForGood(t *testing.T) {
 	t.Parallel()
 	for _, goesOn := range []bool{false, true} {
 		for version := 1; version <= 5; version++ {
@@ -223,9 +223,9 @@ func TestFalseForGood(t *testing.T) {
 	}
 }
 
-// TestFalseByTurns: what reads in the place of polls is kept while they fail,
+// TestProof_FalseByTurns: what reads in the place of polls is kept while they fail,
 // and polls are tried now and then.
-func TestFalseByTurns(t *testing.T) {
+func TestProof_FalseByTurns(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int{3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
@@ -273,9 +273,9 @@ func TestFalseByTurns(t *testing.T) {
 	}
 }
 
-// TestFalseNowAndThen: answers that are false by turns with good ones cost
+// TestProof_FalseNowAndThen: answers that are false by turns with good ones cost
 // nothing.
-func TestFalseNowAndThen(t *testing.T) {
+func TestProof_FalseNowAndThen(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			random := rand.New(rand.NewPCG(1, 3))
@@ -316,9 +316,9 @@ func TestFalseNowAndThen(t *testing.T) {
 	})
 }
 
-// TestSlowFalseAnswers: something false that takes its time is taken for an
+// TestProof_SlowFalseAnswers: something false that takes its time is taken for an
 // empty history at first. What was old stays old all the same.
-func TestSlowFalseAnswers(t *testing.T) {
+func TestProof_SlowFalseAnswers(t *testing.T) {
 	for _, version := range []int{3, 4} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -347,10 +347,10 @@ func TestSlowFalseAnswers(t *testing.T) {
 	}
 }
 
-// TestGapUnread: that the history could not be read for a moment is no loss if
+// TestProof_GapUnread: that the history could not be read for a moment is no loss if
 // it still reaches back when it can be read again. What takes longer is a Gap,
 // once.
-func TestGapUnread(t *testing.T) {
+func TestProof_GapUnread(t *testing.T) {
 	for _, version := range []int{1, 2} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -384,9 +384,9 @@ func TestGapUnread(t *testing.T) {
 	}
 }
 
-// TestFalseSockets: the first frame of a websocket that is to read the history
+// TestProof_FalseSockets: the first frame of a websocket that is to read the history
 // proves itself, or the replay has failed.
-func TestFalseSockets(t *testing.T) {
+func TestProof_FalseSockets(t *testing.T) {
 	for _, version := range []int{3, 4, 5} {
 		for _, frame := range []string{"", " ", "<html>", "[]", "{}", `{"jsonrpc":"2.0","method":"other"}`, "\x0a\x04\x12\x02\x0a\x00",
 			`{"jsonrpc":"2.0","method":"incoming.message","params":{}}`, "#!NGINXNMS!#<html>#!NGINXNME!#", "\x0a\x04\x0a\x02\x0a\x00"} {
@@ -430,9 +430,9 @@ func TestFalseSockets(t *testing.T) {
 	}
 }
 
-// TestFalsePolls: a subscription by polls alone is not live while they are
+// TestProof_FalsePolls: a subscription by polls alone is not live while they are
 // false.
-func TestFalsePolls(t *testing.T) {
+func TestProof_FalsePolls(t *testing.T) {
 	onFalseAnswers(t, func(t *testing.T, l *life, version int, fault pulltest.Fault) {
 		l.withOld(pulltest.WithVersion(version))
 		l.portal.Misbehave(pulltest.Polls, fault)

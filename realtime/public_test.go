@@ -12,8 +12,8 @@ import (
 	"github.com/b24pull/b24pull"
 )
 
-// TestPublicTransport: none of the four is reached at a name that leads inward.
-func TestPublicTransport(t *testing.T) {
+// TestPublic_Transport: none of the four is reached at a name that leads inward.
+func TestPublic_Transport(t *testing.T) {
 	for _, of := range services {
 		t.Run(string(of), func(t *testing.T) {
 			t.Parallel()
@@ -45,10 +45,10 @@ func TestPublicTransport(t *testing.T) {
 	}
 }
 
-// TestPublicTransport_ProxyFromEnvironment: all four go through a proxy,
+// TestPublic_Transport_ProxyFromEnvironment: all four go through a proxy,
 // wherever it is. net/http reads the variables once, so each case is a process
 // of its own.
-func TestPublicTransport_ProxyFromEnvironment(t *testing.T) {
+func TestPublic_Transport_ProxyFromEnvironment(t *testing.T) {
 	const variable = "B24PULL_TEST_PUBLIC"
 	if scheme := os.Getenv(variable); scheme != "" {
 		throughPublic(t, scheme)
@@ -57,7 +57,7 @@ func TestPublicTransport_ProxyFromEnvironment(t *testing.T) {
 	for _, scheme := range []string{"http", "https", "socks5", "socks5h"} {
 		t.Run(scheme, func(t *testing.T) {
 			t.Parallel()
-			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPublicTransport_ProxyFromEnvironment$")
+			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPublic_Transport_ProxyFromEnvironment$")
 			child.Env = append(os.Environ(), variable+"="+scheme)
 			if out, err := child.CombinedOutput(); err != nil {
 				t.Errorf("%v\n%s", err, out)

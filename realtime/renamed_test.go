@@ -48,10 +48,10 @@ func (l *life) renamedPush() *http.Client {
 	return &through
 }
 
-// TestRenamedPortal: a portal whose name changes, and that of its push server
+// TestRenamed_Portal: a portal whose name changes, and that of its push server
 // with it or not, is the same one as long as its channels are: nothing is lost,
 // nothing comes again, and no gap is told, in a run and over a restart.
-func TestRenamedPortal(t *testing.T) {
+func TestRenamed_Portal(t *testing.T) {
 	for name, pushToo := range map[string]bool{"portal": false, "push server": true} {
 		t.Run(name, func(t *testing.T) {
 			onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
@@ -103,10 +103,10 @@ func TestRenamedPortal(t *testing.T) {
 	}
 }
 
-// TestRenamedWhileDown: where the push server has another name after a restart,
+// TestRenamed_WhileDown: where the push server has another name after a restart,
 // nobody can say whether it is the same one. That is told, and all that is kept
 // is read.
-func TestRenamedWhileDown(t *testing.T) {
+func TestRenamed_WhileDown(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(MemoryStore)
 		l.start(nil, WithCursorStore(store))
@@ -139,10 +139,10 @@ func renamePush(cfg *b24pull.Config, former string) {
 	}
 }
 
-// TestRenamedAndReplaced: where the channels are other ones as well, what is
+// TestRenamed_AndReplaced: where the channels are other ones as well, what is
 // lost is told. A portal of the cloud is known by its clientId; any other
 // counts as another portal.
-func TestRenamedAndReplaced(t *testing.T) {
+func TestRenamed_AndReplaced(t *testing.T) {
 	replaceAll := func(l *life) {
 		l.portal.Move(newName)
 		l.portal.ReplaceChannel(pulltest.Private)

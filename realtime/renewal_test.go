@@ -18,9 +18,9 @@ func (s atOnce) GetApplicationConfig(context.Context, bool) (*b24pull.Config, er
 	return cfg, cfg.UnmarshalJSON(s.ConfigJSON())
 }
 
-// TestReplacedTwice: channels that are replaced before they could be connected
+// TestRenewal_ReplacedTwice: channels that are replaced before they could be connected
 // to are read all the same.
-func TestReplacedTwice(t *testing.T) {
+func TestRenewal_ReplacedTwice(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(pulltest.WithGather(0))
 		l.subscribe(atOnce{l.portal})
@@ -38,10 +38,10 @@ func TestReplacedTwice(t *testing.T) {
 	})
 }
 
-// TestOldEndIsRead: what is sent over replaced channels, by a part of the
+// TestRenewal_OldEndIsRead: what is sent over replaced channels, by a part of the
 // portal that has not noticed, is found even where the connection to them is
 // gone.
-func TestOldEndIsRead(t *testing.T) {
+func TestRenewal_OldEndIsRead(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithBackoff(soon))
 		l.portal.ExpireChannel(pulltest.Private, "reconnect")
@@ -57,9 +57,9 @@ func TestOldEndIsRead(t *testing.T) {
 	})
 }
 
-// TestNewBeginningIsRead: what was sent over a new channel before anybody told
+// TestRenewal_NewBeginningIsRead: what was sent over a new channel before anybody told
 // of it arrives, although the cursor has passed its place meanwhile.
-func TestNewBeginningIsRead(t *testing.T) {
+func TestRenewal_NewBeginningIsRead(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
 		got := 0
@@ -86,8 +86,8 @@ func TestNewBeginningIsRead(t *testing.T) {
 	})
 }
 
-// TestForeignExpiry: the end of a channel that is not ours holds nothing up.
-func TestForeignExpiry(t *testing.T) {
+// TestRenewal_ForeignExpiry: the end of a channel that is not ours holds nothing up.
+func TestRenewal_ForeignExpiry(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
 		time.Sleep(10 * time.Second)

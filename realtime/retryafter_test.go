@@ -137,8 +137,8 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
-// TestRetryAfterDate: a date is that of the server's clock.
-func TestRetryAfterDate(t *testing.T) {
+// TestRetryAfter_Date: a date is that of the server's clock.
+func TestRetryAfter_Date(t *testing.T) {
 	t.Parallel()
 	for _, shift := range []time.Duration{-time.Hour, 0, time.Hour} {
 		for _, transport := range both {
@@ -161,10 +161,10 @@ func TestRetryAfterDate(t *testing.T) {
 	}
 }
 
-// TestRetryAfterOfReads: replays that are refused keep the distance too,
+// TestRetryAfter_OfReplays: replays that are refused keep the distance too,
 // whatever else makes one due meanwhile: pings, many messages, or another
 // connection.
-func TestRetryAfterOfReads(t *testing.T) {
+func TestRetryAfter_OfReplays(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		var came arrivals
 		l.start([]pulltest.Option{pulltest.WithVersion(version), came.note()}, WithTransport(TransportWebSocket))
@@ -194,9 +194,9 @@ func TestRetryAfterOfReads(t *testing.T) {
 	})
 }
 
-// TestRetryAfterOfReadsBesidePolls: where replays are refused and live polls
+// TestRetryAfter_OfReplaysBesidePolls: where replays are refused and live polls
 // are not, these go on, and what they bring does not wait.
-func TestRetryAfterOfReadsBesidePolls(t *testing.T) {
+func TestRetryAfter_OfReplaysBesidePolls(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		var mu sync.Mutex
 		var hanging int
@@ -253,9 +253,9 @@ func TestRetryAfterOfReadsBesidePolls(t *testing.T) {
 	})
 }
 
-// TestRetryAfterOfReadsByWebSocket: a replay by a websocket that is refused for
+// TestRetryAfter_OfReplaysByWebSocket: a replay by a websocket that is refused for
 // some time puts off the next one, by whatever way.
-func TestRetryAfterOfReadsByWebSocket(t *testing.T) {
+func TestRetryAfter_OfReplaysByWebSocket(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var came arrivals
 		l.start([]pulltest.Option{came.note()}, WithTransport(TransportWebSocket))
@@ -289,9 +289,9 @@ func (l *life) wantTicksOnce() {
 	}
 }
 
-// TestRetryAfterOfConfigs: a portal that refuses the config with a time to wait
+// TestRetryAfter_OfConfigs: a portal that refuses the config with a time to wait
 // is asked again no sooner.
-func TestRetryAfterOfConfigs(t *testing.T) {
+func TestRetryAfter_OfConfigs(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var came arrivals
 		l.open(came.note())
@@ -310,9 +310,9 @@ func TestRetryAfterOfConfigs(t *testing.T) {
 	})
 }
 
-// TestRefusalsOverSockets: what a refusal says arrives over real connections,
+// TestRetryAfter_RefusalsOverSockets: what a refusal says arrives over real connections,
 // too.
-func TestRefusalsOverSockets(t *testing.T) {
+func TestRetryAfter_RefusalsOverSockets(t *testing.T) {
 	for _, transport := range both {
 		for _, tt := range []struct {
 			fault pulltest.Fault
@@ -350,9 +350,9 @@ func TestRefusalsOverSockets(t *testing.T) {
 	}
 }
 
-// TestServerRedirects: a login page and a new address are named, and nothing
+// TestRetryAfter_ServerRedirects: a login page and a new address are named, and nothing
 // that the address bears.
-func TestServerRedirects(t *testing.T) {
+func TestRetryAfter_ServerRedirects(t *testing.T) {
 	onVersionsAndTransports(t, func(t *testing.T, l *life, version int, transport Transport) {
 		service, _ := serviceOf(transport)
 		for _, tt := range []struct {

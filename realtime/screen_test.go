@@ -12,10 +12,10 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestSilentBeginning: where polls say nothing for minutes, and websockets
+// TestScreen_SilentBeginning: where polls say nothing for minutes, and websockets
 // work, the beginning is taken for that of an empty history. When polls show it
 // after all, its old messages are not taken for new ones.
-func TestSilentBeginning(t *testing.T) {
+func TestScreen_SilentBeginning(t *testing.T) {
 	for name, status := range map[string]int{"polls hang": 0, "nothing after 12 s": http.StatusNotModified} {
 		for version := 1; version <= 4; version++ { // version 5 tells no times
 			t.Run(fmt.Sprint("version ", version, " ", name), func(t *testing.T) {
@@ -57,9 +57,9 @@ func TestSilentBeginning(t *testing.T) {
 	}
 }
 
-// TestEmptyBeginning: what comes to an empty portal long after the beginning is
+// TestScreen_EmptyBeginning: what comes to an empty portal long after the beginning is
 // new, whenever it is read.
-func TestEmptyBeginning(t *testing.T) {
+func TestScreen_EmptyBeginning(t *testing.T) {
 	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
@@ -74,9 +74,9 @@ func TestEmptyBeginning(t *testing.T) {
 	})
 }
 
-// TestForeignExpires: a web server's Expires does not make its 304 a push
+// TestScreen_ForeignExpires: a web server's Expires does not make its 304 a push
 // server's.
-func TestForeignExpires(t *testing.T) {
+func TestScreen_ForeignExpires(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int{3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
@@ -102,9 +102,9 @@ func TestForeignExpires(t *testing.T) {
 	}
 }
 
-// TestKnownToBeNew: on version 5, whose messages bear no time, what follows a
+// TestScreen_KnownToBeNew: on version 5, whose messages bear no time, what follows a
 // message that came live is new as well, whatever has answered the polls.
-func TestKnownToBeNew(t *testing.T) {
+func TestScreen_KnownToBeNew(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithVersion(5)}, WithBackoff(soon))
 		l.tick() // comes live

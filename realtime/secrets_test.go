@@ -12,9 +12,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestNoSecretIsTold: neither errors nor events nor the log name a channel,
+// TestSecrets_NoSecretIsTold: neither errors nor events nor the log name a channel,
 // also where the server repeats what it was asked.
-func TestNoSecretIsTold(t *testing.T) {
+func TestSecrets_NoSecretIsTold(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var log strings.Builder
 		var echo atomic.Int32

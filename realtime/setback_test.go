@@ -18,10 +18,10 @@ func changedServers(l *life) (n int) {
 	return n
 }
 
-// TestSlowPublishers: on a server of the cloud, with thousands of ids a second,
+// TestSetback_SlowPublishers: on a server of the cloud, with thousands of ids a second,
 // what a slow publisher has kept back for seconds is no sign of a counter that
 // was set back.
-func TestSlowPublishers(t *testing.T) {
+func TestSetback_SlowPublishers(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int{3, 4, 5} {
 		for _, transport := range []Transport{TransportWebSocket, TransportLongPolling} {
@@ -52,10 +52,10 @@ func TestSlowPublishers(t *testing.T) {
 	}
 }
 
-// TestSetBack: a counter that really was set back is noticed, once, and what
+// TestSetback_SetBack: a counter that really was set back is noticed, once, and what
 // comes is delivered: on a quiet portal, where it falls by a few ids, as on a
 // busy one.
-func TestSetBack(t *testing.T) {
+func TestSetback_SetBack(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name    string

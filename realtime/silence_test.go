@@ -127,10 +127,10 @@ func (l *life) wantUnread(when string, hopeless bool) {
 	}
 }
 
-// TestSilenceLater: that polls are silent, or say nothing of worth, is no sign
+// TestSilence_Later: that polls are silent, or say nothing of worth, is no sign
 // that what was kept has expired. Where there is another way to read nothing is
 // lost, and where there is none it is said.
-func TestSilenceLater(t *testing.T) {
+func TestSilence_Later(t *testing.T) {
 	onSilences(t, func(t *testing.T, l *life, version int, a boxAnswer) {
 		var b box
 		l.withOld(pulltest.WithVersion(version), b.option())
@@ -153,9 +153,9 @@ func TestSilenceLater(t *testing.T) {
 	})
 }
 
-// TestSilenceAtRestart: a subscription that goes on from a cursor is not ready
+// TestSilence_AtRestart: a subscription that goes on from a cursor is not ready
 // before something has shown what became of the message that it stands on.
-func TestSilenceAtRestart(t *testing.T) {
+func TestSilence_AtRestart(t *testing.T) {
 	onSilences(t, func(t *testing.T, l *life, version int, a boxAnswer) {
 		var b box
 		l.withOld(pulltest.WithVersion(version), b.option())
@@ -192,11 +192,11 @@ func TestSilenceAtRestart(t *testing.T) {
 	})
 }
 
-// TestSilentStart: silence makes a subscription ready, since a server that
+// TestSilence_SilentStart: silence makes a subscription ready, since a server that
 // keeps nothing is silent as well. Before long such a server says so. What says
 // no such thing is found out, and what is old does not arrive as new, whatever
 // the polls are for.
-func TestSilentStart(t *testing.T) {
+func TestSilence_SilentStart(t *testing.T) {
 	for _, transport := range []Transport{TransportAuto, TransportWebSocket, TransportLongPolling} {
 		t.Run(transport.String(), func(t *testing.T) {
 			onSilences(t, func(t *testing.T, l *life, version int, a boxAnswer) {
@@ -238,9 +238,9 @@ func TestSilentStart(t *testing.T) {
 	}
 }
 
-// TestSilenceByTurns: polls that are silent by turns with good ones show the
+// TestSilence_ByTurns: polls that are silent by turns with good ones show the
 // history; what is old stays old.
-func TestSilenceByTurns(t *testing.T) {
+func TestSilence_ByTurns(t *testing.T) {
 	for _, transport := range []Transport{TransportAuto, TransportLongPolling} {
 		t.Run(transport.String(), func(t *testing.T) {
 			onSilences(t, func(t *testing.T, l *life, version int, a boxAnswer) {
@@ -269,9 +269,9 @@ func TestSilenceByTurns(t *testing.T) {
 	}
 }
 
-// TestFullQueueInSilence: what a full queue has left out is not taken for
+// TestSilence_FullQueueInSilence: what a full queue has left out is not taken for
 // expired.
-func TestFullQueueInSilence(t *testing.T) {
+func TestSilence_FullQueueInSilence(t *testing.T) {
 	onSilences(t, func(t *testing.T, l *life, version int, a boxAnswer) {
 		var b box
 		l.withOld(pulltest.WithVersion(version), b.option())
@@ -302,10 +302,10 @@ func TestFullQueueInSilence(t *testing.T) {
 	})
 }
 
-// TestLoginPages: where websockets are answered by a page, or lead to one, a
+// TestSilence_LoginPages: where websockets are answered by a page, or lead to one, a
 // poll that hangs is no sign of a server either. One that says that nothing
 // came is.
-func TestLoginPages(t *testing.T) {
+func TestSilence_LoginPages(t *testing.T) {
 	t.Parallel()
 	for version := 1; version <= 5; version++ {
 		for _, status := range []int{http.StatusOK, http.StatusFound} {
@@ -370,9 +370,9 @@ func gateway(limit time.Duration) pulltest.Option {
 	})
 }
 
-// TestSilenceBehindGateways: a gateway that gives up polls that hang does not
+// TestSilence_BehindGateways: a gateway that gives up polls that hang does not
 // make a server out of nothing that is kept, nor nothing out of one.
-func TestSilenceBehindGateways(t *testing.T) {
+func TestSilence_BehindGateways(t *testing.T) {
 	for version := 1; version <= 5; version++ {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -389,10 +389,10 @@ func TestSilenceBehindGateways(t *testing.T) {
 	}
 }
 
-// TestQuietPortal: a server that says by itself that it keeps nothing any more
+// TestSilence_QuietPortal: a server that says by itself that it keeps nothing any more
 // is believed, at a restart and while it is connected, without a Gap where
 // nothing can have been missed.
-func TestQuietPortal(t *testing.T) {
+func TestSilence_QuietPortal(t *testing.T) {
 	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
@@ -435,8 +435,8 @@ func TestQuietPortal(t *testing.T) {
 	})
 }
 
-// TestReadyTime: how long it takes until a subscription is ready.
-func TestReadyTime(t *testing.T) {
+// TestSilence_ReadyTime: how long it takes until a subscription is ready.
+func TestSilence_ReadyTime(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		t.Parallel()
 		for _, empty := range []bool{true, false} {
@@ -463,9 +463,9 @@ func TestReadyTime(t *testing.T) {
 	})
 }
 
-// TestOversizedHistory: a history of one message that is too long to be read
+// TestSilence_OversizedHistory: a history of one message that is too long to be read
 // is one all the same.
-func TestOversizedHistory(t *testing.T) {
+func TestSilence_OversizedHistory(t *testing.T) {
 	t.Parallel()
 	for version := 1; version <= 5; version++ {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
@@ -488,9 +488,9 @@ func TestOversizedHistory(t *testing.T) {
 	}
 }
 
-// TestFalseOverRealSockets: what is no answer of the server's is found out over
+// TestSilence_FalseOverRealSockets: what is no answer of the server's is found out over
 // real sockets, too.
-func TestFalseOverRealSockets(t *testing.T) {
+func TestSilence_FalseOverRealSockets(t *testing.T) {
 	t.Parallel()
 	var all sync.WaitGroup
 	defer all.Wait()

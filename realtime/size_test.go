@@ -28,9 +28,9 @@ func (l *life) largest(n, perSecond int, m pulltest.Message) (size int) {
 	return size
 }
 
-// TestCursorSize: four characters a message that was handled since the history
+// TestSize_CursorSize: four characters a message that was handled since the history
 // was last known.
-func TestCursorSize(t *testing.T) {
+func TestSize_CursorSize(t *testing.T) {
 	t.Parallel()
 	for rate, most := range map[int]int{10: 4500, 300: 13_000} {
 		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
@@ -42,9 +42,9 @@ func TestCursorSize(t *testing.T) {
 	}
 }
 
-// TestCursorSizeOfTheUnkept: what the server does not keep stands in no cursor
+// TestSize_CursorSizeOfTheUnkept: what the server does not keep stands in no cursor
 // for long, also where it does not say so.
-func TestCursorSizeOfTheUnkept(t *testing.T) {
+func TestSize_CursorSizeOfTheUnkept(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.open(pulltest.WithVersion(version))
 		if size := l.largest(8000, 20, pulltest.Message{Expiry: -1}); size > 25_000 {

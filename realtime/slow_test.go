@@ -7,10 +7,10 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestSlowServer: a server that takes long to gather what it keeps is waited
+// TestSlow_Server: a server that takes long to gather what it keeps is waited
 // for. From the beginning of the history or from a cursor on, what it brings
 // comes before what is new.
-func TestSlowServer(t *testing.T) {
+func TestSlow_Server(t *testing.T) {
 	for _, transport := range both {
 		for _, from := range []string{"the beginning", "a cursor"} {
 			t.Run(transport.String()+" from "+from, func(t *testing.T) {
@@ -39,10 +39,10 @@ func TestSlowServer(t *testing.T) {
 	}
 }
 
-// TestSlowServerFromNow: a first replay that is silent for a moment says that
+// TestSlow_ServerFromNow: a first replay that is silent for a moment says that
 // nothing is kept. Where the server was only slow, what the connection misses
 // comes all the same.
-func TestSlowServerFromNow(t *testing.T) {
+func TestSlow_ServerFromNow(t *testing.T) {
 	for _, slow := range []time.Duration{3 * time.Second, 10 * time.Second, 18 * time.Second} {
 		t.Run(slow.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -69,9 +69,9 @@ func TestSlowServerFromNow(t *testing.T) {
 	}
 }
 
-// TestHistoryThatHangs: what is sent does not wait for a replay that has
+// TestSlow_HistoryThatHangs: what is sent does not wait for a replay that has
 // nothing to bring.
-func TestHistoryThatHangs(t *testing.T) {
+func TestSlow_HistoryThatHangs(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.portal.Misbehave(pulltest.Polls, pulltest.Stall)

@@ -14,10 +14,10 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestStaleCache: a cache that answers everything with one old answer is found
+// TestStale_Cache: a cache that answers everything with one old answer is found
 // out; nothing old comes again, and nothing new is missed where there is
 // another way to read.
-func TestStaleCache(t *testing.T) {
+func TestStale_Cache(t *testing.T) {
 	t.Parallel()
 	for _, when := range []string{"from the beginning", "later"} {
 		for version := 1; version <= 5; version++ {
@@ -87,10 +87,10 @@ func cache(age bool) pulltest.Option {
 	})
 }
 
-// TestCacheByAddress: a cache that answers a replay with what it has answered
+// TestStale_CacheByAddress: a cache that answers a replay with what it has answered
 // to the same one before is found out by the age that it tells, or on version 4
 // by a message that it lacks.
-func TestCacheByAddress(t *testing.T) {
+func TestStale_CacheByAddress(t *testing.T) {
 	for _, tt := range []struct {
 		version int
 		age     bool

@@ -29,9 +29,9 @@ func since(before, after Stats) Stats {
 	return after
 }
 
-// TestStatsCount: what happens moves the counters that it should, and no
+// TestStats_Count: what happens moves the counters that it should, and no
 // others.
-func TestStatsCount(t *testing.T) {
+func TestStats_Count(t *testing.T) {
 	tests := []struct {
 		name    string
 		happens func(l *life)
@@ -122,8 +122,8 @@ func statsLine(s Stats) [9]uint64 {
 	return [9]uint64{s.Messages, s.Bytes, s.Repeats, s.Replays, s.BrokenReplays, s.Found, s.Undecodable, s.Gaps, s.Renewals}
 }
 
-// TestStatsOfPauses: a full queue is a cause to reconnect, and a gap.
-func TestStatsOfPauses(t *testing.T) {
+// TestStats_OfPauses: a full queue is a cause to reconnect, and a gap.
+func TestStats_OfPauses(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.subscribe(nil)
@@ -148,9 +148,9 @@ func TestStatsOfPauses(t *testing.T) {
 	})
 }
 
-// TestStatsOfLag: from the portal's clock to the arrival; what only a replay
+// TestStats_OfLag: from the portal's clock to the arrival; what only a replay
 // finds does not count.
-func TestStatsOfLag(t *testing.T) {
+func TestStats_OfLag(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

@@ -42,10 +42,10 @@ func wantNoStart(t *testing.T, store CursorStore, opts []Option, says ...string)
 	})
 }
 
-// TestStoreFailsAtStart: a store that cannot save is found before the first
+// TestStore_FailsAtStart: a store that cannot save is found before the first
 // message, also where there is nothing to be saved yet, and nothing of it stays
 // behind.
-func TestStoreFailsAtStart(t *testing.T) {
+func TestStore_FailsAtStart(t *testing.T) {
 	dir := t.TempDir()
 	stands := filepath.Join(dir, "cursor.tmp")
 	if err := os.MkdirAll(filepath.Join(stands, "full"), 0o700); err != nil {
@@ -73,8 +73,8 @@ func TestStoreFailsAtStart(t *testing.T) {
 	}
 }
 
-// TestStoreFailsAtStartMounted: the same where the file system is at fault.
-func TestStoreFailsAtStartMounted(t *testing.T) {
+// TestStore_FailsAtStartMounted: the same where the file system is at fault.
+func TestStore_FailsAtStartMounted(t *testing.T) {
 	mounttest.Run(t, func(t *testing.T, dir string) {
 		for _, there := range []bool{false, true} {
 			folder := filepath.Join(dir, fmt.Sprint(there))
@@ -133,16 +133,16 @@ type unreadable struct{ MemoryStore }
 
 func (*unreadable) Load(context.Context) (Cursor, error) { return Cursor{}, errBroken }
 
-// TestOwnStoreDoesNotLoad: nobody takes that for an empty one, and the error
+// TestStore_OwnStoreDoesNotLoad: nobody takes that for an empty one, and the error
 // says what has failed.
-func TestOwnStoreDoesNotLoad(t *testing.T) {
+func TestStore_OwnStoreDoesNotLoad(t *testing.T) {
 	wantNoStart(t, new(unreadable), []Option{WithHistory()}, errBroken.Error(), "loading the cursor")
 }
 
-// TestOwnStoreFailsAtStart: a store of the user's is tried with what it has
+// TestStore_OwnStoreFailsAtStart: a store of the user's is tried with what it has
 // loaded. That costs one save, and changes nothing: not where a run goes on,
 // and not that an empty store is one.
-func TestOwnStoreFailsAtStart(t *testing.T) {
+func TestStore_OwnStoreFailsAtStart(t *testing.T) {
 	for _, begin := range []Cursor{{}, after(1)} {
 		store := &brokenStore{MemoryStore: MemoryStore{cursor: begin}}
 		store.fails.Store(1)
@@ -176,8 +176,8 @@ func TestOwnStoreFailsAtStart(t *testing.T) {
 	})
 }
 
-// TestStoreFailsLater: what fails once it has gone well is tried again.
-func TestStoreFailsLater(t *testing.T) {
+// TestStore_FailsLater: what fails once it has gone well is tried again.
+func TestStore_FailsLater(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(brokenStore)
 		l.start(nil, WithCursorStore(store))
@@ -195,10 +195,10 @@ func TestStoreFailsLater(t *testing.T) {
 	})
 }
 
-// TestFileMountedAlone: a container's usual way. The file cannot be replaced,
+// TestStore_FileMountedAlone: a container's usual way. The file cannot be replaced,
 // and is written in place; an empty one is an empty store, since it cannot be
 // removed.
-func TestFileMountedAlone(t *testing.T) {
+func TestStore_FileMountedAlone(t *testing.T) {
 	mounttest.Run(t, func(t *testing.T, dir string) {
 		path, host := filepath.Join(dir, "cursor"), filepath.Join(dir, "host")
 		for _, name := range []string{path, host} {

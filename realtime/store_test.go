@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// TestFileStoreDamaged: a file that is no cursor ends the subscription and
+// TestStore_FileStoreDamaged: a file that is no cursor ends the subscription and
 // stays as it is.
-func TestFileStoreDamaged(t *testing.T) {
+func TestStore_FileStoreDamaged(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "cursor")
 	store := NewFileStore(path)
@@ -53,8 +53,8 @@ func TestFileStoreDamaged(t *testing.T) {
 	}
 }
 
-// TestFileStoreZero: the zero cursor is none, also after another one.
-func TestFileStoreZero(t *testing.T) {
+// TestStore_FileStoreZero: the zero cursor is none, also after another one.
+func TestStore_FileStoreZero(t *testing.T) {
 	store := NewFileStore(filepath.Join(t.TempDir(), "cursor"))
 	for _, c := range []Cursor{{}, after(7), {}, {}, after(8)} {
 		if err := store.Save(t.Context(), c); err != nil {
@@ -66,9 +66,9 @@ func TestFileStoreZero(t *testing.T) {
 	}
 }
 
-// TestFileStoreLeftover: what a process left that was killed in a save is in
+// TestStore_FileStoreLeftover: what a process left that was killed in a save is in
 // nobody's way, and does not stay.
-func TestFileStoreLeftover(t *testing.T) {
+func TestStore_FileStoreLeftover(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cursor")
 	if err := os.WriteFile(path+".tmp", []byte("half a cur"), 0o400); err != nil {
 		t.Fatal(err)
@@ -93,9 +93,9 @@ func wantCursorFile(t *testing.T, path string, want Cursor) {
 	}
 }
 
-// TestFileStoreLink: a link stays one, and the file it leads to is
+// TestStore_FileStoreLink: a link stays one, and the file it leads to is
 // replaced, in its own folder.
-func TestFileStoreLink(t *testing.T) {
+func TestStore_FileStoreLink(t *testing.T) {
 	for _, there := range []bool{false, true} {
 		dir := t.TempDir()
 		for _, folder := range []string{"data", "links", "links/far"} {
@@ -151,8 +151,8 @@ func TestFileStoreLink(t *testing.T) {
 	}
 }
 
-// TestFileStoreFolder: a cursor is not kept where anybody may replace it.
-func TestFileStoreFolder(t *testing.T) {
+// TestStore_FileStoreFolder: a cursor is not kept where anybody may replace it.
+func TestStore_FileStoreFolder(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("modes say nothing")
 	}
@@ -181,9 +181,9 @@ func TestFileStoreFolder(t *testing.T) {
 	}
 }
 
-// TestFileStoreShared: who finds that another has written the file is told so,
+// TestStore_FileStoreShared: who finds that another has written the file is told so,
 // once, and goes on.
-func TestFileStoreShared(t *testing.T) {
+func TestStore_FileStoreShared(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cursor")
 	one, other := NewFileStore(path), NewFileStore(path)
 	for _, s := range []*FileStore{one, other} {

@@ -15,9 +15,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestOrderStorm: commands of the server make the config be fetched at once,
+// TestStorms_CommandStorm: commands of the server make the config be fetched at once,
 // and then less and less often for as long as they go on.
-func TestOrderStorm(t *testing.T) {
+func TestStorms_CommandStorm(t *testing.T) {
 	for name, order := range map[string]func(l *life, n int){
 		"get_config": func(l *life, _ int) {
 			l.portal.Control("channel_expire", map[string]any{"action": "get_config"}, pulltest.Private)
@@ -53,8 +53,8 @@ func TestOrderStorm(t *testing.T) {
 	}
 }
 
-// TestOrdersInOneFrame: 20,000 commands at once are a few requests.
-func TestOrdersInOneFrame(t *testing.T) {
+// TestStorms_CommandsInOneFrame: 20,000 commands at once are a few requests.
+func TestStorms_CommandsInOneFrame(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts
 		l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()})
@@ -83,10 +83,10 @@ func forged(channel, next string) map[string]any {
 	return params
 }
 
-// TestOrdersGoOn: more commands than are kept in mind, about channels of
+// TestStorms_CommandsGoOn: more commands than are kept in mind, about channels of
 // others, while it is too soon for a config, do not keep a later one from being
 // obeyed.
-func TestOrdersGoOn(t *testing.T) {
+func TestStorms_CommandsGoOn(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts
 		l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()})
@@ -111,9 +111,9 @@ func TestOrdersGoOn(t *testing.T) {
 	})
 }
 
-// TestPassedOver: of successors that are named at once, and not gone over to,
+// TestStorms_PassedOver: of successors that are named at once, and not gone over to,
 // what was sent there is lost. That is told.
-func TestPassedOver(t *testing.T) {
+func TestStorms_PassedOver(t *testing.T) {
 	for _, named := range []string{"of an unnamed channel", "one of another"} {
 		t.Run(named, func(t *testing.T) {
 			onVersions(t, func(t *testing.T, l *life, version int) {
@@ -138,10 +138,10 @@ func TestPassedOver(t *testing.T) {
 	}
 }
 
-// TestRefusedAfterAWhile: a server that refuses the channels each time a
+// TestStorms_RefusedAfterAWhile: a server that refuses the channels each time a
 // connection has lasted for a while has the config fetched once in a minute,
 // not with each of the first delays.
-func TestRefusedAfterAWhile(t *testing.T) {
+func TestStorms_RefusedAfterAWhile(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts
 		l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()}, WithTransport(TransportWebSocket))
@@ -161,10 +161,10 @@ func TestRefusedAfterAWhile(t *testing.T) {
 	})
 }
 
-// TestStormOverRefusedTokens: a storm of commands from a portal that refuses
+// TestStorms_StormOverRefusedTokens: a storm of commands from a portal that refuses
 // every token has neither itself nor the authorization server, which many
 // portals share, asked often.
-func TestStormOverRefusedTokens(t *testing.T) {
+func TestStorms_StormOverRefusedTokens(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts
 		var refuses atomic.Bool

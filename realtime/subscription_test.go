@@ -16,7 +16,7 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-func TestRunsOnce(t *testing.T) {
+func TestSubscription_RunsOnce(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
 		if err := l.sub.Run(t.Context(), HandlerFunc(nil)); !errors.Is(err, ErrAlreadyRun) {
@@ -30,7 +30,7 @@ func TestRunsOnce(t *testing.T) {
 	})
 }
 
-func TestRunNeedsHandler(t *testing.T) {
+func TestSubscription_RunNeedsHandler(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.subscribe(nil)
@@ -40,9 +40,9 @@ func TestRunNeedsHandler(t *testing.T) {
 	})
 }
 
-// TestClose: from a handler, twice, before Run; it never waits, and Run returns
+// TestSubscription_Close: from a handler, twice, before Run; it never waits, and Run returns
 // nil.
-func TestClose(t *testing.T) {
+func TestSubscription_Close(t *testing.T) {
 	t.Run("from a handler", func(t *testing.T) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			l.open()
@@ -90,9 +90,9 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// TestCancelStopsWithinASecond: also while the connection is stuck, and while a
+// TestSubscription_CancelStopsWithinASecond: also while the connection is stuck, and while a
 // read or a delay is under way.
-func TestCancelStopsWithinASecond(t *testing.T) {
+func TestSubscription_CancelStopsWithinASecond(t *testing.T) {
 	situations := map[string]func(l *life){
 		"live":       func(*life) {},
 		"stuck":      func(l *life) { l.network.SetLatency(time.Hour); l.portal.Ping() },
@@ -123,10 +123,10 @@ func TestCancelStopsWithinASecond(t *testing.T) {
 	}
 }
 
-// TestCancelDuringUpgrade: a server that takes the connection and does not
+// TestSubscription_CancelDuringUpgrade: a server that takes the connection and does not
 // answer the upgrade holds nobody, with a dialer of the user's that has no time
 // limit either.
-func TestCancelDuringUpgrade(t *testing.T) {
+func TestSubscription_CancelDuringUpgrade(t *testing.T) {
 	for _, dialer := range []bool{false, true} {
 		for _, ends := range []string{"cancelled", "in time"} {
 			t.Run(fmt.Sprintf("%s, dialer %t", ends, dialer), func(t *testing.T) { cancelDuringUpgrade(t, ends, dialer) })
@@ -169,8 +169,8 @@ func cancelDuringUpgrade(t *testing.T, ends string, dialer bool) {
 	})
 }
 
-// TestCancelIsYieldedOnce: a cancelled context is the one error of Messages.
-func TestCancelIsYieldedOnce(t *testing.T) {
+// TestSubscription_CancelIsYieldedOnce: a cancelled context is the one error of Messages.
+func TestSubscription_CancelIsYieldedOnce(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.subscribe(nil)
@@ -189,10 +189,10 @@ func TestCancelIsYieldedOnce(t *testing.T) {
 	})
 }
 
-// TestEndTellsTheTrouble: a context that ends while nothing can be reached is
+// TestSubscription_EndTellsTheTrouble: a context that ends while nothing can be reached is
 // told with the reason; a state change has a cause only if something went
 // wrong.
-func TestEndTellsTheTrouble(t *testing.T) {
+func TestSubscription_EndTellsTheTrouble(t *testing.T) {
 	t.Parallel()
 	onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 		l.open()
@@ -215,9 +215,9 @@ func TestEndTellsTheTrouble(t *testing.T) {
 	})
 }
 
-// TestHandlerError stops Run, and leaves the message to whoever goes on from
+// TestSubscription_HandlerError stops Run, and leaves the message to whoever goes on from
 // the cursor before it.
-func TestHandlerError(t *testing.T) {
+func TestSubscription_HandlerError(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.subscribe(nil)
@@ -258,9 +258,9 @@ func TestHandlerError(t *testing.T) {
 	})
 }
 
-// TestPanicStopsEverything: a panic of the loop's body passes through, and no
+// TestSubscription_PanicStopsEverything: a panic of the loop's body passes through, and no
 // goroutine stays.
-func TestPanicStopsEverything(t *testing.T) {
+func TestSubscription_PanicStopsEverything(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
 		l.subscribe(nil)

@@ -8,9 +8,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestTimeoutsOfTheClient: what bounds a call of REST, in the HTTP client and
+// TestTimeouts_OfTheClient: what bounds a call of REST, in the HTTP client and
 // its transport, bounds neither polls nor websockets.
-func TestTimeoutsOfTheClient(t *testing.T) {
+func TestTimeouts_OfTheClient(t *testing.T) {
 	onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
 		l.open(portal...)
 		user := l.portal.HTTPClient().Transport.(*http.Transport).Clone()

@@ -29,9 +29,9 @@ func (l *life) fallBack(portal ...pulltest.Option) {
 	}
 }
 
-// TestFallsBackToPolling: after five failures, not before; nothing is lost on
+// TestTransports_FallsBackToPolling: after five failures, not before; nothing is lost on
 // the way.
-func TestFallsBackToPolling(t *testing.T) {
+func TestTransports_FallsBackToPolling(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.fallBack(pulltest.WithVersion(version))
 		for _, c := range l.changes(StateWaiting) {
@@ -51,9 +51,9 @@ func TestFallsBackToPolling(t *testing.T) {
 	})
 }
 
-// TestReturnsToWebSocket: 10 to 30 minutes later, beside the polls; a websocket
+// TestTransports_ReturnsToWebSocket: 10 to 30 minutes later, beside the polls; a websocket
 // that does not last changes nothing.
-func TestReturnsToWebSocket(t *testing.T) {
+func TestTransports_ReturnsToWebSocket(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.fallBack(pulltest.WithVersion(version))
 		before := l.portal.Stats().WebSockets
@@ -97,9 +97,9 @@ func TestReturnsToWebSocket(t *testing.T) {
 	})
 }
 
-// TestPollingFailsToo: where neither works, both are tried, and whichever works
+// TestTransports_PollingFailsToo: where neither works, both are tried, and whichever works
 // first is used.
-func TestPollingFailsToo(t *testing.T) {
+func TestTransports_PollingFailsToo(t *testing.T) {
 	t.Parallel()
 	for _, works := range both {
 		t.Run(works.String(), func(t *testing.T) {
@@ -135,9 +135,9 @@ func TestPollingFailsToo(t *testing.T) {
 	}
 }
 
-// TestForcedTransport: what the user wants is used and nothing else, however it
+// TestTransports_ForcedTransport: what the user wants is used and nothing else, however it
 // fails.
-func TestForcedTransport(t *testing.T) {
+func TestTransports_ForcedTransport(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

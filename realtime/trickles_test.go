@@ -49,9 +49,9 @@ func endingOnce(armed *atomic.Bool) pulltest.Option {
 	})
 }
 
-// TestEndlessAnswers: an answer that goes on and does not come to its end is
+// TestTrickles_EndlessAnswers: an answer that goes on and does not come to its end is
 // given up, and what it stood in the way of comes.
-func TestEndlessAnswers(t *testing.T) {
+func TestTrickles_EndlessAnswers(t *testing.T) {
 	const patient = answerWithin + 30*time.Second
 	t.Run("to the first read", func(t *testing.T) {
 		onVersions(t, func(t *testing.T, l *life, version int) {
@@ -107,9 +107,9 @@ func TestEndlessAnswers(t *testing.T) {
 	})
 }
 
-// TestReadsYield: the answer to a replay of replaced channels has less time
+// TestTrickles_ReplaysYield: the answer to a replay of replaced channels has less time
 // while the main connection waits for its turn.
-func TestReadsYield(t *testing.T) {
+func TestTrickles_ReplaysYield(t *testing.T) {
 	l := handLoop(t.Context(), nil, func(Event) {})
 	old := l.streamTo("old.example")
 	l.replaced = []*connection{old}

@@ -14,9 +14,9 @@ import (
 	"github.com/b24pull/b24pull/realtime"
 )
 
-// TestPlainWebSocketBehindProxies: a websocket without TLS gets a tunnel, since
+// TestTunnel_PlainWebSocketBehindProxies: a websocket without TLS gets a tunnel, since
 // a proxy need not pass on Upgrade.
-func TestPlainWebSocketBehindProxies(t *testing.T) {
+func TestTunnel_PlainWebSocketBehindProxies(t *testing.T) {
 	hooks := map[string]func(*site, *http.Transport){
 		"none": nil, "DialContext": byDialContext, "Dial": byDial, "DialTLSContext": byDialTLSContext, "DialTLS": byDialTLS,
 		"connect": func(s *site, t *http.Transport) {
@@ -55,9 +55,9 @@ func TestPlainWebSocketBehindProxies(t *testing.T) {
 	}
 }
 
-// TestProxyWithIDNHost: a proxy whose name is not ASCII is dialed by the name
+// TestTunnel_ProxyWithIDNHost: a proxy whose name is not ASCII is dialed by the name
 // that net/http dials it by, with TLS and without.
-func TestProxyWithIDNHost(t *testing.T) {
+func TestTunnel_ProxyWithIDNHost(t *testing.T) {
 	for _, scheme := range []string{"http", "https"} {
 		for _, of := range append(services, "plain websocket") {
 			t.Run(scheme+"/"+string(of), func(t *testing.T) {
@@ -97,8 +97,8 @@ func TestProxyWithIDNHost(t *testing.T) {
 	}
 }
 
-// TestPlainWebSocket: without a proxy it goes as a plain poll does.
-func TestPlainWebSocket(t *testing.T) {
+// TestTunnel_PlainWebSocket: without a proxy it goes as a plain poll does.
+func TestTunnel_PlainWebSocket(t *testing.T) {
 	for name, hook := range map[string]func(*site, *http.Transport){"DialContext": byDialContext, "Dial": byDial} {
 		s := newPlainSite(t)
 		transport := &http.Transport{}
@@ -112,8 +112,8 @@ func TestPlainWebSocket(t *testing.T) {
 	}
 }
 
-// TestPlainWebSocketIsRefused as one with TLS is.
-func TestPlainWebSocketIsRefused(t *testing.T) {
+// TestTunnel_PlainWebSocketIsRefused as one with TLS is.
+func TestTunnel_PlainWebSocketIsRefused(t *testing.T) {
 	tests := []struct {
 		name string
 		bar  func(s *site, p *proxy, t *http.Transport)

@@ -32,9 +32,9 @@ func trusting(portals ...*pulltest.Portal) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// TestServerMoves: a server that is gone is not connected to for ever: another
+// TestUnreachable_ServerMoves: a server that is gone is not connected to for ever: another
 // config is asked for.
-func TestServerMoves(t *testing.T) {
+func TestUnreachable_ServerMoves(t *testing.T) {
 	for _, transport := range []Transport{TransportAuto, TransportWebSocket, TransportLongPolling} {
 		t.Run(transport.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -68,9 +68,9 @@ func TestServerMoves(t *testing.T) {
 	}
 }
 
-// TestServerComesBack: where the portal does not answer either, or has no other
+// TestUnreachable_ServerComesBack: where the portal does not answer either, or has no other
 // config, the present one is used on.
-func TestServerComesBack(t *testing.T) {
+func TestUnreachable_ServerComesBack(t *testing.T) {
 	begin := map[string]func(l *life){
 		"the portal does not answer": func(l *life) { l.subscribe(nil) },
 		"there is no other config":   func(l *life) { l.fixed() },
@@ -101,9 +101,9 @@ func TestServerComesBack(t *testing.T) {
 	}
 }
 
-// TestPollsHiccup: where websockets do not get through, polls that fail for a
+// TestUnreachable_PollsHiccup: where websockets do not get through, polls that fail for a
 // moment are back at once.
-func TestPollsHiccup(t *testing.T) {
+func TestUnreachable_PollsHiccup(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.fallBack()
 		time.Sleep(2 * time.Minute)

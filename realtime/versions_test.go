@@ -235,9 +235,9 @@ func (c *course) stop() {
 	}
 }
 
-// TestCourse runs the same course on every version and transport, on virtual
+// TestVersions_Lives runs the same course on every version and transport, on virtual
 // time and over real sockets.
-func TestCourse(t *testing.T) {
+func TestVersions_Lives(t *testing.T) {
 	t.Parallel()
 	t.Run("in memory", func(t *testing.T) {
 		onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {

@@ -16,11 +16,11 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestVetoedMove: a subscription whose portal moves where the application does
+// TestVeto_VetoedMove: a subscription whose portal moves where the application does
 // not want it goes on as long as its channels live, sends the other host
 // nothing, asks neither the portal nor the application all the time, and
 // follows once it may.
-func TestVetoedMove(t *testing.T) {
+func TestVeto_VetoedMove(t *testing.T) {
 	for name, auth := range map[string]func(*pulltest.Portal) b24pull.Auth{
 		"OAuth": func(p *pulltest.Portal) b24pull.Auth {
 			return b24pull.OAuth(p.URL(), oauth2.StaticTokenSource(&oauth2.Token{AccessToken: p.AccessToken()}))

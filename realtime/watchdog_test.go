@@ -15,9 +15,9 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
-// TestAcknowledges: a version 5 server is told of each message that it has
+// TestWatchdog_Acknowledges: a version 5 server is told of each message that it has
 // sent, repeats included.
-func TestAcknowledges(t *testing.T) {
+func TestWatchdog_Acknowledges(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithVersion(5), pulltest.WithPingInterval(0)})
 		time.Sleep(10 * time.Second)
@@ -35,9 +35,9 @@ func TestAcknowledges(t *testing.T) {
 	})
 }
 
-// TestTextPings: they are answered, and do not stand for the pings after which
+// TestWatchdog_TextPings: they are answered, and do not stand for the pings after which
 // there is a replay.
-func TestTextPings(t *testing.T) {
+func TestWatchdog_TextPings(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithVersion(5)})
 		time.Sleep(10 * time.Minute)
@@ -52,8 +52,8 @@ func TestTextPings(t *testing.T) {
 	})
 }
 
-// TestNoTextPings: a server that has never sent one is not waited for.
-func TestNoTextPings(t *testing.T) {
+// TestWatchdog_NoTextPings: a server that has never sent one is not waited for.
+func TestWatchdog_NoTextPings(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithVersion(5), pulltest.WithTextPing(0)})
 		time.Sleep(10 * time.Minute)
@@ -101,9 +101,9 @@ func (d *deafServer) option() pulltest.Option {
 	})
 }
 
-// TestStuckIsClosed: a connection without signs of life is noticed, closed with
+// TestWatchdog_StuckIsClosed: a connection without signs of life is noticed, closed with
 // 3005 and replaced; nothing is lost.
-func TestStuckIsClosed(t *testing.T) {
+func TestWatchdog_StuckIsClosed(t *testing.T) {
 	tests := []struct {
 		version int
 		after   time.Duration // without any sign of life
@@ -143,9 +143,9 @@ func TestStuckIsClosed(t *testing.T) {
 	}
 }
 
-// TestStalledServer: the same with a server that writes nothing for a while,
+// TestWatchdog_StalledServer: the same with a server that writes nothing for a while,
 // not even an answer to an upgrade.
-func TestStalledServer(t *testing.T) {
+func TestWatchdog_StalledServer(t *testing.T) {
 	t.Parallel()
 	for _, s := range servers {
 		for _, transport := range s.transports {
@@ -167,9 +167,9 @@ func TestStalledServer(t *testing.T) {
 	}
 }
 
-// TestHistoryByWebSocket: where there are no polls, a second websocket reads
+// TestWatchdog_HistoryByWebSocket: where there are no polls, a second websocket reads
 // what was missed, and is closed then.
-func TestHistoryByWebSocket(t *testing.T) {
+func TestWatchdog_HistoryByWebSocket(t *testing.T) {
 	for _, version := range []int{3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// TestProxyFromEnvironment: the variables hold for all four, and NO_PROXY does.
+// TestWayOut_ProxyFromEnvironment: the variables hold for all four, and NO_PROXY does.
 // net/http reads them once, so each case is a process of its own.
-func TestProxyFromEnvironment(t *testing.T) {
+func TestWayOut_ProxyFromEnvironment(t *testing.T) {
 	const variable = "B24PULL_TEST_ENVIRONMENT"
 	if how := os.Getenv(variable); how != "" {
 		scheme, except, _ := strings.Cut(how, " ")
@@ -22,7 +22,7 @@ func TestProxyFromEnvironment(t *testing.T) {
 	for _, how := range []string{"http ", "https ", "socks5 ", "socks5h ", "http portal.test"} {
 		t.Run(strings.TrimSpace(how), func(t *testing.T) {
 			t.Parallel()
-			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProxyFromEnvironment$")
+			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestWayOut_ProxyFromEnvironment$")
 			child.Env = append(os.Environ(), variable+"="+how)
 			if out, err := child.CombinedOutput(); err != nil {
 				t.Errorf("%v\n%s", err, out)

@@ -34,8 +34,8 @@ func overEach(t *testing.T, test func(t *testing.T, s *site, transport *http.Tra
 	}
 }
 
-// TestCookies: the jar of the HTTP client is asked and told by all four.
-func TestCookies(t *testing.T) {
+// TestWayOut_Cookies: the jar of the HTTP client is asked and told by all four.
+func TestWayOut_Cookies(t *testing.T) {
 	overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
 		jar, err := cookiejar.New(nil)
 		if err != nil {
@@ -62,9 +62,9 @@ func TestCookies(t *testing.T) {
 	})
 }
 
-// TestClientWithTimeout: an HTTP client with a Timeout, as most programs have
+// TestWayOut_ClientWithTimeout: an HTTP client with a Timeout, as most programs have
 // one, serves all four.
-func TestClientWithTimeout(t *testing.T) {
+func TestWayOut_ClientWithTimeout(t *testing.T) {
 	overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
 		if err := s.call(&http.Client{Transport: transport, Timeout: 30 * time.Second}); err != nil {
 			t.Error(err)
@@ -72,9 +72,9 @@ func TestClientWithTimeout(t *testing.T) {
 	})
 }
 
-// TestUserAgent: all four call themselves what they are told to, or by the
+// TestWayOut_UserAgent: all four call themselves what they are told to, or by the
 // package's name.
-func TestUserAgent(t *testing.T) {
+func TestWayOut_UserAgent(t *testing.T) {
 	for _, agent := range []string{"", "mine/1.0"} {
 		overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
 			want := b24pull.DefaultUserAgent
@@ -102,9 +102,9 @@ func TestUserAgent(t *testing.T) {
 	}
 }
 
-// TestHeader: what WithHeader gives is in each poll and each handshake, and in
+// TestWayOut_Header: what WithHeader gives is in each poll and each handshake, and in
 // no error.
-func TestHeader(t *testing.T) {
+func TestWayOut_Header(t *testing.T) {
 	given := http.Header{"x-gateway-token": {"s3cr3t-token"}, "Authorization": {"Bearer s3cr3t-bearer-token"},
 		"Cookie": {"sso=s3cr3t-sso-cookie"}, "User-Agent": {"gateway/2"}, "X-Two": {"a", "b"}}
 	for _, of := range []service{overPolls, overWebSocket} {
@@ -145,9 +145,9 @@ func TestHeader(t *testing.T) {
 	}
 }
 
-// TestHeaderIsTheSubscriptions: changing a header that was given changes
+// TestWayOut_HeaderIsTheSubscriptions: changing a header that was given changes
 // nothing.
-func TestHeaderIsTheSubscriptions(t *testing.T) {
+func TestWayOut_HeaderIsTheSubscriptions(t *testing.T) {
 	s := newSite(t, overPolls, siteHost, siteHost, nil)
 	header := http.Header{"X-Gateway": {"one"}}
 	opt := realtime.WithHeader(header)
@@ -165,7 +165,7 @@ func TestHeaderIsTheSubscriptions(t *testing.T) {
 	}
 }
 
-func TestHeaderIsChecked(t *testing.T) {
+func TestWayOut_HeaderIsChecked(t *testing.T) {
 	for name, want := range map[string]string{
 		"Host": "Host", "host": "Host", "connection": "Connection", "Upgrade": "Upgrade", "Transfer-Encoding": "Transfer-Encoding", "TE": "Te",
 		"Trailer": "Trailer", "Keep-Alive": "Keep-Alive", "Content-Length": "Content-Length", "Sec-WebSocket-Key": "handshake",
@@ -183,8 +183,8 @@ func TestHeaderIsChecked(t *testing.T) {
 	}
 }
 
-// TestRedirectIsNotFollowed: channel ids go nowhere but to the push server.
-func TestRedirectIsNotFollowed(t *testing.T) {
+// TestWayOut_RedirectIsNotFollowed: channel ids go nowhere but to the push server.
+func TestWayOut_RedirectIsNotFollowed(t *testing.T) {
 	for _, of := range []service{overPolls, overWebSocket} {
 		for _, code := range []int{301, 302, 303, 307, 308} {
 			t.Run(fmt.Sprintf("%s/%d", of, code), func(t *testing.T) {
@@ -213,9 +213,9 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// TestRoundTripper: one that has an *http.Transport make its requests serves
+// TestWayOut_RoundTripper: one that has an *http.Transport make its requests serves
 // all four.
-func TestRoundTripper(t *testing.T) {
+func TestWayOut_RoundTripper(t *testing.T) {
 	overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
 		var mu sync.Mutex
 		passed := 0
@@ -242,9 +242,9 @@ func TestRoundTripper(t *testing.T) {
 	})
 }
 
-// TestRoundTripperWithoutUpgrade: one that hides what net/http returns is
+// TestWayOut_RoundTripperWithoutUpgrade: one that hides what net/http returns is
 // refused when a websocket is dialed, and serves the others.
-func TestRoundTripperWithoutUpgrade(t *testing.T) {
+func TestWayOut_RoundTripperWithoutUpgrade(t *testing.T) {
 	hides := map[string]func(r *http.Request, base http.RoundTripper) (*http.Response, error){
 		"body": func(r *http.Request, base http.RoundTripper) (*http.Response, error) {
 			answer, err := base.RoundTrip(r)
@@ -278,9 +278,9 @@ func TestRoundTripperWithoutUpgrade(t *testing.T) {
 	}
 }
 
-// TestHTTP2Site: where the server and the transport prefer HTTP/2, all that can
+// TestWayOut_HTTP2Site: where the server and the transport prefer HTTP/2, all that can
 // goes by it, and a websocket by HTTP/1.1.
-func TestHTTP2Site(t *testing.T) {
+func TestWayOut_HTTP2Site(t *testing.T) {
 	overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
 		var mu sync.Mutex
 		versions := make(map[int]int)
@@ -305,9 +305,9 @@ func TestHTTP2Site(t *testing.T) {
 	})
 }
 
-// TestRefusedWay: where the way is barred the error says why, tells no secret,
+// TestWayOut_RefusedWay: where the way is barred the error says why, tells no secret,
 // and nothing goes around it.
-func TestRefusedWay(t *testing.T) {
+func TestWayOut_RefusedWay(t *testing.T) {
 	proxied := func(scheme string, password string) func(*site, *http.Transport) {
 		return func(s *site, t *http.Transport) {
 			p := newProxy(s.t, scheme, s.cert, s.reach)

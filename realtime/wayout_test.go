@@ -184,9 +184,9 @@ func idn(lay func(*site, *http.Transport) func() error) func(*site, *http.Transp
 	}
 }
 
-// TestOneWayOut: REST, the authorization server, polls and websockets go
+// TestWayOut_OneWayOut: REST, the authorization server, polls and websockets go
 // whatever way an *http.Transport goes.
-func TestOneWayOut(t *testing.T) {
+func TestWayOut_OneWayOut(t *testing.T) {
 	var all sync.WaitGroup
 	defer all.Wait()
 
@@ -216,9 +216,9 @@ func TestOneWayOut(t *testing.T) {
 	}
 }
 
-// TestDialerIDN: a dialer of the user's is told the same names as net/http
+// TestWayOut_DialerIDN: a dialer of the user's is told the same names as net/http
 // tells: its proxy, its dial functions, TLS and the server.
-func TestDialerIDN(t *testing.T) {
+func TestWayOut_DialerIDN(t *testing.T) {
 	for name, edit := range map[string]func(s *site, d *websocket.Dialer) (used func() error){
 		"NetDialContext": func(s *site, d *websocket.Dialer) func() error {
 			d.NetDialContext = s.dialContext

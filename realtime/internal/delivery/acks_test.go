@@ -53,9 +53,9 @@ func stored(p Position) Position {
 	return p
 }
 
-// TestKeysAreKnownShortened: a message is known again by what a cursor holds of
+// TestAcks_KeysAreKnownShortened: a message is known again by what a cursor holds of
 // it, and so is one of the same mid that is another.
-func TestKeysAreKnownShortened(t *testing.T) {
+func TestAcks_KeysAreKnownShortened(t *testing.T) {
 	s := newDriven(t, after(1))
 	one, other := s.message(2, 0), s.message(2, 0)
 	one.Key.Sum, other.Key.Sum = wire.FullSum|0x1234567, wire.FullSum|0x1234568

@@ -94,11 +94,11 @@ var floods = map[string]func(n uint64) Message{
 	},
 }
 
-// TestRememberedIsBounded: whatever comes, and however much of it, what is
+// TestBounds_RememberedIsBounded: whatever comes, and however much of it, what is
 // remembered is bounded in number and bytes, for each message costs some steps
 // whatever the order in which they come; and what has been forgotten comes
 // again rather than not at all.
-func TestRememberedIsBounded(t *testing.T) {
+func TestBounds_RememberedIsBounded(t *testing.T) {
 	for name, message := range floods {
 		t.Run(name, func(t *testing.T) {
 			if testing.Short() && name != "without mids" {
@@ -130,8 +130,8 @@ func TestRememberedIsBounded(t *testing.T) {
 	}
 }
 
-// TestForgottenComesAgain: what was forgotten while reads failed comes again.
-func TestForgottenComesAgain(t *testing.T) {
+// TestBounds_ForgottenComesAgain: what was forgotten while reads failed comes again.
+func TestBounds_ForgottenComesAgain(t *testing.T) {
 	s := newDriven(t, after(1))
 	for n := uint64(2); n <= MaxRemembered+2; n++ {
 		s.lives(n)
@@ -142,9 +142,9 @@ func TestForgottenComesAgain(t *testing.T) {
 	s.want("1RL", "2RL", "3RL")
 }
 
-// TestPassedGoesFirst: what no replay should bring is forgotten before what the
+// TestBounds_PassedGoesFirst: what no replay should bring is forgotten before what the
 // next one will.
-func TestPassedGoesFirst(t *testing.T) {
+func TestBounds_PassedGoesFirst(t *testing.T) {
 	f := newFlooded(Position{Known: Known{Watermark: midAt(1)}})
 	kept, transient := floods["ascending"], floods["not kept"]
 	for n := range uint64(1000) {
@@ -160,9 +160,9 @@ func TestPassedGoesFirst(t *testing.T) {
 	}
 }
 
-// TestHandledIsBounded: what the user is not to get is bounded, too, while he
+// TestBounds_HandledIsBounded: what the user is not to get is bounded, too, while he
 // is busy with one message for hours.
-func TestHandledIsBounded(t *testing.T) {
+func TestBounds_HandledIsBounded(t *testing.T) {
 	f := newFlooded(Position{Known: Known{Watermark: midAt(1)}})
 	f.History.Live(Message{Record: wire.Record{Key: wire.Key{Mid: midAt(2)}, Size: 1}}, f.now) // stays open
 	for n := range uint64(2 * MaxRemembered) {
@@ -184,9 +184,9 @@ func TestHandledIsBounded(t *testing.T) {
 	}
 }
 
-// TestEpochsAreBounded: so many sequences of mids are known, and those in use
+// TestBounds_EpochsAreBounded: so many sequences of mids are known, and those in use
 // stay known.
-func TestEpochsAreBounded(t *testing.T) {
+func TestBounds_EpochsAreBounded(t *testing.T) {
 	f := newFlooded(Position{Known: Known{Watermark: midAt(1)}})
 	f.lives(Message{Record: wire.Record{Key: wire.Key{Mid: midAt(2)}}})
 	gaps := 0
@@ -207,9 +207,9 @@ func TestEpochsAreBounded(t *testing.T) {
 	}
 }
 
-// TestFirstReadIsBounded: a first replay may show whatever it likes. What is
+// TestBounds_FirstReplayIsBounded: a first replay may show whatever it likes. What is
 // remembered is the greatest of it.
-func TestFirstReadIsBounded(t *testing.T) {
+func TestBounds_FirstReplayIsBounded(t *testing.T) {
 	for name, message := range floods {
 		if testing.Short() && name != "ascending" {
 			continue

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// TestTimesThatCannotBe: where the rule goes by the server's times, those that
+// TestDating_TimesThatCannotBe: where the rule goes by the server's times, those that
 // a live message cannot have are none.
-func TestTimesThatCannotBe(t *testing.T) {
+func TestDating_TimesThatCannotBe(t *testing.T) {
 	t.Run("anchor", func(t *testing.T) {
 		s := newDriven(t, Position{})
 		s.Stamped = true

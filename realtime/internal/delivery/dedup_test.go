@@ -7,10 +7,10 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-// TestSuccessorRepeatsNothing: a connection that begins where the one before
+// TestDedup_SuccessorRepeatsNothing: a connection that begins where the one before
 // has been long ago shows again what had been passed; none of it is new,
 // however long that takes.
-func TestSuccessorRepeatsNothing(t *testing.T) {
+func TestDedup_SuccessorRepeatsNothing(t *testing.T) {
 	s := newDriven(t, after(1))
 	for n := uint64(2); n <= 9; n++ {
 		s.lives(n)
@@ -32,9 +32,9 @@ func TestSuccessorRepeatsNothing(t *testing.T) {
 	both.want("10R", "11R")
 }
 
-// TestSuccessorOfTheForgotten: what is longer ago than is remembered is not
+// TestDedup_SuccessorOfTheForgotten: what is longer ago than is remembered is not
 // covered.
-func TestSuccessorOfTheForgotten(t *testing.T) {
+func TestDedup_SuccessorOfTheForgotten(t *testing.T) {
 	s := newDriven(t, after(1))
 	for n := uint64(2); n <= 60; n++ {
 		s.lives(n)
@@ -49,9 +49,9 @@ func TestSuccessorOfTheForgotten(t *testing.T) {
 	}
 }
 
-// TestOlderSequence: mids of a sequence below the cursor have the history read
+// TestDedup_OlderSequence: mids of a sequence below the cursor have the history read
 // from its beginning, so that what was not sent live is found as well.
-func TestOlderSequence(t *testing.T) {
+func TestDedup_OlderSequence(t *testing.T) {
 	s := newDriven(t, after(7))
 	var gaps int
 	s.report = func(e Event) {
@@ -85,9 +85,9 @@ func TestOlderSequence(t *testing.T) {
 	}
 }
 
-// TestSetBackCounter: a counter that was set back is reported once, and what
+// TestDedup_SetBackCounter: a counter that was set back is reported once, and what
 // comes is new.
-func TestSetBackCounter(t *testing.T) {
+func TestDedup_SetBackCounter(t *testing.T) {
 	s := newDriven(t, after(10_000_000))
 	var gaps int
 	s.report = func(e Event) {
@@ -108,8 +108,8 @@ func TestSetBackCounter(t *testing.T) {
 	s.want("9999990", "17L", "18L")
 }
 
-// TestGraverGapStays: until a message bears it.
-func TestGraverGapStays(t *testing.T) {
+// TestDedup_GraverGapStays: until a message bears it.
+func TestDedup_GraverGapStays(t *testing.T) {
 	s := newDriven(t, after(1))
 	s.Lose(Gap{Reason: ServerChanged})
 	s.Lose(Gap{Reason: Paused})

@@ -114,7 +114,7 @@ func (s *driven) anchor(ages map[uint64]time.Duration) {
 	s.EndReplay(ReplayEnded, false, s.now)
 }
 
-func TestAnchor(t *testing.T) {
+func TestHistory_Anchor(t *testing.T) {
 	tests := []struct {
 		name string
 		ages map[uint64]time.Duration // before now, by the server's clock
@@ -148,7 +148,7 @@ func TestAnchor(t *testing.T) {
 	}
 }
 
-func TestNothingIsTakenBeforeTheAnchor(t *testing.T) {
+func TestHistory_NothingIsTakenBeforeTheAnchor(t *testing.T) {
 	s := newDriven(t, Position{})
 	s.lives(5)
 	s.anchor(map[uint64]time.Duration{1: time.Hour, 2: time.Minute, 3: 0})
@@ -157,10 +157,10 @@ func TestNothingIsTakenBeforeTheAnchor(t *testing.T) {
 	s.want("4R", "5R")
 }
 
-// TestFirstReadAnsweredLive: with nothing kept the first replay hangs, and the
+// TestHistory_FirstReplayAnsweredLive: with nothing kept the first replay hangs, and the
 // first live message answers it. It is delivered if it also comes over the
 // connection, before the replay's end or behind it.
-func TestFirstReadAnsweredLive(t *testing.T) {
+func TestHistory_FirstReplayAnsweredLive(t *testing.T) {
 	begin := func() *driven {
 		s := newDriven(t, Position{})
 		s.BeginReplay(s.now, "")
@@ -213,9 +213,9 @@ func TestFirstReadAnsweredLive(t *testing.T) {
 	})
 }
 
-// TestSlowFirstRead: a first replay without an answer, though there was one to
+// TestHistory_SlowFirstReplay: a first replay without an answer, though there was one to
 // give; what is surely older than that is not taken for new, and all else is.
-func TestSlowFirstRead(t *testing.T) {
+func TestHistory_SlowFirstReplay(t *testing.T) {
 	s := newDriven(t, Position{})
 	s.BeginReplay(s.now, "")
 	s.EndReplay(ReplaySilent, false, s.now)
@@ -232,9 +232,9 @@ func TestSlowFirstRead(t *testing.T) {
 	s.want("6R")
 }
 
-// TestCursorMovesBySettledReadsOnly: to what such a replay has shown and what
+// TestHistory_CursorMovesBySettledReplaysOnly: to what such a replay has shown and what
 // arrived well before it began.
-func TestCursorMovesBySettledReadsOnly(t *testing.T) {
+func TestHistory_CursorMovesBySettledReplaysOnly(t *testing.T) {
 	s := newDriven(t, after(10))
 	s.lives(11, 12)
 	s.wantKnown(10)
@@ -250,9 +250,9 @@ func TestCursorMovesBySettledReadsOnly(t *testing.T) {
 	s.want("11", "12", "13", "14R")
 }
 
-// TestDisorder: a message stored behind one with a greater mid is found by the
+// TestHistory_Disorder: a message stored behind one with a greater mid is found by the
 // next replay, also if the greater one has been seen long ago.
-func TestDisorder(t *testing.T) {
+func TestHistory_Disorder(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(6)
 	s.reads(4, 6)
@@ -264,9 +264,9 @@ func TestDisorder(t *testing.T) {
 	s.wantKnown(6)
 }
 
-// TestIncompleteReads: none of these moves the cursor, and what they bring is
+// TestHistory_IncompleteReplays: none of these moves the cursor, and what they bring is
 // delivered all the same.
-func TestIncompleteReads(t *testing.T) {
+func TestHistory_IncompleteReplays(t *testing.T) {
 	t.Run("a single message may be live", func(t *testing.T) {
 		s := newDriven(t, after(4))
 		s.lives(6)
@@ -302,9 +302,9 @@ func TestIncompleteReads(t *testing.T) {
 	})
 }
 
-// TestSingleAnswerMayHaveOvertaken: a hanging replay that was answered live
+// TestHistory_SingleAnswerMayHaveOvertaken: a hanging replay that was answered live
 // waits for the next one, which brings what belongs before.
-func TestSingleAnswerMayHaveOvertaken(t *testing.T) {
+func TestHistory_SingleAnswerMayHaveOvertaken(t *testing.T) {
 	s := newDriven(t, Position{})
 	s.anchor(nil)
 	s.BeginReplay(s.now, "")
@@ -323,9 +323,9 @@ func TestSingleAnswerMayHaveOvertaken(t *testing.T) {
 	s.want("12R", "13")
 }
 
-// TestBrokenReadGoesOn: from the last message shown, and counting from when it
+// TestHistory_BrokenReplayGoesOn: from the last message shown, and counting from when it
 // first began.
-func TestBrokenReadGoesOn(t *testing.T) {
+func TestHistory_BrokenReplayGoesOn(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(5, 6, 7)
 	s.pass(time.Second)
@@ -350,9 +350,9 @@ func TestBrokenReadGoesOn(t *testing.T) {
 	s.want("5", "6", "7", "8R")
 }
 
-// TestGoingOnProvesAnew: that a replay was definite before it broke off says
+// TestHistory_GoingOnProvesAnew: that a replay was definite before it broke off says
 // nothing of the answer it goes on with.
-func TestGoingOnProvesAnew(t *testing.T) {
+func TestHistory_GoingOnProvesAnew(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(5, 6)
 	s.pass(time.Minute)
@@ -367,8 +367,8 @@ func TestGoingOnProvesAnew(t *testing.T) {
 	s.wantKnown(4)
 }
 
-// TestReadDoesNotGoOnElsewhere: at another address there is another history.
-func TestReadDoesNotGoOnElsewhere(t *testing.T) {
+// TestHistory_ReplayDoesNotGoOnElsewhere: at another address there is another history.
+func TestHistory_ReplayDoesNotGoOnElsewhere(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.BeginReplay(s.now, "here")
 	s.shows(4, 9)
@@ -378,9 +378,9 @@ func TestReadDoesNotGoOnElsewhere(t *testing.T) {
 	}
 }
 
-// TestGiveBack: what waits is unseen again, but what is not kept is delivered,
+// TestHistory_GiveBack: what waits is unseen again, but what is not kept is delivered,
 // and a replay that has shown what is given back begins anew.
-func TestGiveBack(t *testing.T) {
+func TestHistory_GiveBack(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.Reorder.Hold()
 	transient := s.message(6, 0)
@@ -401,9 +401,9 @@ func TestGiveBack(t *testing.T) {
 	s.want("7R", "9R")
 }
 
-// TestGiveBackBelowTheCursor: no replay brings what waits below the cursor, so
+// TestHistory_GiveBackBelowTheCursor: no replay brings what waits below the cursor, so
 // it is delivered.
-func TestGiveBackBelowTheCursor(t *testing.T) {
+func TestHistory_GiveBackBelowTheCursor(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(9)
 	s.pass(time.Minute)
@@ -419,9 +419,9 @@ func TestGiveBackBelowTheCursor(t *testing.T) {
 	s.want("10R")
 }
 
-// TestClockOfLiveTimes: a live time that is none says nothing of the server's
+// TestHistory_ClockOfLiveTimes: a live time that is none says nothing of the server's
 // clock.
-func TestClockOfLiveTimes(t *testing.T) {
+func TestHistory_ClockOfLiveTimes(t *testing.T) {
 	for name, tt := range map[string]struct{ shift, want time.Duration }{
 		"a little wrong": {2 * time.Minute, 2 * time.Minute},
 		"none":           {-20 * time.Hour, 0},
@@ -436,9 +436,9 @@ func TestClockOfLiveTimes(t *testing.T) {
 	}
 }
 
-// TestRefusedIsNotSeen: what the queue has refused comes again and is delivered
+// TestHistory_RefusedIsNotSeen: what the queue has refused comes again and is delivered
 // then.
-func TestRefusedIsNotSeen(t *testing.T) {
+func TestHistory_RefusedIsNotSeen(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.queue.MaxMessages = 2
 	s.lives(5, 6)
@@ -460,9 +460,9 @@ func TestRefusedIsNotSeen(t *testing.T) {
 	s.want("7R")
 }
 
-// TestRepeats: what has been seen is remembered from the cursor on, and for
+// TestHistory_Repeats: what has been seen is remembered from the cursor on, and for
 // five minutes what it has passed.
-func TestRepeats(t *testing.T) {
+func TestHistory_Repeats(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(5, 5, 6)
 	s.pass(time.Minute)
@@ -483,9 +483,9 @@ func TestRepeats(t *testing.T) {
 	}
 }
 
-// TestLateLiveMessage: a live message below the cursor that is not remembered
+// TestHistory_LateLiveMessage: a live message below the cursor that is not remembered
 // is new.
-func TestLateLiveMessage(t *testing.T) {
+func TestHistory_LateLiveMessage(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(5, 7)
 	s.pass(time.Minute)
@@ -495,8 +495,8 @@ func TestLateLiveMessage(t *testing.T) {
 	s.want("5", "7", "6L")
 }
 
-// TestSameMidOtherBody: a server that lost its data can give a mid twice.
-func TestSameMidOtherBody(t *testing.T) {
+// TestHistory_SameMidOtherBody: a server that lost its data can give a mid twice.
+func TestHistory_SameMidOtherBody(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(5)
 	other := s.message(5, 0)
@@ -505,10 +505,10 @@ func TestSameMidOtherBody(t *testing.T) {
 	s.want("5", "5")
 }
 
-// TestUnkeptIsForgotten: what the server does not keep, by its own word or by a
+// TestHistory_UnkeptIsForgotten: what the server does not keep, by its own word or by a
 // replay that should have shown it, is not remembered for ever, and stands in
 // no cursor.
-func TestUnkeptIsForgotten(t *testing.T) {
+func TestHistory_UnkeptIsForgotten(t *testing.T) {
 	s := newDriven(t, after(4))
 	const n = 20_000 // one a second
 	for i := uint64(5); i <= n; i++ {
@@ -537,9 +537,9 @@ func TestUnkeptIsForgotten(t *testing.T) {
 	s.want() // neither the last ones nor the cursor's own come again
 }
 
-// TestSilenceIsNotTrustedFar: a replay without an answer may have stalled; what
+// TestHistory_SilenceIsNotTrustedFar: a replay without an answer may have stalled; what
 // it should have shown is not forgotten.
-func TestSilenceIsNotTrustedFar(t *testing.T) {
+func TestHistory_SilenceIsNotTrustedFar(t *testing.T) {
 	s := newDriven(t, Position{})
 	s.anchor(nil)
 	s.lives(5)
@@ -550,9 +550,9 @@ func TestSilenceIsNotTrustedFar(t *testing.T) {
 	s.want("5", "6R")
 }
 
-// TestLongHistoryIsNotRemembered: of what the first replay shows, only the
+// TestHistory_LongHistoryIsNotRemembered: of what the first replay shows, only the
 // newest part is kept.
-func TestLongHistoryIsNotRemembered(t *testing.T) {
+func TestHistory_LongHistoryIsNotRemembered(t *testing.T) {
 	s := newDriven(t, Position{})
 	s.BeginReplay(s.now, "")
 	const n = 100_000 // one a second
@@ -570,10 +570,10 @@ func TestLongHistoryIsNotRemembered(t *testing.T) {
 	s.want(fmt.Sprint(n+1) + "R")
 }
 
-// TestGarbledIsNotExpired: what a cursor stands on may be the message that
+// TestHistory_GarbledIsNotExpired: what a cursor stands on may be the message that
 // could not be decoded; only an answer that can be read to the end says that
 // the history has expired.
-func TestGarbledIsNotExpired(t *testing.T) {
+func TestHistory_GarbledIsNotExpired(t *testing.T) {
 	s := newDriven(t, after(1))
 	s.RetentionProbe, s.away, s.ReplayedAt = midAt(1), true, s.now.Add(-time.Hour)
 	s.BeginReplay(s.now, "")

@@ -10,12 +10,12 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-// TestModelStreams is TestModel for channels that are replaced: two histories
+// TestModel_OfConnections is TestModel for channels that are replaced: two histories
 // or more over one dedup, each with the shared channel and a private one of
 // its own. By seeds, messages come by polls, each answered by the history or by
 // one live message, or positions are seconds and tags, and an answer comes
 // channel by channel.
-func TestModelStreams(t *testing.T) {
+func TestModel_OfConnections(t *testing.T) {
 	t.Parallel()
 	usual := 60
 	if testing.Short() {

@@ -7,7 +7,7 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-func TestQueueRefusesAndTells(t *testing.T) {
+func TestQueue_RefusesAndTells(t *testing.T) {
 	q := NewQueue(2, 100)
 	if !q.admit(1000) {
 		t.Error("an empty queue refused a message for its size")

@@ -42,13 +42,13 @@ func (o *ordered) want(t *testing.T, ns ...uint64) {
 	}
 }
 
-func TestReorder_WithoutRead(t *testing.T) {
+func TestReorder_WithoutReplay(t *testing.T) {
 	o := newOrdered()
 	o.lives(1, 3, 2)
 	o.want(t, 1, 3, 2) // as the server sent them
 }
 
-func TestReorder_MergesRead(t *testing.T) {
+func TestReorder_MergesReplay(t *testing.T) {
 	o := newOrdered()
 	o.Hold()
 	o.lives(5, 6)
@@ -78,10 +78,10 @@ func TestReorder_KeepsTheServersOrder(t *testing.T) {
 	o.want(t, 3, 4, 6, 5, 7)
 }
 
-// TestReorder_ReadAloneComesLast: what only the replay has above the greatest
+// TestReorder_ReplayAloneComesLast: what only the replay has above the greatest
 // waiting message waits for the end, since the server may be about to send
 // messages that belong before it.
-func TestReorder_ReadAloneComesLast(t *testing.T) {
+func TestReorder_ReplayAloneComesLast(t *testing.T) {
 	o := newOrdered()
 	o.Hold()
 	o.finds(2, 4)
@@ -101,9 +101,9 @@ func TestReorder_BoundsTheTail(t *testing.T) {
 	}
 }
 
-// TestReorder_Owed: while another replay is owed, only what this one's answer
+// TestReorder_Pending: while another replay is owed, only what this one's answer
 // covers is let through.
-func TestReorder_Owed(t *testing.T) {
+func TestReorder_Pending(t *testing.T) {
 	o := newOrdered()
 	o.Hold()
 	o.lives(3, 9)
@@ -115,9 +115,9 @@ func TestReorder_Owed(t *testing.T) {
 	o.want(t, 2, 3, 4, 7, 9)
 }
 
-// TestReorder_ReadWithoutHold: while a replay brings its answer, live messages
+// TestReorder_ReplayWithoutHold: while a replay brings its answer, live messages
 // wait for its end in any case.
-func TestReorder_ReadWithoutHold(t *testing.T) {
+func TestReorder_ReplayWithoutHold(t *testing.T) {
 	o := newOrdered()
 	o.lives(1)
 	o.finds(2, 3)

@@ -47,8 +47,8 @@ func checkList(t *testing.T, list *elements, want []element) {
 	}
 }
 
-// TestSortedList has a list do what a slice does.
-func TestSortedList(t *testing.T) {
+// TestSorted_List has a list do what a slice does.
+func TestSorted_List(t *testing.T) {
 	for seed := range seedsFor(t, 30) {
 		random := rand.New(rand.NewPCG(uint64(seed), 3))
 		var list elements
@@ -98,9 +98,9 @@ func TestSortedList(t *testing.T) {
 	}
 }
 
-// TestSortedListHole: a list of which little is left, here and there, takes
+// TestSorted_ListHole: a list of which little is left, here and there, takes
 // little room.
-func TestSortedListHole(t *testing.T) {
+func TestSorted_ListHole(t *testing.T) {
 	var list elements
 	var model []element
 	for n := range 100 * chunkSize {
@@ -120,9 +120,9 @@ func TestSortedListHole(t *testing.T) {
 	}
 }
 
-// TestSortedListWork: whatever the order in which elements come, one costs some
+// TestSorted_ListWork: whatever the order in which elements come, one costs some
 // comparisons, and moves within a chunk.
-func TestSortedListWork(t *testing.T) {
+func TestSorted_ListWork(t *testing.T) {
 	const n = 1 << 16
 	for name, value := range map[string]func(i int) int{
 		"ascending":  func(i int) int { return i },
@@ -159,9 +159,9 @@ func TestSortedListWork(t *testing.T) {
 	}
 }
 
-// TestPackedKey: a key is packed without loss, and packed keys have the order
+// TestSorted_PackedKey: a key is packed without loss, and packed keys have the order
 // of keys.
-func TestPackedKey(t *testing.T) {
+func TestSorted_PackedKey(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	some := func(most uint64) uint64 {
 		switch random.IntN(4) {

@@ -76,10 +76,10 @@ func (c *weighedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestEndlessHeaders: of an answer not more than 64 KiB are read before it is
+// TestEndless_Headers: of an answer not more than 64 KiB are read before it is
 // known to be one, and of what HTTP puts around a poll's body not much more,
 // whichever way is taken. A buffer may hold some more.
-func TestEndlessHeaders(t *testing.T) {
+func TestEndless_Headers(t *testing.T) {
 	const bound = 64<<10 + 32<<10
 	for _, e := range endlessAnswers {
 		for _, way := range []string{"websocket", "websocket by a dialer", "websocket by a dialer and a proxy", "websocket in a tunnel", "poll"} {
@@ -122,8 +122,8 @@ func TestEndlessHeaders(t *testing.T) {
 	}
 }
 
-// TestLongHeader: what is long and within the bound is read.
-func TestLongHeader(t *testing.T) {
+// TestEndless_LongHeader: what is long and within the bound is read.
+func TestEndless_LongHeader(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n")
 	for n := range 500 {

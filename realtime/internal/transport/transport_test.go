@@ -14,9 +14,9 @@ import (
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
-// TestAddressTellsNoSecret: not by the errors of the libraries below, nor by a
+// TestTransport_AddressTellsNoSecret: not by the errors of the libraries below, nor by a
 // server that repeats what it was asked.
-func TestAddressTellsNoSecret(t *testing.T) {
+func TestTransport_AddressTellsNoSecret(t *testing.T) {
 	at := Address{Secrets: redact.Redactor{}.With("s3cr3t")}
 	cause := errors.New("connection refused")
 	err := at.fail("polling", fmt.Errorf("outer: %w", &url.Error{Op: "Get", URL: "https://rt.example/?CHANNEL_ID=s3cr3t", Err: &url.Error{URL: "s3cr3t", Err: cause}}))
@@ -45,9 +45,9 @@ func TestAddressTellsNoSecret(t *testing.T) {
 	}
 }
 
-// TestAddressPlaysNoTricks: no error prints what does not print, whatever a
+// TestTransport_AddressPlaysNoTricks: no error prints what does not print, whatever a
 // server has put into it.
-func TestAddressPlaysNoTricks(t *testing.T) {
+func TestTransport_AddressPlaysNoTricks(t *testing.T) {
 	for _, s := range []string{"\x1b[2J\u202e \u2028\nno\x00", strings.Repeat("ab c", 1<<20), "\xff\xfe"} {
 		for name, text := range map[string]string{
 			"reason":    Address{}.reason([]byte(s)),

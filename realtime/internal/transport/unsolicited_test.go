@@ -16,10 +16,10 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestNothingUnsolicitedIsLogged: what a server sends behind an answer reaches
+// TestUnsolicited_NothingUnsolicitedIsLogged: what a server sends behind an answer reaches
 // no log. Here it repeats the address of the request, which holds the channel
 // ids.
-func TestNothingUnsolicitedIsLogged(t *testing.T) {
+func TestUnsolicited_NothingUnsolicitedIsLogged(t *testing.T) {
 	transports := map[string]func(*http.Client) Transport{
 		"poll":      func(c *http.Client) Transport { return &Polling{Client: c} },
 		"websocket": func(c *http.Client) Transport { return &Socket{Dial: DialOver(c)} },
@@ -80,8 +80,8 @@ func goingOn(t *testing.T, answer string) (*httptest.Server, <-chan struct{}) {
 	return srv, ended
 }
 
-// TestNothingEarlyIsLogged: nor does what a server sends before the request.
-func TestNothingEarlyIsLogged(t *testing.T) {
+// TestUnsolicited_NothingEarlyIsLogged: nor does what a server sends before the request.
+func TestUnsolicited_NothingEarlyIsLogged(t *testing.T) {
 	for _, version := range resttest.TLSVersions {
 		for name, answer := range map[string]string{"poll": "200 OK\r\nContent-Length: 2\r\n\r\n{}", "websocket": "400 Bad Request\r\nContent-Length: 3\r\n\r\nbad"} {
 			t.Run(version.Name+" "+name, func(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
-// TestByteOrderMarks: frames of JSON are read with one before them.
-func TestByteOrderMarks(t *testing.T) {
+// TestCodecBom_ByteOrderMarks: frames of JSON are read with one before them.
+func TestCodecBom_ByteOrderMarks(t *testing.T) {
 	const body = `{"module_id":"a","command":"c"}`
 	for name, tt := range map[string]struct {
 		codec Codec

@@ -32,12 +32,12 @@ func decodeWith(c Codec, frame io.Reader) (messages []Record, bad []error, err e
 	return messages, bad, err
 }
 
-// summary is a message as the golden rows of TestRecordedFrames name it.
+// summary is a message as the golden rows of TestCodecProto_RecordedFrames name it.
 func summary(m Record) string {
 	return fmt.Sprintf("%s %s %s %s %s %s", m.ID, m.Time.Format(time.RFC3339), m.Sender.Type, m.Module, m.Command, m.Params)
 }
 
-func TestRecordedFrames(t *testing.T) {
+func TestCodecProto_RecordedFrames(t *testing.T) {
 	const (
 		one = `17954211000000000000053284 2026-11-23T08:15:44Z backend application one {"text":"первое ✓","empty":[]}`
 		two = `17954211000000000000053285 2026-11-23T08:15:44Z backend application two {"text":"second","empty":[]}`
@@ -82,7 +82,7 @@ func TestRecordedFrames(t *testing.T) {
 	})
 }
 
-func TestDecodeSkipsTheUndecodable(t *testing.T) {
+func TestCodecProto_DecodeSkipsTheUndecodable(t *testing.T) {
 	good := func(command string) []byte {
 		return wiretest.Encoded(t, wiretest.ID, `{"module_id":"Application","command":"`+command+`"}`)
 	}
@@ -115,9 +115,9 @@ func TestDecodeSkipsTheUndecodable(t *testing.T) {
 	}
 }
 
-// TestDecodeBrokenFrame: a frame whose framing is broken is told from a
+// TestCodecProto_DecodeBrokenFrame: a frame whose framing is broken is told from a
 // connection that is.
-func TestDecodeBrokenFrame(t *testing.T) {
+func TestCodecProto_DecodeBrokenFrame(t *testing.T) {
 	whole := wiretest.Frame([][]byte{wiretest.Encoded(t, wiretest.ID, `{"module_id":"m","command":"c"}`)})
 	cut := errors.New("connection reset")
 	tests := []struct {
@@ -143,7 +143,7 @@ func TestDecodeBrokenFrame(t *testing.T) {
 	}
 }
 
-func TestParseBody(t *testing.T) {
+func TestCodecProto_ParseBody(t *testing.T) {
 	tests := []struct {
 		body                           string
 		module, command, params, extra string

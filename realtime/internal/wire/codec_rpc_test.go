@@ -15,7 +15,7 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
-func TestRPCMessage(t *testing.T) {
+func TestCodecRpc_RPCMessage(t *testing.T) {
 	const body = `{"module_id":"Crm","command":"c","params":{"a":1},"extra":{"x":2}}`
 	base := naiveMessage{ID: wiretest.ID, Module: "crm", Command: "c", Params: `{"a":1}`, Extra: `{"x":2}`, Key: naiveKey(wiretest.ID, body, "")}
 	with := func(change func(m *naiveMessage)) naiveMessage {
@@ -76,7 +76,7 @@ func TestRPCMessage(t *testing.T) {
 	}
 }
 
-func TestMergeObjects(t *testing.T) {
+func TestCodecRpc_MergeObjects(t *testing.T) {
 	tests := []struct{ params, user, dictionary, want string }{
 		{``, ``, ``, ``},
 		{`{"a":1}`, `[]`, `null`, ``},
@@ -97,9 +97,9 @@ func TestMergeObjects(t *testing.T) {
 	}
 }
 
-// TestMergeIsBounded: objects of very many members are not merged, since that
+// TestCodecRpc_MergeIsBounded: objects of very many members are not merged, since that
 // would take many times their size; the messages around are delivered.
-func TestMergeIsBounded(t *testing.T) {
+func TestCodecRpc_MergeIsBounded(t *testing.T) {
 	members := func(n int, name string) string {
 		var b strings.Builder
 		for i := range n {
@@ -134,7 +134,7 @@ func TestMergeIsBounded(t *testing.T) {
 	}
 }
 
-func TestRPCFrames(t *testing.T) {
+func TestCodecRpc_RPCFrames(t *testing.T) {
 	text := wiretest.Marked(`{"mid":"` + wiretest.ID + `","text":{"module_id":"m","command":"t"}}`)
 	lost := errors.New("connection reset")
 	tests := []struct {
@@ -183,9 +183,9 @@ func TestRPCFrames(t *testing.T) {
 	}
 }
 
-// TestRPCTrustsNoText: in the text framing of a server where clients can
+// TestCodecRpc_RPCTrustsNoText: in the text framing of a server where clients can
 // publish, nobody knows who a message is from.
-func TestRPCTrustsNoText(t *testing.T) {
+func TestCodecRpc_RPCTrustsNoText(t *testing.T) {
 	for name, f := range wiretest.Frames(t, "pushserver", "text") {
 		if !bytes.HasPrefix(f, startMark) {
 			continue
@@ -202,7 +202,7 @@ func TestRPCTrustsNoText(t *testing.T) {
 	}
 }
 
-func TestRPCSkipsTheUndecodable(t *testing.T) {
+func TestCodecRpc_RPCSkipsTheUndecodable(t *testing.T) {
 	broken := map[string]string{
 		"nothing":                ``,
 		"a number":               `5`,
@@ -262,9 +262,9 @@ func TestRPCSkipsTheUndecodable(t *testing.T) {
 	})
 }
 
-// TestRPCKeyOfTheUndecodable: params that are none, or with an impossible id,
+// TestCodecRpc_RPCKeyOfTheUndecodable: params that are none, or with an impossible id,
 // are known when they come again.
-func TestRPCKeyOfTheUndecodable(t *testing.T) {
+func TestCodecRpc_RPCKeyOfTheUndecodable(t *testing.T) {
 	seen := map[Key]bool{{}: true}
 	for _, params := range []string{`[1]`, `[2]`, `{"mid":"` + strings.Repeat("1", 65) + `"}`} {
 		_ = newRPCCodec().Decode(strings.NewReader(wiretest.Call(params)), func(m Record, err error) bool {
@@ -280,9 +280,9 @@ func TestRPCKeyOfTheUndecodable(t *testing.T) {
 	}
 }
 
-// TestRPCKeepsNothingOfTheFrame: a message stays what it is when the codec
+// TestCodecRpc_RPCKeepsNothingOfTheFrame: a message stays what it is when the codec
 // reads on.
-func TestRPCKeepsNothingOfTheFrame(t *testing.T) {
+func TestCodecRpc_RPCKeepsNothingOfTheFrame(t *testing.T) {
 	c := newRPCCodec()
 	call := func(digit string) string {
 		return wiretest.Call(`{"mid":"`+digit+`","body":"{}","sender":{"type":1,"id":"`+digit+`"},"user_params":{"n":`+digit+`}}`) +
@@ -303,7 +303,7 @@ func TestRPCKeepsNothingOfTheFrame(t *testing.T) {
 	}
 }
 
-func TestRPCStopsEarly(t *testing.T) {
+func TestCodecRpc_RPCStopsEarly(t *testing.T) {
 	for _, frame := range []string{wiretest.GoodCall("a"), "[" + wiretest.GoodCall("a") + "," + wiretest.GoodCall("b") + "]", wiretest.Marked(goodText("a"), goodText("b"))} {
 		n := 0
 		if err := newRPCCodec().Decode(strings.NewReader(frame), func(Record, error) bool { n++; return false }); n != 1 || err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
-// TestSizeCountsCopies: what a message pins counts, also names that are copied.
-func TestSizeCountsCopies(t *testing.T) {
+// TestCodecSize_SizeCountsCopies: what a message pins counts, also names that are copied.
+func TestCodecSize_SizeCountsCopies(t *testing.T) {
 	long := strings.Repeat("x", 100_000)
 	body := `{"module_id":"` + long + `","command":"` + long + `"}`
 	sender := protowire.AppendBytes(protowire.AppendTag(protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 1), 2, protowire.BytesType), []byte(long))

@@ -46,9 +46,9 @@ var jsonCodecs = map[string]struct {
 	},
 }
 
-// TestCodecsReadAhead: of a long frame, no more is held than one message and a
+// TestCodecStream_CodecsReadAhead: of a long frame, no more is held than one message and a
 // window.
-func TestCodecsReadAhead(t *testing.T) {
+func TestCodecStream_CodecsReadAhead(t *testing.T) {
 	const size, count = 16 << 10, 1024 // 16 MB
 	for name, tt := range jsonCodecs {
 		t.Run(name, func(t *testing.T) {
@@ -75,9 +75,9 @@ func TestCodecsReadAhead(t *testing.T) {
 	}
 }
 
-// TestCodecsPassOver: a message without end is dropped as it comes, and its
+// TestCodecStream_CodecsPassOver: a message without end is dropped as it comes, and its
 // size is told.
-func TestCodecsPassOver(t *testing.T) {
+func TestCodecStream_CodecsPassOver(t *testing.T) {
 	const length = 24 << 20
 	for name, tt := range jsonCodecs {
 		t.Run(name, func(t *testing.T) {
@@ -106,8 +106,8 @@ func TestCodecsPassOver(t *testing.T) {
 	}
 }
 
-// TestCodecsTellTheUndecodable: one that comes again is known by its key.
-func TestCodecsTellTheUndecodable(t *testing.T) {
+// TestCodecStream_CodecsTellTheUndecodable: one that comes again is known by its key.
+func TestCodecStream_CodecsTellTheUndecodable(t *testing.T) {
 	for name, tt := range jsonCodecs {
 		t.Run(name, func(t *testing.T) {
 			var pieces []string

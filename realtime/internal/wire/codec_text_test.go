@@ -20,7 +20,7 @@ const alicePrivate = "6384e2b2184bcbf58eccf10ca7a6563c" // a channel of the reco
 
 var aliceChannels = map[string]Channel{alicePrivate: ChannelPrivate}
 
-func TestRecordedText(t *testing.T) {
+func TestCodecText_RecordedText(t *testing.T) {
 	const (
 		third  = "17954348770000000000000003 2026-11-23T11:55:44Z backend private application tick {\"text\":\"a mark #!NGINXNME!# in a string\"}"
 		second = `17954348770000000000000002 2026-11-23T11:55:44Z backend private application tick {"text":"one"}`
@@ -90,9 +90,9 @@ func TestRecordedText(t *testing.T) {
 	}
 }
 
-// TestRecordedTextKeys: the same message has one key, live and in the history,
+// TestCodecText_RecordedTextKeys: the same message has one key, live and in the history,
 // and different ones have different keys.
-func TestRecordedTextKeys(t *testing.T) {
+func TestCodecText_RecordedTextKeys(t *testing.T) {
 	for server, names := range map[string][]string{"nginxpush": {"ws_live", "ws_history"}, "pushserver3": {"ws_live", "poll_history"}} {
 		keys := func(name string) map[Key]bool {
 			found := make(map[Key]bool)
@@ -119,7 +119,7 @@ func TestRecordedTextKeys(t *testing.T) {
 	}
 }
 
-func TestTextEnvelope(t *testing.T) {
+func TestCodecText_TextEnvelope(t *testing.T) {
 	const text = `"text":{"module_id":"Crm","command":"c","params":{"a":1}}`
 	inner := `{"module_id":"Crm","command":"c","params":{"a":1}}`
 	base := naiveMessage{Module: "crm", Command: "c", Params: `{"a":1}`, Sender: Sender{Type: SenderBackend}}
@@ -211,9 +211,9 @@ func TestTextEnvelope(t *testing.T) {
 	})
 }
 
-// TestTextKeepsNothingOfTheFrame: a message stays what it is when the codec
+// TestCodecText_TextKeepsNothingOfTheFrame: a message stays what it is when the codec
 // reads on.
-func TestTextKeepsNothingOfTheFrame(t *testing.T) {
+func TestCodecText_TextKeepsNothingOfTheFrame(t *testing.T) {
 	c := newTextCodec(textOptions{})
 	body := func(n int) string {
 		return fmt.Sprintf(`{"mid":"%026d","text":{"module_id":"m","command":"c","params":{"n":%d}},"extra":{"x":%d}}`, n, n, n)
@@ -242,7 +242,7 @@ func commandsOf(messages []Record) (commands []string) {
 	return commands
 }
 
-func TestTextSkipsTheUndecodable(t *testing.T) {
+func TestCodecText_TextSkipsTheUndecodable(t *testing.T) {
 	const forged = `#!NGINXNME!##!NGINXNMS!#{\"text\":{}}#!NGINXNME!##!NGINXNMS!#{}` // as it stands in a string
 	broken := map[string]string{
 		"nothing":                   wiretest.Marked(``),
@@ -328,7 +328,7 @@ func TestTextSkipsTheUndecodable(t *testing.T) {
 	})
 }
 
-func TestTextBrokenFrame(t *testing.T) {
+func TestCodecText_TextBrokenFrame(t *testing.T) {
 	whole := wiretest.Marked(goodText("c"))
 	lost := errors.New("connection reset")
 	tests := []struct {
@@ -383,9 +383,9 @@ func (r *hesitantReader) Read(p []byte) (int, error) {
 	return r.src.Read(p[:1])
 }
 
-// TestTextStopsEarly: nothing is yielded after a false, and a message does not
+// TestCodecText_TextStopsEarly: nothing is yielded after a false, and a message does not
 // wait for what comes behind it.
-func TestTextStopsEarly(t *testing.T) {
+func TestCodecText_TextStopsEarly(t *testing.T) {
 	frame := io.MultiReader(strings.NewReader(wiretest.Marked(goodText("a"))), iotest.ErrReader(errors.New("read too far")))
 	n := 0
 	if err := newTextCodec(textOptions{}).Decode(frame, func(Record, error) bool { n++; return false }); n != 1 || err != nil {

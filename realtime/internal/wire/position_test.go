@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestMid(t *testing.T) {
+func TestPosition_Mid(t *testing.T) {
 	m, ok := midFromBCD([]byte{0x17, 0x95, 0x42, 0x11, 0, 0, 0, 0, 0, 0, 5, 0x32, 0x84})
 	if !ok || m != (Mid{1795421100, 53284}) {
 		t.Fatalf("read %v, %v", m, ok)
@@ -36,7 +36,7 @@ func TestMid(t *testing.T) {
 	}
 }
 
-func TestMidFromDigits(t *testing.T) {
+func TestPosition_MidFromDigits(t *testing.T) {
 	if m, ok := MidFromDigits([]byte("17954211000000000000053284")); !ok || m != (Mid{1795421100, 53284}) {
 		t.Errorf("read %v, %v", m, ok)
 	}
@@ -51,7 +51,7 @@ func TestMidFromDigits(t *testing.T) {
 	}
 }
 
-func TestMidFromTag(t *testing.T) {
+func TestPosition_MidFromTag(t *testing.T) {
 	at := time.Unix(1795424435, 0)
 	tests := []struct {
 		at   time.Time
@@ -77,7 +77,7 @@ func TestMidFromTag(t *testing.T) {
 	}
 }
 
-func TestKeyOfTag(t *testing.T) {
+func TestPosition_KeyOfTag(t *testing.T) {
 	at, tag := time.Unix(1795424435, 0), []byte("1")
 	keys := map[Key]bool{}
 	for _, parts := range [][]string{{"a", "b"}, {"ab", ""}, {"", "ab"}, {"a", "c"}, {"b", "a"}, {"ab"}} {
@@ -93,7 +93,7 @@ func TestKeyOfTag(t *testing.T) {
 	}
 }
 
-func TestKeyOf(t *testing.T) {
+func TestPosition_KeyOf(t *testing.T) {
 	id := []byte{0x17, 0x95, 0x42, 0x11, 0, 0, 0, 0, 0, 0, 5, 0x32, 0x84}
 	if got := KeyOf(id, []byte("body")).Mid; got != (Mid{1795421100, 53284}) {
 		t.Errorf("mid is %v", got)

@@ -1,30 +1,13 @@
 package realtime
 
 import (
-	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
 )
-
-// onEveryTransport runs a scenario on every version and transport.
-func onEveryTransport(t *testing.T, scenario func(t *testing.T, l *life, portal []pulltest.Option, transport Transport)) {
-	t.Helper()
-	for _, s := range servers {
-		if testing.Short() && !slices.Contains([]string{"version 1", "version 4", "version 5"}, s.name) {
-			continue // one of each dialect says most of it
-		}
-		for _, transport := range s.transports {
-			t.Run(s.name+" "+transport.String(), func(t *testing.T) {
-				onVirtualTime(t, func(t *testing.T, l *life) { scenario(t, l, s.portal, transport) })
-			})
-		}
-	}
-}
 
 // TestCarry_ChannelOmitted: a config that lacks a channel, as portals give at a
 // rollover, is asked for again soon; what goes to the channel meanwhile arrives
@@ -75,62 +58,6 @@ func TestCarry_ChannelOmitted(t *testing.T) {
 			})
 		}
 	}
-}
-
-// onSockets is a subscription over real sockets, and what it delivers.
-type onSockets struct {
-	t      *testing.T
-	portal *pulltest.Portal
-	got    chan Message
-}
-
-func runOnSockets(t *testing.T, portal []pulltest.Option, opts ...Option) *onSockets {
-	t.Helper()
-	return runOn(t, pulltest.NewPortal(portal...), opts...)
-}
-
-// runOn is the same with a portal that has been prepared.
-func runOn(t *testing.T, portal *pulltest.Portal, opts ...Option) *onSockets {
-	t.Helper()
-	o := &onSockets{t, portal, make(chan Message, 64)}
-	sub, err := Subscribe(client(t, o.portal), append(opts, WithBackoff(soon))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = sub.Run(context.Background(), HandlerFunc(func(_ context.Context, m Message) error {
-			o.got <- m
-			return nil
-		}))
-	}()
-	t.Cleanup(func() {
-		sub.Close()
-		<-done
-		o.portal.Close()
-	})
-	<-sub.Ready()
-	return o
-}
-
-// want waits for messages, each once, in any order, and returns them.
-func (o *onSockets) want(commands ...string) (messages []Message) {
-	o.t.Helper()
-	for len(commands) > 0 {
-		select {
-		case m := <-o.got:
-			i := slices.Index(commands, m.Command)
-			if i < 0 {
-				o.t.Fatalf("got %q, missing %q", m.Command, commands)
-			}
-			commands = slices.Delete(commands, i, i+1)
-			messages = append(messages, m)
-		case <-time.After(time.Minute):
-			o.t.Fatalf("missing %q", commands)
-		}
-	}
-	return messages
 }
 
 // TestCarry_ChannelsOnSockets: a config that lacks a channel, and a channel whose

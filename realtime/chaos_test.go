@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,23 +12,6 @@ import (
 
 	"github.com/b24pull/b24pull/pulltest"
 )
-
-// seedsFor is how many seeds a random test runs: the usual number, or what
-// B24PULL_SEEDS says.
-func seedsFor(t *testing.T, usual int) int { return numberFrom(t, "B24PULL_SEEDS", usual) }
-
-// numberFrom is what an environment variable says, or the usual number.
-func numberFrom(t *testing.T, variable string, usual int) int {
-	text := os.Getenv(variable)
-	if text == "" {
-		return usual
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
 
 // TestChaos runs many lives in which everything happens at random, on every
 // version and transport by turns. No kept message may be lost, no message

@@ -6,30 +6,12 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
 )
-
-// countingStore counts saves, and fails while it is told to.
-type countingStore struct {
-	MemoryStore
-	saves  atomic.Int64
-	broken atomic.Bool
-}
-
-var errBroken = errors.New("the disk is full")
-
-func (s *countingStore) Save(ctx context.Context, c Cursor) error {
-	s.saves.Add(1)
-	if s.broken.Load() {
-		return errBroken
-	}
-	return s.MemoryStore.Save(ctx, c)
-}
 
 // again is another life with the same portal.
 func (l *life) again() *life {
@@ -380,102 +362,4 @@ func TestConsume_Drain(t *testing.T) {
 			}
 		})
 	})
-}
-
-var errHandler = errors.New("the handler failed")
-
-// TestConsume_ErrorPolicy: stop, skip, or try again in place.
-func TestConsume_ErrorPolicy(t *testing.T) {
-	tests := []struct {
-		name    string
-		policy  func(*HandlerError, int) ErrorAction
-		handled []string // each call of the handler
-		err     error
-		next    []string // after a restart
-	}{
-		{"none", nil, []string{"one", "bad"}, errHandler, []string{"bad", "three"}},
-		{"stop", func(*HandlerError, int) ErrorAction { return StopRun() }, []string{"one", "bad"}, errHandler, []string{"bad", "three"}},
-		{"skip", func(*HandlerError, int) ErrorAction { return SkipMessage() }, []string{"one", "bad", "three"}, nil, nil},
-		{"retry", func(e *HandlerError, attempt int) ErrorAction {
-			if e.Message.Command != "bad" || !errors.Is(e, errHandler) {
-				t.Errorf("asked about %v", e)
-			}
-			if attempt == 3 {
-				return SkipMessage()
-			}
-			return RetryAfter(time.Duration(attempt) * time.Second)
-		}, []string{"one", "bad", "bad", "bad", "three"}, nil, nil},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			onVirtualTime(t, func(t *testing.T, l *life) {
-				l.open()
-				store := new(MemoryStore)
-				opts := []Option{WithCursorStore(store)}
-				if tt.policy != nil {
-					opts = append(opts, WithErrorPolicy(tt.policy))
-				}
-				l.subscribe(nil, opts...)
-				l.run(func(_ context.Context, m Message) error {
-					if m.Command == "bad" {
-						return errHandler
-					}
-					return nil
-				})
-				<-l.sub.Ready()
-				l.emit("one")
-				l.emit("bad")
-				l.emit("three")
-				time.Sleep(time.Minute)
-				l.want(tt.handled...)
-				err := l.stop()
-				var failed *HandlerError
-				if !errors.Is(err, tt.err) || tt.err != nil && !errors.As(err, &failed) {
-					t.Errorf("Run returned %v", err)
-				}
-				next := l.goOn(store, nil)
-				time.Sleep(time.Minute)
-				next.want(tt.next...)
-			})
-		})
-	}
-}
-
-// TestConsume_HandlerPanics: the panic reaches whoever runs the subscription, all has
-// stopped, and the message comes again.
-func TestConsume_HandlerPanics(t *testing.T) {
-	t.Parallel()
-	for _, opts := range [][]Option{nil, {WithParallel(4, nil)}} {
-		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
-			l.open()
-			store := new(MemoryStore)
-			l.subscribe(nil, append(opts, WithCursorStore(store))...)
-			go func() {
-				<-l.sub.Ready()
-				l.emit("one")
-				l.emit("bad")
-			}()
-			p := l.recovered(func(_ context.Context, m Message) error {
-				if m.Command == "bad" {
-					time.Sleep(time.Second)
-					panic("bad")
-				}
-				return nil
-			})
-			if wrapped, ok := p.(*HandlerPanic); ok != (opts != nil) {
-				t.Errorf("recovered %T", p)
-			} else if ok {
-				p = wrapped.Value
-			}
-			if p != "bad" {
-				t.Errorf("recovered %v", p)
-			}
-			if s := l.sub.State(); s != StateClosed {
-				t.Errorf("state is %v", s)
-			}
-			next := l.goOn(store, nil)
-			time.Sleep(time.Minute)
-			next.want("bad")
-		})
-	}
 }

@@ -1,7 +1,6 @@
 package realtime
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,18 +10,6 @@ import (
 
 	"github.com/b24pull/b24pull/pulltest"
 )
-
-// versions 1 to 5, one for each dialect and what differs within one.
-var versions = []int{1, 2, 3, 4, 5}
-
-func onEveryVersion(t *testing.T, scenario func(t *testing.T, l *life, version int)) {
-	t.Helper()
-	for _, version := range versions {
-		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
-			onVirtualTime(t, func(t *testing.T, l *life) { scenario(t, l, version) })
-		})
-	}
-}
 
 // both sends to the private and the shared channel of the present config, and
 // wants the messages.
@@ -47,16 +34,6 @@ func (l *life) noControl() {
 			l.t.Errorf("delivered %s", m.Command)
 		}
 	}
-}
-
-// channel is a channel of the portal's config, as it stands there.
-func channel(t *testing.T, p *pulltest.Portal, kind string) map[string]any {
-	t.Helper()
-	var config struct{ Channels map[string]map[string]any }
-	if err := json.Unmarshal(p.ConfigJSON(), &config); err != nil {
-		t.Fatal(err)
-	}
-	return config.Channels[kind]
 }
 
 const applicationID = "local.5f3c0d1b2a4e60.71829304"

@@ -10,79 +10,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
-	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
-
-// numbered is what the numbered messages of these tests carry.
-type numbered struct {
-	N int `json:"n"`
-}
-
-// tally checks a stream of numbered messages.
-type tally struct {
-	mu         sync.Mutex
-	expected   []int
-	seen       map[int]int
-	last       int
-	outOfOrder int
-	replayed   int
-}
-
-func newTally() *tally { return &tally{seen: make(map[int]int), last: -1} }
-
-// add takes a message and returns how many different ones there are.
-func (a *tally) add(t testing.TB, m Message) int {
-	params, err := Decode[numbered](m)
-	if err != nil {
-		t.Error(err)
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.seen[params.N]++
-	if params.N < a.last && !m.Late { // a late one says so
-		a.outOfOrder++
-	}
-	a.last = params.N
-	if m.Replayed {
-		a.replayed++
-	}
-	return len(a.seen)
-}
-
-// expect notes that message n was sent and must arrive.
-func (a *tally) expect(n int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.expected = append(a.expected, n)
-}
-
-// check says what became of the expected messages, and how many came twice.
-func (a *tally) check() (lost, repeated, outOfOrder int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, n := range a.expected {
-		if a.seen[n] == 0 {
-			lost++
-		}
-	}
-	for _, times := range a.seen {
-		if times > 1 {
-			repeated++
-		}
-	}
-	return lost, repeated, a.outOfOrder
-}
-
-// count is check for messages 0 to n-1.
-func (a *tally) count(n int) (lost, repeated, outOfOrder int) {
-	for i := range n {
-		a.expect(i)
-	}
-	return a.check()
-}
-
-// soon reconnects without the delays that spare a real server.
-func soon(int) time.Duration { return 20 * time.Millisecond }
 
 // load is what a scenario publishes, 300 messages a second, and how often it
 // cuts all connections.
@@ -203,11 +131,4 @@ func TestCuts_LoseWithoutReplays(t *testing.T) {
 			t.Error("nothing was lost without reads: the cuts have tested nothing")
 		}
 	})
-}
-
-// noReads is a poll transport that never finds anything.
-type noReads struct{}
-
-func (noReads) Open(context.Context, transport.Address, transport.Sink) (transport.Conn, error) {
-	return nil, transport.ErrSilent
 }

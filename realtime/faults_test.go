@@ -133,30 +133,6 @@ func TestFaults_PausedWithoutHistory(t *testing.T) {
 	}
 }
 
-// slowPolls makes polls with a mid wait, or trickle, while how says so.
-func slowPolls(how func(w http.ResponseWriter, r *http.Request, next http.Handler)) pulltest.Option {
-	return pulltest.WithHandler(func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if strings.Contains(r.URL.RawQuery, "mid=") {
-				how(w, r, next)
-				return
-			}
-			next.ServeHTTP(w, r)
-		})
-	})
-}
-
-// stallPolls leaves polls with a mid without an answer while stalled is set.
-func stallPolls(stalled *atomic.Bool) pulltest.Option {
-	return slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if stalled.Load() {
-			<-r.Context().Done()
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
 // TestFaults_SlowFirstAnswer: a server that takes long over the first replay does not
 // turn its past into news.
 func TestFaults_SlowFirstAnswer(t *testing.T) {
@@ -392,22 +368,6 @@ func (s *slowToStop) Open(ctx context.Context, _ transport.Address, _ transport.
 	return nil, ctx.Err()
 }
 
-// TestFaults_Undecodable: a message that cannot be decoded is reported once, and those
-// around it arrive.
-func TestFaults_Undecodable(t *testing.T) {
-	onVirtualTime(t, func(t *testing.T, l *life) {
-		l.start(nil)
-		l.emit("one")
-		l.portal.Emit(pulltest.Message{Body: `{"module_id":`})
-		l.emit("two")
-		time.Sleep(10 * time.Minute)
-		l.want("one", "two")
-		if n := countEvents[Undecodable](l); n != 1 {
-			t.Errorf("reported %d times", n)
-		}
-	})
-}
-
 // TestFaults_TwoReceivers: a message for two channels of the connection arrives once.
 func TestFaults_TwoReceivers(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
@@ -418,40 +378,5 @@ func TestFaults_TwoReceivers(t *testing.T) {
 		if countEvents[Repeat](l) == 0 {
 			t.Error("the repeat was not reported")
 		}
-	})
-}
-
-// TestFaults_PassingFailures: a portal and a push server that answer a proxy's page
-// are tried again.
-func TestFaults_PassingFailures(t *testing.T) {
-	onVirtualTime(t, func(t *testing.T, l *life) {
-		var down atomic.Bool
-		down.Store(true)
-		l.open(pulltest.WithHandler(func(next http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if down.Load() {
-					w.Header().Set("Content-Type", "text/html")
-					w.WriteHeader(http.StatusBadGateway)
-					_, _ = w.Write([]byte("<html>" + r.URL.String() + "</html>"))
-					return
-				}
-				next.ServeHTTP(w, r)
-			})
-		}))
-		l.subscribe(nil)
-		l.run(nil)
-		time.Sleep(3 * time.Minute)
-		if s := l.sub.State(); s != StateWaiting {
-			t.Errorf("state is %v", s)
-		}
-		down.Store(false)
-		<-l.sub.Ready()
-		down.Store(true)
-		l.portal.Cut()
-		l.emit("missed")
-		time.Sleep(3 * time.Minute)
-		down.Store(false)
-		time.Sleep(2 * time.Minute)
-		l.want("missed")
 	})
 }

@@ -17,28 +17,6 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 )
 
-// onVersions runs a scenario on a version of each dialect.
-func onVersions(t *testing.T, scenario func(t *testing.T, l *life, version int)) {
-	t.Helper()
-	for _, version := range []int{2, 3, 4, 5} {
-		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
-			onVirtualTime(t, func(t *testing.T, l *life) { scenario(t, l, version) })
-		})
-	}
-}
-
-// passing counts what is asked and answers nothing itself.
-func (c *counts) passing() pulltest.Option {
-	return c.count(func(http.ResponseWriter, *http.Request) bool { return false })
-}
-
-// of is how many of a kind were asked for.
-func (c *counts) of(kind string) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.n[kind]
-}
-
 // TestFloods_PingFlood: reads keep their distance however often the server pings, and
 // one comes after the last ping.
 func TestFloods_PingFlood(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -302,51 +301,6 @@ func TestSilence_FullQueueInSilence(t *testing.T) {
 	})
 }
 
-// TestSilence_LoginPages: where websockets are answered by a page, or lead to one, a
-// poll that hangs is no sign of a server either. One that says that nothing
-// came is.
-func TestSilence_LoginPages(t *testing.T) {
-	t.Parallel()
-	for version := 1; version <= 5; version++ {
-		for _, status := range []int{http.StatusOK, http.StatusFound} {
-			t.Run(fmt.Sprint("version ", version, " ", status), func(t *testing.T) {
-				onVirtualTime(t, func(t *testing.T, l *life) {
-					var b box
-					l.withOld(pulltest.WithVersion(version), b.option())
-					b.refuses.Store(int64(status))
-					b.answer.Store(&boxAnswer{})
-					l.subscribe(nil, WithBackoff(soon))
-					l.run(nil)
-					time.Sleep(5 * time.Minute)
-					if live := l.changes(StateLive); l.isReady() || len(live) > 0 {
-						t.Errorf("ready is %v, live %d times", l.isReady(), len(live))
-					}
-					b.refuses.Store(0)
-					b.answer.Store(nil)
-					time.Sleep(2 * time.Minute)
-					l.tickFor(10*time.Second, time.Second)
-					l.wantNoOld()
-					l.wantTicks()
-				})
-			})
-			t.Run(fmt.Sprint("version ", version, " ", status, ", polls work, nothing kept"), func(t *testing.T) {
-				onVirtualTime(t, func(t *testing.T, l *life) {
-					var b box
-					b.refuses.Store(int64(status))
-					begin := time.Now()
-					l.start([]pulltest.Option{pulltest.WithVersion(version), b.option()}, WithBackoff(soon))
-					if took := time.Since(begin); took > 45*time.Second {
-						t.Errorf("ready after %v", took)
-					}
-					l.tickFor(2*time.Minute, 20*time.Second)
-					time.Sleep(time.Minute)
-					l.wantTicks()
-				})
-			})
-		}
-	}
-}
-
 // gateway gives polls up that hang for too long.
 func gateway(limit time.Duration) pulltest.Option {
 	return pulltest.WithHandler(func(next http.Handler) http.Handler {
@@ -367,99 +321,6 @@ func gateway(limit time.Duration) pulltest.Option {
 			w.WriteHeader(answer.Code)
 			_, _ = w.Write(answer.Body.Bytes())
 		})
-	})
-}
-
-// TestSilence_BehindGateways: a gateway that gives up polls that hang does not
-// make a server out of nothing that is kept, nor nothing out of one.
-func TestSilence_BehindGateways(t *testing.T) {
-	for version := 1; version <= 5; version++ {
-		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
-			onVirtualTime(t, func(t *testing.T, l *life) {
-				l.start([]pulltest.Option{pulltest.WithVersion(version), gateway(25 * time.Second)}, WithTransport(TransportWebSocket), WithBackoff(soon))
-				time.Sleep(20 * time.Minute)
-				if s := l.sub.State(); s != StateLive {
-					t.Errorf("it is %v", s)
-				}
-				l.tickFor(2*time.Minute, 20*time.Second)
-				time.Sleep(2 * time.Minute)
-				l.wantTicks()
-			})
-		})
-	}
-}
-
-// TestSilence_QuietPortal: a server that says by itself that it keeps nothing any more
-// is believed, at a restart and while it is connected, without a Gap where
-// nothing can have been missed.
-func TestSilence_QuietPortal(t *testing.T) {
-	t.Parallel()
-	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
-		onVirtualTime(t, func(t *testing.T, l *life) {
-			short := func(l *life) {
-				for range 3 {
-					l.portal.Emit(pulltest.Message{Command: "short", Expiry: time.Minute})
-					time.Sleep(4 * time.Second)
-				}
-			}
-			l.open(opts...)
-			short(l)
-			store := new(MemoryStore)
-			l.subscribe(nil, WithTransport(transport), WithCursorStore(store))
-			l.run(nil)
-			<-l.sub.Ready()
-			short(l)
-			time.Sleep(30 * time.Minute) // what the cursor stands on has expired
-			if s := l.sub.State(); s != StateLive || len(l.changes(StateDegraded)) > 0 {
-				t.Errorf("it is %v", s)
-			}
-			short(l)
-			time.Sleep(20 * time.Second)
-			if err := l.stop(); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(2 * time.Minute)
-			begin := time.Now()
-			next := l.goOn(store, nil, WithTransport(transport))
-			<-next.sub.Ready()
-			if took := time.Since(begin); took > 42*time.Second {
-				t.Errorf("after a restart ready in %v", took)
-			}
-			next.tickFor(time.Minute, 10*time.Second)
-			time.Sleep(10 * time.Minute)
-			next.wantTicks()
-			if n := len(next.changes(StateDegraded)) + countEvents[Gap](l); n > 0 {
-				t.Errorf("degraded, or gaps: %d", n)
-			}
-		})
-	})
-}
-
-// TestSilence_ReadyTime: how long it takes until a subscription is ready.
-func TestSilence_ReadyTime(t *testing.T) {
-	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
-		t.Parallel()
-		for _, empty := range []bool{true, false} {
-			onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
-				if empty {
-					l.open(opts...)
-				} else {
-					l.withOld(opts...)
-				}
-				begin := time.Now()
-				l.subscribe(nil, WithTransport(transport))
-				l.run(nil)
-				<-l.sub.Ready()
-				took, most := time.Since(begin), 500*time.Millisecond
-				if empty {
-					most = 2500 * time.Millisecond
-				}
-				t.Logf("empty %v: %v", empty, took)
-				if took > most {
-					t.Errorf("empty %v: ready after %v", empty, took)
-				}
-			})
-		}
 	})
 }
 
@@ -485,46 +346,5 @@ func TestSilence_OversizedHistory(t *testing.T) {
 				l.wantTicks()
 			})
 		})
-	}
-}
-
-// TestSilence_FalseOverRealSockets: what is no answer of the server's is found out over
-// real sockets, too.
-func TestSilence_FalseOverRealSockets(t *testing.T) {
-	t.Parallel()
-	var all sync.WaitGroup
-	defer all.Wait()
-
-	faults := map[string]pulltest.Fault{"marked page": falseAnswers["marked page"], "empty call": falseAnswers["empty call"], "instant 304": pulltest.InstantNotModified}
-	if !testing.Short() {
-		faults["no answer"] = pulltest.Stall
-	}
-	for version := 1; version <= 5; version++ {
-		for name, fault := range faults {
-			if version < 3 && name == "no answer" {
-				continue // takes a minute
-			}
-			all.Go(func() {
-				t.Run(fmt.Sprint("version ", version, " ", name), func(t *testing.T) {
-					portal := pulltest.NewPortal(pulltest.WithVersion(version))
-					defer portal.Close()
-					c := begin(t, portal, TransportAuto)
-					c.emit(6)
-					c.arrived("at the beginning")
-					portal.Misbehave(pulltest.Polls, fault)
-					portal.CutWebSockets()
-					c.emit(4)
-					if version < 3 {
-						eventually(t, "the history cannot be read", func() bool { return c.sub.State() == StateDegraded })
-					} else {
-						c.arrived("read otherwise")
-					}
-					portal.Behave(pulltest.Polls)
-					c.arrived("in the end")
-					eventually(t, "it is live", func() bool { return c.sub.State() == StateLive })
-					c.stop()
-				})
-			})
-		}
 	}
 }

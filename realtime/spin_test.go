@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,48 +51,6 @@ func TestSpin_NoSpinning(t *testing.T) {
 				})
 			}
 		}
-	}
-}
-
-// counts counts requests by kind.
-type counts struct {
-	mu sync.Mutex
-	n  map[string]int
-}
-
-func requestKind(r *http.Request) string {
-	switch {
-	case r.Header.Get("Upgrade") != "":
-		return "websocket"
-	case strings.HasPrefix(r.URL.Path, "/rest/"):
-		return "config"
-	default:
-		return "poll"
-	}
-}
-
-// count counts what is asked, and lets answer take it.
-func (c *counts) count(answer func(w http.ResponseWriter, r *http.Request) bool) pulltest.Option {
-	c.n = make(map[string]int)
-	return pulltest.WithHandler(func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			c.mu.Lock()
-			c.n[requestKind(r)]++
-			c.mu.Unlock()
-			if !answer(w, r) {
-				next.ServeHTTP(w, r)
-			}
-		})
-	})
-}
-
-func (c *counts) bound(t *testing.T, polls, sockets, configs int) {
-	t.Helper()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t.Logf("%v", c.n)
-	if c.n["poll"] > polls || c.n["websocket"] > sockets || c.n["config"] > configs {
-		t.Errorf("%v requests, that is too many", c.n)
 	}
 }
 

@@ -12,49 +12,6 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// servers are the push servers a subscription must work on, as pulltest plays
-// them.
-var servers = []struct {
-	name       string
-	portal     []pulltest.Option
-	transports []Transport
-}{
-	{"version 1", []pulltest.Option{pulltest.WithVersion(1)}, both},
-	{"version 2", []pulltest.Option{pulltest.WithVersion(2)}, both},
-	{"version 3", []pulltest.Option{pulltest.WithVersion(3)}, both},
-	{"version 4", []pulltest.Option{pulltest.WithVersion(4)}, both},
-	{"version 4 shared", []pulltest.Option{pulltest.WithVersion(4), pulltest.WithSharedMode()}, both},
-	{"version 5", []pulltest.Option{pulltest.WithVersion(5)}, both},
-	{"version 5 shared", []pulltest.Option{pulltest.WithVersion(5), pulltest.WithSharedMode()}, both},
-	{"version 5 without polling", []pulltest.Option{pulltest.WithVersion(5), pulltest.WithoutPolling()}, []Transport{TransportAuto}},
-	{"version 4 without websockets", []pulltest.Option{pulltest.WithVersion(4), pulltest.WithoutWebSockets()}, []Transport{TransportAuto}},
-}
-
-var both = []Transport{TransportWebSocket, TransportLongPolling}
-
-// onEveryServer runs a test for each server and transport.
-func onEveryServer(t *testing.T, test func(t *testing.T, portal []pulltest.Option, transport Transport)) {
-	for _, s := range servers {
-		for _, transport := range s.transports {
-			t.Run(s.name+" "+transport.String(), func(t *testing.T) { test(t, s.portal, transport) })
-		}
-	}
-}
-
-// onEveryServerAtOnce is onEveryServer over real sockets, where tests wait more
-// than they work.
-func onEveryServerAtOnce(t *testing.T, test func(t *testing.T, portal []pulltest.Option, transport Transport)) {
-	var all sync.WaitGroup
-	defer all.Wait()
-	for _, s := range servers {
-		for _, transport := range s.transports {
-			all.Go(func() {
-				t.Run(s.name+" "+transport.String(), func(t *testing.T) { test(t, s.portal, transport) })
-			})
-		}
-	}
-}
-
 // course is a subscription that is taken through its life, and what it has
 // received.
 type course struct {
@@ -170,18 +127,6 @@ func eventsOf[E Event](c *course) (events []E) {
 		}
 	}
 	return events
-}
-
-// eventually waits until a condition holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for range 1200 {
-		if holds() {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatalf("%s: not within a minute", what)
 }
 
 // run takes the course: connect, receive, cut, resume, channel replaced, config

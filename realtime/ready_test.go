@@ -1,0 +1,82 @@
+package realtime
+
+import (
+	"testing"
+	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// TestReady_QuietPortal: a server that says by itself that it keeps nothing any more
+// is believed, at a restart and while it is connected, without a Gap where
+// nothing can have been missed.
+func TestReady_QuietPortal(t *testing.T) {
+	t.Parallel()
+	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
+		onVirtualTime(t, func(t *testing.T, l *life) {
+			short := func(l *life) {
+				for range 3 {
+					l.portal.Emit(pulltest.Message{Command: "short", Expiry: time.Minute})
+					time.Sleep(4 * time.Second)
+				}
+			}
+			l.open(opts...)
+			short(l)
+			store := new(MemoryStore)
+			l.subscribe(nil, WithTransport(transport), WithCursorStore(store))
+			l.run(nil)
+			<-l.sub.Ready()
+			short(l)
+			time.Sleep(30 * time.Minute) // what the cursor stands on has expired
+			if s := l.sub.State(); s != StateLive || len(l.changes(StateDegraded)) > 0 {
+				t.Errorf("it is %v", s)
+			}
+			short(l)
+			time.Sleep(20 * time.Second)
+			if err := l.stop(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Minute)
+			begin := time.Now()
+			next := l.goOn(store, nil, WithTransport(transport))
+			<-next.sub.Ready()
+			if took := time.Since(begin); took > 42*time.Second {
+				t.Errorf("after a restart ready in %v", took)
+			}
+			next.tickFor(time.Minute, 10*time.Second)
+			time.Sleep(10 * time.Minute)
+			next.wantTicks()
+			if n := len(next.changes(StateDegraded)) + countEvents[Gap](l); n > 0 {
+				t.Errorf("degraded, or gaps: %d", n)
+			}
+		})
+	})
+}
+
+// TestReady_Time: how long it takes until a subscription is ready.
+func TestReady_Time(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
+		t.Parallel()
+		for _, empty := range []bool{true, false} {
+			onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
+				if empty {
+					l.open(opts...)
+				} else {
+					l.withOld(opts...)
+				}
+				begin := time.Now()
+				l.subscribe(nil, WithTransport(transport))
+				l.run(nil)
+				<-l.sub.Ready()
+				took, most := time.Since(begin), 500*time.Millisecond
+				if empty {
+					most = 2500 * time.Millisecond
+				}
+				t.Logf("empty %v: %v", empty, took)
+				if took > most {
+					t.Errorf("empty %v: ready after %v", empty, took)
+				}
+			})
+		}
+	})
+}

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestAbandoned_DialsAreGivenUp: a dial function that hangs is told when its connection
-// is not wanted any more, and none outlives the run.
+// TestAbandoned_DialsAreGivenUp: a dial function that hangs is told when its
+// connection is not wanted any more, and none outlives the run.
 func TestAbandoned_DialsAreGivenUp(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
@@ -55,8 +55,8 @@ func (c countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// TestAbandoned_ConnectionsEndWithTheRun: none of them is left idle, and those of the
-// user's client are left alone.
+// TestAbandoned_ConnectionsEndWithTheRun: none of them is left idle, and those
+// of the user's client are left alone.
 func TestAbandoned_ConnectionsEndWithTheRun(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {

@@ -8,8 +8,9 @@ import (
 	"github.com/b24pull/b24pull"
 )
 
-// TestSecrets_AddressOfAConfigIsSecret: what a push server's address has of users and
-// queries is told as little as the channels are; its host and path can be.
+// TestSecrets_AddressOfAConfigIsSecret: what a push server's address has of
+// users and queries is told as little as the channels are; its host and path
+// can be.
 func TestSecrets_AddressOfAConfigIsSecret(t *testing.T) {
 	cfg := &b24pull.Config{
 		Server: b24pull.Server{

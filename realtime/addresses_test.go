@@ -11,9 +11,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestAddresses_OneBrokenAddress: on real servers' configs with an address that is none
-// the other one carries the messages, and a config that does not say whether
-// there are websockets has them if it names one.
+// TestAddresses_OneBrokenAddress: on real servers' configs with an address that
+// is none the other one carries the messages, and a config that does not say
+// whether there are websockets has them if it names one.
 func TestAddresses_OneBrokenAddress(t *testing.T) {
 	t.Parallel()
 	var all sync.WaitGroup

@@ -122,9 +122,8 @@ func (l *loop) replayAgain(s *connection) {
 	l.timers.disarm(timerReplay)
 	l.replaying.hangUp(transport.CloseNormal)
 	ended, _ := s.history.EndReplay(delivery.ReplayUnconfirmed, true, now)
-	result := ReplayEnded{Messages: ended.Messages, Found: ended.Found, Err: delivery.ErrNoAnswer}
-	l.logReplay(s, result)
-	l.observe(result)
+	result := ReplayEnded{Messages: ended.Messages, Found: ended.Found, Attempt: s.status.replayAttempt + 1, Err: delivery.ErrNoAnswer}
+	l.emit(result)
 	l.beginReplay(replayRequest{connection: s}, now)
 }
 

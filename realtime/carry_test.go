@@ -60,8 +60,8 @@ func TestCarry_ChannelOmitted(t *testing.T) {
 	}
 }
 
-// TestCarry_ChannelsOnSockets: a config that lacks a channel, and a channel whose
-// successor is named wrongly, over real sockets.
+// TestCarry_ChannelsOnSockets: a config that lacks a channel, and a channel
+// whose successor is named wrongly, over real sockets.
 func TestCarry_ChannelsOnSockets(t *testing.T) {
 	t.Parallel()
 	onEveryServerAtOnce(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
@@ -97,9 +97,9 @@ func countCommand(l *life, command string) (n int) {
 	return n
 }
 
-// TestCarry_ChannelOmittedForGood: where a channel never comes again, the config is
-// asked for at a bounded rate, the old channel is listened to until its end,
-// and the other one works; when it does come again, it is found.
+// TestCarry_ChannelOmittedForGood: where a channel never comes again, the
+// config is asked for at a bounded rate, the old channel is listened to until
+// its end, and the other one works; when it does come again, it is found.
 func TestCarry_ChannelOmittedForGood(t *testing.T) {
 	onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
 		portal = append(portal, pulltest.WithChannelLife(2*time.Hour))
@@ -137,9 +137,9 @@ func TestCarry_ChannelOmittedForGood(t *testing.T) {
 	})
 }
 
-// TestCarry_ChannelOmittedAtStart: the first config may lack a channel as well. It is
-// asked for again before it is taken, and taken as it is where the channel does
-// not come.
+// TestCarry_ChannelOmittedAtStart: the first config may lack a channel as well.
+// It is asked for again before it is taken, and taken as it is where the
+// channel does not come.
 func TestCarry_ChannelOmittedAtStart(t *testing.T) {
 	for name, kind := range map[string]pulltest.Target{"private": pulltest.Private, "shared": pulltest.Shared} {
 		for _, omitted := range []int{1, 2, -1} {
@@ -176,8 +176,8 @@ func TestCarry_ChannelOmittedAtStart(t *testing.T) {
 	}
 }
 
-// TestCarry_ChannelOmittedThenNoAnswer: what there is is taken where asking again
-// fails, also for good.
+// TestCarry_ChannelOmittedThenNoAnswer: what there is is taken where asking
+// again fails, also for good.
 func TestCarry_ChannelOmittedThenNoAnswer(t *testing.T) {
 	for _, code := range []string{"INTERNAL_SERVER_ERROR", "SERVER_ERROR"} {
 		t.Run(code, func(t *testing.T) {
@@ -197,8 +197,8 @@ func TestCarry_ChannelOmittedThenNoAnswer(t *testing.T) {
 	}
 }
 
-// TestCarry_ChannelLackingInFixedConfig: a config that nobody can ask for again is
-// taken at once.
+// TestCarry_ChannelLackingInFixedConfig: a config that nobody can ask for again
+// is taken at once.
 func TestCarry_ChannelLackingInFixedConfig(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -218,8 +218,8 @@ func TestCarry_ChannelLackingInFixedConfig(t *testing.T) {
 	})
 }
 
-// TestCarry_ChannelOmittedAtStartOnSockets is TestCarry_ChannelOmittedAtStart over real
-// sockets.
+// TestCarry_ChannelOmittedAtStartOnSockets is TestCarry_ChannelOmittedAtStart
+// over real sockets.
 func TestCarry_ChannelOmittedAtStartOnSockets(t *testing.T) {
 	t.Parallel()
 	var all sync.WaitGroup

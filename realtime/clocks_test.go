@@ -73,8 +73,8 @@ func TestClocks_ThatDiffer(t *testing.T) {
 	}
 }
 
-// TestClocks_RenewedEarly: a portal that makes new channels before the end of the old
-// ones, and tells nobody.
+// TestClocks_RenewedEarly: a portal that makes new channels before the end of
+// the old ones, and tells nobody.
 func TestClocks_RenewedEarly(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version), pulltest.WithChannelLife(time.Hour)})
@@ -89,9 +89,9 @@ func TestClocks_RenewedEarly(t *testing.T) {
 	})
 }
 
-// TestClocks_RenewedAtTheEnd: a portal that gives the same channels until their end;
-// what goes to those that follow is not lost, and the config is not fetched all
-// the time.
+// TestClocks_RenewedAtTheEnd: a portal that gives the same channels until their
+// end; what goes to those that follow is not lost, and the config is not
+// fetched all the time.
 func TestClocks_RenewedAtTheEnd(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version), pulltest.WithChannelLife(time.Hour)})
@@ -144,8 +144,8 @@ func hideEnds(cfg *b24pull.Config) {
 	cfg.Expires, cfg.Channels.Private.End, cfg.Channels.Shared.End = time.Time{}, time.Time{}, time.Time{}
 }
 
-// TestClocks_EndsInThePast: a portal whose configs have always ended already is asked
-// again, not all the time.
+// TestClocks_EndsInThePast: a portal whose configs have always ended already is
+// asked again, not all the time.
 func TestClocks_EndsInThePast(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int{4, 5} {
@@ -189,8 +189,8 @@ func TestClocks_Day(t *testing.T) {
 	})
 }
 
-// TestClocks_DayWithoutRenewals is its twin: without the ends there is nothing to
-// renew by, and what goes to new channels is lost.
+// TestClocks_DayWithoutRenewals is its twin: without the ends there is nothing
+// to renew by, and what goes to new channels is lost.
 func TestClocks_DayWithoutRenewals(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		day(l, true)

@@ -145,7 +145,8 @@ func refusing(sockets bool, now *atomic.Pointer[refusal]) pulltest.Option {
 	})
 }
 
-// TestCloseCodes_RefusedPolls: an answer in place of a poll's is like a close code.
+// TestCloseCodes_RefusedPolls: an answer in place of a poll's is like a close
+// code.
 func TestCloseCodes_RefusedPolls(t *testing.T) {
 	tests := []struct {
 		refusal
@@ -179,8 +180,8 @@ func TestCloseCodes_RefusedPolls(t *testing.T) {
 	}
 }
 
-// TestCloseCodes_RefusedUpgrades: a websocket that is refused, also the first of all, is
-// tried again.
+// TestCloseCodes_RefusedUpgrades: a websocket that is refused, also the first
+// of all, is tried again.
 func TestCloseCodes_RefusedUpgrades(t *testing.T) {
 	for _, status := range []int{400, 403, 404, 426, 502, 503} {
 		refused := &refusal{status, "text/html", proxyPage}

@@ -24,8 +24,8 @@ var orders = []struct {
 	{"server_restart", nil},
 }
 
-// TestCommands_ServerRestart: the server says so, goes down for half a minute and comes
-// back; the config is fetched, and nothing is lost.
+// TestCommands_ServerRestart: the server says so, goes down for half a minute
+// and comes back; the config is fetched, and nothing is lost.
 func TestCommands_ServerRestart(t *testing.T) {
 	t.Parallel()
 	for _, s := range servers {
@@ -52,8 +52,8 @@ func TestCommands_ServerRestart(t *testing.T) {
 	}
 }
 
-// TestCommands_ConfigExpiresWhileDown: a config fetched while the push server cannot be
-// reached, for the same channels, leaves nothing behind.
+// TestCommands_ConfigExpiresWhileDown: a config fetched while the push server
+// cannot be reached, for the same channels, leaves nothing behind.
 func TestCommands_ConfigExpiresWhileDown(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version)}, WithTransport(TransportWebSocket))
@@ -73,8 +73,8 @@ func TestCommands_ConfigExpiresWhileDown(t *testing.T) {
 	})
 }
 
-// TestCommands_WithoutMeaning: those of old servers are passed over, and what is
-// none of these commands is a message.
+// TestCommands_WithoutMeaning: those of old servers are passed over, and what
+// is none of these commands is a message.
 func TestCommands_WithoutMeaning(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version)})
@@ -92,7 +92,8 @@ func TestCommands_WithoutMeaning(t *testing.T) {
 	})
 }
 
-// TestCommands_ModuleInCapitals: a module's name is compared without regard to case.
+// TestCommands_ModuleInCapitals: a module's name is compared without regard to
+// case.
 func TestCommands_ModuleInCapitals(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
@@ -105,8 +106,8 @@ func TestCommands_ModuleInCapitals(t *testing.T) {
 	})
 }
 
-// TestCommands_ForgedCommands: what another client publishes is a message, whatever it
-// looks like.
+// TestCommands_ForgedCommands: what another client publishes is a message,
+// whatever it looks like.
 func TestCommands_ForgedCommands(t *testing.T) {
 	for _, version := range []int{4, 5} {
 		for _, missed := range []bool{false, true} {
@@ -136,8 +137,8 @@ func TestCommands_ForgedCommands(t *testing.T) {
 	}
 }
 
-// TestCommands_MissedCommands: what was sent while disconnected is found by a replay,
-// and obeyed as well.
+// TestCommands_MissedCommands: what was sent while disconnected is found by a
+// replay, and obeyed as well.
 func TestCommands_MissedCommands(t *testing.T) {
 	t.Parallel()
 	for _, s := range servers {
@@ -170,8 +171,8 @@ func TestCommands_MissedCommands(t *testing.T) {
 	}
 }
 
-// TestCommands_PastCommands: what stood in the history before the beginning has been
-// obeyed by the config.
+// TestCommands_PastCommands: what stood in the history before the beginning has
+// been obeyed by the config.
 func TestCommands_PastCommands(t *testing.T) {
 	for _, before := range []time.Duration{0, time.Second, time.Minute, time.Hour} {
 		t.Run(before.String(), func(t *testing.T) {
@@ -229,8 +230,8 @@ func TestCommands_OverReplacedChannels(t *testing.T) {
 	})
 }
 
-// TestCommands_ChannelExpiresBeforeConfig: a config that has expired is fetched also
-// when a channel of it is replaced before.
+// TestCommands_ChannelExpiresBeforeConfig: a config that has expired is fetched
+// also when a channel of it is replaced before.
 func TestCommands_ChannelExpiresBeforeConfig(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
@@ -248,8 +249,8 @@ func TestCommands_ChannelExpiresBeforeConfig(t *testing.T) {
 	})
 }
 
-// TestCommands_ChannelExpiresDuringFetch: an answer that was under way when a channel
-// was replaced does not bring it back.
+// TestCommands_ChannelExpiresDuringFetch: an answer that was under way when a
+// channel was replaced does not bring it back.
 func TestCommands_ChannelExpiresDuringFetch(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var slow atomic.Bool

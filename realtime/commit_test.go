@@ -107,8 +107,8 @@ func TestCommit_InHandler(t *testing.T) {
 	}
 }
 
-// TestCommit_LastSave: the last save has ten seconds, and one from the moment on that
-// the context is cancelled.
+// TestCommit_LastSave: the last save has ten seconds, and one from the moment
+// on that the context is cancelled.
 func TestCommit_LastSave(t *testing.T) {
 	const never = time.Hour
 	tests := []struct {
@@ -176,8 +176,8 @@ func (*closedStore) Load(ctx context.Context) (Cursor, error) {
 	return Cursor{}, errors.Join(errBroken, ctx.Err())
 }
 
-// TestCommit_LoadFails: a subscription whose cursor cannot be loaded has ended, and
-// says so.
+// TestCommit_LoadFails: a subscription whose cursor cannot be loaded has ended,
+// and says so.
 func TestCommit_LoadFails(t *testing.T) {
 	for _, closed := range []bool{false, true} {
 		t.Run(fmt.Sprint("closed before ", closed), func(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestCompress_CompressedAnswers: answers that are compressed are understood, whoever
-// asked for that, or refused clearly.
+// TestCompress_CompressedAnswers: answers that are compressed are understood,
+// whoever asked for that, or refused clearly.
 func TestCompress_CompressedAnswers(t *testing.T) {
 	for i, s := range servers {
 		for n, coding := range []string{"gzip", "deflate", "raw deflate", "br"} {

@@ -199,10 +199,7 @@ func (s *Subscription) open(ctx context.Context) error {
 // to tell.
 func (s *Subscription) notBegun(ctx context.Context, cause error) {
 	s.state.set(StateClosed)
-	if cause != nil && ctx.Err() == nil {
-		s.opts.logger.Error("state", "from", StateIdle.String(), "to", StateClosed.String(), "cause", cause)
-	}
-	s.tell(StateChange{From: StateIdle, To: StateClosed, Cause: cause})
+	s.tell(ctx, StateChange{From: StateIdle, To: StateClosed, Cause: cause})
 }
 
 // next waits for the next message that the user is to get.
@@ -248,14 +245,14 @@ func (s *Subscription) begin(ctx context.Context) (all, receiving context.Contex
 	return all, receiving, nil
 }
 
-func (s *Subscription) newLoop() *loop {
+func (s *Subscription) newLoop(ctx context.Context) *loop {
 	return &loop{
 		source:  s.source,
 		opts:    &s.opts,
 		socket:  s.dial,
 		poll:    s.poll,
 		history: s.history,
-		tell:    s.tell,
+		tell:    func(e Event) { s.tell(ctx, e) },
 		log:     s.opts.logger,
 		queue:   s.queue,
 		state:   &s.state,
@@ -267,7 +264,7 @@ func (s *Subscription) newLoop() *loop {
 }
 
 func (s *Subscription) machine(ctx context.Context) {
-	l := s.newLoop()
+	l := s.newLoop(ctx)
 	err := l.run(s.guard.watching(ctx))
 	s.client.CloseIdleConnections()
 	s.lastError = l.lastError
@@ -277,9 +274,9 @@ func (s *Subscription) machine(ctx context.Context) {
 	s.queue.Finish(err)
 }
 
-// tell logs an event, if it is grave, and passes it on.
-func (s *Subscription) tell(e Event) {
-	logEvent(s.opts.logger, e)
+// tell logs an event and passes it on.
+func (s *Subscription) tell(ctx context.Context, e Event) {
+	logEvent(ctx, s.opts.logger, e)
 	s.opts.observer(e)
 }
 

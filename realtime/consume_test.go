@@ -34,8 +34,8 @@ func (l *life) goOn(store CursorStore, h HandlerFunc, opts ...Option) *life {
 	return next
 }
 
-// TestConsume_StoreResumes: what came while nobody ran arrives after a restart, once,
-// also if nothing had arrived before.
+// TestConsume_StoreResumes: what came while nobody ran arrives after a restart,
+// once, also if nothing had arrived before.
 func TestConsume_StoreResumes(t *testing.T) {
 	stores := map[string]func(t *testing.T) CursorStore{
 		"memory": func(*testing.T) CursorStore { return new(MemoryStore) },
@@ -76,8 +76,8 @@ func TestConsume_StoreResumes(t *testing.T) {
 	}
 }
 
-// TestConsume_SaveInterval: many messages are few saves, and the last one holds them
-// all.
+// TestConsume_SaveInterval: many messages are few saves, and the last one holds
+// them all.
 func TestConsume_SaveInterval(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(countingStore)
@@ -98,8 +98,8 @@ func TestConsume_SaveInterval(t *testing.T) {
 	})
 }
 
-// TestConsume_SaveFails: a save that fails is tried again, and if it fails at the end
-// the user is told; nothing is lost.
+// TestConsume_SaveFails: a save that fails is tried again, and if it fails at
+// the end the user is told; nothing is lost.
 func TestConsume_SaveFails(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(countingStore)
@@ -126,8 +126,8 @@ func TestConsume_SaveFails(t *testing.T) {
 	})
 }
 
-// TestConsume_CursorOfAnother: a cursor of another portal is refused; one of channels
-// that were replaced is gone on from, and the gap is told.
+// TestConsume_CursorOfAnother: a cursor of another portal is refused; one of
+// channels that were replaced is gone on from, and the gap is told.
 func TestConsume_CursorOfAnother(t *testing.T) {
 	t.Run("portal", func(t *testing.T) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
@@ -218,8 +218,8 @@ func TestConsume_WithHistory(t *testing.T) {
 	})
 }
 
-// TestConsume_ForgetfulServer: a server that has lost its data is reported, and what it
-// keeps from then on arrives.
+// TestConsume_ForgetfulServer: a server that has lost its data is reported, and
+// what it keeps from then on arrives.
 func TestConsume_ForgetfulServer(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithBackoff(soon))
@@ -241,8 +241,8 @@ func TestConsume_ForgetfulServer(t *testing.T) {
 	})
 }
 
-// TestConsume_Commit: a message that is committed before the loop is left does not come
-// again; one that is not does.
+// TestConsume_Commit: a message that is committed before the loop is left does
+// not come again; one that is not does.
 func TestConsume_Commit(t *testing.T) {
 	for _, commit := range []bool{false, true} {
 		t.Run(fmt.Sprint(commit), func(t *testing.T) {
@@ -288,8 +288,8 @@ func TestConsume_Commit(t *testing.T) {
 	}
 }
 
-// TestConsume_Drain: what has been received is handled, and then it ends; what comes
-// later is for the next run.
+// TestConsume_Drain: what has been received is handled, and then it ends; what
+// comes later is for the next run.
 func TestConsume_Drain(t *testing.T) {
 	drain := map[string]func(l *life, inHandler bool){
 		"from outside": func(l *life, inHandler bool) {

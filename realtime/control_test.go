@@ -38,8 +38,9 @@ func (l *life) noControl() {
 
 const applicationID = "local.5f3c0d1b2a4e60.71829304"
 
-// TestControl_ChannelExpire: a channel is replaced whatever a portal's command names;
-// where that is not enough to tell by which channel, the config is fetched.
+// TestControl_ChannelExpire: a channel is replaced whatever a portal's command
+// names; where that is not enough to tell by which channel, the config is
+// fetched.
 func TestControl_ChannelExpire(t *testing.T) {
 	t.Parallel()
 	type params = map[string]any
@@ -143,9 +144,9 @@ func typed(channel map[string]any, kind string) map[string]any {
 	return channel
 }
 
-// TestControl_ChannelRetired: the portal's agent names its own shared channel in place
-// of any that it deletes. Nobody goes over to that: what is sent to the
-// successor in the config arrives, and nothing of what is the portal's own.
+// TestControl_ChannelRetired: the portal's agent names its own shared channel
+// in place of any that it deletes. Nobody goes over to that: what is sent to
+// the successor in the config arrives, and nothing of what is the portal's own.
 func TestControl_ChannelRetired(t *testing.T) {
 	t.Parallel()
 	for _, to := range []pulltest.Target{pulltest.Private, pulltest.Shared} {
@@ -174,8 +175,8 @@ func TestControl_ChannelRetired(t *testing.T) {
 	}
 }
 
-// TestControl_ChannelExpireElsewhere: the end of a channel that is not ours concerns
-// nobody.
+// TestControl_ChannelExpireElsewhere: the end of a channel that is not ours
+// concerns nobody.
 func TestControl_ChannelExpireElsewhere(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
@@ -190,8 +191,8 @@ func TestControl_ChannelExpireElsewhere(t *testing.T) {
 	})
 }
 
-// TestControl_BothChannelsExpire: the end of one channel, told while another takes the
-// place of the other, is not passed over.
+// TestControl_BothChannelsExpire: the end of one channel, told while another
+// takes the place of the other, is not passed over.
 func TestControl_BothChannelsExpire(t *testing.T) {
 	t.Run("at once", func(t *testing.T) {
 		onEveryVersion(t, func(t *testing.T, l *life, version int) {
@@ -252,8 +253,8 @@ func configExpires(t *testing.T, l *life, why RenewReason) time.Duration {
 	return took
 }
 
-// TestControl_ConfigExpire: the config is fetched after the documented delay, spread by
-// chance, and nobody notices.
+// TestControl_ConfigExpire: the config is fetched after the documented delay,
+// spread by chance, and nobody notices.
 func TestControl_ConfigExpire(t *testing.T) {
 	t.Parallel()
 	for _, s := range servers {

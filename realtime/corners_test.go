@@ -14,8 +14,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestCorners_LeftWhereSavingFails: a loop that is left stays left, also where the last
-// save fails.
+// TestCorners_LeftWhereSavingFails: a loop that is left stays left, also where
+// the last save fails.
 func TestCorners_LeftWhereSavingFails(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -54,8 +54,8 @@ func (l *life) gated() (gate chan struct{}) {
 	return gate
 }
 
-// TestCorners_ReplacedInAPause: a channel that is replaced while the queue is full, as
-// the replay that follows tells.
+// TestCorners_ReplacedInAPause: a channel that is replaced while the queue is
+// full, as the replay that follows tells.
 func TestCorners_ReplacedInAPause(t *testing.T) {
 	after := func(t *testing.T, l *life, how string) {
 		gate := l.gated()
@@ -105,8 +105,8 @@ func exceptSockets(answer http.HandlerFunc) pulltest.Option {
 	})
 }
 
-// TestCorners_PollsDoNotGetThrough: where a proxy lets websockets pass and no polls,
-// the history is read by websockets.
+// TestCorners_PollsDoNotGetThrough: where a proxy lets websockets pass and no
+// polls, the history is read by websockets.
 func TestCorners_PollsDoNotGetThrough(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int{3, 4, 5} {
@@ -129,8 +129,8 @@ func TestCorners_PollsDoNotGetThrough(t *testing.T) {
 	}
 }
 
-// TestCorners_DrainDeliversWhatWaits: what has been received and waits for a replay is
-// not thrown away.
+// TestCorners_DrainDeliversWhatWaits: what has been received and waits for a
+// replay is not thrown away.
 func TestCorners_DrainDeliversWhatWaits(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var stalled atomic.Bool
@@ -151,9 +151,9 @@ func TestCorners_DrainDeliversWhatWaits(t *testing.T) {
 	})
 }
 
-// TestCorners_CursorOfAnOlderServer: a server whose sequence stands below the cursor's
-// is read from its beginning, and what is saved then is a position of that
-// server.
+// TestCorners_CursorOfAnOlderServer: a server whose sequence stands below the
+// cursor's is read from its beginning, and what is saved then is a position of
+// that server.
 func TestCorners_CursorOfAnOlderServer(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(MemoryStore)
@@ -187,8 +187,8 @@ func TestCorners_CursorOfAnOlderServer(t *testing.T) {
 	})
 }
 
-// TestCorners_PlainBesideSecure: an address that is not secure is not used where the
-// other way is.
+// TestCorners_PlainBesideSecure: an address that is not secure is not used
+// where the other way is.
 func TestCorners_PlainBesideSecure(t *testing.T) {
 	cfg := &b24pull.Config{
 		Server:   b24pull.Server{Version: 4, WebSocketEnabled: true, WebSocket: "ws://h/sub/", LongPollingSecure: "https://h/sub/"},
@@ -223,8 +223,8 @@ func TestCorners_PlainBesideSecure(t *testing.T) {
 	}
 }
 
-// TestCorners_FixedConfigDoubtsARefusal: one HTTP 400, which may be a proxy's, does not
-// end a config that has no successor.
+// TestCorners_FixedConfigDoubtsARefusal: one HTTP 400, which may be a proxy's,
+// does not end a config that has no successor.
 func TestCorners_FixedConfigDoubtsARefusal(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -243,8 +243,8 @@ func TestCorners_FixedConfigDoubtsARefusal(t *testing.T) {
 	})
 }
 
-// TestCorners_PollsProveThemselves: polls that fail after a while, as behind a gateway
-// that gives up, are tried less and less.
+// TestCorners_PollsProveThemselves: polls that fail after a while, as behind a
+// gateway that gives up, are tried less and less.
 func TestCorners_PollsProveThemselves(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var bad atomic.Bool

@@ -61,10 +61,10 @@ func (l *life) times(sent map[string]time.Time) (known int) {
 	return known
 }
 
-// TestCreated_TextModeListener: while somebody listens in text mode, live messages of a
-// version 4 server bear any time. None is delivered, what the history brings
-// has the right one, and nothing is lost or comes twice over cuts and a
-// restart.
+// TestCreated_TextModeListener: while somebody listens in text mode, live
+// messages of a version 4 server bear any time. None is delivered, what the
+// history brings has the right one, and nothing is lost or comes twice over
+// cuts and a restart.
 func TestCreated_TextModeListener(t *testing.T) {
 	t.Parallel()
 	for name, portal := range map[string][]pulltest.Option{

@@ -119,8 +119,8 @@ func TestCuts_SurvivesCuts(t *testing.T) {
 	})
 }
 
-// TestCuts_LoseWithoutReplays is the twin of TestCuts_SurvivesCuts without the replays:
-// what arrives live alone has holes.
+// TestCuts_LoseWithoutReplays is the twin of TestCuts_SurvivesCuts without the
+// replays: what arrives live alone has holes.
 func TestCuts_LoseWithoutReplays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 4000

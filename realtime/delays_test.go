@@ -37,8 +37,9 @@ func (a *attempts) take() []int {
 	return asked
 }
 
-// TestDelays_WithBackoff: the user's delays are kept to, and asked for by the number
-// of the attempt, which begins at 1 once a connection has lasted ten seconds.
+// TestDelays_WithBackoff: the user's delays are kept to, and asked for by the
+// number of the attempt, which begins at 1 once a connection has lasted ten
+// seconds.
 func TestDelays_WithBackoff(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
@@ -90,8 +91,8 @@ func TestDelays_WithBackoff(t *testing.T) {
 	}
 }
 
-// TestDelays_BackoffOfNothing: a function that returns no delay, or less, does not
-// make the subscription spin.
+// TestDelays_BackoffOfNothing: a function that returns no delay, or less, does
+// not make the subscription spin.
 func TestDelays_BackoffOfNothing(t *testing.T) {
 	t.Parallel()
 	for _, delay := range []time.Duration{0, -time.Hour, time.Nanosecond} {
@@ -118,8 +119,8 @@ func TestDelays_BackoffOfNothing(t *testing.T) {
 	}
 }
 
-// TestDelays_RenewalIsTriedAgain: a renewal that fails is repeated by the same delays;
-// the connection goes on meanwhile.
+// TestDelays_RenewalIsTriedAgain: a renewal that fails is repeated by the same
+// delays; the connection goes on meanwhile.
 func TestDelays_RenewalIsTriedAgain(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var mu sync.Mutex
@@ -178,9 +179,9 @@ func TestDelays_RenewalIsTriedAgain(t *testing.T) {
 	})
 }
 
-// TestDelays_ReplayGoesOnWhenConnected: a replay that broke off does not sit out its
-// delay once the connection stands again, so that what was missed comes before
-// what is new.
+// TestDelays_ReplayGoesOnWhenConnected: a replay that broke off does not sit
+// out its delay once the connection stands again, so that what was missed comes
+// before what is new.
 func TestDelays_ReplayGoesOnWhenConnected(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithTransport(TransportWebSocket), WithBackoff(func(int) time.Duration { return 100 * time.Millisecond }))
@@ -203,10 +204,10 @@ func TestDelays_ReplayGoesOnWhenConnected(t *testing.T) {
 	})
 }
 
-// TestDelays_WithSettleTime: where a publish takes longer than the default allows for,
-// what is stored behind a message with a greater id is lost to the replays.
-// With the option it is not, neither on the first channels nor on those that
-// replace them, nor on another server.
+// TestDelays_WithSettleTime: where a publish takes longer than the default
+// allows for, what is stored behind a message with a greater id is lost to the
+// replays. With the option it is not, neither on the first channels nor on
+// those that replace them, nor on another server.
 func TestDelays_WithSettleTime(t *testing.T) {
 	t.Parallel()
 	const slowest = 40 * time.Second

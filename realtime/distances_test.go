@@ -37,9 +37,9 @@ func (l *loop) streamTo(host string) *connection {
 		endpoint: endpoint{server: host, poll: transport.Address{URL: "http://" + host + "/sub/"}, dialect: wire.DialectProtobuf}}
 }
 
-// TestDistances_TooManyReplaced: of the channels that are replaced a number is listened
-// to. The oldest are left before their time, which is a gap, and nothing of
-// them stays.
+// TestDistances_TooManyReplaced: of the channels that are replaced a number is
+// listened to. The oldest are left before their time, which is a gap, and
+// nothing of them stays.
 func TestDistances_TooManyReplaced(t *testing.T) {
 	var told []Event
 	l := handLoop(t.Context(), nil, func(e Event) { told = append(told, e) })
@@ -55,8 +55,8 @@ func TestDistances_TooManyReplaced(t *testing.T) {
 	}
 }
 
-// TestDistances_ReplayFlood: replays that are each answered by one message which is news,
-// and so call for another, keep their pace.
+// TestDistances_ReplayFlood: replays that are each answered by one message
+// which is news, and so call for another, keep their pace.
 func TestDistances_ReplayFlood(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var asked counts
@@ -84,10 +84,10 @@ func TestDistances_ReplayFlood(t *testing.T) {
 	})
 }
 
-// TestDistances_OvertakenPolls: a poll that brings, out of turn, what a replay was faster
-// to bring is followed by the next one at once: what is published in between
-// and not kept would be lost. Such polls have a pace of their own, also where
-// no time passes.
+// TestDistances_OvertakenPolls: a poll that brings, out of turn, what a replay
+// was faster to bring is followed by the next one at once: what is published in
+// between and not kept would be lost. Such polls have a pace of their own, also
+// where no time passes.
 func TestDistances_OvertakenPolls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -120,8 +120,8 @@ func TestDistances_OvertakenPolls(t *testing.T) {
 	})
 }
 
-// TestDistances_Sums: what is told together adds up, and what is left is told before the
-// end.
+// TestDistances_Sums: what is told together adds up, and what is left is told
+// before the end.
 func TestDistances_Sums(t *testing.T) {
 	for name, tt := range map[string]struct {
 		happens func(l *life)
@@ -184,7 +184,8 @@ func (t *hung) Open(ctx context.Context, at transport.Address, _ transport.Sink)
 	return nil, ctx.Err()
 }
 
-// TestDistances_ReplaysOfTheMainConnectionGoFirst, and each connection waits once.
+// TestDistances_ReplaysOfTheMainConnectionGoFirst, and each connection waits
+// once.
 func TestDistances_ReplaysOfTheMainConnectionGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -212,8 +213,8 @@ func TestDistances_ReplaysOfTheMainConnectionGoFirst(t *testing.T) {
 	})
 }
 
-// TestDistances_ReplaysAreMerged: what the replay of one connection brings waits for that
-// of another that has become due meanwhile.
+// TestDistances_ReplaysAreMerged: what the replay of one connection brings
+// waits for that of another that has become due meanwhile.
 func TestDistances_ReplaysAreMerged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -250,9 +251,9 @@ func TestDistances_ReplaysAreMerged(t *testing.T) {
 	})
 }
 
-// TestDistances_SkippedAreSummed: messages that a handler cannot take and that are
-// skipped, one or several at a time, have a line in ten seconds, and the lines
-// say how many there were.
+// TestDistances_SkippedAreSummed: messages that a handler cannot take and that
+// are skipped, one or several at a time, have a line in ten seconds, and the
+// lines say how many there were.
 func TestDistances_SkippedAreSummed(t *testing.T) {
 	for _, workers := range []int{1, 8} {
 		t.Run(fmt.Sprint(workers), func(t *testing.T) {
@@ -288,8 +289,8 @@ func TestDistances_SkippedAreSummed(t *testing.T) {
 	}
 }
 
-// TestDistances_ShortReplaysKeepTheirPace: so many begin at once, and what is called for
-// beyond that is one, as soon as it may be.
+// TestDistances_ShortReplaysKeepTheirPace: so many begin at once, and what is
+// called for beyond that is one, as soon as it may be.
 func TestDistances_ShortReplaysKeepTheirPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

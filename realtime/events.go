@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -37,6 +38,7 @@ type ReplayEnded struct {
 	Complete bool  // false: broken off, or there was nothing to read
 	Messages int   // messages the server showed, repeats included
 	Found    int   // messages among them that had not come live
+	Attempt  int   // 1, or more where others before it broke off
 	Err      error // why it broke off, nil otherwise; holds no secret
 }
 
@@ -174,31 +176,6 @@ func (ReplayEnded) event() {}
 func (Repeat) event()      {}
 func (Undecodable) event() {}
 
-// logChange logs at Info what breaks the connection and what mends it, at Warn
-// that the history cannot be read, at Error what ends the subscription.
-func (l *loop) logChange(c StateChange) {
-	level := slog.LevelDebug
-	switch {
-	case c.To == StateClosed && c.Cause != nil && l.ctx.Err() == nil:
-		level = slog.LevelError
-	case c.To == StateDegraded:
-		level = slog.LevelWarn
-	case c.Cause != nil && c.To != StateClosed, c.To == StateLive, c.To == StatePaused:
-		level = slog.LevelInfo
-	}
-	l.log.Log(l.ctx, level, "state", "from", c.From.String(), "to", c.To.String(), "attempt", c.Attempt, "delay", c.Delay, "transport", c.Transport.String(), "cause", c.Cause)
-}
-
-// logReplay warns when replays fail again and again: then nothing vouches for
-// what is delivered.
-func (l *loop) logReplay(s *connection, r ReplayEnded) {
-	level := slog.LevelDebug
-	if r.Err != nil && s.status.replayAttempt+1 >= patience {
-		level = slog.LevelWarn
-	}
-	l.log.Log(l.ctx, level, "replay", "complete", r.Complete, "messages", r.Messages, "found", r.Found, "attempt", s.status.replayAttempt+1, "err", r.Err)
-}
-
 // noticeEvery is how often an event of a kind is told that a peer can cause in
 // any number; what comes in between is summed up.
 const noticeEvery = 10 * time.Second
@@ -320,9 +297,29 @@ func summed(sum, e Event) Event {
 	return sum
 }
 
-// logEvent logs what is worth it; states and replays have lines of their own.
-func logEvent(log *slog.Logger, e Event) {
+// logEvent logs an event: at Info what breaks the connection and what mends it,
+// at Warn what may have been lost or cannot be read, at Error what ends the
+// subscription, unless ctx has. Replays are logged at Warn where they fail again
+// and again: then nothing vouches for what is delivered.
+func logEvent(ctx context.Context, log *slog.Logger, e Event) {
 	switch e := e.(type) {
+	case StateChange:
+		level := slog.LevelDebug
+		switch {
+		case e.To == StateClosed && e.Cause != nil && ctx.Err() == nil:
+			level = slog.LevelError
+		case e.To == StateDegraded:
+			level = slog.LevelWarn
+		case e.Cause != nil && e.To != StateClosed, e.To == StateLive, e.To == StatePaused:
+			level = slog.LevelInfo
+		}
+		log.Log(ctx, level, "state", "from", e.From.String(), "to", e.To.String(), "attempt", e.Attempt, "delay", e.Delay, "transport", e.Transport.String(), "cause", e.Cause)
+	case ReplayEnded:
+		level := slog.LevelDebug
+		if e.Err != nil && e.Attempt >= patience {
+			level = slog.LevelWarn
+		}
+		log.Log(ctx, level, "replay", "complete", e.Complete, "messages", e.Messages, "found", e.Found, "attempt", e.Attempt, "err", e.Err)
 	case Undecodable:
 		log.Warn("undecodable", "count", e.Count, "err", e.Err)
 	case Gap:

@@ -68,8 +68,8 @@ func TestFailures_ErrorPolicy(t *testing.T) {
 	}
 }
 
-// TestFailures_HandlerPanics: the panic reaches whoever runs the subscription, all has
-// stopped, and the message comes again.
+// TestFailures_HandlerPanics: the panic reaches whoever runs the subscription,
+// all has stopped, and the message comes again.
 func TestFailures_HandlerPanics(t *testing.T) {
 	t.Parallel()
 	for _, opts := range [][]Option{nil, {WithParallel(4, nil)}} {
@@ -107,8 +107,8 @@ func TestFailures_HandlerPanics(t *testing.T) {
 	}
 }
 
-// TestFailures_Undecodable: a message that cannot be decoded is reported once, and those
-// around it arrive.
+// TestFailures_Undecodable: a message that cannot be decoded is reported once,
+// and those around it arrive.
 func TestFailures_Undecodable(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
@@ -123,8 +123,8 @@ func TestFailures_Undecodable(t *testing.T) {
 	})
 }
 
-// TestFailures_PassingFailures: a portal and a push server that answer a proxy's page
-// are tried again.
+// TestFailures_PassingFailures: a portal and a push server that answer a
+// proxy's page are tried again.
 func TestFailures_PassingFailures(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var down atomic.Bool

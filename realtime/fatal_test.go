@@ -66,8 +66,8 @@ var faults = map[string]pulltest.Fault{
 	"no answer":      pulltest.Stall,
 }
 
-// TestFatal_AtTheStart: what trying again cannot help ends the subscription with
-// its error; all else is tried again.
+// TestFatal_AtTheStart: what trying again cannot help ends the subscription
+// with its error; all else is tried again.
 func TestFatal_AtTheStart(t *testing.T) {
 	t.Parallel()
 	start := func(t *testing.T, l *life, fault pulltest.Fault) {
@@ -168,9 +168,9 @@ func TestFatal_AtARenewal(t *testing.T) {
 	}
 }
 
-// TestFatal_ServerTurnedOff: a push server that an administrator turns off and on
-// again, with other channels then, is waited for, whether its connections have
-// survived or not.
+// TestFatal_ServerTurnedOff: a push server that an administrator turns off and
+// on again, with other channels then, is waited for, whether its connections
+// have survived or not.
 func TestFatal_ServerTurnedOff(t *testing.T) {
 	t.Parallel()
 	for _, s := range servers {
@@ -225,8 +225,8 @@ func TestFatal_ServerTurnedOffOnSockets(t *testing.T) {
 	}
 }
 
-// TestFatal_TransportTurnedOff: the same where what WithTransport wants is turned
-// off.
+// TestFatal_TransportTurnedOff: the same where what WithTransport wants is
+// turned off.
 func TestFatal_TransportTurnedOff(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		off := false

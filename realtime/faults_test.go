@@ -19,8 +19,8 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
-// TestFaults_FullQueuePauses: a full queue disconnects, and what did not fit arrives
-// later, once and in order.
+// TestFaults_FullQueuePauses: a full queue disconnects, and what did not fit
+// arrives later, once and in order.
 func TestFaults_FullQueuePauses(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -46,8 +46,8 @@ func TestFaults_FullQueuePauses(t *testing.T) {
 	})
 }
 
-// TestFaults_FullOfWaiting: messages that wait for a replay that does not answer fill
-// the queue; they are let through, and nothing stands still.
+// TestFaults_FullOfWaiting: messages that wait for a replay that does not
+// answer fill the queue; they are let through, and nothing stands still.
 func TestFaults_FullOfWaiting(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var stalled atomic.Bool
@@ -78,9 +78,9 @@ func TestFaults_FullOfWaiting(t *testing.T) {
 	})
 }
 
-// TestFaults_PausedWithoutHistory: where the queue has been full and the history
-// cannot be read, what comes live arrives all the same, and a gap stands for
-// what was missed.
+// TestFaults_PausedWithoutHistory: where the queue has been full and the
+// history cannot be read, what comes live arrives all the same, and a gap
+// stands for what was missed.
 func TestFaults_PausedWithoutHistory(t *testing.T) {
 	for _, version := range []int{2, 3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
@@ -133,8 +133,8 @@ func TestFaults_PausedWithoutHistory(t *testing.T) {
 	}
 }
 
-// TestFaults_SlowFirstAnswer: a server that takes long over the first replay does not
-// turn its past into news.
+// TestFaults_SlowFirstAnswer: a server that takes long over the first replay
+// does not turn its past into news.
 func TestFaults_SlowFirstAnswer(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(slowPolls(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -177,8 +177,8 @@ func trickle(w http.ResponseWriter, r *http.Request, next http.Handler, piece in
 	}
 }
 
-// TestFaults_Trickle: a replay whose answer comes slowly gets on, message by message
-// and within one.
+// TestFaults_Trickle: a replay whose answer comes slowly gets on, message by
+// message and within one.
 func TestFaults_Trickle(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var slow atomic.Bool
@@ -205,8 +205,8 @@ func TestFaults_Trickle(t *testing.T) {
 	})
 }
 
-// TestFaults_StalledPollsRepeatNothing: polls that stall for long, while live delivery
-// goes on, make nothing come twice.
+// TestFaults_StalledPollsRepeatNothing: polls that stall for long, while live
+// delivery goes on, make nothing come twice.
 func TestFaults_StalledPollsRepeatNothing(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var stalled atomic.Bool
@@ -232,8 +232,8 @@ func TestFaults_StalledPollsRepeatNothing(t *testing.T) {
 	})
 }
 
-// TestFaults_ReplaysByVolume: many messages call for reads, which keep a replay and what
-// must be remembered small.
+// TestFaults_ReplaysByVolume: many messages call for reads, which keep a replay
+// and what must be remembered small.
 func TestFaults_ReplaysByVolume(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithPingInterval(0)})
@@ -245,8 +245,8 @@ func TestFaults_ReplaysByVolume(t *testing.T) {
 	})
 }
 
-// TestFaults_LiveMessagesDoNotWaitForLong: a replay that is not answered holds them up
-// for two seconds.
+// TestFaults_LiveMessagesDoNotWaitForLong: a replay that is not answered holds
+// them up for two seconds.
 func TestFaults_LiveMessagesDoNotWaitForLong(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var stalled atomic.Bool
@@ -266,8 +266,8 @@ func TestFaults_LiveMessagesDoNotWaitForLong(t *testing.T) {
 	})
 }
 
-// TestFaults_UnansweredReplayIsRepeated: one replay from a cursor that is not answered
-// is no sign that nothing is kept.
+// TestFaults_UnansweredReplayIsRepeated: one replay from a cursor that is not
+// answered is no sign that nothing is kept.
 func TestFaults_UnansweredReplayIsRepeated(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var swallow atomic.Bool
@@ -294,8 +294,8 @@ func TestFaults_UnansweredReplayIsRepeated(t *testing.T) {
 	})
 }
 
-// TestFaults_GarbledFramesAreBounded: however many frames cannot be read, reads keep
-// their distance.
+// TestFaults_GarbledFramesAreBounded: however many frames cannot be read, reads
+// keep their distance.
 func TestFaults_GarbledFramesAreBounded(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		s := fakeSocket{frames: make(chan []byte)}
@@ -341,7 +341,8 @@ func (c fakeConn) Next() (io.Reader, error) {
 	}
 }
 
-// TestFaults_RunWaitsForItsTasks: when Run returns, what it has started has stopped.
+// TestFaults_RunWaitsForItsTasks: when Run returns, what it has started has
+// stopped.
 func TestFaults_RunWaitsForItsTasks(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -368,7 +369,8 @@ func (s *slowToStop) Open(ctx context.Context, _ transport.Address, _ transport.
 	return nil, ctx.Err()
 }
 
-// TestFaults_TwoReceivers: a message for two channels of the connection arrives once.
+// TestFaults_TwoReceivers: a message for two channels of the connection arrives
+// once.
 func TestFaults_TwoReceivers(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)

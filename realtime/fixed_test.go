@@ -19,8 +19,8 @@ func (l *life) fixed(opts ...Option) {
 	l.subscribe(FromConfig(cfg), append(opts, WithHTTPClient(l.portal.HTTPClient()))...)
 }
 
-// TestFixed_ConfigEnds: at its end, not before, and when all that was sent until
-// then has been read.
+// TestFixed_ConfigEnds: at its end, not before, and when all that was sent
+// until then has been read.
 func TestFixed_ConfigEnds(t *testing.T) {
 	faults := map[string]func(l *life){
 		"undisturbed":    func(*life) {},

@@ -17,8 +17,8 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 )
 
-// TestFloods_PingFlood: reads keep their distance however often the server pings, and
-// one comes after the last ping.
+// TestFloods_PingFlood: reads keep their distance however often the server
+// pings, and one comes after the last ping.
 func TestFloods_PingFlood(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts
@@ -42,8 +42,8 @@ func TestFloods_PingFlood(t *testing.T) {
 	})
 }
 
-// TestFloods_PollFlood: polls that are answered at once with news keep a rate, where
-// time passes and where none does.
+// TestFloods_PollFlood: polls that are answered at once with news keep a rate,
+// where time passes and where none does.
 func TestFloods_PollFlood(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{1, 3} {
@@ -80,8 +80,8 @@ func TestFloods_PollFlood(t *testing.T) {
 	}
 }
 
-// TestFloods_TrickledReplay: a replay that goes on answering does not hold up what comes
-// live for longer than it would without an answer.
+// TestFloods_TrickledReplay: a replay that goes on answering does not hold up
+// what comes live for longer than it would without an answer.
 func TestFloods_TrickledReplay(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var trickling atomic.Bool
@@ -169,8 +169,8 @@ func (c *lineCount) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestFloods_HostileLog: whatever number of messages cannot be decoded, the log has a
-// line now and then, the observer is told as often, and they are counted.
+// TestFloods_HostileLog: whatever number of messages cannot be decoded, the log
+// has a line now and then, the observer is told as often, and they are counted.
 func TestFloods_HostileLog(t *testing.T) {
 	const bad = 200_000
 	var b bytes.Buffer

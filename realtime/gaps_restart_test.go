@@ -20,9 +20,9 @@ func stuckAt(command string) HandlerFunc {
 	}
 }
 
-// TestGaps_GapUnhandledOfReplaced: what was received over channels that have been
-// replaced, and not handled before the end of the process, cannot be read again
-// over the new ones.
+// TestGaps_GapUnhandledOfReplaced: what was received over channels that have
+// been replaced, and not handled before the end of the process, cannot be read
+// again over the new ones.
 func TestGaps_GapUnhandledOfReplaced(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(pulltest.WithChannelLife(time.Hour))
@@ -49,8 +49,8 @@ func TestGaps_GapUnhandledOfReplaced(t *testing.T) {
 	})
 }
 
-// TestGaps_NoGapAfterRenewal: a restart finds the channels that the process before
-// it went over to, once all of the old ones is handled.
+// TestGaps_NoGapAfterRenewal: a restart finds the channels that the process
+// before it went over to, once all of the old ones is handled.
 func TestGaps_NoGapAfterRenewal(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.open(pulltest.WithChannelLife(time.Hour), pulltest.WithVersion(version))
@@ -103,8 +103,8 @@ func TestGaps_GapOutlastsRenewal(t *testing.T) {
 	})
 }
 
-// TestGaps_NoGapOfTheShortLived: messages that live for a minute only are gone soon,
-// and that is no loss where reads follow each other.
+// TestGaps_NoGapOfTheShortLived: messages that live for a minute only are gone
+// soon, and that is no loss where reads follow each other.
 func TestGaps_NoGapOfTheShortLived(t *testing.T) {
 	t.Parallel()
 	burst := func(l *life) {
@@ -165,8 +165,8 @@ func (s *hanging) GetApplicationConfig(ctx context.Context, cache bool) (*b24pul
 	return s.ConfigSource.GetApplicationConfig(ctx, cache)
 }
 
-// TestGaps_DoubtIsShort: a portal that does not answer does not keep the config in
-// hand from being used, nor does one that refuses.
+// TestGaps_DoubtIsShort: a portal that does not answer does not keep the config
+// in hand from being used, nor does one that refuses.
 func TestGaps_DoubtIsShort(t *testing.T) {
 	for name, refuses := range map[string]bool{"no answer": false, "a refusal": true} {
 		t.Run(name, func(t *testing.T) {
@@ -195,8 +195,8 @@ func TestGaps_DoubtIsShort(t *testing.T) {
 	}
 }
 
-// TestGaps_SwallowedPolls: where polls go nowhere and a websocket does, the history
-// is read by that, and nothing is believed to have expired.
+// TestGaps_SwallowedPolls: where polls go nowhere and a websocket does, the
+// history is read by that, and nothing is believed to have expired.
 func TestGaps_SwallowedPolls(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithBackoff(func(int) time.Duration { return 5 * time.Second }))
@@ -213,8 +213,8 @@ func TestGaps_SwallowedPolls(t *testing.T) {
 	})
 }
 
-// TestGaps_UndecodableAtTheEnd: a message at the end of the history that cannot be
-// decoded is told once, and asked for no more often than another.
+// TestGaps_UndecodableAtTheEnd: a message at the end of the history that cannot
+// be decoded is told once, and asked for no more often than another.
 func TestGaps_UndecodableAtTheEnd(t *testing.T) {
 	t.Parallel()
 	for _, transport := range both {

@@ -28,8 +28,8 @@ func (l *life) wantGap(want ...GapReason) {
 
 var long = []pulltest.Option{pulltest.WithChannelLife(500 * time.Hour), pulltest.WithConfigLife(500 * time.Hour)}
 
-// TestGaps_GapAfterLongOutage: a server that was out of reach for longer than it
-// keeps messages.
+// TestGaps_GapAfterLongOutage: a server that was out of reach for longer than
+// it keeps messages.
 func TestGaps_GapAfterLongOutage(t *testing.T) {
 	t.Parallel()
 	for _, transport := range both {
@@ -51,8 +51,8 @@ func TestGaps_GapAfterLongOutage(t *testing.T) {
 	}
 }
 
-// TestGaps_GapAfterLongPause: a handler that blocks for longer than the server keeps
-// messages.
+// TestGaps_GapAfterLongPause: a handler that blocks for longer than the server
+// keeps messages.
 func TestGaps_GapAfterLongPause(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(long...)
@@ -118,8 +118,8 @@ func TestGaps_GapAtUnhandled(t *testing.T) {
 	}
 }
 
-// TestGaps_NoGapWithoutNeed: that the messages of a quiet portal expire is no loss,
-// whatever happens to the connection.
+// TestGaps_NoGapWithoutNeed: that the messages of a quiet portal expire is no
+// loss, whatever happens to the connection.
 func TestGaps_NoGapWithoutNeed(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start(append([]pulltest.Option{pulltest.WithVersion(version)}, long...))
@@ -159,8 +159,8 @@ func TestGaps_GapReplacedTwice(t *testing.T) {
 	}
 }
 
-// TestGaps_GapIsToldUntilHandled: a gap found at a start is found again, until a
-// message that bears it has been handled.
+// TestGaps_GapIsToldUntilHandled: a gap found at a start is found again, until
+// a message that bears it has been handled.
 func TestGaps_GapIsToldUntilHandled(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(MemoryStore)
@@ -203,8 +203,8 @@ func TestGaps_GapIsToldUntilHandled(t *testing.T) {
 	})
 }
 
-// TestGaps_OlderSequenceAfterRestart: a server whose sequence of mids is older than
-// the cursor's, at the same address.
+// TestGaps_OlderSequenceAfterRestart: a server whose sequence of mids is older
+// than the cursor's, at the same address.
 func TestGaps_OlderSequenceAfterRestart(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(MemoryStore)

@@ -10,9 +10,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestGateways_LoginPages: where websockets are answered by a page, or lead to one, a
-// poll that hangs is no sign of a server either. One that says that nothing
-// came is.
+// TestGateways_LoginPages: where websockets are answered by a page, or lead to
+// one, a poll that hangs is no sign of a server either. One that says that
+// nothing came is.
 func TestGateways_LoginPages(t *testing.T) {
 	t.Parallel()
 	for version := 1; version <= 5; version++ {
@@ -74,8 +74,8 @@ func TestGateways_BehindGateways(t *testing.T) {
 	}
 }
 
-// TestGateways_FalseOverRealSockets: what is no answer of the server's is found out over
-// real sockets, too.
+// TestGateways_FalseOverRealSockets: what is no answer of the server's is found
+// out over real sockets, too.
 func TestGateways_FalseOverRealSockets(t *testing.T) {
 	t.Parallel()
 	var all sync.WaitGroup

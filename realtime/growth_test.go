@@ -11,8 +11,8 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 )
 
-// TestGrowth_NothingGrows: however often channels are replaced under constant traffic,
-// nothing is left behind of those that are gone.
+// TestGrowth_NothingGrows: however often channels are replaced under constant
+// traffic, nothing is left behind of those that are gone.
 func TestGrowth_NothingGrows(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
@@ -21,7 +21,7 @@ func TestGrowth_NothingGrows(t *testing.T) {
 				l.subscribe(nil, WithTransport(transport), WithBackoff(soon))
 				ctx, cancel := context.WithCancelCause(t.Context())
 				l.sub.acks = delivery.NewAcks(delivery.Position{})
-				loop := l.sub.newLoop()
+				loop := l.sub.newLoop(ctx)
 				stopped := make(chan error)
 				go func() { stopped <- loop.run(ctx) }()
 				got := newTally()

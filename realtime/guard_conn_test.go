@@ -57,9 +57,9 @@ func explosiveDial(l *life, c *charge, method string) (*http.Transport, func(ctx
 	}
 }
 
-// TestGuard_ConnectionPanics: what a user's connections and dial functions panic with
-// in goroutines of net/http and of contexts goes where other callbacks' panics
-// go. Without that the process ends.
+// TestGuard_ConnectionPanics: what a user's connections and dial functions
+// panic with in goroutines of net/http and of contexts goes where other
+// callbacks' panics go. Without that the process ends.
 func TestGuard_ConnectionPanics(t *testing.T) {
 	through := func(way Transport) func(l *life, c *charge, method string) []Option {
 		return func(l *life, c *charge, method string) []Option {

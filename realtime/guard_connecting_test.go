@@ -14,8 +14,8 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
-// TestGuard_CloseWhileConnecting: a connection that explodes when it is given up
-// while the server is waited for ends no process.
+// TestGuard_CloseWhileConnecting: a connection that explodes when it is given
+// up while the server is waited for ends no process.
 func TestGuard_CloseWhileConnecting(t *testing.T) {
 	for _, way := range []string{"dialer", "dialer, TLS", "client", "tunnel"} {
 		t.Run(way, func(t *testing.T) {

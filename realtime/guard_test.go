@@ -300,8 +300,8 @@ func TestGuard_CallbackPanics(t *testing.T) {
 	}
 }
 
-// TestGuard_CallbackGoexit: a callback that ends its goroutine, as FailNow of a test
-// does, ends the run with an error.
+// TestGuard_CallbackGoexit: a callback that ends its goroutine, as FailNow of a
+// test does, ends the run with an error.
 func TestGuard_CallbackGoexit(t *testing.T) {
 	for _, e := range explosions {
 		if e.own || e.name == "token source" { // the goroutine of that is another, and it has given no token
@@ -370,8 +370,8 @@ func (s *lockedStore) Save(ctx context.Context, c Cursor) error {
 	return s.MemoryStore.Save(ctx, c)
 }
 
-// TestGuard_PanickedStoreIsLeftAlone: a store that has panicked may be locked for
-// ever.
+// TestGuard_PanickedStoreIsLeftAlone: a store that has panicked may be locked
+// for ever.
 func TestGuard_PanickedStoreIsLeftAlone(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var log strings.Builder

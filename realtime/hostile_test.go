@@ -58,8 +58,8 @@ func printable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
-// TestHostile_TextsPlayNoTricks: no error and no value prints what does not print,
-// whatever a server has put into it.
+// TestHostile_TextsPlayNoTricks: no error and no value prints what does not
+// print, whatever a server has put into it.
 func TestHostile_TextsPlayNoTricks(t *testing.T) {
 	for _, s := range []string{hostile, endless, "\xff\xfe" + hostile} {
 		params, _ := json.Marshal(map[string]string{s: s})
@@ -92,8 +92,8 @@ func TestHostile_TextsPlayNoTricks(t *testing.T) {
 	}
 }
 
-// TestHostile_ServersPlayNoTricks: neither events nor logs print what does not print,
-// whatever comes over the connections.
+// TestHostile_ServersPlayNoTricks: neither events nor logs print what does not
+// print, whatever comes over the connections.
 func TestHostile_ServersPlayNoTricks(t *testing.T) {
 	t.Parallel()
 	for _, s := range servers {

@@ -80,8 +80,8 @@ func TestIdle_Forgets(t *testing.T) {
 	})
 }
 
-// TestIdle_ByChance: cuts that are not for silence, and those whose ages differ,
-// cause no pings.
+// TestIdle_ByChance: cuts that are not for silence, and those whose ages
+// differ, cause no pings.
 func TestIdle_ByChance(t *testing.T) {
 	now := time.Unix(1795421100, 0)
 	type cut struct{ after, silence time.Duration }
@@ -205,8 +205,8 @@ func (c *mutedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// TestIdle_PollsThatFailSoon: polls that a gateway ends after a few seconds may be
-// those of a server that is down: they are not repeated at once.
+// TestIdle_PollsThatFailSoon: polls that a gateway ends after a few seconds may
+// be those of a server that is down: they are not repeated at once.
 func TestIdle_PollsThatFailSoon(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(pulltest.WithIdleTimeout(5 * time.Second))
@@ -322,8 +322,8 @@ func TestIdle_PingIntervalOption(t *testing.T) {
 	}
 }
 
-// TestIdle_StuckBetweenPings: pings of our own that go out while one is not answered
-// do not put off that this is noticed.
+// TestIdle_StuckBetweenPings: pings of our own that go out while one is not
+// answered do not put off that this is noticed.
 func TestIdle_StuckBetweenPings(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithTransport(TransportWebSocket), WithPingInterval(5*time.Second))

@@ -31,8 +31,8 @@ func TestLife_BeginsNow(t *testing.T) {
 	})
 }
 
-// TestLife_BeginsOnEmptyPortal: with nothing kept the first replay has no answer;
-// the subscription is ready all the same.
+// TestLife_BeginsOnEmptyPortal: with nothing kept the first replay has no
+// answer; the subscription is ready all the same.
 func TestLife_BeginsOnEmptyPortal(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		begin := time.Now()
@@ -50,8 +50,8 @@ func TestLife_BeginsOnEmptyPortal(t *testing.T) {
 	})
 }
 
-// TestLife_PingHole: what the server drops around its pings is found by the replay
-// behind the pong.
+// TestLife_PingHole: what the server drops around its pings is found by the
+// replay behind the pong.
 func TestLife_PingHole(t *testing.T) {
 	t.Parallel()
 	ping := func(l *life) (lost, dropped int) {
@@ -94,8 +94,8 @@ func TestLife_PingHole(t *testing.T) {
 	})
 }
 
-// TestLife_Delays: the delays before an attempt grow, and a connection that does not
-// last does not reset them.
+// TestLife_Delays: the delays before an attempt grow, and a connection that
+// does not last does not reset them.
 func TestLife_Delays(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithTransport(TransportWebSocket))
@@ -138,8 +138,8 @@ func TestLife_BackoffBounds(t *testing.T) {
 	}
 }
 
-// TestLife_Stuck: a connection that falls silent without breaking is noticed and
-// replaced.
+// TestLife_Stuck: a connection that falls silent without breaking is noticed
+// and replaced.
 func TestLife_Stuck(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithPingInterval(0)})
@@ -158,7 +158,8 @@ func TestLife_Stuck(t *testing.T) {
 	})
 }
 
-// TestLife_SlowHandlerKeepsConnection: pings are answered while a handler sleeps.
+// TestLife_SlowHandlerKeepsConnection: pings are answered while a handler
+// sleeps.
 func TestLife_SlowHandlerKeepsConnection(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -181,8 +182,8 @@ func (fakeConn) Ping() error     { return nil }
 func (fakeConn) Received(string) {}
 func (fakeConn) Close(int)       {}
 
-// TestLife_Crowded: after «too many connections» the subscription stays away for
-// long.
+// TestLife_Crowded: after «too many connections» the subscription stays away
+// for long.
 func TestLife_Crowded(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
@@ -198,8 +199,8 @@ func TestLife_Crowded(t *testing.T) {
 	})
 }
 
-// TestLife_RefusedChannel: close code 4010 has the config fetched anew, past the
-// cache; a fixed config is at its end.
+// TestLife_RefusedChannel: close code 4010 has the config fetched anew, past
+// the cache; a fixed config is at its end.
 func TestLife_RefusedChannel(t *testing.T) {
 	t.Run("client", func(t *testing.T) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
@@ -269,8 +270,8 @@ func TestLife_PortalConfig(t *testing.T) {
 	})
 }
 
-// TestLife_CursorResumes: a subscription that goes on from a message's cursor gets
-// what followed it, and nothing twice.
+// TestLife_CursorResumes: a subscription that goes on from a message's cursor
+// gets what followed it, and nothing twice.
 func TestLife_CursorResumes(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()

@@ -122,8 +122,9 @@ func (l *loop) run(ctx context.Context) error {
 	return l.err
 }
 
-// observe counts an event and tells of it, at once or together with others.
-func (l *loop) observe(e Event) {
+// emit counts an event, and tells the log and the observer of it, at once or
+// together with others.
+func (l *loop) emit(e Event) {
 	l.stats.event(e)
 	if !l.notices.add(e, time.Now()) {
 		l.tell(e)
@@ -134,11 +135,11 @@ func (l *loop) observe(e Event) {
 func (l *loop) reported(e delivery.Event) {
 	switch e := e.(type) {
 	case delivery.Repeat:
-		l.observe(Repeat{ID: e.ID, Count: 1})
+		l.emit(Repeat{ID: e.ID, Count: 1})
 	case delivery.Forgotten:
-		l.observe(Forgotten{Messages: e.Messages})
+		l.emit(Forgotten{Messages: e.Messages})
 	case delivery.Gap:
-		l.observe(*gapOf(&e))
+		l.emit(*gapOf(&e))
 	}
 }
 
@@ -245,8 +246,7 @@ func (l *loop) show(cause error) {
 	l.state.set(after)
 	l.lastTransport = l.main.transport()
 	change := StateChange{From: before, To: after, Attempt: l.main.status.attempt, Delay: l.main.delay, Transport: l.lastTransport, Cause: cause}
-	l.logChange(change)
-	l.observe(change)
+	l.emit(change)
 }
 
 // receive takes what a task has posted. What comes from an attempt that has
@@ -307,7 +307,7 @@ func (l *loop) full() {
 	}
 }
 
-func (l *loop) undecodable(err error) { l.observe(Undecodable{Err: err, Count: 1}) }
+func (l *loop) undecodable(err error) { l.emit(Undecodable{Err: err, Count: 1}) }
 
 // afterEvent begins a replay if so much has come, or so badly, that one is due,
 // obeys the server, and sets the timer of the messages that wait. Such replays

@@ -13,8 +13,8 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-// TestLosses_LastReplayIsPatient: the end of a channel that was replaced is read even if
-// the server cannot be read for a while just then.
+// TestLosses_LastReplayIsPatient: the end of a channel that was replaced is
+// read even if the server cannot be read for a while just then.
 func TestLosses_LastReplayIsPatient(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithBackoff(soon))
@@ -35,9 +35,9 @@ func TestLosses_LastReplayIsPatient(t *testing.T) {
 	})
 }
 
-// TestLosses_FullDuringTheReplayOfAnother: the queue gets full while one connection is
-// read and messages of another wait. Both are paused, and what waits is given
-// back.
+// TestLosses_FullDuringTheReplayOfAnother: the queue gets full while one
+// connection is read and messages of another wait. Both are paused, and what
+// waits is given back.
 func TestLosses_FullDuringTheReplayOfAnother(t *testing.T) {
 	now := time.Now()
 	q := delivery.NewQueue(2, 1<<20)
@@ -69,8 +69,8 @@ func TestLosses_FullDuringTheReplayOfAnother(t *testing.T) {
 	}
 }
 
-// TestLosses_ReplacedSoonAfterTheBeginning: what was kept before a subscription began
-// is not delivered with what new channels hold, however soon they come.
+// TestLosses_ReplacedSoonAfterTheBeginning: what was kept before a subscription
+// began is not delivered with what new channels hold, however soon they come.
 func TestLosses_ReplacedSoonAfterTheBeginning(t *testing.T) {
 	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
@@ -96,8 +96,8 @@ func TestLosses_ReplacedSoonAfterTheBeginning(t *testing.T) {
 	})
 }
 
-// TestLosses_ReplacedWhilePaused: a queue that was full has room again, and the replay
-// that follows brings the news that a channel has been replaced. The new
+// TestLosses_ReplacedWhilePaused: a queue that was full has room again, and the
+// replay that follows brings the news that a channel has been replaced. The new
 // channels are connected to.
 func TestLosses_ReplacedWhilePaused(t *testing.T) {
 	t.Parallel()
@@ -135,8 +135,8 @@ func TestLosses_ReplacedWhilePaused(t *testing.T) {
 	})
 }
 
-// TestLosses_FailedProbeLeavesTheReplay: a websocket that is tried beside polls and
-// fails takes nothing from the short replay that goes on for those.
+// TestLosses_FailedProbeLeavesTheReplay: a websocket that is tried beside polls
+// and fails takes nothing from the short replay that goes on for those.
 func TestLosses_FailedProbeLeavesTheReplay(t *testing.T) {
 	now := time.Now()
 	q := delivery.NewQueue(10, 1<<20)
@@ -159,8 +159,9 @@ func TestLosses_FailedProbeLeavesTheReplay(t *testing.T) {
 	}
 }
 
-// TestLosses_PollTakenUp: what is published while the server takes up a poll is kept
-// and not sent; it is found at once, not with the next replay from the cursor.
+// TestLosses_PollTakenUp: what is published while the server takes up a poll is
+// kept and not sent; it is found at once, not with the next replay from the
+// cursor.
 func TestLosses_PollTakenUp(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithHandover(200 * time.Millisecond)}, WithTransport(TransportLongPolling))

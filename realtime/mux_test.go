@@ -114,8 +114,8 @@ func TestMux_OfClients(t *testing.T) {
 	want(mux, "order backend", "default backend", "published client", "rest client", "published unknown", "rest unknown")
 }
 
-// TestMux_ForgedEvents: any client of a server that clients can publish on can send
-// what looks like the portal's event.
+// TestMux_ForgedEvents: any client of a server that clients can publish on can
+// send what looks like the portal's event.
 func TestMux_ForgedEvents(t *testing.T) {
 	for version := 1; version <= 5; version++ {
 		for _, transport := range []Transport{TransportWebSocket, TransportLongPolling} {

@@ -304,8 +304,8 @@ func TestParallel_KeyPanics(t *testing.T) {
 // aptlyNamed panics: its name must be found in the stack.
 func aptlyNamed(err error) { panic(err) }
 
-// TestParallel_HandlerPanic: what Run panics with has the value, the message and the
-// handler's own stack.
+// TestParallel_HandlerPanic: what Run panics with has the value, the message
+// and the handler's own stack.
 func TestParallel_HandlerPanic(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -327,9 +327,9 @@ func TestParallel_HandlerPanic(t *testing.T) {
 	})
 }
 
-// TestParallel_Goexit: a handler that ends its goroutine has its message unhandled, and
-// the run ends: with an error where the goroutine was one of ours, and with the
-// goroutine where it was that of Run.
+// TestParallel_Goexit: a handler that ends its goroutine has its message
+// unhandled, and the run ends: with an error where the goroutine was one of
+// ours, and with the goroutine where it was that of Run.
 func TestParallel_Goexit(t *testing.T) {
 	tests := map[string]struct {
 		opts []Option

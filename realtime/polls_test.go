@@ -9,8 +9,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestPolls_Disorder: a poll that brings a message whose id is below others' has
-// brought something: the next one follows at once, and nothing that is
+// TestPolls_Disorder: a poll that brings a message whose id is below others'
+// has brought something: the next one follows at once, and nothing that is
 // published meanwhile has to wait, or is lost if the server does not keep it.
 // Only what is stored between two polls waits for a replay.
 func TestPolls_Disorder(t *testing.T) {

@@ -114,8 +114,8 @@ func onFalseAnswers(t *testing.T, test func(t *testing.T, l *life, version int, 
 	}
 }
 
-// TestProof_FalseFirstMinute: false answers say nothing of the history. What is old
-// stays old, and what is published once the connection is live arrives.
+// TestProof_FalseFirstMinute: false answers say nothing of the history. What is
+// old stays old, and what is published once the connection is live arrives.
 func TestProof_FalseFirstMinute(t *testing.T) {
 	onFalseAnswers(t, func(t *testing.T, l *life, version int, fault pulltest.Fault) {
 		l.withOld(pulltest.WithVersion(version))
@@ -145,8 +145,8 @@ func TestProof_FalseFirstMinute(t *testing.T) {
 	})
 }
 
-// TestProof_FalseFromAMomentOn: where there is another way to read, nothing is lost;
-// where there is none, it is said.
+// TestProof_FalseFromAMomentOn: where there is another way to read, nothing is
+// lost; where there is none, it is said.
 func TestProof_FalseFromAMomentOn(t *testing.T) {
 	onFalseAnswers(t, func(t *testing.T, l *life, version int, fault pulltest.Fault) {
 		l.withOld(pulltest.WithVersion(version))
@@ -175,8 +175,8 @@ func TestProof_FalseFromAMomentOn(t *testing.T) {
 	})
 }
 
-// TestProof_SlowFalseAnswers: something false that takes its time is taken for an
-// empty history at first. What was old stays old all the same.
+// TestProof_SlowFalseAnswers: something false that takes its time is taken for
+// an empty history at first. What was old stays old all the same.
 func TestProof_SlowFalseAnswers(t *testing.T) {
 	for _, version := range []int{3, 4} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
@@ -206,9 +206,9 @@ func TestProof_SlowFalseAnswers(t *testing.T) {
 	}
 }
 
-// TestProof_GapUnread: that the history could not be read for a moment is no loss if
-// it still reaches back when it can be read again. What takes longer is a Gap,
-// once.
+// TestProof_GapUnread: that the history could not be read for a moment is no
+// loss if it still reaches back when it can be read again. What takes longer is
+// a Gap, once.
 func TestProof_GapUnread(t *testing.T) {
 	for _, version := range []int{1, 2} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
@@ -243,8 +243,8 @@ func TestProof_GapUnread(t *testing.T) {
 	}
 }
 
-// TestProof_FalseSockets: the first frame of a websocket that is to read the history
-// proves itself, or the replay has failed.
+// TestProof_FalseSockets: the first frame of a websocket that is to read the
+// history proves itself, or the replay has failed.
 func TestProof_FalseSockets(t *testing.T) {
 	for _, version := range []int{3, 4, 5} {
 		for _, frame := range []string{"", " ", "<html>", "[]", "{}", `{"jsonrpc":"2.0","method":"other"}`, "\x0a\x04\x12\x02\x0a\x00",
@@ -289,8 +289,8 @@ func TestProof_FalseSockets(t *testing.T) {
 	}
 }
 
-// TestProof_FalsePolls: a subscription by polls alone is not live while they are
-// false.
+// TestProof_FalsePolls: a subscription by polls alone is not live while they
+// are false.
 func TestProof_FalsePolls(t *testing.T) {
 	onFalseAnswers(t, func(t *testing.T, l *life, version int, fault pulltest.Fault) {
 		l.withOld(pulltest.WithVersion(version))

@@ -12,7 +12,8 @@ import (
 	"github.com/b24pull/b24pull"
 )
 
-// TestPublic_Transport: none of the four is reached at a name that leads inward.
+// TestPublic_Transport: none of the four is reached at a name that leads
+// inward.
 func TestPublic_Transport(t *testing.T) {
 	for _, of := range services {
 		t.Run(string(of), func(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestReady_QuietPortal: a server that says by itself that it keeps nothing any more
-// is believed, at a restart and while it is connected, without a Gap where
+// TestReady_QuietPortal: a server that says by itself that it keeps nothing any
+// more is believed, at a restart and while it is connected, without a Gap where
 // nothing can have been missed.
 func TestReady_QuietPortal(t *testing.T) {
 	t.Parallel()

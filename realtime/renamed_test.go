@@ -103,9 +103,9 @@ func TestRenamed_Portal(t *testing.T) {
 	}
 }
 
-// TestRenamed_WhileDown: where the push server has another name after a restart,
-// nobody can say whether it is the same one. That is told, and all that is kept
-// is read.
+// TestRenamed_WhileDown: where the push server has another name after a
+// restart, nobody can say whether it is the same one. That is told, and all
+// that is kept is read.
 func TestRenamed_WhileDown(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		store := new(MemoryStore)

@@ -161,7 +161,7 @@ func (l *loop) keep(reason RenewReason, anew bool) {
 			l.handle(s, event{kind: evConfig}, nil)
 		}
 	}
-	l.observe(Renewal{Reason: reason, Count: 1})
+	l.emit(Renewal{Reason: reason, Count: 1})
 }
 
 // notConfigured: what waits for a config tries again. What is connected goes on
@@ -202,7 +202,7 @@ func (l *loop) notConfigured(err error) {
 		l.renewal.attempt++
 		delay := reserve(l.opts.backoff(l.renewal.attempt), err)
 		l.timers.arm(timerRenew, now.Add(delay))
-		l.observe(Renewal{Reason: l.renewal.reason, Delay: delay, Err: err, Count: 1})
+		l.emit(Renewal{Reason: l.renewal.reason, Delay: delay, Err: err, Count: 1})
 	}
 }
 
@@ -243,7 +243,7 @@ func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew 
 		l.replace(cfg, ep, reason)
 	}
 	if reason != 0 && (!same || !l.renewal.checks) {
-		l.observe(Renewal{Reason: reason, Changed: !same, Count: 1})
+		l.emit(Renewal{Reason: reason, Changed: !same, Count: 1})
 	}
 	l.renewal.checks = false
 	l.scheduleRenewal(cfg, same)

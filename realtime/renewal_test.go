@@ -18,8 +18,8 @@ func (s atOnce) GetApplicationConfig(context.Context, bool) (*b24pull.Config, er
 	return cfg, cfg.UnmarshalJSON(s.ConfigJSON())
 }
 
-// TestRenewal_ReplacedTwice: channels that are replaced before they could be connected
-// to are read all the same.
+// TestRenewal_ReplacedTwice: channels that are replaced before they could be
+// connected to are read all the same.
 func TestRenewal_ReplacedTwice(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open(pulltest.WithGather(0))
@@ -38,9 +38,9 @@ func TestRenewal_ReplacedTwice(t *testing.T) {
 	})
 }
 
-// TestRenewal_OldEndIsRead: what is sent over replaced channels, by a part of the
-// portal that has not noticed, is found even where the connection to them is
-// gone.
+// TestRenewal_OldEndIsRead: what is sent over replaced channels, by a part of
+// the portal that has not noticed, is found even where the connection to them
+// is gone.
 func TestRenewal_OldEndIsRead(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil, WithBackoff(soon))
@@ -57,8 +57,9 @@ func TestRenewal_OldEndIsRead(t *testing.T) {
 	})
 }
 
-// TestRenewal_NewBeginningIsRead: what was sent over a new channel before anybody told
-// of it arrives, although the cursor has passed its place meanwhile.
+// TestRenewal_NewBeginningIsRead: what was sent over a new channel before
+// anybody told of it arrives, although the cursor has passed its place
+// meanwhile.
 func TestRenewal_NewBeginningIsRead(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)
@@ -86,7 +87,8 @@ func TestRenewal_NewBeginningIsRead(t *testing.T) {
 	})
 }
 
-// TestRenewal_ForeignExpiry: the end of a channel that is not ours holds nothing up.
+// TestRenewal_ForeignExpiry: the end of a channel that is not ours holds
+// nothing up.
 func TestRenewal_ForeignExpiry(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start(nil)

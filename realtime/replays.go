@@ -235,13 +235,12 @@ func (l *loop) replayOver(s *connection, how delivery.Outcome, cause error) {
 	l.joins(s)
 	owed := l.pendingOf(s) || l.pendingElsewhere(s)
 	ended, again := s.history.EndReplay(how, owed, time.Now())
-	result := ReplayEnded{Complete: ended.Complete, Messages: ended.Messages, Found: ended.Found, Err: cause}
+	result := ReplayEnded{Complete: ended.Complete, Messages: ended.Messages, Found: ended.Found, Attempt: s.status.replayAttempt + 1, Err: cause}
 	if how == delivery.ReplayEnded && result.Messages > 0 {
 		s.vouched = time.Now()
 		defer l.hangingAfterAll(s)
 	}
-	l.logReplay(s, result)
-	l.observe(result)
+	l.emit(result)
 	if how == delivery.ReplayBroken || how == delivery.ReplayUnconfirmed {
 		silent := cause == delivery.ErrNoAnswer && !polled
 		l.handle(s, event{kind: evReplayBroken, failure: l.failureOf(cause), silent: silent}, cause)

@@ -253,8 +253,8 @@ func TestRetryAfter_OfReplaysBesidePolls(t *testing.T) {
 	})
 }
 
-// TestRetryAfter_OfReplaysByWebSocket: a replay by a websocket that is refused for
-// some time puts off the next one, by whatever way.
+// TestRetryAfter_OfReplaysByWebSocket: a replay by a websocket that is refused
+// for some time puts off the next one, by whatever way.
 func TestRetryAfter_OfReplaysByWebSocket(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var came arrivals
@@ -289,8 +289,8 @@ func (l *life) wantTicksOnce() {
 	}
 }
 
-// TestRetryAfter_OfConfigs: a portal that refuses the config with a time to wait
-// is asked again no sooner.
+// TestRetryAfter_OfConfigs: a portal that refuses the config with a time to
+// wait is asked again no sooner.
 func TestRetryAfter_OfConfigs(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var came arrivals
@@ -310,8 +310,8 @@ func TestRetryAfter_OfConfigs(t *testing.T) {
 	})
 }
 
-// TestRetryAfter_RefusalsOverSockets: what a refusal says arrives over real connections,
-// too.
+// TestRetryAfter_RefusalsOverSockets: what a refusal says arrives over real
+// connections, too.
 func TestRetryAfter_RefusalsOverSockets(t *testing.T) {
 	for _, transport := range both {
 		for _, tt := range []struct {
@@ -350,8 +350,8 @@ func TestRetryAfter_RefusalsOverSockets(t *testing.T) {
 	}
 }
 
-// TestRetryAfter_ServerRedirects: a login page and a new address are named, and nothing
-// that the address bears.
+// TestRetryAfter_ServerRedirects: a login page and a new address are named, and
+// nothing that the address bears.
 func TestRetryAfter_ServerRedirects(t *testing.T) {
 	onVersionsAndTransports(t, func(t *testing.T, l *life, version int, transport Transport) {
 		service, _ := serviceOf(transport)

@@ -12,9 +12,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestScreen_SilentBeginning: where polls say nothing for minutes, and websockets
-// work, the beginning is taken for that of an empty history. When polls show it
-// after all, its old messages are not taken for new ones.
+// TestScreen_SilentBeginning: where polls say nothing for minutes, and
+// websockets work, the beginning is taken for that of an empty history. When
+// polls show it after all, its old messages are not taken for new ones.
 func TestScreen_SilentBeginning(t *testing.T) {
 	for name, status := range map[string]int{"polls hang": 0, "nothing after 12 s": http.StatusNotModified} {
 		for version := 1; version <= 4; version++ { // version 5 tells no times
@@ -57,8 +57,8 @@ func TestScreen_SilentBeginning(t *testing.T) {
 	}
 }
 
-// TestScreen_EmptyBeginning: what comes to an empty portal long after the beginning is
-// new, whenever it is read.
+// TestScreen_EmptyBeginning: what comes to an empty portal long after the
+// beginning is new, whenever it is read.
 func TestScreen_EmptyBeginning(t *testing.T) {
 	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
@@ -74,8 +74,8 @@ func TestScreen_EmptyBeginning(t *testing.T) {
 	})
 }
 
-// TestScreen_ForeignExpires: a web server's Expires does not make its 304 a push
-// server's.
+// TestScreen_ForeignExpires: a web server's Expires does not make its 304 a
+// push server's.
 func TestScreen_ForeignExpires(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int{3, 4, 5} {
@@ -102,8 +102,9 @@ func TestScreen_ForeignExpires(t *testing.T) {
 	}
 }
 
-// TestScreen_KnownToBeNew: on version 5, whose messages bear no time, what follows a
-// message that came live is new as well, whatever has answered the polls.
+// TestScreen_KnownToBeNew: on version 5, whose messages bear no time, what
+// follows a message that came live is new as well, whatever has answered the
+// polls.
 func TestScreen_KnownToBeNew(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithVersion(5)}, WithBackoff(soon))

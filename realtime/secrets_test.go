@@ -12,8 +12,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestSecrets_NoSecretIsTold: neither errors nor events nor the log name a channel,
-// also where the server repeats what it was asked.
+// TestSecrets_NoSecretIsTold: neither errors nor events nor the log name a
+// channel, also where the server repeats what it was asked.
 func TestSecrets_NoSecretIsTold(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		var log strings.Builder

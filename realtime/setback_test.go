@@ -18,9 +18,9 @@ func changedServers(l *life) (n int) {
 	return n
 }
 
-// TestSetback_SlowPublishers: on a server of the cloud, with thousands of ids a second,
-// what a slow publisher has kept back for seconds is no sign of a counter that
-// was set back.
+// TestSetback_SlowPublishers: on a server of the cloud, with thousands of ids a
+// second, what a slow publisher has kept back for seconds is no sign of a
+// counter that was set back.
 func TestSetback_SlowPublishers(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int{3, 4, 5} {
@@ -52,9 +52,9 @@ func TestSetback_SlowPublishers(t *testing.T) {
 	}
 }
 
-// TestSetback_SetBack: a counter that really was set back is noticed, once, and what
-// comes is delivered: on a quiet portal, where it falls by a few ids, as on a
-// busy one.
+// TestSetback_SetBack: a counter that really was set back is noticed, once, and
+// what comes is delivered: on a quiet portal, where it falls by a few ids, as
+// on a busy one.
 func TestSetback_SetBack(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -191,10 +191,10 @@ func TestSilence_AtRestart(t *testing.T) {
 	})
 }
 
-// TestSilence_SilentStart: silence makes a subscription ready, since a server that
-// keeps nothing is silent as well. Before long such a server says so. What says
-// no such thing is found out, and what is old does not arrive as new, whatever
-// the polls are for.
+// TestSilence_SilentStart: silence makes a subscription ready, since a server
+// that keeps nothing is silent as well. Before long such a server says so. What
+// says no such thing is found out, and what is old does not arrive as new,
+// whatever the polls are for.
 func TestSilence_SilentStart(t *testing.T) {
 	for _, transport := range []Transport{TransportAuto, TransportWebSocket, TransportLongPolling} {
 		t.Run(transport.String(), func(t *testing.T) {
@@ -268,8 +268,8 @@ func TestSilence_ByTurns(t *testing.T) {
 	}
 }
 
-// TestSilence_FullQueueInSilence: what a full queue has left out is not taken for
-// expired.
+// TestSilence_FullQueueInSilence: what a full queue has left out is not taken
+// for expired.
 func TestSilence_FullQueueInSilence(t *testing.T) {
 	onSilences(t, func(t *testing.T, l *life, version int, a boxAnswer) {
 		var b box
@@ -324,8 +324,8 @@ func gateway(limit time.Duration) pulltest.Option {
 	})
 }
 
-// TestSilence_OversizedHistory: a history of one message that is too long to be read
-// is one all the same.
+// TestSilence_OversizedHistory: a history of one message that is too long to be
+// read is one all the same.
 func TestSilence_OversizedHistory(t *testing.T) {
 	t.Parallel()
 	for version := 1; version <= 5; version++ {

@@ -28,8 +28,8 @@ func (l *life) largest(n, perSecond int, m pulltest.Message) (size int) {
 	return size
 }
 
-// TestSize_CursorSize: four characters a message that was handled since the history
-// was last known.
+// TestSize_CursorSize: four characters a message that was handled since the
+// history was last known.
 func TestSize_CursorSize(t *testing.T) {
 	t.Parallel()
 	for rate, most := range map[int]int{10: 4500, 300: 13_000} {
@@ -42,8 +42,8 @@ func TestSize_CursorSize(t *testing.T) {
 	}
 }
 
-// TestSize_CursorSizeOfTheUnkept: what the server does not keep stands in no cursor
-// for long, also where it does not say so.
+// TestSize_CursorSizeOfTheUnkept: what the server does not keep stands in no
+// cursor for long, also where it does not say so.
 func TestSize_CursorSizeOfTheUnkept(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.open(pulltest.WithVersion(version))

@@ -12,9 +12,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestSpin_NoSpinning: whatever a server or a source answers at once and for ever,
-// ten minutes see a number of requests that a server can bear. What is counted
-// are polls, websockets and configs.
+// TestSpin_NoSpinning: whatever a server or a source answers at once and for
+// ever, ten minutes see a number of requests that a server can bear. What is
+// counted are polls, websockets and configs.
 func TestSpin_NoSpinning(t *testing.T) {
 	same := func(w http.ResponseWriter) { // one message for ever, in the framing of version 3
 		fmt.Fprint(w, `#!NGINXNMS!#{"id":1,"mid":"17954211000000000000000001","channel":"c","tag":"1","time":"Mon, 23 Nov 2026 10:00:00 GMT","text":{"module_id":"application","command":"same","params":[]}}#!NGINXNME!#`)
@@ -68,8 +68,8 @@ func (s mutable) GetApplicationConfig(ctx context.Context, cache bool) (*b24pull
 	return cfg, err
 }
 
-// TestSpin_NoSpinningOfConfigs: the same within an hour, for configs that are always
-// past their end, or always other ones.
+// TestSpin_NoSpinningOfConfigs: the same within an hour, for configs that are
+// always past their end, or always other ones.
 func TestSpin_NoSpinningOfConfigs(t *testing.T) {
 	t.Parallel()
 	n := 0

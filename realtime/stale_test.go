@@ -87,9 +87,9 @@ func cache(age bool) pulltest.Option {
 	})
 }
 
-// TestStale_CacheByAddress: a cache that answers a replay with what it has answered
-// to the same one before is found out by the age that it tells, or on version 4
-// by a message that it lacks.
+// TestStale_CacheByAddress: a cache that answers a replay with what it has
+// answered to the same one before is found out by the age that it tells, or on
+// version 4 by a message that it lacks.
 func TestStale_CacheByAddress(t *testing.T) {
 	for _, tt := range []struct {
 		version int

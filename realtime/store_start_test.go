@@ -133,15 +133,15 @@ type unreadable struct{ MemoryStore }
 
 func (*unreadable) Load(context.Context) (Cursor, error) { return Cursor{}, errBroken }
 
-// TestStore_OwnStoreDoesNotLoad: nobody takes that for an empty one, and the error
-// says what has failed.
+// TestStore_OwnStoreDoesNotLoad: nobody takes that for an empty one, and the
+// error says what has failed.
 func TestStore_OwnStoreDoesNotLoad(t *testing.T) {
 	wantNoStart(t, new(unreadable), []Option{WithHistory()}, errBroken.Error(), "loading the cursor")
 }
 
-// TestStore_OwnStoreFailsAtStart: a store of the user's is tried with what it has
-// loaded. That costs one save, and changes nothing: not where a run goes on,
-// and not that an empty store is one.
+// TestStore_OwnStoreFailsAtStart: a store of the user's is tried with what it
+// has loaded. That costs one save, and changes nothing: not where a run goes
+// on, and not that an empty store is one.
 func TestStore_OwnStoreFailsAtStart(t *testing.T) {
 	for _, begin := range []Cursor{{}, after(1)} {
 		store := &brokenStore{MemoryStore: MemoryStore{cursor: begin}}
@@ -195,9 +195,9 @@ func TestStore_FailsLater(t *testing.T) {
 	})
 }
 
-// TestStore_FileMountedAlone: a container's usual way. The file cannot be replaced,
-// and is written in place; an empty one is an empty store, since it cannot be
-// removed.
+// TestStore_FileMountedAlone: a container's usual way. The file cannot be
+// replaced, and is written in place; an empty one is an empty store, since it
+// cannot be removed.
 func TestStore_FileMountedAlone(t *testing.T) {
 	mounttest.Run(t, func(t *testing.T, dir string) {
 		path, host := filepath.Join(dir, "cursor"), filepath.Join(dir, "host")

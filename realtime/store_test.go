@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// TestStore_FileStoreDamaged: a file that is no cursor ends the subscription and
-// stays as it is.
+// TestStore_FileStoreDamaged: a file that is no cursor ends the subscription
+// and stays as it is.
 func TestStore_FileStoreDamaged(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "cursor")
@@ -66,8 +66,8 @@ func TestStore_FileStoreZero(t *testing.T) {
 	}
 }
 
-// TestStore_FileStoreLeftover: what a process left that was killed in a save is in
-// nobody's way, and does not stay.
+// TestStore_FileStoreLeftover: what a process left that was killed in a save is
+// in nobody's way, and does not stay.
 func TestStore_FileStoreLeftover(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cursor")
 	if err := os.WriteFile(path+".tmp", []byte("half a cur"), 0o400); err != nil {
@@ -181,8 +181,8 @@ func TestStore_FileStoreFolder(t *testing.T) {
 	}
 }
 
-// TestStore_FileStoreShared: who finds that another has written the file is told so,
-// once, and goes on.
+// TestStore_FileStoreShared: who finds that another has written the file is
+// told so, once, and goes on.
 func TestStore_FileStoreShared(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cursor")
 	one, other := NewFileStore(path), NewFileStore(path)

@@ -15,8 +15,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestStorms_CommandStorm: commands of the server make the config be fetched at once,
-// and then less and less often for as long as they go on.
+// TestStorms_CommandStorm: commands of the server make the config be fetched at
+// once, and then less and less often for as long as they go on.
 func TestStorms_CommandStorm(t *testing.T) {
 	for name, order := range map[string]func(l *life, n int){
 		"get_config": func(l *life, _ int) {
@@ -83,9 +83,9 @@ func forged(channel, next string) map[string]any {
 	return params
 }
 
-// TestStorms_CommandsGoOn: more commands than are kept in mind, about channels of
-// others, while it is too soon for a config, do not keep a later one from being
-// obeyed.
+// TestStorms_CommandsGoOn: more commands than are kept in mind, about channels
+// of others, while it is too soon for a config, do not keep a later one from
+// being obeyed.
 func TestStorms_CommandsGoOn(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts
@@ -111,8 +111,8 @@ func TestStorms_CommandsGoOn(t *testing.T) {
 	})
 }
 
-// TestStorms_PassedOver: of successors that are named at once, and not gone over to,
-// what was sent there is lost. That is told.
+// TestStorms_PassedOver: of successors that are named at once, and not gone
+// over to, what was sent there is lost. That is told.
 func TestStorms_PassedOver(t *testing.T) {
 	for _, named := range []string{"of an unnamed channel", "one of another"} {
 		t.Run(named, func(t *testing.T) {
@@ -161,9 +161,9 @@ func TestStorms_RefusedAfterAWhile(t *testing.T) {
 	})
 }
 
-// TestStorms_StormOverRefusedTokens: a storm of commands from a portal that refuses
-// every token has neither itself nor the authorization server, which many
-// portals share, asked often.
+// TestStorms_StormOverRefusedTokens: a storm of commands from a portal that
+// refuses every token has neither itself nor the authorization server, which
+// many portals share, asked often.
 func TestStorms_StormOverRefusedTokens(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts

@@ -40,8 +40,8 @@ func TestSubscription_RunNeedsHandler(t *testing.T) {
 	})
 }
 
-// TestSubscription_Close: from a handler, twice, before Run; it never waits, and Run returns
-// nil.
+// TestSubscription_Close: from a handler, twice, before Run; it never waits,
+// and Run returns nil.
 func TestSubscription_Close(t *testing.T) {
 	t.Run("from a handler", func(t *testing.T) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
@@ -90,8 +90,8 @@ func TestSubscription_Close(t *testing.T) {
 	})
 }
 
-// TestSubscription_CancelStopsWithinASecond: also while the connection is stuck, and while a
-// read or a delay is under way.
+// TestSubscription_CancelStopsWithinASecond: also while the connection is
+// stuck, and while a read or a delay is under way.
 func TestSubscription_CancelStopsWithinASecond(t *testing.T) {
 	situations := map[string]func(l *life){
 		"live":       func(*life) {},
@@ -123,9 +123,9 @@ func TestSubscription_CancelStopsWithinASecond(t *testing.T) {
 	}
 }
 
-// TestSubscription_CancelDuringUpgrade: a server that takes the connection and does not
-// answer the upgrade holds nobody, with a dialer of the user's that has no time
-// limit either.
+// TestSubscription_CancelDuringUpgrade: a server that takes the connection and
+// does not answer the upgrade holds nobody, with a dialer of the user's that
+// has no time limit either.
 func TestSubscription_CancelDuringUpgrade(t *testing.T) {
 	for _, dialer := range []bool{false, true} {
 		for _, ends := range []string{"cancelled", "in time"} {
@@ -169,7 +169,8 @@ func cancelDuringUpgrade(t *testing.T, ends string, dialer bool) {
 	})
 }
 
-// TestSubscription_CancelIsYieldedOnce: a cancelled context is the one error of Messages.
+// TestSubscription_CancelIsYieldedOnce: a cancelled context is the one error of
+// Messages.
 func TestSubscription_CancelIsYieldedOnce(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -189,9 +190,9 @@ func TestSubscription_CancelIsYieldedOnce(t *testing.T) {
 	})
 }
 
-// TestSubscription_EndTellsTheTrouble: a context that ends while nothing can be reached is
-// told with the reason; a state change has a cause only if something went
-// wrong.
+// TestSubscription_EndTellsTheTrouble: a context that ends while nothing can be
+// reached is told with the reason; a state change has a cause only if something
+// went wrong.
 func TestSubscription_EndTellsTheTrouble(t *testing.T) {
 	t.Parallel()
 	onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
@@ -215,8 +216,8 @@ func TestSubscription_EndTellsTheTrouble(t *testing.T) {
 	})
 }
 
-// TestSubscription_HandlerError stops Run, and leaves the message to whoever goes on from
-// the cursor before it.
+// TestSubscription_HandlerError stops Run, and leaves the message to whoever
+// goes on from the cursor before it.
 func TestSubscription_HandlerError(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()
@@ -258,8 +259,8 @@ func TestSubscription_HandlerError(t *testing.T) {
 	})
 }
 
-// TestSubscription_PanicStopsEverything: a panic of the loop's body passes through, and no
-// goroutine stays.
+// TestSubscription_PanicStopsEverything: a panic of the loop's body passes
+// through, and no goroutine stays.
 func TestSubscription_PanicStopsEverything(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.open()

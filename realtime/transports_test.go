@@ -29,8 +29,8 @@ func (l *life) fallBack(portal ...pulltest.Option) {
 	}
 }
 
-// TestTransports_FallsBackToPolling: after five failures, not before; nothing is lost on
-// the way.
+// TestTransports_FallsBackToPolling: after five failures, not before; nothing
+// is lost on the way.
 func TestTransports_FallsBackToPolling(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.fallBack(pulltest.WithVersion(version))
@@ -51,8 +51,8 @@ func TestTransports_FallsBackToPolling(t *testing.T) {
 	})
 }
 
-// TestTransports_ReturnsToWebSocket: 10 to 30 minutes later, beside the polls; a websocket
-// that does not last changes nothing.
+// TestTransports_ReturnsToWebSocket: 10 to 30 minutes later, beside the polls;
+// a websocket that does not last changes nothing.
 func TestTransports_ReturnsToWebSocket(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.fallBack(pulltest.WithVersion(version))
@@ -97,8 +97,8 @@ func TestTransports_ReturnsToWebSocket(t *testing.T) {
 	})
 }
 
-// TestTransports_PollingFailsToo: where neither works, both are tried, and whichever works
-// first is used.
+// TestTransports_PollingFailsToo: where neither works, both are tried, and
+// whichever works first is used.
 func TestTransports_PollingFailsToo(t *testing.T) {
 	t.Parallel()
 	for _, works := range both {
@@ -135,8 +135,8 @@ func TestTransports_PollingFailsToo(t *testing.T) {
 	}
 }
 
-// TestTransports_ForcedTransport: what the user wants is used and nothing else, however it
-// fails.
+// TestTransports_ForcedTransport: what the user wants is used and nothing else,
+// however it fails.
 func TestTransports_ForcedTransport(t *testing.T) {
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {

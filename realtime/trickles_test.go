@@ -49,8 +49,8 @@ func endingOnce(armed *atomic.Bool) pulltest.Option {
 	})
 }
 
-// TestTrickles_EndlessAnswers: an answer that goes on and does not come to its end is
-// given up, and what it stood in the way of comes.
+// TestTrickles_EndlessAnswers: an answer that goes on and does not come to its
+// end is given up, and what it stood in the way of comes.
 func TestTrickles_EndlessAnswers(t *testing.T) {
 	const patient = answerWithin + 30*time.Second
 	t.Run("to the first read", func(t *testing.T) {
@@ -107,8 +107,8 @@ func TestTrickles_EndlessAnswers(t *testing.T) {
 	})
 }
 
-// TestTrickles_ReplaysYield: the answer to a replay of replaced channels has less time
-// while the main connection waits for its turn.
+// TestTrickles_ReplaysYield: the answer to a replay of replaced channels has
+// less time while the main connection waits for its turn.
 func TestTrickles_ReplaysYield(t *testing.T) {
 	l := handLoop(t.Context(), nil, func(Event) {})
 	old := l.streamTo("old.example")

@@ -14,8 +14,8 @@ import (
 	"github.com/b24pull/b24pull/realtime"
 )
 
-// TestTunnel_PlainWebSocketBehindProxies: a websocket without TLS gets a tunnel, since
-// a proxy need not pass on Upgrade.
+// TestTunnel_PlainWebSocketBehindProxies: a websocket without TLS gets a
+// tunnel, since a proxy need not pass on Upgrade.
 func TestTunnel_PlainWebSocketBehindProxies(t *testing.T) {
 	hooks := map[string]func(*site, *http.Transport){
 		"none": nil, "DialContext": byDialContext, "Dial": byDial, "DialTLSContext": byDialTLSContext, "DialTLS": byDialTLS,
@@ -55,8 +55,8 @@ func TestTunnel_PlainWebSocketBehindProxies(t *testing.T) {
 	}
 }
 
-// TestTunnel_ProxyWithIDNHost: a proxy whose name is not ASCII is dialed by the name
-// that net/http dials it by, with TLS and without.
+// TestTunnel_ProxyWithIDNHost: a proxy whose name is not ASCII is dialed by the
+// name that net/http dials it by, with TLS and without.
 func TestTunnel_ProxyWithIDNHost(t *testing.T) {
 	for _, scheme := range []string{"http", "https"} {
 		for _, of := range append(services, "plain websocket") {

@@ -32,8 +32,8 @@ func trusting(portals ...*pulltest.Portal) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// TestUnreachable_ServerMoves: a server that is gone is not connected to for ever: another
-// config is asked for.
+// TestUnreachable_ServerMoves: a server that is gone is not connected to for
+// ever: another config is asked for.
 func TestUnreachable_ServerMoves(t *testing.T) {
 	for _, transport := range []Transport{TransportAuto, TransportWebSocket, TransportLongPolling} {
 		t.Run(transport.String(), func(t *testing.T) {
@@ -68,8 +68,8 @@ func TestUnreachable_ServerMoves(t *testing.T) {
 	}
 }
 
-// TestUnreachable_ServerComesBack: where the portal does not answer either, or has no other
-// config, the present one is used on.
+// TestUnreachable_ServerComesBack: where the portal does not answer either, or
+// has no other config, the present one is used on.
 func TestUnreachable_ServerComesBack(t *testing.T) {
 	begin := map[string]func(l *life){
 		"the portal does not answer": func(l *life) { l.subscribe(nil) },
@@ -101,8 +101,8 @@ func TestUnreachable_ServerComesBack(t *testing.T) {
 	}
 }
 
-// TestUnreachable_PollsHiccup: where websockets do not get through, polls that fail for a
-// moment are back at once.
+// TestUnreachable_PollsHiccup: where websockets do not get through, polls that
+// fail for a moment are back at once.
 func TestUnreachable_PollsHiccup(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.fallBack()

@@ -180,8 +180,8 @@ func (c *course) stop() {
 	}
 }
 
-// TestVersions_Lives runs the same course on every version and transport, on virtual
-// time and over real sockets.
+// TestVersions_Lives runs the same course on every version and transport, on
+// virtual time and over real sockets.
 func TestVersions_Lives(t *testing.T) {
 	t.Parallel()
 	t.Run("in memory", func(t *testing.T) {
@@ -215,11 +215,11 @@ func TestVersions_Lives(t *testing.T) {
 }
 
 // live24h lets a day pass, of a short run only half of it and an hour, with a
-// message a minute, or now and then: channels end after 12 hours, and their
-// config is renewed.
+// message now and then: channels end after 12 hours, and their config is
+// renewed.
 func (c *course) live24h() {
 	before := len(eventsOf[Renewal](c))
-	day, every := 24*time.Hour, time.Minute
+	day, every := 24*time.Hour, 5*time.Minute
 	if testing.Short() {
 		day, every = 13*time.Hour, 20*time.Minute
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestVeto_VetoedMove: a subscription whose portal moves where the application does
-// not want it goes on as long as its channels live, sends the other host
+// TestVeto_VetoedMove: a subscription whose portal moves where the application
+// does not want it goes on as long as its channels live, sends the other host
 // nothing, asks neither the portal nor the application all the time, and
 // follows once it may.
 func TestVeto_VetoedMove(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
-// TestWatchdog_Acknowledges: a version 5 server is told of each message that it has
-// sent, repeats included.
+// TestWatchdog_Acknowledges: a version 5 server is told of each message that it
+// has sent, repeats included.
 func TestWatchdog_Acknowledges(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithVersion(5), pulltest.WithPingInterval(0)})
@@ -35,8 +35,8 @@ func TestWatchdog_Acknowledges(t *testing.T) {
 	})
 }
 
-// TestWatchdog_TextPings: they are answered, and do not stand for the pings after which
-// there is a replay.
+// TestWatchdog_TextPings: they are answered, and do not stand for the pings
+// after which there is a replay.
 func TestWatchdog_TextPings(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithVersion(5)})
@@ -101,8 +101,8 @@ func (d *deafServer) option() pulltest.Option {
 	})
 }
 
-// TestWatchdog_StuckIsClosed: a connection without signs of life is noticed, closed with
-// 3005 and replaced; nothing is lost.
+// TestWatchdog_StuckIsClosed: a connection without signs of life is noticed,
+// closed with 3005 and replaced; nothing is lost.
 func TestWatchdog_StuckIsClosed(t *testing.T) {
 	tests := []struct {
 		version int
@@ -143,8 +143,8 @@ func TestWatchdog_StuckIsClosed(t *testing.T) {
 	}
 }
 
-// TestWatchdog_StalledServer: the same with a server that writes nothing for a while,
-// not even an answer to an upgrade.
+// TestWatchdog_StalledServer: the same with a server that writes nothing for a
+// while, not even an answer to an upgrade.
 func TestWatchdog_StalledServer(t *testing.T) {
 	t.Parallel()
 	for _, s := range servers {
@@ -167,8 +167,8 @@ func TestWatchdog_StalledServer(t *testing.T) {
 	}
 }
 
-// TestWatchdog_HistoryByWebSocket: where there are no polls, a second websocket reads
-// what was missed, and is closed then.
+// TestWatchdog_HistoryByWebSocket: where there are no polls, a second websocket
+// reads what was missed, and is closed then.
 func TestWatchdog_HistoryByWebSocket(t *testing.T) {
 	for _, version := range []int{3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {

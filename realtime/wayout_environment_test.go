@@ -10,8 +10,9 @@ import (
 	"testing"
 )
 
-// TestWayOut_ProxyFromEnvironment: the variables hold for all four, and NO_PROXY does.
-// net/http reads them once, so each case is a process of its own.
+// TestWayOut_ProxyFromEnvironment: the variables hold for all four, and
+// NO_PROXY does. net/http reads them once, so each case is a process of its
+// own.
 func TestWayOut_ProxyFromEnvironment(t *testing.T) {
 	const variable = "B24PULL_TEST_ENVIRONMENT"
 	if how := os.Getenv(variable); how != "" {

@@ -62,8 +62,8 @@ func TestWayOut_Cookies(t *testing.T) {
 	})
 }
 
-// TestWayOut_ClientWithTimeout: an HTTP client with a Timeout, as most programs have
-// one, serves all four.
+// TestWayOut_ClientWithTimeout: an HTTP client with a Timeout, as most programs
+// have one, serves all four.
 func TestWayOut_ClientWithTimeout(t *testing.T) {
 	overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
 		if err := s.call(&http.Client{Transport: transport, Timeout: 30 * time.Second}); err != nil {
@@ -72,8 +72,8 @@ func TestWayOut_ClientWithTimeout(t *testing.T) {
 	})
 }
 
-// TestWayOut_UserAgent: all four call themselves what they are told to, or by the
-// package's name.
+// TestWayOut_UserAgent: all four call themselves what they are told to, or by
+// the package's name.
 func TestWayOut_UserAgent(t *testing.T) {
 	for _, agent := range []string{"", "mine/1.0"} {
 		overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
@@ -102,8 +102,8 @@ func TestWayOut_UserAgent(t *testing.T) {
 	}
 }
 
-// TestWayOut_Header: what WithHeader gives is in each poll and each handshake, and in
-// no error.
+// TestWayOut_Header: what WithHeader gives is in each poll and each handshake,
+// and in no error.
 func TestWayOut_Header(t *testing.T) {
 	given := http.Header{"x-gateway-token": {"s3cr3t-token"}, "Authorization": {"Bearer s3cr3t-bearer-token"},
 		"Cookie": {"sso=s3cr3t-sso-cookie"}, "User-Agent": {"gateway/2"}, "X-Two": {"a", "b"}}
@@ -183,7 +183,8 @@ func TestWayOut_HeaderIsChecked(t *testing.T) {
 	}
 }
 
-// TestWayOut_RedirectIsNotFollowed: channel ids go nowhere but to the push server.
+// TestWayOut_RedirectIsNotFollowed: channel ids go nowhere but to the push
+// server.
 func TestWayOut_RedirectIsNotFollowed(t *testing.T) {
 	for _, of := range []service{overPolls, overWebSocket} {
 		for _, code := range []int{301, 302, 303, 307, 308} {
@@ -213,8 +214,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// TestWayOut_RoundTripper: one that has an *http.Transport make its requests serves
-// all four.
+// TestWayOut_RoundTripper: one that has an *http.Transport make its requests
+// serves all four.
 func TestWayOut_RoundTripper(t *testing.T) {
 	overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
 		var mu sync.Mutex
@@ -242,8 +243,8 @@ func TestWayOut_RoundTripper(t *testing.T) {
 	})
 }
 
-// TestWayOut_RoundTripperWithoutUpgrade: one that hides what net/http returns is
-// refused when a websocket is dialed, and serves the others.
+// TestWayOut_RoundTripperWithoutUpgrade: one that hides what net/http returns
+// is refused when a websocket is dialed, and serves the others.
 func TestWayOut_RoundTripperWithoutUpgrade(t *testing.T) {
 	hides := map[string]func(r *http.Request, base http.RoundTripper) (*http.Response, error){
 		"body": func(r *http.Request, base http.RoundTripper) (*http.Response, error) {
@@ -278,8 +279,8 @@ func TestWayOut_RoundTripperWithoutUpgrade(t *testing.T) {
 	}
 }
 
-// TestWayOut_HTTP2Site: where the server and the transport prefer HTTP/2, all that can
-// goes by it, and a websocket by HTTP/1.1.
+// TestWayOut_HTTP2Site: where the server and the transport prefer HTTP/2, all
+// that can goes by it, and a websocket by HTTP/1.1.
 func TestWayOut_HTTP2Site(t *testing.T) {
 	overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
 		var mu sync.Mutex
@@ -305,8 +306,8 @@ func TestWayOut_HTTP2Site(t *testing.T) {
 	})
 }
 
-// TestWayOut_RefusedWay: where the way is barred the error says why, tells no secret,
-// and nothing goes around it.
+// TestWayOut_RefusedWay: where the way is barred the error says why, tells no
+// secret, and nothing goes around it.
 func TestWayOut_RefusedWay(t *testing.T) {
 	proxied := func(scheme string, password string) func(*site, *http.Transport) {
 		return func(s *site, t *http.Transport) {

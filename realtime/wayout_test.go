@@ -216,8 +216,8 @@ func TestWayOut_OneWayOut(t *testing.T) {
 	}
 }
 
-// TestWayOut_DialerIDN: a dialer of the user's is told the same names as net/http
-// tells: its proxy, its dial functions, TLS and the server.
+// TestWayOut_DialerIDN: a dialer of the user's is told the same names as
+// net/http tells: its proxy, its dial functions, TLS and the server.
 func TestWayOut_DialerIDN(t *testing.T) {
 	for name, edit := range map[string]func(s *site, d *websocket.Dialer) (used func() error){
 		"NetDialContext": func(s *site, d *websocket.Dialer) func() error {

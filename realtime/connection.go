@@ -127,7 +127,7 @@ func (l *loop) takeParked(s *connection, now time.Time) {
 	}
 }
 
-// takeAllParked takes all that waits aside, at the end.
+// takeAllParked takes all that is parked, at the end.
 func (s *connection) takeAllParked(now time.Time) {
 	for s.parked.Len() > 0 {
 		s.history.Lastly(s.unpark(), now)

@@ -48,7 +48,7 @@ func TestDistances_TooManyReplaced(t *testing.T) {
 		l.leaveOldest()
 	}
 	if len(l.replaced) != maxReplaced || l.replaced[0].endpoint.server != "12" || l.dedup.Remembers().Histories != maxReplaced+1 {
-		t.Errorf("%d streams, the first %s, %d sessions", len(l.replaced), l.replaced[0].endpoint.server, l.dedup.Remembers().Histories)
+		t.Errorf("%d connections, the first %s, %d histories", len(l.replaced), l.replaced[0].endpoint.server, l.dedup.Remembers().Histories)
 	}
 	if gap, ok := told[0].(Gap); !ok || gap.Reason != GapChannelReplaced || l.stats.snapshot().Gaps != 12 {
 		t.Errorf("told %+v, %d gaps counted", told, l.stats.snapshot().Gaps)

@@ -24,7 +24,7 @@ func sureStatus(s *status)     { s.anchored, s.sure = true, true }
 func goesOn(s *status)         { s.anchored = true }
 func reading(s *status)        { s.replay = replayRunning }
 func readBroke(s *status)      { s.replay = replayWaiting }
-func owed(s *status)           { s.pending = replayWhole }
+func wholePending(s *status)   { s.pending = replayWhole }
 func owedShort(s *status)      { s.pending = replayShort }
 func noConfig(s *status)       { s.configured = false }
 func staleConfig(s *status)    { s.configured, s.stale = false, true }
@@ -106,7 +106,7 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"connected before the first read is done: not ready, and another read is due",
 			at(StateConnecting, reading), event{kind: evOpened},
-			at(StateLive, reading, owed), []action{doHold},
+			at(StateLive, reading, wholePending), []action{doHold},
 		},
 		{
 			"connected after the first read: ready",
@@ -141,12 +141,12 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"connected again while a read goes on: another is due",
 			at(StateConnecting, anchoredStatus, reading), event{kind: evOpened},
-			at(StateLive, anchoredStatus, reading, owed), []action{doHold},
+			at(StateLive, anchoredStatus, reading, wholePending), []action{doHold},
 		},
 		{
 			"connected again while a read is broken off: it goes on at once, and another is due",
 			at(StateConnecting, anchoredStatus, readBroke), event{kind: evOpened},
-			at(StateLive, anchoredStatus, reading, owed), []action{doHold, doReplay},
+			at(StateLive, anchoredStatus, reading, wholePending), []action{doHold, doReplay},
 		},
 		{
 			"could not connect",
@@ -217,8 +217,8 @@ func TestMachine_Decide(t *testing.T) {
 		},
 		{
 			"a whole read that is due shows as much",
-			at(StateLive, polling, anchoredStatus, reading, owed), event{kind: evPolled, again: true},
-			at(StateLive, polling, anchoredStatus, reading, owed), []action{doDial},
+			at(StateLive, polling, anchoredStatus, reading, wholePending), event{kind: evPolled, again: true},
+			at(StateLive, polling, anchoredStatus, reading, wholePending), []action{doDial},
 		},
 		{
 			"the short read's turn",
@@ -394,7 +394,7 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"leave during a read: a last one is due",
 			at(StateLive, anchoredStatus, replaced, reading), event{kind: evLeave},
-			at(StateLive, anchoredStatus, replaced, leaving, reading, owed), nil,
+			at(StateLive, anchoredStatus, replaced, leaving, reading, wholePending), nil,
 		},
 		{
 			"leave in a pause: when there is room",
@@ -403,7 +403,7 @@ func TestMachine_Decide(t *testing.T) {
 		},
 		{
 			"the last read's turn",
-			at(StateLive, anchoredStatus, replaced, leaving, reading, owed), event{kind: evReplayEnded},
+			at(StateLive, anchoredStatus, replaced, leaving, reading, wholePending), event{kind: evReplayEnded},
 			at(StateLive, anchoredStatus, replaced, leaving, reading), []action{doReplay},
 		},
 		{
@@ -450,8 +450,8 @@ func TestMachine_Decide(t *testing.T) {
 		// live
 		{
 			"lost: a read goes on without the connection it was begun for",
-			at(StateLive, anchoredStatus, reading, owed, pinged(1)), event{kind: evLost},
-			at(StateWaiting, anchoredStatus, reading, owed, tried(1)), []action{doWait},
+			at(StateLive, anchoredStatus, reading, wholePending, pinged(1)), event{kind: evLost},
+			at(StateWaiting, anchoredStatus, reading, wholePending, tried(1)), []action{doWait},
 		},
 		{"lasted", at(StateLive, tried(3)), event{kind: evStable}, at(StateLive), nil},
 		{
@@ -472,7 +472,7 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"a pong during a read: another is due",
 			at(StateLive, anchoredStatus, reading, pinged(1)), event{kind: evPong},
-			at(StateLive, anchoredStatus, reading, owed), nil,
+			at(StateLive, anchoredStatus, reading, wholePending), nil,
 		},
 		{
 			"silence is to be kept short: a ping that no read waits for",
@@ -531,7 +531,7 @@ func TestMachine_Decide(t *testing.T) {
 		},
 		{
 			"the first read is done and another is due",
-			at(StateLive, reading, owed), event{kind: evReplayEnded},
+			at(StateLive, reading, wholePending), event{kind: evReplayEnded},
 			at(StateLive, anchoredStatus, reading), []action{doReplay, doReady},
 		},
 		{
@@ -583,7 +583,7 @@ func TestMachine_Decide(t *testing.T) {
 		},
 		{
 			"full during a read",
-			at(StateLive, anchoredStatus, reading, owed), event{kind: evFull},
+			at(StateLive, anchoredStatus, reading, wholePending), event{kind: evFull},
 			at(StatePaused, anchoredStatus), []action{doHangUp, doAbortReplay, doGiveBack},
 		},
 		{

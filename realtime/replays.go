@@ -233,8 +233,8 @@ func (l *loop) replayOver(s *connection, how delivery.Outcome, cause error) {
 	l.judgeReplay(s, how, cause)
 	polled := s.history.Replay.Poll
 	l.joins(s)
-	owed := l.pendingOf(s) || l.pendingElsewhere(s)
-	ended, again := s.history.EndReplay(how, owed, time.Now())
+	pending := l.pendingOf(s) || l.pendingElsewhere(s)
+	ended, again := s.history.EndReplay(how, pending, time.Now())
 	result := ReplayEnded{Complete: ended.Complete, Messages: ended.Messages, Found: ended.Found, Attempt: s.status.replayAttempt + 1, Err: cause}
 	if how == delivery.ReplayEnded && result.Messages > 0 {
 		s.vouched = time.Now()

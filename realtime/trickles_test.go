@@ -124,7 +124,7 @@ func TestTrickles_ReplaysYield(t *testing.T) {
 	}
 	l.waiting = []replayRequest{{connection: l.main}}
 	if by := k.answers(later, l.answerWithin(k)); !by.Equal(now.Add(answerYields)) {
-		t.Errorf("while the main stream waits, within %v", by.Sub(later))
+		t.Errorf("while the main connection waits, within %v", by.Sub(later))
 	}
 	l.waiting = nil
 	if by := k.answers(now.Add(answerWithin-time.Second), l.answerWithin(k)); !by.Equal(now.Add(answerWithin)) {

@@ -12,9 +12,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// course is a subscription that is taken through its life, and what it has
+// lifecycle is a subscription that is taken through its life, and what it has
 // received.
-type course struct {
+type lifecycle struct {
 	t      *testing.T
 	portal *pulltest.Portal
 	sub    *Subscription
@@ -32,9 +32,9 @@ type course struct {
 	done   chan struct{}
 }
 
-func begin(t *testing.T, portal *pulltest.Portal, transport Transport, opts ...Option) *course {
+func begin(t *testing.T, portal *pulltest.Portal, transport Transport, opts ...Option) *lifecycle {
 	t.Helper()
-	c := &course{t: t, portal: portal, done: make(chan struct{})}
+	c := &lifecycle{t: t, portal: portal, done: make(chan struct{})}
 	opts = append([]Option{WithTransport(transport), WithBackoff(soon), WithObserver(c.observe)}, opts...)
 	sub, err := Subscribe(client(t, portal), opts...)
 	if err != nil {
@@ -72,7 +72,7 @@ func begin(t *testing.T, portal *pulltest.Portal, transport Transport, opts ...O
 	return c
 }
 
-func (c *course) observe(e Event) {
+func (c *lifecycle) observe(e Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.events = append(c.events, e)
@@ -80,7 +80,7 @@ func (c *course) observe(e Event) {
 
 // emit publishes the next numbers to the private and the shared channel by
 // turns.
-func (c *course) emit(n int) {
+func (c *lifecycle) emit(n int) {
 	for range n {
 		to := []pulltest.Target{pulltest.Private, pulltest.Shared}[c.sent%2]
 		c.portal.Emit(pulltest.Message{Command: "tick", Params: numbered{c.sent}, To: to})
@@ -90,7 +90,7 @@ func (c *course) emit(n int) {
 
 // arrived waits until all that was sent has arrived, half a minute at the most,
 // and checks that it came once and in order.
-func (c *course) arrived(when string) {
+func (c *lifecycle) arrived(when string) {
 	c.t.Helper()
 	for range 600 {
 		c.mu.Lock()
@@ -118,7 +118,7 @@ func (c *course) arrived(when string) {
 	}
 }
 
-func eventsOf[E Event](c *course) (events []E) {
+func eventsOf[E Event](c *lifecycle) (events []E) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, e := range c.events {
@@ -129,9 +129,9 @@ func eventsOf[E Event](c *course) (events []E) {
 	return events
 }
 
-// run takes the course: connect, receive, cut, resume, channel replaced, config
+// run takes the lifecycle: connect, receive, cut, resume, channel replaced, config
 // renewed, stop.
-func (c *course) run() {
+func (c *lifecycle) run() {
 	renewals := func(n int) {
 		c.t.Helper()
 		eventually(c.t, fmt.Sprint(n, " renewals"), func() bool { return len(eventsOf[Renewal](c)) >= n })
@@ -172,7 +172,7 @@ func (c *course) run() {
 	}
 }
 
-func (c *course) stop() {
+func (c *lifecycle) stop() {
 	c.sub.Close()
 	<-c.done
 	if c.err != nil {
@@ -180,7 +180,7 @@ func (c *course) stop() {
 	}
 }
 
-// TestVersions_Lives runs the same course on every version and transport, on
+// TestVersions_Lives runs the same lifecycle on every version and transport, on
 // virtual time and over real sockets.
 func TestVersions_Lives(t *testing.T) {
 	t.Parallel()
@@ -217,7 +217,7 @@ func TestVersions_Lives(t *testing.T) {
 // live24h lets a day pass, of a short run only half of it and an hour, with a
 // message now and then: channels end after 12 hours, and their config is
 // renewed.
-func (c *course) live24h() {
+func (c *lifecycle) live24h() {
 	before := len(eventsOf[Renewal](c))
 	day, every := 24*time.Hour, 5*time.Minute
 	if testing.Short() {

@@ -37,7 +37,7 @@ func TestAcks(t *testing.T) {
 	l.take(Message{Record: wire.Record{Key: k(2)}}) // late: it turned up after the position had passed it
 	want(k(5), midAt(1), 4, 5)
 	if got := NewAcks(l.PositionAfter(Receipt{Key: k(5)})).PositionAfter(Receipt{}); got.Watermark != midAt(1) || len(got.Acked) != 2 {
-		t.Errorf("a ledger that goes on from a cursor gives %+v", got)
+		t.Errorf("acks that go on from a cursor give %+v", got)
 	}
 }
 

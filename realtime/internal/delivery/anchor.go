@@ -105,5 +105,5 @@ func (s *History) settleAnchor(now time.Time) {
 	if s.Watermark.IsZero() && (c.complete || !c.Hung) {
 		s.RetentionProbe = last
 	}
-	s.moves = nil // what was kept before the beginning is owed to nobody
+	s.moves = nil // what was kept before the beginning nobody is to get
 }

@@ -64,7 +64,7 @@ func (f *flooded) small(t *testing.T, came int) {
 	}
 	remembered := len(f.seen)
 	if remembered > MaxRemembered || remembered < MaxRemembered-forgetAtOnce || len(f.above)+passed != remembered {
-		t.Errorf("%d are remembered: %d above the floor and %d passed", remembered, len(f.above), passed)
+		t.Errorf("%d are remembered: %d above the low watermark and %d passed", remembered, len(f.above), passed)
 	}
 	if f.forgotten+remembered != came || f.events > came/forgetAtOnce {
 		t.Errorf("told in %d events that %d were forgotten, of %d that came", f.events, f.forgotten, came)

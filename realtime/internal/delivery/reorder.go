@@ -26,7 +26,7 @@ type ReorderBuffer struct {
 	emit     func(Message)
 	Patience time.Duration // how long a message waits for a replay
 
-	holding       bool           // a replay is owed that may bring older messages than the next live one
+	holding       bool           // a replay is pending that may bring older messages than the next live one
 	answering     bool           // a replay is bringing its answer, in mid order
 	unordered     bool           // replays bring theirs channel by channel: it is whole only at its end
 	Sorted        bool           // what comes live comes by polls, which overtake each other
@@ -115,10 +115,10 @@ func (o *ReorderBuffer) emitReplayed(while func(*parkedMessage) bool) {
 	}
 }
 
-// end is called when a replay is over. While another one is owed, live messages
+// end is called when a replay is over. While another one is pending, live messages
 // beyond this one's answer go on waiting.
-func (o *ReorderBuffer) end(owed bool) {
-	if owed && (o.Partial || o.frontier.IsZero()) {
+func (o *ReorderBuffer) end(pending bool) {
+	if pending && (o.Partial || o.frontier.IsZero()) {
 		o.holding = o.holding || o.Partial
 		o.expectAnother()
 		return
@@ -130,7 +130,7 @@ func (o *ReorderBuffer) end(owed bool) {
 		o.emitReplayed(always)
 	}
 	o.expectAnother()
-	if !owed {
+	if !pending {
 		o.Pass()
 	}
 }

@@ -101,7 +101,7 @@ func TestReorder_BoundsTheTail(t *testing.T) {
 	}
 }
 
-// TestReorder_Pending: while another replay is owed, only what this one's answer
+// TestReorder_Pending: while another replay is pending, only what this one's answer
 // covers is let through.
 func TestReorder_Pending(t *testing.T) {
 	o := newOrdered()
@@ -163,7 +163,7 @@ func TestReorder_Release(t *testing.T) {
 	o.want(t, 1, 2, 3)
 }
 
-// TestReorder_WaitsOnForAnother: what waits for a replay that is owed is not
+// TestReorder_WaitsOnForAnother: what waits for a pending replay is not
 // overtaken by what comes live next.
 func TestReorder_WaitsOnForAnother(t *testing.T) {
 	o := newOrdered()

@@ -224,11 +224,11 @@ type ReplayResult struct {
 	Found    int  // among them, that had not come live
 }
 
-// EndReplay closes an attempt at a replay. owed tells that another replay has
+// EndReplay closes an attempt at a replay. pending tells that another replay has
 // become due meanwhile. A broken replay is kept, to be gone on with, one in
 // doubt made again. With again, the next replay is to begin at once: the answer
 // was a single new message, which may have come live and before its turn.
-func (s *History) EndReplay(how Outcome, owed bool, now time.Time) (result ReplayResult, again bool) {
+func (s *History) EndReplay(how Outcome, pending bool, now time.Time) (result ReplayResult, again bool) {
 	c := s.Replay
 	result = ReplayResult{Messages: c.shown, Found: c.found, Complete: how == ReplayEnded && c.complete}
 	switch how {
@@ -285,7 +285,7 @@ func (s *History) EndReplay(how Outcome, owed bool, now time.Time) (result Repla
 	if again {
 		s.Reorder.expectAnother()
 	} else {
-		s.Reorder.end(owed)
+		s.Reorder.end(pending)
 	}
 	s.forget(now)
 	if how == ReplayUnheard && !c.Short && !s.replayedOnce {

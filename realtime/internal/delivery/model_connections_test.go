@@ -22,7 +22,7 @@ func TestModel_OfConnections(t *testing.T) {
 		usual = 20
 	}
 	for seed := range seedsFor(t, usual) {
-		m := newStreamsModel(t, uint64(seed))
+		m := newConnectionsModel(t, uint64(seed))
 		for m.now.Before(m.start.Add(24 * time.Minute)) {
 			m.step()
 		}
@@ -36,7 +36,7 @@ func TestModel_OfConnections(t *testing.T) {
 // shared is the channel that all connections have.
 const shared = -1
 
-type streamMessage struct {
+type connectionMessage struct {
 	n, channel     int
 	mid            wire.Mid
 	born           time.Time
@@ -45,40 +45,40 @@ type streamMessage struct {
 	handled, again int
 }
 
-type modelStream struct {
+type modelConnection struct {
 	*History
 	channel  int
 	hanging  bool // a poll
 	hungFrom wire.Mid
-	peek     bool // is due
-	answer   []*streamMessage
+	short    bool // is due
+	answer   []*connectionMessage
 	hangs    bool // the replay: nothing is kept, so a live message may answer it
 	nextRead time.Time
 	leave    time.Time // zero: it has not been replaced
 	last     bool      // the replay is the last one
 }
 
-type streamsModel struct {
+type connectionsModel struct {
 	t             *testing.T
 	seed          uint64
 	random        *rand.Rand
 	start, now    time.Time
 	tags, polling bool
-	messages      []*streamMessage
+	messages      []*connectionMessage
 	changes       []time.Time // when the private channel is replaced
 	learns        []time.Time // when the subscription hears of it
 
-	memory  *Dedup
-	streams []*modelStream // the last one is the main one
-	reader  *modelStream   // whose replay is under way
-	began   time.Time      // what was born before is owed to nobody
-	unheard []*streamMessage
-	paused  bool
-	cursor  Position
+	memory      *Dedup
+	connections []*modelConnection // the last one is the main one
+	reader      *modelConnection   // whose replay is under way
+	began       time.Time          // what was born before nobody is to get
+	unheard     []*connectionMessage
+	paused      bool
+	cursor      Position
 }
 
-func newStreamsModel(t *testing.T, seed uint64) *streamsModel {
-	m := &streamsModel{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 2)), start: time.Unix(1795421100, 0)}
+func newConnectionsModel(t *testing.T, seed uint64) *connectionsModel {
+	m := &connectionsModel{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 2)), start: time.Unix(1795421100, 0)}
 	m.now = m.start
 	m.polling, m.tags = m.chance(2), m.chance(3)
 	for at := m.start.Add(m.upTo(4 * time.Minute)); at.Before(m.start.Add(12 * time.Minute)); at = at.Add(4*time.Minute + m.upTo(4*time.Minute)) {
@@ -86,9 +86,9 @@ func newStreamsModel(t *testing.T, seed uint64) *streamsModel {
 		m.learns = append(m.learns, at.Add(m.upTo(4*time.Minute)))
 	}
 	for range 600 {
-		m.messages = append(m.messages, &streamMessage{born: m.start.Add(m.upTo(15 * time.Minute))})
+		m.messages = append(m.messages, &connectionMessage{born: m.start.Add(m.upTo(15 * time.Minute))})
 	}
-	slices.SortFunc(m.messages, func(a, b *streamMessage) int { return a.born.Compare(b.born) })
+	slices.SortFunc(m.messages, func(a, b *connectionMessage) int { return a.born.Compare(b.born) })
 	for i, x := range m.messages {
 		x.n, x.mid = i, midAt(uint64(i+1))
 		if m.tags {
@@ -113,14 +113,14 @@ func newStreamsModel(t *testing.T, seed uint64) *streamsModel {
 			m.unheard = append(m.unheard, x)
 		}
 	}
-	slices.SortFunc(m.unheard, func(a, b *streamMessage) int { return cmp.Or(a.live.Compare(b.live), cmp.Compare(a.n, b.n)) })
+	slices.SortFunc(m.unheard, func(a, b *connectionMessage) int { return cmp.Or(a.live.Compare(b.live), cmp.Compare(a.n, b.n)) })
 	m.begin(0)
 	return m
 }
 
 // place chooses the channel of a message: the present one, one that was just
 // replaced, or the shared one.
-func (m *streamsModel) place(x *streamMessage) {
+func (m *connectionsModel) place(x *connectionMessage) {
 	for x.channel < len(m.changes) && !x.born.Before(m.changes[x.channel]) {
 		x.channel++
 	}
@@ -132,52 +132,52 @@ func (m *streamsModel) place(x *streamMessage) {
 	}
 }
 
-func (m *streamsModel) upTo(d time.Duration) time.Duration {
+func (m *connectionsModel) upTo(d time.Duration) time.Duration {
 	return time.Duration(m.random.Int64N(int64(d)))
 }
-func (m *streamsModel) chance(of int) bool { return m.random.IntN(of) == 0 }
+func (m *connectionsModel) chance(of int) bool { return m.random.IntN(of) == 0 }
 
 // begin starts a process on the present channels.
-func (m *streamsModel) begin(channel int) {
+func (m *connectionsModel) begin(channel int) {
 	m.memory = NewDedup(m.cursor, NewAcks(m.cursor), NewQueue(6+m.random.IntN(20), 1<<20), m.now, func(Event) {})
 	m.memory.Reorder.Sorted = m.polling
 	s := m.memory.AddHistory(m.cursor.Watermark, !m.cursor.IsZero())
-	m.streams = []*modelStream{m.stream(s, channel)}
+	m.connections = []*modelConnection{m.connection(s, channel)}
 	m.reader, m.paused = nil, false
 	for _, x := range m.messages {
 		x.again = 0
 	}
 }
 
-func (m *streamsModel) stream(s *History, channel int) *modelStream {
+func (m *connectionsModel) connection(s *History, channel int) *modelConnection {
 	s.Tags = m.tags
 	s.acks.Bind(Binding{}, m.tags)
-	return &modelStream{History: s, channel: channel, nextRead: m.now}
+	return &modelConnection{History: s, channel: channel, nextRead: m.now}
 }
 
-func (m *streamsModel) message(x *streamMessage) Message {
+func (m *connectionsModel) message(x *connectionMessage) Message {
 	return Message{Record: wire.Record{Key: wire.Key{Mid: x.mid}, Time: x.born.Truncate(time.Second), Size: 10, Transient: x.stored.IsZero() && x.n%2 == 0}}
 }
 
-func (s *modelStream) holds(x *streamMessage) bool {
+func (s *modelConnection) holds(x *connectionMessage) bool {
 	return x.channel == shared || x.channel == s.channel
 }
 
 // kept is what the server has for a connection after a position.
-func (m *streamsModel) kept(s *modelStream, from wire.Mid) (found []*streamMessage) {
+func (m *connectionsModel) kept(s *modelConnection, from wire.Mid) (found []*connectionMessage) {
 	for _, x := range m.messages {
 		if s.holds(x) && !x.stored.IsZero() && !x.stored.After(m.now) && from.Less(x.mid) {
 			found = append(found, x)
 		}
 	}
 	if m.tags {
-		slices.SortStableFunc(found, func(a, b *streamMessage) int { return cmp.Compare(b.channel, a.channel) })
+		slices.SortStableFunc(found, func(a, b *connectionMessage) int { return cmp.Compare(b.channel, a.channel) })
 	}
 	return found
 }
 
 // step lets 100 ms pass.
-func (m *streamsModel) step() {
+func (m *connectionsModel) step() {
 	m.now = m.now.Add(100 * time.Millisecond)
 	m.replace()
 	m.hear()
@@ -187,7 +187,7 @@ func (m *streamsModel) step() {
 	if m.paused && m.chance(10) {
 		m.paused = false
 	}
-	for _, s := range slices.Clone(m.streams) {
+	for _, s := range slices.Clone(m.connections) {
 		if m.polling && !m.paused && s.Anchored {
 			m.poll(s)
 		}
@@ -197,22 +197,22 @@ func (m *streamsModel) step() {
 	for range m.random.IntN(8) {
 		m.handleOne()
 	}
-	if m.chance(300) && len(m.streams) == 1 && !m.replaced(m.streams[0]) && !m.cursor.IsZero() { // killed
-		m.begin(m.streams[0].channel)
+	if m.chance(300) && len(m.connections) == 1 && !m.replaced(m.connections[0]) && !m.cursor.IsZero() { // killed
+		m.begin(m.connections[0].channel)
 	}
 }
 
 // replaced reports whether a connection's channel has been replaced. Until the
 // subscription has heard of that and has read the old channel to its end,
 // nobody is killed: no cursor tells the channels it is for.
-func (m *streamsModel) replaced(s *modelStream) bool {
+func (m *connectionsModel) replaced(s *modelConnection) bool {
 	return s.channel < len(m.changes) && !m.now.Before(m.changes[s.channel])
 }
 
 // replace makes a connection of the new channels, once the subscription has
 // heard of them.
-func (m *streamsModel) replace() {
-	main := m.streams[len(m.streams)-1]
+func (m *connectionsModel) replace() {
+	main := m.connections[len(m.connections)-1]
 	if main.channel >= len(m.learns) || m.now.Before(m.learns[main.channel]) || !main.Anchored {
 		return
 	}
@@ -221,20 +221,20 @@ func (m *streamsModel) replace() {
 		m.t.Errorf("seed %d: the new channel's beginning is not covered", m.seed)
 	}
 	main.leave = m.now.Add(15*time.Second + m.upTo(8*time.Minute))
-	m.streams = append(m.streams, m.stream(next, main.channel+1))
+	m.connections = append(m.connections, m.connection(next, main.channel+1))
 }
 
 // hear takes what has come live.
-func (m *streamsModel) hear() {
+func (m *connectionsModel) hear() {
 	for len(m.unheard) > 0 && !m.unheard[0].live.After(m.now) {
 		x := m.unheard[0]
 		m.unheard = m.unheard[1:]
-		for _, s := range m.streams {
+		for _, s := range m.connections {
 			if !s.holds(x) {
 				continue
 			}
 			if s == m.reader && s.hangs {
-				s.hangs, s.answer = false, []*streamMessage{x}
+				s.hangs, s.answer = false, []*connectionMessage{x}
 			}
 			switch {
 			case m.paused, m.polling && !s.hanging:
@@ -242,7 +242,7 @@ func (m *streamsModel) hear() {
 			case m.polling:
 				s.hanging = false
 				s.Polled(s.hungFrom)
-				s.peek = true
+				s.short = true
 			}
 			m.take(s, x)
 		}
@@ -251,7 +251,7 @@ func (m *streamsModel) hear() {
 
 // take hands a live message to a connection, and pauses all if the queue
 // refuses it.
-func (m *streamsModel) take(s *modelStream, x *streamMessage) bool {
+func (m *connectionsModel) take(s *modelConnection, x *connectionMessage) bool {
 	if s.History.Live(m.message(x), m.now) {
 		return true
 	}
@@ -259,14 +259,14 @@ func (m *streamsModel) take(s *modelStream, x *streamMessage) bool {
 	return false
 }
 
-func (m *streamsModel) pause() {
+func (m *connectionsModel) pause() {
 	m.paused = true
 	if m.reader != nil {
 		m.reader.EndReplay(ReplayBroken, true, m.now)
 		m.reader = nil
 	}
-	for _, s := range m.streams {
-		s.hanging, s.peek, s.hangs, s.last = false, false, false, false
+	for _, s := range m.connections {
+		s.hanging, s.short, s.hangs, s.last = false, false, false, false
 		s.ForgetShortReplay()
 	}
 	m.memory.GiveBack()
@@ -274,7 +274,7 @@ func (m *streamsModel) pause() {
 
 // poll begins the next poll of a connection: the history answers it, or it
 // hangs.
-func (m *streamsModel) poll(s *modelStream) {
+func (m *connectionsModel) poll(s *modelConnection) {
 	if s.hanging || !m.chance(3) {
 		return
 	}
@@ -283,7 +283,7 @@ func (m *streamsModel) poll(s *modelStream) {
 	s.hanging = len(answer) == 0
 	if len(answer) == 1 {
 		s.Polled(s.hungFrom)
-		s.peek = true
+		s.short = true
 	}
 	for _, x := range answer {
 		if !m.take(s, x) {
@@ -293,17 +293,17 @@ func (m *streamsModel) poll(s *modelStream) {
 }
 
 // replay begins a replay of a connection that is due, or goes on with it.
-func (m *streamsModel) read(s *modelStream) {
+func (m *connectionsModel) read(s *modelConnection) {
 	over := !s.leave.IsZero() && m.now.After(s.leave)
-	if m.reader == nil && !m.paused && (s.peek || over || !m.now.Before(s.nextRead)) {
+	if m.reader == nil && !m.paused && (s.short || over || !m.now.Before(s.nextRead)) {
 		var from wire.Mid
-		if s.peek && s.Anchored {
+		if s.short && s.Anchored {
 			from = s.BeginShortReplay(m.now, "")
 		} else {
 			s.last = over
 			from = s.BeginReplay(m.now, "")
 		}
-		s.peek = false
+		s.short = false
 		s.answer = m.kept(s, from)
 		s.hangs = len(s.answer) == 0
 		s.nextRead = m.now.Add(m.upTo(12 * time.Second))
@@ -344,7 +344,7 @@ func (m *streamsModel) read(s *modelStream) {
 	}
 }
 
-func (m *streamsModel) readOver(s *modelStream, how Outcome) {
+func (m *connectionsModel) readOver(s *modelConnection, how Outcome) {
 	m.reader = nil
 	s.hangs = false
 	if !s.Anchored {
@@ -355,17 +355,17 @@ func (m *streamsModel) readOver(s *modelStream, how Outcome) {
 	case again:
 		s.nextRead = m.now
 	case s.last && how != ReplayBroken:
-		m.streams = slices.DeleteFunc(m.streams, func(o *modelStream) bool { return o == s })
+		m.connections = slices.DeleteFunc(m.connections, func(o *modelConnection) bool { return o == s })
 		m.memory.Drop(s.History, m.now)
 	}
 }
 
-func (m *streamsModel) handleOne() {
+func (m *connectionsModel) handleOne() {
 	got, _, ok := m.memory.queue.TryPop()
 	if !ok {
 		return
 	}
-	i := slices.IndexFunc(m.messages, func(x *streamMessage) bool { return x.mid == got.Key.Mid })
+	i := slices.IndexFunc(m.messages, func(x *connectionMessage) bool { return x.mid == got.Key.Mid })
 	x := m.messages[i]
 	x.handled++
 	if x.again++; x.again > 1 {
@@ -375,12 +375,12 @@ func (m *streamsModel) handleOne() {
 	m.memory.acks.Handled(got.Receipt())
 }
 
-func (m *streamsModel) check() {
+func (m *connectionsModel) check() {
 	for range m.messages {
 		m.handleOne()
 	}
-	if len(m.streams) != 1 {
-		m.t.Errorf("seed %d: %d streams at the end", m.seed, len(m.streams))
+	if len(m.connections) != 1 {
+		m.t.Errorf("seed %d: %d connections at the end", m.seed, len(m.connections))
 	}
 	for _, x := range m.messages {
 		if !x.stored.IsZero() && x.born.After(m.began) && !x.beforeBegin && x.handled == 0 {

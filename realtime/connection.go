@@ -172,58 +172,48 @@ func (s *connection) watch(now time.Time) {
 	s.timers.arm(timerIdle, now.Add(idleAfter))
 }
 
+// do carries an action out.
 func (l *loop) do(s *connection, a action) {
 	now := time.Now()
-	switch a {
-	case doFetch:
+	switch a.kind {
+	case actFetch:
 		s.timers.disarm(timerRetry)
-		if s.status.stale && !s.status.configSuspect {
+		if a.stale && !a.suspect {
 			l.renewal.refused.note(now)
 		}
-		if s.status.stale && l.renewal.reason == 0 {
+		if a.stale && l.renewal.reason == 0 {
 			l.renewal.reason = RenewRefused
-			if s.status.configSuspect {
+			if a.suspect {
 				l.renewal.reason = RenewUnreachable
 			}
 		}
-		l.fetch(!s.status.stale)
-	case doDial:
+		l.fetch(!a.stale)
+	case actDial:
 		s.timers.disarm(timerRetry)
 		l.dial(s, now)
-	case doHangUp:
-		s.live.hangUp(transport.CloseNormal)
-	case doDrop:
-		s.live.hangUp(transport.CloseStuck)
-	case doPing:
-		l.ping(s, now)
-		s.watch(now)
-	case doKeepAlive:
-		l.ping(s, now)
-	case doWait:
-		attempt := s.status.attempt
-		if s.gentle {
-			attempt, s.gentle = 1, false
+	case actHangUp:
+		code := transport.CloseNormal
+		if a.stuck {
+			code = transport.CloseStuck
 		}
-		s.delay = reserve(l.opts.backoff(attempt), s.cause)
-		if !s.status.configured {
-			s.delay = max(s.delay, l.renewal.putOff(now))
+		s.live.hangUp(code)
+	case actPing:
+		l.ping(s, now)
+		if !a.replayless {
+			s.watch(now)
 		}
-		s.timers.arm(timerRetry, now.Add(s.delay))
-	case doWaitLong:
-		s.delay = reserve(spread(crowdedDelay), s.cause)
-		s.timers.arm(timerRetry, now.Add(s.delay))
-	case doHold:
+	case actWait:
+		l.wait(s, a, now)
+	case actHold:
 		if !l.replaysLater(s, now) {
 			l.dedup.Reorder.Hold()
 		}
-	case doRelease:
+	case actRelease:
 		l.dedup.Reorder.Release()
-	case doReplay:
-		l.beginReplay(replayRequest{connection: s}, now)
-	case doShortReplay:
-		l.beginReplay(replayRequest{connection: s, short: true}, now)
-	case doReplayWait:
-		delay := replayBackoff(s.status.replayAttempt)
+	case actReplay:
+		l.beginReplay(replayRequest{connection: s, short: a.short}, now)
+	case actReplayWait:
+		delay := replayBackoff(a.attempt)
 		if classify(s.cause) == failCrowded {
 			delay = spread(crowdedDelay)
 		}
@@ -231,12 +221,29 @@ func (l *loop) do(s *connection, a action) {
 		if retryAfter(s.cause) > 0 {
 			l.dedup.Reorder.Release()
 		}
-	case doAbortReplay:
+	case actAbortReplay:
 		s.timers.disarm(timerReplayRetry)
 		l.abortReplay(s)
-	case doGiveBack:
+	case actGiveBack:
 		l.dedup.GiveBack()
 	}
+}
+
+// wait starts the delay before the next attempt.
+func (l *loop) wait(s *connection, a action, now time.Time) {
+	if a.crowded {
+		s.delay = reserve(spread(crowdedDelay), s.cause)
+	} else {
+		attempt := a.attempt
+		if s.gentle {
+			attempt, s.gentle = 1, false
+		}
+		s.delay = reserve(l.opts.backoff(attempt), s.cause)
+		if a.unset {
+			s.delay = max(s.delay, l.renewal.putOff(now))
+		}
+	}
+	s.timers.arm(timerRetry, now.Add(s.delay))
 }
 
 // dial opens the live connection, or begins another poll.

@@ -199,7 +199,7 @@ func (l *loop) handle(s *connection, e event, cause error) {
 	l.connected(s, before.state)
 	ready := false
 	for _, a := range actions {
-		if a == doReady {
+		if a.kind == actReady {
 			ready = true
 			continue
 		}

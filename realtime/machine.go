@@ -65,28 +65,62 @@ const (
 	evStop
 )
 
-// An action is something decide wants done. What it needs to know stands in the
-// status it comes with.
-type action uint8
+// An action is something decide wants done, with what has to be known for it.
+type action struct {
+	kind       actionKind
+	attempt    int  // of actWait and actReplayWait: failed attempts so far
+	unset      bool // of actWait: there is no config to connect with
+	crowded    bool // of actWait: the server has too many connections
+	stale      bool // of actFetch: the config must not come from a cache
+	suspect    bool // of actFetch: nothing answers, which need not be the config's fault
+	stuck      bool // of actHangUp: nothing comes over the connection any more
+	replayless bool // of actPing: no replay waits for its pong
+	short      bool // of actReplay: from where the last polls hung
+}
+
+type actionKind uint8
 
 const (
-	doFetch       action = iota // ask the source for the config, past its cache if stale
-	doDial                      // open the live connection, or its next poll
-	doHangUp                    // close it: normal
-	doDrop                      // close it: stuck
-	doPing                      // send a ping on it, and watch for the pong
-	doKeepAlive                 // the same, for a ping that no replay waits for
-	doWait                      // start the delay before attempt
-	doWaitLong                  // start the long delay
-	doHold                      // live messages wait for the coming replay
-	doRelease                   // they wait no more
-	doReplay                    // begin a replay, or go on with the one that broke off
-	doShortReplay               // begin a short replay, from where the last polls hung
-	doReplayWait                // start the delay before the replay goes on
-	doAbortReplay
-	doGiveBack // forget the live messages that wait: a replay will bring them
-	doReady    // it can be relied upon: tell the user, or take the place of the connection before
+	actFetch      actionKind = iota // ask the source for the config
+	actDial                         // open the live connection, or its next poll
+	actHangUp                       // close it
+	actPing                         // send a ping on it, and watch for the pong
+	actWait                         // start the delay before the next attempt
+	actHold                         // live messages wait for the coming replay
+	actRelease                      // they wait no more
+	actReplay                       // begin a replay, or go on with the one that broke off
+	actReplayWait                   // start the delay before the replay goes on
+	actAbortReplay
+	actGiveBack // forget the live messages that wait: a replay will bring them
+	actReady    // it can be relied upon: tell the user, or take the place of the connection before
 )
+
+// Actions that need nothing else to be known.
+var (
+	doDial        = action{kind: actDial}
+	doHangUp      = action{kind: actHangUp}
+	doDrop        = action{kind: actHangUp, stuck: true}
+	doPing        = action{kind: actPing}
+	doKeepAlive   = action{kind: actPing, replayless: true}
+	doWaitLong    = action{kind: actWait, crowded: true}
+	doHold        = action{kind: actHold}
+	doRelease     = action{kind: actRelease}
+	doReplay      = action{kind: actReplay}
+	doShortReplay = action{kind: actReplay, short: true}
+	doAbortReplay = action{kind: actAbortReplay}
+	doGiveBack    = action{kind: actGiveBack}
+	doReady       = action{kind: actReady}
+)
+
+func doFetch(stale, suspect bool) action {
+	return action{kind: actFetch, stale: stale, suspect: suspect}
+}
+
+func doWait(attempt int, configured bool) action {
+	return action{kind: actWait, attempt: attempt, unset: !configured}
+}
+
+func doReplayWait(attempt int) action { return action{kind: actReplayWait, attempt: attempt} }
 
 // status is all that decide knows of a connection.
 type status struct {
@@ -269,7 +303,7 @@ func (d *decision) connect() {
 		d.state = StateWaiting
 	case !d.configured:
 		d.state = StateConfiguring
-		d.do(doFetch)
+		d.do(doFetch(d.stale, d.configSuspect))
 	default:
 		d.state = StateConnecting
 		switch {
@@ -294,7 +328,7 @@ func (d *decision) fail(why failure) {
 	case d.replaced:
 		d.attempt++
 		d.state = StateWaiting
-		d.do(doWait)
+		d.do(doWait(d.attempt, d.configured))
 		return
 	case why == failConfig:
 		d.configured, d.stale, d.configSuspect = false, true, false
@@ -309,7 +343,7 @@ func (d *decision) fail(why failure) {
 		d.do(doWaitLong)
 		return
 	}
-	d.do(doWait)
+	d.do(doWait(d.attempt, d.configured))
 }
 
 // chooseTransport goes from websockets that keep failing to long polling, and

@@ -86,7 +86,7 @@ func (d *decision) replayBroken(why failure) {
 		d.state = StateClosed
 		return
 	}
-	d.do(doReplayWait)
+	d.do(doReplayWait(d.replayAttempt))
 	if d.replayAttempt >= patience {
 		d.do(doRelease)
 		if d.state == StatePaused { // what comes live need not be missed as well

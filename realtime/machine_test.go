@@ -28,21 +28,21 @@ func wholePending(s *status)   { s.pending = replayWhole }
 func owedShort(s *status)      { s.pending = replayShort }
 func noConfig(s *status)       { s.configured = false }
 func staleConfig(s *status)    { s.configured, s.stale = false, true }
-func doubtedConfig(s *status)  { s.configured, s.stale, s.configSuspect = false, true, true }
+func suspectConfig(s *status)  { s.configured, s.stale, s.configSuspect = false, true, true }
 func pinged(n int) func(*status) {
 	return func(s *status) { s.pings, s.fence = n, n }
 }
 func unanswered(pings, fence int) func(*status) {
 	return func(s *status) { s.pings, s.fence = pings, fence }
 }
-func polling(s *status)  { s.polling = true }
-func auto(s *status)     { s.auto = true }
-func barred(s *status)   { s.preferPolling = true }
-func onTrial(s *status)  { s.upgradeProbe = true }
-func replaced(s *status) { s.replaced = true }
-func needed(s *status)   { s.needed = true }
-func leaving(s *status)  { s.leaving = true }
-func refused(s *status)  { s.replayRefused = true }
+func polling(s *status)        { s.polling = true }
+func auto(s *status)           { s.auto = true }
+func prefersPolling(s *status) { s.preferPolling = true }
+func probing(s *status)        { s.upgradeProbe = true }
+func replaced(s *status)       { s.replaced = true }
+func needed(s *status)         { s.needed = true }
+func leaving(s *status)        { s.leaving = true }
+func refused(s *status)        { s.replayRefused = true }
 func tried(n int) func(*status) {
 	return func(s *status) { s.attempt = n }
 }
@@ -60,7 +60,7 @@ func TestMachine_Decide(t *testing.T) {
 		actions []action
 	}{
 		// configuring
-		{"start", at(StateIdle), event{kind: evStart}, at(StateConfiguring), []action{doFetch}},
+		{"start", at(StateIdle), event{kind: evStart}, at(StateConfiguring), []action{doFetch(false, false)}},
 		{
 			"the first read runs beside the connect",
 			at(StateConfiguring), event{kind: evConfig},
@@ -94,7 +94,7 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"no config: wait",
 			at(StateConfiguring), event{kind: evConfigFailed},
-			at(StateWaiting, noConfig, tried(1)), []action{doWait},
+			at(StateWaiting, noConfig, tried(1)), []action{doWait(1, false)},
 		},
 		{
 			"no config ever: over",
@@ -126,12 +126,12 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"nothing answers, nor does something else",
 			at(StateLive, goesOn, reading), event{kind: evReplayBroken, silent: true},
-			at(StateLive, anchoredStatus, readBroke, readTried(1)), []action{doReplayWait, doReady},
+			at(StateLive, anchoredStatus, readBroke, readTried(1)), []action{doReplayWait(1), doReady},
 		},
 		{
 			"something else has answered",
 			at(StateLive, goesOn, reading), event{kind: evReplayBroken},
-			at(StateLive, goesOn, readBroke, readTried(1)), []action{doReplayWait},
+			at(StateLive, goesOn, readBroke, readTried(1)), []action{doReplayWait(1)},
 		},
 		{
 			"connected again: a read",
@@ -151,12 +151,12 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"could not connect",
 			at(StateConnecting, tried(1)), event{kind: evLost},
-			at(StateWaiting, tried(2)), []action{doWait},
+			at(StateWaiting, tried(2)), []action{doWait(2, true)},
 		},
 		{
 			"refused for its channels: a new config first",
 			at(StateConnecting), event{kind: evLost, failure: failConfig},
-			at(StateWaiting, staleConfig, tried(1)), []action{doWait},
+			at(StateWaiting, staleConfig, tried(1)), []action{doWait(1, false)},
 		},
 		{
 			"refused for the crowd: wait long",
@@ -173,7 +173,7 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"the first read is refused: a new config first",
 			at(StateConnecting, polling, reading), event{kind: evReplayBroken, failure: failConfig},
-			at(StateWaiting, polling, staleConfig, tried(1)), []action{doWait},
+			at(StateWaiting, polling, staleConfig, tried(1)), []action{doWait(1, false)},
 		},
 		{
 			"try the first read again",
@@ -183,7 +183,7 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"the first read breaks off: perhaps websockets work",
 			at(StateConnecting, auto, polling, reading, tried(5)), event{kind: evReplayBroken},
-			at(StateWaiting, auto, tried(6)), []action{doWait},
+			at(StateWaiting, auto, tried(6)), []action{doWait(6, true)},
 		},
 		{
 			"the first read is done: the first poll",
@@ -238,106 +238,106 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"a poll is not answered",
 			at(StateLive, polling, anchoredStatus), event{kind: evStuck},
-			at(StateWaiting, polling, anchoredStatus, tried(1)), []action{doDrop, doWait},
+			at(StateWaiting, polling, anchoredStatus, tried(1)), []action{doDrop, doWait(1, true)},
 		},
 
 		// from one transport to the other
 		{
 			"the fifth failure: long polling, and perhaps another config",
 			at(StateConnecting, auto, tried(4)), event{kind: evLost},
-			at(StateWaiting, auto, polling, barred, tried(5), doubtedConfig), []action{doWait},
+			at(StateWaiting, auto, polling, prefersPolling, tried(5), suspectConfig), []action{doWait(5, false)},
 		},
 		{
 			"the fourth: not yet",
 			at(StateConnecting, auto, tried(3)), event{kind: evLost},
-			at(StateWaiting, auto, tried(4)), []action{doWait},
+			at(StateWaiting, auto, tried(4)), []action{doWait(4, true)},
 		},
 		{
 			"a choice of the user's stays",
 			at(StateConnecting, tried(7)), event{kind: evLost},
-			at(StateWaiting, tried(8)), []action{doWait},
+			at(StateWaiting, tried(8)), []action{doWait(8, true)},
 		},
 		{
 			"polls fail as well: it was not the websocket's fault",
 			at(StateConnecting, auto, polling, tried(5)), event{kind: evLost},
-			at(StateWaiting, auto, tried(6)), []action{doWait},
+			at(StateWaiting, auto, tried(6)), []action{doWait(6, true)},
 		},
 		{
 			"long polling that has not lasted either: websockets again",
 			at(StateLive, auto, polling, anchoredStatus, tried(5)), event{kind: evLost},
-			at(StateWaiting, auto, anchoredStatus, tried(6)), []action{doWait},
+			at(StateWaiting, auto, anchoredStatus, tried(6)), []action{doWait(6, true)},
 		},
 		{
 			"long polling has failed, and the websocket that was tried again: long polling",
-			at(StateConnecting, auto, barred, tried(1)), event{kind: evLost},
-			at(StateWaiting, auto, barred, polling, tried(2)), []action{doWait},
+			at(StateConnecting, auto, prefersPolling, tried(1)), event{kind: evLost},
+			at(StateWaiting, auto, prefersPolling, polling, tried(2)), []action{doWait(2, true)},
 		},
 		{
 			"a websocket lasts: five may fail again",
-			at(StateLive, auto, barred, anchoredStatus, tried(6)), event{kind: evStable},
+			at(StateLive, auto, prefersPolling, anchoredStatus, tried(6)), event{kind: evStable},
 			at(StateLive, auto, anchoredStatus), nil,
 		},
 		{
 			"polls last: that says nothing of websockets",
-			at(StateLive, auto, polling, barred, anchoredStatus, tried(6)), event{kind: evStable},
-			at(StateLive, auto, polling, barred, anchoredStatus), nil,
+			at(StateLive, auto, polling, prefersPolling, anchoredStatus, tried(6)), event{kind: evStable},
+			at(StateLive, auto, polling, prefersPolling, anchoredStatus), nil,
 		},
 		{
 			"polls that have worked go on",
 			at(StateLive, auto, polling, anchoredStatus), event{kind: evLost},
-			at(StateWaiting, auto, polling, anchoredStatus, tried(1)), []action{doWait},
+			at(StateWaiting, auto, polling, anchoredStatus, tried(1)), []action{doWait(1, true)},
 		},
 		{
 			"a config that cannot be fetched says nothing of the transport",
 			at(StateConfiguring, auto, tried(6)), event{kind: evConfigFailed},
-			at(StateWaiting, noConfig, auto, tried(7)), []action{doWait},
+			at(StateWaiting, noConfig, auto, tried(7)), []action{doWait(7, false)},
 		},
 		{
-			"a websocket on trial is connected: it has to last",
-			at(StateConnecting, onTrial, sureStatus), event{kind: evOpened},
-			at(StateLive, onTrial, sureStatus, reading), []action{doHold, doReplay},
+			"an upgrade probe is connected: it has to last",
+			at(StateConnecting, probing, sureStatus), event{kind: evOpened},
+			at(StateLive, probing, sureStatus, reading), []action{doHold, doReplay},
 		},
 		{
 			"it has lasted",
-			at(StateLive, onTrial, sureStatus), event{kind: evStable},
+			at(StateLive, probing, sureStatus), event{kind: evStable},
 			at(StateLive, anchoredStatus), []action{doReady},
 		},
 		{
 			"a trial that fails is over",
-			at(StateConnecting, onTrial, anchoredStatus), event{kind: evLost},
-			at(StateClosed, onTrial, anchoredStatus, func(s *status) { s.configured = true }), nil,
+			at(StateConnecting, probing, anchoredStatus), event{kind: evLost},
+			at(StateClosed, probing, anchoredStatus, func(s *status) { s.configured = true }), nil,
 		},
 
 		// another config, where nothing answers
 		{
 			"it is asked for past the cache",
-			at(StateWaiting, doubtedConfig, tried(5)), event{kind: evRetry},
-			at(StateConfiguring, doubtedConfig, tried(5)), []action{doFetch},
+			at(StateWaiting, suspectConfig, tried(5)), event{kind: evRetry},
+			at(StateConfiguring, suspectConfig, tried(5)), []action{doFetch(true, true)},
 		},
 		{
 			"it comes",
-			at(StateConfiguring, doubtedConfig, anchoredStatus, tried(5)), event{kind: evConfig},
+			at(StateConfiguring, suspectConfig, anchoredStatus, tried(5)), event{kind: evConfig},
 			at(StateConnecting, anchoredStatus, tried(5)), []action{doDial},
 		},
 		{
 			"it does not: the present one is tried again",
-			at(StateConfiguring, doubtedConfig, anchoredStatus, tried(5)), event{kind: evConfigFailed},
+			at(StateConfiguring, suspectConfig, anchoredStatus, tried(5)), event{kind: evConfigFailed},
 			at(StateConnecting, anchoredStatus, tried(5)), []action{doDial},
 		},
 		{
 			"the portal wants us no more: the present one is used to its end",
-			at(StateConfiguring, doubtedConfig, anchoredStatus, tried(5)), event{kind: evConfigFailed, failure: failFatal},
+			at(StateConfiguring, suspectConfig, anchoredStatus, tried(5)), event{kind: evConfigFailed, failure: failFatal},
 			at(StateConnecting, anchoredStatus, tried(5)), []action{doDial},
 		},
 		{
 			"five more failures: again",
 			at(StateConnecting, anchoredStatus, tried(9)), event{kind: evLost},
-			at(StateWaiting, doubtedConfig, anchoredStatus, tried(10)), []action{doWait},
+			at(StateWaiting, suspectConfig, anchoredStatus, tried(10)), []action{doWait(10, false)},
 		},
 		{
 			"a config that the server refuses is of no use",
 			at(StateConnecting, anchoredStatus, tried(9)), event{kind: evLost, failure: failConfig},
-			at(StateWaiting, staleConfig, anchoredStatus, tried(10)), []action{doWait},
+			at(StateWaiting, staleConfig, anchoredStatus, tried(10)), []action{doWait(10, false)},
 		},
 
 		// replaced channels
@@ -358,13 +358,13 @@ func TestMachine_Decide(t *testing.T) {
 		},
 		{
 			"the same while another config was waited for: it makes do with its own",
-			at(StateConfiguring, anchoredStatus, needed, doubtedConfig), event{kind: evReplaced},
+			at(StateConfiguring, anchoredStatus, needed, suspectConfig), event{kind: evReplaced},
 			at(StateConnecting, anchoredStatus, needed, replaced), []action{doDial},
 		},
 		{
 			"the same and lost: connected again, and no other config is asked for",
 			at(StateLive, anchoredStatus, needed, replaced, tried(4)), event{kind: evLost, failure: failConfig},
-			at(StateWaiting, anchoredStatus, needed, replaced, tried(5)), []action{doWait},
+			at(StateWaiting, anchoredStatus, needed, replaced, tried(5)), []action{doWait(5, true)},
 		},
 		{
 			"the same after the delay",
@@ -384,7 +384,7 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"replaced, and refused: what comes is for the last read",
 			at(StateLive, anchoredStatus, replaced, reading), event{kind: evReplayBroken, failure: failConfig},
-			at(StateLive, anchoredStatus, replaced, readBroke, readTried(1), refused), []action{doReplayWait},
+			at(StateLive, anchoredStatus, replaced, readBroke, readTried(1), refused), []action{doReplayWait(1)},
 		},
 		{
 			"leave: a last read",
@@ -419,17 +419,17 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"it is refused once: that can be a proxy's",
 			at(StateWaiting, anchoredStatus, replaced, leaving, reading), event{kind: evReplayBroken, failure: failConfig},
-			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(1), refused), []action{doReplayWait},
+			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(1), refused), []action{doReplayWait(1)},
 		},
 		{
 			"it is refused, and then breaks off",
 			at(StateWaiting, anchoredStatus, replaced, leaving, reading, readTried(1), refused), event{kind: evReplayBroken},
-			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(2)), []action{doReplayWait},
+			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(2)), []action{doReplayWait(2)},
 		},
 		{
 			"the last read breaks off: it goes on",
 			at(StateWaiting, anchoredStatus, replaced, leaving, reading), event{kind: evReplayBroken},
-			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(1)), []action{doReplayWait},
+			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(1)), []action{doReplayWait(1)},
 		},
 		{
 			"the last read breaks off again and again: over",
@@ -442,7 +442,7 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"try again, with a new config first",
 			at(StateWaiting, staleConfig), event{kind: evRetry},
-			at(StateConfiguring, staleConfig), []action{doFetch},
+			at(StateConfiguring, staleConfig), []action{doFetch(true, false)},
 		},
 
 		{"a delay that ends while paused", at(StatePaused, anchoredStatus), event{kind: evRetry}, at(StatePaused, anchoredStatus), nil},
@@ -451,7 +451,7 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"lost: a read goes on without the connection it was begun for",
 			at(StateLive, anchoredStatus, reading, wholePending, pinged(1)), event{kind: evLost},
-			at(StateWaiting, anchoredStatus, reading, wholePending, tried(1)), []action{doWait},
+			at(StateWaiting, anchoredStatus, reading, wholePending, tried(1)), []action{doWait(1, true)},
 		},
 		{"lasted", at(StateLive, tried(3)), event{kind: evStable}, at(StateLive), nil},
 		{
@@ -505,7 +505,7 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"no pong: the connection is dropped",
 			at(StateLive, anchoredStatus, pinged(1)), event{kind: evStuck},
-			at(StateWaiting, anchoredStatus, tried(1)), []action{doDrop, doWait},
+			at(StateWaiting, anchoredStatus, tried(1)), []action{doDrop, doWait(1, true)},
 		},
 		{
 			"many messages: a read, without holding",
@@ -552,22 +552,22 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"a read breaks off",
 			at(StateLive, anchoredStatus, reading), event{kind: evReplayBroken},
-			at(StateLive, anchoredStatus, readBroke, readTried(1)), []action{doReplayWait},
+			at(StateLive, anchoredStatus, readBroke, readTried(1)), []action{doReplayWait(1)},
 		},
 		{
 			"a read breaks off without a connection: it is not given up",
 			at(StateWaiting, anchoredStatus, reading), event{kind: evReplayBroken},
-			at(StateWaiting, anchoredStatus, readBroke, readTried(1)), []action{doReplayWait},
+			at(StateWaiting, anchoredStatus, readBroke, readTried(1)), []action{doReplayWait(1)},
 		},
 		{
 			"a read breaks off again and again: nobody waits for it any longer",
 			at(StateLive, anchoredStatus, reading, readTried(2)), event{kind: evReplayBroken},
-			at(StateLive, anchoredStatus, readBroke, readTried(3)), []action{doReplayWait, doRelease},
+			at(StateLive, anchoredStatus, readBroke, readTried(3)), []action{doReplayWait(3), doRelease},
 		},
 		{
 			"a read is refused for its channels: a new config",
 			at(StateLive, anchoredStatus, reading), event{kind: evReplayBroken, failure: failConfig},
-			at(StateWaiting, staleConfig, anchoredStatus, readBroke, readTried(1), refused, tried(1)), []action{doReplayWait, doHangUp, doWait},
+			at(StateWaiting, staleConfig, anchoredStatus, readBroke, readTried(1), refused, tried(1)), []action{doReplayWait(1), doHangUp, doWait(1, false)},
 		},
 		{
 			"a broken read goes on",
@@ -610,22 +610,22 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"what was missed is read, but the config is gone",
 			at(StatePaused, anchoredStatus, staleConfig, reading), event{kind: evReplayEnded},
-			at(StateConfiguring, anchoredStatus, staleConfig), []action{doFetch},
+			at(StateConfiguring, anchoredStatus, staleConfig), []action{doFetch(true, false)},
 		},
 		{
 			"what was missed cannot be read yet",
 			at(StatePaused, anchoredStatus, reading), event{kind: evReplayBroken},
-			at(StatePaused, anchoredStatus, readBroke, readTried(1)), []action{doReplayWait},
+			at(StatePaused, anchoredStatus, readBroke, readTried(1)), []action{doReplayWait(1)},
 		},
 		{
 			"what was missed cannot be read for long: connect",
 			at(StatePaused, anchoredStatus, reading, readTried(patience-1)), event{kind: evReplayBroken},
-			at(StateConnecting, anchoredStatus, readBroke, readTried(patience)), []action{doReplayWait, doRelease, doDial},
+			at(StateConnecting, anchoredStatus, readBroke, readTried(patience)), []action{doReplayWait(patience), doRelease, doDial},
 		},
 		{
 			"what was missed cannot be read with this config",
 			at(StatePaused, anchoredStatus, reading), event{kind: evReplayBroken, failure: failConfig},
-			at(StateWaiting, staleConfig, anchoredStatus, readBroke, readTried(1), refused, tried(1)), []action{doReplayWait, doHangUp, doWait},
+			at(StateWaiting, staleConfig, anchoredStatus, readBroke, readTried(1), refused, tried(1)), []action{doReplayWait(1), doHangUp, doWait(1, false)},
 		},
 		{"room while not paused", at(StateLive, anchoredStatus), event{kind: evRoom}, at(StateLive, anchoredStatus), nil},
 
@@ -640,7 +640,7 @@ func TestMachine_Decide(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(status{})); diff != "" {
 				t.Errorf("status (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(tt.actions, actions); diff != "" {
+			if diff := cmp.Diff(tt.actions, actions, cmp.AllowUnexported(action{})); diff != "" {
 				t.Errorf("actions (-want +got):\n%s", diff)
 			}
 		})

@@ -303,7 +303,7 @@ func TestMachine_Decide(t *testing.T) {
 			at(StateLive, anchoredStatus), []action{doReady},
 		},
 		{
-			"a trial that fails is over",
+			"an upgrade probe that fails is over",
 			at(StateConnecting, probing, anchoredStatus), event{kind: evLost},
 			at(StateClosed, probing, anchoredStatus, func(s *status) { s.configured = true }), nil,
 		},

@@ -15,9 +15,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestErrorObjects: an error that is an object has its code and class, whatever
+// TestAnswers_ErrorObjects: an error that is an object has its code and class, whatever
 // the status.
-func TestErrorObjects(t *testing.T) {
+func TestAnswers_ErrorObjects(t *testing.T) {
 	for _, tt := range classes {
 		if tt.code == "" {
 			continue
@@ -45,9 +45,9 @@ func answerClassOf(code string, status int) Class {
 	return class
 }
 
-// TestErrorObjectRefreshes: also with HTTP 200 an expired token is refreshed,
+// TestAnswers_ErrorObjectRefreshes: also with HTTP 200 an expired token is refreshed,
 // and the call repeated.
-func TestErrorObjectRefreshes(t *testing.T) {
+func TestAnswers_ErrorObjectRefreshes(t *testing.T) {
 	for _, status := range []int{401, 200} {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){says(status, `{"error":{"code":"expired_token","message":"old"}}`), good}}
 		source := &refresher{tokens: []string{resttest.Mark + "1", resttest.Mark + "2"}}
@@ -58,9 +58,9 @@ func TestErrorObjectRefreshes(t *testing.T) {
 	}
 }
 
-// TestValidation: what is not valid is in the error, in whatever shape it
+// TestAnswers_Validation: what is not valid is in the error, in whatever shape it
 // comes, bounded, on one line and without secrets.
-func TestValidation(t *testing.T) {
+func TestAnswers_Validation(t *testing.T) {
 	many := strings.Repeat(`{"field":"f","message":"m"},`, 1000)
 	long := strings.Repeat("a word ", 2000)
 	tests := []struct {
@@ -97,8 +97,8 @@ func TestValidation(t *testing.T) {
 	}
 }
 
-// TestSurroundedErrorObject: whatever PHP writes before it.
-func TestSurroundedErrorObject(t *testing.T) {
+// TestAnswers_SurroundedErrorObject: whatever PHP writes before it.
+func TestAnswers_SurroundedErrorObject(t *testing.T) {
 	for _, before := range []string{"\ufeff", "<br />\n<b>Notice</b>: odd in <b>/home/x.php</b> on line <b>7</b><br />\n", "\ufeff\n "} {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){says(200, before+`{"error":{"code":"NO_AUTH_FOUND","message":"m"}}`)}}
 		if err := event(t.Context(), s.retrying(t)); !errors.Is(err, ErrNoAuth) {
@@ -107,8 +107,8 @@ func TestSurroundedErrorObject(t *testing.T) {
 	}
 }
 
-// TestErrorObjectBesideResult: an object that says nothing is no error.
-func TestErrorObjectBesideResult(t *testing.T) {
+// TestAnswers_ErrorObjectBesideResult: an object that says nothing is no error.
+func TestAnswers_ErrorObjectBesideResult(t *testing.T) {
 	for body, fine := range map[string]bool{
 		`{"result":true,"error":{"code":"","message":"","validation":[]}}`: true,
 		`{"result":true,"error":{"code":0,"message":null}}`:                true,
@@ -126,9 +126,9 @@ func TestErrorObjectBesideResult(t *testing.T) {
 	}
 }
 
-// TestNewerAddresses: calls go below the address that was given, whatever of a
+// TestAnswers_NewerAddresses: calls go below the address that was given, whatever of a
 // call was pasted with it.
-func TestNewerAddresses(t *testing.T) {
+func TestAnswers_NewerAddresses(t *testing.T) {
 	portal := pulltest.NewPortal()
 	defer portal.Close()
 	for _, hook := range []string{portal.Webhook(), portal.APIWebhook()} {
@@ -169,9 +169,9 @@ func TestNewerAddresses(t *testing.T) {
 	}
 }
 
-// TestRetryAfterHeader: a refusal that says when to come again is obeyed,
+// TestAnswers_RetryAfterHeader: a refusal that says when to come again is obeyed,
 // whatever Retry says, and within bounds.
-func TestRetryAfterHeader(t *testing.T) {
+func TestAnswers_RetryAfterHeader(t *testing.T) {
 	const gateway, limit = "<html>", `{"error":"QUERY_LIMIT_EXCEEDED"}`
 	tests := []struct {
 		name        string
@@ -227,9 +227,9 @@ func TestRetryAfterHeader(t *testing.T) {
 	}
 }
 
-// TestUntoldReset: a refusal that does not tell the time waits for what the
+// TestAnswers_UntoldReset: a refusal that does not tell the time waits for what the
 // method's last answer told.
-func TestUntoldReset(t *testing.T) {
+func TestAnswers_UntoldReset(t *testing.T) {
 	for _, shift := range []time.Duration{-time.Hour, 0, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			portal := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()), pulltest.WithClockShift(shift))
@@ -269,9 +269,9 @@ func TestUntoldReset(t *testing.T) {
 	}
 }
 
-// TestUntoldResetIsOver: a reset that has passed says nothing, and those that
+// TestAnswers_UntoldResetIsOver: a reset that has passed says nothing, and those that
 // are over make room for others.
-func TestUntoldResetIsOver(t *testing.T) {
+func TestAnswers_UntoldResetIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){says(200, `{"result":true,"time":{"finish":1000,"operating_reset_at":1060}}`), says(429, `{"error":"OPERATION_TIME_LIMIT"}`)}}
 		c := s.retrying(t)

@@ -48,7 +48,7 @@ type sourceFunc func() (*oauth2.Token, error)
 
 func (f sourceFunc) Token() (*oauth2.Token, error) { return f() }
 
-func TestWebhookAddress(t *testing.T) {
+func TestAuth_WebhookAddress(t *testing.T) {
 	good := map[string]string{
 		"https://portal.example/rest/1/s3cr3thookcode/":      "https://portal.example",
 		"https://portal.example/rest/1/s3cr3thookcode":       "https://portal.example",
@@ -96,7 +96,7 @@ func TestWebhookAddress(t *testing.T) {
 	}
 }
 
-func TestOAuthAddress(t *testing.T) {
+func TestAuth_OAuthAddress(t *testing.T) {
 	good := map[string]string{
 		"https://portal.example":           "https://portal.example",
 		"https://portal.example/":          "https://portal.example",
@@ -158,7 +158,7 @@ func tokenPortal(t *testing.T, good string, status int, refusal string) (*httpte
 	}), &seen
 }
 
-func TestRefusedToken(t *testing.T) {
+func TestAuth_RefusedToken(t *testing.T) {
 	const expired = `{"error":"expired_token","error_description":"The access token provided has expired."}`
 	broken := errors.New("refresh is broken")
 	tests := []struct {
@@ -193,7 +193,7 @@ func TestRefusedToken(t *testing.T) {
 	}
 }
 
-func TestTokenErrors(t *testing.T) {
+func TestAuth_TokenErrors(t *testing.T) {
 	own := errors.New("nobody has logged in")
 	tests := []struct {
 		name   string
@@ -233,7 +233,7 @@ func TestTokenErrors(t *testing.T) {
 	}
 }
 
-func TestTokenSourceThatHangs(t *testing.T) {
+func TestAuth_TokenSourceThatHangs(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	release := make(chan struct{})
 	done := make(chan struct{})
@@ -266,9 +266,9 @@ func (r deafRefresher) Refresh(context.Context, *oauth2.Token) (*oauth2.Token, e
 	return &oauth2.Token{AccessToken: resttest.Mark + "too late"}, nil
 }
 
-// TestRefresherThatHangs: neither the caller's deadline nor the timeout waits
+// TestAuth_RefresherThatHangs: neither the caller's deadline nor the timeout waits
 // for it; its panic comes out where the caller can recover it.
-func TestRefresherThatHangs(t *testing.T) {
+func TestAuth_RefresherThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){says(401, `{"error":"expired_token"}`)}}
 		c := mustNew(t, OAuth("portal.example", deafRefresher{}), WithHTTPClient(s.client()), WithTimeout(10*time.Second))
@@ -295,8 +295,8 @@ type tokenFunc func() (*oauth2.Token, error)
 
 func (f tokenFunc) Token() (*oauth2.Token, error) { return f() }
 
-// TestTokenSourcePanics: the panic comes out where the caller can recover it.
-func TestTokenSourcePanics(t *testing.T) {
+// TestAuth_TokenSourcePanics: the panic comes out where the caller can recover it.
+func TestAuth_TokenSourcePanics(t *testing.T) {
 	c := mustNew(t, OAuth("https://portal.example", tokenFunc(func() (*oauth2.Token, error) { panic("boom") })))
 	defer func() {
 		if r := recover(); r != "boom" {
@@ -307,9 +307,9 @@ func TestTokenSourcePanics(t *testing.T) {
 	t.Errorf("no panic, but %v", err)
 }
 
-// TestShortTokenKeepsTheCode: a token that is part of an error code does not
+// TestAuth_ShortTokenKeepsTheCode: a token that is part of an error code does not
 // hide the code.
-func TestShortTokenKeepsTheCode(t *testing.T) {
+func TestAuth_ShortTokenKeepsTheCode(t *testing.T) {
 	srv := resttest.Portal(t, resttest.Reply(401, `{"error":"expired_token","error_description":"The access token provided has expired."}`))
 	c := mustNew(t, OAuth(srv.URL, resttest.Static("token")), WithHTTPClient(srv.Client()))
 	if _, err := c.GetApplicationConfig(context.Background(), true); !errors.Is(err, ErrExpiredToken) {

@@ -62,7 +62,7 @@ func recorder(t *testing.T, body string, got *sent) http.HandlerFunc {
 	}
 }
 
-func TestRequests(t *testing.T) {
+func TestClient_Requests(t *testing.T) {
 	config := `{"result":` + resttest.MinimalConfig + `}`
 	event := func(e ApplicationEvent) func(*Client) error {
 		return func(c *Client) error { return c.AddApplicationEvent(context.Background(), e) }
@@ -117,7 +117,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-func TestEventRefusedWithoutACall(t *testing.T) {
+func TestClient_EventRefusedWithoutACall(t *testing.T) {
 	srv := resttest.Portal(t, func(http.ResponseWriter, *http.Request) { t.Error("the portal was called") })
 	c := oauthClient(t, srv, resttest.Static("s3cr3t-token"))
 	tests := []struct {
@@ -146,7 +146,7 @@ func TestEventRefusedWithoutACall(t *testing.T) {
 	}
 }
 
-func TestNewRefuses(t *testing.T) {
+func TestClient_NewRefuses(t *testing.T) {
 	ok := Webhook("https://portal.example/rest/1/s3cr3thookcode/")
 	tests := []struct {
 		name string
@@ -170,7 +170,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-func TestClientNotMadeByNew(t *testing.T) {
+func TestClient_NotMadeByNew(t *testing.T) {
 	for _, c := range []*Client{nil, {}} {
 		if _, err := c.GetConfig(context.Background(), true); err == nil || !strings.Contains(err.Error(), "New") {
 			t.Errorf("got %v", err)
@@ -178,7 +178,7 @@ func TestClientNotMadeByNew(t *testing.T) {
 	}
 }
 
-func TestHTTPClientIsNeverModified(t *testing.T) {
+func TestClient_HTTPClientIsNeverModified(t *testing.T) {
 	srv := resttest.Portal(t, resttest.Reply(200, `{"result":`+resttest.MinimalConfig+`}`))
 	own := srv.Client()
 	own.Timeout = time.Minute
@@ -200,7 +200,7 @@ func TestHTTPClientIsNeverModified(t *testing.T) {
 	}
 }
 
-func TestDefaultHTTPClient(t *testing.T) {
+func TestClient_DefaultHTTPClient(t *testing.T) {
 	srv := httptest.NewServer(resttest.Reply(200, `{"result":`+resttest.MinimalConfig+`}`))
 	defer srv.Close()
 	c := mustNew(t, Webhook(srv.URL+"/rest/1/s3cr3thookcode"), WithUserAgent("mine/1"))
@@ -216,7 +216,7 @@ func TestDefaultHTTPClient(t *testing.T) {
 	}
 }
 
-func TestRedirectIsNotFollowed(t *testing.T) {
+func TestClient_RedirectIsNotFollowed(t *testing.T) {
 	for _, status := range []int{300, 301, 302, 303, 304, 307, 308} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			calls := 0
@@ -237,7 +237,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	}
 }
 
-func TestAnswerLimit(t *testing.T) {
+func TestClient_AnswerLimit(t *testing.T) {
 	srv := resttest.Portal(t, func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, `{"result":"`)
 		chunk := strings.Repeat("x", 1<<20)
@@ -254,7 +254,7 @@ func TestAnswerLimit(t *testing.T) {
 	}
 }
 
-func TestContextErrors(t *testing.T) {
+func TestClient_ContextErrors(t *testing.T) {
 	hang := func(_ http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		<-r.Context().Done()
@@ -315,7 +315,7 @@ func TestContextErrors(t *testing.T) {
 	})
 }
 
-func TestNothingIsLogged(t *testing.T) {
+func TestClient_NothingIsLogged(t *testing.T) {
 	out, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 	if err != nil {
 		t.Fatal(err)
@@ -341,7 +341,7 @@ func TestNothingIsLogged(t *testing.T) {
 	}
 }
 
-func TestConcurrentCalls(t *testing.T) {
+func TestClient_ConcurrentCalls(t *testing.T) {
 	srv := resttest.Portal(t, func(w http.ResponseWriter, r *http.Request) {
 		var body map[string]any
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body["auth"] != resttest.Mark+"second" {

@@ -15,8 +15,8 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestClockShift: a portal whose clock is off, or which does not tell its time.
-func TestClockShift(t *testing.T) {
+// TestClock_Shift: a portal whose clock is off, or which does not tell its time.
+func TestClock_Shift(t *testing.T) {
 	const hour, second = time.Hour, time.Second
 	unix := func(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
 	atom := func(at time.Time) string {
@@ -94,9 +94,9 @@ func TestClockShift(t *testing.T) {
 	}
 }
 
-// TestClockShiftAfterRefresh: what counts is the call that was answered, not
+// TestClock_ShiftAfterRefresh: what counts is the call that was answered, not
 // the one refused before it.
-func TestClockShiftAfterRefresh(t *testing.T) {
+func TestClock_ShiftAfterRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
 		slowAtFirst := resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {

@@ -9,8 +9,8 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestUnusableAddressIsNotTold: what is no address may be anything.
-func TestUnusableAddressIsNotTold(t *testing.T) {
+// TestConfig_UnusableAddressIsNotTold: what is no address may be anything.
+func TestConfig_UnusableAddressIsNotTold(t *testing.T) {
 	for _, address := range []string{"s3cr3t", "rt.example/s3cr3t", "wss:s3cr3t", "wss:///s3cr3t", "wss://rt.example:s3cr3t/", "s3cr3t://", "//s3cr3t@/",
 		"wss://s3cr3t@rt.example/sub/", "wss://rt.example:s3cr3t@10.0.0.1/sub/"} {
 		data := fmt.Sprintf(`{"server":{"version":4,"websocket_enabled":true,"websocket_secure":%q,"long_polling_secure":"https://rt.example/sub/"},"channels":{"shared":{"id":"i"}}}`, address)

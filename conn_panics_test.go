@@ -30,10 +30,10 @@ func (c panickingConn) Close() error {
 	return nil
 }
 
-// TestConnectionPanics: a panic in a goroutine of net/http, of a connection or
+// TestConnPanics_ConnectionPanics: a panic in a goroutine of net/http, of a connection or
 // of what dials it, is an error of the call; one of a connection that has done
 // its work is nothing.
-func TestConnectionPanics(t *testing.T) {
+func TestConnPanics_ConnectionPanics(t *testing.T) {
 	srv := resttest.Portal(t, resttest.Reply(200, `{"result":true}`))
 	for _, method := range []string{"dial", "Read", "Close"} {
 		transport := &http.Transport{TLSClientConfig: srv.Client().Transport.(*http.Transport).TLSClientConfig,

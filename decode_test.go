@@ -15,7 +15,7 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-func TestUnixTimes(t *testing.T) {
+func TestDecode_UnixTimes(t *testing.T) {
 	good := map[string]time.Time{
 		"0":                    {},
 		"0.0":                  {},
@@ -37,8 +37,8 @@ func TestUnixTimes(t *testing.T) {
 	}
 }
 
-// TestConfigValues checks the values that the golden files leave out.
-func TestConfigValues(t *testing.T) {
+// TestDecode_ConfigValues checks the values that the golden files leave out.
+func TestDecode_ConfigValues(t *testing.T) {
 	tests := []struct{ server, want string }{
 		{`"version":"+x"`, "config.server.version"},
 		{`"version":1e3`, "config.server.version"},
@@ -61,7 +61,7 @@ func TestConfigValues(t *testing.T) {
 	}
 }
 
-func TestFailedDecodeLeavesTheConfig(t *testing.T) {
+func TestDecode_FailedDecodeLeavesTheConfig(t *testing.T) {
 	var c Config
 	if err := json.Unmarshal([]byte(resttest.MinimalConfig), &c); err != nil {
 		t.Fatal(err)
@@ -77,9 +77,9 @@ func TestFailedDecodeLeavesTheConfig(t *testing.T) {
 	}
 }
 
-// TestChannelAsInAConfig: a channel by itself is decoded as it is within a
+// TestDecode_ChannelAsInAConfig: a channel by itself is decoded as it is within a
 // config.
-func TestChannelAsInAConfig(t *testing.T) {
+func TestDecode_ChannelAsInAConfig(t *testing.T) {
 	files, err := filepath.Glob("testdata/rest/*.json")
 	if err != nil {
 		t.Fatal(err)
@@ -116,8 +116,8 @@ func TestChannelAsInAConfig(t *testing.T) {
 	}
 }
 
-// TestNewChannel: new_channel of channel_expire has its start in Unix seconds.
-func TestNewChannel(t *testing.T) {
+// TestDecode_NewChannel: new_channel of channel_expire has its start in Unix seconds.
+func TestDecode_NewChannel(t *testing.T) {
 	var params struct {
 		NewChannel *Channel `json:"new_channel"`
 	}
@@ -129,7 +129,7 @@ func TestNewChannel(t *testing.T) {
 	}
 }
 
-func TestBadChannel(t *testing.T) {
+func TestDecode_BadChannel(t *testing.T) {
 	tests := []struct{ data, want string }{
 		{``, "b24pull: channel: want JSON, got what is none"},
 		{`{`, "b24pull: channel: want JSON, got what is none"},
@@ -160,7 +160,7 @@ func TestBadChannel(t *testing.T) {
 	}
 }
 
-func TestMarshalledConfigIsNoConfig(t *testing.T) {
+func TestDecode_MarshalledConfigIsNoConfig(t *testing.T) {
 	var c, again Config
 	if err := json.Unmarshal([]byte(resttest.MinimalConfig), &c); err != nil {
 		t.Fatal(err)
@@ -174,7 +174,7 @@ func TestMarshalledConfigIsNoConfig(t *testing.T) {
 	}
 }
 
-func TestRawIsACopy(t *testing.T) {
+func TestDecode_RawIsACopy(t *testing.T) {
 	data := []byte(resttest.MinimalConfig)
 	var c Config
 	if err := c.UnmarshalJSON(data); err != nil {
@@ -232,9 +232,9 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// TestConfigFlags: PHP writes false as "" where it makes a string of it, and an
+// TestDecode_ConfigFlags: PHP writes false as "" where it makes a string of it, and an
 // option that nobody has set too; so a flag of that says nothing.
-func TestConfigFlags(t *testing.T) {
+func TestDecode_ConfigFlags(t *testing.T) {
 	for value, want := range map[string]bool{`true`: true, `"Y"`: true, `1`: true, `"1"`: true, `false`: false, `"N"`: false, `"0"`: false, `null`: true, `""`: true} {
 		data := strings.Replace(resttest.MinimalConfig, `"version":4`, `"version":4,"websocket_secure":"wss://rt.example/subws/","server_enabled":"","websocket_enabled":`+value, 1)
 		var c Config

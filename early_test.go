@@ -15,10 +15,10 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestNothingEarlyIsLogged: what a server sends after the TLS handshake, before
+// TestEarly_NothingEarlyIsLogged: what a server sends after the TLS handshake, before
 // the call, reaches no log. Without a connection that waits for the call
 // net/http prints it in some of a hundred calls.
-func TestNothingEarlyIsLogged(t *testing.T) {
+func TestEarly_NothingEarlyIsLogged(t *testing.T) {
 	for _, version := range resttest.TLSVersions {
 		for _, whose := range []string{"own", "a user's", "public, through a proxy", "DialTLSContext", "around own"} {
 			t.Run(version.Name+" "+whose, func(t *testing.T) {
@@ -69,9 +69,9 @@ func TestNothingEarlyIsLogged(t *testing.T) {
 	}
 }
 
-// TestNothingEarlyAfterHTTP2: nor does what a server sends that has spoken HTTP/2,
+// TestEarly_NothingEarlyAfterHTTP2: nor does what a server sends that has spoken HTTP/2,
 // or has refused to go on with it, and speaks HTTP/1 with the next connection.
-func TestNothingEarlyAfterHTTP2(t *testing.T) {
+func TestEarly_NothingEarlyAfterHTTP2(t *testing.T) {
 	settingsAndGoAway := "\x00\x00\x00\x04\x00\x00\x00\x00\x00" + "\x00\x00\x08\x07\x00\x00\x00\x00\x00" + strings.Repeat("\x00", 8)
 	for _, version := range resttest.TLSVersions {
 		for _, refused := range []bool{false, true} {

@@ -24,7 +24,7 @@ var documented = map[string]error{
 	"invalid_grant": ErrInvalidGrant, "invalid_scope": ErrInvalidScope, "PAYMENT_REQUIRED": ErrPaymentRequired,
 }
 
-func TestSentinels(t *testing.T) {
+func TestErrors_Sentinels(t *testing.T) {
 	if len(documented) != len(codes) {
 		t.Errorf("%d codes are tested, %d are known", len(documented), len(codes))
 	}
@@ -53,8 +53,8 @@ func TestSentinels(t *testing.T) {
 	}
 }
 
-// TestEndings: what ends a subscription says so through whatever wraps it.
-func TestEndings(t *testing.T) {
+// TestErrors_Endings: what ends a subscription says so through whatever wraps it.
+func TestErrors_Endings(t *testing.T) {
 	for err, want := range map[error]Ending{
 		&APIError{Code: "server_error"}:                                     EndsStart,
 		&TokenError{Code: "server_error"}:                                   EndsNothing, // RFC 6749's
@@ -79,7 +79,7 @@ func TestEndings(t *testing.T) {
 	}
 }
 
-func TestSentinelsOverTheWire(t *testing.T) {
+func TestErrors_SentinelsOverTheWire(t *testing.T) {
 	for code, want := range documented {
 		srv := resttest.Portal(t, resttest.Reply(400, fmt.Sprintf(`{"error":%q,"error_description":"why"}`, code)))
 		_, err := webhookClient(t, srv).GetConfig(context.Background(), true)
@@ -95,7 +95,7 @@ func TestSentinelsOverTheWire(t *testing.T) {
 	}
 }
 
-func TestWrongAuthTypeNamesTheWayOut(t *testing.T) {
+func TestErrors_WrongAuthTypeNamesTheWayOut(t *testing.T) {
 	tests := []struct{ method, want string }{
 		{methodApplicationConfig, "realtime.PortalConfig"},
 		{methodConfig, "use Webhook"},
@@ -108,7 +108,7 @@ func TestWrongAuthTypeNamesTheWayOut(t *testing.T) {
 	}
 }
 
-func TestErrorText(t *testing.T) {
+func TestErrors_ErrorText(t *testing.T) {
 	tests := []struct {
 		err  error
 		want string

@@ -27,7 +27,7 @@ func calling(t *testing.T, body string, call func(*Client) error) (sent, error) 
 	return got, err
 }
 
-func TestMethodRequests(t *testing.T) {
+func TestMethods_MethodRequests(t *testing.T) {
 	ctx := context.Background()
 	channel := `{"user_id":"577","public_id":"` + resttest.Mark + `","signature":"` + resttest.Mark + `","start":"2026-03-31T10:06:39+02:00","end":1775000000}`
 	tests := []struct {
@@ -75,7 +75,7 @@ func TestMethodRequests(t *testing.T) {
 	}
 }
 
-func TestRefusedWithoutACall(t *testing.T) {
+func TestMethods_RefusedWithoutACall(t *testing.T) {
 	ctx := context.Background()
 	c := oauthClient(t, resttest.Portal(t, func(http.ResponseWriter, *http.Request) { t.Error("the portal was called") }), resttest.Static("s3cr3t-token"))
 	push := func(p ApplicationPush) error { return c.AddApplicationPush(ctx, p) }
@@ -107,7 +107,7 @@ func TestRefusedWithoutACall(t *testing.T) {
 	}
 }
 
-func TestExtendWatch(t *testing.T) {
+func TestMethods_ExtendWatch(t *testing.T) {
 	alive := map[string]map[string]bool{
 		`{"a":true,"b":false}`: {"a": true, "b": false},
 		`{"a":"Y","b":0}`:      {"a": true, "b": false},
@@ -142,7 +142,7 @@ func TestExtendWatch(t *testing.T) {
 	}
 }
 
-func TestPublicChannels(t *testing.T) {
+func TestMethods_PublicChannels(t *testing.T) {
 	const one = `{"user_id":577,"public_id":"` + resttest.Mark + `","signature":"` + resttest.Mark + `sig","start":"2026-03-31T10:06:39+02:00","end":"2026-03-31T22:06:44+02:00"}`
 	want := PublicChannel{UserID: 577, PublicID: resttest.Mark, Signature: resttest.Mark + "sig", Start: time.Date(2026, 3, 31, 8, 6, 39, 0, time.UTC), End: time.Date(2026, 3, 31, 20, 6, 44, 0, time.UTC)}
 	ctx := context.Background()
@@ -186,7 +186,7 @@ func TestPublicChannels(t *testing.T) {
 	}
 }
 
-func TestCall(t *testing.T) {
+func TestMethods_Call(t *testing.T) {
 	const body = `{"result":[{"ID":"5"}],"next":50,"total":"127","time":{"start":1774965918.25,"finish":1774965918.5,"duration":0.25,"processing":0.125,
 		"date_start":"2026-03-31T16:05:18+02:00","date_finish":"2026-03-31T16:05:19+02:00","operating_reset_at":1774966518,"operating":1.5e-1}}`
 	var deals []struct{ ID php.Int }
@@ -234,9 +234,9 @@ func TestCall(t *testing.T) {
 	}
 }
 
-// TestKeepWatch: tags are renewed while they live and while the context does; a
+// TestMethods_KeepWatch: tags are renewed while they live and while the context does; a
 // passing failure is told and tried again soon.
-func TestKeepWatch(t *testing.T) {
+func TestMethods_KeepWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked []string
 		start, calls := time.Now(), 0
@@ -268,8 +268,8 @@ func TestKeepWatch(t *testing.T) {
 	})
 }
 
-// TestKeepWatchTwice: a tag that is named twice is one.
-func TestKeepWatchTwice(t *testing.T) {
+// TestMethods_KeepWatchTwice: a tag that is named twice is one.
+func TestMethods_KeepWatchTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked, lost []string
 		hc := &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
@@ -291,8 +291,8 @@ func TestKeepWatchTwice(t *testing.T) {
 	})
 }
 
-// TestNilParams: a map or a pointer that is nil is an empty object.
-func TestNilParams(t *testing.T) {
+// TestMethods_NilParams: a map or a pointer that is nil is an empty object.
+func TestMethods_NilParams(t *testing.T) {
 	var sent []string
 	hc := &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 		body, err := io.ReadAll(r.Body)
@@ -318,8 +318,8 @@ func TestNilParams(t *testing.T) {
 	}
 }
 
-// TestReopen: what GetApplicationConfig says of Call.
-func TestReopen(t *testing.T) {
+// TestMethods_Reopen: what GetApplicationConfig says of Call.
+func TestMethods_Reopen(t *testing.T) {
 	var sent string
 	hc := &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 		body, err := io.ReadAll(r.Body)
@@ -336,7 +336,7 @@ func TestReopen(t *testing.T) {
 	}
 }
 
-func TestKeepWatchEnds(t *testing.T) {
+func TestMethods_KeepWatchEnds(t *testing.T) {
 	for _, tt := range []struct {
 		status int
 		body   string

@@ -11,8 +11,8 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestPastedAddresses: what stands around an address is no part of it.
-func TestPastedAddresses(t *testing.T) {
+// TestPasted_Addresses: what stands around an address is no part of it.
+func TestPasted_Addresses(t *testing.T) {
 	for _, around := range resttest.Pastes {
 		pasted := func(s string) string { return around[0] + s + around[1] }
 		if c, err := New(Webhook(pasted("https://portal.example/rest/1/" + resttest.HookCode + "/"))); err != nil || c.base.now().String() != "https://portal.example/rest/1/"+resttest.HookCode+"/" {
@@ -26,9 +26,9 @@ func TestPastedAddresses(t *testing.T) {
 	}
 }
 
-// TestPastedTokens: nor is what stands around a token, and the token as it is
+// TestPasted_Tokens: nor is what stands around a token, and the token as it is
 // sent is kept out of errors too.
-func TestPastedTokens(t *testing.T) {
+func TestPasted_Tokens(t *testing.T) {
 	for _, around := range resttest.Pastes {
 		pasted := func(s string) string { return around[0] + s + around[1] }
 		var bodies []string
@@ -53,8 +53,8 @@ func TestPastedTokens(t *testing.T) {
 	}
 }
 
-// TestNoNextPage: the last page of a list, and one whose next begins at 0.
-func TestNoNextPage(t *testing.T) {
+// TestPasted_NoNextPage: the last page of a list, and one whose next begins at 0.
+func TestPasted_NoNextPage(t *testing.T) {
 	for body, want := range map[string]Response{
 		`{"result":[],"total":70,"next":50}`:  {Total: 70, Next: 50, HasNext: true},
 		`{"result":[],"total":"70","next":0}`: {Total: 70, HasNext: true},

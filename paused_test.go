@@ -13,9 +13,9 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestPausedMethod: nobody else's call is sent into a pause. It is of the
+// TestPaused_Method: nobody else's call is sent into a pause. It is of the
 // method, and over in time.
-func TestPausedMethod(t *testing.T) {
+func TestPaused_Method(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sent := map[string]int{}
 		start := time.Now()

@@ -53,8 +53,8 @@ func TestPublic(t *testing.T) {
 	}
 }
 
-// TestOnlyPublic: what is no TCP to a public address is not connected to.
-func TestOnlyPublic(t *testing.T) {
+// TestPublic_OnlyPublic: what is no TCP to a public address is not connected to.
+func TestPublic_OnlyPublic(t *testing.T) {
 	for _, refused := range [][2]string{{"tcp4", "127.0.0.1:443"}, {"tcp6", "[::1]:443"}, {"tcp6", "[fe80::1%lo]:443"}, {"unix", "/run/x"},
 		{"udp4", "8.8.8.8:53"}, {"tcp4", "portal.example:443"}, {"tcp4", ""}} {
 		var inner *inwardError

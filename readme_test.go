@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestReadmeProgram builds the program that README shows.
-func TestReadmeProgram(t *testing.T) {
+// TestReadme_Program builds the program that README shows.
+func TestReadme_Program(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)

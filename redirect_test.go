@@ -42,7 +42,7 @@ func (m *movable) client() *http.Client {
 	})}
 }
 
-func TestMoved(t *testing.T) {
+func TestRedirect_Moved(t *testing.T) {
 	const secret = resttest.Mark + "-token"
 	for name, location := range map[string]string{
 		"the method":         "https://new.example/rest/pull.application.event.add",
@@ -75,7 +75,7 @@ func TestMoved(t *testing.T) {
 	}
 }
 
-func TestMovedWebhook(t *testing.T) {
+func TestRedirect_MovedWebhook(t *testing.T) {
 	m := &movable{to: map[string]string{"portal.example": "https://new.example/rest/", "new.example": "https://newer.example/"}}
 	c := mustNew(t, Webhook("https://portal.example/rest/1/"+resttest.HookCode+"/"), WithHTTPClient(m.client()))
 	if err := event(context.Background(), c); err != nil {
@@ -86,8 +86,8 @@ func TestMovedWebhook(t *testing.T) {
 	}
 }
 
-// TestMovedNowhere: what is no move is refused, and neither printed nor called.
-func TestMovedNowhere(t *testing.T) {
+// TestRedirect_MovedNowhere: what is no move is refused, and neither printed nor called.
+func TestRedirect_MovedNowhere(t *testing.T) {
 	for name, location := range map[string]string{
 		"http":          "http://new.example/?" + resttest.Mark,
 		"itself":        "https://portal.example/?" + resttest.Mark,
@@ -126,8 +126,8 @@ func TestMovedNowhere(t *testing.T) {
 	}
 }
 
-// TestMovedNowhereIDN: a portal's name in ASCII is no other place.
-func TestMovedNowhereIDN(t *testing.T) {
+// TestRedirect_MovedNowhereIDN: a portal's name in ASCII is no other place.
+func TestRedirect_MovedNowhereIDN(t *testing.T) {
 	m := &movable{to: map[string]string{"портал.рф": "https://xn--80awhdgm.xn--p1ai/rest/"}}
 	c := mustNew(t, OAuth("портал.рф", resttest.Static(resttest.AccessToken)), WithHTTPClient(m.client()), WithMoved(func(_ context.Context, _, to string) error { t.Errorf("asked about %s", to); return nil }))
 	var refused *APIError
@@ -136,9 +136,9 @@ func TestMovedNowhereIDN(t *testing.T) {
 	}
 }
 
-// TestMovedRoundAndRound: redirects that lead on and on end, and are not
+// TestRedirect_MovedRoundAndRound: redirects that lead on and on end, and are not
 // remembered.
-func TestMovedRoundAndRound(t *testing.T) {
+func TestRedirect_MovedRoundAndRound(t *testing.T) {
 	m := &movable{to: map[string]string{"portal.example": "https://a.example/", "a.example": "https://b.example/", "b.example": "https://portal.example/"}}
 	c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(m.client()))
 	err := event(context.Background(), c)
@@ -150,9 +150,9 @@ func TestMovedRoundAndRound(t *testing.T) {
 	}
 }
 
-// TestMovedToNoPortal: a place that does not answer as a portal is not
+// TestRedirect_MovedToNoPortal: a place that does not answer as a portal is not
 // remembered.
-func TestMovedToNoPortal(t *testing.T) {
+func TestRedirect_MovedToNoPortal(t *testing.T) {
 	for _, body := range []string{"<html>", `{"error":"expired_token"}`} {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){
 			func(r *http.Request) (*http.Response, error) {
@@ -172,8 +172,8 @@ func TestMovedToNoPortal(t *testing.T) {
 	}
 }
 
-// TestMovedOnce: many calls find the portal gone at once, and one tells.
-func TestMovedOnce(t *testing.T) {
+// TestRedirect_MovedOnce: many calls find the portal gone at once, and one tells.
+func TestRedirect_MovedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &movable{to: map[string]string{"portal.example": "https://new.example/"}, took: time.Second}
 		told := make(chan string, 20)

@@ -73,9 +73,9 @@ func event(ctx context.Context, c *Client) error {
 	return c.AddApplicationEvent(ctx, ApplicationEvent{Command: "test"})
 }
 
-// TestClasses plays every documented code, once, to a read and to a call with
+// TestRetry_Classes plays every documented code, once, to a read and to a call with
 // an effect.
-func TestClasses(t *testing.T) {
+func TestRetry_Classes(t *testing.T) {
 	tested := map[string]bool{}
 	for _, tt := range classes {
 		tested[strings.ToLower(tt.code)] = true
@@ -112,8 +112,8 @@ func TestClasses(t *testing.T) {
 	}
 }
 
-// TestDocumentedClasses compares the table of the documentation.
-func TestDocumentedClasses(t *testing.T) {
+// TestRetry_DocumentedClasses compares the table of the documentation.
+func TestRetry_DocumentedClasses(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func TestDocumentedClasses(t *testing.T) {
 	}
 }
 
-func TestNetworkErrors(t *testing.T) {
+func TestRetry_NetworkErrors(t *testing.T) {
 	dial := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("refused")}
 	read := &net.OpError{Op: "read", Net: "tcp", Err: errors.New("reset")}
 	tests := []struct {
@@ -177,8 +177,8 @@ func TestNetworkErrors(t *testing.T) {
 	}
 }
 
-// TestPauses: the pauses double up to Max, and are no more than a fifth longer.
-func TestPauses(t *testing.T) {
+// TestRetry_Pauses: the pauses double up to Max, and are no more than a fifth longer.
+func TestRetry_Pauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){says(503, `{"error":"QUERY_LIMIT_EXCEEDED"}`)}}
 		c := s.retrying(t, WithRetry(Retry{Attempts: 6, Max: 5 * time.Second}), WithLimiter(nil))
@@ -203,9 +203,9 @@ func TestPauses(t *testing.T) {
 	})
 }
 
-// TestNoWaitOutlastsTheContext: neither a pause, nor that of a method, nor the
+// TestRetry_NoWaitOutlastsTheContext: neither a pause, nor that of a method, nor the
 // limiter's.
-func TestNoWaitOutlastsTheContext(t *testing.T) {
+func TestRetry_NoWaitOutlastsTheContext(t *testing.T) {
 	reset := func(at string) func(*http.Request) (*http.Response, error) {
 		return says(429, `{"error":"OPERATION_TIME_LIMIT","time":{"date_finish":"2026-01-01T00:00:00+00:00","operating_reset_at":`+at+`}}`)
 	}
@@ -257,8 +257,8 @@ func TestNoWaitOutlastsTheContext(t *testing.T) {
 	})
 }
 
-// TestTimeoutIsOfOneAttempt: what bounds the whole are the attempts.
-func TestTimeoutIsOfOneAttempt(t *testing.T) {
+// TestRetry_TimeoutIsOfOneAttempt: what bounds the whole are the attempts.
+func TestRetry_TimeoutIsOfOneAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
@@ -277,8 +277,8 @@ func TestTimeoutIsOfOneAttempt(t *testing.T) {
 	})
 }
 
-// TestLimiter: what two clients send through one bucket.
-func TestLimiter(t *testing.T) {
+// TestRetry_Limiter: what two clients send through one bucket.
+func TestRetry_Limiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){good}}
 		shared := NewLimiter(DefaultLimitBurst, DefaultLimitRate)
@@ -328,9 +328,9 @@ func TestLimiter(t *testing.T) {
 	}
 }
 
-// TestLimiterLearns: others call the portal too, its bucket is full before
+// TestRetry_LimiterLearns: others call the portal too, its bucket is full before
 // ours.
-func TestLimiterLearns(t *testing.T) {
+func TestRetry_LimiterLearns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){says(503, `{"error":"QUERY_LIMIT_EXCEEDED"}`), good}}
 		c := s.retrying(t, WithRetry(Retry{Attempts: 1}))
@@ -343,8 +343,8 @@ func TestLimiterLearns(t *testing.T) {
 	})
 }
 
-// TestRepeatedCallWaitsItsTurn: the one after a refresh, too.
-func TestRepeatedCallWaitsItsTurn(t *testing.T) {
+// TestRetry_RepeatedCallWaitsItsTurn: the one after a refresh, too.
+func TestRetry_RepeatedCallWaitsItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){says(401, `{"error":"expired_token"}`), good}}
 		source := &refresher{tokens: []string{resttest.Mark + "1", resttest.Mark + "2"}}
@@ -363,7 +363,7 @@ func TestRepeatedCallWaitsItsTurn(t *testing.T) {
 	})
 }
 
-func TestBadRetry(t *testing.T) {
+func TestRetry_BadRetry(t *testing.T) {
 	_, err := New(Webhook("https://portal.example/rest/1/s3cr3thookcode/"), WithRetry(Retry{Min: time.Minute, Max: time.Second}))
 	if err == nil || err.Error() != "b24pull: WithRetry: Min, 1m0s, is more than Max, 1s" {
 		t.Errorf("got %v", err)

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/oauth2"
 )
 
-func TestValuesTellNoSecret(t *testing.T) {
+func TestSecret_ValuesTellNoSecret(t *testing.T) {
 	srv := resttest.Portal(t, resttest.Reply(200, `{"result":`+resttest.MarkedConfig+`}`))
 	cfg, err := webhookClient(t, srv).GetConfig(context.Background(), true)
 	if err != nil {
@@ -67,7 +67,7 @@ func TestValuesTellNoSecret(t *testing.T) {
 	}
 }
 
-func TestSecretForms(t *testing.T) {
+func TestSecret_Forms(t *testing.T) {
 	tests := []struct{ format, full, empty string }{
 		{"%v", "[redacted]", ""}, {"%s", "[redacted]", ""}, {"%d", "[redacted]", ""}, {"%x", "[redacted]", ""},
 		{"%q", `"[redacted]"`, `""`}, {"%#v", `b24pull.Secret("[redacted]")`, `b24pull.Secret("")`},
@@ -95,7 +95,7 @@ type loudError struct {
 func (e *loudError) Error() string { return "calling " + e.Address }
 func (e *loudError) Unwrap() error { return e.inner }
 
-func TestErrorsTellNoSecret(t *testing.T) {
+func TestSecret_ErrorsTellNoSecret(t *testing.T) {
 	echo := func(status int, kind, format string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			var body struct{ Auth string }
@@ -193,7 +193,7 @@ func checkBoth(t *testing.T, address string, hc *http.Client, opts ...Option) {
 	resttest.CheckError(t, err)
 }
 
-func TestTransportErrorsTellNoSecret(t *testing.T) {
+func TestSecret_TransportErrorsTellNoSecret(t *testing.T) {
 	t.Run("refused connection", func(t *testing.T) {
 		srv := httptest.NewTLSServer(http.NotFoundHandler())
 		srv.Close()
@@ -238,7 +238,7 @@ func TestTransportErrorsTellNoSecret(t *testing.T) {
 	})
 }
 
-func TestTokenErrorsTellNoSecret(t *testing.T) {
+func TestSecret_TokenErrorsTellNoSecret(t *testing.T) {
 	answer := &oauth2.RetrieveError{Response: &http.Response{StatusCode: 400}, Body: []byte(resttest.ClientSecret), ErrorCode: resttest.Mark + " is no code", ErrorDescription: resttest.ClientSecret}
 	address := &url.Error{Op: "Get", URL: "https://oauth.example/?client_secret=" + resttest.ClientSecret, Err: io.ErrUnexpectedEOF}
 	for name, failure := range map[string]error{

@@ -16,9 +16,9 @@ import (
 const sizedConfig = `{"server":{"version":4,"server_enabled":true,"websocket_enabled":true,"websocket_secure":"wss://rt.example/"%s},
 	"channels":{"private":{"id":"` + resttest.Mark + `"%s}}%s}`
 
-// TestIdentifiersAreBounded: what becomes a part of addresses, and is looked
+// TestSizes_IdentifiersAreBounded: what becomes a part of addresses, and is looked
 // for in all that is printed, has a length.
-func TestIdentifiersAreBounded(t *testing.T) {
+func TestSizes_IdentifiersAreBounded(t *testing.T) {
 	text := func(n int) string { return `"` + resttest.Mark + strings.Repeat("x", n-len(resttest.Mark)) + `"` }
 	for name, config := range map[string]string{
 		"config.server.hostname":            fmt.Sprintf(sizedConfig, `,"hostname":LONG`, ``, ``),
@@ -59,9 +59,9 @@ func TestIdentifiersAreBounded(t *testing.T) {
 	}
 }
 
-// TestPublicChannelsAreNotKept: a config holds its public channels once, as
+// TestSizes_PublicChannelsAreNotKept: a config holds its public channels once, as
 // they came.
-func TestPublicChannelsAreNotKept(t *testing.T) {
+func TestSizes_PublicChannelsAreNotKept(t *testing.T) {
 	var many strings.Builder
 	count := 0
 	for ; many.Len() < answerLimit-1000; count++ {
@@ -90,8 +90,8 @@ func TestPublicChannelsAreNotKept(t *testing.T) {
 	runtime.KeepAlive(data)
 }
 
-// TestPublicChannelsOfNone: a config that was not decoded has none.
-func TestPublicChannelsOfNone(t *testing.T) {
+// TestSizes_PublicChannelsOfNone: a config that was not decoded has none.
+func TestSizes_PublicChannelsOfNone(t *testing.T) {
 	for _, cfg := range []*Config{nil, {}, {JWT: resttest.Mark}} {
 		if public, err := cfg.PublicChannels(); public != nil || err != nil {
 			t.Errorf("%d public channels, %v", len(public), err)

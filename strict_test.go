@@ -107,10 +107,10 @@ var readable = []any{
 
 func ptr(s string) *string { return &s }
 
-// TestUnreadable: what PHP would read nothing of, or what encoding/json would
+// TestStrict_Unreadable: what PHP would read nothing of, or what encoding/json would
 // change, is refused before the call, and the error names the place. All that
 // is taken arrives.
-func TestUnreadable(t *testing.T) {
+func TestStrict_Unreadable(t *testing.T) {
 	strictly(t, func(t *testing.T, p *pulltest.Portal, admin, _ *b24pull.Client) {
 		ctx := context.Background()
 		for _, tt := range unreadable {
@@ -156,9 +156,9 @@ func TestUnreadable(t *testing.T) {
 	})
 }
 
-// TestLargeEvent: what the portal would drop for its size is refused, counted
+// TestStrict_LargeEvent: what the portal would drop for its size is refused, counted
 // as the portal writes it and not as it is sent.
-func TestLargeEvent(t *testing.T) {
+func TestStrict_LargeEvent(t *testing.T) {
 	strictly(t, func(t *testing.T, p *pulltest.Portal, admin, _ *b24pull.Client) {
 		const limit = 1 << 20
 		for name, tt := range map[string]struct {
@@ -198,9 +198,9 @@ func TestLargeEvent(t *testing.T) {
 	})
 }
 
-// TestOneUser: a user who is no administrator can send to himself, and is told
+// TestStrict_OneUser: a user who is no administrator can send to himself, and is told
 // why he can do no more.
-func TestOneUser(t *testing.T) {
+func TestStrict_OneUser(t *testing.T) {
 	strictly(t, func(t *testing.T, p *pulltest.Portal, admin, user *b24pull.Client) {
 		send := func(c *b24pull.Client, ids ...int64) error {
 			return c.AddApplicationEvent(context.Background(), b24pull.ApplicationEvent{Command: "x", UserIDs: ids})
@@ -234,8 +234,8 @@ func TestOneUser(t *testing.T) {
 	})
 }
 
-// TestTrueIsNotDelivery: an event that reaches nobody is no error.
-func TestTrueIsNotDelivery(t *testing.T) {
+// TestStrict_TrueIsNotDelivery: an event that reaches nobody is no error.
+func TestStrict_TrueIsNotDelivery(t *testing.T) {
 	strictly(t, func(t *testing.T, p *pulltest.Portal, admin, _ *b24pull.Client) {
 		p.Deactivate(2)
 		err := admin.AddApplicationEvent(context.Background(), b24pull.ApplicationEvent{Command: "x", UserIDs: []int64{2}})
@@ -245,9 +245,9 @@ func TestTrueIsNotDelivery(t *testing.T) {
 	})
 }
 
-// TestTagsWithoutCase: a tag is the same in any letter case, and is told of as
+// TestStrict_TagsWithoutCase: a tag is the same in any letter case, and is told of as
 // it was given.
-func TestTagsWithoutCase(t *testing.T) {
+func TestStrict_TagsWithoutCase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()), pulltest.WithPingInterval(0))
 		defer p.Close()

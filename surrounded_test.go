@@ -10,9 +10,9 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestSurroundedAnswers: REST is read whatever PHP writes around it, results as
+// TestSurrounded_Answers: REST is read whatever PHP writes around it, results as
 // well as refusals.
-func TestSurroundedAnswers(t *testing.T) {
+func TestSurrounded_Answers(t *testing.T) {
 	for _, s := range resttest.Surrounds {
 		synctest.Test(t, func(t *testing.T) {
 			answers := []string{
@@ -41,8 +41,8 @@ func TestSurroundedAnswers(t *testing.T) {
 	}
 }
 
-// TestNoAnswersWithin: what a page or half an answer holds is no answer.
-func TestNoAnswersWithin(t *testing.T) {
+// TestSurrounded_NoAnswersWithin: what a page or half an answer holds is no answer.
+func TestSurrounded_NoAnswersWithin(t *testing.T) {
 	for name, body := range map[string]string{
 		"a login page":   "<!DOCTYPE html><html><script>window.app = {\"result\":true}</script></html>",
 		"half an answer": `{"result":{"result":true},"ti`,

@@ -79,9 +79,9 @@ func TestVeto(t *testing.T) {
 	}
 }
 
-// TestVetoKeepsSecrets: the function's error may hold anything, and its class
+// TestVeto_KeepsSecrets: the function's error may hold anything, and its class
 // does not count.
-func TestVetoKeepsSecrets(t *testing.T) {
+func TestVeto_KeepsSecrets(t *testing.T) {
 	secrets := map[string]string{"OAuth": resttest.AccessToken, "webhook": resttest.HookCode}
 	for name, auth := range bothAuths() {
 		for _, refusal := range []error{errors.New("no: " + secrets[name]), &net.OpError{Op: "dial", Err: errors.New("refused")}, ErrQueryLimit,
@@ -97,9 +97,9 @@ func TestVetoKeepsSecrets(t *testing.T) {
 	}
 }
 
-// TestVetoSpendsNoToken: where the function hands on what a portal has answered
+// TestVeto_SpendsNoToken: where the function hands on what a portal has answered
 // it, that is no answer to the call.
-func TestVetoSpendsNoToken(t *testing.T) {
+func TestVeto_SpendsNoToken(t *testing.T) {
 	for _, answered := range []error{ErrExpiredToken, ErrNoAuth, &APIError{Code: "expired_token", Status: 401}} {
 		m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
 		source := &refresher{tokens: []string{"a", "b"}}
@@ -113,8 +113,8 @@ func TestVetoSpendsNoToken(t *testing.T) {
 	}
 }
 
-// TestVetoAskedInTime: who has left does not ask any more.
-func TestVetoAskedInTime(t *testing.T) {
+// TestVeto_AskedInTime: who has left does not ask any more.
+func TestVeto_AskedInTime(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	a := approvals{asked: func(context.Context, string, string) error { t.Error("asked"); return nil }}
@@ -123,8 +123,8 @@ func TestVetoAskedInTime(t *testing.T) {
 	}
 }
 
-// TestVetoOnTheWay: each step of a way is asked for, before it is gone.
-func TestVetoOnTheWay(t *testing.T) {
+// TestVeto_OnTheWay: each step of a way is asked for, before it is gone.
+func TestVeto_OnTheWay(t *testing.T) {
 	m := &movable{to: map[string]string{"portal.example": "https://new.example/", "new.example": "https://evil.example/"}}
 	var asked []string
 	c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(m.client()), WithMoved(func(_ context.Context, from, to string) error {
@@ -144,10 +144,10 @@ func TestVetoOnTheWay(t *testing.T) {
 	}
 }
 
-// TestAllowedOnce: a move that was allowed is not asked for again while the new
+// TestVeto_AllowedOnce: a move that was allowed is not asked for again while the new
 // address does not answer, but one away from an address that the portal has
 // come back to is.
-func TestAllowedOnce(t *testing.T) {
+func TestVeto_AllowedOnce(t *testing.T) {
 	m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
 	asked := 0
 	c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(m.client()), WithLimiter(nil), WithMoved(func(context.Context, string, string) error { asked++; return nil }))
@@ -179,10 +179,10 @@ func TestAllowedOnce(t *testing.T) {
 	}
 }
 
-// TestVetoAskedOnce: of many calls at once one asks. If its context ends while
+// TestVeto_AskedOnce: of many calls at once one asks. If its context ends while
 // it does, another asks, and each caller waits for no longer than its own
 // context lasts.
-func TestVetoAskedOnce(t *testing.T) {
+func TestVeto_AskedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
 		var asked atomic.Int32
@@ -231,9 +231,9 @@ func TestVetoAskedOnce(t *testing.T) {
 	})
 }
 
-// TestVetoAsksThePortal: a function that calls the portal it decides about does
+// TestVeto_AsksThePortal: a function that calls the portal it decides about does
 // not wait for itself, and one that panics leaves nobody waiting.
-func TestVetoAsksThePortal(t *testing.T) {
+func TestVeto_AsksThePortal(t *testing.T) {
 	m := &movable{to: map[string]string{"portal.example": "https://new.example/"}}
 	var c *Client
 	c = mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithHTTPClient(m.client()), WithMoved(func(ctx context.Context, _, _ string) error { return event(ctx, c) }))
@@ -261,7 +261,7 @@ func TestVetoAsksThePortal(t *testing.T) {
 	}
 }
 
-func TestWithMovedNil(t *testing.T) {
+func TestVeto_WithMovedNil(t *testing.T) {
 	if _, err := New(OAuth("portal.example", resttest.Static(resttest.AccessToken)), WithMoved(nil)); err == nil {
 		t.Error("nil was taken")
 	}

@@ -29,7 +29,7 @@ func ExampleMap() {
 	// Output: 5 true 100 0 [7 9]
 }
 
-func TestInt(t *testing.T) {
+func TestPHP_Int(t *testing.T) {
 	for text, want := range map[string]Int{`5`: 5, `"5"`: 5, `-7`: -7, `"-7"`: -7, `null`: 0, `""`: 0, `9223372036854775807`: 1<<63 - 1} {
 		got := Int(99)
 		if err := json.Unmarshal([]byte(text), &got); err != nil || got != want {
@@ -44,7 +44,7 @@ func TestInt(t *testing.T) {
 	}
 }
 
-func TestBool(t *testing.T) {
+func TestPHP_Bool(t *testing.T) {
 	for text, want := range map[string]Bool{`true`: true, `"Y"`: true, `"y"`: true, `1`: true, `"1"`: true, `"true"`: true,
 		`false`: false, `"N"`: false, `"n"`: false, `0`: false, `"0"`: false, `"false"`: false, `""`: false, `null`: false} {
 		got := !want
@@ -60,7 +60,7 @@ func TestBool(t *testing.T) {
 	}
 }
 
-func TestMap(t *testing.T) {
+func TestPHP_Map(t *testing.T) {
 	for text, want := range map[string]Map[int64, string]{`[]`: {}, `{}`: {}, `null`: {}, `false`: {}, `""`: {}, ` [ ] `: {},
 		`{"577":"a","1":"b"}`: {577: "a", 1: "b"}, `["a","b"]`: {0: "a", 1: "b"}} {
 		got := Map[int64, string]{9: "old"}
@@ -83,7 +83,7 @@ func TestMap(t *testing.T) {
 	}
 }
 
-func TestList(t *testing.T) {
+func TestPHP_List(t *testing.T) {
 	for text, want := range map[string]List[Int]{`[]`: {}, `{}`: {}, `null`: {}, `false`: {}, `""`: {}, `[1,"2"]`: {1, 2}, `{"7":"1","3":2}`: {1, 2}} {
 		got := List[Int]{9}
 		if err := json.Unmarshal([]byte(text), &got); err != nil || !slices.Equal(got, want) {

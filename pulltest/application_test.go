@@ -11,7 +11,7 @@ import (
 )
 
 // Each user's token has that user's private channel.
-func TestUsersOfTokens(t *testing.T) {
+func TestApplication_UsersOfTokens(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		config := func(user int) configChannels {
 			_, a := call(t, p, p.URL()+"/rest/pull.application.config.get", params{"auth": p.Token(user).AccessToken})
@@ -68,7 +68,7 @@ func TestApplication(t *testing.T) {
 	})
 }
 
-func TestOAuthMisbehaves(t *testing.T) {
+func TestApplication_OAuthMisbehaves(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		token := p.Token(1).RefreshToken
 		for _, tt := range []struct {
@@ -100,7 +100,7 @@ func TestOAuthMisbehaves(t *testing.T) {
 }
 
 // What is asked is done, though nobody hears of it.
-func TestLostAnswers(t *testing.T) {
+func TestApplication_LostAnswers(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		token := p.Token(1)
 		ask := func(target string, form url.Values) {
@@ -125,7 +125,7 @@ func TestLostAnswers(t *testing.T) {
 }
 
 // A slow authorization server takes virtual time only.
-func TestSlowRefresh(t *testing.T) {
+func TestApplication_SlowRefresh(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		p.Misbehave(pulltest.OAuth, pulltest.Delay(5*time.Second))
 		start := time.Now()

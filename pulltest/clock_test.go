@@ -14,7 +14,7 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-func TestClockShift(t *testing.T) {
+func TestClock_Shift(t *testing.T) {
 	for _, shift := range []time.Duration{0, 3*time.Hour + 5*time.Second, -90 * time.Minute} {
 		t.Run(shift.String(), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
@@ -122,7 +122,7 @@ func created(t *testing.T, frame []byte) (seconds int64) {
 	return int64(at)
 }
 
-func TestChannelAndConfigLife(t *testing.T) {
+func TestClock_ChannelAndConfigLife(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		told := time.Now().Add(2 * time.Hour)
 		var config struct{ Exp int64 }

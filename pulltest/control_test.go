@@ -41,7 +41,7 @@ func dialOld(t *testing.T, p *pulltest.Portal) (ws *websocket.Conn, address stri
 	return ws, address
 }
 
-func TestReplaceChannel(t *testing.T) {
+func TestControl_ReplaceChannel(t *testing.T) {
 	for _, to := range []pulltest.Target{pulltest.Private, pulltest.Shared} {
 		t.Run(fmt.Sprint(to), func(t *testing.T) {
 			onBoth(t, func(t *testing.T, p *pulltest.Portal) {
@@ -78,7 +78,7 @@ func TestReplaceChannel(t *testing.T) {
 
 // A portal's own channels are replaced apart from the application's, and the
 // one replaced last is the old one.
-func TestReplaceUserChannel(t *testing.T) {
+func TestControl_ReplaceUserChannel(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		read := func() configChannels {
 			_, a := call(t, p, p.Webhook()+"pull.config.get", params{})
@@ -114,7 +114,7 @@ func TestReplaceUserChannel(t *testing.T) {
 	})
 }
 
-func TestEmitOldNeedsAReplacedChannel(t *testing.T) {
+func TestControl_EmitOldNeedsAReplacedChannel(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		defer func() {
 			if recover() == nil {
@@ -125,7 +125,7 @@ func TestEmitOldNeedsAReplacedChannel(t *testing.T) {
 	})
 }
 
-func TestExpireChannel(t *testing.T) {
+func TestControl_ExpireChannel(t *testing.T) {
 	tests := []struct {
 		name, action, kind, typ string
 		to                      pulltest.Target
@@ -178,7 +178,7 @@ func TestExpireChannel(t *testing.T) {
 	}
 }
 
-func TestControlCommands(t *testing.T) {
+func TestControl_Commands(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		ws := dial(t, p, "")
 		defer ws.Close()
@@ -197,7 +197,7 @@ func TestControlCommands(t *testing.T) {
 	}, pulltest.WithGather(0))
 }
 
-func TestEmitAsClient(t *testing.T) {
+func TestControl_EmitAsClient(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		ws := dial(t, p, "")
 		defer ws.Close()
@@ -227,7 +227,7 @@ func TestEmitAsClient(t *testing.T) {
 	})
 }
 
-func TestRestartServer(t *testing.T) {
+func TestControl_RestartServer(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		before := p.Emit(text("before"))
 		ws := dial(t, p, "")
@@ -290,7 +290,7 @@ func TestRestartServer(t *testing.T) {
 }
 
 // Every code that a push server is known to close with can be sent.
-func TestCloseCodes(t *testing.T) {
+func TestControl_CloseCodes(t *testing.T) {
 	codes := []int{1000, 1001, 1008, 1009, 4010, 4011, 4012, 4013, 4014, 4016, 4017, 4018, 4019, 4020, 4021, 4029, 4030, 4031, 4035, 4036}
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		for _, code := range codes {

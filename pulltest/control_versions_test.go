@@ -12,7 +12,7 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-func TestReplaceChannelOfEachVersion(t *testing.T) {
+func TestControlVersions_ReplaceChannelOfEachVersion(t *testing.T) {
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
 		before, old := readConfig(t, p), connectAs(t, p)
 		p.Emit(text("before"))
@@ -36,7 +36,7 @@ func TestReplaceChannelOfEachVersion(t *testing.T) {
 }
 
 // What is told of an expired channel has the form of the version's config.
-func TestExpireChannelOfEachVersion(t *testing.T) {
+func TestControlVersions_ExpireChannelOfEachVersion(t *testing.T) {
 	for kind, to := range map[string]pulltest.Target{"private": pulltest.Private, "shared": pulltest.Shared} {
 		for _, action := range []string{"reconnect", "get_config"} {
 			t.Run(kind+" "+action, func(t *testing.T) {
@@ -74,7 +74,7 @@ func TestExpireChannelOfEachVersion(t *testing.T) {
 }
 
 // In version 1 every channel gets a command that names it.
-func TestCommandToTwoChannels(t *testing.T) {
+func TestControlVersions_CommandToTwoChannels(t *testing.T) {
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
 		ws, c := connectAs(t, p), readConfig(t, p)
 		p.ExpireConfig()
@@ -95,7 +95,7 @@ func TestCommandToTwoChannels(t *testing.T) {
 	})
 }
 
-func TestRestartOfEachVersion(t *testing.T) {
+func TestControlVersions_RestartOfEachVersion(t *testing.T) {
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
 		p.Emit(text("kept"))
 		ws := connectAs(t, p)
@@ -121,7 +121,7 @@ func TestRestartOfEachVersion(t *testing.T) {
 	}, pulltest.WithGather(0))
 }
 
-func TestEmitAsClientOfEachVersion(t *testing.T) {
+func TestControlVersions_EmitAsClientOfEachVersion(t *testing.T) {
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
 		c := readConfig(t, p)
 		m := pulltest.Message{Command: "forged", UserParams: map[string]int{"n": 1}}
@@ -156,7 +156,7 @@ func TestEmitAsClientOfEachVersion(t *testing.T) {
 }
 
 // In version 5 exp is what ends first, the config or its token.
-func TestExpOfVersion5(t *testing.T) {
+func TestControlVersions_ExpOfVersion5(t *testing.T) {
 	for _, life := range []struct{ config, token, exp time.Duration }{
 		{time.Minute, time.Hour, time.Minute},
 		{time.Hour, time.Minute, time.Minute},

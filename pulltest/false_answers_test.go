@@ -49,7 +49,7 @@ func TestFalseAnswers(t *testing.T) {
 }
 
 // Answers are compressed although the client has not asked for that.
-func TestCompressed(t *testing.T) {
+func TestFalseAnswers_Compressed(t *testing.T) {
 	codings := map[string]func(io.Reader) (io.Reader, error){
 		"gzip":        func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) },
 		"deflate":     func(r io.Reader) (io.Reader, error) { return zlib.NewReader(r) },
@@ -84,7 +84,7 @@ func TestCompressed(t *testing.T) {
 }
 
 // A stale cache goes on with the first answer, whatever is asked.
-func TestStaleCache(t *testing.T) {
+func TestFalseAnswers_StaleCache(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		mid := p.Emit(text("one"))
 		p.Misbehave(pulltest.Polls, pulltest.StaleCache)

@@ -37,7 +37,7 @@ func ask(t *testing.T, p *pulltest.Portal) map[pulltest.Service]pollResult {
 }
 
 // Each service fails alone, and is well again when it behaves.
-func TestMisbehaveByService(t *testing.T) {
+func TestFaults_MisbehaveByService(t *testing.T) {
 	healthy := map[pulltest.Service]int{pulltest.REST: 200, pulltest.WebSockets: 101, pulltest.Polls: 200}
 	faults := []struct {
 		fault  pulltest.Fault
@@ -82,7 +82,7 @@ func TestMisbehaveByService(t *testing.T) {
 	})
 }
 
-func TestRESTError(t *testing.T) {
+func TestFaults_RESTError(t *testing.T) {
 	tests := []struct {
 		status            int
 		code, description string
@@ -107,7 +107,7 @@ func TestRESTError(t *testing.T) {
 	})
 }
 
-func TestStalledRequests(t *testing.T) {
+func TestFaults_StalledRequests(t *testing.T) {
 	var serving atomic.Int32
 	count := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -186,7 +186,7 @@ func TestStalledRequests(t *testing.T) {
 }
 
 // Nothing is written to an open websocket while it stalls; then all comes.
-func TestStalledWebSocket(t *testing.T) {
+func TestFaults_StalledWebSocket(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		ws, leaving := dial(t, p, ""), dial(t, p, "")
 		defer ws.Close()
@@ -217,7 +217,7 @@ func TestStalledWebSocket(t *testing.T) {
 }
 
 // A poll that hung already is not answered either, by a message or at its end.
-func TestStalledHangingPoll(t *testing.T) {
+func TestFaults_StalledHangingPoll(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		for _, status := range []int{http.StatusOK, http.StatusNotModified} {
 			hanging := pollLater(t, p, "")
@@ -238,7 +238,7 @@ func TestStalledHangingPoll(t *testing.T) {
 	}, pulltest.WithPingInterval(0))
 }
 
-func TestDelay(t *testing.T) {
+func TestFaults_Delay(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		p.Emit(text("kept"))
 		const all = pulltest.REST | pulltest.WebSockets | pulltest.Polls
@@ -262,7 +262,7 @@ func TestDelay(t *testing.T) {
 }
 
 // One message of a frame or answer is broken, the others are as they were.
-func TestGarble(t *testing.T) {
+func TestFaults_Garble(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		ws := dial(t, p, "")
 		defer ws.Close()
@@ -293,7 +293,7 @@ func TestGarble(t *testing.T) {
 	})
 }
 
-func TestGarbleFrame(t *testing.T) {
+func TestFaults_GarbleFrame(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		ws := dial(t, p, "")
 		defer ws.Close()
@@ -315,7 +315,7 @@ func TestGarbleFrame(t *testing.T) {
 	})
 }
 
-func TestGarbledREST(t *testing.T) {
+func TestFaults_GarbledREST(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		p.Misbehave(pulltest.REST, pulltest.Garble)
 		r := get(t, p, p.Webhook()+"pull.config.get")
@@ -331,7 +331,7 @@ func TestGarbledREST(t *testing.T) {
 }
 
 // An open websocket does not notice that new ones are refused.
-func TestOpenWebSocketOutlivesRefusals(t *testing.T) {
+func TestFaults_OpenWebSocketOutlivesRefusals(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		ws := dial(t, p, "")
 		defer ws.Close()

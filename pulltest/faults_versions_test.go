@@ -35,7 +35,7 @@ func pieces(frame []byte) (list []string) {
 }
 
 // One message of each frame or answer is broken, the others are as they were.
-func TestGarbleOfEachFraming(t *testing.T) {
+func TestFaultsVersions_GarbleOfEachFraming(t *testing.T) {
 	ofVersion(t, []int{1, 2, 3, 5}, func(t *testing.T, p *pulltest.Portal) {
 		check := func(what string, frame []byte, first, n int) {
 			t.Helper()
@@ -80,7 +80,7 @@ func TestGarbleOfEachFraming(t *testing.T) {
 	})
 }
 
-func TestGarbleFrameOfEachVersion(t *testing.T) {
+func TestFaultsVersions_GarbleFrameOfEachVersion(t *testing.T) {
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
 		ws := connectAs(t, p)
 		p.Misbehave(pulltest.WebSockets|pulltest.Polls, pulltest.GarbleFrame)
@@ -102,7 +102,7 @@ func TestGarbleFrameOfEachVersion(t *testing.T) {
 }
 
 // A stalled websocket owes no text pongs either.
-func TestStallOfEachVersion(t *testing.T) {
+func TestFaultsVersions_StallOfEachVersion(t *testing.T) {
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
 		ws := connectAs(t, p)
 		p.Misbehave(pulltest.WebSockets, pulltest.Stall)
@@ -130,7 +130,7 @@ func shifted(t *testing.T, versions []int, f func(t *testing.T, p *pulltest.Port
 
 func httpDate(at time.Time) string { return at.UTC().Format(http.TimeFormat) }
 
-func TestClockShiftByTimeAndTag(t *testing.T) {
+func TestFaultsVersions_ClockShiftByTimeAndTag(t *testing.T) {
 	shifted(t, nginxVersions, func(t *testing.T, p *pulltest.Portal, shift time.Duration) {
 		told := time.Now().Add(shift)
 		m := text("a minute")
@@ -151,7 +151,7 @@ func TestClockShiftByTimeAndTag(t *testing.T) {
 	})
 }
 
-func TestClockShiftOfVersions3And5(t *testing.T) {
+func TestFaultsVersions_ClockShiftOfVersions3And5(t *testing.T) {
 	shifted(t, []int{3, 5}, func(t *testing.T, p *pulltest.Portal, shift time.Duration) {
 		c := readConfig(t, p)
 		life := 24 * time.Hour
@@ -189,7 +189,7 @@ func TestClockShiftOfVersions3And5(t *testing.T) {
 }
 
 // In versions 1 and 2 there is no disorder to switch on.
-func TestDisorderOfEachVersion(t *testing.T) {
+func TestFaultsVersions_DisorderOfEachVersion(t *testing.T) {
 	const n = 60
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
 		ws := connectAs(t, p)
@@ -216,7 +216,7 @@ func TestDisorderOfEachVersion(t *testing.T) {
 }
 
 // A message that is kept later still has the channel it is for.
-func TestDisorderedMessageToTwoChannels(t *testing.T) {
+func TestFaultsVersions_DisorderedMessageToTwoChannels(t *testing.T) {
 	ofVersion(t, []int{3}, func(t *testing.T, p *pulltest.Portal) {
 		ws, c := connectAs(t, p), readConfig(t, p)
 		p.ExpireConfig()
@@ -235,7 +235,7 @@ func TestDisorderedMessageToTwoChannels(t *testing.T) {
 }
 
 // Processes share what counts ids and tags; who lost its data counts ids anew.
-func TestNginxProcesses(t *testing.T) {
+func TestFaultsVersions_NginxProcesses(t *testing.T) {
 	ofVersion(t, nginxVersions, func(t *testing.T, p *pulltest.Portal) {
 		first, second := connectAs(t, p), connectAs(t, p)
 		p.Emit(text("a"))

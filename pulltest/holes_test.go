@@ -72,7 +72,7 @@ func expect(t *testing.T, what string, got []string, want ...string) {
 	}
 }
 
-func TestHandoverHole(t *testing.T) {
+func TestHoles_HandoverHole(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		seen := p.Emit(text("a"))
 		p.Emit(text("b"))
@@ -89,7 +89,7 @@ func TestHandoverHole(t *testing.T) {
 	}, pulltest.WithHandover(time.Second))
 }
 
-func TestHandoverHoleOfPolls(t *testing.T) {
+func TestHoles_HandoverHoleOfPolls(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		seen := p.Emit(text("a"))
 		hanging := pollLater(t, p, seen)
@@ -104,7 +104,7 @@ func TestHandoverHoleOfPolls(t *testing.T) {
 
 // A client that resumes from the last mid it saw, as the official one does,
 // loses messages where the handover takes its default time.
-func TestNaiveClientLosesAtHandover(t *testing.T) {
+func TestHoles_NaiveClientLosesAtHandover(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		const n = 500
 		go func() {
@@ -143,7 +143,7 @@ func TestNaiveClientLosesAtHandover(t *testing.T) {
 	}, pulltest.WithGather(0))
 }
 
-func TestPingHole(t *testing.T) {
+func TestHoles_PingHole(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, n *pulltest.Network) {
 		ws := dial(t, p, "")
 		defer ws.Close()
@@ -169,7 +169,7 @@ func TestPingHole(t *testing.T) {
 
 // A client's own ping is answered even while its pong is under way, and the
 // pong to it says that sending has resumed.
-func TestPongOfServerComesAfterHole(t *testing.T) {
+func TestHoles_PongOfServerComesAfterHole(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, n *pulltest.Network) {
 		ws := dial(t, p, "")
 		defer ws.Close()
@@ -192,7 +192,7 @@ func TestPongOfServerComesAfterHole(t *testing.T) {
 	})
 }
 
-func TestPingTimer(t *testing.T) {
+func TestHoles_PingTimer(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		answering, silent := dial(t, p, ""), dial(t, p, "")
 		defer answering.Close()
@@ -216,7 +216,7 @@ func TestPingTimer(t *testing.T) {
 	})
 }
 
-func TestGathering(t *testing.T) {
+func TestHoles_Gathering(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		ws := dial(t, p, "")
 		defer ws.Close()
@@ -241,7 +241,7 @@ func TestGathering(t *testing.T) {
 	})
 }
 
-func TestHistoryIsOneFrame(t *testing.T) {
+func TestHoles_HistoryIsOneFrame(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		const n = 2000
 		for i := range n {
@@ -264,7 +264,7 @@ func TestHistoryIsOneFrame(t *testing.T) {
 	})
 }
 
-func TestBothArrivesTwice(t *testing.T) {
+func TestHoles_BothArrivesTwice(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		ws := dial(t, p, "")
 		defer ws.Close()
@@ -287,7 +287,7 @@ func TestBothArrivesTwice(t *testing.T) {
 	})
 }
 
-func TestCloseWebSockets(t *testing.T) {
+func TestHoles_CloseWebSockets(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		ws := dial(t, p, "")
 		defer ws.Close()

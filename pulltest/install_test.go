@@ -97,7 +97,7 @@ func receive(t *testing.T, got <-chan callback, out ...string) (c callback, take
 
 func host(address string) string { return strings.TrimPrefix(address, "https://") }
 
-func TestInstallAndOpen(t *testing.T) {
+func TestInstall_AndOpen(t *testing.T) {
 	withApp(t, func(t *testing.T, p *pulltest.Portal, app string, got <-chan callback) {
 		before := []string{p.Token(2).AccessToken, p.AccessToken()}
 		for name, post := range map[string]func(context.Context, string) error{"install": p.Install, "open": p.Open} {
@@ -129,7 +129,7 @@ func TestInstallAndOpen(t *testing.T) {
 	})
 }
 
-func TestInstallEvent(t *testing.T) {
+func TestInstall_Event(t *testing.T) {
 	withApp(t, func(t *testing.T, p *pulltest.Portal, app string, got <-chan callback) {
 		p.SignIn(2)
 		if err := p.InstallByEvent(t.Context(), app); err != nil {
@@ -153,7 +153,7 @@ func TestInstallEvent(t *testing.T) {
 	})
 }
 
-func TestUninstall(t *testing.T) {
+func TestInstall_Uninstall(t *testing.T) {
 	withApp(t, func(t *testing.T, p *pulltest.Portal, app string, got <-chan callback) {
 		before, other, forever, code := p.Token(1), p.Token(1), p.AccessToken(), authorize(t, p).Get("code")
 		if err := p.Uninstall(t.Context(), app); err != nil {
@@ -219,7 +219,7 @@ func TestUninstall(t *testing.T) {
 }
 
 // A handler that fails is an error, but what the portal did stays done.
-func TestHandlerErrors(t *testing.T) {
+func TestInstall_HandlerErrors(t *testing.T) {
 	withApp(t, func(t *testing.T, p *pulltest.Portal, app string, got <-chan callback) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		cancel()
@@ -240,7 +240,7 @@ func TestHandlerErrors(t *testing.T) {
 	})
 }
 
-func TestInstallTellsPlainHTTP(t *testing.T) {
+func TestInstall_TellsPlainHTTP(t *testing.T) {
 	withApp(t, func(t *testing.T, p *pulltest.Portal, app string, got <-chan callback) {
 		to := p.Move("http://new.example")
 		if err := p.Open(t.Context(), app); err != nil {

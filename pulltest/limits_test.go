@@ -19,7 +19,7 @@ func burst(t *testing.T, p *pulltest.Portal, method string) (n int, refused answ
 	return
 }
 
-func TestQueryLimit(t *testing.T) {
+func TestLimits_QueryLimit(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		check := func(when string, want int) {
 			t.Helper()
@@ -46,7 +46,7 @@ func TestQueryLimit(t *testing.T) {
 	}, pulltest.WithQueryLimit(50, 2))
 }
 
-func TestQueryLimitOverSockets(t *testing.T) {
+func TestLimits_QueryLimitOverSockets(t *testing.T) {
 	p := pulltest.NewPortal(pulltest.WithQueryLimit(3, 1e-6))
 	defer p.Close()
 	if n, a, status := burst(t, p, "pull.config.get"); n != 3 || status != 503 {
@@ -54,7 +54,7 @@ func TestQueryLimitOverSockets(t *testing.T) {
 	}
 }
 
-func TestOperatingLimit(t *testing.T) {
+func TestLimits_OperatingLimit(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		number := func(a answer, name string) float64 {
 			t.Helper()

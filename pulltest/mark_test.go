@@ -10,9 +10,9 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// TestSecretMark: what a portal makes up and nobody else may know is marked,
+// TestMark_SecretMark: what a portal makes up and nobody else may know is marked,
 // and differs.
-func TestSecretMark(t *testing.T) {
+func TestMark_SecretMark(t *testing.T) {
 	withApp(t, func(t *testing.T, p *pulltest.Portal, app string, got <-chan callback) {
 		var secrets []string
 		collect := func() {

@@ -12,7 +12,7 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-func TestMethodAnswers(t *testing.T) {
+func TestMethods_MethodAnswers(t *testing.T) {
 	const push, watch = "pull.application.push.add", "pull.watch.extend"
 	const channel, channels = "pull.channel.public.get", "pull.channel.public.list"
 	tests := []struct {
@@ -76,7 +76,7 @@ func TestMethodAnswers(t *testing.T) {
 	})
 }
 
-func TestEmptyApplicationName(t *testing.T) {
+func TestMethods_EmptyApplicationName(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		status, a := call(t, p, p.URL()+"/rest/pull.application.push.add", params{"auth": p.AccessToken(), "USER_ID": 1, "TEXT": "hi"})
 		if status != 400 || a.Error != "EMPTY_APP_NAME" || len(p.PushNotifications()) > 0 {
@@ -85,7 +85,7 @@ func TestEmptyApplicationName(t *testing.T) {
 	}, pulltest.WithApplication(pulltest.Application{}))
 }
 
-func TestScope(t *testing.T) {
+func TestMethods_Scope(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		for _, tt := range []struct {
 			target string
@@ -108,7 +108,7 @@ func TestScope(t *testing.T) {
 	}, pulltest.WithScope("pull"))
 }
 
-func TestPublicChannels(t *testing.T) {
+func TestMethods_PublicChannels(t *testing.T) {
 	type public struct {
 		UserID    int    `json:"user_id"`
 		PublicID  string `json:"public_id"`
@@ -156,7 +156,7 @@ func TestPublicChannels(t *testing.T) {
 
 // A watch lives 31 min from its beginning, or from the last time it was
 // extended.
-func TestWatches(t *testing.T) {
+func TestMethods_Watches(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		extend := func(user int) string {
 			_, a := call(t, p, p.URL()+"/rest/pull.watch.extend", params{"auth": p.Token(user).AccessToken, "TAGS": []string{"A"}})

@@ -16,7 +16,7 @@ import (
 
 // A middle box ends what the server sends nothing over; a pong counts, what the
 // client sends does not.
-func TestIdleTimeout(t *testing.T) {
+func TestMiddlebox_IdleTimeout(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		began := time.Now()
 		r := pollMid(t, p, "")
@@ -59,7 +59,7 @@ func TestIdleTimeout(t *testing.T) {
 
 // While somebody listens in text mode, live binary frames have milliseconds as
 // created; the history does not.
-func TestTextModeSpoilsCreated(t *testing.T) {
+func TestMiddlebox_TextModeSpoilsCreated(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		ws := dial(t, p, "")
 		defer ws.Close()
@@ -115,7 +115,7 @@ func createdIn(t *testing.T, frame []byte) (list []uint32) {
 
 // Configs can lack channels for a while; a retired channel's successor is the
 // portal's own.
-func TestOmitAndRetireChannel(t *testing.T) {
+func TestMiddlebox_OmitAndRetireChannel(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		kinds := func() string {
 			var config struct{ Channels json.RawMessage }
@@ -160,7 +160,7 @@ func TestOmitAndRetireChannel(t *testing.T) {
 }
 
 // Others take ids too, and a counter that is set back gives them again.
-func TestTrafficAndSetBack(t *testing.T) {
+func TestMiddlebox_TrafficAndSetBack(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		counter := func() (n int) {
 			fmt.Sscanf(p.Emit(text("message"))[10:], "%d", &n)

@@ -77,7 +77,7 @@ func TestMove(t *testing.T) {
 	})
 }
 
-func TestMoveToPlainHTTP(t *testing.T) {
+func TestMove_ToPlainHTTP(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		first := p.URL()
 		to := p.Move("http://new.example")
@@ -97,7 +97,7 @@ func TestMoveToPlainHTTP(t *testing.T) {
 	})
 }
 
-func TestMoveBack(t *testing.T) {
+func TestMove_Back(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, n *pulltest.Network) {
 		p.Move("new.example")
 		if to := p.Move("portal.example"); to != "https://portal.example" {

@@ -36,7 +36,7 @@ func connect(t *testing.T, n *pulltest.Network) (client, server net.Conn) {
 	return client, server
 }
 
-func TestNetworkAddresses(t *testing.T) {
+func TestNetwork_Addresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := pulltest.NewNetwork()
 		if _, err := n.DialContext(t.Context(), "tcp", "host:1"); !errors.Is(err, pulltest.ErrRefused) {
@@ -68,7 +68,7 @@ func TestNetworkAddresses(t *testing.T) {
 	})
 }
 
-func TestNetworkClose(t *testing.T) {
+func TestNetwork_Close(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := connect(t, pulltest.NewNetwork())
 		server.Write([]byte("last words"))
@@ -92,7 +92,7 @@ func TestNetworkClose(t *testing.T) {
 	})
 }
 
-func TestNetworkHalfClose(t *testing.T) {
+func TestNetwork_HalfClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := connect(t, pulltest.NewNetwork())
 		client.(interface{ CloseWrite() error }).CloseWrite()
@@ -107,7 +107,7 @@ func TestNetworkHalfClose(t *testing.T) {
 	})
 }
 
-func TestNetworkCloseUnblocks(t *testing.T) {
+func TestNetwork_CloseUnblocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := connect(t, pulltest.NewNetwork())
 		var wg sync.WaitGroup
@@ -128,7 +128,7 @@ func TestNetworkCloseUnblocks(t *testing.T) {
 	})
 }
 
-func TestNetworkDeadlines(t *testing.T) {
+func TestNetwork_Deadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := connect(t, pulltest.NewNetwork())
 		defer client.Close()
@@ -160,7 +160,7 @@ func TestNetworkDeadlines(t *testing.T) {
 	})
 }
 
-func TestNetworkBuffers(t *testing.T) {
+func TestNetwork_Buffers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := connect(t, pulltest.NewNetwork())
 		client.SetWriteDeadline(time.Now().Add(time.Second))
@@ -178,7 +178,7 @@ func TestNetworkBuffers(t *testing.T) {
 	})
 }
 
-func TestNetworkConcurrent(t *testing.T) {
+func TestNetwork_Concurrent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := connect(t, pulltest.NewNetwork())
 		data := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
@@ -198,7 +198,7 @@ func TestNetworkConcurrent(t *testing.T) {
 	})
 }
 
-func TestNetworkLatency(t *testing.T) {
+func TestNetwork_Latency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := pulltest.NewNetwork()
 		n.SetLatency(100 * time.Millisecond)
@@ -246,9 +246,9 @@ func echo(t *testing.T, l net.Listener, config *tls.Config) {
 	t.Cleanup(func() { server.Close() })
 }
 
-// TestNetworkCarriesTLS runs HTTP and a websocket over TLS on a Network of its
+// TestNetwork_CarriesTLS runs HTTP and a websocket over TLS on a Network of its
 // own: what a user's own server in a test needs.
-func TestNetworkCarriesTLS(t *testing.T) {
+func TestNetwork_CarriesTLS(t *testing.T) {
 	cert, roots := testCertificate(t, "echo.example")
 	run := func(t *testing.T, l net.Listener, dial func(context.Context, string, string) (net.Conn, error)) {
 		echo(t, l, &tls.Config{Certificates: []tls.Certificate{cert}})

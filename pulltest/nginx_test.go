@@ -33,7 +33,7 @@ func inFirstSeconds(p *pulltest.Portal) {
 	emit("E", pulltest.Shared)
 }
 
-func TestTimeAndTag(t *testing.T) {
+func TestNginx_TimeAndTag(t *testing.T) {
 	const first, before = "Sat,%2001%20Jan%202000%2000:00:00%20GMT", "Fri,%2031%20Dec%201999%2023:59:59%20GMT"
 	all := []string{"a", "c", "d", "B", "E"} // channel by channel
 	tests := []struct {
@@ -76,7 +76,7 @@ func TestTimeAndTag(t *testing.T) {
 }
 
 // What Last-Modified and Etag say leads from poll to poll.
-func TestPollsLeadOn(t *testing.T) {
+func TestNginx_PollsLeadOn(t *testing.T) {
 	ofVersion(t, nginxVersions, func(t *testing.T, p *pulltest.Portal) {
 		at, tag := "Thu, 01 Jan 1970 00:00:01 GMT", "0"
 		for _, s := range []string{"one", "two", "three"} {
@@ -102,7 +102,7 @@ func TestPollsLeadOn(t *testing.T) {
 	})
 }
 
-func TestHistoryInFramesOfOneMessage(t *testing.T) {
+func TestNginx_HistoryInFramesOfOneMessage(t *testing.T) {
 	ofVersion(t, nginxVersions, func(t *testing.T, p *pulltest.Portal) {
 		inFirstSeconds(p)
 		ws := connectAs(t, p, "time", "Sat, 01 Jan 2000 00:00:00 GMT", "tag", "1")
@@ -112,7 +112,7 @@ func TestHistoryInFramesOfOneMessage(t *testing.T) {
 	})
 }
 
-func TestNginxMessages(t *testing.T) {
+func TestNginx_Messages(t *testing.T) {
 	ofVersion(t, nginxVersions, func(t *testing.T, p *pulltest.Portal) {
 		c := readConfig(t, p)
 		ws := connectAs(t, p)
@@ -149,7 +149,7 @@ func TestNginxMessages(t *testing.T) {
 
 // An event for two users is two messages, and in version 1 each names its
 // channel.
-func TestEventForTwoUsers(t *testing.T) {
+func TestNginx_EventForTwoUsers(t *testing.T) {
 	ofVersion(t, nginxVersions, func(t *testing.T, p *pulltest.Portal) {
 		event := p.URL() + "/rest/pull.application.event.add"
 		if status, a := call(t, p, event, params{"auth": p.AccessToken(), "COMMAND": "x", "USER_ID": []int{2, 1}}); status != 200 {
@@ -170,7 +170,7 @@ func TestEventForTwoUsers(t *testing.T) {
 	})
 }
 
-func TestNginxExpiry(t *testing.T) {
+func TestNginx_Expiry(t *testing.T) {
 	ofVersion(t, nginxVersions, func(t *testing.T, p *pulltest.Portal) {
 		for s, expiry := range map[string]time.Duration{"a minute": time.Minute, "not kept": -1, "a day": 0} {
 			m := text(s)
@@ -183,7 +183,7 @@ func TestNginxExpiry(t *testing.T) {
 	})
 }
 
-func TestNginxPong(t *testing.T) {
+func TestNginx_Pong(t *testing.T) {
 	ofVersion(t, nginxVersions, func(t *testing.T, p *pulltest.Portal) {
 		ws := connectAs(t, p)
 		pongs := make(chan string, 1)
@@ -203,7 +203,7 @@ func TestNginxPong(t *testing.T) {
 }
 
 // Any name is a channel, also one that looks signed; no name is refused.
-func TestNginxChannels(t *testing.T) {
+func TestNginx_Channels(t *testing.T) {
 	ofVersion(t, nginxVersions, func(t *testing.T, p *pulltest.Portal) {
 		private := readConfig(t, p).Channels["private"].ID
 		p.Emit(text("kept"))

@@ -98,7 +98,7 @@ func works(t *testing.T, p *pulltest.Portal, token string) string {
 	return a.Error
 }
 
-func TestAuthorizeExchangeRefresh(t *testing.T) {
+func TestOAuth_AuthorizeExchangeRefresh(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		told := authorize(t, p)
 		code := told.Get("code")
@@ -137,7 +137,7 @@ func TestAuthorizeExchangeRefresh(t *testing.T) {
 }
 
 // The answer has what the documented ones have, by name and JSON type.
-func TestTokenAnswerHasDocumentedFields(t *testing.T) {
+func TestOAuth_TokenAnswerHasDocumentedFields(t *testing.T) {
 	documented, err := os.ReadFile("../testdata/rest/oauth_refresh.json")
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func TestTokenAnswerHasDocumentedFields(t *testing.T) {
 	}, pulltest.WithStringNumbers())
 }
 
-func TestTokenRequestErrors(t *testing.T) {
+func TestOAuth_TokenRequestErrors(t *testing.T) {
 	type request struct {
 		name   string
 		form   url.Values
@@ -225,7 +225,7 @@ func TestTokenRequestErrors(t *testing.T) {
 	})
 }
 
-func TestAuthServerHost(t *testing.T) {
+func TestOAuth_AuthServerHost(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, n *pulltest.Network) {
 		second := pulltest.NewPortal(pulltest.WithNetwork(n))
 		defer second.Close()
@@ -240,7 +240,7 @@ func TestAuthServerHost(t *testing.T) {
 	})
 }
 
-func TestTokensExpire(t *testing.T) {
+func TestOAuth_TokensExpire(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		early, late := authorize(t, p).Get("code"), authorize(t, p).Get("code")
 		time.Sleep(30*time.Second - time.Millisecond)
@@ -291,7 +291,7 @@ func TestTokensExpire(t *testing.T) {
 }
 
 // Of many who refresh with one token, one gets a new one.
-func TestConcurrentRefresh(t *testing.T) {
+func TestOAuth_ConcurrentRefresh(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		token := p.Token(1).RefreshToken
 		var wg sync.WaitGroup
@@ -305,7 +305,7 @@ func TestConcurrentRefresh(t *testing.T) {
 	})
 }
 
-func TestExpireTokenLeavesRefreshTokens(t *testing.T) {
+func TestOAuth_ExpireTokenLeavesRefreshTokens(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		token := p.Token(1)
 		p.ExpireToken()

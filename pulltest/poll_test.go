@@ -14,7 +14,7 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-func TestPollHangs(t *testing.T) {
+func TestPoll_Hangs(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		hanging := pollLater(t, p, "")
 		time.Sleep(39 * time.Second)
@@ -28,7 +28,7 @@ func TestPollHangs(t *testing.T) {
 	})
 }
 
-func TestPollTimeout(t *testing.T) {
+func TestPoll_Timeout(t *testing.T) {
 	old := "17954000000000000000000001"
 	future := "99999999999999999999999999"
 	tests := []struct {
@@ -72,7 +72,7 @@ func TestPollTimeout(t *testing.T) {
 
 // A poll that finds history is never registered: it takes no place among the
 // connections of the channel.
-func TestPollWithHistoryIsNotRegistered(t *testing.T) {
+func TestPoll_WithHistoryIsNotRegistered(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		p.Emit(text("kept"))
 		sockets := make([]*websocket.Conn, 100)
@@ -93,7 +93,7 @@ func TestPollWithHistoryIsNotRegistered(t *testing.T) {
 	})
 }
 
-func TestOldestPollIsThrownOut(t *testing.T) {
+func TestPoll_OldestPollIsThrownOut(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		oldest := pollLater(t, p, "")
 		synctest.Wait()
@@ -107,7 +107,7 @@ func TestOldestPollIsThrownOut(t *testing.T) {
 	})
 }
 
-func TestExpiry(t *testing.T) {
+func TestPoll_Expiry(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		emit := func(s string, expiry time.Duration) {
 			m := text(s)
@@ -129,7 +129,7 @@ func TestExpiry(t *testing.T) {
 
 // The index of a channel lives 24 h from its first message; then all is gone,
 // whatever expiry the messages had.
-func TestIndexExpiresWhole(t *testing.T) {
+func TestPoll_IndexExpiresWhole(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		private := unhex(t, md5hex("ann"))
 		target := p.PushURL() + "/sub/?binaryMode=true&mid=" + zeros + "&CHANNEL_ID=" + url.QueryEscape(signedChannel("ann"))
@@ -151,7 +151,7 @@ func TestIndexExpiresWhole(t *testing.T) {
 	}, pulltest.WithKey(labKey))
 }
 
-func TestMidsCount(t *testing.T) {
+func TestPoll_MidsCount(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		time.Sleep(90 * time.Second)
 		epoch := time.Now().Unix()

@@ -45,7 +45,7 @@ func testCertificate(t *testing.T, host string) (tls.Certificate, *x509.CertPool
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
 }
 
-func TestMiddleware(t *testing.T) {
+func TestPortal_Middleware(t *testing.T) {
 	var broken sync.Map
 	fault := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -76,7 +76,7 @@ func TestMiddleware(t *testing.T) {
 
 // A client that does not read is cut; publishing never waits for it, and
 // another client misses nothing.
-func TestSlowClientIsCut(t *testing.T) {
+func TestPortal_SlowClientIsCut(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		slow, good := dial(t, p, ""), dial(t, p, "")
 		defer slow.Close()
@@ -107,7 +107,7 @@ func TestSlowClientIsCut(t *testing.T) {
 	}, pulltest.WithGather(0))
 }
 
-func TestWithMidSeesNothingTwice(t *testing.T) {
+func TestPortal_WithMidSeesNothingTwice(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		for i := range 10 {
 			p.Emit(text(fmt.Sprint("before ", i)))
@@ -124,7 +124,7 @@ func TestWithMidSeesNothingTwice(t *testing.T) {
 }
 
 // Many clients connect, hang and leave while the portal publishes and cuts.
-func TestConcurrentUse(t *testing.T) {
+func TestPortal_ConcurrentUse(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		var wg sync.WaitGroup
 		target := subURL(t, p, "")
@@ -165,7 +165,7 @@ func TestConcurrentUse(t *testing.T) {
 	})
 }
 
-func TestCloseWithOpenConnections(t *testing.T) {
+func TestPortal_CloseWithOpenConnections(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		ws := dial(t, p, "")
 		defer ws.Close()
@@ -186,7 +186,7 @@ func TestCloseWithOpenConnections(t *testing.T) {
 	})
 }
 
-func TestPortalsOnOneNetwork(t *testing.T) {
+func TestPortal_PortalsOnOneNetwork(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, n *pulltest.Network) {
 		second := pulltest.NewPortal(pulltest.WithNetwork(n))
 		defer second.Close()
@@ -201,8 +201,8 @@ func TestPortalsOnOneNetwork(t *testing.T) {
 	})
 }
 
-// TestCertificate: a client of its own trusts the portal by its certificate.
-func TestCertificate(t *testing.T) {
+// TestPortal_Certificate: a client of its own trusts the portal by its certificate.
+func TestPortal_Certificate(t *testing.T) {
 	p := pulltest.NewPortal()
 	defer p.Close()
 	roots := x509.NewCertPool()

@@ -51,7 +51,7 @@ func TestProcesses(t *testing.T) {
 	}, pulltest.WithProcesses(2, 3))
 }
 
-func TestProcessesNeedAtLeastOne(t *testing.T) {
+func TestProcesses_NeedAtLeastOne(t *testing.T) {
 	defer func() {
 		if recover() == nil {
 			t.Error("a push server without publishers")
@@ -60,7 +60,7 @@ func TestProcessesNeedAtLeastOne(t *testing.T) {
 	pulltest.NewPortal(pulltest.WithProcesses(1, 0))
 }
 
-func TestSilence(t *testing.T) {
+func TestProcesses_Silence(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		first, second := dial(t, p, ""), dial(t, p, "")
 		defer first.Close()
@@ -116,7 +116,7 @@ func inversions(numbers []int) (n int) {
 	return n
 }
 
-func TestDisorder(t *testing.T) {
+func TestProcesses_Disorder(t *testing.T) {
 	const n = 120
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		mids, came := disorder(t, p, n, false)
@@ -142,7 +142,7 @@ func TestDisorder(t *testing.T) {
 }
 
 // One publisher keeps the order of what is kept; what is not overtakes it.
-func TestDisorderOfOnePublisher(t *testing.T) {
+func TestProcesses_DisorderOfOnePublisher(t *testing.T) {
 	const n = 120
 	opts := []pulltest.Option{pulltest.WithGather(0), pulltest.WithDisorder(100 * time.Millisecond)}
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
@@ -164,7 +164,7 @@ func TestDisorderOfOnePublisher(t *testing.T) {
 }
 
 // The id is given out at once; storing and sending take up to the time set.
-func TestDisorderDelays(t *testing.T) {
+func TestProcesses_DisorderDelays(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		ws := dial(t, p, "")
 		defer ws.Close()
@@ -185,7 +185,7 @@ func TestDisorderDelays(t *testing.T) {
 	}, pulltest.WithDisorder(time.Second))
 }
 
-func TestForget(t *testing.T) {
+func TestProcesses_Forget(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		epoch := time.Now().Unix()
 		ws := dial(t, p, "")

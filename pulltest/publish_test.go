@@ -18,8 +18,8 @@ import (
 
 func repeat(n int, b []byte) []byte { return bytes.Repeat(b, n) }
 
-// TestRefusals sends each wrong request by POST and over a websocket.
-func TestRefusals(t *testing.T) {
+// TestPublish_Refusals sends each wrong request by POST and over a websocket.
+func TestPublish_Refusals(t *testing.T) {
 	id := unhex(t, md5hex("bobpublic"))
 	good := publicReceiver(id, unhex(t, sign("public:"+md5hex("bobpublic"))))
 	forged := publicReceiver(id, unhex(t, sign("public:"+md5hex("other"))))
@@ -80,7 +80,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestClientNeedsPublicID(t *testing.T) {
+func TestPublish_ClientNeedsPublicID(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		id := unhex(t, md5hex("bobpublic"))
 		good := publicReceiver(id, unhex(t, sign("public:"+md5hex("bobpublic"))))
@@ -109,7 +109,7 @@ func TestClientNeedsPublicID(t *testing.T) {
 	}, pulltest.WithKey(labKey))
 }
 
-func TestTooLarge(t *testing.T) {
+func TestPublish_TooLarge(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		ws := dial(t, p, "")
 		defer ws.Close()
@@ -126,7 +126,7 @@ func TestTooLarge(t *testing.T) {
 	})
 }
 
-func TestTextSocketIgnoresRequests(t *testing.T) {
+func TestPublish_TextSocketIgnoresRequests(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		ws, _, err := dialURL(p, p.PushURL()+"/sub/?CHANNEL_ID="+url.QueryEscape(channelParam(t, p)))
 		if err != nil {
@@ -147,7 +147,7 @@ func TestTextSocketIgnoresRequests(t *testing.T) {
 	})
 }
 
-func TestRawPublish(t *testing.T) {
+func TestPublish_RawPublish(t *testing.T) {
 	ann := md5hex("ann") + ":" + md5hex("annpublic")
 	tests := []struct {
 		name, channel, expiry string
@@ -188,7 +188,7 @@ func TestRawPublish(t *testing.T) {
 	}
 }
 
-func TestPortalSideEndpoints(t *testing.T) {
+func TestPublish_PortalSideEndpoints(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		ws, _, err := dialURL(p, p.PushURL()+"/sub/?binaryMode=true&CHANNEL_ID="+url.QueryEscape(signedChannel("ann")))
 		if err != nil {
@@ -217,7 +217,7 @@ func TestPortalSideEndpoints(t *testing.T) {
 	}, pulltest.WithKey(labKey))
 }
 
-func TestOtherRequestsOfPushServer(t *testing.T) {
+func TestPublish_OtherRequestsOfPushServer(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		tests := []struct {
 			method, path string

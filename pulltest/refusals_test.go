@@ -45,9 +45,9 @@ func askUnled(t *testing.T, p *pulltest.Portal) map[pulltest.Service]*http.Respo
 	return answers
 }
 
-// TestRedirects: every service can lead elsewhere, and the login page's address
+// TestRefusals_Redirects: every service can lead elsewhere, and the login page's address
 // repeats what was asked for.
-func TestRedirects(t *testing.T) {
+func TestRefusals_Redirects(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		p.Misbehave(everyService, pulltest.Redirect(301, "https://new.example/x"))
 		for s, resp := range askUnled(t, p) {
@@ -65,8 +65,8 @@ func TestRedirects(t *testing.T) {
 	})
 }
 
-// TestWithRetryAfter: only refusals bear the header.
-func TestWithRetryAfter(t *testing.T) {
+// TestRefusals_WithRetryAfter: only refusals bear the header.
+func TestRefusals_WithRetryAfter(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		p.Emit(text("kept"))
 		for _, f := range []pulltest.Fault{pulltest.BadGateway, pulltest.Refuse(503), pulltest.RESTError(503, "QUERY_LIMIT_EXCEEDED"), pulltest.ErrorObject(429, "A"), pulltest.LoginPage} {
@@ -88,8 +88,8 @@ func TestWithRetryAfter(t *testing.T) {
 	})
 }
 
-// TestErrorObject: by the fault, and by the newer address.
-func TestErrorObject(t *testing.T) {
+// TestRefusals_ErrorObject: by the fault, and by the newer address.
+func TestRefusals_ErrorObject(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		object := func(target string) (status int, object map[string]any) {
 			t.Helper()
@@ -132,7 +132,7 @@ func TestErrorObject(t *testing.T) {
 	})
 }
 
-func TestWithoutTime(t *testing.T) {
+func TestRefusals_WithoutTime(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		for fault, want := range map[pulltest.Fault]bool{
 			pulltest.RESTError(429, "OPERATION_TIME_LIMIT"):               true,

@@ -115,9 +115,9 @@ func recordings(t *testing.T, server string) []recording {
 	return list
 }
 
-// TestRecordings sends what was sent to a real server and compares every byte
+// TestReplay_Recordings sends what was sent to a real server and compares every byte
 // of the answers but ids and times.
-func TestRecordings(t *testing.T) {
+func TestReplay_Recordings(t *testing.T) {
 	for _, rec := range recordings(t, "pushserver") {
 		t.Run(rec.Case, func(t *testing.T) {
 			st, known := stages[rec.Case]

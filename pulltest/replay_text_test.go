@@ -43,10 +43,10 @@ func decodeText(t *testing.T, text string) []textMessage {
 	return list
 }
 
-// TestTextRecordings plays the recordings of versions 1 to 3 at the moments
+// TestReplayText_TextRecordings plays the recordings of versions 1 to 3 at the moments
 // when they were made, after other messages that bring the counters to where
 // they were. So every byte must be as recorded, times, tags and ids too.
-func TestTextRecordings(t *testing.T) {
+func TestReplayText_TextRecordings(t *testing.T) {
 	for version, server := range map[int]string{1: "nginxpush", 2: "nginxpush", 3: "pushserver3"} {
 		for _, rec := range recordings(t, server) {
 			t.Run(fmt.Sprintf("version %d/%s", version, rec.Case), func(t *testing.T) {

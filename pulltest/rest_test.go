@@ -49,7 +49,7 @@ func parse(t *testing.T, r pollResult) (int, answer) {
 
 type params map[string]any
 
-func TestRESTAnswers(t *testing.T) {
+func TestREST_Answers(t *testing.T) {
 	const app, user, event = "pull.application.config.get", "pull.config.get", "pull.application.event.add"
 	const ok, token = "", "TOKEN"
 	tests := []struct {
@@ -102,7 +102,7 @@ func TestRESTAnswers(t *testing.T) {
 	})
 }
 
-func TestExpiredToken(t *testing.T) {
+func TestREST_ExpiredToken(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		target := p.URL() + "/rest/pull.application.config.get"
 		old := p.AccessToken()
@@ -120,7 +120,7 @@ func TestExpiredToken(t *testing.T) {
 	})
 }
 
-func TestParameterEncodings(t *testing.T) {
+func TestREST_ParameterEncodings(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		event := p.URL() + "/rest/pull.application.event.add"
 		form := url.Values{"auth": {p.AccessToken()}, "COMMAND": {"formed"}, "PARAMS[text]": {"formed"}, "USER_ID[]": {"1"}}
@@ -150,7 +150,7 @@ func TestParameterEncodings(t *testing.T) {
 	})
 }
 
-func TestEventIsPublished(t *testing.T) {
+func TestREST_EventIsPublished(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		shared, private := channels(t, p).Channels["shared"].ID, channels(t, p).Channels["private"].ID
 		send := func(sent params) {
@@ -196,7 +196,7 @@ func keys(prefix string, value any) []string {
 	return slices.Compact(list)
 }
 
-func TestConfigHasDocumentedKeys(t *testing.T) {
+func TestREST_ConfigHasDocumentedKeys(t *testing.T) {
 	documented, err := os.ReadFile("../testdata/rest/config_v4_documented.json")
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +220,7 @@ func TestConfigHasDocumentedKeys(t *testing.T) {
 	})
 }
 
-func TestChannelsLiveAndAreMadeAnew(t *testing.T) {
+func TestREST_ChannelsLiveAndAreMadeAnew(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		target := p.URL() + "/rest/pull.application.config.get?CACHE=N&auth=" + p.AccessToken()
 		read := func() configChannels {
@@ -251,7 +251,7 @@ func TestChannelsLiveAndAreMadeAnew(t *testing.T) {
 	})
 }
 
-func TestWebhookConfigAndTargets(t *testing.T) {
+func TestREST_WebhookConfigAndTargets(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		status, a := call(t, p, p.Webhook()+"pull.application.config.get", params{})
 		if status != 200 || !bytes.Equal(a.Result, p.ConfigJSON()) {
@@ -283,7 +283,7 @@ func TestWebhookConfigAndTargets(t *testing.T) {
 	}, pulltest.WithWebhookConfig())
 }
 
-func TestEmitBodies(t *testing.T) {
+func TestREST_EmitBodies(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		p.Emit(pulltest.Message{Body: `{"broken`})
 		p.Emit(pulltest.Message{Module: "crm", Command: "raw", Params: json.RawMessage(`{"b":1,"a":"<"}`)})
@@ -307,7 +307,7 @@ func TestEmitBodies(t *testing.T) {
 	})
 }
 
-func TestSeededChannels(t *testing.T) {
+func TestREST_SeededChannels(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		if got := channels(t, p).Channels["private"]; got.ID != signedChannel("alice") ||
 			got.PublicID != md5hex("alicepublic")+"."+sign("public:"+md5hex("alicepublic")) {

@@ -64,7 +64,7 @@ func readText(t *testing.T, ws *websocket.Conn) string {
 	return string(data)
 }
 
-func TestJSONRPC(t *testing.T) {
+func TestRPC_JSONRPC(t *testing.T) {
 	version5(t, func(t *testing.T, p *pulltest.Portal) {
 		ws := connectAs(t, p)
 		mid := p.Emit(pulltest.Message{Body: `{"b": "<>"}`})
@@ -94,7 +94,7 @@ func TestJSONRPC(t *testing.T) {
 }
 
 // A client's message names its sender.
-func TestJSONRPCSender(t *testing.T) {
+func TestRPC_JSONRPCSender(t *testing.T) {
 	version5(t, func(t *testing.T, p *pulltest.Portal) {
 		ws := connectAs(t, p)
 		public := readConfig(t, p).Channels["private"].PublicID
@@ -107,7 +107,7 @@ func TestJSONRPCSender(t *testing.T) {
 	}, pulltest.WithKey(labKey))
 }
 
-func TestExtras(t *testing.T) {
+func TestRPC_Extras(t *testing.T) {
 	version5(t, func(t *testing.T, p *pulltest.Portal) {
 		ws := connectAs(t, p)
 		m := text("extras")
@@ -135,7 +135,7 @@ func TestExtras(t *testing.T) {
 	})
 }
 
-func TestAcknowledgements(t *testing.T) {
+func TestRPC_Acknowledgements(t *testing.T) {
 	version5(t, func(t *testing.T, p *pulltest.Portal) {
 		ws := connectAs(t, p)
 		mid := p.Emit(text("one"))
@@ -154,7 +154,7 @@ func TestAcknowledgements(t *testing.T) {
 	})
 }
 
-func TestRequestsOfClient(t *testing.T) {
+func TestRPC_RequestsOfClient(t *testing.T) {
 	const parseError = `{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"}}`
 	const invalid = `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Invalid Request"}}`
 	const pong = `{"jsonrpc":"2.0","id":7,"result":"pong"}`
@@ -192,7 +192,7 @@ func TestRequestsOfClient(t *testing.T) {
 	}
 }
 
-func TestTextPing(t *testing.T) {
+func TestRPC_TextPing(t *testing.T) {
 	ofVersion(t, []int{5}, func(t *testing.T, p *pulltest.Portal) {
 		answering, silent, binary := connectAs(t, p), connectAs(t, p), dial(t, p, "")
 		defer binary.Close()
@@ -229,7 +229,7 @@ func TestTextPing(t *testing.T) {
 	}, pulltest.WithTextPing(7*time.Second))
 }
 
-func TestTokens(t *testing.T) {
+func TestRPC_Tokens(t *testing.T) {
 	version5(t, func(t *testing.T, p *pulltest.Portal) {
 		c := readConfig(t, p)
 		if end := time.Now().Add(time.Minute).Unix(); c.Exp != end {
@@ -280,7 +280,7 @@ func TestTokens(t *testing.T) {
 }
 
 // A token stands for its channels, also those that pull.config.get names.
-func TestTokenOfUser(t *testing.T) {
+func TestRPC_TokenOfUser(t *testing.T) {
 	version5(t, func(t *testing.T, p *pulltest.Portal) {
 		_, a := call(t, p, p.Webhook()+"pull.config.get", params{})
 		var user versionConfig
@@ -300,7 +300,7 @@ func TestTokenOfUser(t *testing.T) {
 }
 
 // Who does not ask for JSON-RPC is served as by version 4.
-func TestOtherFramingsOfVersion5(t *testing.T) {
+func TestRPC_OtherFramingsOfVersion5(t *testing.T) {
 	version5(t, func(t *testing.T, p *pulltest.Portal) {
 		p.Emit(text("kept"))
 		query := "?mid=" + zeros + "&token=" + readConfig(t, p).JWT

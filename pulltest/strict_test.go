@@ -16,9 +16,9 @@ const (
 	pushAdd  = "/rest/pull.application.push.add"
 )
 
-// TestWhoMaySend: a user who is no administrator may name himself alone, as a
+// TestStrict_WhoMaySend: a user who is no administrator may name himself alone, as a
 // string; an administrator anybody, as PHP takes it.
-func TestWhoMaySend(t *testing.T) {
+func TestStrict_WhoMaySend(t *testing.T) {
 	tests := []struct {
 		user   int
 		to     any // USER_ID; nil: left out
@@ -63,8 +63,8 @@ func TestWhoMaySend(t *testing.T) {
 	}, pulltest.WithAdministrators(2))
 }
 
-// TestDroppedEvents: what cannot be sent is answered true all the same.
-func TestDroppedEvents(t *testing.T) {
+// TestStrict_DroppedEvents: what cannot be sent is answered true all the same.
+func TestStrict_DroppedEvents(t *testing.T) {
 	large := strings.Repeat("x", 1<<20)
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		p.Deactivate(2)
@@ -117,9 +117,9 @@ func TestDroppedEvents(t *testing.T) {
 	})
 }
 
-// TestUnreadBody: of a body that json_decode refuses for its text PHP reads
+// TestStrict_UnreadBody: of a body that json_decode refuses for its text PHP reads
 // nothing, the token included.
-func TestUnreadBody(t *testing.T) {
+func TestStrict_UnreadBody(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		send := func(target, body string) (int, answer) {
 			return parse(t, post(t, p, target, []byte(body), "Content-Type", "application/json"))
@@ -144,9 +144,9 @@ func TestUnreadBody(t *testing.T) {
 	})
 }
 
-// TestWatchesWithoutCase: a tag is found in any letter case, and answered as it
+// TestStrict_WatchesWithoutCase: a tag is found in any letter case, and answered as it
 // was asked for and as it is stored.
-func TestWatchesWithoutCase(t *testing.T) {
+func TestStrict_WatchesWithoutCase(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		p.Watch(1, "CRM_DEAL_7")
 		for asked, want := range map[string]string{

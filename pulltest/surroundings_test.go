@@ -57,8 +57,8 @@ func TestSurroundings(t *testing.T) {
 	})
 }
 
-// TestTokenFields: one field of the answer is another, and the tokens are good.
-func TestTokenFields(t *testing.T) {
+// TestSurroundings_TokenFields: one field of the answer is another, and the tokens are good.
+func TestSurroundings_TokenFields(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		for _, tt := range []struct {
 			fault       pulltest.Fault
@@ -88,8 +88,8 @@ func TestTokenFields(t *testing.T) {
 	})
 }
 
-// TestTimes: a fault that is bounded passes, and spends no token.
-func TestTimes(t *testing.T) {
+// TestSurroundings_Times: a fault that is bounded passes, and spends no token.
+func TestSurroundings_Times(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		token := p.Token(1)
 		for range 2 {

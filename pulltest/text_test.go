@@ -9,7 +9,7 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-func TestVersion3(t *testing.T) {
+func TestText_Version3(t *testing.T) {
 	ofVersion(t, []int{3}, func(t *testing.T, p *pulltest.Portal) {
 		time.Sleep(1234 * time.Millisecond)
 		mid := p.Emit(text("kept"))
@@ -25,7 +25,7 @@ func TestVersion3(t *testing.T) {
 	})
 }
 
-func TestChannelsOfVersion3(t *testing.T) {
+func TestText_ChannelsOfVersion3(t *testing.T) {
 	bare := md5hex("ann") + "." + sign(md5hex("ann"))
 	tests := []struct {
 		name, id string

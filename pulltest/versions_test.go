@@ -147,7 +147,7 @@ var allVersions = []int{1, 2, 3, 4, 5}
 // fromTheStart asks for all of the history in every version.
 var fromTheStart = []string{"mid", zeros, "time", "Thu, 01 Jan 1970 00:00:01 GMT", "tag", "0"}
 
-func TestConfigOfEachVersion(t *testing.T) {
+func TestVersions_ConfigOfEachVersion(t *testing.T) {
 	const hash, signature = `[0-9a-f]{32}`, `\.[0-9a-f]{40}`
 	tests := []struct {
 		private, shared string // patterns
@@ -186,7 +186,7 @@ func TestConfigOfEachVersion(t *testing.T) {
 	})
 }
 
-func TestUnknownVersionPanics(t *testing.T) {
+func TestVersions_UnknownVersionPanics(t *testing.T) {
 	for _, v := range []int{-1, 0, 6} {
 		func() {
 			defer func() {
@@ -200,7 +200,7 @@ func TestUnknownVersionPanics(t *testing.T) {
 }
 
 // What the portal does to its connections works in every version.
-func TestEachVersion(t *testing.T) {
+func TestVersions_EachVersion(t *testing.T) {
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
 		ws := connectAs(t, p)
 		p.Emit(text("live"))
@@ -245,7 +245,7 @@ func TestEachVersion(t *testing.T) {
 	})
 }
 
-func TestHandoverHoleOfEachVersion(t *testing.T) {
+func TestVersions_HandoverHoleOfEachVersion(t *testing.T) {
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
 		p.Emit(text("kept"))
 		ws := connectAs(t, p, fromTheStart...)
@@ -258,7 +258,7 @@ func TestHandoverHoleOfEachVersion(t *testing.T) {
 	})
 }
 
-func TestGatheringOfEachVersion(t *testing.T) {
+func TestVersions_GatheringOfEachVersion(t *testing.T) {
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
 		ws := connectAs(t, p)
 		for i := range 4 {
@@ -275,7 +275,7 @@ func TestGatheringOfEachVersion(t *testing.T) {
 }
 
 // From version 4 on a ping opens a hole, before it does not.
-func TestPingHoleOfEachVersion(t *testing.T) {
+func TestVersions_PingHoleOfEachVersion(t *testing.T) {
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
 		ws := connectAs(t, p)
 		p.Ping()
@@ -296,7 +296,7 @@ func TestPingHoleOfEachVersion(t *testing.T) {
 
 // A client that never answers pings is dropped at the second one, in version 3
 // at the third, in versions 1 and 2 never; they ping only if told to.
-func TestSilentClientOfEachVersion(t *testing.T) {
+func TestVersions_SilentClientOfEachVersion(t *testing.T) {
 	pings := []int{1: 5, 2: 5, 3: 2, 4: 1, 5: 1}
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
 		connectAs(t, p) // reads nothing, and so answers nothing
@@ -312,7 +312,7 @@ func TestSilentClientOfEachVersion(t *testing.T) {
 	}, pulltest.WithPingInterval(time.Minute), pulltest.WithTextPing(0))
 }
 
-func TestDefaultPings(t *testing.T) {
+func TestVersions_DefaultPings(t *testing.T) {
 	pings := []int{1: 0, 2: 0, 3: 5, 4: 5, 5: 5}
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
 		ws := connectAs(t, p)
@@ -324,7 +324,7 @@ func TestDefaultPings(t *testing.T) {
 	}, pulltest.WithTextPing(0))
 }
 
-func TestWithoutWebSockets(t *testing.T) {
+func TestVersions_WithoutWebSockets(t *testing.T) {
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
 		c := readConfig(t, p)
 		if c.Server.WebSocketEnabled {
@@ -341,7 +341,7 @@ func TestWithoutWebSockets(t *testing.T) {
 	}, pulltest.WithoutWebSockets())
 }
 
-func TestWithoutPolling(t *testing.T) {
+func TestVersions_WithoutPolling(t *testing.T) {
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
 		if s := readConfig(t, p).Server; s.LongPolling != nil || s.LongPooling != nil {
 			t.Errorf("server %+v", s)
@@ -357,7 +357,7 @@ func TestWithoutPolling(t *testing.T) {
 
 // Websockets have a path of their own in versions 1 and 2, which the others
 // take too.
-func TestPathsOfWebSockets(t *testing.T) {
+func TestVersions_PathsOfWebSockets(t *testing.T) {
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
 		query := readConfig(t, p).query()
 		for _, path := range []string{"/sub/", "/subws/"} {
@@ -373,7 +373,7 @@ func TestPathsOfWebSockets(t *testing.T) {
 	})
 }
 
-func TestSharedMode(t *testing.T) {
+func TestVersions_SharedMode(t *testing.T) {
 	ofVersion(t, []int{4, 5}, func(t *testing.T, p *pulltest.Portal) {
 		c := readConfig(t, p)
 		if c.Server.Mode != "shared" || c.ClientID == "" || c.Server.ClientID != nil {

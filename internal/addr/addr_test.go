@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestParse(t *testing.T) {
+func TestAddr_Parse(t *testing.T) {
 	for raw, want := range map[string]string{
 		"wss://rt.example/sub/":                        "",
 		"ws://rt.example":                              "",
@@ -35,7 +35,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestTrim(t *testing.T) {
+func TestAddr_Trim(t *testing.T) {
 	for _, around := range [][2]string{
 		{"", ""}, {" ", "\n"}, {"\ufeff", "\r\n"}, {`"`, `"`}, {"'", "'"}, {"“", "”"}, {"«\u00a0", "\u00a0»"}, {"\u200b\t\"'", "'\" \u2060"}, {"\x00", "\x1b"},
 	} {
@@ -48,7 +48,7 @@ func TestTrim(t *testing.T) {
 	}
 }
 
-func TestHasUser(t *testing.T) {
+func TestAddr_HasUser(t *testing.T) {
 	for raw, want := range map[string]bool{
 		"": false, "portal.example": false, "https://portal.example/a@b": false, "portal.example?a@b": false, "/login//a@b": false, "/a@b": false, "portal.example#@": false,
 		"a@portal.example": true, "https://a:b@portal.example/": true, "//a@b": true, "a@b@c": true, "https://@portal.example": true, "https://a%zz@b": true,
@@ -60,7 +60,7 @@ func TestHasUser(t *testing.T) {
 	}
 }
 
-func TestASCII(t *testing.T) {
+func TestAddr_ASCII(t *testing.T) {
 	for host, want := range map[string]string{
 		"портал.рф": "xn--80awhdgm.xn--p1ai", "ПОРТАЛ.РФ": "xn--80awhdgm.xn--p1ai", "bücher.example": "xn--bcher-kva.example",
 		"Portal.Bitrix24.com": "Portal.Bitrix24.com", "xn--80awhdgm.xn--p1ai": "xn--80awhdgm.xn--p1ai",
@@ -72,7 +72,7 @@ func TestASCII(t *testing.T) {
 	}
 }
 
-func TestSameHost(t *testing.T) {
+func TestAddr_SameHost(t *testing.T) {
 	for _, tt := range []struct {
 		a, b string
 		same bool

@@ -78,8 +78,8 @@ var (
 	long  = strings.Repeat("some words and ", 700) + "\n" // more than two blocks
 )
 
-// TestPowerCut: of a file that can be replaced.
-func TestPowerCut(t *testing.T) {
+// TestAtomicfile_PowerCut: of a file that can be replaced.
+func TestAtomicfile_PowerCut(t *testing.T) {
 	for _, before := range []string{"", short} {
 		for _, next := range []string{"", long, "another"} {
 			cutEverywhere(t, func() *frailDisk {
@@ -93,8 +93,8 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
-// TestPowerCutInPlace: of one that cannot, from whatever it holds.
-func TestPowerCutInPlace(t *testing.T) {
+// TestAtomicfile_PowerCutInPlace: of one that cannot, from whatever it holds.
+func TestAtomicfile_PowerCutInPlace(t *testing.T) {
 	histories := [][]string{{}, {"plain"}, {"plain" + long}, {"", short}, {"", short, long, short}, {"plain", short, ""}, {"plain", long, long, long}}
 	for how, r := range refusals {
 		for _, history := range histories {
@@ -127,9 +127,9 @@ func TestPowerCutInPlace(t *testing.T) {
 	}
 }
 
-// TestInPlaceSize: a file that is written in place for ever stays within its
+// TestAtomicfile_InPlaceSize: a file that is written in place for ever stays within its
 // bound.
-func TestInPlaceSize(t *testing.T) {
+func TestAtomicfile_InPlaceSize(t *testing.T) {
 	const longest = 20_000
 	disk := newFrailDisk(refusal{rename: syscall.EBUSY, mounted: true})
 	disk.good = 1 << 30
@@ -149,9 +149,9 @@ func TestInPlaceSize(t *testing.T) {
 	wantContent(t, testFile(disk), func() string { c, _ := f.Read(); return string(c) }())
 }
 
-// TestInPlaceDamaged: a file of which nothing is whole is neither empty nor an
+// TestAtomicfile_InPlaceDamaged: a file of which nothing is whole is neither empty nor an
 // older content.
-func TestInPlaceDamaged(t *testing.T) {
+func TestAtomicfile_InPlaceDamaged(t *testing.T) {
 	disk := newFrailDisk(refusal{rename: syscall.EBUSY, mounted: true})
 	disk.put(name, nil)
 	f := testFile(disk)
@@ -176,9 +176,9 @@ func TestInPlaceDamaged(t *testing.T) {
 	}
 }
 
-// TestNoSuchRefusal: what is no refusal to replace a file is no reason to write
+// TestAtomicfile_NoSuchRefusal: what is no refusal to replace a file is no reason to write
 // it in place, and what fails in place is told.
-func TestNoSuchRefusal(t *testing.T) {
+func TestAtomicfile_NoSuchRefusal(t *testing.T) {
 	for _, errno := range []error{syscall.ENOSPC, syscall.EIO, syscall.EDQUOT} {
 		disk := newFrailDisk(refusal{rename: errno})
 		disk.put(name, []byte(short))
@@ -192,8 +192,8 @@ func TestNoSuchRefusal(t *testing.T) {
 	}
 }
 
-// TestMountedAlone does it with a real mount.
-func TestMountedAlone(t *testing.T) {
+// TestAtomicfile_MountedAlone does it with a real mount.
+func TestAtomicfile_MountedAlone(t *testing.T) {
 	mounttest.Run(t, func(t *testing.T, dir string) {
 		host, path := filepath.Join(dir, "host"), filepath.Join(dir, `with \ and space`)
 		for _, p := range []string{host, path} {
@@ -229,8 +229,8 @@ func TestMountedAlone(t *testing.T) {
 	})
 }
 
-// TestFullDisk: nothing of a new file is left.
-func TestFullDisk(t *testing.T) {
+// TestAtomicfile_FullDisk: nothing of a new file is left.
+func TestAtomicfile_FullDisk(t *testing.T) {
 	mounttest.Run(t, func(t *testing.T, dir string) {
 		mounttest.Small(t, dir, "64k")
 		f := &File{Path: filepath.Join(dir, "file")}
@@ -247,9 +247,9 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
-// TestLinks: what stands at the names of the file and of the new one may have
+// TestAtomicfile_Links: what stands at the names of the file and of the new one may have
 // been put there by another.
-func TestLinks(t *testing.T) {
+func TestAtomicfile_Links(t *testing.T) {
 	dir := t.TempDir()
 	ours, link := filepath.Join(dir, "ours"), filepath.Join(dir, "link")
 	if err := os.WriteFile(ours, []byte("ours"), 0o600); err != nil {

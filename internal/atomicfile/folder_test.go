@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestNewFolder: each folder that has got another one is synced, the nearest
+// TestFolder_NewFolder: each folder that has got another one is synced, the nearest
 // first.
-func TestNewFolder(t *testing.T) {
+func TestFolder_NewFolder(t *testing.T) {
 	root := t.TempDir()
 	var synced []string
 	sync := func(path string) error { synced = append(synced, path); return syncFolder(osDisk{}, path) }

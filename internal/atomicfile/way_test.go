@@ -33,8 +33,8 @@ func tree(t *testing.T, what ...string) string {
 	return root
 }
 
-// TestCheckFolder: which folders another user can have made, or replace.
-func TestCheckFolder(t *testing.T) {
+// TestWay_CheckFolder: which folders another user can have made, or replace.
+func TestWay_CheckFolder(t *testing.T) {
 	const open, above, link = "everybody may write it; take", "everybody may write it, and replace", "is a link in a folder that everybody may write"
 	tests := []struct {
 		name   string
@@ -86,8 +86,8 @@ func TestCheckFolder(t *testing.T) {
 	}
 }
 
-// TestMakeFolderWhere: a new folder is not left where it may be replaced.
-func TestMakeFolderWhere(t *testing.T) {
+// TestWay_MakeFolderWhere: a new folder is not left where it may be replaced.
+func TestWay_MakeFolderWhere(t *testing.T) {
 	tree(t, "777 a", "1777 s", "700 d", "- l -> d")
 	if err := MakeFolder("a/b/c"); err == nil || !strings.Contains(err.Error(), "sticky") {
 		t.Errorf("in everybody's: %v", err)
@@ -104,9 +104,9 @@ func TestMakeFolderWhere(t *testing.T) {
 	}
 }
 
-// TestSquattedFolder: whoever comes first to a folder like /tmp has made what is
+// TestWay_SquattedFolder: whoever comes first to a folder like /tmp has made what is
 // there.
-func TestSquattedFolder(t *testing.T) {
+func TestWay_SquattedFolder(t *testing.T) {
 	root := tree(t, "1777 a", "755 a/b", "755 a/b/c")
 	if err := os.Chown("a/b", 54321, 54321); err != nil {
 		t.Skip(err)

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// TestConnWaits: nothing is read before something is written, again after a
+// TestDial_ConnWaits: nothing is read before something is written, again after a
 // handshake; deadlines and Close end the wait.
-func TestConnWaits(t *testing.T) {
+func TestDial_ConnWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mine, servers := net.Pipe()
 		defer servers.Close()
@@ -64,9 +64,9 @@ func TestConnWaits(t *testing.T) {
 	})
 }
 
-// TestRecords: as long as a handshake may be underway a read ends where a record
+// TestDial_Records: as long as a handshake may be underway a read ends where a record
 // does.
-func TestRecords(t *testing.T) {
+func TestDial_Records(t *testing.T) {
 	mine, servers := net.Pipe()
 	go io.Copy(io.Discard, servers)
 	c := Wrap(Context(t.Context()), mine).(*Conn)

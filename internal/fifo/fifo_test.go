@@ -2,7 +2,7 @@ package fifo
 
 import "testing"
 
-func TestOrder(t *testing.T) {
+func TestFifo_Order(t *testing.T) {
 	var q Queue[*int]
 	in, out := 0, 0
 	pop := func() {
@@ -36,8 +36,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestNothingIsHeld: what was popped is not held on to, nor is a large buffer.
-func TestNothingIsHeld(t *testing.T) {
+// TestFifo_NothingIsHeld: what was popped is not held on to, nor is a large buffer.
+func TestFifo_NothingIsHeld(t *testing.T) {
 	var q Queue[*int]
 	for range 2 * keptEmpty {
 		q.Push(new(int))

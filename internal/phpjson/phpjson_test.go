@@ -10,7 +10,7 @@ func hasResult(fields map[string]json.RawMessage) bool {
 	return fields["result"] != nil || fields["error"] != nil
 }
 
-func TestFind(t *testing.T) {
+func TestPhpjson_Find(t *testing.T) {
 	const notice = "<br />\n<b>Notice</b>:  Undefined variable $x in <b>/a/b.php</b> on line <b>3</b><br />\n"
 	tests := map[string]struct{ in, want string }{
 		"JSON":                    {`{"result":true}`, `{"result":true}`},
@@ -50,9 +50,9 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// TestFindIsBounded: what would take a search for each of its bytes is given
+// TestPhpjson_FindIsBounded: what would take a search for each of its bytes is given
 // up.
-func TestFindIsBounded(t *testing.T) {
+func TestPhpjson_FindIsBounded(t *testing.T) {
 	const size = 1 << 20
 	for name, unit := range map[string]string{"braces": "{", "brackets": "[", "open members": `x{"a:`, "nested": `{"a":`, "strings": `{"`, "closed": "{}"} {
 		text := []byte(strings.Repeat(unit, size/len(unit)))
@@ -80,9 +80,9 @@ func FuzzFind(f *testing.F) {
 	})
 }
 
-// TestPagesAreLookedForOnce: however many objects there are, each byte before
+// TestPhpjson_PagesAreLookedForOnce: however many objects there are, each byte before
 // them is looked at once for a page.
-func TestPagesAreLookedForOnce(t *testing.T) {
+func TestPhpjson_PagesAreLookedForOnce(t *testing.T) {
 	data := []byte("x" + strings.Repeat(`{"result":1}`, 200_000) + "x")
 	s := search{data: data, is: func(map[string]json.RawMessage) bool { return true }}
 	looked := 0

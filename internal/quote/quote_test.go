@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestText(t *testing.T) {
+func TestQuote_Text(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                               "",
 		"Метод не найден «x»":            "Метод не найден «x»",
@@ -32,7 +32,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-func TestJSON(t *testing.T) {
+func TestQuote_JSON(t *testing.T) {
 	for raw, want := range map[string]string{
 		`{"a":"b c"}`:                           `{"a":"b c"}`,
 		"{\n\t\"a\":\r\n1}":                     `{  "a":  1}`,
@@ -53,7 +53,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-func TestError(t *testing.T) {
+func TestQuote_Error(t *testing.T) {
 	if err := Error(io.EOF); err != io.EOF {
 		t.Errorf("got %v", err)
 	}

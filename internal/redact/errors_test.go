@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestErrorsWithoutAnswer: no error of net/http or net/textproto tells a piece
+// TestErrors_WithoutAnswer: no error of net/http or net/textproto tells a piece
 // of the answer, as the Go of today writes it and as older ones did.
-func TestErrorsWithoutAnswer(t *testing.T) {
+func TestErrors_WithoutAnswer(t *testing.T) {
 	const piece = "Location: /rest/1/UNKNOWN/\x01"
 	for _, form := range []string{
 		"malformed MIME header line: %s", "malformed MIME header line: %q",

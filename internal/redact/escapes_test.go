@@ -36,9 +36,9 @@ var escapeForms = []string{
 	`&#%d;`, `&#x%x;`, `&#X%X;`, `&#%06d;`, `&amp;#x%x;`, `\\u%04x`, `%%5Cu%04x`, `&#92;u%04x`, `\u0025%02x`,
 }
 
-// TestEscaped: a secret is found though it is escaped, in whole, in one
+// TestEscapes_Escaped: a secret is found though it is escaped, in whole, in one
 // character or in some.
-func TestEscaped(t *testing.T) {
+func TestEscapes_Escaped(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	for _, k := range kinds {
 		for range 5 {
@@ -91,9 +91,9 @@ func tells(text, secret string) bool {
 	return false
 }
 
-// TestBase64: a secret is found though it stands in base64, wherever the groups
+// TestEscapes_Base64: a secret is found though it stands in base64, wherever the groups
 // of that begin.
-func TestBase64(t *testing.T) {
+func TestEscapes_Base64(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
 	for length := 8; length <= 64; length += 1 + length/16 {
 		for range 3 {
@@ -118,8 +118,8 @@ func TestBase64(t *testing.T) {
 	}
 }
 
-// TestReadableEscapes: what is no secret stays as it was written.
-func TestReadableEscapes(t *testing.T) {
+// TestEscapes_ReadableEscapes: what is no secret stays as it was written.
+func TestEscapes_ReadableEscapes(t *testing.T) {
 	r := rand.New(rand.NewPCG(13, 14))
 	for _, k := range kinds {
 		known := Redactor{}.With(random(r, k.alphabet, k.length), "te2", "x", "secr3t")
@@ -135,9 +135,9 @@ func TestReadableEscapes(t *testing.T) {
 	}
 }
 
-// TestManyEscapes: what can be read in many ways is read in a few. Work that is
+// TestEscapes_ManyEscapes: what can be read in many ways is read in a few. Work that is
 // not linear takes minutes here.
-func TestManyEscapes(t *testing.T) {
+func TestEscapes_ManyEscapes(t *testing.T) {
 	known := Redactor{}.With("s3cr3ttokens3cr3t")
 	for _, piece := range []string{`\\`, `\\u005c`, "%25", "%", "&amp;", "&", "&#x", "&#38;", "QUFB", "&aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "QUFBQUFBQUFBQUFB "} {
 		text := strings.Repeat(piece, 400_000/len(piece))

@@ -64,9 +64,9 @@ var disguises = map[string]func(r *rand.Rand, s string) string{
 	},
 }
 
-// TestNoPartIsLeft: nothing of a secret that has 8 letters is told, in whatever
+// TestRedact_NoPartIsLeft: nothing of a secret that has 8 letters is told, in whatever
 // disguise the secret comes.
-func TestNoPartIsLeft(t *testing.T) {
+func TestRedact_NoPartIsLeft(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
 		for _, k := range kinds {
@@ -100,8 +100,8 @@ func TestNoPartIsLeft(t *testing.T) {
 	}
 }
 
-// TestReadableTexts: what is no secret stays.
-func TestReadableTexts(t *testing.T) {
+// TestRedact_ReadableTexts: what is no secret stays.
+func TestRedact_ReadableTexts(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	texts := []string{
 		"Too many requests, please try again in a moment. The operation's time limit has been exceeded",
@@ -130,7 +130,7 @@ func TestReadableTexts(t *testing.T) {
 	}
 }
 
-func TestShortSecrets(t *testing.T) {
+func TestRedact_ShortSecrets(t *testing.T) {
 	known := Redactor{}.With("te", "s3cr3t", "p@ss", "!!!!!!!!!!", "")
 	for text, want := range map[string]string{
 		"text/html; te":            "text/html; [redacted]",
@@ -146,9 +146,9 @@ func TestShortSecrets(t *testing.T) {
 	}
 }
 
-// TestUnknownSecrets: a word that may be a secret is not told, though nobody
+// TestRedact_UnknownSecrets: a word that may be a secret is not told, though nobody
 // has said that it is one.
-func TestUnknownSecrets(t *testing.T) {
+func TestRedact_UnknownSecrets(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for range 200 {
 		for _, k := range kinds {
@@ -171,7 +171,7 @@ func TestUnknownSecrets(t *testing.T) {
 	}
 }
 
-func TestLine(t *testing.T) {
+func TestRedact_Line(t *testing.T) {
 	known := Redactor{}.With("s3cr3t-token")
 	for text, want := range map[string]string{
 		" two\n lines\t ":              "two lines",
@@ -187,9 +187,9 @@ func TestLine(t *testing.T) {
 	}
 }
 
-// TestManySecrets: a channel id of many parts is one secret, and costs what its
+// TestRedact_ManySecrets: a channel id of many parts is one secret, and costs what its
 // length costs.
-func TestManySecrets(t *testing.T) {
+func TestRedact_ManySecrets(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	var parts, values []string
 	for range 60_000 {

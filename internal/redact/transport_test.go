@@ -30,8 +30,8 @@ func post(t *testing.T, c *http.Client, address, text string) (string, *http.Res
 	return string(body), answer
 }
 
-// TestTransportKeepsHTTP2: only HTTP/1 connections are closed with each answer.
-func TestTransportKeepsHTTP2(t *testing.T) {
+// TestTransport_KeepsHTTP2: only HTTP/1 connections are closed with each answer.
+func TestTransport_KeepsHTTP2(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		var opened atomic.Int32
 		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
@@ -60,9 +60,9 @@ func TestTransportKeepsHTTP2(t *testing.T) {
 	}
 }
 
-// TestTransportFallsBackFromHTTP2: a server that spoke HTTP/2 and does not any
+// TestTransport_FallsBackFromHTTP2: a server that spoke HTTP/2 and does not any
 // more gets the call once, over a connection that is closed with the answer.
-func TestTransportFallsBackFromHTTP2(t *testing.T) {
+func TestTransport_FallsBackFromHTTP2(t *testing.T) {
 	told := resttest.CaptureLog(t)
 	var calls atomic.Int32
 	ended := make(chan struct{})
@@ -118,9 +118,9 @@ func TestTransportFallsBackFromHTTP2(t *testing.T) {
 	}
 }
 
-// TestDialThatIsGivenUp: a connection that comes about when nobody waits for it
+// TestTransport_DialThatIsGivenUp: a connection that comes about when nobody waits for it
 // any more is not kept, so what the server sends over it is told to nobody.
-func TestDialThatIsGivenUp(t *testing.T) {
+func TestTransport_DialThatIsGivenUp(t *testing.T) {
 	said := resttest.CaptureLog(t)
 	certified := httptest.NewTLSServer(http.NotFoundHandler())
 	defer certified.Close()

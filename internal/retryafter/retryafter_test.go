@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestWait(t *testing.T) {
+func TestRetryafter_Wait(t *testing.T) {
 	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	at := func(d time.Duration) string { return now.Add(d).Format(http.TimeFormat) }
 	tests := []struct {

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// TestReader: what is cut short, is no such thing, or unfolds without end is an
+// TestUnfold_Reader: what is cut short, is no such thing, or unfolds without end is an
 // error, and never an empty answer.
-func TestReader(t *testing.T) {
+func TestUnfold_Reader(t *testing.T) {
 	zip := func(text string, n int) []byte {
 		var b bytes.Buffer
 		w := gzip.NewWriter(&b)

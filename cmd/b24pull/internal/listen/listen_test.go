@@ -71,9 +71,9 @@ func (f onLine) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestEmbedded: with nothing set, events arrive, a cut is shown, and what it
+// TestListen_Embedded: with nothing set, events arrive, a cut is shown, and what it
 // cost comes from the history.
-func TestEmbedded(t *testing.T) {
+func TestListen_Embedded(t *testing.T) {
 	t.Parallel()
 	code, stdout, stderr := listenTo(t, nil, nil, nil, "-json", "-n", "6")
 	if code != 0 {
@@ -111,8 +111,8 @@ func TestEmbedded(t *testing.T) {
 	}
 }
 
-// TestPortals: each way to name a portal, against one in memory.
-func TestPortals(t *testing.T) {
+// TestListen_Portals: each way to name a portal, against one in memory.
+func TestListen_Portals(t *testing.T) {
 	portal := pulltest.NewPortal()
 	defer portal.Close()
 	defer portal.HTTPClient().CloseIdleConnections()
@@ -162,9 +162,9 @@ func TestPortals(t *testing.T) {
 	}
 }
 
-// TestWebhook: where the portal refuses the application's channels, those of
+// TestListen_Webhook: where the portal refuses the application's channels, those of
 // the webhook's user are listened to, and the output says so.
-func TestWebhook(t *testing.T) {
+func TestListen_Webhook(t *testing.T) {
 	portal := pulltest.NewPortal()
 	defer portal.Close()
 	defer portal.HTTPClient().CloseIdleConnections()
@@ -188,8 +188,8 @@ func TestWebhook(t *testing.T) {
 	}
 }
 
-// TestMistakes: each gets one clear line, and no secret stands in it.
-func TestMistakes(t *testing.T) {
+// TestListen_Mistakes: each gets one clear line, and no secret stands in it.
+func TestListen_Mistakes(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken.json")
 	if err := os.WriteFile(broken, []byte(`{"server":"s3cr3t"}`), 0o600); err != nil {
 		t.Fatal(err)
@@ -235,7 +235,7 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-func TestOneLine(t *testing.T) {
+func TestListen_OneLine(t *testing.T) {
 	tests := map[string]string{
 		"{\n  \"text\": \"a b\"\n}":            `{"text":"a b"}`,
 		`["первое ✓"]`:                         `["первое ✓"]`,
@@ -249,7 +249,7 @@ func TestOneLine(t *testing.T) {
 	}
 }
 
-func TestPrintable(t *testing.T) {
+func TestListen_Printable(t *testing.T) {
 	for name, want := range map[string]string{"order.changed": "order.changed", "a\x1b[2J": `"a\x1b[2J"`, "": ""} {
 		if got := printable(name); got != want {
 			t.Errorf("%q prints as %s", name, got)

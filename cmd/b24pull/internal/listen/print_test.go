@@ -10,10 +10,10 @@ import (
 	"github.com/b24pull/b24pull/realtime"
 )
 
-// TestPrintEventHostile: what a server sends moves no cursor, hides nothing and
+// TestPrint_EventHostile: what a server sends moves no cursor, hides nothing and
 // begins no line of its own, as text and as JSON, which means the same as
 // before.
-func TestPrintEventHostile(t *testing.T) {
+func TestPrint_EventHostile(t *testing.T) {
 	const hostile = "a\x1b[2J\u202e\u200b\u009b31m\x7f\u2028\U000e0041\n# forged\r\a\xff"
 	params, err := json.Marshal(map[string]string{hostile: hostile})
 	if err != nil {

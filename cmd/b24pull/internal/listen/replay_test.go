@@ -100,10 +100,10 @@ func (s *replayServer) configFile(channel string) string {
 	return file
 }
 
-// TestRecordedServers: the program prints what real servers of versions 1 to 4
+// TestReplay_RecordedServers: the program prints what real servers of versions 1 to 4
 // sent while somebody listened, each message once and in order, and nothing of
 // what they kept before.
-func TestRecordedServers(t *testing.T) {
+func TestReplay_RecordedServers(t *testing.T) {
 	for _, c := range replayCases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -149,9 +149,9 @@ func (s *replayServer) wanted() (events []jsonEvent) {
 	return events
 }
 
-// TestRecordedRefusal: a channel that the server refuses ends the program with
+// TestReplay_RecordedRefusal: a channel that the server refuses ends the program with
 // a clear line, which does not tell it.
-func TestRecordedRefusal(t *testing.T) {
+func TestReplay_RecordedRefusal(t *testing.T) {
 	for _, c := range []replayCase{version3Socket, version3Poll, version4Socket, version4Poll} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -170,9 +170,9 @@ func TestRecordedRefusal(t *testing.T) {
 	}
 }
 
-// TestReplayServer asks as the recording client did, and gets what it got, to
+// TestReplay_Server asks as the recording client did, and gets what it got, to
 // the byte.
-func TestReplayServer(t *testing.T) {
+func TestReplay_Server(t *testing.T) {
 	const quiet, later = false, true // whether everything is kept
 	tests := []struct {
 		from  replayCase

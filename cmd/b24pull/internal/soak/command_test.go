@@ -76,9 +76,9 @@ func (r result) wantAll(t *testing.T, kept int) {
 	}
 }
 
-// TestPortal: all that is published arrives under cuts, whatever the version
+// TestCommand_Portal: all that is published arrives under cuts, whatever the version
 // and the transport.
-func TestPortal(t *testing.T) {
+func TestCommand_Portal(t *testing.T) {
 	t.Parallel()
 	for _, version := range []string{"3", "4", "5"} {
 		for _, transport := range []string{"ws", "poll"} {
@@ -91,18 +91,18 @@ func TestPortal(t *testing.T) {
 	}
 }
 
-// TestDistantPortal has distance, pings, and processes that overtake each
+// TestCommand_DistantPortal has distance, pings, and processes that overtake each
 // other.
-func TestDistantPortal(t *testing.T) {
+func TestCommand_DistantPortal(t *testing.T) {
 	t.Parallel()
 	r := soaked(t, quick(), (*consumer).consume, "-messages", "300", "-delay", "20ms", "-pings", "200ms",
 		"-subscribers", "2", "-publishers", "2", "-disorder", "20ms")
 	r.wantAll(t, 300)
 }
 
-// TestFalseServer: while a false web server stands in the place of long polling
+// TestCommand_FalseServer: while a false web server stands in the place of long polling
 // nothing is lost either.
-func TestFalseServer(t *testing.T) {
+func TestCommand_FalseServer(t *testing.T) {
 	t.Parallel()
 	for version := 1; version <= 5; version++ {
 		for _, transport := range []string{"ws", "poll"} {
@@ -118,9 +118,9 @@ func TestFalseServer(t *testing.T) {
 	}
 }
 
-// TestRealServer has the program make its own channel for a push server that it
+// TestCommand_RealServer has the program make its own channel for a push server that it
 // knows by its addresses and key.
-func TestRealServer(t *testing.T) {
+func TestCommand_RealServer(t *testing.T) {
 	t.Parallel()
 	for version := 1; version <= 4; version++ {
 		t.Run(strconv.Itoa(version), func(t *testing.T) {
@@ -156,8 +156,8 @@ func TestRealServer(t *testing.T) {
 	}
 }
 
-// TestKills: a consumer that is killed and started again loses nothing.
-func TestKills(t *testing.T) {
+// TestCommand_Kills: a consumer that is killed and started again loses nothing.
+func TestCommand_Kills(t *testing.T) {
 	t.Parallel()
 	r := soaked(t, quick(), (*consumer).consume, "-messages", "400", "-kill", "2")
 	r.wantAll(t, 400)
@@ -166,8 +166,8 @@ func TestKills(t *testing.T) {
 	}
 }
 
-// TestBacklog: the program says how much memory the consumer took.
-func TestBacklog(t *testing.T) {
+// TestCommand_Backlog: the program says how much memory the consumer took.
+func TestCommand_Backlog(t *testing.T) {
 	t.Parallel()
 	r := soaked(t, quick(), (*consumer).consume, "-backlog", "3MB", "-pings", "2s") // a slow machine takes no answer for an empty one, until a ping
 	r.wantAll(t, 301)
@@ -191,9 +191,9 @@ func (c careless) handled(n int) {
 	c.reporter.handled(n)
 }
 
-// TestCarelessConsumer is the twin of TestPortal: the program sees what is lost
+// TestCommand_CarelessConsumer is the twin of TestCommand_Portal: the program sees what is lost
 // and what is repeated.
-func TestCarelessConsumer(t *testing.T) {
+func TestCommand_CarelessConsumer(t *testing.T) {
 	t.Parallel()
 	consume := func(c *consumer, ctx context.Context, report reporter) error {
 		return c.consume(ctx, careless{report})
@@ -204,9 +204,9 @@ func TestCarelessConsumer(t *testing.T) {
 	}
 }
 
-// TestInterrupted: what was published until then is waited for. The program is
+// TestCommand_Interrupted: what was published until then is waited for. The program is
 // interrupted once it has cut something.
-func TestInterrupted(t *testing.T) {
+func TestCommand_Interrupted(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -231,8 +231,8 @@ func (f writer) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// TestMistakes: each gets one clear line.
-func TestMistakes(t *testing.T) {
+// TestCommand_Mistakes: each gets one clear line.
+func TestCommand_Mistakes(t *testing.T) {
 	real := func(args ...string) []string {
 		return append([]string{"-sub", "wss://push.example/subws/", "-poll", "https://push.example/sub/", "-pub", "https://push.example/pub/", "-key", "s3cr3t"}, args...)
 	}
@@ -279,9 +279,9 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// TestCutsLeaveTimeToConnect: unless it is told otherwise, the program cuts
+// TestCommand_CutsLeaveTimeToConnect: unless it is told otherwise, the program cuts
 // less often over a distance.
-func TestCutsLeaveTimeToConnect(t *testing.T) {
+func TestCommand_CutsLeaveTimeToConnect(t *testing.T) {
 	for args, want := range map[string]string{
 		"":                         "100ms-600ms",
 		"-delay=150ms":             "1.3s-1.8s",

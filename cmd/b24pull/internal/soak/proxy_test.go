@@ -29,8 +29,8 @@ func through(t *testing.T, delay time.Duration) (proxies, net.Conn) {
 	return all, c
 }
 
-// TestProxyCut: what is open is reset, and what comes later is not.
-func TestProxyCut(t *testing.T) {
+// TestProxy_Cut: what is open is reset, and what comes later is not.
+func TestProxy_Cut(t *testing.T) {
 	all, c := through(t, 0)
 	lines := bufio.NewReader(c)
 	echo := func(c net.Conn, lines *bufio.Reader) error {
@@ -65,9 +65,9 @@ func (all proxies) only() *proxy {
 	return nil
 }
 
-// TestProxyDelay: a distance takes its time both ways, keeps the order and ends
+// TestProxy_Delay: a distance takes its time both ways, keeps the order and ends
 // what has ended.
-func TestProxyDelay(t *testing.T) {
+func TestProxy_Delay(t *testing.T) {
 	const delay = 20 * time.Millisecond
 	_, c := through(t, delay)
 	lines := bufio.NewReader(c)
@@ -94,8 +94,8 @@ func TestProxyDelay(t *testing.T) {
 	}
 }
 
-// TestDetours: nothing goes around the proxies.
-func TestDetours(t *testing.T) {
+// TestProxy_Detours: nothing goes around the proxies.
+func TestProxy_Detours(t *testing.T) {
 	all, _ := through(t, 0)
 	if _, err := all.detours().dial(t.Context(), "tcp", "127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "no proxy") {
 		t.Errorf("%v", err)

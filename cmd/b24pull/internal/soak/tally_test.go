@@ -74,9 +74,9 @@ func TestTally(t *testing.T) {
 	}
 }
 
-// TestTallyInHand: a message that was in hand at a kill is not handled, and its
+// TestTally_InHand: a message that was in hand at a kill is not handled, and its
 // coming again is no repeat.
-func TestTallyInHand(t *testing.T) {
+func TestTally_InHand(t *testing.T) {
 	a := newTally(0)
 	n := a.published(0, true)
 	a.begun(n)
@@ -95,9 +95,9 @@ func TestTallyInHand(t *testing.T) {
 	}
 }
 
-// TestVerdictOfMemory: a consumer that takes in the whole backlog has failed,
+// TestTally_VerdictOfMemory: a consumer that takes in the whole backlog has failed,
 // even if it loses nothing.
-func TestVerdictOfMemory(t *testing.T) {
+func TestTally_VerdictOfMemory(t *testing.T) {
 	for max, well := range map[int64]bool{0: true, 60 << 20: true, 200 << 20: false} {
 		s := &soak{options: &options{backlog: 1}, log: &lines{out: io.Discard}, tally: newTally(0)}
 		s.memory.max = max

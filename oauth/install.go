@@ -131,10 +131,22 @@ func (ts *Tokens) glance(ctx context.Context, c *Callback) (glance, error) {
 var errUnconfirmed = errors.New("b24pull: the token of the callback is not confirmed")
 
 // settle decides about a callback. The key is not locked while its token is
-// confirmed, and what was known of the portal is looked at anew afterwards.
+// confirmed, and what was known of the portal is looked at anew afterwards. A
+// key that has no token is not locked before.
 func (ts *Tokens) settle(ctx context.Context, c *Callback) error {
 	on := context.WithoutCancel(ctx)
-	err := ts.locked(ctx, c.MemberID, func(e lockedEntry) error { return e.handle(on, c, nil) })
+	err := errUnconfirmed
+	switch none := ts.mustHave(ctx, c.MemberID); {
+	case none == nil:
+		err = ts.locked(ctx, c.MemberID, func(e lockedEntry) error { return e.handle(on, c, nil) })
+	case !errors.Is(none, b24pull.ErrNoToken):
+		return none
+	case c.Uninstalled():
+		e := ts.acquire(c.MemberID)
+		defer ts.release(e)
+		ts.forget(e)
+		return nil
+	}
 	if !errors.Is(err, errUnconfirmed) {
 		return err
 	}

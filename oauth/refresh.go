@@ -153,12 +153,14 @@ func (e *entry) fly(ctx context.Context, refused *oauth2.Token) (t *Token, err e
 			t, err = nil, panicError(v)
 		}
 	}()
-	err = e.tokens.locked(ctx, e.key, func(held lockedEntry) (err error) {
-		if _, err = e.known(); err == nil {
-			t, err = held.next(ctx, refused)
-		}
-		return err
-	})
+	if err = e.tokens.mustHave(ctx, e.key); err == nil {
+		err = e.tokens.locked(ctx, e.key, func(held lockedEntry) (err error) {
+			if _, err = e.known(); err == nil {
+				t, err = held.next(ctx, refused)
+			}
+			return err
+		})
+	}
 	if errors.Is(err, b24pull.ErrNoToken) {
 		return nil, e.missing(err)
 	}

@@ -335,6 +335,9 @@ func TestRefreshNobodyWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := &rotating{}, &panickingStore{}
 		ts := keep(t, server, store)
+		if err := store.Save(t.Context(), "member2", server.present()); err != nil {
+			t.Fatal(err)
+		}
 		for _, key := range []string{"member1", "member2"} {
 			unlock, err := store.Lock(t.Context(), key)
 			if err != nil {

@@ -37,9 +37,15 @@ type TokenStore interface {
 	// hold it any more. The lock is held while a token is refreshed: two that
 	// refresh at once would burn the refresh token. ctx ends the waiting; it
 	// does not end while the lock is held. Who waits for long should get it
-	// before who comes again. A Tokens waits for a key once at a time. Handle
-	// locks the MemberID with a + behind it first, while what a callback brings
-	// is confirmed; nothing is stored under that key.
+	// before who comes again. A Tokens waits for a key once at a time.
+	//
+	// A lock may leave something behind, like an empty file: a stranger, who
+	// can name any MemberID, does not have a key of it locked. Tokens locks a
+	// key that has a token, or for which the authorization server has confirmed
+	// one, and what Put is given. Nothing is stored under the other keys that
+	// it locks, while what a callback brings is confirmed: the MemberID with a
+	// + behind it where that has a token, and else one of the 256 that are
+	// called callbacks+00 to callbacks+ff.
 	Lock(ctx context.Context, key string) (unlock func(), err error)
 }
 
@@ -123,8 +129,14 @@ func (s *MemoryStore) Lock(ctx context.Context, key string) (unlock func(), err 
 // a crash leaves the old or the new token; the file and the folder are synced
 // before Save returns. A file that is mounted alone cannot be replaced: it is
 // written in place, and holds the token before beside the new one then, each
-// with a checksum, so that a crash leaves one of them as well. Beside each
-// token is an empty file for its lock. A link at the name of either is refused.
+// with a checksum, so that a crash leaves one of them as well. A link at the
+// name of a token or a lock is refused.
+//
+// Beside a token are one or two empty files for its locks, which stay when it
+// is deleted; for portals without a token there are 256 at the most, however
+// many knock. Remove none of them while a program uses the store. The folder
+// may be on a network file system if that has locks which hold between
+// machines.
 type FileStore struct {
 	folder string
 	turns  turns

@@ -9,10 +9,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/b24pull/b24pull/internal/atomicfile"
 	"github.com/b24pull/b24pull/internal/sleep"
+	"github.com/gofrs/flock"
 )
 
 const (
@@ -23,14 +25,24 @@ const (
 	lockPause = 2 * lockPoll
 )
 
-// Lock locks the file for the key's lock; where the system has no such locks,
-// it makes one, and a process that was killed may leave it. Who has had the
-// lock just before waits a moment, for other processes to get it first.
+// Lock locks a file of the key's own, <key>.lock. A process that ends releases
+// it, however it ends. Who has had the lock just before waits a moment, for
+// other processes to get it first. An error is errors.ErrUnsupported where the
+// system has no locks of files.
+//
+// The file is made if there is none, and it is never removed. So a key has one
+// file for as long as the store is used, and whoever locks the key locks that:
+// this is all that the exclusion rests on. If the file were removed, one process
+// could hold the lock of the removed file and another that of a new one at its
+// path, and on a network file system none could be sure to notice. The price is
+// that each key that was ever locked leaves an empty file. Tokens therefore
+// locks no key that a stranger makes up; see TokenStore.
 func (s *FileStore) Lock(ctx context.Context, key string) (unlock func(), err error) {
 	path, err := s.path(key)
 	if err != nil {
 		return nil, err
 	}
+	path += ".lock"
 	wait := s.turns.pause(path)
 	for {
 		if wait > 0 && !sleep.Within(ctx, wait) {
@@ -38,24 +50,42 @@ func (s *FileStore) Lock(ctx context.Context, key string) (unlock func(), err er
 			if err == nil {
 				err = context.DeadlineExceeded
 			}
-			return nil, fmt.Errorf("b24pull: token store: another process holds %s%s: %w", path+".lock", lockAdvice, err)
+			return nil, fmt.Errorf("b24pull: token store: another process holds %s: %w", path, err)
 		}
-		if err := atomicfile.Regular(path + ".lock"); err != nil {
+		if err := atomicfile.Regular(path); err != nil {
 			return nil, storeError(err)
 		}
-		unlock, held, err := tryLock(path + ".lock")
+		unlock, held, err := tryLock(path)
 		switch {
 		case err != nil:
 			return nil, storeError(err)
 		case !held:
 			return func() {
-				_, err := os.Stat(path + ".json")
-				unlock(errors.Is(err, fs.ErrNotExist))
+				unlock()
 				s.turns.passed(path)
 			}, nil
 		}
 		wait = lockPoll/2 + rand.N(lockPoll)
 	}
+}
+
+// tryLock locks a file if nobody else has locked it.
+func tryLock(path string) (unlock func(), held bool, err error) {
+	// Some network file systems lock only what is open for writing.
+	lock := flock.New(path, flock.SetFlag(os.O_RDWR|os.O_CREATE|noFollow))
+	locked, err := lock.TryLock()
+	var told *fs.PathError
+	switch {
+	case errors.Is(err, syscall.EINTR):
+		return nil, true, nil // to be tried again
+	case errors.As(err, &told):
+		return nil, false, err
+	case err != nil:
+		return nil, false, &fs.PathError{Op: "lock", Path: path, Err: err}
+	case !locked:
+		return nil, true, nil
+	}
+	return func() { lock.Close() }, false, nil
 }
 
 // turns remembers the locks that were released within the last lockPause.

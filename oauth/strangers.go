@@ -3,6 +3,7 @@ package oauth
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -56,7 +57,8 @@ func (ts *Tokens) deciding(key string) bool {
 // server. Others for the key are decided before or after that, by all
 // processes: an application that is uninstalled while its installation is
 // confirmed would come back else. So there are two locks for each key, this one
-// and that of its token, which is not held for as long.
+// and that of its token, which is not held for as long. Who holds the latter
+// never waits for the former.
 func (ts *Tokens) admit(ctx context.Context, key string, proven bool) (leave func(), err error) {
 	waiting, cancel := context.WithTimeoutCause(ctx, admitTimeout, ErrBusy)
 	defer cancel()
@@ -79,7 +81,7 @@ func (ts *Tokens) admit(ctx context.Context, key string, proven bool) (leave fun
 		func() (func(), error) { return ts.callers.enter(waiting, rank+key) },
 		func() (func(), error) { return ts.asking.enter(waiting, rank) },
 		func() (func(), error) { return func() {}, ts.keepDistance(waiting, rank) },
-		func() (func(), error) { return ts.lock(waiting, key+"+") },
+		func() (func(), error) { return ts.lockCallbacks(waiting, key) },
 	} {
 		next, err := enter()
 		if err != nil {
@@ -91,6 +93,51 @@ func (ts *Tokens) admit(ctx context.Context, key string, proven bool) (leave fun
 		taken = append(taken, next)
 	}
 	return leaveAll, nil
+}
+
+// lockCallbacks locks what admits one callback of a key at a time, in all
+// processes. Which lock that is depends on the store, so that is looked at again
+// when it is held. Whoever holds the other one lets go of it then, as long as
+// nothing is stored or deleted. What the holder stores or deletes is the last
+// thing that he decides, but for a first token that could not be stored at once.
+// What others do meanwhile, as with Put, they do under the lock of the token, as
+// he does: nothing is torn, and he looks at it anew.
+func (ts *Tokens) lockCallbacks(ctx context.Context, key string) (unlock func(), err error) {
+	e := ts.acquire(key)
+	defer ts.release(e)
+	for {
+		lock := e.callbacksLock(ctx)
+		unlock, err := ts.lock(ctx, lock)
+		if err != nil {
+			return nil, err
+		}
+		right := false
+		func() {
+			defer func() {
+				if !right {
+					unlock() // also if the store panics
+				}
+			}()
+			right = e.callbacksLock(ctx) == lock
+		}()
+		if right {
+			return unlock, nil
+		}
+	}
+}
+
+// callbacksLock is a lock of its own for a portal whose token is stored, so
+// that it does not wait for strangers. Those who may be no portal at all share
+// 256, by a hash of the key: that bounds the locks that they can have made.
+func (e *entry) callbacksLock(ctx context.Context) string {
+	if _, err := e.stored(ctx); err != nil {
+		return sharedLock(e.key)
+	}
+	return e.key + "+"
+}
+
+func sharedLock(key string) string {
+	return fmt.Sprintf("callbacks+%02x", sha256.Sum256([]byte(key))[0])
 }
 
 // distance is what strangers keep from each other at the authorization server.

@@ -147,6 +147,9 @@ func (ts *Tokens) Put(ctx context.Context, key string, t *Token) error {
 // comes after. An error is b24pull.ErrNoToken, or change's own, or a
 // *StoreError if the changed token could not be stored.
 func (ts *Tokens) Update(ctx context.Context, key string, change func(*Token) error) error {
+	if err := ts.mustHave(ctx, key); err != nil {
+		return err
+	}
 	return ts.locked(ctx, key, func(e lockedEntry) error {
 		t, p, err := e.current(context.WithoutCancel(ctx))
 		if err != nil {
@@ -172,7 +175,25 @@ func (ts *Tokens) Delete(ctx context.Context, key string) error {
 	e := ts.acquire(key)
 	ts.forget(e) // its sources do not wait for the lock
 	ts.release(e)
+	if errors.Is(ts.mustHave(ctx, key), b24pull.ErrNoToken) {
+		return nil
+	}
 	return ts.locked(ctx, key, func(e lockedEntry) error { return e.remove(ctx) })
+}
+
+// mustHave returns the error of a key that has no token, nor one that is still
+// to be stored, or of which the store cannot tell. Such a key is not locked:
+// anybody may have made it up, and its lock would leave something behind.
+func (ts *Tokens) mustHave(ctx context.Context, key string) error {
+	e := ts.acquire(key)
+	defer ts.release(e)
+	_, _, err := e.current(ctx)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if errors.Is(err, b24pull.ErrNoToken) && e.candidate != nil {
+		return nil
+	}
+	return err
 }
 
 // locked holds the lock of a key. The end of ctx ends only the waiting for it.

@@ -108,7 +108,8 @@ func TestCrowdOfInstallations(t *testing.T) {
 		return req
 	})
 	eventually(t, "most are sent away", func() bool { return answered()[http.StatusServiceUnavailable] >= crowd-72 })
-	eventually(t, "eight are asked about", func() bool { now, _ := w.asking(); return now == 8 })
+	// Eight, but for those that share a lock with another.
+	eventually(t, "some are asked about", func() bool { now, _ := w.asking(); return now >= 5 })
 	portal.Emit(pulltest.Message{Command: helloCommand, Params: hello{"in the crowd"}, To: pulltest.Shared})
 	r.says(`"in the crowd"`)
 	if err := portal.Open(t.Context(), app+"/open"); err != nil {
@@ -116,12 +117,12 @@ func TestCrowdOfInstallations(t *testing.T) {
 	}
 	hangUp()
 	wait()
-	if left, err := filepath.Glob(filepath.Join(w.folder, "m*.lock")); err != nil || len(left) > 8 {
-		t.Errorf("%d locks for 8 that are asked about: %v", len(left), err)
+	if left, err := filepath.Glob(filepath.Join(w.folder, "m*.lock")); err != nil || len(left) > 2 {
+		t.Errorf("%q for the one portal that there is: %v", left, err)
 	}
 	release()
 	eventually(t, "nobody is asked about", func() bool { now, _ := w.asking(); return now == 0 })
-	if _, most := w.asking(); most != 8 {
+	if _, most := w.asking(); most < 5 || most > 8 {
 		t.Errorf("%d asked at once", most)
 	}
 	r.stop()

@@ -61,7 +61,7 @@ func TestAuthorizeWhere(t *testing.T) {
 			t.Errorf("%q: %d, to %q", bad, status, location)
 		}
 	}
-	r.says(`/authorize refused: "evil.example" is no portal that is known or allowed`)
+	r.says(`path=/authorize err="\"evil.example\": This application does not know this portal.`)
 	r.stop()
 	w.checkSecrets(r)
 }

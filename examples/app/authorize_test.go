@@ -52,7 +52,7 @@ func TestAuthorizedByAnother(t *testing.T) {
 	if err := portal.InstallByEvent(t.Context(), app+"/install"); err != nil {
 		t.Fatal(err)
 	}
-	r.says("event app.hello")
+	r.says(helloed)
 	before, err := w.read(portal)
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"log/slog"
+	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -35,35 +37,43 @@ func (b *buffer) String() string {
 
 // running is a program that was started.
 type running struct {
-	t              *testing.T
-	stdout, stderr buffer
-	cancel         context.CancelFunc
-	code           chan int
+	t      *testing.T
+	out    buffer
+	cancel context.CancelFunc
+	ended  chan error
 }
 
-func start(t *testing.T, env map[string]string, client *http.Client, args ...string) *running {
+// start runs the program as main does. With a client it is the application of
+// the environment, which calls portals with that client.
+func start(t *testing.T, env map[string]string, client *http.Client, listen string) *running {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
-	r := &running{t: t, cancel: cancel, code: make(chan int, 1)}
-	p := &program{getenv: func(name string) string { return env[name] }, stdout: &r.stdout, stderr: &r.stderr, httpClient: client}
-	go func() { r.code <- p.run(ctx, args) }()
+	r := &running{t: t, cancel: cancel, ended: make(chan error, 1)}
+	getenv := func(name string) string { return env[name] }
+	if client == nil {
+		go func() { r.ended <- run(ctx, listen, getenv, &r.out) }()
+		return r
+	}
+	a, err := configure(getenv, slog.New(slog.NewTextHandler(&r.out, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.HTTPClient = client
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { r.ended <- a.serve(ctx, l) }()
 	return r
-}
-
-// wait waits for the program's end.
-func (r *running) wait() (code int, stdout, stderr string) {
-	r.t.Helper()
-	code = <-r.code
-	return code, r.stdout.String(), r.stderr.String()
 }
 
 // says waits for lines that the program prints, in whatever order.
 func (r *running) says(parts ...string) {
 	r.t.Helper()
 	for _, part := range parts {
-		for end := time.Now().Add(30 * time.Second); !strings.Contains(r.stdout.String(), part); time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(30 * time.Second); !strings.Contains(r.out.String(), part); time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(end) {
-				r.t.Fatalf("does not say %q:\n%s\n%s", part, r.stdout.String(), r.stderr.String())
+				r.t.Fatalf("does not say %q:\n%s", part, r.out.String())
 			}
 		}
 	}
@@ -73,8 +83,8 @@ func (r *running) says(parts ...string) {
 func (r *running) stop() {
 	r.t.Helper()
 	r.cancel()
-	if code, stdout, stderr := r.wait(); code != 0 {
-		r.t.Errorf("exit code %d\n%s\n%s", code, stdout, stderr)
+	if err := <-r.ended; err != nil {
+		r.t.Errorf("ended with %v\n%s", err, r.out.String())
 	}
 }
 
@@ -95,27 +105,25 @@ func checkOrder(t *testing.T, text string, parts ...string) {
 // life, in order, and tells no token.
 func TestEmbedded(t *testing.T) {
 	t.Parallel()
-	code, stdout, stderr := start(t, nil, nil).wait()
-	if code != 0 {
-		t.Fatalf("exit code %d\n%s\n%s", code, stdout, stderr)
+	r := start(t, nil, nil, "")
+	if err := <-r.ended; err != nil {
+		t.Fatalf("%v\n%s", err, r.out.String())
 	}
-	checkOrder(t, stdout,
-		"a portal in memory", "callbacks are served at http://127.0.0.1:",
-		"-- the portal installs", "installed by a form", ": subscribed", `event app.hello: "hello from the application"`,
-		"-- and the event", "installed by the event",
-		"-- a user authorizes", "the code is exchanged",
-		"-- the access token expires", "the rotated refresh token is stored",
-		"-- the portal uninstalls", "uninstalled by the event", "the subscription has ended: b24pull: the token was deleted",
+	text := r.out.String()
+	r.says("callbacks are served", "at=http://127.0.0.1:")
+	checkOrder(t, text,
+		"a portal in memory", "-- the portal installs", "subscribed", `text="hello from the application"`,
+		"-- and the event", "ONAPPINSTALL",
+		"-- a user authorizes", "the token is stored",
+		"-- the access token and the channel expire", `text="hello after a refresh"`,
+		"-- the portal uninstalls", "the token was deleted",
 		"-- done",
 	)
-	if !strings.Contains(stdout, `event app.hello: "hello with a refreshed token"`) {
-		t.Errorf("no event was sent with the refreshed token:\n%s", stdout)
-	}
 	// the portal's tokens, codes and channels are of these forms, and so is the
 	// member id, which is no secret
-	text := regexp.MustCompile(`member [0-9a-f]{32}:`).ReplaceAllString(stdout+stderr, "")
+	text = regexp.MustCompile(`member[ =][0-9a-f]{32}`).ReplaceAllString(text, "")
 	if secret := regexp.MustCompile(`[a-z2-7]{26}|[0-9a-f]{32}`).FindString(text); secret != "" {
-		t.Errorf("printed what may be a secret, %s:\n%s\n%s", secret, stdout, stderr)
+		t.Errorf("printed what may be a secret, %s:\n%s", secret, text)
 	}
 }
 
@@ -132,41 +140,34 @@ func TestMistakes(t *testing.T) {
 		return env(append([]string{"B24PULL_CLIENT_ID", "app.1", "B24PULL_CLIENT_SECRET", "s3cr3t", "B24PULL_REDIRECT_URL", "https://app.example/redirect",
 			"B24PULL_TOKEN_FOLDER", t.TempDir()}, pairs...)...)
 	}
+	const loopback = "127.0.0.1:0"
 	tests := []struct {
-		name string
-		env  map[string]string
-		args []string
-		want string
+		name   string
+		env    map[string]string
+		listen string
+		want   string
 	}{
-		{"no secret", env("B24PULL_CLIENT_ID", "app.1", "B24PULL_REDIRECT_URL", "https://app.example/redirect"), nil, "B24PULL_CLIENT_SECRET"},
-		{"only the secret", env("B24PULL_CLIENT_SECRET", "s3cr3t"), nil, "B24PULL_CLIENT_ID and B24PULL_REDIRECT_URL"},
-		{"only a folder", env("B24PULL_TOKEN_FOLDER", "s3cr3t"), nil, "B24PULL_CLIENT_SECRET"},
-		{"a redirect over http", full("B24PULL_REDIRECT_URL", "http://app.example/redirect"), nil, "https://HOST/redirect"},
-		{"a redirect elsewhere", full("B24PULL_REDIRECT_URL", "https://app.example/s3cr3t"), nil, "https://HOST/redirect"},
-		{"no redirect at all", full("B24PULL_REDIRECT_URL", "%zzs3cr3t"), nil, "https://HOST/redirect"},
-		{"an authorization server over http", full("B24PULL_AUTH_SERVER", "http://oauth.example"), []string{"-listen", "127.0.0.1:0"}, "AuthServer"},
-		{"a folder that is none", full("B24PULL_TOKEN_FOLDER", "main.go"), []string{"-listen", "127.0.0.1:0"}, "token store"},
-		{"an address that is none", full(), []string{"-listen", "nowhere"}, "-listen"},
-		{"the same without a portal", nil, []string{"-listen", "nowhere"}, "-listen"},
-		{"an argument", nil, []string{"portal"}, "portal"},
-		{"an unknown flag", nil, []string{"-verbose"}, "-verbose"},
+		{"no secret", env("B24PULL_CLIENT_ID", "app.1", "B24PULL_REDIRECT_URL", "https://app.example/redirect"), loopback, "B24PULL_CLIENT_SECRET"},
+		{"only the secret", env("B24PULL_CLIENT_SECRET", "s3cr3t"), loopback, "B24PULL_CLIENT_ID"},
+		{"only a folder", env("B24PULL_TOKEN_FOLDER", "s3cr3t"), loopback, "B24PULL_CLIENT_SECRET"},
+		{"a redirect over http", full("B24PULL_REDIRECT_URL", "http://app.example/redirect"), loopback, "https://HOST/redirect"},
+		{"a redirect elsewhere", full("B24PULL_REDIRECT_URL", "https://app.example/s3cr3t"), loopback, "https://HOST/redirect"},
+		{"no redirect at all", full("B24PULL_REDIRECT_URL", "%zzs3cr3t"), loopback, "https://HOST/redirect"},
+		{"an authorization server over http", full("B24PULL_AUTH_SERVER", "http://oauth.example"), loopback, "AuthServer"},
+		{"a folder that is none", full("B24PULL_TOKEN_FOLDER", "main.go"), loopback, "token store"},
+		{"an address that is none", full(), "nowhere", "-listen"},
+		{"the same without a portal", nil, "nowhere", "-listen"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			code, stdout, stderr := start(t, tt.env, nil, tt.args...).wait()
-			if code != exitUsage || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, tt.want) {
-				t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+			r := start(t, tt.env, nil, tt.listen)
+			err := <-r.ended
+			if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("got %v", err)
 			}
-			if strings.Contains(stdout+stderr, "s3cr3t") {
-				t.Errorf("a secret in %q", stdout+stderr)
+			if strings.Contains(err.Error()+r.out.String(), "s3cr3t") {
+				t.Error("the error, or what was printed, has a secret")
 			}
 		})
-	}
-}
-
-func TestHelp(t *testing.T) {
-	code, _, stderr := start(t, nil, nil, "-help").wait()
-	if code != 0 || !strings.Contains(stderr, "B24PULL_CLIENT_ID") || !strings.Contains(stderr, "-listen") {
-		t.Errorf("exit code %d, stderr %q", code, stderr)
 	}
 }

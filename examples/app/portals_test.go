@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -152,18 +153,24 @@ func (w *world) checkBound() {
 	}
 }
 
+// helloed is what the program prints when it has got its own event.
+const helloed = `text="hello from the application"`
+
+// helloOf is a line of a portal's event.
+func helloOf(portal, text string) string { return fmt.Sprintf("portal=%s text=%q", portal, text) }
+
 // run starts the program and returns the address of its callbacks.
 func (w *world) run() (*running, string) {
 	w.t.Helper()
-	r := start(w.t, w.env, w.client, "-listen", "127.0.0.1:0")
-	r.says("callbacks are served at ")
-	return r, regexp.MustCompile(`http://\S+`).FindString(r.stdout.String())
+	r := start(w.t, w.env, w.client, "127.0.0.1:0")
+	r.says("callbacks are served", "at=http://")
+	return r, regexp.MustCompile(`at=(http://\S+)`).FindStringSubmatch(r.out.String())[1]
 }
 
 // checkSecrets looks for everything that may not be printed.
 func (w *world) checkSecrets(r *running) {
 	w.t.Helper()
-	text := r.stdout.String() + r.stderr.String()
+	text := r.out.String()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	secrets := append(slices.Clone(w.issued), "s3cr3t")
@@ -224,8 +231,8 @@ func TestPortals(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r.says(one.URL()+`: event app.hello: "hello from`, two.URL()+`: event app.hello: "hello from`,
-		two.URL()+": the portal will not tell when it uninstalls the application")
+	const hi = "hello from the application"
+	r.says(helloOf(one.URL(), hi), helloOf(two.URL(), hi), `msg="the portal does not send all events" portal=`+two.URL())
 	w.checkBound()
 
 	if status := post(t, app+"/event", forged(one, "guess")); status != http.StatusForbidden {
@@ -234,42 +241,50 @@ func TestPortals(t *testing.T) {
 	if err := two.Uninstall(t.Context(), app+"/event"); err != nil {
 		t.Fatal(err)
 	}
-	r.says(two.URL() + ": the subscription has ended: b24pull: the token was deleted")
+	r.says(`msg="the subscription has ended" portal=` + two.URL() + ` err="b24pull: the token was deleted`)
 	one.Emit(pulltest.Message{Command: helloCommand, Params: hello{"still here"}, To: pulltest.Shared})
-	r.says(one.URL() + `: event app.hello: "still here"`)
+	r.says(helloOf(one.URL(), "still here"))
 	r.stop()
-	r.says(one.URL() + ": the subscription has ended and its cursor is stored")
+	r.says(`msg="the subscription has ended" portal=` + one.URL() + " err=<nil>")
 	w.checkSecrets(r)
 	if got := w.files(); !slices.Equal(got, []string{one.MemberID() + ".json", one.MemberID() + ".cursor"}) {
 		t.Errorf("left behind: %v", got)
 	}
 
 	one.Emit(pulltest.Message{Command: helloCommand, Params: hello{"while you were away"}, To: pulltest.Shared})
-	r, app = w.run()
-	r.says(one.URL() + `: event app.hello: "while you were away"`)
-	if strings.Contains(r.stdout.String(), "still here") {
-		t.Errorf("an event came again:\n%s", r.stdout.String())
+	before, err := w.read(one)
+	if err != nil {
+		t.Fatal(err)
 	}
-	r.says(one.URL() + `: event app.hello: "hello from`)
+	one.ExpireToken()
+	r, app = w.run()
+	r.says(helloOf(one.URL(), "while you were away"))
+	if after, err := w.read(one); err != nil || after == before {
+		t.Errorf("the refreshed token is not stored: %v", err)
+	}
+	if strings.Contains(r.out.String(), "still here") {
+		t.Errorf("an event came again:\n%s", r.out.String())
+	}
+	r.says(helloOf(one.URL(), hi))
 	w.checkBound()
 
 	if err := two.Install(t.Context(), app+"/install"); err != nil {
 		t.Fatal(err)
 	}
-	r.says(two.URL() + `: event app.hello: "hello from`)
+	r.says(helloOf(two.URL(), hi))
 	r.stop()
 	w.checkSecrets(r)
 
 	from := one.URL()
 	to := one.Move("https://new.example")
 	r, _ = w.run()
-	r.says(from + ": it has moved to " + to + ", which is not followed")
+	r.says("portal="+from+" to="+to, "is not followed")
 	r.stop()
 	w.env["B24PULL_PORTALS"] = strings.TrimPrefix(to, "https://")
 	r, _ = w.run()
-	r.says(to+": the portal has moved there", to+": subscribed", to+`: event app.hello: "hello from`)
-	if strings.Contains(r.stdout.String(), "begins anew") {
-		t.Errorf("a portal that has moved does not go on from where it was:\n%s", r.stdout.String())
+	r.says("to="+to+" err=<nil>", "subscribed", helloed)
+	if strings.Contains(r.out.String(), "the subscription has ended") {
+		t.Errorf("a portal that has moved does not go on from where it was:\n%s", r.out.String())
 	}
 	r.stop()
 	if data, err := os.ReadFile(filepath.Join(w.folder, one.MemberID()+".json")); err != nil || !strings.Contains(string(data), `"portal":"`+to+`"`) {
@@ -277,50 +292,84 @@ func TestPortals(t *testing.T) {
 	}
 }
 
-// TestApplicationToken: where no ONAPPINSTALL tells the application_token, the
-// variable does, and without either no uninstallation is believed.
-func TestApplicationToken(t *testing.T) {
+// TestForeignCursor: a cursor of another portal, as after one was restored from
+// a backup, does not end the subscription for good.
+func TestForeignCursor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	one, two := w.portals[0], w.portals[1]
+	r, app := w.run()
+	for _, p := range w.portals {
+		if err := p.Install(t.Context(), app+"/install"); err != nil {
+			t.Fatal(err)
+		}
+		r.says(helloOf(p.URL(), "hello from the application"))
+	}
+	r.stop()
+	if err := os.Rename(filepath.Join(w.folder, one.MemberID()+".cursor"), filepath.Join(w.folder, two.MemberID()+".cursor")); err != nil {
+		t.Fatal(err)
+	}
+	r, _ = w.run()
+	r.says(`msg="the subscription has ended" portal=`+two.URL(), helloOf(two.URL(), "hello from the application"))
+	r.stop()
+}
+
+// TestInstalledAgain: a portal is listened to that installs the application as
+// soon as it has uninstalled it, however far the end of its subscription is.
+func TestInstalledAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	portal := w.portals[0]
 	r, app := w.run()
-	if err := portal.Install(t.Context(), app+"/install"); err != nil {
+	for n := range 10 {
+		if err := portal.InstallByEvent(t.Context(), app+"/install"); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the portal is listened to", func() bool { return strings.Count(r.out.String(), helloed) == n+1 })
+		if err := portal.Uninstall(t.Context(), app+"/event"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.stop()
+	if got := w.files(); len(got) > 0 {
+		t.Errorf("left behind: %v", got)
+	}
+}
+
+// TestForgedUninstallation: where no ONAPPINSTALL has told the
+// application_token, no uninstallation is believed of a portal that still has
+// the application, and that of one which has not is.
+func TestForgedUninstallation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	one, two := w.portals[0], w.portals[1]
+	r, app := w.run()
+	if err := one.Install(t.Context(), app+"/install"); err != nil {
+		t.Fatal(err)
+	}
+	if err := two.Open(t.Context(), app+"/open"); err != nil {
 		t.Fatal(err)
 	}
 	want := http.StatusForbidden
 	for _, token := range []string{registered.ApplicationToken, "guess", ""} {
-		if status := post(t, app+"/event", forged(portal, token)); status != want {
+		if status := post(t, app+"/event", forged(one, token)); status != want {
 			t.Errorf("the token %q is answered %d", token, status)
 		}
 		want = http.StatusServiceUnavailable // nobody knows so soon
 	}
-	r.stop()
-	if err := os.Remove(filepath.Join(w.folder, portal.MemberID()+".json")); err != nil {
+	if err := two.Open(t.Context(), app+"/open"); err != nil {
 		t.Fatal(err)
 	}
-
-	w.env["B24PULL_APPLICATION_TOKEN"] = registered.ApplicationToken
-	r, app = w.run()
-	install := forged(portal, "guess")
-	install.Set("event", "ONAPPINSTALL")
-	if status := post(t, app+"/install", install); status != http.StatusForbidden {
-		t.Errorf("a forged installation is answered %d", status)
-	}
-	if err := portal.Open(t.Context(), app+"/open"); err != nil {
-		t.Fatal(err)
-	}
-	if err := portal.Open(t.Context(), app+"/open"); err != nil {
-		t.Fatal(err)
-	}
-	r.says("opened by a form, and the tokens are stored", "opened by a form; there are tokens already")
-	r.says("event app.hello")
-	if err := portal.Uninstall(t.Context(), app+"/event"); err != nil {
+	r.says(helloOf(one.URL(), "hello from the application"), helloOf(two.URL(), "hello from the application"))
+	if err := two.Uninstall(t.Context(), app+"/event"); err != nil {
 		t.Error(err)
 	}
-	r.says("the subscription has ended: b24pull: the token was deleted")
+	r.says("err=\"b24pull: the token was deleted")
+	one.Emit(pulltest.Message{Command: helloCommand, Params: hello{"still here"}, To: pulltest.Shared})
+	r.says(helloOf(one.URL(), "still here"))
 	r.stop()
 	w.checkSecrets(r)
-	if got := w.files(); len(got) > 0 {
+	if got := w.files(); !slices.Equal(got, []string{one.MemberID() + ".json", one.MemberID() + ".cursor"}) {
 		t.Errorf("left behind: %v", got)
 	}
 }
@@ -336,13 +385,13 @@ func TestAuthorize(t *testing.T) {
 	if err := portal.InstallByEvent(t.Context(), app+"/install"); err != nil {
 		t.Fatal(err)
 	}
-	r.says("event app.hello")
+	r.says(helloed)
 	r.stop()
 
 	portal.ExpireToken()
 	portal.Misbehave(pulltest.OAuth, pulltest.RESTError(400, "invalid_grant"))
 	r, app = w.run()
-	r.says("the subscription has ended: ", "invalid_grant", "at /authorize?portal=127.0.0.1")
+	r.says("the subscription has ended", "invalid_grant")
 	portal.Behave(pulltest.OAuth)
 
 	back, cookies := w.authorized(portal, app)
@@ -358,7 +407,10 @@ func TestAuthorize(t *testing.T) {
 	if resp, _ := w.get(back, cookies); resp.StatusCode != http.StatusOK {
 		t.Errorf("the user is answered %s", resp.Status)
 	}
-	r.says("the code is exchanged", "event app.hello")
+	r.says("a user has authorized", helloed)
+	if data, err := w.read(portal); err != nil || !strings.Contains(data, registered.ApplicationToken) {
+		t.Errorf("the application_token is not in the file: %v", err)
+	}
 	if err := portal.Uninstall(t.Context(), app+"/event"); err != nil {
 		t.Errorf("the application_token was not kept: %v", err)
 	}

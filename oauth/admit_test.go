@@ -250,9 +250,9 @@ func (s *panickingLock) Lock(ctx context.Context, key string) (func(), error) {
 	return s.MemoryStore.Lock(ctx, key)
 }
 
-// TestAuthServerHangs: nobody waits for the authorization server for longer
+// TestAdmit_AuthServerHangs: nobody waits for the authorization server for longer
 // than a minute.
-func TestAuthServerHangs(t *testing.T) {
+func TestAdmit_AuthServerHangs(t *testing.T) {
 	hangs := &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 		<-r.Context().Done()
 		return nil, context.Cause(r.Context())

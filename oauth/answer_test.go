@@ -14,10 +14,10 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestOddFieldsLoseNoToken: the refresh token is spent whatever else the answer
+// TestAnswer_OddFieldsLoseNoToken: the refresh token is spent whatever else the answer
 // tells, so only what the token is made of may refuse it. The rest counts as
 // not told.
-func TestOddFieldsLoseNoToken(t *testing.T) {
+func TestAnswer_OddFieldsLoseNoToken(t *testing.T) {
 	none := []any{nil, false, true, []any{}, []any{"crm"}, map[string]any{}, map[string]any{"a": 1}, ""}
 	odd := map[string][]any{
 		"scope": append(none, 1), "status": append(none, 1), "server_endpoint": append(none, 1, "%zz"), "member_id": none,
@@ -49,8 +49,8 @@ func TestOddFieldsLoseNoToken(t *testing.T) {
 	}
 }
 
-// TestLife: expires_in is what x/oauth2 reads as well, and fails at.
-func TestLife(t *testing.T) {
+// TestAnswer_Life: expires_in is what x/oauth2 reads as well, and fails at.
+func TestAnswer_Life(t *testing.T) {
 	for _, v := range []any{3600, "3600", "3600.0", 3600.5, "3600.9", 3.6e3} {
 		server := &rotating{change: map[string]any{"expires": nil, "expires_in": v}}
 		next, err := testApp(server.transport(nil)).Refresh(context.Background(), server.present())
@@ -60,8 +60,8 @@ func TestLife(t *testing.T) {
 	}
 }
 
-// TestNoTokenWithoutItsParts: what is odd in these refuses the answer.
-func TestNoTokenWithoutItsParts(t *testing.T) {
+// TestAnswer_NoTokenWithoutItsParts: what is odd in these refuses the answer.
+func TestAnswer_NoTokenWithoutItsParts(t *testing.T) {
 	for name, values := range map[string][]any{
 		"access_token":  {nil, false, 1, []any{resttest.Mark}, ""},
 		"refresh_token": {false, 1, []any{resttest.Mark}},
@@ -77,8 +77,8 @@ func TestNoTokenWithoutItsParts(t *testing.T) {
 	}
 }
 
-// TestAnswerBreaksOff: the cause stays in reach.
-func TestAnswerBreaksOff(t *testing.T) {
+// TestAnswer_BreaksOff: the cause stays in reach.
+func TestAnswer_BreaksOff(t *testing.T) {
 	broken := errors.New("broken")
 	hc := &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 		resp := resttest.JSONResponse(r, 200, "")
@@ -96,9 +96,9 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// TestCompressedAnswers: whoever stands before the authorization server may
+// TestAnswer_CompressedAnswers: whoever stands before the authorization server may
 // compress what nobody asked it to.
-func TestCompressedAnswers(t *testing.T) {
+func TestAnswer_CompressedAnswers(t *testing.T) {
 	const tokens = `{"access_token":"` + resttest.Mark + `-access-1","refresh_token":"` + resttest.Mark + `-refresh-1"}`
 	var gzipped, deflated bytes.Buffer
 	for _, w := range []io.WriteCloser{gzip.NewWriter(&gzipped), zlib.NewWriter(&deflated)} {

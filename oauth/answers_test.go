@@ -20,9 +20,9 @@ func appOf(p *pulltest.Portal) *Application {
 	return &Application{ClientID: p.Application().ClientID, ClientSecret: b24pull.Secret(p.Application().ClientSecret), AuthServer: p.AuthServer(), HTTPClient: p.HTTPClient()}
 }
 
-// TestRetryAfterOfTheAuthorizationServer: a refresh keeps away for as long,
+// TestAnswers_RetryAfterOfTheAuthorizationServer: a refresh keeps away for as long,
 // too.
-func TestRetryAfterOfTheAuthorizationServer(t *testing.T) {
+func TestAnswers_RetryAfterOfTheAuthorizationServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		portal := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()))
 		defer portal.Close()
@@ -50,10 +50,10 @@ func TestRetryAfterOfTheAuthorizationServer(t *testing.T) {
 	})
 }
 
-// TestLoginPage: what leads to a page says so and names it, over REST and from
+// TestAnswers_LoginPage: what leads to a page says so and names it, over REST and from
 // the authorization server; an address that has been moved to for good is named
 // as well. Nothing else of the location is told.
-func TestLoginPage(t *testing.T) {
+func TestAnswers_LoginPage(t *testing.T) {
 	portal := pulltest.NewPortal()
 	defer portal.Close()
 	tests := []struct {
@@ -112,8 +112,8 @@ func TestLoginPage(t *testing.T) {
 	}
 }
 
-// TestTokenErrorObject: the authorization server's errors too.
-func TestTokenErrorObject(t *testing.T) {
+// TestAnswers_TokenErrorObject: the authorization server's errors too.
+func TestAnswers_TokenErrorObject(t *testing.T) {
 	for body, want := range map[string]error{
 		`{"error":{"code":"invalid_grant","message":"m"}}`:            b24pull.ErrInvalidGrant,
 		`{"error":{"error":"invalid_client","error_description":""}}`: b24pull.ErrInvalidClient,

@@ -106,7 +106,7 @@ func testApp(hc *http.Client) *Application {
 	return &Application{ClientID: "app.1", ClientSecret: resttest.ClientSecret, HTTPClient: hc, AuthServer: "https://oauth.example"}
 }
 
-func TestAuthCodeURL(t *testing.T) {
+func TestApplication_AuthCodeURL(t *testing.T) {
 	app := testApp(nil)
 	app.RedirectURL, app.Scopes = "https://app.example/back", []string{"crm", "pull"}
 	address, err := app.AuthCodeURL("portal.example", "the state")
@@ -132,7 +132,7 @@ func TestAuthCodeURL(t *testing.T) {
 	}
 }
 
-func TestBadApplication(t *testing.T) {
+func TestApplication_BadApplication(t *testing.T) {
 	for _, app := range []*Application{nil, {}, {ClientID: "a"}, {ClientID: "a", ClientSecret: resttest.ClientSecret, AuthServer: "http://oauth.example"},
 		{ClientID: "a", ClientSecret: resttest.ClientSecret, AuthServer: "https://"}} {
 		if _, err := NewTokens(app, new(MemoryStore)); err == nil {
@@ -146,7 +146,7 @@ func TestBadApplication(t *testing.T) {
 
 func lastsAnHour(t *Token) bool { return time.Until(t.Expiry).Round(time.Minute) == time.Hour }
 
-func TestExchangeAndRefresh(t *testing.T) {
+func TestApplication_ExchangeAndRefresh(t *testing.T) {
 	server := &rotating{}
 	var seen []call
 	app := testApp(server.transport(&seen))
@@ -181,8 +181,8 @@ func TestExchangeAndRefresh(t *testing.T) {
 	}
 }
 
-// TestSecretGoesNowhereElse: whatever a token or a callback names.
-func TestSecretGoesNowhereElse(t *testing.T) {
+// TestApplication_SecretGoesNowhereElse: whatever a token or a callback names.
+func TestApplication_SecretGoesNowhereElse(t *testing.T) {
 	named := map[string]string{
 		"":                                       "https://oauth.example",
 		"https://oauth.example/rest/":            "https://oauth.example",
@@ -212,8 +212,8 @@ func TestSecretGoesNowhereElse(t *testing.T) {
 	}
 }
 
-// TestTokenRedirect: a redirect of the authorization server is not followed.
-func TestTokenRedirect(t *testing.T) {
+// TestApplication_TokenRedirect: a redirect of the authorization server is not followed.
+func TestApplication_TokenRedirect(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		calls := 0
 		srv := resttest.Portal(t, func(w http.ResponseWriter, r *http.Request) {
@@ -231,7 +231,7 @@ func TestTokenRedirect(t *testing.T) {
 	}
 }
 
-func TestOAuthErrors(t *testing.T) {
+func TestApplication_OAuthErrors(t *testing.T) {
 	tests := []struct {
 		name   string
 		status int
@@ -265,7 +265,7 @@ func TestOAuthErrors(t *testing.T) {
 	}
 }
 
-func TestTokenSavedAndLoaded(t *testing.T) {
+func TestApplication_TokenSavedAndLoaded(t *testing.T) {
 	full := (&rotating{}).present()
 	full.Expiry, full.UserID, full.Scope, full.Status = time.Unix(4070908800, 0).UTC(), 1, []string{"a", "b"}, "L"
 	full.ServerEndpoint, full.ApplicationToken, full.TokenType = "https://oauth.example/rest/", resttest.Mark+"app", "bearer"

@@ -48,7 +48,7 @@ func mustParse(t *testing.T, form url.Values) *Callback {
 	return c
 }
 
-func TestParseCallback(t *testing.T) {
+func TestCallback_ParseCallback(t *testing.T) {
 	open := mustParse(t, openForm())
 	if open.Event != "" || open.Installed() || open.Lang != "en" || open.Placement != "DEFAULT" || open.Token.Portal != "https://portal.example" ||
 		open.Token.AccessToken != resttest.Mark+"-access-0" || open.Token.RefreshToken != resttest.Mark+"-refresh-0" || open.Token.Expiry.IsZero() || open.MemberID != "member1" {
@@ -70,10 +70,10 @@ func TestParseCallback(t *testing.T) {
 	}
 }
 
-// TestCallbacksAsTheyCome: what a token is not made of refuses none, since the
+// TestCallback_CallbacksAsTheyCome: what a token is not made of refuses none, since the
 // token is confirmed before it is kept, and a portal is https on the host that
 // is named.
-func TestCallbacksAsTheyCome(t *testing.T) {
+func TestCallback_CallbacksAsTheyCome(t *testing.T) {
 	with := func(form url.Values, name, v string) url.Values { form.Set(name, v); return form }
 	const known = "https://portal.example"
 	for name, tt := range map[string]struct {
@@ -103,7 +103,7 @@ func TestCallbacksAsTheyCome(t *testing.T) {
 	}
 }
 
-func TestBadCallbacks(t *testing.T) {
+func TestCallback_BadCallbacks(t *testing.T) {
 	without := func(form url.Values, name string) url.Values { form.Del(name); return form }
 	with := func(form url.Values, name, v string) url.Values { form.Set(name, v); return form }
 	tests := map[string]*http.Request{
@@ -131,7 +131,7 @@ func TestBadCallbacks(t *testing.T) {
 	}
 }
 
-func TestParseRedirect(t *testing.T) {
+func TestCallback_ParseRedirect(t *testing.T) {
 	const good = "/?code=" + resttest.Mark + "&state=st&domain=Portal.example&member_id=member1&scope=crm&server_domain=oauth.bitrix.info"
 	code, err := ParseRedirect(httptest.NewRequest("GET", good, nil), "st")
 	want := AuthCode{Code: resttest.Mark, Portal: "https://portal.example", MemberID: "member1", Scope: "crm", Server: "oauth.bitrix.info"}
@@ -160,7 +160,7 @@ func TestParseRedirect(t *testing.T) {
 	}
 }
 
-func TestVerify(t *testing.T) {
+func TestCallback_Verify(t *testing.T) {
 	for _, tt := range []struct {
 		came, known b24pull.Secret
 		good        bool
@@ -171,9 +171,9 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestHandle goes through the life of an installation, with others who send
+// TestCallback_Handle goes through the life of an installation, with others who send
 // what they like.
-func TestHandle(t *testing.T) {
+func TestCallback_Handle(t *testing.T) {
 	ctx := context.Background()
 	server := &rotating{}
 	ts, err := NewTokens(testApp(server.transport(nil)), new(MemoryStore))

@@ -28,9 +28,9 @@ func (s *stuckStore) Load(ctx context.Context, key string) (*Token, error) {
 	return s.MemoryStore.Load(ctx, key)
 }
 
-// TestRereadThatHangs: nor does a call outlast its deadline where the token is
+// TestCorners_RereadThatHangs: nor does a call outlast its deadline where the token is
 // read once more.
-func TestRereadThatHangs(t *testing.T) {
+func TestCorners_RereadThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(stuckStore)
 		source := keep(t, new(rotating), store).Source("member1")
@@ -64,9 +64,9 @@ func (s *slowUnlock) Lock(ctx context.Context, key string) (func(), error) {
 	return func() { time.Sleep(50 * time.Millisecond); unlock() }, nil
 }
 
-// TestRefusedWhileLanding: a refresh underway that has brought a token which is
+// TestCorners_RefusedWhileLanding: a refresh underway that has brought a token which is
 // refused by now does not give it to who has been refused.
-func TestRefusedWhileLanding(t *testing.T) {
+func TestCorners_RefusedWhileLanding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(slowUnlock)
 		ts := keep(t, new(rotating), store)
@@ -95,9 +95,9 @@ func TestRefusedWhileLanding(t *testing.T) {
 	})
 }
 
-// TestSentAndThenNot: a transport that tries again by itself may have sent the
+// TestCorners_SentAndThenNot: a transport that tries again by itself may have sent the
 // request before it got no connection.
-func TestSentAndThenNot(t *testing.T) {
+func TestCorners_SentAndThenNot(t *testing.T) {
 	calls := 0
 	portal := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		calls++

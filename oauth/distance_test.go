@@ -12,10 +12,10 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestRefreshesKeepTheirDistance: a portal that refuses every token, or each
+// TestDistance_RefreshesKeepTheirDistance: a portal that refuses every token, or each
 // one the second time, has the authorization server asked now and then only,
 // whatever the number of calls. Counted are refreshes in an hour.
-func TestRefreshesKeepTheirDistance(t *testing.T) {
+func TestDistance_RefreshesKeepTheirDistance(t *testing.T) {
 	for name, tt := range map[string]struct {
 		good func(calls int) bool
 		most int
@@ -51,10 +51,10 @@ func TestRefreshesKeepTheirDistance(t *testing.T) {
 	}
 }
 
-// TestRefreshesOfProcesses: two processes with one store, which refuse each
+// TestDistance_RefreshesOfProcesses: two processes with one store, which refuse each
 // other's tokens by turns, keep their distance as well, and the error says why
 // a refused token is not refreshed.
-func TestRefreshesOfProcesses(t *testing.T) {
+func TestDistance_RefreshesOfProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := &rotating{}, new(MemoryStore)
 		rest := resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {

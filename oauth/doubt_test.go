@@ -25,9 +25,9 @@ func (d *desk) unknown(name string) {
 	}
 }
 
-// TestUninstalledUnseen: the next callback is asked for after the portal has
+// TestDoubt_UninstalledUnseen: the next callback is asked for after the portal has
 // forgotten the token.
-func TestUninstalledUnseen(t *testing.T) {
+func TestDoubt_UninstalledUnseen(t *testing.T) {
 	for name, last := range map[string]struct {
 		form   url.Values
 		stored string
@@ -40,9 +40,9 @@ func TestUninstalledUnseen(t *testing.T) {
 	}
 }
 
-// TestUnknownButAlive: a portal that is wrong about a token costs a refresh a
+// TestDoubt_UnknownButAlive: a portal that is wrong about a token costs a refresh a
 // minute, and no form takes the token's place.
-func TestUnknownButAlive(t *testing.T) {
+func TestDoubt_UnknownButAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, new(MemoryStore))
 		d.want("installed", d.handle(installOf("first", "app")), nil, "first-1 app")
@@ -59,8 +59,8 @@ func TestUnknownButAlive(t *testing.T) {
 	})
 }
 
-// TestUndecided: a forged callback does not have the genuine one refused.
-func TestUndecided(t *testing.T) {
+// TestDoubt_Undecided: a forged callback does not have the genuine one refused.
+func TestDoubt_Undecided(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, new(MemoryStore))
 		d.want("installed", d.handle(formOf("admin")), nil, "admin-1 ")
@@ -87,9 +87,9 @@ func (d *desk) losing(nth int) {
 
 var errLost = errors.New("connection reset")
 
-// TestQuestionFails: the token of a callback is not lost with the question
+// TestDoubt_QuestionFails: the token of a callback is not lost with the question
 // about the old one.
-func TestQuestionFails(t *testing.T) {
+func TestDoubt_QuestionFails(t *testing.T) {
 	failed := func(t *testing.T) *desk {
 		d := newDesk(t, new(MemoryStore))
 		d.want("installed", d.handle(installOf("first", "app")), nil, "first-1 app")
@@ -141,9 +141,9 @@ func TestQuestionFails(t *testing.T) {
 	})
 }
 
-// TestUnsavedComesBack: the portal was installed elsewhere and has uninstalled
+// TestDoubt_UnsavedComesBack: the portal was installed elsewhere and has uninstalled
 // the application before a first token could be stored.
-func TestUnsavedComesBack(t *testing.T) {
+func TestDoubt_UnsavedComesBack(t *testing.T) {
 	for name, last := range map[string]struct {
 		form   url.Values
 		stored string
@@ -165,9 +165,9 @@ func TestUnsavedComesBack(t *testing.T) {
 	}
 }
 
-// TestReplacedByApplication: with a token that the application has of a user
+// TestDoubt_ReplacedByApplication: with a token that the application has of a user
 // itself nobody knows whether the application_token is still the portal's.
-func TestReplacedByApplication(t *testing.T) {
+func TestDoubt_ReplacedByApplication(t *testing.T) {
 	for name, replace := range map[string]func(*desk, *Token) error{
 		"Update": func(d *desk, code *Token) error {
 			return d.tokens.Update(d.t.Context(), "member1", func(t *Token) error {
@@ -205,9 +205,9 @@ func TestReplacedByApplication(t *testing.T) {
 	}
 }
 
-// TestChangedByApplication: what is no other token does not put its
+// TestDoubt_ChangedByApplication: what is no other token does not put its
 // application_token in doubt.
-func TestChangedByApplication(t *testing.T) {
+func TestDoubt_ChangedByApplication(t *testing.T) {
 	d := newDesk(t, new(MemoryStore))
 	d.want("installed", d.handle(installOf("first", "app")), nil, "first-1 app")
 	token, err := d.tokens.Get(t.Context(), "member1")

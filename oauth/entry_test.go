@@ -38,8 +38,8 @@ func unsaved(t *testing.T) (*rotating, *brokenStore, *Tokens) {
 	return server, store, ts
 }
 
-// TestUpdateOfUnsaved: what is changed is the new token.
-func TestUpdateOfUnsaved(t *testing.T) {
+// TestEntry_UpdateOfUnsaved: what is changed is the new token.
+func TestEntry_UpdateOfUnsaved(t *testing.T) {
 	server, store, ts := unsaved(t)
 	moved := func(t *Token) error { t.Portal = "https://new.example"; return nil }
 	checkStoreError(t, "updated", ts.Update(t.Context(), "member1", moved))
@@ -57,8 +57,8 @@ func TestUpdateOfUnsaved(t *testing.T) {
 	}
 }
 
-// TestUpdatedTwice: what could not be stored at first does not come back later.
-func TestUpdatedTwice(t *testing.T) {
+// TestEntry_UpdatedTwice: what could not be stored at first does not come back later.
+func TestEntry_UpdatedTwice(t *testing.T) {
 	store := &brokenStore{}
 	ts := keep(t, &rotating{}, store)
 	update := func(status string) error {
@@ -91,9 +91,9 @@ func TestUpdatedTwice(t *testing.T) {
 	checkStatus("abcc")
 }
 
-// TestPutOverUnsaved: the token that was refused is no reason to forget the new
+// TestEntry_PutOverUnsaved: the token that was refused is no reason to forget the new
 // one, another token is.
-func TestPutOverUnsaved(t *testing.T) {
+func TestEntry_PutOverUnsaved(t *testing.T) {
 	server, store, ts := unsaved(t)
 	old := (&rotating{}).present()
 	checkStoreError(t, "put", ts.Put(t.Context(), "member1", old))
@@ -116,9 +116,9 @@ func TestPutOverUnsaved(t *testing.T) {
 	}
 }
 
-// TestUnsavedElsewhere: another process has stored something meanwhile, and is
+// TestEntry_UnsavedElsewhere: another process has stored something meanwhile, and is
 // right.
-func TestUnsavedElsewhere(t *testing.T) {
+func TestEntry_UnsavedElsewhere(t *testing.T) {
 	_, store, ts := unsaved(t)
 	store.fail = nil
 	other := (&rotating{}).present()
@@ -139,10 +139,10 @@ func TestUnsavedElsewhere(t *testing.T) {
 	}
 }
 
-// TestHandleUnsaved: a callback's token that could not be stored is stored with
+// TestEntry_HandleUnsaved: a callback's token that could not be stored is stored with
 // the next callback, or the same. Another callback asks whether it is dead
 // meanwhile.
-func TestHandleUnsaved(t *testing.T) {
+func TestEntry_HandleUnsaved(t *testing.T) {
 	for name, again := range map[string]struct {
 		do            func(*desk) error
 		stored, asked string
@@ -171,8 +171,8 @@ func TestHandleUnsaved(t *testing.T) {
 	}
 }
 
-// TestRevokedUnsaved: a store that fails does not hide that the token is dead.
-func TestRevokedUnsaved(t *testing.T) {
+// TestEntry_RevokedUnsaved: a store that fails does not hide that the token is dead.
+func TestEntry_RevokedUnsaved(t *testing.T) {
 	store := &brokenStore{}
 	d := newDesk(t, store)
 	d.want("installed", d.handle(installOf("first", "app")), nil, "first-1 app")
@@ -189,8 +189,8 @@ func TestRevokedUnsaved(t *testing.T) {
 	d.want("opened", d.handle(formOf("open")), nil, "open-1 app")
 }
 
-// TestBadKey: a key that the store cannot keep costs no token.
-func TestBadKey(t *testing.T) {
+// TestEntry_BadKey: a key that the store cannot keep costs no token.
+func TestEntry_BadKey(t *testing.T) {
 	d := newDesk(t, fileStore(t))
 	for _, form := range []func() *Callback{
 		func() *Callback { return mustParse(t, formOf("form")) }, func() *Callback { return mustParse(t, installOf("event", "app")) },
@@ -207,8 +207,8 @@ func TestBadKey(t *testing.T) {
 	}
 }
 
-// TestHandleAfterHangUp: the portal does not wait for the answer.
-func TestHandleAfterHangUp(t *testing.T) {
+// TestEntry_HandleAfterHangUp: the portal does not wait for the answer.
+func TestEntry_HandleAfterHangUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, new(MemoryStore))
 		d.server.took["event"] = 5 * time.Second
@@ -227,9 +227,9 @@ func TestHandleAfterHangUp(t *testing.T) {
 	})
 }
 
-// TestNoEntriesWithoutToken: keys that anybody may make up cost no memory, and
+// TestEntry_NoEntriesWithoutToken: keys that anybody may make up cost no memory, and
 // the error names the key.
-func TestNoEntriesWithoutToken(t *testing.T) {
+func TestEntry_NoEntriesWithoutToken(t *testing.T) {
 	d := newDesk(t, new(MemoryStore))
 	for i := range 10 {
 		key := fmt.Sprint("member", i)

@@ -53,7 +53,7 @@ func trick(v any) string {
 	return ""
 }
 
-func TestTrickFinds(t *testing.T) {
+func TestHostile_TrickFinds(t *testing.T) {
 	for _, v := range []any{errors.New(hostile), "\u202e", "\xff", errors.New(strings.Repeat("x", longestText)), struct{ S string }{"\u009b"}} {
 		if trick(v) == "" {
 			t.Errorf("%T: nothing found", v)
@@ -67,9 +67,9 @@ func quoted(s string) string {
 	return string(data)
 }
 
-// TestErrorsPlayNoTricks: whatever a portal, an authorization server or a proxy
+// TestHostile_ErrorsPlayNoTricks: whatever a portal, an authorization server or a proxy
 // writes, no error prints what does not print.
-func TestErrorsPlayNoTricks(t *testing.T) {
+func TestHostile_ErrorsPlayNoTricks(t *testing.T) {
 	for _, s := range []string{hostile, endless, "\xff\xfe" + hostile} {
 		for name, handler := range map[string]http.HandlerFunc{
 			"description":       resttest.Reply(400, `{"error":"NEW","error_description":`+quoted(s)+`}`),
@@ -146,7 +146,7 @@ func checkTrick(t *testing.T, err error) {
 	}
 }
 
-func TestNetworkErrorsPlayNoTricks(t *testing.T) {
+func TestHostile_NetworkErrorsPlayNoTricks(t *testing.T) {
 	for name, failure := range map[string]error{
 		"text":        errors.New(hostile),
 		"endless":     errors.New(endless),
@@ -181,8 +181,8 @@ func TestNetworkErrorsPlayNoTricks(t *testing.T) {
 	checkTrick(t, err)
 }
 
-// TestValuesPlayNoTricks: nor does any value with a text of its own.
-func TestValuesPlayNoTricks(t *testing.T) {
+// TestHostile_ValuesPlayNoTricks: nor does any value with a text of its own.
+func TestHostile_ValuesPlayNoTricks(t *testing.T) {
 	for _, s := range []string{hostile, endless} {
 		host := "wss://\u202erb\u009b.example/" + url.PathEscape(hostile)
 		channel := b24pull.Channel{ID: b24pull.Secret(s), PublicID: b24pull.Secret(s), Type: s}

@@ -144,9 +144,9 @@ func installOf(name, applicationToken string) url.Values {
 	return form
 }
 
-// TestFormAndEventAtOnce: whichever is the first, the application_token is
+// TestInstall_FormAndEventAtOnce: whichever is the first, the application_token is
 // kept.
-func TestFormAndEventAtOnce(t *testing.T) {
+func TestInstall_FormAndEventAtOnce(t *testing.T) {
 	for _, formFirst := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			d := newDesk(t, new(MemoryStore))
@@ -171,8 +171,8 @@ func TestFormAndEventAtOnce(t *testing.T) {
 	}
 }
 
-// TestUninstalledDuringConfirmation: the form does not bring dead tokens back.
-func TestUninstalledDuringConfirmation(t *testing.T) {
+// TestInstall_UninstalledDuringConfirmation: the form does not bring dead tokens back.
+func TestInstall_UninstalledDuringConfirmation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, new(MemoryStore))
 		d.server.took["form"] = 2 * time.Second
@@ -190,9 +190,9 @@ func TestUninstalledDuringConfirmation(t *testing.T) {
 	})
 }
 
-// TestForgedInstallation: a user of the portal has a token of his own and makes
+// TestInstall_ForgedInstallation: a user of the portal has a token of his own and makes
 // up an application_token.
-func TestForgedInstallation(t *testing.T) {
+func TestInstall_ForgedInstallation(t *testing.T) {
 	d := newDesk(t, new(MemoryStore))
 	d.server.user = map[string]int{"admin": 1, "forger": 2, "event": 1}
 	d.want("the admin's form", d.handle(formOf("admin")), nil, "admin-1 ")
@@ -205,16 +205,16 @@ func TestForgedInstallation(t *testing.T) {
 	d.want("uninstalled", d.handle(uninstallEvent(resttest.Mark+"app")), nil, "nothing")
 }
 
-// TestUnknownUsers: where no answer tells the user nobody is the same one.
-func TestUnknownUsers(t *testing.T) {
+// TestInstall_UnknownUsers: where no answer tells the user nobody is the same one.
+func TestInstall_UnknownUsers(t *testing.T) {
 	d := newDesk(t, new(MemoryStore))
 	d.want("the admin's form", d.handle(formOf("admin")), nil, "admin-1 ")
 	d.want("forged", d.handle(installOf("forger", "forged")), ErrApplicationToken, "admin-2 ")
 }
 
-// TestConfiguredApplicationToken: what the application has stored itself
+// TestInstall_ConfiguredApplicationToken: what the application has stored itself
 // counts.
-func TestConfiguredApplicationToken(t *testing.T) {
+func TestInstall_ConfiguredApplicationToken(t *testing.T) {
 	d := newDesk(t, new(MemoryStore))
 	d.server.user = map[string]int{"admin": 1, "same": 1, "event": 3}
 	d.want("the admin's form", d.handle(formOf("admin")), nil, "admin-1 ")
@@ -225,8 +225,8 @@ func TestConfiguredApplicationToken(t *testing.T) {
 	d.want("genuine", d.handle(installOf("event", "app")), nil, "event-1 app")
 }
 
-// TestUninstalledWithoutProof: only a form has come, so the stored token tells.
-func TestUninstalledWithoutProof(t *testing.T) {
+// TestInstall_UninstalledWithoutProof: only a form has come, so the stored token tells.
+func TestInstall_UninstalledWithoutProof(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, new(MemoryStore))
 		d.want("installed", d.handle(formOf("admin")), nil, "admin-1 ")
@@ -248,9 +248,9 @@ func TestUninstalledWithoutProof(t *testing.T) {
 	})
 }
 
-// TestReinstalled: the uninstallation was not seen, and the application_token
+// TestInstall_Reinstalled: the uninstallation was not seen, and the application_token
 // has changed.
-func TestReinstalled(t *testing.T) {
+func TestInstall_Reinstalled(t *testing.T) {
 	d := newDesk(t, new(MemoryStore))
 	d.want("installed", d.handle(installOf("first", "app")), nil, "first-1 app")
 	d.server.die("first")
@@ -261,9 +261,9 @@ func TestReinstalled(t *testing.T) {
 	d.want("uninstalled", d.handle(uninstallEvent(resttest.Mark+"new")), nil, "nothing")
 }
 
-// TestRevoked: a refused refresh token is known to all with the store, and the
+// TestInstall_Revoked: a refused refresh token is known to all with the store, and the
 // next callback brings another.
-func TestRevoked(t *testing.T) {
+func TestInstall_Revoked(t *testing.T) {
 	store := fileStore(t)
 	d := newDesk(t, store)
 	other, err := NewTokens(d.tokens.app, store)
@@ -294,9 +294,9 @@ func TestRevoked(t *testing.T) {
 	}
 }
 
-// TestRevokedAfterQuestion: a token that was alive a moment ago has been
+// TestInstall_RevokedAfterQuestion: a token that was alive a moment ago has been
 // refused since.
-func TestRevokedAfterQuestion(t *testing.T) {
+func TestInstall_RevokedAfterQuestion(t *testing.T) {
 	for name, last := range map[string]struct {
 		form   url.Values
 		stored string
@@ -311,8 +311,8 @@ func TestRevokedAfterQuestion(t *testing.T) {
 	}
 }
 
-// TestUninstalledElsewhere: another process has had the event first.
-func TestUninstalledElsewhere(t *testing.T) {
+// TestInstall_UninstalledElsewhere: another process has had the event first.
+func TestInstall_UninstalledElsewhere(t *testing.T) {
 	d := newDesk(t, new(MemoryStore))
 	d.want("installed", d.handle(installOf("first", "app")), nil, "first-1 app")
 	life, cancel := d.tokens.Source("member1").Context(t.Context())
@@ -324,9 +324,9 @@ func TestUninstalledElsewhere(t *testing.T) {
 	<-life.Done()
 }
 
-// TestKeptApplicationToken: a form has replaced a dead token, and nobody knows
+// TestInstall_KeptApplicationToken: a form has replaced a dead token, and nobody knows
 // whether the application_token is still the portal's.
-func TestKeptApplicationToken(t *testing.T) {
+func TestInstall_KeptApplicationToken(t *testing.T) {
 	revoked := func(t *testing.T) *desk {
 		d := newDesk(t, new(MemoryStore))
 		d.server.user = map[string]int{"open": 1, "same": 1, "forger": 2}

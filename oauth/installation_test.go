@@ -62,9 +62,9 @@ func (i *installation) caller(t *testing.T) func() error {
 	}
 }
 
-// TestInstallOverSockets: the form and the event of one installation come at
+// TestInstallation_InstallOverSockets: the form and the event of one installation come at
 // once, and the portal is believed when it uninstalls.
-func TestInstallOverSockets(t *testing.T) {
+func TestInstallation_InstallOverSockets(t *testing.T) {
 	i := newInstallation(t)
 	for range 40 {
 		var wg sync.WaitGroup
@@ -92,9 +92,9 @@ func TestInstallOverSockets(t *testing.T) {
 	}
 }
 
-// TestOpenedAfterLostAnswer: the way out that ErrInvalidGrant names is one, and
+// TestInstallation_OpenedAfterLostAnswer: the way out that ErrInvalidGrant names is one, and
 // the portal can still uninstall the application.
-func TestOpenedAfterLostAnswer(t *testing.T) {
+func TestInstallation_OpenedAfterLostAnswer(t *testing.T) {
 	for name, install := range map[string]func(*installation) error{
 		"form":  func(i *installation) error { return i.portal.Install(t.Context(), i.handler) },
 		"event": func(i *installation) error { return i.portal.InstallByEvent(t.Context(), i.handler) },
@@ -130,9 +130,9 @@ func TestOpenedAfterLostAnswer(t *testing.T) {
 	}
 }
 
-// TestReinstalledUnseen: the application was away when the portal uninstalled
+// TestInstallation_ReinstalledUnseen: the application was away when the portal uninstalled
 // it.
-func TestReinstalledUnseen(t *testing.T) {
+func TestInstallation_ReinstalledUnseen(t *testing.T) {
 	for name, again := range map[string]func(*installation) error{
 		"installed": func(i *installation) error { return i.portal.Install(t.Context(), i.handler) },
 		"opened": func(i *installation) error {

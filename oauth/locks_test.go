@@ -88,10 +88,10 @@ func TestStrangers_Locks(t *testing.T) {
 	})
 }
 
-// TestLockCallbacks: one callback of a portal is decided at a time, by two
+// TestLocks_LockCallbacks: one callback of a portal is decided at a time, by two
 // processes, whichever of its locks it takes, while what is decided makes it
 // the other one.
-func TestLockCallbacks(t *testing.T) {
+func TestLocks_LockCallbacks(t *testing.T) {
 	files := fileStore(t)
 	synctest.Test(t, func(t *testing.T) {
 		var inside atomic.Int32
@@ -194,10 +194,10 @@ func (s *slowSave) Save(ctx context.Context, key string, t *Token) error {
 	return s.FileStore.Save(ctx, key, t)
 }
 
-// TestInstallExcludesRefresh: while one process stores the token of an
+// TestLocks_InstallExcludesRefresh: while one process stores the token of an
 // installation another does not refresh the one that it replaces, but takes the
 // new one.
-func TestInstallExcludesRefresh(t *testing.T) {
+func TestLocks_InstallExcludesRefresh(t *testing.T) {
 	l := newLab(t, 0)
 	store := &slowSave{FileStore: l.store, saving: make(chan struct{}), goOn: make(chan struct{})}
 	app := testApp(&http.Client{Transport: l.http.Client().Transport})

@@ -40,9 +40,9 @@ func reads(next func(net.Conn)) func(net.Conn) {
 	}
 }
 
-// TestWhatNetHTTPMakes of connections that do not come about, and of one that
+// TestNetwork_WhatNetHTTPMakes of connections that do not come about, and of one that
 // does.
-func TestWhatNetHTTPMakes(t *testing.T) {
+func TestNetwork_WhatNetHTTPMakes(t *testing.T) {
 	writes := func(text string) func(net.Conn) { return func(conn net.Conn) { io.WriteString(conn, text) } }
 	silent := func(conn net.Conn) { io.Copy(io.Discard, conn) }
 	proxied := func(scheme, address string) *http.Transport {
@@ -126,8 +126,8 @@ func tlsServer(t *testing.T, handler http.HandlerFunc, connected func()) *httpte
 	return srv
 }
 
-// TestBadCertificateIsFinal: a read does not ask again and again who is there.
-func TestBadCertificateIsFinal(t *testing.T) {
+// TestNetwork_BadCertificateIsFinal: a read does not ask again and again who is there.
+func TestNetwork_BadCertificateIsFinal(t *testing.T) {
 	var asked atomic.Int32
 	srv := tlsServer(t, http.NotFound, func() { asked.Add(1) })
 	c := mustNew(t, b24pull.OAuth(srv.URL, resttest.Static(resttest.AccessToken)), b24pull.WithHTTPClient(&http.Client{Transport: &http.Transport{}}), b24pull.WithRetry(b24pull.Retry{Min: time.Millisecond}))

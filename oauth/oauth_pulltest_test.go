@@ -113,9 +113,9 @@ type holder struct {
 
 func (h holder) Token() (*oauth2.Token, error) { return &h.old, nil }
 
-// TestThousandRefreshOnce: goroutines over five seconds, all of which hold the
+// TestOAuth_ThousandRefreshOnce: goroutines over five seconds, all of which hold the
 // expired token.
-func TestThousandRefreshOnce(t *testing.T) {
+func TestOAuth_ThousandRefreshOnce(t *testing.T) {
 	withPortal(t, func(l *lives) {
 		goroutines, over := 1000, 5*time.Second
 		if testing.Short() {
@@ -146,8 +146,8 @@ func TestThousandRefreshOnce(t *testing.T) {
 	})
 }
 
-// TestTwoTokensRefreshOnce: what two processes with one FileStore do, in one.
-func TestTwoTokensRefreshOnce(t *testing.T) {
+// TestOAuth_TwoTokensRefreshOnce: what two processes with one FileStore do, in one.
+func TestOAuth_TwoTokensRefreshOnce(t *testing.T) {
 	p := pulltest.NewPortal()
 	defer p.Close()
 	l, folder := authorized(t, p), t.TempDir()
@@ -182,9 +182,9 @@ func TestTwoTokensRefreshOnce(t *testing.T) {
 	}
 }
 
-// TestTokensOfAYear: each refresh brings another refresh token, after the life
+// TestOAuth_TokensOfAYear: each refresh brings another refresh token, after the life
 // of the access token and no sooner; the one before is dead.
-func TestTokensOfAYear(t *testing.T) {
+func TestOAuth_TokensOfAYear(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()), pulltest.WithStringNumbers())
 		defer p.Close()
@@ -215,8 +215,8 @@ func TestTokensOfAYear(t *testing.T) {
 	})
 }
 
-// TestLostAnswer: the error names the way out, which is another token.
-func TestLostAnswer(t *testing.T) {
+// TestOAuth_LostAnswer: the error names the way out, which is another token.
+func TestOAuth_LostAnswer(t *testing.T) {
 	withPortal(t, func(l *lives) {
 		ts := l.keep(new(oauth.MemoryStore))
 		c := l.client(ts.Source(l.first.MemberID))
@@ -248,8 +248,8 @@ func TestLostAnswer(t *testing.T) {
 	})
 }
 
-// TestOutage of the authorization server: nothing is lost.
-func TestOutage(t *testing.T) {
+// TestOAuth_Outage of the authorization server: nothing is lost.
+func TestOAuth_Outage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()))
 		defer p.Close()
@@ -277,10 +277,10 @@ func TestOutage(t *testing.T) {
 	})
 }
 
-// TestPortalsAsTheyAre: whatever a portal and the authorization server write
+// TestOAuth_PortalsAsTheyAre: whatever a portal and the authorization server write
 // around and beside the tokens, a year of refreshes is lived through, and
 // nothing is sent to another address than before.
-func TestPortalsAsTheyAre(t *testing.T) {
+func TestOAuth_PortalsAsTheyAre(t *testing.T) {
 	for name, fault := range map[string]pulltest.Fault{
 		"a byte order mark":    pulltest.ByteOrderMark,
 		"a notice":             pulltest.PHPNotice,
@@ -317,9 +317,9 @@ func TestPortalsAsTheyAre(t *testing.T) {
 	}
 }
 
-// TestFirstTokensAsTheyAre: a code and a form bring a token, though the
+// TestOAuth_FirstTokensAsTheyAre: a code and a form bring a token, though the
 // authorization server answers oddly.
-func TestFirstTokensAsTheyAre(t *testing.T) {
+func TestOAuth_FirstTokensAsTheyAre(t *testing.T) {
 	for name, fault := range map[string]pulltest.Fault{
 		"warnings all around": pulltest.PHPWarnings,
 		"http":                pulltest.InsecureEndpoint,

@@ -46,10 +46,10 @@ func checkStored(t *testing.T, name string, got *Token, err error) {
 	}
 }
 
-// TestNothingButTheTokensLosesAToken: the refresh token is spent when the
+// TestOnlyTokens_NothingButTheTokensLosesAToken: the refresh token is spent when the
 // answer comes, so whatever else is in that, or around it, the new ones are
 // kept.
-func TestNothingButTheTokensLosesAToken(t *testing.T) {
+func TestOnlyTokens_NothingButTheTokensLosesAToken(t *testing.T) {
 	for _, field := range answerFields {
 		for _, v := range oddValues {
 			name := fmt.Sprintf("%s = %.40q", field, fmt.Sprint(v))
@@ -75,8 +75,8 @@ func (s *rotating) start() *Token {
 	return t
 }
 
-// TestExchangeLosesNoToken: the redirect has told the portal and the member.
-func TestExchangeLosesNoToken(t *testing.T) {
+// TestOnlyTokens_ExchangeLosesNoToken: the redirect has told the portal and the member.
+func TestOnlyTokens_ExchangeLosesNoToken(t *testing.T) {
 	for _, field := range answerFields {
 		for _, v := range oddValues {
 			if v == "https://evil.example/rest/" && field == "client_endpoint" {
@@ -92,9 +92,9 @@ func TestExchangeLosesNoToken(t *testing.T) {
 	}
 }
 
-// TestHandleLosesNoToken: the form and the event bring a token that is
+// TestOnlyTokens_HandleLosesNoToken: the form and the event bring a token that is
 // refreshed before it is stored.
-func TestHandleLosesNoToken(t *testing.T) {
+func TestOnlyTokens_HandleLosesNoToken(t *testing.T) {
 	for name, form := range map[string]func() *Callback{
 		"form":  func() *Callback { return mustParse(t, openForm()) },
 		"event": func() *Callback { return mustParse(t, installEvent(resttest.Mark+"app")) },
@@ -102,7 +102,7 @@ func TestHandleLosesNoToken(t *testing.T) {
 		for _, field := range answerFields {
 			for _, v := range oddValues {
 				if text, ok := v.(string); ok && text != missing && text != "" && (field == "member_id" || field == "client_endpoint") && !strings.Contains(text, "//portal.example") {
-					continue // see TestHandleBelievesNoStranger
+					continue // see TestOnlyTokens_HandleBelievesNoStranger
 				}
 				if _, ok := v.(int); ok && field == "member_id" {
 					continue
@@ -122,8 +122,8 @@ func TestHandleLosesNoToken(t *testing.T) {
 	}
 }
 
-// TestSurroundings: what stands around the answer.
-func TestSurroundings(t *testing.T) {
+// TestOnlyTokens_Surroundings: what stands around the answer.
+func TestOnlyTokens_Surroundings(t *testing.T) {
 	for _, s := range resttest.Surrounds {
 		around := func(server *rotating) *http.Client {
 			return &http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
@@ -149,9 +149,9 @@ func TestSurroundings(t *testing.T) {
 	}
 }
 
-// TestBrokenAnswersWithTokens: an answer that is no JSON as a whole, or no
+// TestOnlyTokens_BrokenAnswersWithTokens: an answer that is no JSON as a whole, or no
 // success, and holds both.
-func TestBrokenAnswersWithTokens(t *testing.T) {
+func TestOnlyTokens_BrokenAnswersWithTokens(t *testing.T) {
 	const access, refresh = `"access_token":"` + resttest.Mark + `-access-1"`, `"refresh_token":"` + resttest.Mark + `-refresh-1"`
 	for name, tt := range map[string]struct {
 		status int
@@ -188,8 +188,8 @@ func TestBrokenAnswersWithTokens(t *testing.T) {
 	}
 }
 
-// TestLives: an end that cannot be one is none.
-func TestLives(t *testing.T) {
+// TestOnlyTokens_Lives: an end that cannot be one is none.
+func TestOnlyTokens_Lives(t *testing.T) {
 	now := time.Now()
 	for name, tt := range map[string]struct {
 		expires, in any
@@ -214,10 +214,10 @@ func TestLives(t *testing.T) {
 	}
 }
 
-// TestPortalOfAnAnswer: a refresh changes no address, whatever the answer
+// TestOnlyTokens_PortalOfAnAnswer: a refresh changes no address, whatever the answer
 // names; a first token has https on the host that the authorization server
 // names, or else the user's way here did.
-func TestPortalOfAnAnswer(t *testing.T) {
+func TestOnlyTokens_PortalOfAnAnswer(t *testing.T) {
 	code := AuthCode{Code: resttest.Mark + "-code", Portal: "http://From.example", MemberID: "member1"}
 	for endpoint, want := range map[any]string{
 		"https://portal.example/rest/":        "https://portal.example",
@@ -256,9 +256,9 @@ func TestPortalOfAnAnswer(t *testing.T) {
 	}
 }
 
-// TestServerOfAnAnswer: the one that knows the token stays known when the
+// TestOnlyTokens_ServerOfAnAnswer: the one that knows the token stays known when the
 // answer names another.
-func TestServerOfAnAnswer(t *testing.T) {
+func TestOnlyTokens_ServerOfAnAnswer(t *testing.T) {
 	for _, named := range append([]any{"https://evil.example/rest/", "http://oauth.bitrix.info/rest/"}, oddValues...) {
 		server := &rotating{change: map[string]any{"server_endpoint": named}}
 		var seen []call
@@ -280,9 +280,9 @@ func TestServerOfAnAnswer(t *testing.T) {
 	}
 }
 
-// TestHandleBelievesNoStranger: a member or an address that the answer tells is
+// TestOnlyTokens_HandleBelievesNoStranger: a member or an address that the answer tells is
 // believed, and no other.
-func TestHandleBelievesNoStranger(t *testing.T) {
+func TestOnlyTokens_HandleBelievesNoStranger(t *testing.T) {
 	const other, evil = "https://other.example/rest/", "https://evil.example"
 	for name, tt := range map[string]struct {
 		change         map[string]any

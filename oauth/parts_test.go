@@ -12,9 +12,9 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestErrorsTellNoPartOfASecret: not when a portal or an authorization server
+// TestParts_ErrorsTellNoPartOfASecret: not when a portal or an authorization server
 // cuts it, groups it, or leaves out a character, as a code or a description.
-func TestErrorsTellNoPartOfASecret(t *testing.T) {
+func TestParts_ErrorsTellNoPartOfASecret(t *testing.T) {
 	const code, token = "k7q2z9x4w8v1b6n3", "9f8e7d6c5b4a39281706f5e4d3c2b1a0918273645546372819"
 	group := func(s, between string) string {
 		var groups []string

@@ -14,9 +14,9 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestStoredTokensAreRead: as earlier versions stored them, and whatever an
+// TestPassing_StoredTokensAreRead: as earlier versions stored them, and whatever an
 // editor or PHP has made of them.
-func TestStoredTokensAreRead(t *testing.T) {
+func TestPassing_StoredTokensAreRead(t *testing.T) {
 	const tokens = `"access_token":"a","refresh_token":"r"`
 	for name, tt := range map[string]struct{ text, portal string }{
 		"with its endpoint":       {`{` + tokens + `,"portal":"https://portal.example","client_endpoint":"https://portal.example/rest/","member_id":"m"}`, "https://portal.example"},
@@ -42,10 +42,10 @@ func TestStoredTokensAreRead(t *testing.T) {
 	}
 }
 
-// TestPassingRefusal: authorization_error spends neither a refresh token nor a
+// TestPassing_Refusal: authorization_error spends neither a refresh token nor a
 // code, and is asked again, a bounded number of times and as long as the
 // context lasts.
-func TestPassingRefusal(t *testing.T) {
+func TestPassing_Refusal(t *testing.T) {
 	answer := map[string]any{"error": "authorization_error", "error_description": resttest.Mark}
 	ways := map[string]func(context.Context, *Application) error{
 		"refresh": func(ctx context.Context, app *Application) error {

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// TestPastedApplication: what stands around the parts of an application is no
+// TestPasted_Application: what stands around the parts of an application is no
 // part of them.
-func TestPastedApplication(t *testing.T) {
+func TestPasted_Application(t *testing.T) {
 	for _, around := range resttest.Pastes {
 		pasted := func(s string) string { return around[0] + s + around[1] }
 		app := &Application{ClientID: pasted("app.1"), ClientSecret: b24pull.Secret(pasted("s3cr3t")), AuthServer: pasted("https://auth.example"), RedirectURL: pasted("https://app.example/done")}
@@ -30,9 +30,9 @@ func TestPastedApplication(t *testing.T) {
 	}
 }
 
-// TestPastedRefreshTokens: nor is what stands around tokens, and they are kept
+// TestPasted_RefreshTokens: nor is what stands around tokens, and they are kept
 // out of errors as they are sent, too.
-func TestPastedRefreshTokens(t *testing.T) {
+func TestPasted_RefreshTokens(t *testing.T) {
 	for _, around := range resttest.Pastes {
 		pasted := func(s string) string { return around[0] + s + around[1] }
 		var bodies []string

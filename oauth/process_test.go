@@ -179,9 +179,9 @@ func (l *lab) refresh(t *testing.T) string {
 	return string(text)
 }
 
-// TestTwoProcessesRefreshOnce: each with twenty goroutines that hold the
+// TestProcess_TwoProcessesRefreshOnce: each with twenty goroutines that hold the
 // expired token.
-func TestTwoProcessesRefreshOnce(t *testing.T) {
+func TestProcess_TwoProcessesRefreshOnce(t *testing.T) {
 	l := newLab(t, 200*time.Millisecond)
 	first, out1 := l.start(t, "late", 1)
 	second, out2 := l.start(t, "late", 1)
@@ -198,9 +198,9 @@ func TestTwoProcessesRefreshOnce(t *testing.T) {
 	}
 }
 
-// TestKilledAtAPoint: a token that was stored is there; one that was only
+// TestProcess_KilledAtAPoint: a token that was stored is there; one that was only
 // answered is lost, and the error names the way out.
-func TestKilledAtAPoint(t *testing.T) {
+func TestProcess_KilledAtAPoint(t *testing.T) {
 	for point, want := range map[string]struct {
 		stored int
 		next   string
@@ -226,9 +226,9 @@ func TestKilledAtAPoint(t *testing.T) {
 	}
 }
 
-// TestKilledAnytime: the store never holds less than the last token that
+// TestProcess_KilledAnytime: the store never holds less than the last token that
 // somebody got, and never a torn one.
-func TestKilledAnytime(t *testing.T) {
+func TestProcess_KilledAnytime(t *testing.T) {
 	rounds := 12
 	if testing.Short() {
 		rounds = 3

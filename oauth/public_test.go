@@ -10,9 +10,9 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// TestPublicTransport: an authorization server that is not public is not
+// TestPublic_Transport: an authorization server that is not public is not
 // connected to.
-func TestPublicTransport(t *testing.T) {
+func TestPublic_Transport(t *testing.T) {
 	inner := resttest.Portal(t, func(http.ResponseWriter, *http.Request) { t.Error("asked") })
 	transport := b24pull.PublicTransport()
 	transport.TLSClientConfig = &tls.Config{RootCAs: inner.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}

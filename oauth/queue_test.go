@@ -97,9 +97,9 @@ func TestQueue_Crowd(t *testing.T) {
 	})
 }
 
-// TestFileStoreTurns: a process that takes a lock again and again does not keep
+// TestQueue_FileStoreTurns: a process that takes a lock again and again does not keep
 // it from another.
-func TestFileStoreTurns(t *testing.T) {
+func TestQueue_FileStoreTurns(t *testing.T) {
 	store := fileStore(t)
 	synctest.Test(t, func(t *testing.T) {
 		elsewhere, err := NewFileStore(store.folder)
@@ -163,9 +163,9 @@ func (s *crowdedStore) Lock(ctx context.Context, key string) (func(), error) {
 	return s.FileStore.Lock(ctx, key)
 }
 
-// TestLockInTurn: whoever waits for a key in a process gets it in turn, and
+// TestQueue_LockInTurn: whoever waits for a key in a process gets it in turn, and
 // only the first one asks the store.
-func TestLockInTurn(t *testing.T) {
+func TestQueue_LockInTurn(t *testing.T) {
 	files := fileStore(t)
 	synctest.Test(t, func(t *testing.T) {
 		store := &crowdedStore{FileStore: files}

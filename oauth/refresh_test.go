@@ -24,8 +24,8 @@ func others(t *testing.T, ts *Tokens) *Tokens {
 	return other
 }
 
-// TestStoredIsOldToo: what another process has stored may be too old as well.
-func TestStoredIsOldToo(t *testing.T) {
+// TestRefresh_StoredIsOldToo: what another process has stored may be too old as well.
+func TestRefresh_StoredIsOldToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &rotating{change: map[string]any{"expires": nil}}
 		a := keep(t, server, new(MemoryStore))
@@ -51,9 +51,9 @@ func TestStoredIsOldToo(t *testing.T) {
 	})
 }
 
-// TestOlderWhileRefreshed: a latecomer does not get the token that has just
+// TestRefresh_OlderWhileRefreshed: a latecomer does not get the token that has just
 // been refused.
-func TestOlderWhileRefreshed(t *testing.T) {
+func TestRefresh_OlderWhileRefreshed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &rotating{took: 2 * time.Second}
 		ts := keep(t, server, new(MemoryStore))
@@ -66,9 +66,9 @@ func TestOlderWhileRefreshed(t *testing.T) {
 	})
 }
 
-// TestLockTakesNoTime: a refresh has its minute, however long the lock was
+// TestRefresh_LockTakesNoTime: a refresh has its minute, however long the lock was
 // waited for.
-func TestLockTakesNoTime(t *testing.T) {
+func TestRefresh_LockTakesNoTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := &rotating{took: 50 * time.Second}, new(MemoryStore)
 		ts := keep(t, server, store)
@@ -122,8 +122,8 @@ func (s *tiedStore) Save(ctx context.Context, key string, t *Token) error {
 	return s.MemoryStore.Save(ctx, key, t)
 }
 
-// TestLockContext: it lives until unlock, whatever becomes of the caller's.
-func TestLockContext(t *testing.T) {
+// TestRefresh_LockContext: it lives until unlock, whatever becomes of the caller's.
+func TestRefresh_LockContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &rotating{took: 10 * time.Second}
 		store := &tiedStore{t: t}
@@ -149,8 +149,8 @@ func TestLockContext(t *testing.T) {
 	})
 }
 
-// TestPaidAgain: the portal has paid.
-func TestPaidAgain(t *testing.T) {
+// TestRefresh_PaidAgain: the portal has paid.
+func TestRefresh_PaidAgain(t *testing.T) {
 	for name, hasten := range map[string]func(*Tokens) error{
 		"a minute later": func(*Tokens) error { time.Sleep(time.Minute); return nil },
 		"an event": func(ts *Tokens) error {
@@ -191,9 +191,9 @@ func TestPaidAgain(t *testing.T) {
 	}
 }
 
-// TestInstalledAgainElsewhere: another process has deleted the token and stored
+// TestRefresh_InstalledAgainElsewhere: another process has deleted the token and stored
 // another.
-func TestInstalledAgainElsewhere(t *testing.T) {
+func TestRefresh_InstalledAgainElsewhere(t *testing.T) {
 	server, store := &rotating{}, new(MemoryStore)
 	a := keep(t, server, store)
 	b := others(t, a)
@@ -261,9 +261,9 @@ func (s *peekingStore) Delete(ctx context.Context, key string) error {
 	return s.MemoryStore.Delete(ctx, key)
 }
 
-// TestAskedWhileDeleted: no source that was made before the end of Delete
+// TestRefresh_AskedWhileDeleted: no source that was made before the end of Delete
 // outlives it.
-func TestAskedWhileDeleted(t *testing.T) {
+func TestRefresh_AskedWhileDeleted(t *testing.T) {
 	store := &peekingStore{}
 	ts := keep(t, &rotating{}, store)
 	source := ts.Source("member1")
@@ -300,8 +300,8 @@ func (s *panickingStore) Load(ctx context.Context, key string) (*Token, error) {
 	return s.MemoryStore.Load(ctx, key)
 }
 
-// TestPanics: those who wait get an error, and the new token is not lost.
-func TestPanics(t *testing.T) {
+// TestRefresh_Panics: those who wait get an error, and the new token is not lost.
+func TestRefresh_Panics(t *testing.T) {
 	server, store := &rotating{}, &panickingStore{}
 	ts := keep(t, server, store)
 	source, old := ts.Source("member1"), bare(server.present())
@@ -329,9 +329,9 @@ func TestPanics(t *testing.T) {
 	}
 }
 
-// TestRefreshNobodyWaitsFor: it leaves no entry of a key without a token, and
+// TestRefresh_NobodyWaitsFor: it leaves no entry of a key without a token, and
 // refreshes nothing for one that was deleted.
-func TestRefreshNobodyWaitsFor(t *testing.T) {
+func TestRefresh_NobodyWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := &rotating{}, &panickingStore{}
 		ts := keep(t, server, store)

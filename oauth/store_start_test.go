@@ -26,9 +26,9 @@ func wantNoStore(t *testing.T, folder string, says ...string) {
 	}
 }
 
-// TestFileStoreFailsAtStart: a folder that cannot hold tokens is found before
+// TestStoreStart_FileStoreFailsAtStart: a folder that cannot hold tokens is found before
 // there is one.
-func TestFileStoreFailsAtStart(t *testing.T) {
+func TestStoreStart_FileStoreFailsAtStart(t *testing.T) {
 	wantNoStore(t, "", "path is empty", "NewFileStore")
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
@@ -83,9 +83,9 @@ func TestFileStoreFailsAtStart(t *testing.T) {
 	}
 }
 
-// TestFileStoreMounts: disks that are read-only or full, and a token's file
+// TestStoreStart_FileStoreMounts: disks that are read-only or full, and a token's file
 // that is mounted alone.
-func TestFileStoreMounts(t *testing.T) {
+func TestStoreStart_FileStoreMounts(t *testing.T) {
 	mounttest.Run(t, func(t *testing.T, dir string) {
 		ctx := context.Background()
 		folders := map[string]string{}
@@ -162,9 +162,9 @@ func TestFileStoreMounts(t *testing.T) {
 	})
 }
 
-// TestFileStoreLinks: a link at the name of a lock or of a token may have been
+// TestStoreStart_FileStoreLinks: a link at the name of a lock or of a token may have been
 // put there by another, to have a file of ours made, or read.
-func TestFileStoreLinks(t *testing.T) {
+func TestStoreStart_FileStoreLinks(t *testing.T) {
 	ctx := context.Background()
 	store := fileStore(t)
 	other := filepath.Join(t.TempDir(), "other")

@@ -26,7 +26,7 @@ func fileStore(t *testing.T) *FileStore {
 	return store
 }
 
-func TestStores(t *testing.T) {
+func TestStore_Stores(t *testing.T) {
 	ctx := context.Background()
 	for name, store := range map[string]TokenStore{"memory": new(MemoryStore), "file": fileStore(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -89,10 +89,10 @@ func TestStores(t *testing.T) {
 	}
 }
 
-// TestLockWithoutToken: a key that has no token is locked all the same. Its
+// TestStore_LockWithoutToken: a key that has no token is locked all the same. Its
 // file stays, with nothing in it: one that was removed could be locked beside
 // another in its place.
-func TestLockWithoutToken(t *testing.T) {
+func TestStore_LockWithoutToken(t *testing.T) {
 	files, memory := fileStore(t), new(MemoryStore)
 	for name, store := range map[string]TokenStore{"memory": memory, "file": files} {
 		var inside atomic.Int32
@@ -125,8 +125,8 @@ func TestLockWithoutToken(t *testing.T) {
 	}
 }
 
-// TestCopies: what a caller changes is his own.
-func TestCopies(t *testing.T) {
+// TestStore_Copies: what a caller changes is his own.
+func TestStore_Copies(t *testing.T) {
 	ctx := context.Background()
 	store := new(MemoryStore)
 	token := (&rotating{}).present()
@@ -148,7 +148,7 @@ func TestCopies(t *testing.T) {
 	}
 }
 
-func TestFileStoreFiles(t *testing.T) {
+func TestStore_FileStoreFiles(t *testing.T) {
 	ctx := context.Background()
 	store := fileStore(t)
 	left := filepath.Join(store.folder, "member1.json.tmp")

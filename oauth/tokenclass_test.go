@@ -75,10 +75,10 @@ func (s *rotating) refusing(status int, body any, failure error, n int) *http.Cl
 	})}
 }
 
-// TestTokenErrorClasses: what is repeated is the refresh, so calls that have an
+// TestTokenclass_TokenErrorClasses: what is repeated is the refresh, so calls that have an
 // effect are like reads; and a refresh is repeated only where that loses
 // nothing.
-func TestTokenErrorClasses(t *testing.T) {
+func TestTokenclass_TokenErrorClasses(t *testing.T) {
 	for _, tt := range oauthFailures {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -115,9 +115,9 @@ func TestTokenErrorClasses(t *testing.T) {
 	}
 }
 
-// TestCodesOfTheStandard: what RFC 6749 calls server_error and access_denied is
+// TestTokenclass_CodesOfTheStandard: what RFC 6749 calls server_error and access_denied is
 // not what portals call so.
-func TestCodesOfTheStandard(t *testing.T) {
+func TestTokenclass_CodesOfTheStandard(t *testing.T) {
 	for code, not := range map[string]error{"server_error": b24pull.ErrServerNotConfigured, "access_denied": b24pull.ErrAccessDenied} {
 		for _, status := range []int{400, 403, 500} {
 			server := &rotating{refuse: func() (int, any) { return status, map[string]any{"error": code} }}
@@ -133,8 +133,8 @@ func TestCodesOfTheStandard(t *testing.T) {
 	}
 }
 
-// TestRefreshAgain: what passes costs a call a pause.
-func TestRefreshAgain(t *testing.T) {
+// TestTokenclass_RefreshAgain: what passes costs a call a pause.
+func TestTokenclass_RefreshAgain(t *testing.T) {
 	for _, tt := range oauthFailures {
 		if tt.asked == 1 {
 			continue
@@ -156,8 +156,8 @@ func TestRefreshAgain(t *testing.T) {
 	}
 }
 
-// TestStoredAgain: the new token is in memory, and a repeat stores it.
-func TestStoredAgain(t *testing.T) {
+// TestTokenclass_StoredAgain: the new token is in memory, and a repeat stores it.
+func TestTokenclass_StoredAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := &rotating{}, &brokenStore{}
 		ts := keep(t, server, store)
@@ -184,9 +184,9 @@ func TestStoredAgain(t *testing.T) {
 	})
 }
 
-// TestKeepWatchOutlastsAnOutage of the authorization server, and not the end of
+// TestTokenclass_KeepWatchOutlastsAnOutage of the authorization server, and not the end of
 // the application's right.
-func TestKeepWatchOutlastsAnOutage(t *testing.T) {
+func TestTokenclass_KeepWatchOutlastsAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &rotating{refuse: func() (int, any) { return 502, "<html>" }}
 		ts := keep(t, server, new(MemoryStore))
@@ -223,8 +223,8 @@ func TestKeepWatchOutlastsAnOutage(t *testing.T) {
 	})
 }
 
-// TestSourcesOfUsers: their errors have the class of what is in them.
-func TestSourcesOfUsers(t *testing.T) {
+// TestTokenclass_SourcesOfUsers: their errors have the class of what is in them.
+func TestTokenclass_SourcesOfUsers(t *testing.T) {
 	dial := &net.OpError{Op: "dial", Err: errors.New("refused")}
 	for want, failures := range map[b24pull.Class][]error{
 		b24pull.ClassNotSent: {dial, fmt.Errorf("asking: %w", dial)},
@@ -242,8 +242,8 @@ func TestSourcesOfUsers(t *testing.T) {
 	}
 }
 
-// TestGatewayAtRefresh: its error is that of a lost answer.
-func TestGatewayAtRefresh(t *testing.T) {
+// TestTokenclass_GatewayAtRefresh: its error is that of a lost answer.
+func TestTokenclass_GatewayAtRefresh(t *testing.T) {
 	for _, status := range []int{500, 502, 503, 504} {
 		server := &rotating{refuse: func() (int, any) { return status, "<html>" + resttest.Mark }}
 		_, err := testApp(server.transport(nil)).Refresh(context.Background(), server.present())

@@ -80,9 +80,9 @@ func (s *rotating) expired() *Token {
 	return old
 }
 
-// TestOneRefresh: a thousand goroutines over five seconds, all with an expired
+// TestTokens_OneRefresh: a thousand goroutines over five seconds, all with an expired
 // token, some that hold it still when it has been refreshed long ago.
-func TestOneRefresh(t *testing.T) {
+func TestTokens_OneRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := &rotating{took: 2 * time.Second}, &brokenStore{}
 		ts := keep(t, server, store)
@@ -116,8 +116,8 @@ func TestOneRefresh(t *testing.T) {
 	})
 }
 
-// TestTwoTokensOneStore: what two processes with one store do, in one.
-func TestTwoTokensOneStore(t *testing.T) {
+// TestTokens_TwoTokensOneStore: what two processes with one store do, in one.
+func TestTokens_TwoTokensOneStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := &rotating{took: time.Second}, new(MemoryStore)
 		old := bare(server.present())
@@ -138,9 +138,9 @@ func TestTwoTokensOneStore(t *testing.T) {
 	})
 }
 
-// TestStoredBeforeUsed: the new token is out only when it is stored; where that
+// TestTokens_StoredBeforeUsed: the new token is out only when it is stored; where that
 // fails it is stored later, and the refresh token is not spent again.
-func TestStoredBeforeUsed(t *testing.T) {
+func TestTokens_StoredBeforeUsed(t *testing.T) {
 	ctx := context.Background()
 	server, store := &rotating{}, &brokenStore{}
 	ts := keep(t, server, store)
@@ -171,9 +171,9 @@ func TestStoredBeforeUsed(t *testing.T) {
 	}
 }
 
-// TestFinalRefusals: the same refresh token is not sent twice, and a new one
+// TestTokens_FinalRefusals: the same refresh token is not sent twice, and a new one
 // put into the store by another process ends it.
-func TestFinalRefusals(t *testing.T) {
+func TestTokens_FinalRefusals(t *testing.T) {
 	ctx := context.Background()
 	for code, want := range map[string]error{"invalid_grant": b24pull.ErrInvalidGrant, "PAYMENT_REQUIRED": b24pull.ErrPaymentRequired} {
 		server, store := &rotating{}, new(MemoryStore)
@@ -207,9 +207,9 @@ func TestFinalRefusals(t *testing.T) {
 	}
 }
 
-// TestCancelledWaiter: who gives up does not take the answer from the others,
+// TestTokens_CancelledWaiter: who gives up does not take the answer from the others,
 // nor the token from the store.
-func TestCancelledWaiter(t *testing.T) {
+func TestTokens_CancelledWaiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &rotating{took: 10 * time.Second}
 		ts := keep(t, server, new(MemoryStore))
@@ -234,8 +234,8 @@ func TestCancelledWaiter(t *testing.T) {
 	})
 }
 
-// TestDeletedWhileRefreshed: the refresh does not bring the token back.
-func TestDeletedWhileRefreshed(t *testing.T) {
+// TestTokens_DeletedWhileRefreshed: the refresh does not bring the token back.
+func TestTokens_DeletedWhileRefreshed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &rotating{took: 10 * time.Second}
 		ts := keep(t, server, new(MemoryStore))
@@ -257,8 +257,8 @@ func TestDeletedWhileRefreshed(t *testing.T) {
 	})
 }
 
-// TestDeletedElsewhere: another process has deleted the token.
-func TestDeletedElsewhere(t *testing.T) {
+// TestTokens_DeletedElsewhere: another process has deleted the token.
+func TestTokens_DeletedElsewhere(t *testing.T) {
 	ctx := context.Background()
 	server, store := &rotating{}, new(MemoryStore)
 	ts := keep(t, server, store)
@@ -279,7 +279,7 @@ func TestDeletedElsewhere(t *testing.T) {
 	}
 }
 
-func TestUpdate(t *testing.T) {
+func TestTokens_Update(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &rotating{took: time.Second, endpoint: "https://portal.example/rest/"}
 		ts := keep(t, server, new(MemoryStore))

@@ -48,10 +48,10 @@ func answered200(body string) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
 
-// TestNothingUnsolicitedIsLogged: net/http tells the process's log what a
+// TestUnsolicited_NothingUnsolicitedIsLogged: net/http tells the process's log what a
 // server sends behind an answer, over a connection that is kept for the next
 // call. That can be the call's secret.
-func TestNothingUnsolicitedIsLogged(t *testing.T) {
+func TestUnsolicited_NothingUnsolicitedIsLogged(t *testing.T) {
 	calls := map[string]struct {
 		answer string
 		call   func(t *testing.T, srv *httptest.Server) error

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestAuthorizeWhere: a browser is sent to portals only, and to no other host
+// TestAllowed_AuthorizeWhere: a browser is sent to portals only, and to no other host
 // that somebody names.
-func TestAuthorizeWhere(t *testing.T) {
+func TestAllowed_AuthorizeWhere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	w.env["B24PULL_PORTALS"] = "portal.example, *.Company.example:8443"

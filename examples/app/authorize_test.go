@@ -43,8 +43,8 @@ func (w *world) authorized(portal *pulltest.Portal, app string) (back string, co
 	return back, sent.Cookies()
 }
 
-// TestAuthorizedByAnother: a good token is replaced by its own user only.
-func TestAuthorizedByAnother(t *testing.T) {
+// TestAuthorize_AuthorizedByAnother: a good token is replaced by its own user only.
+func TestAuthorize_AuthorizedByAnother(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	portal := w.portals[0]

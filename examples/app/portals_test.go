@@ -292,9 +292,9 @@ func TestPortals(t *testing.T) {
 	}
 }
 
-// TestForeignCursor: a cursor of another portal, as after one was restored from
+// TestPortals_ForeignCursor: a cursor of another portal, as after one was restored from
 // a backup, does not end the subscription for good.
-func TestForeignCursor(t *testing.T) {
+func TestPortals_ForeignCursor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
 	one, two := w.portals[0], w.portals[1]
@@ -314,9 +314,9 @@ func TestForeignCursor(t *testing.T) {
 	r.stop()
 }
 
-// TestInstalledAgain: a portal is listened to that installs the application as
+// TestPortals_InstalledAgain: a portal is listened to that installs the application as
 // soon as it has uninstalled it, however far the end of its subscription is.
-func TestInstalledAgain(t *testing.T) {
+func TestPortals_InstalledAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	portal := w.portals[0]
@@ -336,10 +336,10 @@ func TestInstalledAgain(t *testing.T) {
 	}
 }
 
-// TestForgedUninstallation: where no ONAPPINSTALL has told the
+// TestPortals_ForgedUninstallation: where no ONAPPINSTALL has told the
 // application_token, no uninstallation is believed of a portal that still has
 // the application, and that of one which has not is.
-func TestForgedUninstallation(t *testing.T) {
+func TestPortals_ForgedUninstallation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
 	one, two := w.portals[0], w.portals[1]
@@ -374,10 +374,10 @@ func TestForgedUninstallation(t *testing.T) {
 	}
 }
 
-// TestAuthorize: a code is taken from the browser that was sent for it and from
+// TestPortals_Authorize: a code is taken from the browser that was sent for it and from
 // no other. The application_token is kept, and a portal whose refresh token was
 // refused is listened to again.
-func TestAuthorize(t *testing.T) {
+func TestPortals_Authorize(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	portal := w.portals[0]

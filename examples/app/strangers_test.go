@@ -82,10 +82,10 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// TestCrowdOfInstallations: the authorization server hangs, and few of those
+// TestStrangers_CrowdOfInstallations: the authorization server hangs, and few of those
 // who forge installations are waiting for it. Those who hang up are forgotten.
 // A portal that has installed the application is heard all the while.
-func TestCrowdOfInstallations(t *testing.T) {
+func TestStrangers_CrowdOfInstallations(t *testing.T) {
 	t.Parallel()
 	const crowd = 200
 	w := newWorld(t, 1)
@@ -129,8 +129,8 @@ func TestCrowdOfInstallations(t *testing.T) {
 	w.checkSecrets(r)
 }
 
-// TestCrowdOfCodes: anybody can bring a code that is none.
-func TestCrowdOfCodes(t *testing.T) {
+// TestStrangers_CrowdOfCodes: anybody can bring a code that is none.
+func TestStrangers_CrowdOfCodes(t *testing.T) {
 	t.Parallel()
 	const crowd = 100
 	w := newWorld(t, 1)
@@ -166,9 +166,9 @@ func TestCrowdOfCodes(t *testing.T) {
 	r.stop()
 }
 
-// TestFormsBeginNothingAnew: a subscription that the portal has ended for good
+// TestStrangers_FormsBeginNothingAnew: a subscription that the portal has ended for good
 // is not begun again for each form that anybody sends.
-func TestFormsBeginNothingAnew(t *testing.T) {
+func TestStrangers_FormsBeginNothingAnew(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	portal := w.portals[0]
@@ -217,9 +217,9 @@ func (b *endlessBody) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestEndlessBodies: no route reads a body beyond its bound, or keeps it on
+// TestStrangers_EndlessBodies: no route reads a body beyond its bound, or keeps it on
 // disk.
-func TestEndlessBodies(t *testing.T) {
+func TestStrangers_EndlessBodies(t *testing.T) {
 	w := newWorld(t, 1)
 	r, app := w.run()
 	temporary := t.TempDir()
@@ -255,9 +255,9 @@ func TestEndlessBodies(t *testing.T) {
 	r.stop()
 }
 
-// TestPublicOnly: what a stranger names is not connected to where it leads
+// TestStrangers_PublicOnly: what a stranger names is not connected to where it leads
 // inward.
-func TestPublicOnly(t *testing.T) {
+func TestStrangers_PublicOnly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	w.client = nil

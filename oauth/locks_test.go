@@ -96,7 +96,7 @@ func TestLocks_LockCallbacks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var inside atomic.Int32
 		var wg sync.WaitGroup
-		stored, deleted := 0, 0
+		var stored, deleted atomic.Int32
 		for range 2 {
 			store, err := NewFileStore(files.folder)
 			if err != nil {
@@ -122,10 +122,10 @@ func TestLocks_LockCallbacks(t *testing.T) {
 						inside.Add(-1)
 						if errors.Is(err, b24pull.ErrNoToken) {
 							err = store.Save(t.Context(), "member1", (&rotating{}).present())
-							stored++
+							stored.Add(1)
 						} else if err == nil && rand.IntN(2) == 0 {
 							err = store.Delete(t.Context(), "member1")
-							deleted++
+							deleted.Add(1)
 						}
 						if err != nil {
 							t.Error(err)
@@ -137,8 +137,8 @@ func TestLocks_LockCallbacks(t *testing.T) {
 			}
 		}
 		wg.Wait()
-		if stored < 20 || deleted < 20 {
-			t.Errorf("stored %d times, deleted %d times", stored, deleted)
+		if stored.Load() < 20 || deleted.Load() < 20 {
+			t.Errorf("stored %d times, deleted %d times", stored.Load(), deleted.Load())
 		}
 	})
 }

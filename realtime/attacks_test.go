@@ -277,7 +277,7 @@ func TestAttacks(t *testing.T) {
 		}
 		for _, version := range attack.versions {
 			for _, transport := range both {
-				if attack.over != TransportAuto && attack.over != transport || testing.Short() && transport == TransportLongPolling && version != 3 {
+				if attack.over != TransportAuto && attack.over != transport || !thorough && transport == TransportLongPolling && version != 3 {
 					continue
 				}
 				t.Run(fmt.Sprint(name, "/version ", version, " ", transport), func(t *testing.T) {

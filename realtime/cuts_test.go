@@ -100,7 +100,7 @@ func TestCuts_SurvivesCuts(t *testing.T) {
 		onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 			t.Parallel()
 			usual := 20
-			if len(opts) == 1 && transport != TransportAuto && !testing.Short() { // nothing but the version is special
+			if len(opts) == 1 && transport != TransportAuto && thorough { // nothing but the version is special
 				usual = 100
 			}
 			synctest.Test(t, func(t *testing.T) {
@@ -111,8 +111,8 @@ func TestCuts_SurvivesCuts(t *testing.T) {
 		})
 	})
 	t.Run("real sockets", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("takes half a minute")
+		if !thorough {
+			t.Skip("takes half a minute: B24PULL_LONG=1")
 		}
 		t.Parallel()
 		check(t, load{messages: 10_000, minEvery: 40, spread: 70}, 100, TransportAuto, pulltest.WithGather(100*time.Millisecond))

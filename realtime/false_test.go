@@ -124,7 +124,7 @@ func TestFalse_NowAndThen(t *testing.T) {
 			l.run(nil)
 			<-l.sub.Ready()
 			steps := 200
-			if testing.Short() {
+			if !thorough {
 				steps = 50
 			}
 			for range steps {

@@ -188,7 +188,7 @@ func TestFlood_FloodedProcess(t *testing.T) {
 	defer all.Wait()
 	floods := maps.Clone(processFloods)
 	maps.Copy(floods, jsonFloods)
-	if os.Getenv("B24PULL_LONG") == "" { // one of each framing, and small
+	if !thorough { // one of each framing, and small
 		for name, f := range floods {
 			if !slices.Contains([]string{"kept", "text", "JSON-RPC"}, name) {
 				delete(floods, name)

@@ -82,7 +82,7 @@ func TestGateways_FalseOverRealSockets(t *testing.T) {
 	defer all.Wait()
 
 	faults := map[string]pulltest.Fault{"marked page": falseAnswers["marked page"], "empty call": falseAnswers["empty call"], "instant 304": pulltest.InstantNotModified}
-	if !testing.Short() {
+	if thorough {
 		faults["no answer"] = pulltest.Stall
 	}
 	for version := 1; version <= 5; version++ {

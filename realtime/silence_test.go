@@ -91,7 +91,7 @@ func onSilences(t *testing.T, test func(t *testing.T, l *life, version int, a bo
 	for version := 1; version <= 5; version++ {
 		for n, name := range slices.Sorted(maps.Keys(silences)) {
 			a := silences[name]
-			if testing.Short() && n%3 != version%3 {
+			if !thorough && n%3 != version%3 {
 				continue
 			}
 			t.Run(fmt.Sprint("version ", version, " ", name), func(t *testing.T) {

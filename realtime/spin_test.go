@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,28 +73,24 @@ func (s mutable) GetApplicationConfig(ctx context.Context, cache bool) (*b24pull
 // always past their end, or always other ones.
 func TestSpin_NoSpinningOfConfigs(t *testing.T) {
 	t.Parallel()
-	n := 0
+	var n atomic.Int64
 	changes := map[string]func(cfg *b24pull.Config){
 		"past its end":    func(cfg *b24pull.Config) { cfg.Expires = time.Now().Add(-time.Hour) },
 		"just at its end": func(cfg *b24pull.Config) { cfg.Expires = time.Now() },
 		"ends at once":    func(cfg *b24pull.Config) { cfg.Expires = time.Now().Add(time.Second) },
 		"other channel, past its end": func(cfg *b24pull.Config) {
-			n++
-			cfg.Channels.Private.ID = b24pull.Secret(fmt.Sprintf("%032x", n))
+			cfg.Channels.Private.ID = b24pull.Secret(fmt.Sprintf("%032x", n.Add(1)))
 			cfg.Channels.Private.End = time.Now().Add(-time.Minute)
 		},
 		"other channel, ends at once": func(cfg *b24pull.Config) {
-			n++
-			cfg.Channels.Private.ID = b24pull.Secret(fmt.Sprintf("%032x", n))
+			cfg.Channels.Private.ID = b24pull.Secret(fmt.Sprintf("%032x", n.Add(1)))
 			cfg.Channels.Private.End = time.Now().Add(time.Second)
 		},
 		"other channel": func(cfg *b24pull.Config) {
-			n++
-			cfg.Channels.Private.ID = b24pull.Secret(fmt.Sprintf("%032x", n))
+			cfg.Channels.Private.ID = b24pull.Secret(fmt.Sprintf("%032x", n.Add(1)))
 		},
 		"other server": func(cfg *b24pull.Config) {
-			n++
-			cfg.Server.Hostname = fmt.Sprint(n)
+			cfg.Server.Hostname = fmt.Sprint(n.Add(1))
 			cfg.Expires = time.Now()
 		},
 	}

@@ -198,8 +198,8 @@ func TestVersions_Lives(t *testing.T) {
 		})
 	})
 	t.Run("real sockets", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("takes half a minute")
+		if !thorough {
+			t.Skip("takes half a minute: B24PULL_LONG=1")
 		}
 		onEveryServerAtOnce(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 			portal := pulltest.NewPortal(opts...)
@@ -220,7 +220,7 @@ func TestVersions_Lives(t *testing.T) {
 func (c *lifecycle) live24h() {
 	before := len(eventsOf[Renewal](c))
 	day, every := 24*time.Hour, 5*time.Minute
-	if testing.Short() {
+	if !thorough {
 		day, every = 13*time.Hour, 20*time.Minute
 	}
 	for end := time.Now().Add(day); time.Now().Before(end); time.Sleep(every) {

@@ -130,8 +130,8 @@ func (l *loop) replayAgain(s *connection) {
 // hangingAfterAll: the history was read, so there is a server, and a poll that
 // hangs is with it.
 func (l *loop) hangingAfterAll(s *connection) {
-	if s.unheard {
-		s.unheard = false
+	if s.unanswered {
+		s.unanswered = false
 		if s.hung && s.status.polling && s.live.isUp() {
 			l.hanging(s, time.Now())
 		}
@@ -252,7 +252,7 @@ func (l *loop) judgeReplay(s *connection, how delivery.Outcome, cause error) {
 		s.history.Unreadable()
 	}
 	if isFalse(cause) || cause == delivery.ErrUnanswered && !l.isDead(s) {
-		s.history.Doubt()
+		s.history.Distrust()
 	}
 	switch {
 	case (worked || how == delivery.ReplayUnheard) && c.Anchor && u.late && !u.told:
@@ -293,7 +293,7 @@ func (l *loop) tellUnread(u *unread, now time.Time) {
 // any way. The next one has to be, to be a connection; and where nothing has
 // ever shown that there is a server it is as good as another replay that fails.
 func (l *loop) unheardPoll(s *connection, now time.Time) {
-	s.unheard, s.proved = true, false
+	s.unanswered, s.believed = true, false
 	if u := &s.unread; u.failed > 0 && !s.history.UnsureSince().IsZero() && !l.otherWay(s) {
 		u.failed = max(u.failed, patience+1)
 		l.tellUnread(u, now)

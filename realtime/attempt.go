@@ -150,11 +150,11 @@ func serve(ctx context.Context, t transport.Transport, at transport.Address, cod
 
 // poster posts to the loop in the name of one attempt.
 type poster struct {
-	post    func(inbound)
-	attempt *attempt
-	proved  bool     // there was a message of a push server
-	start   []byte   // of the answer, where the attempt asks
-	held    *decoded // the first that proves nothing, until another does
+	post     func(inbound)
+	attempt  *attempt
+	believed bool     // there was a message of a push server
+	start    []byte   // of the answer, where the attempt asks
+	held     *decoded // the first that proves nothing, until another does
 }
 
 func (p *poster) tell(kind inboundKind, err error) {
@@ -232,8 +232,8 @@ func (p *poster) frame(c wire.Codec, frame io.Reader, received func(id string)) 
 // believes reports whether what was decoded is to be posted: an answer has to
 // have proved itself before.
 func (p *poster) believes(r *wire.Record, err error) bool {
-	p.proved = p.proved || proves(r, err) || isTooLong(err) && bytes.Contains(p.start, wire.IncomingMethod)
-	return p.proved || !p.attempt.awaitsAnswer()
+	p.believed = p.believed || proves(r, err) || isTooLong(err) && bytes.Contains(p.start, wire.IncomingMethod)
+	return p.believed || !p.attempt.awaitsAnswer()
 }
 
 // startSize is how much of an answer is looked at for an error.
@@ -287,7 +287,7 @@ func isTooLong(err error) bool {
 
 // judge looks at what an answer has come to: err is what its frame ended with.
 func (p *poster) judge(c transport.Conn, err error) error {
-	if !p.attempt.awaitsAnswer() || p.proved || err != nil && !errors.Is(err, wire.ErrFrame) {
+	if !p.attempt.awaitsAnswer() || p.believed || err != nil && !errors.Is(err, wire.ErrFrame) {
 		return err
 	}
 	why := errNoMessage

@@ -47,28 +47,28 @@ type connection struct {
 	reason      RenewReason // why it takes the place of another
 	lacks       bool        // the portal's config lacked a channel, and where a token names the channels it is not connected to it
 
-	idle    silence   // of the websocket, either way
-	mute    silence   // of what we send over it
-	heardAt time.Time // when something last came over the websocket
-	vouched time.Time // when a replay last brought an answer of the server's
-	gentle  bool      // what has just failed calls for no longer delay than the first
+	idle       silence   // of the websocket, either way
+	mute       silence   // of what we send over it
+	heardAt    time.Time // when something last came over the websocket
+	answeredAt time.Time // when a replay last brought an answer of the server's
+	firstDelay bool      // what has just failed calls for no longer delay than the first
 
 	way    replayWay // how its history is read
 	unread unread    // since when it cannot be
 
-	proved    bool              // a poll has hung, or been answered, as those of a push server are
-	strays    delivery.Strays   // of the present poll
-	past      delivery.PastPoll // of the present poll
-	hung      bool              // the present poll was not answered at once
-	unheard   bool              // the last that hung to the end was not answered at all, and nothing has been since
-	stale     int               // polls in a row that brought nothing but what was known
-	hungAt    time.Time         // of the present poll
-	hungFrom  wire.Mid
-	hungNews  int       // what had come before it
-	answering bool      // it brings its answer
-	answers   int       // messages of it
-	polls     pace.Pace // of polls that bring news
-	overtaken pace.Pace // of those that a replay was faster than
+	believed   bool              // a poll has hung, or been answered, as those of a push server are
+	strays     delivery.Strays   // of the present poll
+	past       delivery.PastPoll // of the present poll
+	hung       bool              // the present poll was not answered at once
+	unanswered bool              // the last that hung to the end was not answered at all, and nothing has been since
+	stale      int               // polls in a row that brought nothing but what was known
+	hungAt     time.Time         // of the present poll
+	hungFrom   wire.Mid
+	hungNews   int       // what had come before it
+	answering  bool      // it brings its answer
+	answers    int       // messages of it
+	polls      pace.Pace // of polls that bring news
+	overtaken  pace.Pace // of those that a replay was faster than
 
 	pinged time.Time // when the last ping of the server was taken that a replay follows
 
@@ -235,8 +235,8 @@ func (l *loop) wait(s *connection, a action, now time.Time) {
 		s.delay = reserve(spread(crowdedDelay), s.cause)
 	} else {
 		attempt := a.attempt
-		if s.gentle {
-			attempt, s.gentle = 1, false
+		if s.firstDelay {
+			attempt, s.firstDelay = 1, false
 		}
 		s.delay = reserve(l.opts.backoff(attempt), s.cause)
 		if a.unset {

@@ -103,7 +103,7 @@ func (l *loop) replace(cfg *b24pull.Config, ep endpoint, reason RenewReason) {
 	next.assume(cfg, ep, l.opts.transport)
 	next.status.anchored = next.history.Anchored
 	next.status.sure = l.main.status.sure
-	next.way, next.unread, next.proved, next.unheard = l.main.way, l.main.unread, l.main.proved, l.main.unheard
+	next.way, next.unread, next.believed, next.unanswered = l.main.way, l.main.unread, l.main.believed, l.main.unanswered
 	if next.status.auto {
 		next.status.polling, next.status.preferPolling = l.main.status.polling, l.main.status.preferPolling
 	}

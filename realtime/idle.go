@@ -154,13 +154,13 @@ func (l *loop) unanswered(s *connection, now time.Time) {
 // same age. If the server has answered a replay meanwhile, that is no failure
 // at all; or else it is none that calls for a longer delay each time.
 func (l *loop) idlePoll(s *connection, err error, now time.Time) (harmless bool) {
-	s.gentle = false
+	s.firstDelay = false
 	hung := now.Sub(s.hungAt)
 	if s.status.state != StateLive || s.answering || hung < idleLeastPoll || !mayBeIdle(err) {
 		return false
 	}
-	s.gentle = l.idlePolls.cut(hung, now) > 1
-	return s.gentle && s.vouched.After(s.hungAt)
+	s.firstDelay = l.idlePolls.cut(hung, now) > 1
+	return s.firstDelay && s.answeredAt.After(s.hungAt)
 }
 
 // mayBeIdle reports whether an error is what a middle box may make of a poll

@@ -23,7 +23,7 @@ func (l *loop) receivePoll(in inbound) {
 	switch in.kind {
 	case inSent:
 		s.timers.arm(timerShortReplay, now.Add(shortReplayAfter))
-		if s.proved {
+		if s.believed {
 			l.polling(s, now)
 		}
 	case inOpened:
@@ -34,7 +34,7 @@ func (l *loop) receivePoll(in inbound) {
 	case inProgress:
 		s.timers.arm(timerPong, in.attempt.answers(now, answerWithin))
 	case inMessages:
-		s.unheard = false
+		s.unanswered = false
 		l.polling(s, now)
 		s.answers += len(*in.batch)
 		l.messages(s, false, in.batch, now, l.polledTaker(s))
@@ -62,7 +62,7 @@ func (l *loop) receivePoll(in inbound) {
 			s.history.Deceive(now)
 		}
 		if isAnswered(in.err) && now.Sub(s.hungAt) < promptly {
-			s.proved = false
+			s.believed = false
 		}
 		s.live.hangUp(transport.CloseNormal)
 		l.handle(s, event{kind: evLost, failure: l.failureOf(in.err)}, in.err)
@@ -71,7 +71,7 @@ func (l *loop) receivePoll(in inbound) {
 
 // polling: a poll is with the server, or has been answered by it.
 func (l *loop) polling(s *connection, now time.Time) {
-	s.proved = true
+	s.believed = true
 	if s.status.state == StateConnecting {
 		s.timers.arm(timerStable, now.Add(pollStableAfter))
 		s.watch(now)
@@ -83,7 +83,7 @@ func (l *loop) polling(s *connection, now time.Time) {
 // while it was taken up is kept and not sent.
 func (l *loop) hanging(s *connection, now time.Time) {
 	s.hung = true
-	if s.unheard || !s.history.UnsureSince().IsZero() && s.history.Mistrusts(now) {
+	if s.unanswered || !s.history.UnsureSince().IsZero() && s.history.Mistrusts(now) {
 		return // it is not clear that it is with a server
 	}
 	l.polling(s, now)
@@ -93,7 +93,7 @@ func (l *loop) hanging(s *connection, now time.Time) {
 
 // polledNothing: the server says that nothing came since the poll began.
 func (l *loop) polledNothing(s *connection, now time.Time) {
-	s.unheard = false
+	s.unanswered = false
 	if s.hungFrom.IsZero() {
 		s.history.WasEmpty()
 	}

@@ -237,7 +237,7 @@ func (l *loop) replayOver(s *connection, how delivery.Outcome, cause error) {
 	ended, again := s.history.EndReplay(how, pending, time.Now())
 	result := ReplayEnded{Complete: ended.Complete, Messages: ended.Messages, Found: ended.Found, Attempt: s.status.replayAttempt + 1, Err: cause}
 	if how == delivery.ReplayEnded && result.Messages > 0 {
-		s.vouched = time.Now()
+		s.answeredAt = time.Now()
 		defer l.hangingAfterAll(s)
 	}
 	l.emit(result)

@@ -69,7 +69,7 @@ type History struct {
 	setBack      bool          // mids have begun anew below it
 	early        []wire.Key    // the first that came live before that
 	suspect      wire.Key      // the first replay's only message: the last one kept, or a live one that answered the replay
-	doubted      bool          // something else than the server has answered since
+	distrusted   bool          // something else than the server has answered since
 	dropped      wire.Mid      // the last message that was taken for one from before the beginning
 	emptyAt      time.Time     // when the first replay ended without an answer; zero once a later one had one
 	unsure       bool          // nothing has shown since that there was nothing indeed
@@ -113,8 +113,8 @@ func (s *History) Successor(since, now time.Time) (next *History, covered bool) 
 	next = s.Dedup.AddHistory(to, s.Anchored)
 	next.Settle, next.Tags, next.Highest, next.placed, next.HeardAt = s.Settle, s.Tags, s.Highest, s.placed, s.HeardAt
 	next.ReplayedAt, next.away, next.replayedOnce = s.ReplayedAt, true, s.replayedOnce
-	next.emptyAt, next.unsure, next.doubted, next.dropped = s.emptyAt, s.unsure, s.doubted, s.dropped // there may be channels that go on
-	next.moves, next.dark = append(slices.Clone(s.moves), move{now, s.Watermark}), s.dark             // for the channels that replace those
+	next.emptyAt, next.unsure, next.distrusted, next.dropped = s.emptyAt, s.unsure, s.distrusted, s.dropped // there may be channels that go on
+	next.moves, next.dark = append(slices.Clone(s.moves), move{now, s.Watermark}), s.dark                   // for the channels that replace those
 	return next, covered
 }
 
@@ -160,9 +160,9 @@ func (s *History) Disconnected() { s.up, s.away = time.Time{}, true }
 // holes.
 func (s *History) Unreadable() { s.away = true }
 
-// Doubt says that something else than the server has answered, which matters
+// Distrust says that something else than the server has answered, which matters
 // where nothing was found at the beginning.
-func (s *History) Doubt() { s.doubted = s.doubted || !s.emptyAt.IsZero() }
+func (s *History) Distrust() { s.distrusted = s.distrusted || !s.emptyAt.IsZero() }
 
 // WasEmpty says that the beginning was indeed that of an empty history.
 func (s *History) WasEmpty() { s.unsure = false }

@@ -137,7 +137,7 @@ func (s *History) EndAnswer(now time.Time) bool {
 		s.Lose(Gap{Unread, errGuessed})
 	}
 	if s.Replay.complete {
-		s.emptyAt, s.unsure, s.doubted = time.Time{}, false, false
+		s.emptyAt, s.unsure, s.distrusted = time.Time{}, false, false
 	}
 	return true
 }

@@ -31,7 +31,7 @@ func (s *History) screen(m Message, now time.Time) bool {
 	age := now.Sub(s.emptyAt) + time.Second // its clock shows whole seconds
 	if age > screenFor {
 		age += shiftSlack // time for its clock to be set
-		s.doubted = s.doubted || isOlder(*c.screened.First(), m, age)
+		s.distrusted = s.distrusted || isOlder(*c.screened.First(), m, age)
 	}
 	s.dropPast(func(first Message) (past, guessed bool) {
 		if isOlder(first, m, age) {
@@ -83,8 +83,8 @@ func (s *History) isPast(m Message) (past, guessed bool) {
 		return false, false
 	case m.Time.IsZero():
 		// One message may have ended a poll which hung.
-		return s.doubted && (s.Replay.many || s.Replay.over && !s.Replay.Hung), true
-	case s.doubted:
+		return s.distrusted && (s.Replay.many || s.Replay.over && !s.Replay.Hung), true
+	case s.distrusted:
 		guessed = false
 	case s.unsure && !s.dating.unknown:
 		guessed = true

@@ -9,69 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
 )
-
-// stall has the authorization server answer nobody until release.
-func (w *world) stall() (release func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	stalled := make(chan struct{})
-	w.stalled, w.most = stalled, 0
-	return sync.OnceFunc(func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.stalled = nil
-		close(stalled)
-	})
-}
-
-// asking is how many ask the authorization server, now and at most.
-func (w *world) asking() (now, most int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.now, w.most
-}
-
-// crowd sends so many requests at once. answered counts the statuses of those
-// that have been answered.
-func (w *world) crowd(ctx context.Context, n int, request func(i int) *http.Request) (wait func(), answered func() map[int]int) {
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	statuses := map[int]int{}
-	browser := &http.Client{Transport: &http.Transport{}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	for i := range n {
-		wg.Go(func() {
-			resp, err := browser.Do(request(i).WithContext(ctx))
-			status := 0
-			if err == nil {
-				resp.Body.Close()
-				status = resp.StatusCode
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			statuses[status]++
-		})
-	}
-	wait = func() {
-		wg.Wait()
-		browser.CloseIdleConnections()
-	}
-	return wait, func() map[int]int {
-		mu.Lock()
-		defer mu.Unlock()
-		total := map[int]int{}
-		for status, n := range statuses {
-			total[status] = n
-		}
-		return total
-	}
-}
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()

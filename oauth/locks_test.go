@@ -39,9 +39,9 @@ func lockFiles(t *testing.T, store *FileStore) (own, shared []string) {
 	return own, shared
 }
 
-// TestStrangers_Locks: however many portals strangers make up, the files for
+// TestLocks_OfStrangers: however many portals strangers make up, the files for
 // locks are no more than 256 beside those of the portals that have a token.
-func TestStrangers_Locks(t *testing.T) {
+func TestLocks_OfStrangers(t *testing.T) {
 	store := fileStore(t)
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, store)
@@ -88,10 +88,10 @@ func TestStrangers_Locks(t *testing.T) {
 	})
 }
 
-// TestLocks_LockCallbacks: one callback of a portal is decided at a time, by two
+// TestLocks_OfCallbacks: one callback of a portal is decided at a time, by two
 // processes, whichever of its locks it takes, while what is decided makes it
 // the other one.
-func TestLocks_LockCallbacks(t *testing.T) {
+func TestLocks_OfCallbacks(t *testing.T) {
 	files := fileStore(t)
 	synctest.Test(t, func(t *testing.T) {
 		var inside atomic.Int32
@@ -143,9 +143,9 @@ func TestLocks_LockCallbacks(t *testing.T) {
 	})
 }
 
-// TestLockCallbacks_Panic: a store that panics when it is asked again keeps no
+// TestLocks_Panic: a store that panics when it is asked again keeps no
 // lock.
-func TestLockCallbacks_Panic(t *testing.T) {
+func TestLocks_Panic(t *testing.T) {
 	store := &secondLoad{}
 	ts, err := NewTokens(testApp(nil), store)
 	if err != nil {
@@ -166,6 +166,41 @@ func TestLockCallbacks_Panic(t *testing.T) {
 		t.Fatal(err)
 	}
 	unlock()
+}
+
+// TestLocks_StoreFails: where the store does not say whether a portal has a
+// token, nobody is admitted beside one who is.
+func TestLocks_StoreFails(t *testing.T) {
+	store := &failingLoad{}
+	ts, err := NewTokens(testApp(nil), store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Save(t.Context(), "member1", (&rotating{}).present()); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := ts.lockCallbacks(t.Context(), "member1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	store.fails.Store(true)
+	if _, err := ts.lockCallbacks(t.Context(), "member1"); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("beside another one: %v", err)
+	}
+}
+
+// failingLoad loads nothing while it fails.
+type failingLoad struct {
+	MemoryStore
+	fails atomic.Bool
+}
+
+func (s *failingLoad) Load(ctx context.Context, key string) (*Token, error) {
+	if s.fails.Load() {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return s.MemoryStore.Load(ctx, key)
 }
 
 // secondLoad panics when it is asked for the second token.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/addr"
 	"github.com/b24pull/b24pull/internal/pace"
 	"github.com/b24pull/b24pull/internal/sleep"
@@ -56,7 +57,8 @@ func (ts *Tokens) deciding(key string) bool {
 // admit waits until a callback may be decided that needs the authorization
 // server. Others for the key are decided before or after that, by all
 // processes: an application that is uninstalled while its installation is
-// confirmed would come back else. So there are two locks for each key, this one
+// confirmed would come back else. (It can where the application itself has put
+// a token of the portal meanwhile: see lockCallbacks.) So there are two locks for each key, this one
 // and that of its token, which is not held for as long. Who holds the latter
 // never waits for the former.
 func (ts *Tokens) admit(ctx context.Context, key string, proven bool) (leave func(), err error) {
@@ -105,35 +107,42 @@ func (ts *Tokens) admit(ctx context.Context, key string, proven bool) (leave fun
 func (ts *Tokens) lockCallbacks(ctx context.Context, key string) (unlock func(), err error) {
 	e := ts.acquire(key)
 	defer ts.release(e)
-	for {
-		lock := e.callbacksLock(ctx)
-		unlock, err := ts.lock(ctx, lock)
-		if err != nil {
-			return nil, err
+	lock, err := e.callbacksLock(ctx)
+	for err == nil {
+		unlock, failed := ts.lock(ctx, lock)
+		if failed != nil {
+			return nil, failed
 		}
-		right := false
+		held, right := lock, false
 		func() {
 			defer func() {
 				if !right {
 					unlock() // also if the store panics
 				}
 			}()
-			right = e.callbacksLock(ctx) == lock
+			lock, err = e.callbacksLock(ctx)
+			right = err == nil && lock == held
 		}()
 		if right {
 			return unlock, nil
 		}
 	}
+	return nil, err
 }
 
 // callbacksLock is a lock of its own for a portal whose token is stored, so
 // that it does not wait for strangers. Those who may be no portal at all share
 // 256, by a hash of the key: that bounds the locks that they can have made.
-func (e *entry) callbacksLock(ctx context.Context) string {
-	if _, err := e.stored(ctx); err != nil {
-		return sharedLock(e.key)
+// A store that fails says neither.
+func (e *entry) callbacksLock(ctx context.Context) (string, error) {
+	switch _, err := e.stored(ctx); {
+	case err == nil:
+		return e.key + "+", nil
+	case errors.Is(err, b24pull.ErrNoToken):
+		return sharedLock(e.key), nil
+	default:
+		return "", err
 	}
-	return e.key + "+"
 }
 
 func sharedLock(key string) string {

@@ -164,7 +164,7 @@ func (a *Application) Exchange(ctx context.Context, code AuthCode) (*Token, erro
 		return nil, err
 	}
 	known := redact.Redactor{}.With(string(a.ClientSecret), string(code.Code))
-	answer, err := a.ask(ctx, known, server, func(ctx context.Context) (*oauth2.Token, error) {
+	answer, err := a.callServer(ctx, known, server, func(ctx context.Context) (*oauth2.Token, error) {
 		return a.config(server.String()).Exchange(ctx, string(code.Code))
 	})
 	t, err := a.take(known, answer, err)
@@ -227,7 +227,7 @@ func (a *Application) refresh(ctx context.Context, old *Token) (*Token, error) {
 		return nil, err
 	}
 	known := redact.Redactor{}.With(string(a.ClientSecret), old.RefreshToken, old.AccessToken)
-	answer, err := a.ask(ctx, known, server, func(ctx context.Context) (*oauth2.Token, error) {
+	answer, err := a.callServer(ctx, known, server, func(ctx context.Context) (*oauth2.Token, error) {
 		return a.config(server.String()).TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
 	})
 	t, err := a.take(known, answer, err)
@@ -243,9 +243,9 @@ func (a *Application) refresh(ctx context.Context, old *Token) (*Token, error) {
 // refresh token then.
 var passing = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}
 
-// ask has x/oauth2 call the authorization server, and again if its refusal
+// callServer has x/oauth2 call the authorization server, and again if its refusal
 // passes. It ends within refreshTimeout.
-func (a *Application) ask(ctx context.Context, known redact.Redactor, server *url.URL, call func(context.Context) (*oauth2.Token, error)) (*oauth2.Token, error) {
+func (a *Application) callServer(ctx context.Context, known redact.Redactor, server *url.URL, call func(context.Context) (*oauth2.Token, error)) (*oauth2.Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
 	for attempt := 0; ; attempt++ {

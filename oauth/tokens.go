@@ -293,8 +293,8 @@ func (s *TokenSource) Format(f fmt.State, verb rune) {
 	redact.Format(f, verb, "oauth.TokenSource("+s.tokens.app.ClientID+", "+s.key+")")
 }
 
-// ask keeps the entry if it has a token: a key without one costs no memory.
-func (s *TokenSource) ask(do func(*entry) (*oauth2.Token, error)) (*oauth2.Token, error) {
+// withEntry keeps the entry if it has a token: a key without one costs no memory.
+func (s *TokenSource) withEntry(do func(*entry) (*oauth2.Token, error)) (*oauth2.Token, error) {
 	if e := s.entry.Load(); e != nil {
 		return do(e)
 	}
@@ -311,7 +311,7 @@ func (s *TokenSource) ask(do func(*entry) (*oauth2.Token, error)) (*oauth2.Token
 func (s *TokenSource) Token() (*oauth2.Token, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	return s.ask(func(e *entry) (*oauth2.Token, error) { return e.present(ctx) })
+	return s.withEntry(func(e *entry) (*oauth2.Token, error) { return e.present(ctx) })
 }
 
 // Refresh returns another token than the refused one. Whoever comes with a
@@ -331,7 +331,7 @@ func (s *TokenSource) Token() (*oauth2.Token, error) {
 // and up to a quarter of an hour if that goes on; otherwise after ten times
 // once a minute.
 func (s *TokenSource) Refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Token, error) {
-	return s.ask(func(e *entry) (*oauth2.Token, error) { return e.refresh(ctx, refused) })
+	return s.withEntry(func(e *entry) (*oauth2.Token, error) { return e.refresh(ctx, refused) })
 }
 
 // Rejected is told that the portal refused a token in the call it was refreshed
@@ -346,7 +346,7 @@ func (s *TokenSource) Rejected(t *oauth2.Token) {
 // if the store has one by now, and else nil. If the store has none any more it
 // is b24pull.ErrUninstalled.
 func (s *TokenSource) Reload(ctx context.Context, unknown *oauth2.Token) (*oauth2.Token, error) {
-	return s.ask(func(e *entry) (*oauth2.Token, error) { return e.reload(ctx, unknown) })
+	return s.withEntry(func(e *entry) (*oauth2.Token, error) { return e.reload(ctx, unknown) })
 }
 
 // Context returns a context that ends with b24pull.ErrUninstalled as its cause

@@ -16,7 +16,7 @@ import (
 // answer, or must be.
 
 // disbelieve returns why an answer that has come to its end is none to this
-// read, or io.EOF.
+// replay, or io.EOF.
 func (l *loop) disbelieve(s *connection, k *attempt) error {
 	now := time.Now()
 	switch why := s.history.Disbelieves(now); why {

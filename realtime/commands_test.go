@@ -15,7 +15,7 @@ import (
 )
 
 // orders are the control commands, as a portal sends them.
-var orders = []struct {
+var controls = []struct {
 	command string
 	params  map[string]any
 }{
@@ -81,7 +81,7 @@ func TestCommands_WithoutMeaning(t *testing.T) {
 		for _, command := range []string{"open", "open_exists", "reopen", "Channel_Expire", "ping", "channel_expired"} {
 			l.portal.Control(command, map[string]any{"action": "reconnect"}, pulltest.Private)
 		}
-		for _, o := range orders {
+		for _, o := range controls {
 			l.portal.Emit(pulltest.Message{Command: o.command, Params: o.params}) // of the application
 		}
 		time.Sleep(5 * time.Minute)
@@ -118,7 +118,7 @@ func TestCommands_ForgedCommands(t *testing.T) {
 					if missed {
 						l.portal.Cut()
 					}
-					for _, o := range orders {
+					for _, o := range controls {
 						l.portal.EmitAsClient(pulltest.Message{Module: "pull", Command: o.command, Params: o.params})
 					}
 					time.Sleep(5 * time.Minute)
@@ -138,7 +138,7 @@ func TestCommands_ForgedCommands(t *testing.T) {
 }
 
 // TestCommands_MissedCommands: what was sent while disconnected is found by a
-// replay, and obeyed as well.
+// replay, and carried out as well.
 func TestCommands_MissedCommands(t *testing.T) {
 	t.Parallel()
 	for _, s := range servers {
@@ -172,13 +172,13 @@ func TestCommands_MissedCommands(t *testing.T) {
 }
 
 // TestCommands_PastCommands: what stood in the history before the beginning has
-// been obeyed by the config.
+// been carried out by the config.
 func TestCommands_PastCommands(t *testing.T) {
 	for _, before := range []time.Duration{0, time.Second, time.Minute, time.Hour} {
 		t.Run(before.String(), func(t *testing.T) {
 			onEveryVersion(t, func(t *testing.T, l *life, version int) {
 				l.open(pulltest.WithVersion(version))
-				for _, o := range orders {
+				for _, o := range controls {
 					l.portal.Control(o.command, o.params, pulltest.Private)
 					l.portal.Control(o.command, o.params, pulltest.Shared)
 				}
@@ -198,7 +198,7 @@ func TestCommands_PastCommands(t *testing.T) {
 	}
 }
 
-// TestCommands_OverReplacedChannels: nobody obeys them, live or found by the
+// TestCommands_OverReplacedChannels: nobody carries them out, live or found by the
 // read of their end.
 func TestCommands_OverReplacedChannels(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
@@ -209,7 +209,7 @@ func TestCommands_OverReplacedChannels(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		configs, renewals := l.portal.Stats().Configs, countEvents[Renewal](l)
 		for range 2 {
-			for _, o := range orders {
+			for _, o := range controls {
 				l.portal.EmitOld(pulltest.Message{Module: "pull", Command: o.command, Params: o.params})
 			}
 			l.portal.EmitOld(pulltest.Message{Module: "pull", Command: "channel_expire", Params: map[string]any{

@@ -12,7 +12,7 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-// Commands of the push server to its clients, of module pull. They are obeyed,
+// Commands of the push server to its clients, of module pull. They are carried out,
 // not delivered: they hold channel ids. Only the portal's own word is one; what
 // another client has published is a message like any other.
 const (
@@ -154,7 +154,7 @@ func (o *controlCommands) take(next controlCommand) {
 	o.ended = append(o.ended, next)
 }
 
-// ready reports whether a command may be obeyed at once.
+// ready reports whether a command may be carried out at once.
 func (o *controlCommands) ready(now time.Time) bool {
 	return !now.Before(o.fetches.next()) || !now.Before(o.private.next()) || !now.Before(o.shared.next())
 }
@@ -172,7 +172,7 @@ func (o *controlCommands) skip(next *b24pull.Channel) {
 	}
 }
 
-// takeControl notes a control command; it is obeyed when the batch that it came
+// takeControl notes a control command; it is carried out when the batch that it came
 // with has been gone through. What comes over replaced channels concerns nobody
 // any more, unless it names one that is still in use.
 func (l *loop) takeControl(s *delivery.History, m delivery.Message) (ours, settled bool) {

@@ -14,14 +14,14 @@ import (
 func TestCursor_Text(t *testing.T) {
 	tests := []delivery.Position{
 		{},
-		{Known: delivery.Known{Watermark: midAt(1)}},
-		{Known: delivery.Known{Watermark: wire.Mid{Epoch: 9_999_999_999, Counter: wire.MaxCounter}}},
+		{Progress: delivery.Progress{Watermark: midAt(1)}},
+		{Progress: delivery.Progress{Watermark: wire.Mid{Epoch: 9_999_999_999, Counter: wire.MaxCounter}}},
 		{Acked: []wire.Key{{Mid: midAt(3), Sum: 1}}},
-		{Known: delivery.Known{Watermark: midAt(7)}, Acked: []wire.Key{{Mid: midAt(9), Sum: 0}, {Mid: midAt(9), Sum: 0xffff}, {Mid: midAt(12), Sum: 5}, {Mid: wire.Mid{Epoch: 1795421101, Counter: 2}, Sum: 6}}},
-		{Known: delivery.Known{Watermark: midAt(7), RetentionProbe: midAt(8), ReplayedAt: time.Unix(1795421103, 0)}},
+		{Progress: delivery.Progress{Watermark: midAt(7)}, Acked: []wire.Key{{Mid: midAt(9), Sum: 0}, {Mid: midAt(9), Sum: 0xffff}, {Mid: midAt(12), Sum: 5}, {Mid: wire.Mid{Epoch: 1795421101, Counter: 2}, Sum: 6}}},
+		{Progress: delivery.Progress{Watermark: midAt(7), RetentionProbe: midAt(8), ReplayedAt: time.Unix(1795421103, 0)}},
 		{Acked: []wire.Key{{Mid: wire.Mid{}, Sum: wire.FullSum | 0xfffff}, {Mid: midAt(9), Sum: 5}}},
 		{Bound: delivery.Binding{Portal: 1, Server: 2, Channels: 3}},
-		{Known: delivery.Known{Watermark: wire.Mid{Epoch: 1795421101, Counter: 2}}, Bound: delivery.Binding{Portal: 1, Server: 0xffffffff, Channels: 3}, Tags: true, Acked: []wire.Key{{Mid: wire.Mid{Epoch: 1795421101, Counter: 2}, Sum: 6}}},
+		{Progress: delivery.Progress{Watermark: wire.Mid{Epoch: 1795421101, Counter: 2}}, Bound: delivery.Binding{Portal: 1, Server: 0xffffffff, Channels: 3}, Tags: true, Acked: []wire.Key{{Mid: wire.Mid{Epoch: 1795421101, Counter: 2}, Sum: 6}}},
 	}
 	for _, at := range tests {
 		c := Cursor{at}
@@ -40,7 +40,7 @@ func TestCursor_Text(t *testing.T) {
 }
 
 func TestCursor_Damaged(t *testing.T) {
-	text, _ := Cursor{delivery.Position{Known: delivery.Known{Watermark: midAt(7)}, Acked: []wire.Key{{Mid: midAt(9), Sum: 8}}}}.MarshalText()
+	text, _ := Cursor{delivery.Position{Progress: delivery.Progress{Watermark: midAt(7)}, Acked: []wire.Key{{Mid: midAt(9), Sum: 8}}}}.MarshalText()
 	for i := range text {
 		for _, c := range []byte("02A.~") {
 			damaged := slices.Clone(text)
@@ -48,7 +48,7 @@ func TestCursor_Damaged(t *testing.T) {
 				continue
 			}
 			damaged[i] = c
-			kept := Cursor{delivery.Position{Known: delivery.Known{Watermark: midAt(1)}}}
+			kept := Cursor{delivery.Position{Progress: delivery.Progress{Watermark: midAt(1)}}}
 			if err := kept.UnmarshalText(damaged); err == nil || kept.position.Watermark != midAt(1) {
 				t.Errorf("%s: error %v, cursor %v", damaged, err, kept)
 			}
@@ -63,7 +63,7 @@ func TestCursor_Damaged(t *testing.T) {
 // FuzzCursor: no text makes a cursor panic, and what decodes encodes to the
 // same again.
 func FuzzCursor(f *testing.F) {
-	text, _ := Cursor{delivery.Position{Known: delivery.Known{Watermark: midAt(7)}, Acked: []wire.Key{{Mid: midAt(9), Sum: 8}}}}.MarshalText()
+	text, _ := Cursor{delivery.Position{Progress: delivery.Progress{Watermark: midAt(7)}, Acked: []wire.Key{{Mid: midAt(9), Sum: 8}}}}.MarshalText()
 	f.Add(text)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var c, again Cursor

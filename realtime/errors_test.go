@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/delivery"
 )
 
 func TestErrors_Classify(t *testing.T) {
@@ -43,5 +44,20 @@ func TestErrors_Classify(t *testing.T) {
 		if got := classify(tt.err); got != tt.want {
 			t.Errorf("%v: class %d, want %d", tt.err, got, tt.want)
 		}
+	}
+}
+
+// TestErrors_GapReasons: delivery numbers them alike.
+func TestErrors_GapReasons(t *testing.T) {
+	for own, its := range map[GapReason]delivery.Reason{
+		GapPaused: delivery.Paused, GapUnread: delivery.Unread, GapChannelReplaced: delivery.ChannelReplaced,
+		GapExpired: delivery.Expired, GapServerChanged: delivery.ServerChanged,
+	} {
+		if GapReason(its) != own {
+			t.Errorf("%v is %d, and %d in delivery", own, own, its)
+		}
+	}
+	if unnamed := GapReason(delivery.ServerChanged + 1).String(); unnamed != "none" {
+		t.Errorf("there is another one: %s", unnamed)
 	}
 }

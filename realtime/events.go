@@ -185,7 +185,7 @@ const noticeEvery = 10 * time.Second
 // together, as one event that says how many they are.
 type notices struct {
 	tell func(Event)
-	kept map[noticeKind]*notice
+	sums map[noticeKind]*notice
 }
 
 // noticeKind is what events have to have in common to be summed up.
@@ -209,13 +209,13 @@ func (n *notices) add(e Event, now time.Time) bool {
 	if !ok {
 		return false
 	}
-	kept := n.kept[kind]
+	kept := n.sums[kind]
 	if kept == nil {
-		if n.kept == nil {
-			n.kept = make(map[noticeKind]*notice)
+		if n.sums == nil {
+			n.sums = make(map[noticeKind]*notice)
 		}
 		kept = new(notice)
-		n.kept[kind] = kept
+		n.sums[kind] = kept
 	}
 	switch {
 	case kept.sum != nil:
@@ -231,7 +231,7 @@ func (n *notices) add(e Event, now time.Time) bool {
 
 // next is when a sum is to be told; zero: there is none.
 func (n *notices) next() (at time.Time) {
-	for _, kept := range n.kept {
+	for _, kept := range n.sums {
 		if kept.sum != nil && (at.IsZero() || kept.due.Before(at)) {
 			at = kept.due
 		}
@@ -241,7 +241,7 @@ func (n *notices) next() (at time.Time) {
 
 // flush tells the sums that are due.
 func (n *notices) flush(now time.Time) {
-	for _, kept := range n.kept {
+	for _, kept := range n.sums {
 		if sum := kept.sum; sum != nil && !now.Before(kept.due) {
 			kept.sum, kept.due = nil, now.Add(noticeEvery)
 			n.tell(sum)
@@ -251,7 +251,7 @@ func (n *notices) flush(now time.Time) {
 
 // flushAll tells what there is, at the end.
 func (n *notices) flushAll() {
-	for _, kept := range n.kept {
+	for _, kept := range n.sums {
 		if sum := kept.sum; sum != nil {
 			kept.sum = nil
 			n.tell(sum)

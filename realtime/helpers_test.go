@@ -43,7 +43,7 @@ func midAt(n uint64) wire.Mid { return wire.Mid{Epoch: 1795421100, Counter: n} }
 
 // after is the cursor of one who has handled message n and all before it.
 func after(n uint64) Cursor {
-	return Cursor{delivery.Position{Known: delivery.Known{Watermark: midAt(n)}, Acked: []wire.Key{{Mid: midAt(n)}}}}
+	return Cursor{delivery.Position{Progress: delivery.Progress{Watermark: midAt(n)}, Acked: []wire.Key{{Mid: midAt(n)}}}}
 }
 
 // seedsFor is how many seeds a random test runs: the usual number, or what
@@ -149,9 +149,9 @@ func (a *tally) count(n int) (lost, repeated, outOfOrder int) {
 func soon(int) time.Duration { return 20 * time.Millisecond }
 
 // noReads is a poll transport that never finds anything.
-type noReads struct{}
+type noReplays struct{}
 
-func (noReads) Open(context.Context, transport.Address, transport.Sink) (transport.Conn, error) {
+func (noReplays) Open(context.Context, transport.Address, transport.Sink) (transport.Conn, error) {
 	return nil, transport.ErrSilent
 }
 

@@ -75,7 +75,7 @@ func TestHoles(t *testing.T) {
 		l.open(opts...)
 		l.subscribe(nil, WithBackoff(soon), WithTransport(TransportWebSocket))
 		if !reads {
-			l.sub.poll = noReads{}
+			l.sub.poll = noReplays{}
 		}
 		got := newTally()
 		l.run(func(_ context.Context, m Message) error {
@@ -111,7 +111,7 @@ func TestHoles(t *testing.T) {
 				}
 				onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 					if lost, _ := run(t, l, opts, h.make, false); lost == 0 {
-						t.Errorf("version %d: nothing is lost without reads: the hole is none", version)
+						t.Errorf("version %d: nothing is lost without replays: the hole is none", version)
 					}
 				})
 			})

@@ -81,8 +81,8 @@ type silence struct {
 	asked time.Duration // how long it was before the ping that is not answered yet
 }
 
-// ask notes that such a ping goes out.
-func (s *silence) ask(now time.Time) { s.asked = now.Sub(s.since) }
+// sends notes that such a ping goes out.
+func (s *silence) sends(now time.Time) { s.asked = now.Sub(s.since) }
 
 // longest is how long it has been silent and was still there when something
 // came.
@@ -113,8 +113,8 @@ func (l *loop) ping(s *connection, now time.Time) {
 	s.live.ping()
 	if !s.timers.armed(timerPong) {
 		s.timers.arm(timerPong, now.Add(pongWithin))
-		s.idle.ask(now)
-		s.mute.ask(now)
+		s.idle.sends(now)
+		s.mute.sends(now)
 	}
 	s.idle.since, s.mute.since = now, now
 	l.keepAlive(s, now)

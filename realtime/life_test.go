@@ -60,7 +60,7 @@ func TestLife_PingHole(t *testing.T) {
 		l.open(pulltest.WithPingInterval(5 * time.Second))
 		l.subscribe(nil)
 		if l.t.Name() == "TestLife_PingHole/without_reads" {
-			l.sub.poll = noReads{}
+			l.sub.poll = noReplays{}
 		}
 		got := newTally()
 		l.run(func(_ context.Context, m Message) error {
@@ -78,17 +78,17 @@ func TestLife_PingHole(t *testing.T) {
 		}
 		return lost, l.portal.Stats().DroppedByPing
 	}
-	t.Run("with reads", func(t *testing.T) {
+	t.Run("with replays", func(t *testing.T) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			if lost, dropped := ping(l); lost > 0 || dropped == 0 {
 				l.t.Errorf("lost %d of the %d that the server dropped", lost, dropped)
 			}
 		})
 	})
-	t.Run("without reads", func(t *testing.T) {
+	t.Run("without replays", func(t *testing.T) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			if lost, _ := ping(l); lost == 0 {
-				l.t.Error("nothing was lost without reads: the pings have tested nothing")
+				l.t.Error("nothing was lost without replays: the pings have tested nothing")
 			}
 		})
 	})

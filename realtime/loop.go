@@ -61,7 +61,7 @@ type loop struct {
 	alarm           alarm
 	renewal         renewal
 	missing         missing
-	commands        controlCommands // from the server, not yet obeyed
+	commands        controlCommands // from the server, not yet carried out
 
 	idling    idling // of websockets, either way
 	muted     idling // of websockets that the server sends on and nothing is sent over
@@ -310,7 +310,7 @@ func (l *loop) full() {
 func (l *loop) undecodable(err error) { l.emit(Undecodable{Err: err, Count: 1}) }
 
 // afterEvent begins a replay if so much has come, or so badly, that one is due,
-// obeys the server, and sets the timer of the messages that wait. Such replays
+// carries commands out, and sets the timer of the messages that wait. Such replays
 // keep a distance: sooner they could not move the cursor anyway.
 func (l *loop) afterEvent() {
 	now := time.Now()
@@ -341,6 +341,6 @@ func (l *loop) afterEvent() {
 
 var (
 	errStuck   = errors.New("realtime: the connection is stuck: a ping was not answered")
-	errStall   = errors.New("realtime: a read has stalled")
+	errStall   = errors.New("realtime: a replay has stalled")
 	errEndless = errors.New("realtime: an answer does not come to its end")
 )

@@ -296,7 +296,7 @@ func (d *decision) do(a ...action) { d.actions = append(d.actions, a...) }
 
 // connect dials, with a new config first if the present one is of no use. A
 // poll hangs from the newest message that is known, so it waits for the first
-// read.
+// replay.
 func (d *decision) connect() {
 	switch {
 	case d.replaced && !d.needed:

@@ -22,10 +22,10 @@ func at(state State, change ...func(*status)) status {
 func anchoredStatus(s *status) { s.anchored, s.sure, s.ready = true, true, true }
 func sureStatus(s *status)     { s.anchored, s.sure = true, true }
 func goesOn(s *status)         { s.anchored = true }
-func reading(s *status)        { s.replay = replayRunning }
-func readBroke(s *status)      { s.replay = replayWaiting }
+func replaying(s *status)      { s.replay = replayRunning }
+func replayBroke(s *status)    { s.replay = replayWaiting }
 func wholePending(s *status)   { s.pending = replayWhole }
-func owedShort(s *status)      { s.pending = replayShort }
+func shortPending(s *status)   { s.pending = replayShort }
 func noConfig(s *status)       { s.configured = false }
 func staleConfig(s *status)    { s.configured, s.stale = false, true }
 func suspectConfig(s *status)  { s.configured, s.stale, s.configSuspect = false, true, true }
@@ -46,7 +46,7 @@ func refused(s *status)        { s.replayRefused = true }
 func tried(n int) func(*status) {
 	return func(s *status) { s.attempt = n }
 }
-func readTried(n int) func(*status) {
+func replayTried(n int) func(*status) {
 	return func(s *status) { s.replayAttempt = n }
 }
 
@@ -62,19 +62,19 @@ func TestMachine_Decide(t *testing.T) {
 		// configuring
 		{"start", at(StateIdle), event{kind: evStart}, at(StateConfiguring), []action{doFetch(false, false)}},
 		{
-			"the first read runs beside the connect",
+			"the first replay runs beside the connect",
 			at(StateConfiguring), event{kind: evConfig},
-			at(StateConnecting, reading), []action{doDial, doReplay},
+			at(StateConnecting, replaying), []action{doDial, doReplay},
 		},
 		{
-			"with a cursor there is no first read",
+			"with a cursor there is no first replay",
 			at(StateConfiguring, anchoredStatus), event{kind: evConfig},
 			at(StateConnecting, anchoredStatus), []action{doDial},
 		},
 		{
-			"a new config ends its staleness, and a read that goes on is not begun again",
-			at(StateConfiguring, staleConfig, anchoredStatus, reading), event{kind: evConfig},
-			at(StateConnecting, anchoredStatus, reading), []action{doDial},
+			"a new config ends its staleness, and a replay that goes on is not begun again",
+			at(StateConfiguring, staleConfig, anchoredStatus, replaying), event{kind: evConfig},
+			at(StateConnecting, anchoredStatus, replaying), []action{doDial},
 		},
 		{
 			"a config that comes while paused is kept",
@@ -104,49 +104,49 @@ func TestMachine_Decide(t *testing.T) {
 
 		// connecting
 		{
-			"connected before the first read is done: not ready, and another read is due",
-			at(StateConnecting, reading), event{kind: evOpened},
-			at(StateLive, reading, wholePending), []action{doHold},
+			"connected before the first replay is done: not ready, and another replay is due",
+			at(StateConnecting, replaying), event{kind: evOpened},
+			at(StateLive, replaying, wholePending), []action{doHold},
 		},
 		{
-			"connected after the first read: ready",
+			"connected after the first replay: ready",
 			at(StateConnecting, sureStatus), event{kind: evOpened},
-			at(StateLive, anchoredStatus, reading), []action{doHold, doReplay, doReady},
+			at(StateLive, anchoredStatus, replaying), []action{doHold, doReplay, doReady},
 		},
 		{
 			"a cursor to go on from does not make it ready: the history is to answer",
 			at(StateConnecting, goesOn), event{kind: evOpened},
-			at(StateLive, goesOn, reading), []action{doHold, doReplay},
+			at(StateLive, goesOn, replaying), []action{doHold, doReplay},
 		},
 		{
 			"it has answered",
-			at(StateLive, goesOn, reading), event{kind: evReplayEnded},
+			at(StateLive, goesOn, replaying), event{kind: evReplayEnded},
 			at(StateLive, anchoredStatus), []action{doReady},
 		},
 		{
 			"nothing answers, nor does something else",
-			at(StateLive, goesOn, reading), event{kind: evReplayBroken, silent: true},
-			at(StateLive, anchoredStatus, readBroke, readTried(1)), []action{doReplayWait(1), doReady},
+			at(StateLive, goesOn, replaying), event{kind: evReplayBroken, silent: true},
+			at(StateLive, anchoredStatus, replayBroke, replayTried(1)), []action{doReplayWait(1), doReady},
 		},
 		{
 			"something else has answered",
-			at(StateLive, goesOn, reading), event{kind: evReplayBroken},
-			at(StateLive, goesOn, readBroke, readTried(1)), []action{doReplayWait(1)},
+			at(StateLive, goesOn, replaying), event{kind: evReplayBroken},
+			at(StateLive, goesOn, replayBroke, replayTried(1)), []action{doReplayWait(1)},
 		},
 		{
-			"connected again: a read",
+			"connected again: a replay",
 			at(StateConnecting, anchoredStatus, tried(2)), event{kind: evOpened},
-			at(StateLive, anchoredStatus, tried(2), reading), []action{doHold, doReplay},
+			at(StateLive, anchoredStatus, tried(2), replaying), []action{doHold, doReplay},
 		},
 		{
-			"connected again while a read goes on: another is due",
-			at(StateConnecting, anchoredStatus, reading), event{kind: evOpened},
-			at(StateLive, anchoredStatus, reading, wholePending), []action{doHold},
+			"connected again while a replay goes on: another is due",
+			at(StateConnecting, anchoredStatus, replaying), event{kind: evOpened},
+			at(StateLive, anchoredStatus, replaying, wholePending), []action{doHold},
 		},
 		{
-			"connected again while a read is broken off: it goes on at once, and another is due",
-			at(StateConnecting, anchoredStatus, readBroke), event{kind: evOpened},
-			at(StateLive, anchoredStatus, reading, wholePending), []action{doHold, doReplay},
+			"connected again while a replay is broken off: it goes on at once, and another is due",
+			at(StateConnecting, anchoredStatus, replayBroke), event{kind: evOpened},
+			at(StateLive, anchoredStatus, replaying, wholePending), []action{doHold, doReplay},
 		},
 		{
 			"could not connect",
@@ -166,33 +166,33 @@ func TestMachine_Decide(t *testing.T) {
 
 		// long polling
 		{
-			"a poll waits for the first read",
+			"a poll waits for the first replay",
 			at(StateConfiguring, polling), event{kind: evConfig},
-			at(StateConnecting, polling, reading), []action{doReplay},
+			at(StateConnecting, polling, replaying), []action{doReplay},
 		},
 		{
-			"the first read is refused: a new config first",
-			at(StateConnecting, polling, reading), event{kind: evReplayBroken, failure: failConfig},
+			"the first replay is refused: a new config first",
+			at(StateConnecting, polling, replaying), event{kind: evReplayBroken, failure: failConfig},
 			at(StateWaiting, polling, staleConfig, tried(1)), []action{doWait(1, false)},
 		},
 		{
-			"try the first read again",
+			"try the first replay again",
 			at(StateWaiting, polling, tried(1)), event{kind: evRetry},
-			at(StateConnecting, polling, tried(1), reading), []action{doReplay},
+			at(StateConnecting, polling, tried(1), replaying), []action{doReplay},
 		},
 		{
-			"the first read breaks off: perhaps websockets work",
-			at(StateConnecting, auto, polling, reading, tried(5)), event{kind: evReplayBroken},
+			"the first replay breaks off: perhaps websockets work",
+			at(StateConnecting, auto, polling, replaying, tried(5)), event{kind: evReplayBroken},
 			at(StateWaiting, auto, tried(6)), []action{doWait(6, true)},
 		},
 		{
-			"the first read is done: the first poll",
-			at(StateConnecting, polling, reading), event{kind: evReplayEnded},
+			"the first replay is done: the first poll",
+			at(StateConnecting, polling, replaying), event{kind: evReplayEnded},
 			at(StateConnecting, polling, sureStatus), []action{doDial},
 		},
 		{
-			"another read is done before the first poll is with the server",
-			at(StateConnecting, polling, anchoredStatus, reading), event{kind: evReplayEnded},
+			"another replay is done before the first poll is with the server",
+			at(StateConnecting, polling, anchoredStatus, replaying), event{kind: evReplayEnded},
 			at(StateConnecting, polling, anchoredStatus), nil,
 		},
 		{
@@ -201,39 +201,39 @@ func TestMachine_Decide(t *testing.T) {
 			at(StateLive, polling, anchoredStatus), []action{doDial},
 		},
 		{
-			"a poll brought one message: the next one, and a short read beside it",
+			"a poll brought one message: the next one, and a short replay beside it",
 			at(StateLive, polling, anchoredStatus), event{kind: evPolled, again: true},
-			at(StateLive, polling, anchoredStatus, reading), []action{doDial, doShortReplay},
+			at(StateLive, polling, anchoredStatus, replaying), []action{doDial, doShortReplay},
 		},
 		{
-			"a poll has been hanging for a moment: a short read",
+			"a poll has been hanging for a moment: a short replay",
 			at(StateLive, polling, anchoredStatus), event{kind: evHanging},
-			at(StateLive, polling, anchoredStatus, reading), []action{doShortReplay},
+			at(StateLive, polling, anchoredStatus, replaying), []action{doShortReplay},
 		},
 		{
-			"one message during a read: a short read is due",
-			at(StateLive, polling, anchoredStatus, reading), event{kind: evPolled, again: true},
-			at(StateLive, polling, anchoredStatus, reading, owedShort), []action{doDial},
+			"one message during a replay: a short replay is due",
+			at(StateLive, polling, anchoredStatus, replaying), event{kind: evPolled, again: true},
+			at(StateLive, polling, anchoredStatus, replaying, shortPending), []action{doDial},
 		},
 		{
-			"a whole read that is due shows as much",
-			at(StateLive, polling, anchoredStatus, reading, wholePending), event{kind: evPolled, again: true},
-			at(StateLive, polling, anchoredStatus, reading, wholePending), []action{doDial},
+			"a whole replay that is due shows as much",
+			at(StateLive, polling, anchoredStatus, replaying, wholePending), event{kind: evPolled, again: true},
+			at(StateLive, polling, anchoredStatus, replaying, wholePending), []action{doDial},
 		},
 		{
-			"the short read's turn",
-			at(StateLive, polling, anchoredStatus, reading, owedShort), event{kind: evReplayEnded},
-			at(StateLive, polling, anchoredStatus, reading), []action{doShortReplay},
+			"the short replay's turn",
+			at(StateLive, polling, anchoredStatus, replaying, shortPending), event{kind: evReplayEnded},
+			at(StateLive, polling, anchoredStatus, replaying), []action{doShortReplay},
 		},
 		{
-			"a short read's answer calls for a whole one",
-			at(StateLive, polling, anchoredStatus, reading, owedShort), event{kind: evReplayEnded, again: true},
-			at(StateLive, polling, anchoredStatus, reading), []action{doReplay},
+			"a short replay's answer calls for a whole one",
+			at(StateLive, polling, anchoredStatus, replaying, shortPending), event{kind: evReplayEnded, again: true},
+			at(StateLive, polling, anchoredStatus, replaying), []action{doReplay},
 		},
 		{
-			"no read for long: one",
+			"no replay for long: one",
 			at(StateLive, polling, anchoredStatus), event{kind: evIdle},
-			at(StateLive, polling, anchoredStatus, reading), []action{doReplay},
+			at(StateLive, polling, anchoredStatus, replaying), []action{doReplay},
 		},
 		{
 			"a poll is not answered",
@@ -295,7 +295,7 @@ func TestMachine_Decide(t *testing.T) {
 		{
 			"an upgrade probe is connected: it has to last",
 			at(StateConnecting, probing, sureStatus), event{kind: evOpened},
-			at(StateLive, probing, sureStatus, reading), []action{doHold, doReplay},
+			at(StateLive, probing, sureStatus, replaying), []action{doHold, doReplay},
 		},
 		{
 			"it has lasted",
@@ -378,23 +378,23 @@ func TestMachine_Decide(t *testing.T) {
 		},
 		{
 			"replaced, and what was missed in a pause is read: not connected again",
-			at(StatePaused, anchoredStatus, replaced, reading), event{kind: evReplayEnded},
+			at(StatePaused, anchoredStatus, replaced, replaying), event{kind: evReplayEnded},
 			at(StateWaiting, anchoredStatus, replaced), nil,
 		},
 		{
-			"replaced, and refused: what comes is for the last read",
-			at(StateLive, anchoredStatus, replaced, reading), event{kind: evReplayBroken, failure: failConfig},
-			at(StateLive, anchoredStatus, replaced, readBroke, readTried(1), refused), []action{doReplayWait(1)},
+			"replaced, and refused: what comes is for the last replay",
+			at(StateLive, anchoredStatus, replaced, replaying), event{kind: evReplayBroken, failure: failConfig},
+			at(StateLive, anchoredStatus, replaced, replayBroke, replayTried(1), refused), []action{doReplayWait(1)},
 		},
 		{
-			"leave: a last read",
+			"leave: a last replay",
 			at(StateWaiting, anchoredStatus, replaced), event{kind: evLeave},
-			at(StateWaiting, anchoredStatus, replaced, leaving, reading), []action{doReplay},
+			at(StateWaiting, anchoredStatus, replaced, leaving, replaying), []action{doReplay},
 		},
 		{
-			"leave during a read: a last one is due",
-			at(StateLive, anchoredStatus, replaced, reading), event{kind: evLeave},
-			at(StateLive, anchoredStatus, replaced, leaving, reading, wholePending), nil,
+			"leave during a replay: a last one is due",
+			at(StateLive, anchoredStatus, replaced, replaying), event{kind: evLeave},
+			at(StateLive, anchoredStatus, replaced, leaving, replaying, wholePending), nil,
 		},
 		{
 			"leave in a pause: when there is room",
@@ -402,39 +402,39 @@ func TestMachine_Decide(t *testing.T) {
 			at(StatePaused, anchoredStatus, replaced, leaving), nil,
 		},
 		{
-			"the last read's turn",
-			at(StateLive, anchoredStatus, replaced, leaving, reading, wholePending), event{kind: evReplayEnded},
-			at(StateLive, anchoredStatus, replaced, leaving, reading), []action{doReplay},
+			"the last replay's turn",
+			at(StateLive, anchoredStatus, replaced, leaving, replaying, wholePending), event{kind: evReplayEnded},
+			at(StateLive, anchoredStatus, replaced, leaving, replaying), []action{doReplay},
 		},
 		{
-			"the last read is done: over",
-			at(StateLive, anchoredStatus, replaced, leaving, reading), event{kind: evReplayEnded},
+			"the last replay is done: over",
+			at(StateLive, anchoredStatus, replaced, leaving, replaying), event{kind: evReplayEnded},
 			at(StateClosed, anchoredStatus, replaced, leaving, func(s *status) { s.configured = true }), []action{doHangUp},
 		},
 		{
-			"the last read is refused twice: over",
-			at(StateWaiting, anchoredStatus, replaced, leaving, reading, readTried(1), refused), event{kind: evReplayBroken, failure: failConfig},
-			at(StateClosed, anchoredStatus, replaced, leaving, readBroke, readTried(2), refused, func(s *status) { s.configured = true }), []action{doHangUp, doRelease},
+			"the last replay is refused twice: over",
+			at(StateWaiting, anchoredStatus, replaced, leaving, replaying, replayTried(1), refused), event{kind: evReplayBroken, failure: failConfig},
+			at(StateClosed, anchoredStatus, replaced, leaving, replayBroke, replayTried(2), refused, func(s *status) { s.configured = true }), []action{doHangUp, doRelease},
 		},
 		{
 			"it is refused once: that can be a proxy's",
-			at(StateWaiting, anchoredStatus, replaced, leaving, reading), event{kind: evReplayBroken, failure: failConfig},
-			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(1), refused), []action{doReplayWait(1)},
+			at(StateWaiting, anchoredStatus, replaced, leaving, replaying), event{kind: evReplayBroken, failure: failConfig},
+			at(StateWaiting, anchoredStatus, replaced, leaving, replayBroke, replayTried(1), refused), []action{doReplayWait(1)},
 		},
 		{
 			"it is refused, and then breaks off",
-			at(StateWaiting, anchoredStatus, replaced, leaving, reading, readTried(1), refused), event{kind: evReplayBroken},
-			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(2)), []action{doReplayWait(2)},
+			at(StateWaiting, anchoredStatus, replaced, leaving, replaying, replayTried(1), refused), event{kind: evReplayBroken},
+			at(StateWaiting, anchoredStatus, replaced, leaving, replayBroke, replayTried(2)), []action{doReplayWait(2)},
 		},
 		{
-			"the last read breaks off: it goes on",
-			at(StateWaiting, anchoredStatus, replaced, leaving, reading), event{kind: evReplayBroken},
-			at(StateWaiting, anchoredStatus, replaced, leaving, readBroke, readTried(1)), []action{doReplayWait(1)},
+			"the last replay breaks off: it goes on",
+			at(StateWaiting, anchoredStatus, replaced, leaving, replaying), event{kind: evReplayBroken},
+			at(StateWaiting, anchoredStatus, replaced, leaving, replayBroke, replayTried(1)), []action{doReplayWait(1)},
 		},
 		{
-			"the last read breaks off again and again: over",
-			at(StateWaiting, anchoredStatus, replaced, leaving, reading, readTried(lastPatience-1)), event{kind: evReplayBroken},
-			at(StateClosed, anchoredStatus, replaced, leaving, readBroke, readTried(lastPatience), func(s *status) { s.configured = true }), []action{doHangUp, doRelease},
+			"the last replay breaks off again and again: over",
+			at(StateWaiting, anchoredStatus, replaced, leaving, replaying, replayTried(lastPatience-1)), event{kind: evReplayBroken},
+			at(StateClosed, anchoredStatus, replaced, leaving, replayBroke, replayTried(lastPatience), func(s *status) { s.configured = true }), []action{doHangUp, doRelease},
 		},
 
 		// waiting
@@ -449,9 +449,9 @@ func TestMachine_Decide(t *testing.T) {
 
 		// live
 		{
-			"lost: a read goes on without the connection it was begun for",
-			at(StateLive, anchoredStatus, reading, wholePending, pinged(1)), event{kind: evLost},
-			at(StateWaiting, anchoredStatus, reading, wholePending, tried(1)), []action{doWait(1, true)},
+			"lost: a replay goes on without the connection it was begun for",
+			at(StateLive, anchoredStatus, replaying, wholePending, pinged(1)), event{kind: evLost},
+			at(StateWaiting, anchoredStatus, replaying, wholePending, tried(1)), []action{doWait(1, true)},
 		},
 		{"lasted", at(StateLive, tried(3)), event{kind: evStable}, at(StateLive), nil},
 		{
@@ -460,9 +460,9 @@ func TestMachine_Decide(t *testing.T) {
 			at(StateLive, anchoredStatus, pinged(1)), []action{doHold, doPing},
 		},
 		{
-			"our pong: a read",
+			"our pong: a replay",
 			at(StateLive, anchoredStatus, pinged(1)), event{kind: evPong},
-			at(StateLive, anchoredStatus, reading), []action{doReplay},
+			at(StateLive, anchoredStatus, replaying), []action{doReplay},
 		},
 		{
 			"the pong before the last: not yet",
@@ -470,19 +470,19 @@ func TestMachine_Decide(t *testing.T) {
 			at(StateLive, anchoredStatus, pinged(1)), nil,
 		},
 		{
-			"a pong during a read: another is due",
-			at(StateLive, anchoredStatus, reading, pinged(1)), event{kind: evPong},
-			at(StateLive, anchoredStatus, reading, wholePending), nil,
+			"a pong during a replay: another is due",
+			at(StateLive, anchoredStatus, replaying, pinged(1)), event{kind: evPong},
+			at(StateLive, anchoredStatus, replaying, wholePending), nil,
 		},
 		{
-			"silence is to be kept short: a ping that no read waits for",
+			"silence is to be kept short: a ping that no replay waits for",
 			at(StateLive, anchoredStatus), event{kind: evKeepAlive},
 			at(StateLive, anchoredStatus, unanswered(1, 0)), []action{doKeepAlive},
 		},
 		{"polls have no pings", at(StateLive, anchoredStatus, polling), event{kind: evKeepAlive}, at(StateLive, anchoredStatus, polling), nil},
-		{"its pong: no read", at(StateLive, anchoredStatus, unanswered(1, 0)), event{kind: evPong}, at(StateLive, anchoredStatus), nil},
+		{"its pong: no replay", at(StateLive, anchoredStatus, unanswered(1, 0)), event{kind: evPong}, at(StateLive, anchoredStatus), nil},
 		{
-			"the server's ping while one of those is under way: the read waits for the second pong",
+			"the server's ping while one of those is under way: the replay waits for the second pong",
 			at(StateLive, anchoredStatus, unanswered(1, 0)), event{kind: evPing},
 			at(StateLive, anchoredStatus, unanswered(2, 2)), []action{doHold, doPing},
 		},
@@ -492,9 +492,9 @@ func TestMachine_Decide(t *testing.T) {
 			at(StateLive, anchoredStatus, unanswered(1, 1)), nil,
 		},
 		{
-			"a later ping of that kind keeps no read waiting",
+			"a later ping of that kind keeps no replay waiting",
 			at(StateLive, anchoredStatus, unanswered(2, 1)), event{kind: evPong},
-			at(StateLive, anchoredStatus, unanswered(1, 0), reading), []action{doReplay},
+			at(StateLive, anchoredStatus, unanswered(1, 0), replaying), []action{doReplay},
 		},
 		{"a pong nobody asked for", at(StateLive, anchoredStatus), event{kind: evPong}, at(StateLive, anchoredStatus), nil},
 		{
@@ -508,71 +508,71 @@ func TestMachine_Decide(t *testing.T) {
 			at(StateWaiting, anchoredStatus, tried(1)), []action{doDrop, doWait(1, true)},
 		},
 		{
-			"many messages: a read, without holding",
+			"many messages: a replay, without holding",
 			at(StateLive, anchoredStatus), event{kind: evMany},
-			at(StateLive, anchoredStatus, reading), []action{doReplay},
+			at(StateLive, anchoredStatus, replaying), []action{doReplay},
 		},
 		{
-			"a garbled frame: a read brings what was in it",
+			"a garbled frame: a replay brings what was in it",
 			at(StateLive, anchoredStatus), event{kind: evGarbled},
-			at(StateLive, anchoredStatus, reading), []action{doReplay},
+			at(StateLive, anchoredStatus, replaying), []action{doReplay},
 		},
 		{
-			"a poll was answered by the history: a read looks through it",
+			"a poll was answered by the history: a replay looks through it",
 			at(StateLive, anchoredStatus), event{kind: evPast},
-			at(StateLive, anchoredStatus, reading), []action{doReplay},
+			at(StateLive, anchoredStatus, replaying), []action{doReplay},
 		},
 
 		// reads
 		{
-			"the first read is done while connected: ready",
-			at(StateLive, reading), event{kind: evReplayEnded},
+			"the first replay is done while connected: ready",
+			at(StateLive, replaying), event{kind: evReplayEnded},
 			at(StateLive, anchoredStatus), []action{doReady},
 		},
 		{
-			"the first read is done and another is due",
-			at(StateLive, reading, wholePending), event{kind: evReplayEnded},
-			at(StateLive, anchoredStatus, reading), []action{doReplay, doReady},
+			"the first replay is done and another is due",
+			at(StateLive, replaying, wholePending), event{kind: evReplayEnded},
+			at(StateLive, anchoredStatus, replaying), []action{doReplay, doReady},
 		},
 		{
-			"the first read is done before connected: not ready",
-			at(StateConnecting, reading), event{kind: evReplayEnded},
+			"the first replay is done before connected: not ready",
+			at(StateConnecting, replaying), event{kind: evReplayEnded},
 			at(StateConnecting, sureStatus), nil,
 		},
 		{
-			"a read's answer calls for another",
-			at(StateLive, anchoredStatus, reading), event{kind: evReplayEnded, again: true},
-			at(StateLive, anchoredStatus, reading), []action{doReplay},
+			"a replay's answer calls for another",
+			at(StateLive, anchoredStatus, replaying), event{kind: evReplayEnded, again: true},
+			at(StateLive, anchoredStatus, replaying), []action{doReplay},
 		},
 		{
-			"a read is done after failures",
-			at(StateLive, anchoredStatus, reading, readTried(2)), event{kind: evReplayEnded},
+			"a replay is done after failures",
+			at(StateLive, anchoredStatus, replaying, replayTried(2)), event{kind: evReplayEnded},
 			at(StateLive, anchoredStatus), nil,
 		},
 		{
-			"a read breaks off",
-			at(StateLive, anchoredStatus, reading), event{kind: evReplayBroken},
-			at(StateLive, anchoredStatus, readBroke, readTried(1)), []action{doReplayWait(1)},
+			"a replay breaks off",
+			at(StateLive, anchoredStatus, replaying), event{kind: evReplayBroken},
+			at(StateLive, anchoredStatus, replayBroke, replayTried(1)), []action{doReplayWait(1)},
 		},
 		{
-			"a read breaks off without a connection: it is not given up",
-			at(StateWaiting, anchoredStatus, reading), event{kind: evReplayBroken},
-			at(StateWaiting, anchoredStatus, readBroke, readTried(1)), []action{doReplayWait(1)},
+			"a replay breaks off without a connection: it is not given up",
+			at(StateWaiting, anchoredStatus, replaying), event{kind: evReplayBroken},
+			at(StateWaiting, anchoredStatus, replayBroke, replayTried(1)), []action{doReplayWait(1)},
 		},
 		{
-			"a read breaks off again and again: nobody waits for it any longer",
-			at(StateLive, anchoredStatus, reading, readTried(2)), event{kind: evReplayBroken},
-			at(StateLive, anchoredStatus, readBroke, readTried(3)), []action{doReplayWait(3), doRelease},
+			"a replay breaks off again and again: nobody waits for it any longer",
+			at(StateLive, anchoredStatus, replaying, replayTried(2)), event{kind: evReplayBroken},
+			at(StateLive, anchoredStatus, replayBroke, replayTried(3)), []action{doReplayWait(3), doRelease},
 		},
 		{
-			"a read is refused for its channels: a new config",
-			at(StateLive, anchoredStatus, reading), event{kind: evReplayBroken, failure: failConfig},
-			at(StateWaiting, staleConfig, anchoredStatus, readBroke, readTried(1), refused, tried(1)), []action{doReplayWait(1), doHangUp, doWait(1, false)},
+			"a replay is refused for its channels: a new config",
+			at(StateLive, anchoredStatus, replaying), event{kind: evReplayBroken, failure: failConfig},
+			at(StateWaiting, staleConfig, anchoredStatus, replayBroke, replayTried(1), refused, tried(1)), []action{doReplayWait(1), doHangUp, doWait(1, false)},
 		},
 		{
-			"a broken read goes on",
-			at(StateLive, anchoredStatus, readBroke, readTried(1)), event{kind: evReplayRetry},
-			at(StateLive, anchoredStatus, reading, readTried(1)), []action{doReplay},
+			"a broken replay goes on",
+			at(StateLive, anchoredStatus, replayBroke, replayTried(1)), event{kind: evReplayRetry},
+			at(StateLive, anchoredStatus, replaying, replayTried(1)), []action{doReplay},
 		},
 
 		// the queue
@@ -582,55 +582,55 @@ func TestMachine_Decide(t *testing.T) {
 			at(StatePaused, anchoredStatus), []action{doHangUp, doAbortReplay, doGiveBack},
 		},
 		{
-			"full during a read",
-			at(StateLive, anchoredStatus, reading, wholePending), event{kind: evFull},
+			"full during a replay",
+			at(StateLive, anchoredStatus, replaying, wholePending), event{kind: evFull},
 			at(StatePaused, anchoredStatus), []action{doHangUp, doAbortReplay, doGiveBack},
 		},
 		{
 			"room: first what was missed",
 			at(StatePaused, anchoredStatus), event{kind: evRoom},
-			at(StatePaused, anchoredStatus, reading), []action{doReplay},
+			at(StatePaused, anchoredStatus, replaying), []action{doReplay},
 		},
-		{"room while that goes on", at(StatePaused, anchoredStatus, reading), event{kind: evRoom}, at(StatePaused, anchoredStatus, reading), nil},
+		{"room while that goes on", at(StatePaused, anchoredStatus, replaying), event{kind: evRoom}, at(StatePaused, anchoredStatus, replaying), nil},
 		{
 			"full again",
-			at(StatePaused, anchoredStatus, reading), event{kind: evFull},
+			at(StatePaused, anchoredStatus, replaying), event{kind: evFull},
 			at(StatePaused, anchoredStatus), []action{doAbortReplay, doGiveBack},
 		},
 		{
 			"what was missed is read: connect",
-			at(StatePaused, anchoredStatus, reading), event{kind: evReplayEnded},
+			at(StatePaused, anchoredStatus, replaying), event{kind: evReplayEnded},
 			at(StateConnecting, anchoredStatus), []action{doDial},
 		},
 		{
 			"of what was missed there may be more",
-			at(StatePaused, anchoredStatus, reading), event{kind: evReplayEnded, again: true},
-			at(StatePaused, anchoredStatus, reading), []action{doReplay},
+			at(StatePaused, anchoredStatus, replaying), event{kind: evReplayEnded, again: true},
+			at(StatePaused, anchoredStatus, replaying), []action{doReplay},
 		},
 		{
 			"what was missed is read, but the config is gone",
-			at(StatePaused, anchoredStatus, staleConfig, reading), event{kind: evReplayEnded},
+			at(StatePaused, anchoredStatus, staleConfig, replaying), event{kind: evReplayEnded},
 			at(StateConfiguring, anchoredStatus, staleConfig), []action{doFetch(true, false)},
 		},
 		{
 			"what was missed cannot be read yet",
-			at(StatePaused, anchoredStatus, reading), event{kind: evReplayBroken},
-			at(StatePaused, anchoredStatus, readBroke, readTried(1)), []action{doReplayWait(1)},
+			at(StatePaused, anchoredStatus, replaying), event{kind: evReplayBroken},
+			at(StatePaused, anchoredStatus, replayBroke, replayTried(1)), []action{doReplayWait(1)},
 		},
 		{
 			"what was missed cannot be read for long: connect",
-			at(StatePaused, anchoredStatus, reading, readTried(patience-1)), event{kind: evReplayBroken},
-			at(StateConnecting, anchoredStatus, readBroke, readTried(patience)), []action{doReplayWait(patience), doRelease, doDial},
+			at(StatePaused, anchoredStatus, replaying, replayTried(patience-1)), event{kind: evReplayBroken},
+			at(StateConnecting, anchoredStatus, replayBroke, replayTried(patience)), []action{doReplayWait(patience), doRelease, doDial},
 		},
 		{
 			"what was missed cannot be read with this config",
-			at(StatePaused, anchoredStatus, reading), event{kind: evReplayBroken, failure: failConfig},
-			at(StateWaiting, staleConfig, anchoredStatus, readBroke, readTried(1), refused, tried(1)), []action{doReplayWait(1), doHangUp, doWait(1, false)},
+			at(StatePaused, anchoredStatus, replaying), event{kind: evReplayBroken, failure: failConfig},
+			at(StateWaiting, staleConfig, anchoredStatus, replayBroke, replayTried(1), refused, tried(1)), []action{doReplayWait(1), doHangUp, doWait(1, false)},
 		},
 		{"room while not paused", at(StateLive, anchoredStatus), event{kind: evRoom}, at(StateLive, anchoredStatus), nil},
 
 		// the end
-		{"stop", at(StateLive, anchoredStatus, reading), event{kind: evStop}, at(StateClosed, anchoredStatus, reading, func(s *status) { s.configured = true }), nil},
+		{"stop", at(StateLive, anchoredStatus, replaying), event{kind: evStop}, at(StateClosed, anchoredStatus, replaying, func(s *status) { s.configured = true }), nil},
 		{"nothing after the end", at(StateClosed), event{kind: evConfig}, at(StateClosed), nil},
 	}
 	seen := map[eventKind]bool{}

@@ -98,8 +98,8 @@ func (l *life) wantNoOld() {
 	}
 }
 
-// onFalseAnswers runs a test for each version and false answer, with -short for
-// some of them on each version.
+// onFalseAnswers runs a test for each version and false answer, for
+// some of them on each version unless B24PULL_LONG is set.
 func onFalseAnswers(t *testing.T, test func(t *testing.T, l *life, version int, fault pulltest.Fault)) {
 	for version := 1; version <= 5; version++ {
 		for n, name := range slices.Sorted(maps.Keys(falseAnswers)) {

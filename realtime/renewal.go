@@ -254,7 +254,7 @@ func (l *loop) adopt(cfg *b24pull.Config, ep endpoint, reason RenewReason, anew 
 func (l *loop) goOn(now delivery.Binding) {
 	from := l.opts.cursor.position
 	otherServer, otherChannels := differ(from.Bound.Server, now.Server), differ(from.Bound.Channels, now.Channels)
-	l.main.history.Resume(from.Known, !otherServer, !otherChannels)
+	l.main.history.Resume(from.Progress, !otherServer, !otherChannels)
 	switch {
 	case otherServer:
 		l.gap(GapServerChanged, nil)

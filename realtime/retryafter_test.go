@@ -181,7 +181,7 @@ func TestRetryAfter_OfReplays(t *testing.T) {
 			l.emit(now)
 			time.Sleep(time.Second)
 			if !slices.Contains(l.commands(), now) {
-				t.Error("a message waits for a read that is far away")
+				t.Error("a message waits for a replay that is far away")
 			}
 		}
 		keptAway(t, "reads", came.take("poll"), 300*time.Second, 15*time.Minute) // websockets read in between

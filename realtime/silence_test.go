@@ -85,7 +85,7 @@ func (a *boxAnswer) write(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, a.text)
 }
 
-// onSilences runs a test for each version and silence, with -short for some of
+// onSilences runs a test for each version and silence, for some of
 // them on each version.
 func onSilences(t *testing.T, test func(t *testing.T, l *life, version int, a boxAnswer)) {
 	for version := 1; version <= 5; version++ {

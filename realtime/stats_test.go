@@ -2,7 +2,10 @@ package realtime
 
 import (
 	"context"
+	"log/slog"
 	"maps"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,7 +53,7 @@ func TestStats_Count(t *testing.T) {
 		{"cut", func(l *life) { l.portal.Cut() }, Stats{Replays: 1, Reconnects: map[Cause]uint64{CauseNetwork: 1}}},
 		{"missed", func(l *life) { l.portal.Cut(); l.tick(); l.tick() },
 			Stats{Messages: 2, Bytes: 1, Replays: 1, Found: 2, Reconnects: map[Cause]uint64{CauseNetwork: 1}}},
-		{"a read that breaks off", func(l *life) {
+		{"a replay that breaks off", func(l *life) {
 			l.portal.Misbehave(pulltest.Polls, pulltest.BadGateway)
 			l.portal.Ping()
 			synctest.Wait()
@@ -190,6 +193,48 @@ func TestStats_OfLag(t *testing.T) {
 		time.Sleep(time.Minute)
 		if s := l.sub.Stats(); s.Found != 1 || s.Lag > time.Hour+time.Second {
 			t.Errorf("found %d, the lag is %v", s.Found, s.Lag)
+		}
+	})
+}
+
+// TestStats_Attempts: a replay that breaks off tells how many did so before it,
+// and is logged as a warning when it is the third.
+func TestStats_Attempts(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		var told lines
+		l.start(nil, WithTransport(TransportWebSocket), WithLogger(slog.New(slog.NewTextHandler(&told, &slog.HandlerOptions{Level: slog.LevelWarn}))))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		before := len(lifeEvents[ReplayEnded](l))
+		l.portal.Misbehave(pulltest.Polls, pulltest.BadGateway)
+		l.portal.Ping()
+		for len(lifeEvents[ReplayEnded](l)) < before+patience {
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+		}
+		l.portal.Behave(pulltest.Polls)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		var attempts []int
+		for _, e := range lifeEvents[ReplayEnded](l)[before:] {
+			attempts = append(attempts, e.Attempt)
+			if e.Err == nil {
+				break
+			}
+		}
+		if want := []int{1, 2, 3, 4}; !slices.Equal(attempts, want) {
+			t.Errorf("attempts %d, want %d", attempts, want)
+		}
+		warned := 0
+		told.mu.Lock()
+		defer told.mu.Unlock()
+		for _, line := range told.told {
+			if strings.Contains(line, "msg=replay") {
+				warned++
+			}
+		}
+		if warned != 1 {
+			t.Errorf("%d warnings of replays: %q", warned, told.told)
 		}
 	})
 }

@@ -85,7 +85,7 @@ func forged(channel, next string) map[string]any {
 
 // TestStorms_CommandsGoOn: more commands than are kept in mind, about channels
 // of others, while it is too soon for a config, do not keep a later one from
-// being obeyed.
+// being carried out.
 func TestStorms_CommandsGoOn(t *testing.T) {
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts

@@ -32,7 +32,7 @@ const (
 	timerHeld    // a replay that waits may begin
 	timerHold    // a live message has waited long enough
 	timerRenew   // a config is about to end
-	timerControl // control commands may be obeyed
+	timerControl // control commands may be carried out
 	timerCheck   // the portal is asked whether it knows the successors that were gone over to
 	timerReturn  // websockets may work again
 	timerTell    // what has been summed up is to be told
@@ -153,7 +153,7 @@ func (l *loop) expire() {
 	if l.timers.due(timerHeld, now) {
 		l.nextReplay()
 	}
-	l.timers.due(timerControl, now) // afterEvent obeys
+	l.timers.due(timerControl, now) // afterEvent carries them out
 	if l.timers.due(timerCheck, now) {
 		l.check(now)
 	}

@@ -71,7 +71,7 @@ func TestTrickles_EndlessAnswers(t *testing.T) {
 			l.want("after")
 		})
 	})
-	t.Run("to a read", func(t *testing.T) {
+	t.Run("to a replay", func(t *testing.T) {
 		onVersions(t, func(t *testing.T, l *life, version int) {
 			var armed atomic.Bool
 			l.start([]pulltest.Option{pulltest.WithVersion(version), pulltest.WithGather(0), endingOnce(&armed)})

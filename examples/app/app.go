@@ -167,9 +167,9 @@ func (a *app) answer(w http.ResponseWriter, r *http.Request, page string, err er
 // forms: a subscription that has ended for good is begun again with another
 // token, or after a minute.
 func (a *app) listen(ctx context.Context, member string) error {
+	token, err := a.tokens.Get(ctx, member)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	token, err := a.tokens.Get(ctx, member)
 	p := a.portals[member]
 	switch {
 	case err != nil:
@@ -198,7 +198,7 @@ func (a *app) again(p *portal, ended error) bool {
 		err := os.Remove(a.cursor(p)) // what follows begins anew, and what was sent meanwhile is lost
 		removed = err == nil || errors.Is(err, fs.ErrNotExist)
 	}
-	a.mu.Lock()
+	a.mu.Lock() // before it is looked: an installation that comes now is to find it gone
 	defer a.mu.Unlock()
 	token, err := a.tokens.Get(context.WithoutCancel(a.ctx), p.member)
 	switch {

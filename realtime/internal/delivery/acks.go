@@ -22,7 +22,7 @@ type Acks struct {
 	next      *Binding // what they will be of when what was pending is handled, and the gap is told
 	unsettled keySet
 	untold    *Gap
-	Known            // the history's
+	Progress         // the history's
 	pending   keySet // to be delivered or delivered, not handled
 	acked     keySet // handled, or never to be, and not below the position
 	dropped   int    // of acked, since there were too many, and not told of yet
@@ -32,7 +32,7 @@ func NewAcks(from Position) *Acks {
 	return &Acks{
 		Changed: make(chan struct{}, 1),
 		begun:   !from.IsZero(), tags: from.Tags, bound: from.Bound,
-		Known: from.Known, acked: keySetOf(from.Acked),
+		Progress: from.Progress, acked: keySetOf(from.Acked),
 	}
 }
 
@@ -156,10 +156,10 @@ func (l *Acks) recall(k wire.Key) {
 
 // advance moves the known end of the history and forgets what no cursor needs
 // any more.
-func (l *Acks) advance(to Known) {
+func (l *Acks) advance(to Progress) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.Known = to
+	l.Progress = to
 	l.acked.cut(l.handledTo(wire.Key{}))
 	signal(l.Changed)
 }
@@ -201,7 +201,7 @@ func (l *Acks) at(k wire.Key) Position {
 		i, _ := slices.BinarySearchFunc(done, k, wire.Key.Compare)
 		done = slices.Insert(done, i, k)
 	}
-	p := Position{Known: l.Known, Acked: done, Tags: l.tags, Bound: l.bound}
+	p := Position{Progress: l.Progress, Acked: done, Tags: l.tags, Bound: l.bound}
 	p.Watermark = pos
 	return p
 }

@@ -10,7 +10,7 @@ import (
 var (
 	ErrNotAsked = errors.New("it holds messages that were not asked for, as an answer to something else does")
 	errStale    = errors.New("it ends before a message that the server keeps, as an older answer does")
-	ErrLacking  = errors.New("realtime: the answer to a read lacks what was kept before")
+	ErrLacking  = errors.New("realtime: the answer to a replay lacks what was kept before")
 )
 
 const (
@@ -50,7 +50,7 @@ func (s *History) letGo(but wire.Mid, now time.Time) {
 }
 
 // Disbelieves returns why an answer that has come to its end is none to what
-// was asked, or not to be believed yet (errLacking).
+// was asked, or not to be believed yet (ErrLacking).
 func (s *History) Disbelieves(now time.Time) error {
 	c, p := s.Replay, s.probe
 	old := p.at.Before(c.Start.Add(-s.Settle)) && now.Sub(p.at) < ProbeFor
@@ -59,7 +59,7 @@ func (s *History) Disbelieves(now time.Time) error {
 		return ErrNotAsked
 	case s.lacks(now):
 		return ErrLacking
-	case c.probed:
+	case c.showsProbe:
 		s.probe = probe{}
 	case old && c.Poll && !c.Short && c.complete && c.last.Less(p.key.Mid):
 		return errStale

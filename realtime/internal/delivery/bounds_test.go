@@ -106,7 +106,7 @@ func TestBounds_RememberedIsBounded(t *testing.T) {
 			}
 			const many = MaxRemembered + 2*forgetAtOnce
 			before := heapHeld()
-			f := newFlooded(Position{Known: Known{Watermark: midAt(1)}})
+			f := newFlooded(Position{Progress: Progress{Watermark: midAt(1)}})
 			for n := range uint64(many) {
 				if f.lives(message(n)) != 1 {
 					t.Fatalf("message %d was not delivered", n)
@@ -145,7 +145,7 @@ func TestBounds_ForgottenComesAgain(t *testing.T) {
 // TestBounds_PassedGoesFirst: what no replay should bring is forgotten before what the
 // next one will.
 func TestBounds_PassedGoesFirst(t *testing.T) {
-	f := newFlooded(Position{Known: Known{Watermark: midAt(1)}})
+	f := newFlooded(Position{Progress: Progress{Watermark: midAt(1)}})
 	kept, transient := floods["ascending"], floods["not kept"]
 	for n := range uint64(1000) {
 		f.lives(kept(n))
@@ -163,7 +163,7 @@ func TestBounds_PassedGoesFirst(t *testing.T) {
 // TestBounds_HandledIsBounded: what the user is not to get is bounded, too, while he
 // is busy with one message for hours.
 func TestBounds_HandledIsBounded(t *testing.T) {
-	f := newFlooded(Position{Known: Known{Watermark: midAt(1)}})
+	f := newFlooded(Position{Progress: Progress{Watermark: midAt(1)}})
 	f.History.Live(Message{Record: wire.Record{Key: wire.Key{Mid: midAt(2)}, Size: 1}}, f.now) // stays open
 	for n := range uint64(2 * MaxRemembered) {
 		f.Undecodable(Message{Record: wire.Record{Key: wire.Key{Mid: midAt(n + 3), Sum: wire.FullSum}}}, false, f.now)
@@ -187,7 +187,7 @@ func TestBounds_HandledIsBounded(t *testing.T) {
 // TestBounds_EpochsAreBounded: so many sequences of mids are known, and those in use
 // stay known.
 func TestBounds_EpochsAreBounded(t *testing.T) {
-	f := newFlooded(Position{Known: Known{Watermark: midAt(1)}})
+	f := newFlooded(Position{Progress: Progress{Watermark: midAt(1)}})
 	f.lives(Message{Record: wire.Record{Key: wire.Key{Mid: midAt(2)}}})
 	gaps := 0
 	f.report = func(e Event) {

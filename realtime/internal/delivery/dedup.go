@@ -76,7 +76,7 @@ func NewDedup(from Position, l *Acks, q *Queue, now time.Time, report func(Event
 
 // AddHistory adds the history of a connection, known up to a position.
 func (b *Dedup) AddHistory(to wire.Mid, anchored bool) *History {
-	s := &History{Dedup: b, Settle: SettleTime, Known: Known{Watermark: to}, Highest: to, Anchored: anchored}
+	s := &History{Dedup: b, Settle: SettleTime, Progress: Progress{Watermark: to}, Highest: to, Anchored: anchored}
 	b.histories = append(b.histories, s)
 	b.recall(to)
 	b.tellLowWatermark()
@@ -103,7 +103,7 @@ type Remembered struct {
 	Histories, Seen, Above, Passed, Generations, Moves, Pending, Acked int
 }
 
-// Remembers says how much is remembered.
+// Remembers says how much is remembered, for tests.
 func (b *Dedup) Remembers() Remembered {
 	r := Remembered{Histories: len(b.histories), Seen: len(b.seen), Above: len(b.above), Generations: len(b.passed)}
 	for _, g := range b.passed {
@@ -135,7 +135,7 @@ func (b *Dedup) lowWatermark() wire.Mid { return b.lowest().Watermark }
 // tellLowWatermark enters in the acks how far the history is known.
 func (b *Dedup) tellLowWatermark() {
 	lowest := b.lowest()
-	b.acks.advance(lowest.Known)
+	b.acks.advance(lowest.Progress)
 }
 
 // remembered is the key under which a message is remembered: a cursor has

@@ -29,7 +29,7 @@ func seedsFor(t *testing.T, usual int) int {
 
 // after is the cursor of one who has handled message n and all before it.
 func after(n uint64) Position {
-	return Position{Known: Known{Watermark: midAt(n)}, Acked: []wire.Key{{Mid: midAt(n)}}}
+	return Position{Progress: Progress{Watermark: midAt(n)}, Acked: []wire.Key{{Mid: midAt(n)}}}
 }
 
 // driven is a history by hand, with a clock of its own.

@@ -49,7 +49,7 @@ type History struct {
 	Undated bool // messages bear no time
 	Hangs   bool // what comes live comes by polls, which bring the history as well
 
-	Known                      // the watermark is C
+	Progress                   // the watermark is C
 	moves        []move        // of the watermark, as far back as passed messages are remembered
 	dark         time.Time     // when the last move before these was made
 	placed       time.Time     // since when it has been where it was before the first of all moves
@@ -120,7 +120,7 @@ func (s *History) Successor(since, now time.Time) (next *History, covered bool) 
 
 // Resume takes over what a position says that the history goes on from: when it
 // was last known and, if the channels are the same, what they keep.
-func (s *History) Resume(from Known, sameServer, sameChannels bool) {
+func (s *History) Resume(from Progress, sameServer, sameChannels bool) {
 	s.ReplayedAt, s.away = from.ReplayedAt, true
 	if at := from.ReplayedAt; !at.IsZero() && at.Before(s.placed) {
 		s.placed = at

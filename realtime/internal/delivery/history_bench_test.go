@@ -26,7 +26,7 @@ func BenchmarkHistory(b *testing.B) {
 	b.Run("history", func(b *testing.B) {
 		b.ReportAllocs()
 		q := NewQueue(4096, 16<<20)
-		s := newHistory(Position{Known: Known{Watermark: midAt(1)}}, q, now, func(Event) {})
+		s := newHistory(Position{Progress: Progress{Watermark: midAt(1)}}, q, now, func(Event) {})
 		n := uint64(1)
 		for b.Loop() {
 			n++

@@ -26,7 +26,7 @@ type Receipt struct {
 }
 
 // Known is how far a history is known.
-type Known struct {
+type Progress struct {
 	Watermark      wire.Mid  // everything kept up to here has been seen
 	RetentionProbe wire.Mid  // a message at the watermark, or above, that the channels keep: when it is not there any more, others may have expired, too; zero: none is known
 	ReplayedAt     time.Time // when the last whole replay began that came to its end; zero: unknown
@@ -34,10 +34,10 @@ type Known struct {
 
 // Position is how far everything has been handled, and what was handled beyond.
 type Position struct {
-	Known            // of the watermark of a position: everything up to it has been handled
-	Acked []wire.Key // the message at the watermark, if there is one, and what was handled beyond, in order
-	Tags  bool       // positions are times and tags, not mids
-	Bound Binding    // what the position is of
+	Progress            // of the watermark of a position: everything up to it has been handled
+	Acked    []wire.Key // the message at the watermark, if there is one, and what was handled beyond, in order
+	Tags     bool       // positions are times and tags, not mids
+	Bound    Binding    // what the position is of
 }
 
 // IsZero reports whether p is no position.

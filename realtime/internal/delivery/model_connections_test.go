@@ -47,15 +47,15 @@ type connectionMessage struct {
 
 type modelConnection struct {
 	*History
-	channel  int
-	hanging  bool // a poll
-	hungFrom wire.Mid
-	short    bool // is due
-	answer   []*connectionMessage
-	hangs    bool // the replay: nothing is kept, so a live message may answer it
-	nextRead time.Time
-	leave    time.Time // zero: it has not been replaced
-	last     bool      // the replay is the last one
+	channel    int
+	hanging    bool // a poll
+	hungFrom   wire.Mid
+	short      bool // is due
+	answer     []*connectionMessage
+	hangs      bool // the replay: nothing is kept, so a live message may answer it
+	nextReplay time.Time
+	leave      time.Time // zero: it has not been replaced
+	last       bool      // the replay is the last one
 }
 
 type connectionsModel struct {
@@ -152,7 +152,7 @@ func (m *connectionsModel) begin(channel int) {
 func (m *connectionsModel) connection(s *History, channel int) *modelConnection {
 	s.Tags = m.tags
 	s.acks.Bind(Binding{}, m.tags)
-	return &modelConnection{History: s, channel: channel, nextRead: m.now}
+	return &modelConnection{History: s, channel: channel, nextReplay: m.now}
 }
 
 func (m *connectionsModel) message(x *connectionMessage) Message {
@@ -295,7 +295,7 @@ func (m *connectionsModel) poll(s *modelConnection) {
 // replay begins a replay of a connection that is due, or goes on with it.
 func (m *connectionsModel) read(s *modelConnection) {
 	over := !s.leave.IsZero() && m.now.After(s.leave)
-	if m.reader == nil && !m.paused && (s.short || over || !m.now.Before(s.nextRead)) {
+	if m.reader == nil && !m.paused && (s.short || over || !m.now.Before(s.nextReplay)) {
 		var from wire.Mid
 		if s.short && s.Anchored {
 			from = s.BeginShortReplay(m.now, "")
@@ -306,9 +306,9 @@ func (m *connectionsModel) read(s *modelConnection) {
 		s.short = false
 		s.answer = m.kept(s, from)
 		s.hangs = len(s.answer) == 0
-		s.nextRead = m.now.Add(m.upTo(12 * time.Second))
+		s.nextReplay = m.now.Add(m.upTo(12 * time.Second))
 		if !s.leave.IsZero() && m.chance(2) { // it is not pinged any more, say
-			s.nextRead = m.now.Add(m.upTo(10 * time.Minute))
+			s.nextReplay = m.now.Add(m.upTo(10 * time.Minute))
 		}
 		m.reader = s
 		return
@@ -353,7 +353,7 @@ func (m *connectionsModel) readOver(s *modelConnection, how Outcome) {
 	_, again := s.EndReplay(how, m.chance(3), m.now)
 	switch {
 	case again:
-		s.nextRead = m.now
+		s.nextReplay = m.now
 	case s.last && how != ReplayBroken:
 		m.connections = slices.DeleteFunc(m.connections, func(o *modelConnection) bool { return o == s })
 		m.memory.Drop(s.History, m.now)

@@ -51,12 +51,12 @@ type model struct {
 	messages   []*modelMessage
 
 	*History
-	cursor   Position
-	unheard  []*modelMessage // still to come live
-	paused   bool
-	reading  bool
-	answer   []*modelMessage // what the replay has still to show
-	nextRead time.Time
+	cursor     Position
+	unheard    []*modelMessage // still to come live
+	paused     bool
+	replaying  bool
+	answer     []*modelMessage // what the replay has still to show
+	nextReplay time.Time
 }
 
 func newModel(t *testing.T, seed uint64) *model {
@@ -97,7 +97,7 @@ func (m *model) chance(of int) bool                 { return m.random.IntN(of) =
 // begin starts a process.
 func (m *model) begin() {
 	m.History = newHistory(m.cursor, NewQueue(6+m.random.IntN(20), 1<<20), m.now, func(Event) {})
-	m.paused, m.reading = false, false
+	m.paused, m.replaying = false, false
 	for _, x := range m.messages {
 		x.again = 0
 	}
@@ -117,10 +117,10 @@ func (m *model) step() {
 	if m.paused && m.chance(10) {
 		m.paused = false
 	}
-	if !m.reading && !m.paused && !m.now.Before(m.nextRead) {
+	if !m.replaying && !m.paused && !m.now.Before(m.nextReplay) {
 		m.beginAnswer()
 	}
-	if m.reading {
+	if m.replaying {
 		m.readOn()
 	}
 	m.Reorder.Expire(m.now)
@@ -146,8 +146,8 @@ func (m *model) hear() {
 
 func (m *model) pause() {
 	m.paused = true
-	if m.reading {
-		m.reading = false
+	if m.replaying {
+		m.replaying = false
 		m.EndReplay(ReplayBroken, true, m.now)
 	}
 	m.GiveBack()
@@ -161,10 +161,10 @@ func (m *model) beginAnswer() {
 			m.answer = append(m.answer, x)
 		}
 	}
-	m.reading = len(m.answer) > 0
-	if !m.reading {
+	m.replaying = len(m.answer) > 0
+	if !m.replaying {
 		m.EndReplay(ReplaySilent, m.chance(2), m.now)
-		m.nextRead = m.now.Add(time.Second)
+		m.nextReplay = m.now.Add(time.Second)
 	}
 }
 
@@ -175,9 +175,9 @@ func (m *model) readOn() {
 				m.pause()
 				return
 			}
-			m.reading = false
+			m.replaying = false
 			m.EndReplay(ReplayEnded, m.chance(3), m.now)
-			m.nextRead = m.now.Add(m.upTo(12 * time.Second))
+			m.nextReplay = m.now.Add(m.upTo(12 * time.Second))
 			return
 		}
 		x := m.answer[0]
@@ -189,7 +189,7 @@ func (m *model) readOn() {
 		m.answer = m.answer[1:]
 	}
 	if m.chance(20) {
-		m.reading = false
+		m.replaying = false
 		m.EndReplay(ReplayBroken, true, m.now)
 	}
 }

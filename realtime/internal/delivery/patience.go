@@ -34,8 +34,8 @@ const (
 )
 
 var (
-	ErrNoAnswer   = errors.New("realtime: a read was not answered")
-	ErrUnanswered = errors.New("realtime: a read was not answered within the time after which a push server says that there is nothing")
+	ErrNoAnswer   = errors.New("realtime: a replay was not answered")
+	ErrUnanswered = errors.New("realtime: a replay was not answered within the time after which a push server says that there is nothing")
 )
 
 // stands reports whether the replay has to have an answer, since there is

@@ -128,7 +128,7 @@ func TestReorder_ReplayWithoutHold(t *testing.T) {
 	o.want(t, 1, 2, 3, 4, 5)
 }
 
-// TestReorder_HoldEnds: nobody waits longer than holdMax for a replay that does
+// TestReorder_HoldEnds: nobody waits longer than HoldMax for a replay that does
 // not begin to answer.
 func TestReorder_HoldEnds(t *testing.T) {
 	o := newOrdered()

@@ -18,19 +18,19 @@ type Replay struct {
 	Poll      bool      // an answer of one message says all there is; one by a websocket may have lost the rest to a ping
 	Anchor    bool      // the first replay of all: what it shows is known, not delivered
 
-	from     wire.Mid  // the server is asked for what follows this
-	expect   wire.Mid  // the first message of the answer, if it is still kept: it proves the answer complete
-	last     wire.Mid  // the last message shown
-	newest   time.Time // the latest that one of them bears
-	settled  wire.Mid  // the greatest message shown that arrived well before start
-	complete bool
-	stands   bool // the answer has shown the retention probe
-	garbled  bool // it may have been what could not be decoded
-	probed   bool // the answer has shown the probe
-	Hung     bool // the answer did not come at once
-	many     bool // there is more than one message
-	over     bool // it has come to its end
-	guessed  bool // it is not certain that what was taken for old is
+	from       wire.Mid  // the server is asked for what follows this
+	expect     wire.Mid  // the first message of the answer, if it is still kept: it proves the answer complete
+	last       wire.Mid  // the last message shown
+	newest     time.Time // the latest that one of them bears
+	settled    wire.Mid  // the greatest message shown that arrived well before start
+	complete   bool
+	stands     bool // the answer has shown the retention probe
+	garbled    bool // it may have been what could not be decoded
+	showsProbe bool // the answer has shown the probe
+	Hung       bool // the answer did not come at once
+	many       bool // there is more than one message
+	over       bool // it has come to its end
+	guessed    bool // it is not certain that what was taken for old is
 	Strays
 
 	shown, found int
@@ -87,7 +87,7 @@ func (s *History) nextAnswer(now time.Time) wire.Mid {
 	s.shortPending, s.Replay.Requested = false, now
 	s.Reorder.unordered = s.Tags
 	s.Replay.first, s.Replay.complete = wire.Mid{}, false
-	s.Replay.Strays, s.Replay.probed = Strays{}, false
+	s.Replay.Strays, s.Replay.showsProbe = Strays{}, false
 	s.Replay.Hung, s.Replay.many, s.Replay.over, s.Replay.guessed = false, false, false, false
 	s.Replay.screened, s.Replay.screenedSize = fifo.Queue[Message]{}, 0
 	s.Replay.screen = !s.emptyAt.IsZero() && s.Replay.from.IsZero()
@@ -101,7 +101,7 @@ func (s *History) Replayed(m Message, now time.Time) bool {
 	c := s.Replay
 	c.stands = c.stands || m.Key.Mid == s.RetentionProbe
 	s.dateReplayed(&m, now)
-	c.probed = c.probed || m.Key == s.probe.key
+	c.showsProbe = c.showsProbe || m.Key == s.probe.key
 	switch {
 	case c.Poll && c.Takes(m, c.from):
 		return true
@@ -130,6 +130,7 @@ func (s *History) EndAnswer(now time.Time) bool {
 	}
 	for s.Replay.screened.Len() > 0 {
 		if !s.take(s.Replay.unscreen(), now) {
+			s.Replay.screened, s.Replay.screenedSize = fifo.Queue[Message]{}, 0
 			return false
 		}
 	}

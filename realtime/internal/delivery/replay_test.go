@@ -14,7 +14,7 @@ func TestReplay_CursorMovesBySettledReplaysOnly(t *testing.T) {
 	s.pass(SettleTime + time.Second)
 	s.lives(13)
 	if !s.reads(10, 11, 12, 13) {
-		t.Error("a read that shows the cursor's message is complete")
+		t.Error("a replay that shows the cursor's message is complete")
 	}
 	s.wantKnown(12) // 13 has just arrived: its predecessor may still be on its way to the store
 	s.pass(SettleTime + time.Second)
@@ -56,7 +56,7 @@ func TestReplay_IncompleteReplays(t *testing.T) {
 	t.Run("the cursor's message alone", func(t *testing.T) {
 		s := newDriven(t, after(4))
 		if !s.reads(4) {
-			t.Error("a read that shows the cursor's message is complete")
+			t.Error("a replay that shows the cursor's message is complete")
 		}
 	})
 }

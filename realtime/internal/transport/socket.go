@@ -51,7 +51,7 @@ func (t *Socket) Open(ctx context.Context, at Address, sink Sink) (Conn, error) 
 		sink.Ponged()
 		return nil
 	})
-	ws.SetCloseHandler(func(int, string) error { return nil }) // next returns it; close answers
+	ws.SetCloseHandler(func(int, string) error { return nil }) // Next returns it; Close answers
 	return c, nil
 }
 
@@ -106,7 +106,7 @@ const (
 	textReceipt = "mack:"
 )
 
-// received confirms a message. That this fails is told by reading, which fails
+// Received confirms a message. That this fails is told by reading, which fails
 // as well.
 func (c *socketConn) Received(id string) {
 	if c.at.RPC && id != "" {

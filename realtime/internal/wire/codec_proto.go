@@ -54,11 +54,11 @@ func (c *protoCodec) message(buf []byte) (Record, error) {
 		err = fmt.Errorf("its id has %d bytes", len(out.ID))
 	}
 	if err != nil {
-		return Record{Key: KeyOf(nil, buf)}, &RecordError{Err: err}
+		return Record{Key: keyOfBCD(nil, buf)}, &RecordError{Err: err}
 	}
 	m := Record{
 		ID:   idString(out.ID),
-		Key:  KeyOf(out.ID, out.Body),
+		Key:  keyOfBCD(out.ID, out.Body),
 		Size: len(buf),
 
 		Transient: out.HasExpiry && out.Expiry == 0,

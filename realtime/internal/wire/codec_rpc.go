@@ -103,7 +103,7 @@ func (c *rpcCodec) element(k *skimmer, yield func(Record, error) bool) bool {
 	})
 	ours := bytes.Equal(plain(method), IncomingMethod)
 	if err != nil {
-		return yield(Record{Key: KeyOf(nil, raw)}, &RecordError{Err: err, Framed: ours})
+		return yield(Record{Key: keyOfBCD(nil, raw)}, &RecordError{Err: err, Framed: ours})
 	}
 	if !ours {
 		return true
@@ -135,11 +135,11 @@ func (in *incoming) set(name, value []byte) error {
 func (c *rpcCodec) message(params []byte) (Record, error) {
 	var in incoming
 	if err := eachMember(params, in.set); err != nil {
-		return Record{Key: KeyOf(nil, params)}, &RecordError{Err: errors.New("its params are no object")}
+		return Record{Key: keyOfBCD(nil, params)}, &RecordError{Err: errors.New("its params are no object")}
 	}
 	id := plain(in.mid)
 	if len(id) > maxIDSize {
-		return Record{Key: KeyOf(nil, params)}, &RecordError{Err: fmt.Errorf("its id has %d bytes", len(id))}
+		return Record{Key: keyOfBCD(nil, params)}, &RecordError{Err: fmt.Errorf("its id has %d bytes", len(id))}
 	}
 	m := Record{ID: string(id), Key: keyOfDigits(id, in.body), Sender: senderOf(in.sender)}
 	if err := c.parseBody(&m, &in); err != nil {

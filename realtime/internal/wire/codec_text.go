@@ -133,7 +133,7 @@ func (e *envelope) set(name, value []byte) error {
 func (c *textCodec) message(raw []byte) (Record, error) {
 	var e envelope
 	if err := eachMember(raw, e.set); err != nil {
-		return Record{Key: KeyOf(nil, raw)}, &RecordError{Err: err}
+		return Record{Key: keyOfBCD(nil, raw)}, &RecordError{Err: err}
 	}
 	m := Record{Sender: Sender{Type: c.sender}}
 	m.Time, _ = time.Parse(http.TimeFormat, string(plain(e.time)))
@@ -143,7 +143,7 @@ func (c *textCodec) message(raw []byte) (Record, error) {
 	} else {
 		id := plain(e.mid)
 		if len(id) > maxIDSize {
-			return Record{Key: KeyOf(nil, raw)}, &RecordError{Err: fmt.Errorf("its id has %d bytes", len(id))}
+			return Record{Key: keyOfBCD(nil, raw)}, &RecordError{Err: fmt.Errorf("its id has %d bytes", len(id))}
 		}
 		m.ID = string(id)
 		m.Key = keyOfDigits(id, e.text)

@@ -120,14 +120,14 @@ var Castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func (k Key) Compare(o Key) int { return cmp.Or(k.Mid.Compare(o.Mid), cmp.Compare(k.Sum, o.Sum)) }
 
-// KeyOf makes the key of a message. An id that is no mid takes part in the
+// keyOfBCD makes the key of a message. An id that is no mid takes part in the
 // checksum instead.
-func KeyOf(id, body []byte) Key {
+func keyOfBCD(id, body []byte) Key {
 	m, ok := midFromBCD(id)
 	return newKey(m, ok, id, body)
 }
 
-// keyOfDigits is KeyOf for an id in digits.
+// keyOfDigits is keyOfBCD for an id in digits.
 func keyOfDigits(id, body []byte) Key {
 	m, ok := MidFromDigits(id)
 	return newKey(m, ok, id, body)

@@ -95,20 +95,20 @@ func TestPosition_KeyOfTag(t *testing.T) {
 
 func TestPosition_KeyOf(t *testing.T) {
 	id := []byte{0x17, 0x95, 0x42, 0x11, 0, 0, 0, 0, 0, 0, 5, 0x32, 0x84}
-	if got := KeyOf(id, []byte("body")).Mid; got != (Mid{1795421100, 53284}) {
+	if got := keyOfBCD(id, []byte("body")).Mid; got != (Mid{1795421100, 53284}) {
 		t.Errorf("mid is %v", got)
 	}
-	if KeyOf(id, []byte("a")) == KeyOf(id, []byte("b")) {
+	if keyOfBCD(id, []byte("a")) == keyOfBCD(id, []byte("b")) {
 		t.Error("another body has the same key")
 	}
 	other := append([]byte{0xaa}, id[1:]...)
-	if k := KeyOf(other, []byte("a")); !k.Mid.IsZero() {
+	if k := keyOfBCD(other, []byte("a")); !k.Mid.IsZero() {
 		t.Errorf("an id that is no mid became %v", k.Mid)
 	}
-	if KeyOf(other, []byte("a")) == KeyOf(id[:3], []byte("a")) {
+	if keyOfBCD(other, []byte("a")) == keyOfBCD(id[:3], []byte("a")) {
 		t.Error("ids that are no mids are not told apart")
 	}
-	if keyOfDigits([]byte("17954211000000000000053284"), []byte("a")) != KeyOf(id, []byte("a")) {
+	if keyOfDigits([]byte("17954211000000000000053284"), []byte("a")) != keyOfBCD(id, []byte("a")) {
 		t.Error("an id in digits has another key than in bytes")
 	}
 	if k := keyOfDigits([]byte("1"), []byte("a")); !k.Mid.IsZero() || k == keyOfDigits([]byte("2"), []byte("a")) {

@@ -25,9 +25,9 @@ func (d *desk) unknown(name string) {
 	}
 }
 
-// TestDoubt_UninstalledUnseen: the next callback is asked for after the portal has
+// TestSuspect_UninstalledUnseen: the next callback is asked for after the portal has
 // forgotten the token.
-func TestDoubt_UninstalledUnseen(t *testing.T) {
+func TestSuspect_UninstalledUnseen(t *testing.T) {
 	for name, last := range map[string]struct {
 		form   url.Values
 		stored string
@@ -40,9 +40,9 @@ func TestDoubt_UninstalledUnseen(t *testing.T) {
 	}
 }
 
-// TestDoubt_UnknownButAlive: a portal that is wrong about a token costs a refresh a
+// TestSuspect_UnknownButAlive: a portal that is wrong about a token costs a refresh a
 // minute, and no form takes the token's place.
-func TestDoubt_UnknownButAlive(t *testing.T) {
+func TestSuspect_UnknownButAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, new(MemoryStore))
 		d.want("installed", d.handle(installOf("first", "app")), nil, "first-1 app")
@@ -59,8 +59,8 @@ func TestDoubt_UnknownButAlive(t *testing.T) {
 	})
 }
 
-// TestDoubt_Undecided: a forged callback does not have the genuine one refused.
-func TestDoubt_Undecided(t *testing.T) {
+// TestSuspect_Undecided: a forged callback does not have the genuine one refused.
+func TestSuspect_Undecided(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, new(MemoryStore))
 		d.want("installed", d.handle(formOf("admin")), nil, "admin-1 ")
@@ -87,9 +87,9 @@ func (d *desk) losing(nth int) {
 
 var errLost = errors.New("connection reset")
 
-// TestDoubt_QuestionFails: the token of a callback is not lost with the question
+// TestSuspect_QuestionFails: the token of a callback is not lost with the question
 // about the old one.
-func TestDoubt_QuestionFails(t *testing.T) {
+func TestSuspect_QuestionFails(t *testing.T) {
 	failed := func(t *testing.T) *desk {
 		d := newDesk(t, new(MemoryStore))
 		d.want("installed", d.handle(installOf("first", "app")), nil, "first-1 app")
@@ -141,9 +141,9 @@ func TestDoubt_QuestionFails(t *testing.T) {
 	})
 }
 
-// TestDoubt_UnsavedComesBack: the portal was installed elsewhere and has uninstalled
+// TestSuspect_UnsavedComesBack: the portal was installed elsewhere and has uninstalled
 // the application before a first token could be stored.
-func TestDoubt_UnsavedComesBack(t *testing.T) {
+func TestSuspect_UnsavedComesBack(t *testing.T) {
 	for name, last := range map[string]struct {
 		form   url.Values
 		stored string
@@ -165,9 +165,9 @@ func TestDoubt_UnsavedComesBack(t *testing.T) {
 	}
 }
 
-// TestDoubt_ReplacedByApplication: with a token that the application has of a user
+// TestSuspect_ReplacedByApplication: with a token that the application has of a user
 // itself nobody knows whether the application_token is still the portal's.
-func TestDoubt_ReplacedByApplication(t *testing.T) {
+func TestSuspect_ReplacedByApplication(t *testing.T) {
 	for name, replace := range map[string]func(*desk, *Token) error{
 		"Update": func(d *desk, code *Token) error {
 			return d.tokens.Update(d.t.Context(), "member1", func(t *Token) error {
@@ -205,9 +205,9 @@ func TestDoubt_ReplacedByApplication(t *testing.T) {
 	}
 }
 
-// TestDoubt_ChangedByApplication: what is no other token does not put its
+// TestSuspect_ChangedByApplication: what is no other token does not put its
 // application_token in doubt.
-func TestDoubt_ChangedByApplication(t *testing.T) {
+func TestSuspect_ChangedByApplication(t *testing.T) {
 	d := newDesk(t, new(MemoryStore))
 	d.want("installed", d.handle(installOf("first", "app")), nil, "first-1 app")
 	token, err := d.tokens.Get(t.Context(), "member1")

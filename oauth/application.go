@@ -243,8 +243,8 @@ func (a *Application) refresh(ctx context.Context, old *Token) (*Token, error) {
 // refresh token then.
 var passing = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}
 
-// callServer has x/oauth2 call the authorization server, and again if its refusal
-// passes. It ends within refreshTimeout.
+// callServer has x/oauth2 call the authorization server, and again if its
+// refusal passes. It ends within refreshTimeout.
 func (a *Application) callServer(ctx context.Context, known redact.Redactor, server *url.URL, call func(context.Context) (*oauth2.Token, error)) (*oauth2.Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
@@ -325,7 +325,8 @@ func (t *Token) inherit(old *Token) {
 	}
 }
 
-// take decodes an answer of the authorization server, which tolerant has gone over.
+// take decodes an answer of the authorization server, which tolerant has gone
+// over.
 func (a *Application) take(known redact.Redactor, answer *oauth2.Token, err error) (*Token, error) {
 	if err != nil {
 		return nil, authError(known, err)

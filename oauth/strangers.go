@@ -58,9 +58,9 @@ func (ts *Tokens) deciding(key string) bool {
 // server. Others for the key are decided before or after that, by all
 // processes: an application that is uninstalled while its installation is
 // confirmed would come back else. (It can where the application itself has put
-// a token of the portal meanwhile: see lockCallbacks.) So there are two locks for each key, this one
-// and that of its token, which is not held for as long. Who holds the latter
-// never waits for the former.
+// a token of the portal meanwhile: see lockCallbacks.) So there are two locks
+// for each key, this one and that of its token, which is not held for as long.
+// Who holds the latter never waits for the former.
 func (ts *Tokens) admit(ctx context.Context, key string, proven bool) (leave func(), err error) {
 	waiting, cancel := context.WithTimeoutCause(ctx, admitTimeout, ErrBusy)
 	defer cancel()
@@ -98,12 +98,12 @@ func (ts *Tokens) admit(ctx context.Context, key string, proven bool) (leave fun
 }
 
 // lockCallbacks locks what admits one callback of a key at a time, in all
-// processes. Which lock that is depends on the store, so that is looked at again
-// when it is held. Whoever holds the other one lets go of it then, as long as
-// nothing is stored or deleted. What the holder stores or deletes is the last
-// thing that he decides, but for a first token that could not be stored at once.
-// What others do meanwhile, as with Put, they do under the lock of the token, as
-// he does: nothing is torn, and he looks at it anew.
+// processes. Which lock that is depends on the store, so that is looked at
+// again when it is held. Whoever holds the other one lets go of it then, as
+// long as nothing is stored or deleted. What the holder stores or deletes is
+// the last thing that he decides, but for a first token that could not be
+// stored at once. What others do meanwhile, as with Put, they do under the lock
+// of the token, as he does: nothing is torn, and he looks at it anew.
 func (ts *Tokens) lockCallbacks(ctx context.Context, key string) (unlock func(), err error) {
 	e := ts.acquire(key)
 	defer ts.release(e)

@@ -118,13 +118,10 @@ func (l *loop) isDead(s *connection) bool {
 
 // replayAgain begins a replay without an answer once more, and at once.
 func (l *loop) replayAgain(s *connection) {
-	now := time.Now()
 	l.timers.disarm(timerReplay)
 	l.replaying.hangUp(transport.CloseNormal)
-	ended, _ := s.history.EndReplay(delivery.ReplayUnconfirmed, true, now)
-	result := ReplayEnded{Messages: ended.Messages, Found: ended.Found, Attempt: s.status.replayAttempt + 1, Err: delivery.ErrNoAnswer}
-	l.emit(result)
-	l.beginReplay(replayRequest{connection: s}, now)
+	l.endReplay(s, delivery.ReplayUnconfirmed, true, delivery.ErrNoAnswer)
+	l.beginReplay(replayRequest{connection: s}, time.Now())
 }
 
 // hangingAfterAll: the history was read, so there is a server, and a poll that

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
 // TestChaos runs many lives in which everything happens at random, on every
@@ -29,7 +30,7 @@ func TestChaos(t *testing.T) {
 			ways = append(ways, way{s.portal, transport})
 		}
 	}
-	for seed := range seedsFor(t, len(ways)) {
+	for seed := range wiretest.Seeds(t, len(ways)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			way := ways[seed%len(ways)]

@@ -198,8 +198,8 @@ func TestCommands_PastCommands(t *testing.T) {
 	}
 }
 
-// TestCommands_OverReplacedChannels: nobody carries them out, live or found by the
-// read of their end.
+// TestCommands_OverReplacedChannels: nobody carries them out, live or found by
+// the read of their end.
 func TestCommands_OverReplacedChannels(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version)})

@@ -12,9 +12,9 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-// Commands of the push server to its clients, of module pull. They are carried out,
-// not delivered: they hold channel ids. Only the portal's own word is one; what
-// another client has published is a message like any other.
+// Commands of the push server to its clients, of module pull. They are carried
+// out, not delivered: they hold channel ids. Only the portal's own word is one;
+// what another client has published is a message like any other.
 const (
 	controlModule  = "pull"
 	channelExpire  = "channel_expire"
@@ -172,9 +172,9 @@ func (o *controlCommands) skip(next *b24pull.Channel) {
 	}
 }
 
-// takeControl notes a control command; it is carried out when the batch that it came
-// with has been gone through. What comes over replaced channels concerns nobody
-// any more, unless it names one that is still in use.
+// takeControl notes a control command; it is carried out when the batch that it
+// came with has been gone through. What comes over replaced channels concerns
+// nobody any more, unless it names one that is still in use.
 func (l *loop) takeControl(s *delivery.History, m delivery.Message) (ours, settled bool) {
 	if !isControl(m) {
 		return false, false

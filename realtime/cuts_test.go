@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
 // load is what a scenario publishes, 300 messages a second, and how often it
@@ -76,7 +77,7 @@ func surviveCuts(t *testing.T, load load, change func(*Subscription), opts ...pu
 
 // cutsFor is how many cuts a test makes: the usual number, or what B24PULL_CUTS
 // says.
-func cutsFor(t *testing.T, usual int) int { return numberFrom(t, "B24PULL_CUTS", usual) }
+func cutsFor(t *testing.T, usual int) int { return wiretest.Number(t, "B24PULL_CUTS", usual) }
 
 // TestCuts_SurvivesCuts: 100 cuts while 300 messages a second are published, on
 // every version and transport in virtual time, and over real sockets; every

@@ -299,8 +299,8 @@ func summed(sum, e Event) Event {
 
 // logEvent logs an event: at Info what breaks the connection and what mends it,
 // at Warn what may have been lost or cannot be read, at Error what ends the
-// subscription, unless ctx has. Replays are logged at Warn where they fail again
-// and again: then nothing vouches for what is delivered.
+// subscription, unless ctx has. Replays are logged at Warn where they fail
+// again and again: then nothing vouches for what is delivered.
 func logEvent(ctx context.Context, log *slog.Logger, e Event) {
 	switch e := e.(type) {
 	case StateChange:

@@ -6,8 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,23 +42,6 @@ func midAt(n uint64) wire.Mid { return wire.Mid{Epoch: 1795421100, Counter: n} }
 // after is the cursor of one who has handled message n and all before it.
 func after(n uint64) Cursor {
 	return Cursor{delivery.Position{Progress: delivery.Progress{Watermark: midAt(n)}, Acked: []wire.Key{{Mid: midAt(n)}}}}
-}
-
-// seedsFor is how many seeds a random test runs: the usual number, or what
-// B24PULL_SEEDS says.
-func seedsFor(t *testing.T, usual int) int { return numberFrom(t, "B24PULL_SEEDS", usual) }
-
-// numberFrom is what an environment variable says, or the usual number.
-func numberFrom(t *testing.T, variable string, usual int) int {
-	text := os.Getenv(variable)
-	if text == "" {
-		return usual
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
 }
 
 // countingStore counts saves, and fails while it is told to.

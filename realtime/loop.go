@@ -310,8 +310,8 @@ func (l *loop) full() {
 func (l *loop) undecodable(err error) { l.emit(Undecodable{Err: err, Count: 1}) }
 
 // afterEvent begins a replay if so much has come, or so badly, that one is due,
-// carries commands out, and sets the timer of the messages that wait. Such replays
-// keep a distance: sooner they could not move the cursor anyway.
+// carries commands out, and sets the timer of the messages that wait. Such
+// replays keep a distance: sooner they could not move the cursor anyway.
 func (l *loop) afterEvent() {
 	now := time.Now()
 	if l.main.status.state != StateClosed {

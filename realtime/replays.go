@@ -234,13 +234,11 @@ func (l *loop) replayOver(s *connection, how delivery.Outcome, cause error) {
 	polled := s.history.Replay.Poll
 	l.joins(s)
 	pending := l.pendingOf(s) || l.pendingElsewhere(s)
-	ended, again := s.history.EndReplay(how, pending, time.Now())
-	result := ReplayEnded{Complete: ended.Complete, Messages: ended.Messages, Found: ended.Found, Attempt: s.status.replayAttempt + 1, Err: cause}
-	if how == delivery.ReplayEnded && result.Messages > 0 {
+	messages, again := l.endReplay(s, how, pending, cause)
+	if how == delivery.ReplayEnded && messages > 0 {
 		s.answeredAt = time.Now()
 		defer l.hangingAfterAll(s)
 	}
-	l.emit(result)
 	if how == delivery.ReplayBroken || how == delivery.ReplayUnconfirmed {
 		silent := cause == delivery.ErrNoAnswer && !polled
 		l.handle(s, event{kind: evReplayBroken, failure: l.failureOf(cause), silent: silent}, cause)
@@ -248,6 +246,14 @@ func (l *loop) replayOver(s *connection, how delivery.Outcome, cause error) {
 		l.handle(s, event{kind: evReplayEnded, again: again}, nil)
 	}
 	l.nextReplay()
+}
+
+// endReplay closes an attempt at a replay, and tells of it. It returns how many
+// messages there were, and whether another replay is to begin at once.
+func (l *loop) endReplay(s *connection, how delivery.Outcome, pending bool, cause error) (messages int, again bool) {
+	result, again := s.history.EndReplay(how, pending, time.Now())
+	l.emit(ReplayEnded{Complete: result.Complete, Messages: result.Messages, Found: result.Found, Attempt: s.status.replayAttempt + 1, Err: cause})
+	return result.Messages, again
 }
 
 // answerWithin is how long the answer to a replay may take to come to its end.

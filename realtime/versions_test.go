@@ -129,8 +129,8 @@ func eventsOf[E Event](c *lifecycle) (events []E) {
 	return events
 }
 
-// run takes the lifecycle: connect, receive, cut, resume, channel replaced, config
-// renewed, stop.
+// run takes the lifecycle: connect, receive, cut, resume, channel replaced,
+// config renewed, stop.
 func (c *lifecycle) run() {
 	renewals := func(n int) {
 		c.t.Helper()

@@ -55,8 +55,8 @@ func stored(p Position) Position {
 	return p
 }
 
-// TestAcks_KeysAreKnownShortened: a message is known again by what a cursor holds of
-// it, and so is one of the same mid that is another.
+// TestAcks_KeysAreKnownShortened: a message is known again by what a cursor
+// holds of it, and so is one of the same mid that is another.
 func TestAcks_KeysAreKnownShortened(t *testing.T) {
 	s := newDriven(t, after(1))
 	one, other := s.message(2, 0), s.message(2, 0)

@@ -51,9 +51,9 @@ func TestAnchor_NothingIsTakenBeforeTheAnchor(t *testing.T) {
 	s.want("4R", "5R")
 }
 
-// TestAnchor_FirstReplayAnsweredLive: with nothing kept the first replay hangs, and the
-// first live message answers it. It is delivered if it also comes over the
-// connection, before the replay's end or behind it.
+// TestAnchor_FirstReplayAnsweredLive: with nothing kept the first replay hangs,
+// and the first live message answers it. It is delivered if it also comes over
+// the connection, before the replay's end or behind it.
 func TestAnchor_FirstReplayAnsweredLive(t *testing.T) {
 	begin := func() *driven {
 		s := newDriven(t, Position{})
@@ -107,8 +107,9 @@ func TestAnchor_FirstReplayAnsweredLive(t *testing.T) {
 	})
 }
 
-// TestAnchor_SlowFirstReplay: a first replay without an answer, though there was one to
-// give; what is surely older than that is not taken for new, and all else is.
+// TestAnchor_SlowFirstReplay: a first replay without an answer, though there
+// was one to give; what is surely older than that is not taken for new, and all
+// else is.
 func TestAnchor_SlowFirstReplay(t *testing.T) {
 	s := newDriven(t, Position{})
 	s.BeginReplay(s.now, "")
@@ -126,8 +127,8 @@ func TestAnchor_SlowFirstReplay(t *testing.T) {
 	s.want("6R")
 }
 
-// TestAnchor_LongHistoryIsNotRemembered: of what the first replay shows, only the
-// newest part is kept.
+// TestAnchor_LongHistoryIsNotRemembered: of what the first replay shows, only
+// the newest part is kept.
 func TestAnchor_LongHistoryIsNotRemembered(t *testing.T) {
 	s := newDriven(t, Position{})
 	s.BeginReplay(s.now, "")

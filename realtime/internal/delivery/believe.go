@@ -15,7 +15,7 @@ var (
 
 const (
 	// probeKept is how long the server must have said that it keeps a message,
-	// for it to be a probe, and probeFor how long it is one.
+	// for it to be a probe, and ProbeFor how long it is one.
 	probeKept = time.Hour
 	ProbeFor  = 10 * time.Minute
 )

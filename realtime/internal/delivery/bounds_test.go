@@ -94,10 +94,10 @@ var floods = map[string]func(n uint64) Message{
 	},
 }
 
-// TestBounds_RememberedIsBounded: whatever comes, and however much of it, what is
-// remembered is bounded in number and bytes, for each message costs some steps
-// whatever the order in which they come; and what has been forgotten comes
-// again rather than not at all.
+// TestBounds_RememberedIsBounded: whatever comes, and however much of it, what
+// is remembered is bounded in number and bytes, for each message costs some
+// steps whatever the order in which they come; and what has been forgotten
+// comes again rather than not at all.
 func TestBounds_RememberedIsBounded(t *testing.T) {
 	for name, message := range floods {
 		t.Run(name, func(t *testing.T) {
@@ -130,7 +130,8 @@ func TestBounds_RememberedIsBounded(t *testing.T) {
 	}
 }
 
-// TestBounds_ForgottenComesAgain: what was forgotten while reads failed comes again.
+// TestBounds_ForgottenComesAgain: what was forgotten while reads failed comes
+// again.
 func TestBounds_ForgottenComesAgain(t *testing.T) {
 	s := newDriven(t, after(1))
 	for n := uint64(2); n <= MaxRemembered+2; n++ {
@@ -142,8 +143,8 @@ func TestBounds_ForgottenComesAgain(t *testing.T) {
 	s.want("1RL", "2RL", "3RL")
 }
 
-// TestBounds_PassedGoesFirst: what no replay should bring is forgotten before what the
-// next one will.
+// TestBounds_PassedGoesFirst: what no replay should bring is forgotten before
+// what the next one will.
 func TestBounds_PassedGoesFirst(t *testing.T) {
 	f := newFlooded(Position{Progress: Progress{Watermark: midAt(1)}})
 	kept, transient := floods["ascending"], floods["not kept"]
@@ -160,8 +161,8 @@ func TestBounds_PassedGoesFirst(t *testing.T) {
 	}
 }
 
-// TestBounds_HandledIsBounded: what the user is not to get is bounded, too, while he
-// is busy with one message for hours.
+// TestBounds_HandledIsBounded: what the user is not to get is bounded, too,
+// while he is busy with one message for hours.
 func TestBounds_HandledIsBounded(t *testing.T) {
 	f := newFlooded(Position{Progress: Progress{Watermark: midAt(1)}})
 	f.History.Live(Message{Record: wire.Record{Key: wire.Key{Mid: midAt(2)}, Size: 1}}, f.now) // stays open
@@ -184,8 +185,8 @@ func TestBounds_HandledIsBounded(t *testing.T) {
 	}
 }
 
-// TestBounds_EpochsAreBounded: so many sequences of mids are known, and those in use
-// stay known.
+// TestBounds_EpochsAreBounded: so many sequences of mids are known, and those
+// in use stay known.
 func TestBounds_EpochsAreBounded(t *testing.T) {
 	f := newFlooded(Position{Progress: Progress{Watermark: midAt(1)}})
 	f.lives(Message{Record: wire.Record{Key: wire.Key{Mid: midAt(2)}}})
@@ -207,8 +208,8 @@ func TestBounds_EpochsAreBounded(t *testing.T) {
 	}
 }
 
-// TestBounds_FirstReplayIsBounded: a first replay may show whatever it likes. What is
-// remembered is the greatest of it.
+// TestBounds_FirstReplayIsBounded: a first replay may show whatever it likes.
+// What is remembered is the greatest of it.
 func TestBounds_FirstReplayIsBounded(t *testing.T) {
 	for name, message := range floods {
 		if testing.Short() && name != "ascending" {

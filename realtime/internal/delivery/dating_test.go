@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestDating_TimesThatCannotBe: where the rule goes by the server's times, those that
-// a live message cannot have are none.
+// TestDating_TimesThatCannotBe: where the rule goes by the server's times,
+// those that a live message cannot have are none.
 func TestDating_TimesThatCannotBe(t *testing.T) {
 	t.Run("anchor", func(t *testing.T) {
 		s := newDriven(t, Position{})

@@ -7,8 +7,8 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
-// TestDedup_SuccessorRepeatsNothing: a connection that begins where the one before
-// has been long ago shows again what had been passed; none of it is new,
+// TestDedup_SuccessorRepeatsNothing: a connection that begins where the one
+// before has been long ago shows again what had been passed; none of it is new,
 // however long that takes.
 func TestDedup_SuccessorRepeatsNothing(t *testing.T) {
 	s := newDriven(t, after(1))
@@ -32,8 +32,8 @@ func TestDedup_SuccessorRepeatsNothing(t *testing.T) {
 	both.want("10R", "11R")
 }
 
-// TestDedup_SuccessorOfTheForgotten: what is longer ago than is remembered is not
-// covered.
+// TestDedup_SuccessorOfTheForgotten: what is longer ago than is remembered is
+// not covered.
 func TestDedup_SuccessorOfTheForgotten(t *testing.T) {
 	s := newDriven(t, after(1))
 	for n := uint64(2); n <= 60; n++ {
@@ -49,8 +49,8 @@ func TestDedup_SuccessorOfTheForgotten(t *testing.T) {
 	}
 }
 
-// TestDedup_OlderSequence: mids of a sequence below the cursor have the history read
-// from its beginning, so that what was not sent live is found as well.
+// TestDedup_OlderSequence: mids of a sequence below the cursor have the history
+// read from its beginning, so that what was not sent live is found as well.
 func TestDedup_OlderSequence(t *testing.T) {
 	s := newDriven(t, after(7))
 	var gaps int
@@ -85,8 +85,8 @@ func TestDedup_OlderSequence(t *testing.T) {
 	}
 }
 
-// TestDedup_SetBackCounter: a counter that was set back is reported once, and what
-// comes is new.
+// TestDedup_SetBackCounter: a counter that was set back is reported once, and
+// what comes is new.
 func TestDedup_SetBackCounter(t *testing.T) {
 	s := newDriven(t, after(10_000_000))
 	var gaps int

@@ -2,9 +2,7 @@ package delivery
 
 import (
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -13,18 +11,9 @@ import (
 
 func midAt(n uint64) wire.Mid { return wire.Mid{Epoch: 1795421100, Counter: n} }
 
-// seedsFor is how many seeds a random test runs: the usual number, or what
-// B24PULL_SEEDS says.
-func seedsFor(t *testing.T, usual int) int {
-	text := os.Getenv("B24PULL_SEEDS")
-	if text == "" {
-		return usual
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
+// newHistory begins a history of its own.
+func newHistory(from Position, q *Queue, now time.Time, report func(Event)) *History {
+	return NewDedup(from, NewAcks(from), q, now, report).First(from, !from.IsZero(), now)
 }
 
 // after is the cursor of one who has handled message n and all before it.

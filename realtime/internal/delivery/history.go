@@ -91,10 +91,6 @@ type move struct {
 	from wire.Mid
 }
 
-func newHistory(from Position, q *Queue, now time.Time, report func(Event)) *History {
-	return NewDedup(from, NewAcks(from), q, now, report).First(from, !from.IsZero(), now)
-}
-
 // Successor begins the history of channels that replace this one's on the
 // same server, whose first message is not older than since; zero: unknown.
 // Positions are the server's, so the history of the new channels is read from

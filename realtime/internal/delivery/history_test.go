@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestHistory_Disorder: a message stored behind one with a greater mid is found by the
-// next replay, also if the greater one has been seen long ago.
+// TestHistory_Disorder: a message stored behind one with a greater mid is found
+// by the next replay, also if the greater one has been seen long ago.
 func TestHistory_Disorder(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(6)
@@ -19,8 +19,8 @@ func TestHistory_Disorder(t *testing.T) {
 	s.wantKnown(6)
 }
 
-// TestHistory_GiveBack: what waits is unseen again, but what is not kept is delivered,
-// and a replay that has shown what is given back begins anew.
+// TestHistory_GiveBack: what waits is unseen again, but what is not kept is
+// delivered, and a replay that has shown what is given back begins anew.
 func TestHistory_GiveBack(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.Reorder.Hold()
@@ -42,8 +42,8 @@ func TestHistory_GiveBack(t *testing.T) {
 	s.want("7R", "9R")
 }
 
-// TestHistory_GiveBackBelowTheCursor: no replay brings what waits below the cursor, so
-// it is delivered.
+// TestHistory_GiveBackBelowTheCursor: no replay brings what waits below the
+// cursor, so it is delivered.
 func TestHistory_GiveBackBelowTheCursor(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(9)
@@ -60,8 +60,8 @@ func TestHistory_GiveBackBelowTheCursor(t *testing.T) {
 	s.want("10R")
 }
 
-// TestHistory_ClockOfLiveTimes: a live time that is none says nothing of the server's
-// clock.
+// TestHistory_ClockOfLiveTimes: a live time that is none says nothing of the
+// server's clock.
 func TestHistory_ClockOfLiveTimes(t *testing.T) {
 	for name, tt := range map[string]struct{ shift, want time.Duration }{
 		"a little wrong": {2 * time.Minute, 2 * time.Minute},
@@ -77,8 +77,8 @@ func TestHistory_ClockOfLiveTimes(t *testing.T) {
 	}
 }
 
-// TestHistory_RefusedIsNotSeen: what the queue has refused comes again and is delivered
-// then.
+// TestHistory_RefusedIsNotSeen: what the queue has refused comes again and is
+// delivered then.
 func TestHistory_RefusedIsNotSeen(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.queue.MaxMessages = 2
@@ -101,8 +101,8 @@ func TestHistory_RefusedIsNotSeen(t *testing.T) {
 	s.want("7R")
 }
 
-// TestHistory_Repeats: what has been seen is remembered from the cursor on, and for
-// five minutes what it has passed.
+// TestHistory_Repeats: what has been seen is remembered from the cursor on, and
+// for five minutes what it has passed.
 func TestHistory_Repeats(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(5, 5, 6)
@@ -124,8 +124,8 @@ func TestHistory_Repeats(t *testing.T) {
 	}
 }
 
-// TestHistory_LateLiveMessage: a live message below the cursor that is not remembered
-// is new.
+// TestHistory_LateLiveMessage: a live message below the cursor that is not
+// remembered is new.
 func TestHistory_LateLiveMessage(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(5, 7)
@@ -136,7 +136,8 @@ func TestHistory_LateLiveMessage(t *testing.T) {
 	s.want("5", "7", "6L")
 }
 
-// TestHistory_SameMidOtherBody: a server that lost its data can give a mid twice.
+// TestHistory_SameMidOtherBody: a server that lost its data can give a mid
+// twice.
 func TestHistory_SameMidOtherBody(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(5)
@@ -146,9 +147,9 @@ func TestHistory_SameMidOtherBody(t *testing.T) {
 	s.want("5", "5")
 }
 
-// TestHistory_UnkeptIsForgotten: what the server does not keep, by its own word or by a
-// replay that should have shown it, is not remembered for ever, and stands in
-// no cursor.
+// TestHistory_UnkeptIsForgotten: what the server does not keep, by its own word
+// or by a replay that should have shown it, is not remembered for ever, and
+// stands in no cursor.
 func TestHistory_UnkeptIsForgotten(t *testing.T) {
 	s := newDriven(t, after(4))
 	const n = 20_000 // one a second

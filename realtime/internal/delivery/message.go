@@ -25,7 +25,7 @@ type Receipt struct {
 	Gap       *Gap
 }
 
-// Known is how far a history is known.
+// Progress is how far a history is known.
 type Progress struct {
 	Watermark      wire.Mid  // everything kept up to here has been seen
 	RetentionProbe wire.Mid  // a message at the watermark, or above, that the channels keep: when it is not there any more, others may have expired, too; zero: none is known

@@ -8,20 +8,21 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/realtime/internal/wire"
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
-// TestModel_OfConnections is TestModel for channels that are replaced: two histories
-// or more over one dedup, each with the shared channel and a private one of
-// its own. By seeds, messages come by polls, each answered by the history or by
-// one live message, or positions are seconds and tags, and an answer comes
-// channel by channel.
+// TestModel_OfConnections is TestModel for channels that are replaced: two
+// histories or more over one dedup, each with the shared channel and a private
+// one of its own. By seeds, messages come by polls, each answered by the
+// history or by one live message, or positions are seconds and tags, and an
+// answer comes channel by channel.
 func TestModel_OfConnections(t *testing.T) {
 	t.Parallel()
 	usual := 60
 	if testing.Short() {
 		usual = 20
 	}
-	for seed := range seedsFor(t, usual) {
+	for seed := range wiretest.Seeds(t, usual) {
 		m := newConnectionsModel(t, uint64(seed))
 		for m.now.Before(m.start.Add(24 * time.Minute)) {
 			m.step()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/realtime/internal/wire"
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
 // modelMessage is a message of the model server: it gets its id at one time, is
@@ -31,7 +32,7 @@ func TestModel(t *testing.T) {
 	if testing.Short() {
 		seeds = 100
 	}
-	for seed := range seedsFor(t, seeds) {
+	for seed := range wiretest.Seeds(t, seeds) {
 		m := newModel(t, uint64(seed))
 		for m.now.Before(m.start.Add(4 * time.Minute)) {
 			m.step()

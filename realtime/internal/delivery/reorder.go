@@ -115,8 +115,8 @@ func (o *ReorderBuffer) emitReplayed(while func(*parkedMessage) bool) {
 	}
 }
 
-// end is called when a replay is over. While another one is pending, live messages
-// beyond this one's answer go on waiting.
+// end is called when a replay is over. While another one is pending, live
+// messages beyond this one's answer go on waiting.
 func (o *ReorderBuffer) end(pending bool) {
 	if pending && (o.Partial || o.frontier.IsZero()) {
 		o.holding = o.holding || o.Partial

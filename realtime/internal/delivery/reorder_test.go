@@ -101,8 +101,8 @@ func TestReorder_BoundsTheTail(t *testing.T) {
 	}
 }
 
-// TestReorder_Pending: while another replay is pending, only what this one's answer
-// covers is let through.
+// TestReorder_Pending: while another replay is pending, only what this one's
+// answer covers is let through.
 func TestReorder_Pending(t *testing.T) {
 	o := newOrdered()
 	o.Hold()
@@ -115,8 +115,8 @@ func TestReorder_Pending(t *testing.T) {
 	o.want(t, 2, 3, 4, 7, 9)
 }
 
-// TestReorder_ReplayWithoutHold: while a replay brings its answer, live messages
-// wait for its end in any case.
+// TestReorder_ReplayWithoutHold: while a replay brings its answer, live
+// messages wait for its end in any case.
 func TestReorder_ReplayWithoutHold(t *testing.T) {
 	o := newOrdered()
 	o.lives(1)

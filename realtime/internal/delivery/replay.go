@@ -225,8 +225,8 @@ type ReplayResult struct {
 	Found    int  // among them, that had not come live
 }
 
-// EndReplay closes an attempt at a replay. pending tells that another replay has
-// become due meanwhile. A broken replay is kept, to be gone on with, one in
+// EndReplay closes an attempt at a replay. pending tells that another replay
+// has become due meanwhile. A broken replay is kept, to be gone on with, one in
 // doubt made again. With again, the next replay is to begin at once: the answer
 // was a single new message, which may have come live and before its turn.
 func (s *History) EndReplay(how Outcome, pending bool, now time.Time) (result ReplayResult, again bool) {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestReplay_CursorMovesBySettledReplaysOnly: to what such a replay has shown and what
-// arrived well before it began.
+// TestReplay_CursorMovesBySettledReplaysOnly: to what such a replay has shown
+// and what arrived well before it began.
 func TestReplay_CursorMovesBySettledReplaysOnly(t *testing.T) {
 	s := newDriven(t, after(10))
 	s.lives(11, 12)
@@ -23,8 +23,8 @@ func TestReplay_CursorMovesBySettledReplaysOnly(t *testing.T) {
 	s.want("11", "12", "13", "14R")
 }
 
-// TestReplay_IncompleteReplays: none of these moves the cursor, and what they bring is
-// delivered all the same.
+// TestReplay_IncompleteReplays: none of these moves the cursor, and what they
+// bring is delivered all the same.
 func TestReplay_IncompleteReplays(t *testing.T) {
 	t.Run("a single message may be live", func(t *testing.T) {
 		s := newDriven(t, after(4))
@@ -61,8 +61,8 @@ func TestReplay_IncompleteReplays(t *testing.T) {
 	})
 }
 
-// TestReplay_SingleAnswerMayHaveOvertaken: a hanging replay that was answered live
-// waits for the next one, which brings what belongs before.
+// TestReplay_SingleAnswerMayHaveOvertaken: a hanging replay that was answered
+// live waits for the next one, which brings what belongs before.
 func TestReplay_SingleAnswerMayHaveOvertaken(t *testing.T) {
 	s := newDriven(t, Position{})
 	s.anchor(nil)
@@ -82,8 +82,8 @@ func TestReplay_SingleAnswerMayHaveOvertaken(t *testing.T) {
 	s.want("12R", "13")
 }
 
-// TestReplay_BrokenReplayGoesOn: from the last message shown, and counting from when it
-// first began.
+// TestReplay_BrokenReplayGoesOn: from the last message shown, and counting from
+// when it first began.
 func TestReplay_BrokenReplayGoesOn(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(5, 6, 7)
@@ -109,8 +109,8 @@ func TestReplay_BrokenReplayGoesOn(t *testing.T) {
 	s.want("5", "6", "7", "8R")
 }
 
-// TestReplay_GoingOnProvesAnew: that a replay was definite before it broke off says
-// nothing of the answer it goes on with.
+// TestReplay_GoingOnProvesAnew: that a replay was definite before it broke off
+// says nothing of the answer it goes on with.
 func TestReplay_GoingOnProvesAnew(t *testing.T) {
 	s := newDriven(t, after(4))
 	s.lives(5, 6)
@@ -137,8 +137,8 @@ func TestReplay_DoesNotGoOnElsewhere(t *testing.T) {
 	}
 }
 
-// TestReplay_SilenceIsNotTrustedFar: a replay without an answer may have stalled; what
-// it should have shown is not forgotten.
+// TestReplay_SilenceIsNotTrustedFar: a replay without an answer may have
+// stalled; what it should have shown is not forgotten.
 func TestReplay_SilenceIsNotTrustedFar(t *testing.T) {
 	s := newDriven(t, Position{})
 	s.anchor(nil)
@@ -150,9 +150,9 @@ func TestReplay_SilenceIsNotTrustedFar(t *testing.T) {
 	s.want("5", "6R")
 }
 
-// TestReplay_GarbledIsNotExpired: what a cursor stands on may be the message that
-// could not be decoded; only an answer that can be read to the end says that
-// the history has expired.
+// TestReplay_GarbledIsNotExpired: what a cursor stands on may be the message
+// that could not be decoded; only an answer that can be read to the end says
+// that the history has expired.
 func TestReplay_GarbledIsNotExpired(t *testing.T) {
 	s := newDriven(t, after(1))
 	s.RetentionProbe, s.away, s.ReplayedAt = midAt(1), true, s.now.Add(-time.Hour)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/b24pull/b24pull/realtime/internal/wire"
+	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
 // element is one of a list, told from its equals by a mark. It counts how often
@@ -49,7 +50,7 @@ func checkList(t *testing.T, list *elements, want []element) {
 
 // TestSorted_List has a list do what a slice does.
 func TestSorted_List(t *testing.T) {
-	for seed := range seedsFor(t, 30) {
+	for seed := range wiretest.Seeds(t, 30) {
 		random := rand.New(rand.NewPCG(uint64(seed), 3))
 		var list elements
 		var model []element
@@ -120,8 +121,8 @@ func TestSorted_ListHole(t *testing.T) {
 	}
 }
 
-// TestSorted_ListWork: whatever the order in which elements come, one costs some
-// comparisons, and moves within a chunk.
+// TestSorted_ListWork: whatever the order in which elements come, one costs
+// some comparisons, and moves within a chunk.
 func TestSorted_ListWork(t *testing.T) {
 	const n = 1 << 16
 	for name, value := range map[string]func(i int) int{
@@ -159,8 +160,8 @@ func TestSorted_ListWork(t *testing.T) {
 	}
 }
 
-// TestSorted_PackedKey: a key is packed without loss, and packed keys have the order
-// of keys.
+// TestSorted_PackedKey: a key is packed without loss, and packed keys have the
+// order of keys.
 func TestSorted_PackedKey(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	some := func(most uint64) uint64 {

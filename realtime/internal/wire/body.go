@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// names keeps the module and command names of an attempt, which are few and come
-// again and again, so that a message need not allocate them.
+// names keeps the module and command names of an attempt, which are few and
+// come again and again, so that a message need not allocate them.
 type names struct{ known map[string]string }
 
 // maxNames and maxName bound what a hostile server can make us keep.

@@ -32,7 +32,8 @@ func decodeWith(c Codec, frame io.Reader) (messages []Record, bad []error, err e
 	return messages, bad, err
 }
 
-// summary is a message as the golden rows of TestCodecProto_RecordedFrames name it.
+// summary is a message as the golden rows of TestCodecProto_RecordedFrames name
+// it.
 func summary(m Record) string {
 	return fmt.Sprintf("%s %s %s %s %s %s", m.ID, m.Time.Format(time.RFC3339), m.Sender.Type, m.Module, m.Command, m.Params)
 }
@@ -115,8 +116,8 @@ func TestCodecProto_DecodeSkipsTheUndecodable(t *testing.T) {
 	}
 }
 
-// TestCodecProto_DecodeBrokenFrame: a frame whose framing is broken is told from a
-// connection that is.
+// TestCodecProto_DecodeBrokenFrame: a frame whose framing is broken is told
+// from a connection that is.
 func TestCodecProto_DecodeBrokenFrame(t *testing.T) {
 	whole := wiretest.Frame([][]byte{wiretest.Encoded(t, wiretest.ID, `{"module_id":"m","command":"c"}`)})
 	cut := errors.New("connection reset")

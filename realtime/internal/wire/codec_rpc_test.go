@@ -97,8 +97,9 @@ func TestCodecRpc_MergeObjects(t *testing.T) {
 	}
 }
 
-// TestCodecRpc_MergeIsBounded: objects of very many members are not merged, since that
-// would take many times their size; the messages around are delivered.
+// TestCodecRpc_MergeIsBounded: objects of very many members are not merged,
+// since that would take many times their size; the messages around are
+// delivered.
 func TestCodecRpc_MergeIsBounded(t *testing.T) {
 	members := func(n int, name string) string {
 		var b strings.Builder
@@ -183,8 +184,8 @@ func TestCodecRpc_RPCFrames(t *testing.T) {
 	}
 }
 
-// TestCodecRpc_RPCTrustsNoText: in the text framing of a server where clients can
-// publish, nobody knows who a message is from.
+// TestCodecRpc_RPCTrustsNoText: in the text framing of a server where clients
+// can publish, nobody knows who a message is from.
 func TestCodecRpc_RPCTrustsNoText(t *testing.T) {
 	for name, f := range wiretest.Frames(t, "pushserver", "text") {
 		if !bytes.HasPrefix(f, startMark) {
@@ -262,8 +263,8 @@ func TestCodecRpc_RPCSkipsTheUndecodable(t *testing.T) {
 	})
 }
 
-// TestCodecRpc_RPCKeyOfTheUndecodable: params that are none, or with an impossible id,
-// are known when they come again.
+// TestCodecRpc_RPCKeyOfTheUndecodable: params that are none, or with an
+// impossible id, are known when they come again.
 func TestCodecRpc_RPCKeyOfTheUndecodable(t *testing.T) {
 	seen := map[Key]bool{{}: true}
 	for _, params := range []string{`[1]`, `[2]`, `{"mid":"` + strings.Repeat("1", 65) + `"}`} {
@@ -280,8 +281,8 @@ func TestCodecRpc_RPCKeyOfTheUndecodable(t *testing.T) {
 	}
 }
 
-// TestCodecRpc_RPCKeepsNothingOfTheFrame: a message stays what it is when the codec
-// reads on.
+// TestCodecRpc_RPCKeepsNothingOfTheFrame: a message stays what it is when the
+// codec reads on.
 func TestCodecRpc_RPCKeepsNothingOfTheFrame(t *testing.T) {
 	c := newRPCCodec()
 	call := func(digit string) string {

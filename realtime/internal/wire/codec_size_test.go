@@ -9,7 +9,8 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
-// TestCodecSize_SizeCountsCopies: what a message pins counts, also names that are copied.
+// TestCodecSize_SizeCountsCopies: what a message pins counts, also names that
+// are copied.
 func TestCodecSize_SizeCountsCopies(t *testing.T) {
 	long := strings.Repeat("x", 100_000)
 	body := `{"module_id":"` + long + `","command":"` + long + `"}`

@@ -46,8 +46,8 @@ var jsonCodecs = map[string]struct {
 	},
 }
 
-// TestCodecStream_CodecsReadAhead: of a long frame, no more is held than one message and a
-// window.
+// TestCodecStream_CodecsReadAhead: of a long frame, no more is held than one
+// message and a window.
 func TestCodecStream_CodecsReadAhead(t *testing.T) {
 	const size, count = 16 << 10, 1024 // 16 MB
 	for name, tt := range jsonCodecs {
@@ -75,8 +75,8 @@ func TestCodecStream_CodecsReadAhead(t *testing.T) {
 	}
 }
 
-// TestCodecStream_CodecsPassOver: a message without end is dropped as it comes, and its
-// size is told.
+// TestCodecStream_CodecsPassOver: a message without end is dropped as it comes,
+// and its size is told.
 func TestCodecStream_CodecsPassOver(t *testing.T) {
 	const length = 24 << 20
 	for name, tt := range jsonCodecs {
@@ -106,7 +106,8 @@ func TestCodecStream_CodecsPassOver(t *testing.T) {
 	}
 }
 
-// TestCodecStream_CodecsTellTheUndecodable: one that comes again is known by its key.
+// TestCodecStream_CodecsTellTheUndecodable: one that comes again is known by
+// its key.
 func TestCodecStream_CodecsTellTheUndecodable(t *testing.T) {
 	for name, tt := range jsonCodecs {
 		t.Run(name, func(t *testing.T) {

@@ -90,8 +90,8 @@ func TestCodecText_RecordedText(t *testing.T) {
 	}
 }
 
-// TestCodecText_RecordedTextKeys: the same message has one key, live and in the history,
-// and different ones have different keys.
+// TestCodecText_RecordedTextKeys: the same message has one key, live and in the
+// history, and different ones have different keys.
 func TestCodecText_RecordedTextKeys(t *testing.T) {
 	for server, names := range map[string][]string{"nginxpush": {"ws_live", "ws_history"}, "pushserver3": {"ws_live", "poll_history"}} {
 		keys := func(name string) map[Key]bool {
@@ -211,8 +211,8 @@ func TestCodecText_TextEnvelope(t *testing.T) {
 	})
 }
 
-// TestCodecText_TextKeepsNothingOfTheFrame: a message stays what it is when the codec
-// reads on.
+// TestCodecText_TextKeepsNothingOfTheFrame: a message stays what it is when the
+// codec reads on.
 func TestCodecText_TextKeepsNothingOfTheFrame(t *testing.T) {
 	c := newTextCodec(textOptions{})
 	body := func(n int) string {
@@ -383,8 +383,8 @@ func (r *hesitantReader) Read(p []byte) (int, error) {
 	return r.src.Read(p[:1])
 }
 
-// TestCodecText_TextStopsEarly: nothing is yielded after a false, and a message does not
-// wait for what comes behind it.
+// TestCodecText_TextStopsEarly: nothing is yielded after a false, and a message
+// does not wait for what comes behind it.
 func TestCodecText_TextStopsEarly(t *testing.T) {
 	frame := io.MultiReader(strings.NewReader(wiretest.Marked(goodText("a"))), iotest.ErrReader(errors.New("read too far")))
 	n := 0

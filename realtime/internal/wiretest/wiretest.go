@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// frameOf builds a ResponseBatch, a response for each group of encoded
+// Frame builds a ResponseBatch, a response for each group of encoded
 // messages.
 func Frame(groups ...[][]byte) []byte {
 	var batch []byte
@@ -51,17 +52,17 @@ func Marked(envelopes ...string) string {
 	return b.String()
 }
 
-// rpcCall is the frame of an incoming.message.
+// Call is the frame of an incoming.message.
 func Call(params string) string {
 	return `{"jsonrpc":"2.0","method":"incoming.message","params":` + params + `}`
 }
 
-// goodRPC is one with a command.
+// GoodCall is one with a command.
 func GoodCall(command string) string {
 	return Call(`{"mid":"` + ID + `","body":{"module_id":"Application","command":"` + command + `"}}`)
 }
 
-// wireMessage is an OutgoingMessage with a body of the command alone.
+// Message is an OutgoingMessage with a body of the command alone.
 func Message(epoch, counter uint64, command string, fields ...func([]byte) []byte) []byte {
 	id, err := hex.DecodeString(fmt.Sprintf("%010d%016d", epoch, counter))
 	if err != nil {
@@ -114,7 +115,7 @@ func testdata(t testing.TB) string {
 	return ""
 }
 
-// loadRecording loads one of the version 4 server.
+// Load loads one of the version 4 server.
 func Load(t testing.TB, name string) Recording {
 	t.Helper()
 	return LoadOf(t, "pushserver", name)
@@ -139,7 +140,7 @@ func BinaryFrames(t testing.TB) map[string][]byte {
 	return Frames(t, "pushserver", "binary")
 }
 
-// framesOf are all recorded frames of one server and type.
+// Frames are all recorded frames of one server and type.
 func Frames(t testing.TB, server, typ string) map[string][]byte {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(testdata(t), server, "*.json"))
@@ -156,4 +157,21 @@ func Frames(t testing.TB, server, typ string) map[string][]byte {
 		}
 	}
 	return frames
+}
+
+// Seeds is how many seeds a random test runs: the usual number, or what
+// B24PULL_SEEDS says.
+func Seeds(t *testing.T, usual int) int { return Number(t, "B24PULL_SEEDS", usual) }
+
+// Number is what an environment variable says, or the usual number.
+func Number(t *testing.T, variable string, usual int) int {
+	text := os.Getenv(variable)
+	if text == "" {
+		return usual
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

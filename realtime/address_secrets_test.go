@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/config"
 )
 
 // TestSecrets_AddressOfAConfigIsSecret: what a push server's address has of
@@ -21,7 +22,7 @@ func TestSecrets_AddressOfAConfigIsSecret(t *testing.T) {
 		},
 		Channels: b24pull.Channels{Private: &b24pull.Channel{ID: "0a1b2c3d4e5f60718293a4b5c6d7e8f9:a9b8c7d6e5f4031221304f5e6d7c8b9a.5566778899aabbcc"}},
 	}
-	secrets := secretsOf(cfg)
+	secrets := config.Secrets(cfg)
 	for _, secret := range []string{"qu3rys3cr3tvalue", "us3rname", "p4ssw0rd!x", "p4ssw0rd%21x", "b4rev4lue", "publ1shs3cret", "3d4e5f60718293", "0a1b-2c3d-4e5f", "aabbcc.0a1b2c3d4e5f"} {
 		for _, text := range []string{
 			secrets.Line("wrong "+secret+", sorry", 120),

@@ -9,6 +9,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/redact"
+	"github.com/b24pull/b24pull/realtime/internal/config"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -233,7 +234,7 @@ func TestEndpoint_Lengths(t *testing.T) {
 		"public_id of the private channel": func(c *b24pull.Config, long string) { c.Channels.Private.PublicID = b24pull.Secret(long) },
 		"id of the shared channel":         func(c *b24pull.Config, long string) { c.Channels.Shared = &b24pull.Channel{ID: b24pull.Secret(long)} },
 	} {
-		for size, refused := range map[int]bool{maxIdentifier: false, maxIdentifier + 1: true, 562_000: true} {
+		for size, refused := range map[int]bool{config.MaxIdentifier: false, config.MaxIdentifier + 1: true, 562_000: true} {
 			cfg := &b24pull.Config{
 				Server:   b24pull.Server{Version: 4, WebSocketEnabled: true, WebSocketSecure: "wss://rt.example/", LongPollingSecure: "https://rt.example/"},
 				Channels: b24pull.Channels{Private: &b24pull.Channel{ID: "s3cr3t-id"}},
@@ -241,7 +242,7 @@ func TestEndpoint_Lengths(t *testing.T) {
 			const begin = "wss://s3cr3t/"
 			set(cfg, begin+strings.Repeat("ab:cdefghij.", size/12+1)[:size-len(begin)])
 			_, err := newEndpoint(cfg, false)
-			want := fmt.Sprintf("its %s has %d bytes; want %d at most", name, size, maxIdentifier)
+			want := fmt.Sprintf("its %s has %d bytes; want %d at most", name, size, config.MaxIdentifier)
 			switch {
 			case !refused && err != nil:
 				t.Errorf("%s of %d bytes was refused", name, size)

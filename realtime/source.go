@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/config"
 )
 
 // A ConfigSource gives the connection data of a push server. A *b24pull.Client
@@ -20,10 +21,6 @@ import (
 type ConfigSource interface {
 	GetApplicationConfig(ctx context.Context, cache bool) (*b24pull.Config, error)
 }
-
-// httpClienter is a source that has an HTTP client to offer, as *b24pull.Client
-// has.
-type httpClienter interface{ HTTPClient() *http.Client }
 
 // FromConfig is the source of a config that was obtained elsewhere: from
 // another REST client, from a file, in a test. At its end, or when the push
@@ -65,19 +62,6 @@ func (s portalConfig) HTTPClient() *http.Client { return s.client.HTTPClient() }
 
 func (s portalConfig) UserAgent() string { return s.client.UserAgent() }
 
-func clientOf(source ConfigSource) *http.Client {
-	if s, ok := source.(httpClienter); ok {
-		if c := s.HTTPClient(); c != nil {
-			return c
-		}
-	}
-	return &http.Client{}
-}
-
-// userAgenter is a source that says what its requests call themselves, as
-// *b24pull.Client does.
-type userAgenter interface{ UserAgent() string }
-
 // requestHeader is the header of all requests to the push server.
 func (o *options) requestHeader(source ConfigSource) http.Header {
 	header := o.header.Clone()
@@ -85,11 +69,7 @@ func (o *options) requestHeader(source ConfigSource) http.Header {
 		header = make(http.Header)
 	}
 	if _, ok := header["User-Agent"]; !ok {
-		agent := b24pull.DefaultUserAgent
-		if s, ok := source.(userAgenter); ok {
-			agent = s.UserAgent()
-		}
-		header.Set("User-Agent", agent)
+		header.Set("User-Agent", config.UserAgent(source))
 	}
 	return header
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/config"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
@@ -76,7 +77,7 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 		o.logger = slog.New(slog.DiscardHandler)
 	}
 	if o.httpClient == nil {
-		o.httpClient = clientOf(source)
+		o.httpClient = config.HTTPClient(source)
 	}
 	client := transport.OwnClient(o.httpClient)
 	header := o.requestHeader(source)

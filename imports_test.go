@@ -22,6 +22,7 @@ func TestImports(t *testing.T) {
 		{"pulltest", []string{"pulltest"}},
 		{"realtime/internal/wire", []string{"internal"}},
 		{"realtime/internal/transport", []string{"internal"}},
+		{"realtime/internal/rpc", []string{"realtime/internal/wire", "internal"}},
 		{"realtime/internal/delivery", []string{"realtime/internal/wire", "internal/fifo"}},
 		{"realtime", []string{"", "realtime", "internal"}},
 		{"oauth", []string{"", "internal"}},

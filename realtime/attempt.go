@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
+	"github.com/b24pull/b24pull/realtime/internal/rpc"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
@@ -27,6 +29,8 @@ type attempt struct {
 	sent       time.Time      // when the request was with the server; zero: it is not yet
 	begun      time.Time      // when its answer began; zero: it has not
 	conn       transport.Conn // nil until opened
+	line       *rpc.Line      // for calls; nil until opened, and where there are none
+	ended      <-chan struct{}
 	cancel     context.CancelFunc
 	tasks      *tasks
 }
@@ -36,6 +40,7 @@ type inbound struct {
 	kind    inboundKind
 	attempt *attempt
 	conn    transport.Conn  // inOpened
+	line    *rpc.Line       // inOpened
 	batch   *[]decoded      // inMessages
 	config  *b24pull.Config // inConfig
 	err     error
@@ -59,9 +64,9 @@ const (
 // connect opens an attempt of a connection. The codec is the attempt's own.
 func (l *loop) connect(k *attempt, t transport.Transport, at transport.Address) *attempt {
 	ctx, cancel := context.WithCancel(l.ctx)
-	k.up, k.cancel, k.tasks, k.polls = true, cancel, &l.tasks, t == l.poll
+	k.up, k.ended, k.cancel, k.tasks, k.polls = true, ctx.Done(), cancel, &l.tasks, t == l.poll
 	p := &poster{post: l.post, attempt: k}
-	codec := k.connection.endpoint.dialect.Codec(k.connection.endpoint.channels)
+	codec := k.connection.endpoint.dialect.Codec(k.connection.endpoint.channels, p.answered)
 	l.tasks.Go(func() { serve(ctx, t, at, codec, p) })
 	return k
 }
@@ -96,7 +101,29 @@ func (k *attempt) hangUp(code int) {
 		k.cancel()
 		return
 	}
+	if k.line != nil {
+		k.line.Cut(errHungUp)
+	}
 	k.tasks.Go(func() {
+		k.conn.Close(code)
+		k.cancel()
+	})
+}
+
+// leave is hangUp where another connection has taken the attempt's place: calls
+// that are under way get their answers before.
+func (k *attempt) leave(code int) {
+	if !k.isUp() || k.line == nil {
+		k.hangUp(code)
+		return
+	}
+	k.up = false
+	idle := k.line.Retire()
+	k.tasks.Go(func() {
+		select {
+		case <-idle:
+		case <-k.ended:
+		}
 		k.conn.Close(code)
 		k.cancel()
 	})
@@ -126,11 +153,12 @@ func serve(ctx context.Context, t transport.Transport, at transport.Address, cod
 		return
 	}
 	defer c.Close(transport.CloseNormal)
-	p.post(inbound{kind: inOpened, attempt: p.attempt, conn: c})
+	p.carryCalls(c, at)
+	p.post(inbound{kind: inOpened, attempt: p.attempt, conn: c, line: p.line})
 	for {
 		frame, err := c.Next()
 		if err != nil {
-			p.tell(inDown, ownError(err))
+			p.down(ownError(err))
 			return
 		}
 		in := &progress{frame: frame, tell: func() { p.tell(inProgress, nil) }}
@@ -142,19 +170,45 @@ func serve(ctx context.Context, t transport.Transport, at transport.Address, cod
 		case errors.Is(err, wire.ErrFrame):
 			p.tell(inGarbled, err)
 		case err != nil:
-			p.tell(inDown, err)
+			p.down(err)
 			return
 		}
 	}
+}
+
+// carryCalls has calls go over a live websocket of a server that takes them.
+func (p *poster) carryCalls(c transport.Conn, at transport.Address) {
+	socket, ok := c.(transport.Duplex)
+	if !ok || !at.RPC || p.attempt.awaitsAnswer() {
+		return
+	}
+	p.line = rpc.NewLine(socket.Send, func(text string) string { return at.Secrets.Line(text, quote.TextLimit) })
+	p.attempt.tasks.Go(p.line.Run)
+}
+
+// answered takes the answer to a call.
+func (p *poster) answered(a wire.Answer) {
+	if p.line != nil {
+		p.line.Answered(a)
+	}
+}
+
+// down: the connection is gone.
+func (p *poster) down(err error) {
+	if p.line != nil {
+		p.line.Cut(err)
+	}
+	p.tell(inDown, err)
 }
 
 // poster posts to the loop in the name of one attempt.
 type poster struct {
 	post     func(inbound)
 	attempt  *attempt
-	believed bool     // there was a message of a push server
-	start    []byte   // of the answer, where the attempt asks
-	held     *decoded // the first that proves nothing, until another does
+	line     *rpc.Line // nil where it carries no calls
+	believed bool      // there was a message of a push server
+	start    []byte    // of the answer, where the attempt asks
+	held     *decoded  // the first that proves nothing, until another does
 }
 
 func (p *poster) tell(kind inboundKind, err error) {

@@ -122,7 +122,10 @@ func (s *Subscription) consume(ctx context.Context, deliver func(context.Context
 		return err
 	}
 	defer s.cancel(errLeft)
-	defer s.state.set(StateClosed) // also where a callback has panicked
+	defer func() { // also where a callback has panicked
+		s.state.set(StateClosed)
+		s.calls.Lack(ErrClosed, 0)
+	}()
 	if err := s.open(ctx); err != nil {
 		err = s.outcome(ctx, err)
 		s.notBegun(ctx, err)
@@ -259,6 +262,7 @@ func (s *Subscription) newLoop(ctx context.Context) *loop {
 		ready:   s.ready,
 		stats:   &s.stats,
 		acks:    s.acks,
+		calls:   &s.calls,
 		tasks:   tasks{guard: &s.guard},
 	}
 }

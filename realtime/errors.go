@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/quote"
+	"github.com/b24pull/b24pull/realtime/internal/rpc"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
@@ -33,6 +35,14 @@ var (
 	// its own that was renamed counts as another one once its channels have
 	// been replaced as well.
 	ErrCursorMismatch = errors.New("realtime: the cursor comes from another portal, or from before this one was renamed, or from another kind of push server; start without it, WithHistory if nothing that is kept may be left out")
+
+	// ErrClosed is the error, by errors.Is, of a Call after Close, or after the
+	// end of the run.
+	ErrClosed = errors.New("realtime: the subscription is closed")
+
+	errCallsVersion = fmt.Errorf("%w: it takes calls from version 5 on", ErrUnsupportedServer)
+	errCallsPolled  = fmt.Errorf("%w: calls go over a websocket, and it is connected by long polling", ErrUnsupportedServer)
+	errCallsPaused  = errors.New("the subscription is paused, since its queue is full")
 
 	errNoWebSocket = fmt.Errorf("%w: its websockets are off, and WithTransport wants one", ErrUnsupportedServer)
 	errNoPolling   = fmt.Errorf("%w: it has no long polling, and WithTransport wants it", ErrUnsupportedServer)
@@ -170,6 +180,54 @@ func ownError(err error) error {
 		return (*CloseError)(closed)
 	}
 	return err
+}
+
+// RPCError is what the push server answers to a [Subscription.Call] that it
+// refuses.
+type RPCError struct {
+	Code    int             // of JSON-RPC: -32601 is an unknown method, -32602 wrong params, -32603 a failure of the server; 0 if there was none
+	Message string          // the server's own words, without what may be secret
+	Data    json.RawMessage // what the server has added, as it came; nil if nothing
+}
+
+func (e *RPCError) Error() string { return "realtime: " + (*wire.RPCError)(e).Error() }
+
+// UnansweredError is a [Subscription.Call] that has no answer.
+type UnansweredError struct {
+	Method string
+	Sent   bool  // it may have reached the server, and may have been carried out
+	Err    error // why there is no answer: a *CloseError, the context's, or another
+}
+
+func (e *UnansweredError) Error() string { return "realtime: " + (*rpc.UnansweredError)(e).Error() }
+
+func (e *UnansweredError) Unwrap() error { return e.Err }
+
+// Class says what it means for calling again: [b24pull.ClassUnavailable] if the
+// call may have been carried out, else [b24pull.ClassNotSent].
+func (e *UnansweredError) Class() b24pull.Class {
+	if e.Sent {
+		return b24pull.ClassUnavailable
+	}
+	return b24pull.ClassNotSent
+}
+
+// callError makes the error of a call one that users know.
+func callError(err error) error {
+	var refused *wire.RPCError
+	var unanswered *rpc.UnansweredError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &refused):
+		return (*RPCError)(refused)
+	case errors.As(err, &unanswered) && (errors.Is(err, ErrUnsupportedServer) || errors.Is(err, ErrClosed)):
+		return fmt.Errorf("%w; the call of %s was not sent", unanswered.Err, quote.Name(unanswered.Method))
+	case errors.As(err, &unanswered):
+		return (*UnansweredError)(unanswered)
+	default:
+		return fmt.Errorf("realtime: Call: %w", err)
+	}
 }
 
 // A failure is what an error asks the subscription to do.

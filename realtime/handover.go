@@ -221,7 +221,7 @@ func (l *loop) leaves(old *connection, now time.Time) time.Time {
 
 // remove forgets a connection that is over.
 func (l *loop) remove(s *connection, cause error) {
-	s.live.hangUp(transport.CloseReplaced)
+	s.live.leave(transport.CloseReplaced)
 	s.takeAllParked(time.Now())
 	l.abortReplay(s)
 	if s.status.leaving && s.status.replayAttempt > 0 && !s.continuedBy(l.main) {

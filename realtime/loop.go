@@ -10,6 +10,7 @@ import (
 	"github.com/b24pull/b24pull/internal/fifo"
 	"github.com/b24pull/b24pull/internal/pace"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
+	"github.com/b24pull/b24pull/realtime/internal/rpc"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
@@ -40,6 +41,7 @@ type loop struct {
 	ready   chan struct{}
 	stats   *counters
 	acks    *delivery.Acks
+	calls   *rpc.Caller
 
 	ctx       context.Context
 	inbox     chan inbound
@@ -261,7 +263,7 @@ func (l *loop) receive(in inbound) {
 	}
 	switch in.kind {
 	case inOpened:
-		in.attempt.conn = in.conn
+		in.attempt.conn, in.attempt.line = in.conn, in.line
 	case inDown:
 		l.deferrals.note(in.attempt, in.err, time.Now())
 	}
@@ -314,6 +316,7 @@ func (l *loop) undecodable(err error) { l.emit(Undecodable{Err: err, Count: 1}) 
 // replays keep a distance: sooner they could not move the cursor anyway.
 func (l *loop) afterEvent() {
 	now := time.Now()
+	l.offerCalls()
 	if l.main.status.state != StateClosed {
 		l.handleControl(now)
 	}
@@ -340,6 +343,7 @@ func (l *loop) afterEvent() {
 }
 
 var (
+	errHungUp  = errors.New("the connection was given up")
 	errStuck   = errors.New("realtime: the connection is stuck: a ping was not answered")
 	errStall   = errors.New("realtime: a replay has stalled")
 	errEndless = errors.New("realtime: an answer does not come to its end")

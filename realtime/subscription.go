@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,7 +12,9 @@ import (
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/realtime/internal/config"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
+	"github.com/b24pull/b24pull/realtime/internal/rpc"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // A Subscription receives the events of one portal. It is made by [Subscribe]
@@ -30,6 +33,7 @@ type Subscription struct {
 	state stateBox
 	ready chan struct{}
 	stats counters
+	calls rpc.Caller
 
 	mu      sync.Mutex
 	run     bool
@@ -146,6 +150,51 @@ func (s *Subscription) Commit(ctx context.Context, m Message) error {
 	return commits.save(ctx)
 }
 
+// Call calls a method of the push server, over the websocket that the
+// subscription is connected by, and returns the result of the answer: JSON-RPC,
+// which push servers speak from version 5 on. params becomes JSON, and has to
+// be an object or a list there; nil for none. It can be called from any
+// goroutine, also from a handler, and several times at once.
+//
+// While there is no connection, also before Run, Call waits for one, until ctx
+// is done. An answer is waited for 20 seconds at the most. The error is
+//
+//   - a [*RPCError], which the server has answered;
+//   - an [*UnansweredError], if there is no answer: the connection was lost, the
+//     time was over, ctx was done. It says whether the call may have been
+//     carried out. Call does not repeat what it has sent;
+//   - [ErrUnsupportedServer], by errors.Is, if the server is older than version
+//     5, or the subscription is connected by long polling;
+//   - [ErrClosed], by errors.Is, after Close and after the end of the run.
+//
+// A subscription that is paused, since its queue is full, is not connected. If
+// it still is after 20 seconds the call ends, unsent: it may be a handler's,
+// for which the queue waits.
+func (s *Subscription) Call(ctx context.Context, method string, params any) (json.RawMessage, error) {
+	result, err := s.calls.Call(ctx, method, params)
+	return result, callError(err)
+}
+
+// offerCalls says by what calls are made now.
+func (l *loop) offerCalls() {
+	switch s := l.main; {
+	case s.status.state == StateClosed:
+		l.calls.Lack(ErrClosed, 0)
+	case s.endpoint.server == "":
+		l.calls.Use(nil)
+	case s.endpoint.dialect != wire.DialectRPC:
+		l.calls.Lack(errCallsVersion, 0)
+	case s.status.polling:
+		l.calls.Lack(errCallsPolled, 0)
+	case s.status.state == StatePaused:
+		l.calls.Lack(errCallsPaused, rpc.AnswerWithin)
+	case s.status.state == StateLive && s.live.isUp():
+		l.calls.Use(s.live.line)
+	default:
+		l.calls.Use(nil)
+	}
+}
+
 // Drain ends the subscription when what it has received is handled: it
 // disconnects, the messages in the queue are delivered, the cursor is saved,
 // and then Run returns nil and the loop over Messages ends. Drain does not wait
@@ -172,6 +221,7 @@ func (s *Subscription) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
+	s.calls.Lack(ErrClosed, 0)
 	if s.cancel != nil {
 		s.cancel(errClosed)
 	}

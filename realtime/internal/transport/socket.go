@@ -73,6 +73,9 @@ type socketConn struct {
 	ctx       context.Context // that it was opened with
 
 	writing sync.Mutex // of data frames, which take one writer at a time
+
+	owing sync.Mutex
+	owed  []string // short frames, which reading must not wait for
 }
 
 func (c *socketConn) Next() (io.Reader, error) {
@@ -93,7 +96,7 @@ func (c *socketConn) Next() (io.Reader, error) {
 			return &socketFrame{c.at, io.MultiReader(bytes.NewReader(head[:n]), frame)}, nil
 		}
 		c.heartbeat()
-		if err := c.write(textPong); err != nil {
+		if err := c.reply(textPong); err != nil {
 			return nil, c.at.broken(err)
 		}
 	}
@@ -110,17 +113,81 @@ const (
 // as well.
 func (c *socketConn) Received(id string) {
 	if c.at.RPC && id != "" {
-		_ = c.write(textReceipt + id)
+		_ = c.reply(textReceipt + id)
 	}
 }
 
-// write sends a text frame. A peer that does not read loses the connection: the
-// library takes no second try.
-func (c *socketConn) write(text string) error {
+// Send sends a text frame that may be long.
+func (c *socketConn) Send(text []byte) error {
 	c.writing.Lock()
-	defer c.writing.Unlock()
+	err := c.write(text)
+	c.writing.Unlock()
+	if err == nil {
+		err = c.settle()
+	}
+	if err != nil {
+		return c.at.fail("sending over the websocket", err)
+	}
+	return nil
+}
+
+// maxOwed is how many short frames wait for a long one to be written. A server
+// that is owed more waits as well.
+const maxOwed = 1024
+
+// reply sends a short frame. While a long one is being written it leaves that
+// to its writer: what is read must not wait for what is sent.
+func (c *socketConn) reply(text string) error {
+	c.owing.Lock()
+	c.owed = append(c.owed, text)
+	many := len(c.owed) > maxOwed
+	c.owing.Unlock()
+	if many {
+		c.writing.Lock()
+		defer c.writing.Unlock()
+		return c.writeOwed()
+	}
+	return c.settle()
+}
+
+// settle writes what is owed, unless somebody else is writing, who does so
+// afterwards.
+func (c *socketConn) settle() error {
+	for c.owes() && c.writing.TryLock() {
+		err := c.writeOwed()
+		c.writing.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *socketConn) owes() bool {
+	c.owing.Lock()
+	defer c.owing.Unlock()
+	return len(c.owed) > 0
+}
+
+// writeOwed writes all that is owed. The caller holds c.writing.
+func (c *socketConn) writeOwed() error {
+	c.owing.Lock()
+	owed := c.owed
+	c.owed = nil
+	c.owing.Unlock()
+	for _, text := range owed {
+		if err := c.write([]byte(text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write sends a text frame. A peer that does not read loses the connection: the
+// library takes no second try. The caller holds c.writing.
+func (c *socketConn) write(text []byte) error {
 	_ = c.ws.SetWriteDeadline(time.Now().Add(writeTimeout))
-	return c.ws.WriteMessage(websocket.TextMessage, []byte(text))
+	return c.ws.WriteMessage(websocket.TextMessage, text)
 }
 
 // socketFrame gives the errors within a frame our own types.

@@ -39,6 +39,13 @@ type Answered interface {
 	Reject(start []byte, why error) error
 }
 
+// A Duplex is a Conn that frames can be sent over: a websocket.
+type Duplex interface {
+	Conn
+	// Send sends a text frame. When it returns nil the frame is on its way.
+	Send(text []byte) error
+}
+
 // A Sink is told what happens on a connection beside its frames.
 type Sink interface {
 	Sent()      // the request is on its way: from now on the answer is the server's affair

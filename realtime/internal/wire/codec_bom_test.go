@@ -16,10 +16,10 @@ func TestCodecBom_ByteOrderMarks(t *testing.T) {
 	}{
 		"text":         {newTextCodec(textOptions{}), "\ufeff" + wiretest.Marked(`{"mid":"`+wiretest.ID+`","text":`+body+`}`)},
 		"text, twice":  {newTextCodec(textOptions{}), "\ufeff\r\n\ufeff" + wiretest.Marked(`{"mid":"`+wiretest.ID+`","text":`+body+`}`)},
-		"RPC":          {newRPCCodec(), "\ufeff" + wiretest.GoodCall("c")},
-		"a batch":      {newRPCCodec(), "\ufeff[" + wiretest.GoodCall("c") + "]"},
-		"text by RPC":  {newRPCCodec(), "\ufeff" + wiretest.Marked(`{"mid":"`+wiretest.ID+`","text":`+body+`}`)},
-		"the RPC body": {newRPCCodec(), wiretest.Call(`{"mid":"` + wiretest.ID + `","body":"\ufeff{\"module_id\":\"a\",\"command\":\"c\"}"}`)},
+		"RPC":          {newRPCCodec(nil), "\ufeff" + wiretest.GoodCall("c")},
+		"a batch":      {newRPCCodec(nil), "\ufeff[" + wiretest.GoodCall("c") + "]"},
+		"text by RPC":  {newRPCCodec(nil), "\ufeff" + wiretest.Marked(`{"mid":"`+wiretest.ID+`","text":`+body+`}`)},
+		"the RPC body": {newRPCCodec(nil), wiretest.Call(`{"mid":"` + wiretest.ID + `","body":"\ufeff{\"module_id\":\"a\",\"command\":\"c\"}"}`)},
 	} {
 		var got []string
 		err := tt.codec.Decode(strings.NewReader(tt.frame), func(m Record, err error) bool {
@@ -33,7 +33,7 @@ func TestCodecBom_ByteOrderMarks(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}
-	for name, c := range map[string]Codec{"text": newTextCodec(textOptions{}), "RPC": newRPCCodec()} {
+	for name, c := range map[string]Codec{"text": newTextCodec(textOptions{}), "RPC": newRPCCodec(nil)} {
 		if err := c.Decode(strings.NewReader("\ufeff"), func(Record, error) bool { t.Errorf("%s: a message", name); return true }); err != nil {
 			t.Errorf("%s: nothing but a mark: %v", name, err)
 		}

@@ -9,9 +9,12 @@ import (
 
 // rpcCodec reads the JSON-RPC frames of servers from version 5 on: one object
 // or an array of them. A frame in the text framing is read as that.
-type rpcCodec struct{ text textCodec }
+type rpcCodec struct {
+	text     textCodec
+	answered func(Answer) // told of answers to calls of ours; may be nil
+}
 
-func newRPCCodec() Codec { return &rpcCodec{} }
+func newRPCCodec(answered func(Answer)) Codec { return &rpcCodec{answered: answered} }
 
 var rpcPing = []byte("ping")
 
@@ -84,20 +87,27 @@ func (c *rpcCodec) batch(yield func(Record, error) bool) error {
 	}
 }
 
-// element yields the message of the call that k has gone over, if it is one. It
-// returns what yield does.
+// element yields the message of the call that k has gone over, if it is one,
+// and hands an answer to who has asked. It returns what yield does.
 func (c *rpcCodec) element(k *skimmer, yield func(Record, error) bool) bool {
 	if err := k.tooLong(); err != nil {
 		return yield(Record{}, err)
 	}
 	raw := c.text.in.window()[:k.at]
 	var method, params []byte
+	var r reply
 	err := eachMember(raw, func(name, value []byte) error {
 		switch string(name) {
 		case "method":
 			method = value
 		case "params":
 			params = value
+		case "id":
+			r.id = value
+		case "result":
+			r.result = value
+		case "error":
+			r.err = value
 		}
 		return nil
 	})
@@ -106,6 +116,11 @@ func (c *rpcCodec) element(k *skimmer, yield func(Record, error) bool) bool {
 		return yield(Record{Key: keyOfBCD(nil, raw)}, &RecordError{Err: err, Framed: ours})
 	}
 	if !ours {
+		if c.answered != nil && present(method) == nil && r.is() {
+			if a, ok := r.answer(len(raw)); ok {
+				c.answered(a)
+			}
+		}
 		return true
 	}
 	m, err := c.message(params)

@@ -62,7 +62,7 @@ func TestCodecRpc_RPCMessage(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			messages, bad, err := decodeWith(newRPCCodec(), strings.NewReader(wiretest.Call(tt.params)))
+			messages, bad, err := decodeWith(newRPCCodec(nil), strings.NewReader(wiretest.Call(tt.params)))
 			if err != nil || len(bad) > 0 || len(messages) != 1 {
 				t.Fatalf("%d messages, error %v, undecodable %v", len(messages), err, bad)
 			}
@@ -119,7 +119,7 @@ func TestCodecRpc_MergeIsBounded(t *testing.T) {
 		large := members((MaxMessageSize-1000)/(len(name)+10), name)
 		frame := "[" + wiretest.GoodCall("before") + "," + wiretest.Call(`{"mid":"`+wiretest.ID+`","body":{"module_id":"m","command":"c"},"user_params":`+large+`}`) + "," + wiretest.GoodCall("after") + "]"
 		var before, after runtime.MemStats
-		codec := newRPCCodec()
+		codec := newRPCCodec(nil)
 		runtime.ReadMemStats(&before)
 		messages, bad, err := decodeWith(codec, strings.NewReader(frame))
 		runtime.ReadMemStats(&after)
@@ -173,7 +173,7 @@ func TestCodecRpc_RPCFrames(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			messages, bad, err := decodeWith(newRPCCodec(), tt.frame)
+			messages, bad, err := decodeWith(newRPCCodec(nil), tt.frame)
 			if !errors.Is(err, tt.err) || errors.Is(err, ErrFrame) != (tt.err == ErrFrame) || len(bad) > 0 {
 				t.Errorf("got %v, want %v; undecodable %v", err, tt.err, bad)
 			}
@@ -191,7 +191,7 @@ func TestCodecRpc_RPCTrustsNoText(t *testing.T) {
 		if !bytes.HasPrefix(f, startMark) {
 			continue
 		}
-		messages, bad, err := decodeWith(newRPCCodec(), bytes.NewReader(f))
+		messages, bad, err := decodeWith(newRPCCodec(nil), bytes.NewReader(f))
 		if err != nil || len(bad) > 0 || len(messages) == 0 {
 			t.Fatalf("%s: %d messages, error %v, undecodable %v", name, len(messages), err, bad)
 		}
@@ -237,7 +237,7 @@ func TestCodecRpc_RPCSkipsTheUndecodable(t *testing.T) {
 			if len(frame) < 1<<20 {
 				source = iotest.OneByteReader(source)
 			}
-			messages, bad, err := decodeWith(newRPCCodec(), source)
+			messages, bad, err := decodeWith(newRPCCodec(nil), source)
 			if diff := cmp.Diff([]string{"application before", "application behind"}, commandsOf(messages)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -255,7 +255,7 @@ func TestCodecRpc_RPCSkipsTheUndecodable(t *testing.T) {
 	}
 	t.Run("an object alone", func(t *testing.T) {
 		for _, name := range []string{"no JSON number", "a bracket too many", "over the limit", "no body"} {
-			messages, bad, err := decodeWith(newRPCCodec(), strings.NewReader(broken[name]))
+			messages, bad, err := decodeWith(newRPCCodec(nil), strings.NewReader(broken[name]))
 			if err != nil || len(messages) != 0 || len(bad) != 1 {
 				t.Errorf("%s: %d messages, error %v, undecodable %v", name, len(messages), err, bad)
 			}
@@ -268,7 +268,7 @@ func TestCodecRpc_RPCSkipsTheUndecodable(t *testing.T) {
 func TestCodecRpc_RPCKeyOfTheUndecodable(t *testing.T) {
 	seen := map[Key]bool{{}: true}
 	for _, params := range []string{`[1]`, `[2]`, `{"mid":"` + strings.Repeat("1", 65) + `"}`} {
-		_ = newRPCCodec().Decode(strings.NewReader(wiretest.Call(params)), func(m Record, err error) bool {
+		_ = newRPCCodec(nil).Decode(strings.NewReader(wiretest.Call(params)), func(m Record, err error) bool {
 			if err == nil || seen[m.Key] {
 				t.Errorf("%s: key %v, %v", params, m.Key, err)
 			}
@@ -284,7 +284,7 @@ func TestCodecRpc_RPCKeyOfTheUndecodable(t *testing.T) {
 // TestCodecRpc_RPCKeepsNothingOfTheFrame: a message stays what it is when the
 // codec reads on.
 func TestCodecRpc_RPCKeepsNothingOfTheFrame(t *testing.T) {
-	c := newRPCCodec()
+	c := newRPCCodec(nil)
 	call := func(digit string) string {
 		return wiretest.Call(`{"mid":"`+digit+`","body":"{}","sender":{"type":1,"id":"`+digit+`"},"user_params":{"n":`+digit+`}}`) +
 			`,` + wiretest.Call(`{"mid":"`+digit+`","body":{"params":[`+digit+`],"extra":{"x":`+digit+`}}}`)
@@ -307,7 +307,7 @@ func TestCodecRpc_RPCKeepsNothingOfTheFrame(t *testing.T) {
 func TestCodecRpc_RPCStopsEarly(t *testing.T) {
 	for _, frame := range []string{wiretest.GoodCall("a"), "[" + wiretest.GoodCall("a") + "," + wiretest.GoodCall("b") + "]", wiretest.Marked(goodText("a"), goodText("b"))} {
 		n := 0
-		if err := newRPCCodec().Decode(strings.NewReader(frame), func(Record, error) bool { n++; return false }); n != 1 || err != nil {
+		if err := newRPCCodec(nil).Decode(strings.NewReader(frame), func(Record, error) bool { n++; return false }); n != 1 || err != nil {
 			t.Errorf("%d messages, %v", n, err)
 		}
 	}

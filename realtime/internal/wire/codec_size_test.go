@@ -22,7 +22,7 @@ func TestCodecSize_SizeCountsCopies(t *testing.T) {
 		copies int
 	}{
 		"protobuf": {newProtoCodec(), string(wiretest.Frame([][]byte{sent})), 4}, // the sender's is in hex
-		"JSON-RPC": {newRPCCodec(), wiretest.Call(`{"mid":"` + wiretest.ID + `","body":` + body + `}`), 2},
+		"JSON-RPC": {newRPCCodec(nil), wiretest.Call(`{"mid":"` + wiretest.ID + `","body":` + body + `}`), 2},
 		"text":     {newTextCodec(textOptions{}), wiretest.Marked(`{"mid":"` + wiretest.ID + `","text":` + body + `}`), 2},
 	} {
 		messages, _, err := decodeWith(frame.codec, strings.NewReader(frame.frame))

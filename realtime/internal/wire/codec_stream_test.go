@@ -41,7 +41,7 @@ var jsonCodecs = map[string]struct {
 		before: `#!NGINXNMS!#{"mid":"` + wiretest.ID + `","text":`, behind: `}#!NGINXNME!#`,
 	},
 	"rpc": {
-		make: func() (Codec, *jsonStream) { c := newRPCCodec().(*rpcCodec); return c, &c.text.in },
+		make: func() (Codec, *jsonStream) { c := newRPCCodec(nil).(*rpcCodec); return c, &c.text.in },
 		head: `[`, before: `{"jsonrpc":"2.0","method":"incoming.message","params":{"mid":"` + wiretest.ID + `","body":`, behind: `}}`, sep: `,`, close: `]`,
 	},
 }

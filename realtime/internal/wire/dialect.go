@@ -59,13 +59,15 @@ func (d Dialect) After(m Mid) string {
 	return fmt.Sprintf("tag=%d&time=%s", min(m.Counter, maxTag), strings.ReplaceAll(at.Format(http.TimeFormat), " ", "%20"))
 }
 
-// Codec makes what reads the frames of one attempt.
-func (d Dialect) Codec(channels map[string]Channel) Codec {
+// Codec makes what reads the frames of one attempt. answered is told of the
+// answers to calls, before Decode goes on; what it is given is valid until it
+// returns. It may be nil.
+func (d Dialect) Codec(channels map[string]Channel, answered func(Answer)) Codec {
 	switch d {
 	case DialectProtobuf:
 		return newProtoCodec()
 	case DialectRPC:
-		return newRPCCodec()
+		return newRPCCodec(answered)
 	default:
 		return newTextCodec(textOptions{tags: d == DialectTags, channels: channels})
 	}

@@ -143,7 +143,7 @@ func FuzzRPCCodec(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, frame []byte) {
-		got, bad, err := decodeWith(newRPCCodec(), sourceOf(frame))
+		got, bad, err := decodeWith(newRPCCodec(nil), sourceOf(frame))
 		want, undecodable, ok := naiveRPC(frame)
 		for i := range min(len(got), len(want)) {
 			if got[i].Params != nil && want[i].Params == string(sorted(got[i].Params)) {
@@ -164,7 +164,7 @@ func BenchmarkRPCCodec(b *testing.B) {
 		calls[i] = wiretest.Call(`{"mid":"` + Mid{1795421100, uint64(i + 1)}.String() + `","body":` + busyBody + `,"sender":{"type":2,"id":""}}`)
 	}
 	frame := []byte("[" + strings.Join(calls, ",") + "]")
-	benchmarkCodec(b, newRPCCodec(), frame, n, func() (int, bool) {
+	benchmarkCodec(b, newRPCCodec(nil), frame, n, func() (int, bool) {
 		got, _, ok := naiveRPC(frame)
 		return len(got), ok
 	})

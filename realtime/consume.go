@@ -211,7 +211,11 @@ func (s *Subscription) next(ctx context.Context) (Message, error) {
 	if err != nil {
 		return Message{}, err
 	}
-	return messageOf(&m, s.acks), nil
+	got := messageOf(&m, s.acks)
+	if got.Sender.Type == SenderClient {
+		got.Sender.UserID = s.senders.User(got.Sender.ID)
+	}
+	return got, nil
 }
 
 // deliver hands over message by message until there is an error.
@@ -263,6 +267,7 @@ func (s *Subscription) newLoop(ctx context.Context) *loop {
 		stats:   &s.stats,
 		acks:    s.acks,
 		calls:   &s.calls,
+		senders: &s.senders,
 		tasks:   tasks{guard: &s.guard},
 	}
 }

@@ -64,7 +64,7 @@ func TestHostile_TextsPlayNoTricks(t *testing.T) {
 	for _, s := range []string{hostile, endless, "\xff\xfe" + hostile} {
 		params, _ := json.Marshal(map[string]string{s: s})
 		raw := json.RawMessage("{\"a\":\n\t\"" + s + "\"}")
-		m := Message{Module: s, Command: s, ID: s, Params: params, Extra: raw, Sender: Sender{SenderClient, s}}
+		m := Message{Module: s, Command: s, ID: s, Params: params, Extra: raw, Sender: Sender{Type: SenderClient, ID: s}}
 		other := m
 		other.Params = raw
 		_, decoding := Decode[struct{ A int }](Message{Module: s, Command: s, Params: json.RawMessage(`{"A":` + strings.Repeat("9", len(s)) + `}`)})

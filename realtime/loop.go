@@ -11,6 +11,7 @@ import (
 	"github.com/b24pull/b24pull/internal/pace"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/rpc"
+	"github.com/b24pull/b24pull/realtime/internal/senders"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
@@ -42,6 +43,7 @@ type loop struct {
 	stats   *counters
 	acks    *delivery.Acks
 	calls   *rpc.Caller
+	senders *senders.Book
 
 	ctx       context.Context
 	inbox     chan inbound

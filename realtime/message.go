@@ -45,7 +45,7 @@ func messageOf(d *delivery.Message, l *delivery.Acks) Message {
 	}
 	switch d.Sender.Type {
 	case wire.SenderClient:
-		m.Sender = Sender{SenderClient, d.Sender.ID}
+		m.Sender = Sender{Type: SenderClient, ID: d.Sender.ID}
 	case wire.SenderBackend:
 		m.Sender = Sender{Type: SenderBackend}
 	}
@@ -95,14 +95,24 @@ func (m Message) Cursor() Cursor {
 type Sender struct {
 	Type SenderType // backend or client, if the server said
 	ID   string     // public id of the sending client, hex; empty for the backend
+
+	// UserID is whose public id that is; 0 where it is not known. A
+	// subscription knows those of its portal's config, which lists users'
+	// public channels, and those of [Subscription.AddSenders].
+	UserID int64
 }
 
-// String is the kind of the sender, and the ID if there is one.
+// String is the kind of the sender, the ID if there is one, and the user if he
+// is known.
 func (s Sender) String() string {
-	if s.ID == "" {
-		return s.Type.String()
+	text := s.Type.String()
+	if s.ID != "" {
+		text += " " + quote.Name(s.ID)
 	}
-	return s.Type.String() + " " + quote.Name(s.ID)
+	if s.UserID != 0 {
+		text += fmt.Sprintf(" of user %d", s.UserID)
+	}
+	return text
 }
 
 // LogValue is String for log/slog.

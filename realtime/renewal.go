@@ -74,6 +74,9 @@ func (l *loop) fetch(cache bool) {
 	l.tasks.Go(func() {
 		defer cancel()
 		cfg, err := l.config(ctx, cache)
+		if bad := l.senders.Learn(cfg); bad != nil { // messages come without them as well
+			l.log.Debug("the config's public channels are left out", "err", bad)
+		}
 		l.post(inbound{kind: inConfig, config: cfg, err: err})
 	})
 }

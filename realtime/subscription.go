@@ -13,6 +13,7 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/config"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/rpc"
+	"github.com/b24pull/b24pull/realtime/internal/senders"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
@@ -33,7 +34,9 @@ type Subscription struct {
 	state stateBox
 	ready chan struct{}
 	stats counters
-	calls rpc.Caller
+
+	calls   rpc.Caller
+	senders senders.Book
 
 	mu      sync.Mutex
 	run     bool
@@ -174,6 +177,14 @@ func (s *Subscription) Call(ctx context.Context, method string, params any) (jso
 	result, err := s.calls.Call(ctx, method, params)
 	return result, callError(err)
 }
+
+// AddSenders tells the subscription whose public channels are whose, by user
+// id, as [b24pull.Client.ListPublicChannels] returns them, so that the Sender
+// of a message has its UserID. The channels of the portal's config are known
+// without it; those of an application are not in the config. Of 100,000 public
+// ids, the last told are remembered. It can be called at any time, and counts
+// for messages that are delivered afterwards.
+func (s *Subscription) AddSenders(channels map[int64]b24pull.PublicChannel) { s.senders.Add(channels) }
 
 // offerCalls says by what calls are made now.
 func (l *loop) offerCalls() {

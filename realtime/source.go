@@ -60,6 +60,17 @@ func (s portalConfig) GetApplicationConfig(ctx context.Context, cache bool) (*b2
 
 func (s portalConfig) HTTPClient() *http.Client { return s.client.HTTPClient() }
 
+// ListPublicChannels is for publishers: those who use the portal's own channels
+// are reached by theirs.
+func (s portalConfig) ListPublicChannels(ctx context.Context, users []int64, _ bool) (map[int64]b24pull.PublicChannel, error) {
+	return s.client.ListPublicChannels(ctx, users, false)
+}
+
+// Call is for publishers, too, which ask when users were last seen.
+func (s portalConfig) Call(ctx context.Context, method string, params, result any, opts ...b24pull.CallOption) (b24pull.Response, error) {
+	return s.client.Call(ctx, method, params, result, opts...)
+}
+
 func (s portalConfig) UserAgent() string { return s.client.UserAgent() }
 
 // requestHeader is the header of all requests to the push server.

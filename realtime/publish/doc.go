@@ -1,0 +1,2 @@
+// Package publish publishes to other clients of a push server.
+package publish

@@ -1,10 +1,8 @@
 package pulltest
 
 import (
-	"crypto/md5"
-	"encoding/hex"
 	"strconv"
-	"sync"
+	"strings"
 	"time"
 )
 
@@ -20,123 +18,6 @@ const (
 
 // portalZone is where the portal's clock hangs: its times carry this offset.
 var portalZone = time.FixedZone("", 2*60*60)
-
-// Owners of channels: an application and the portal itself have channels of
-// their own, one shared and one for each user.
-const (
-	ofApplication = "application"
-	ofPortal      = "portal"
-)
-
-// portalChannel is a channel as the portal keeps it.
-type portalChannel struct {
-	channelID
-	start, end time.Time
-}
-
-// configBook makes the channels and writes the config that names them.
-type configBook struct {
-	push    string
-	signer  signer
-	opts    *options
-	users   *users
-	started time.Time
-
-	mu       sync.Mutex
-	channels map[string]*portalChannel
-	replaced map[string]*portalChannel // the one before
-	made     map[string]int
-	omitted  map[string]int // how many configs are still to lack a channel; below 0: all
-}
-
-func newConfigBook(push string, s signer, o *options, u *users) *configBook {
-	b := &configBook{
-		push:     push,
-		signer:   s,
-		opts:     o,
-		users:    u,
-		started:  o.clock.now(),
-		channels: make(map[string]*portalChannel),
-		replaced: make(map[string]*portalChannel),
-		made:     make(map[string]int),
-		omitted:  make(map[string]int),
-	}
-	for _, owner := range []string{ofApplication, ofPortal} {
-		b.shared(owner)
-		b.private(owner, webhookUser)
-		b.private(owner, otherUser)
-	}
-	return b
-}
-
-func (b *configBook) shared(owner string) portalChannel {
-	return b.channel(sharedName(owner), false)
-}
-
-func (b *configBook) private(owner string, user int) portalChannel {
-	return b.channel(privateName(owner, user), true)
-}
-
-func sharedName(owner string) string { return owner + " shared" }
-
-func privateName(owner string, user int) string { return owner + " private " + strconv.Itoa(user) }
-
-// channel returns the living channel of that name; a new one replaces it when
-// its time is over.
-func (b *configBook) channel(name string, public bool) portalChannel {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return *b.living(name, public)
-}
-
-// living is channel for a caller that holds b.mu.
-func (b *configBook) living(name string, public bool) *portalChannel {
-	if c := b.channels[name]; c != nil && b.opts.clock.now().Truncate(time.Second).Before(c.end) {
-		return c
-	}
-	return b.renew(name, public)
-}
-
-// renew makes a new channel of that name. The caller holds b.mu.
-func (b *configBook) renew(name string, public bool) *portalChannel {
-	now := b.opts.clock.now().Truncate(time.Second)
-	c := &portalChannel{start: now, end: now.Add(b.opts.channelLife)}
-	base := b.base(name)
-	c.channelID.private = b.id(base)
-	if public && b.opts.dialect.publicIDs {
-		c.public = b.id(base + "public")
-	}
-	b.replaced[name], b.channels[name] = b.channels[name], c
-	return c
-}
-
-// base is what the ids of a new channel are derived from: with a seed the same
-// in every run, the seed itself for the application's first private channel.
-func (b *configBook) base(name string) string {
-	n := b.made[name]
-	b.made[name]++
-	switch {
-	case b.opts.seed == "":
-		return randomID()
-	case n == 0 && name == privateName(ofApplication, webhookUser):
-		return b.opts.seed
-	}
-	return b.opts.seed + " " + name + " " + strconv.Itoa(n)
-}
-
-// id is a channel id; one that is random is marked.
-func (b *configBook) id(base string) string {
-	id := md5hex(base)
-	if b.opts.seed == "" {
-		id = SecretMark + id[len(SecretMark):]
-	}
-	return id
-}
-
-func md5hex(text string) string {
-	sum := md5.Sum([]byte(text))
-	return hex.EncodeToString(sum[:])
-}
 
 type configResult struct {
 	Server         configServer `json:"server"`
@@ -178,11 +59,11 @@ type configChannel struct {
 }
 
 type configPublicChannel struct {
-	UserID    int    `json:"user_id"`
-	PublicID  string `json:"public_id"`
-	Signature string `json:"signature"`
-	Start     string `json:"start"`
-	End       string `json:"end"`
+	UserID    int     `json:"user_id"`
+	PublicID  *string `json:"public_id"` // null if there is none
+	Signature string  `json:"signature"`
+	Start     string  `json:"start"`
+	End       string  `json:"end"`
 }
 
 // config is the result of pull.application.config.get or, for the portal's own
@@ -198,27 +79,35 @@ func (b *configBook) config(owner string, user int, hostname string) configResul
 		PublicChannels: false,
 	}
 	channels := make(map[string]configChannel)
-	var ids []channelID
-	if !b.omits(privateName(owner, user)) && b.users.active(user) {
+	var named []string // in the jwt: of an application its shared channel only
+	if !b.omits(private.name) && b.users.active(user) {
 		channels["private"] = b.describe(private, "private")
-		ids = append(ids, private.channelID)
+		if owner == ofPortal {
+			named = append(named, private.private)
+		}
 	}
-	if !b.omits(sharedName(owner)) {
+	if !b.omits(shared.name) {
 		channels["shared"] = b.describe(shared, "shared")
-		ids = append(ids, shared.channelID)
+		named = append(named, shared.private)
 	}
 	if c.Channels = channels; len(channels) == 0 {
 		c.Channels = []any{}
 	}
 	if b.opts.dialect.publicIDs {
 		c.PublicChannels = map[string]configPublicChannel{
-			strconv.Itoa(webhookUser): b.publicChannel(owner, webhookUser),
-			strconv.Itoa(otherUser):   b.publicChannel(owner, otherUser),
+			strconv.Itoa(webhookUser): b.publicChannel(ofPortal, webhookUser),
+			strconv.Itoa(otherUser):   b.publicChannel(ofPortal, otherUser),
 		}
 	}
 	if b.opts.dialect.tokens {
 		end := now.Add(b.opts.tokenLife)
-		c.JWT = b.signer.token(ids, end)
+		c.JWT = b.issue(tokenClaims{
+			Issuer:   b.opts.memberID,
+			Issued:   now.Unix(),
+			Expires:  end.Unix(),
+			Subject:  strconv.Itoa(user),
+			Channels: strings.Join(named, ","),
+		}, private.channelID)
 		c.Exp = min(c.Exp, end.Unix())
 	}
 	return c
@@ -265,13 +154,17 @@ func (b *configBook) describe(c portalChannel, kind string) configChannel {
 	return d
 }
 
+// publicChannel is the channel to publish to a user; one who is not active has
+// none, and is named all the same.
 func (b *configBook) publicChannel(owner string, user int) configPublicChannel {
-	c := b.private(owner, user)
-	return configPublicChannel{
-		UserID:    user,
-		PublicID:  c.public,
-		Signature: b.signer.public(c.public),
-		Start:     c.start.In(portalZone).Format(atomTime),
-		End:       c.end.In(portalZone).Format(atomTime),
+	c := portalChannel{start: time.Unix(0, 0)}
+	c.end = c.start.Add(b.opts.channelLife)
+	public := configPublicChannel{UserID: user}
+	if b.users.active(user) {
+		c = b.private(owner, user)
+		public.PublicID, public.Signature = &c.public, b.signer.public(c.public)
 	}
+	public.Start = c.start.In(portalZone).Format(atomTime)
+	public.End = c.end.In(portalZone).Format(atomTime)
+	return public
 }

@@ -9,19 +9,19 @@ import (
 // restartNotice is the time between the command server_restart and the restart.
 const restartNotice = 100 * time.Millisecond
 
-// channelName is the book's name of a channel and whether it is a private one.
-func (to Target) channelName() (name string, private bool) {
+// name is the book's name of a channel.
+func (to Target) name() channelName {
 	switch to {
 	case Shared:
-		return sharedName(ofApplication), false
+		return channelName{owner: ofApplication}
 	case UserPrivate:
-		return privateName(ofPortal, webhookUser), true
+		return channelName{ofPortal, webhookUser}
 	case UserShared:
-		return sharedName(ofPortal), false
+		return channelName{owner: ofPortal}
 	case Colleague:
-		return privateName(ofApplication, otherUser), true
+		return channelName{ofApplication, otherUser}
 	}
-	return privateName(ofApplication, webhookUser), true
+	return channelName{ofApplication, webhookUser}
 }
 
 // keys are the ids of a target's channel that a message goes to.
@@ -34,11 +34,10 @@ func (to Target) keys(c portalChannel) []channelKey {
 
 // replace makes a new channel in place of a target's present one.
 func (b *configBook) replace(to Target) (old, fresh portalChannel) {
-	name, private := to.channelName()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	old = *b.living(name, private)
-	return old, *b.renew(name, private)
+	old = *b.living(to.name())
+	return old, *b.renew(to.name())
 }
 
 // ReplaceChannel makes a new channel in place of the present one, at once and
@@ -52,14 +51,13 @@ func (p *Portal) ReplaceChannel(to Target) { p.config.replace(to) }
 // are replaced, or one whose user is not active. The channel itself goes on. A
 // config without any channel has PHP's empty array, [], in their place.
 func (p *Portal) OmitChannel(to Target, n int) {
-	name, _ := to.channelName()
 	p.config.mu.Lock()
 	defer p.config.mu.Unlock()
-	p.config.omitted[name] = n
+	p.config.omitted[to.name()] = n
 }
 
 // omits reports whether the config being made is to lack a channel.
-func (b *configBook) omits(name string) bool {
+func (b *configBook) omits(name channelName) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := b.omitted[name]
@@ -73,10 +71,7 @@ func (b *configBook) omits(name string) bool {
 // one, as by a portal process that has not noticed yet. It panics if the
 // channel of m.To was never replaced.
 func (p *Portal) EmitOld(m Message) (mid string) {
-	name, _ := m.To.channelName()
-	p.config.mu.Lock()
-	old := p.config.replaced[name]
-	p.config.mu.Unlock()
+	old := p.config.former(m.To.name())
 	if old == nil {
 		panic("pulltest: EmitOld to a channel that was never replaced")
 	}
@@ -98,8 +93,8 @@ func (p *Portal) RetireChannel(to Target) (mid string) {
 
 // typeOf is the type of a target's channel as commands have it.
 func (p *Portal) typeOf(to Target) string {
-	switch _, private := to.channelName(); {
-	case private:
+	switch {
+	case to.name().user != 0:
 		return "private"
 	case to == Shared:
 		return p.opts.application.ClientID
@@ -119,7 +114,7 @@ func (p *Portal) typeOf(to Target) string {
 func (p *Portal) ExpireChannel(to Target, action string) (mid string) {
 	old, fresh := p.config.replace(to)
 	kind, start := "shared", any(fresh.start.Unix())
-	if _, private := to.channelName(); private {
+	if to.name().user != 0 {
 		kind, start = "private", fresh.start.In(portalZone).Format(atomTime)
 	}
 	params := channelExpire{Action: action, Channel: expiredChannel{old.channelID.private, p.typeOf(to)}}
@@ -192,13 +187,9 @@ func (p *Portal) command(command string, params any, receivers []channelKey) str
 // to the public id of the private channel of m.To. It panics if that channel
 // has no public id, as shared ones have none, nor any below version 4.
 func (p *Portal) EmitAsClient(m Message) (mid string) {
-	name, private := m.To.channelName()
-	to := p.config.channel(name, private)
-	owner := ofApplication
-	if m.To == UserPrivate {
-		owner = ofPortal
-	}
-	from := p.config.private(owner, otherUser)
+	name := m.To.name()
+	to := p.config.channel(name)
+	from := p.config.private(name.owner, otherUser)
 	if to.public == "" || from.public == "" {
 		panic("pulltest: EmitAsClient to a channel without a public id")
 	}

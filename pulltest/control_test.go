@@ -201,17 +201,9 @@ func TestControl_EmitAsClient(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		ws := dial(t, p, "")
 		defer ws.Close()
-		var config struct {
-			Public map[string]struct {
-				ID string `json:"public_id"`
-			} `json:"publicChannels"`
-		}
-		if err := json.Unmarshal(p.ConfigJSON(), &config); err != nil {
-			t.Fatal(err)
-		}
 		mid := p.EmitAsClient(pulltest.Message{Module: "pull", Command: "config_expire"})
 		got := next(t, ws)
-		want := received{Mid: mid, Body: `{"command":"config_expire","module_id":"pull","params":[]}`, Expiry: 86400, Sender: 1, From: config.Public["2"].ID}
+		want := received{Mid: mid, Body: `{"command":"config_expire","module_id":"pull","params":[]}`, Expiry: 86400, Sender: 1, From: publicID(t, p, 2)}
 		if diff := cmp.Diff([]received{want}, got); diff != "" {
 			t.Error(diff)
 		}

@@ -136,20 +136,15 @@ func TestControlVersions_EmitAsClientOfEachVersion(t *testing.T) {
 		}
 		ws := connectAs(t, p)
 		mid := p.EmitAsClient(m)
-		var public map[string]struct {
-			ID string `json:"public_id"`
-		}
-		if err := json.Unmarshal(c.PublicChannels, &public); err != nil {
-			t.Fatal(err)
-		}
+		public := publicID(t, p, 2)
 		frame := nextFrame(t, ws)
 		if c.Server.Version == 4 {
-			if got := decode(t, frame)[0]; got.Mid != mid || got.Sender != 1 || got.From != public["2"].ID {
+			if got := decode(t, frame)[0]; got.Mid != mid || got.Sender != 1 || got.From != public {
 				t.Errorf("%+v", got)
 			}
 			return
 		}
-		if got := decodeRPC(t, frame)[0].Params; got.Mid != mid || fmt.Sprint(got.Sender) != "{1 "+public["2"].ID+"}" || string(got.UserParams) != `{"n":1}` {
+		if got := decodeRPC(t, frame)[0].Params; got.Mid != mid || fmt.Sprint(got.Sender) != "{1 "+public+"}" || string(got.UserParams) != `{"n":1}` {
 			t.Errorf("%+v", got)
 		}
 	})

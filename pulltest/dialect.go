@@ -12,6 +12,7 @@ type dialect struct {
 	version       int
 	publicIDs     bool          // private channels have public ids, and clients may publish
 	tokens        bool          // the config has a jwt, which stands for the channels
+	rpc           bool          // clients may call by JSON-RPC
 	extraChannel  bool          // the extra object of a portal's event names the channel
 	socketPath    string        // of websockets in the config
 	pingInterval  time.Duration // unless an option sets it
@@ -21,7 +22,7 @@ type dialect struct {
 	ordered       bool          // a message gets its id and is stored under one lock
 	emptyPong     bool          // a client's ping is answered without its payload
 	channelID     func(signer, channelID) string
-	parseChannels func(s signer, query url.Values, now time.Time) ([]channelID, error)
+	parseChannels func(s *pushServer, query url.Values) ([]channelID, error)
 	parsePub      func(s signer, param string) ([]channelID, error) // CHANNEL_ID of the portal itself
 	refuseChannel func(w http.ResponseWriter, upgrade bool)
 	position      func(rawQuery string) position
@@ -40,7 +41,7 @@ type framing struct {
 	textPing bool   // a bare text ping is sent now and then
 	stamps   bool   // messages are stamped when they are sent: the server writes milliseconds into them
 	encode   func(messages []*message, now time.Time) []byte
-	take     func(c *socket, s *pushServer, data []byte) // nil: ignored
+	take     func(c *socket, s *pushServer, kind int, data []byte) // nil: ignored
 }
 
 // position is where a subscriber wants to go on from; the zero one asks for no

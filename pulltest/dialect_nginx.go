@@ -22,7 +22,7 @@ func nginxDialect(version int) *dialect {
 		ordered:      true,
 		emptyPong:    true,
 		channelID:    func(_ signer, c channelID) string { return c.private },
-		parseChannels: func(_ signer, query url.Values, _ time.Time) ([]channelID, error) {
+		parseChannels: func(_ *pushServer, query url.Values) ([]channelID, error) {
 			return nginxChannels(query.Get("CHANNEL_ID"))
 		},
 		parsePub:      func(_ signer, param string) ([]channelID, error) { return nginxChannels(param) },

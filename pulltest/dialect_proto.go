@@ -20,8 +20,8 @@ func protoDialect() *dialect {
 		patience:     1,
 		pingHole:     true,
 		channelID:    signer.channel,
-		parseChannels: func(s signer, query url.Values, _ time.Time) ([]channelID, error) {
-			return s.parse(query.Get("CHANNEL_ID"), false)
+		parseChannels: func(s *pushServer, query url.Values) ([]channelID, error) {
+			return s.signer.parse(query.Get("CHANNEL_ID"), false)
 		},
 		parsePub:      func(s signer, param string) ([]channelID, error) { return s.parse(param, true) },
 		refuseChannel: protoRefusal,

@@ -18,8 +18,8 @@ func textDialect() *dialect {
 		pingInterval: 120 * time.Second,
 		patience:     2,
 		channelID:    signer.channel,
-		parseChannels: func(s signer, query url.Values, _ time.Time) ([]channelID, error) {
-			return s.parsePrivate(query.Get("CHANNEL_ID"))
+		parseChannels: func(s *pushServer, query url.Values) ([]channelID, error) {
+			return s.signer.parsePrivate(query.Get("CHANNEL_ID"))
 		},
 		parsePub:      func(s signer, param string) ([]channelID, error) { return s.parse(param, true) },
 		refuseChannel: textRefusal,

@@ -69,7 +69,9 @@ func (p *Portal) messageBody(m Message, receivers []channelKey) string {
 }
 
 // extras are what stands beside the body; nil stays nil.
-func (m Message) extras() extras { return extras{m.marshal(m.UserParams), m.marshal(m.Dictionary)} }
+func (m Message) extras() extras {
+	return extras{userParams: m.marshal(m.UserParams), dictionary: m.marshal(m.Dictionary)}
+}
 
 func (m Message) marshal(extra any) json.RawMessage {
 	if extra == nil {
@@ -96,8 +98,7 @@ func wholeSeconds(d time.Duration) time.Duration {
 }
 
 func (p *Portal) receivers(to Target) []channelKey {
-	name, private := to.channelName()
-	return to.keys(p.config.channel(name, private))
+	return to.keys(p.config.channel(to.name()))
 }
 
 type eventExtra struct {

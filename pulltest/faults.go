@@ -20,9 +20,10 @@ const (
 	WebSockets                     // upgrades at the push server, and the open websockets
 	Polls                          // long polls, which are the reads of the history too
 	OAuth                          // the authorization server's /oauth/token/
+	Publishing                     // what clients send to the push server: POSTs to its /rest/, and of JSON-RPC all calls
 )
 
-const services = 4
+const services = 5
 
 // Fault is a way to misbehave.
 type Fault struct {
@@ -50,6 +51,7 @@ const (
 	garbled
 	garbledFrame
 	unanswered
+	rpcFailure
 )
 
 var (
@@ -71,9 +73,9 @@ var (
 	// GarbleFrame replaces a whole frame or answer by garbage.
 	GarbleFrame = Fault{kind: garbledFrame}
 
-	// LoseAnswer does what REST or the authorization server is asked, and
-	// resets the connection in place of the answer. The push server knows no
-	// such fault.
+	// LoseAnswer does what REST, the authorization server or a POST of
+	// Publishing is asked, and resets the connection in place of the answer.
+	// Subscribers know no such fault.
 	LoseAnswer = Fault{kind: unanswered}
 )
 
@@ -85,6 +87,13 @@ func Refuse(status int) Fault { return Fault{kind: refused, status: status} }
 // a time; a status of 200 can bear an error too.
 func RESTError(status int, code string) Fault {
 	return Fault{kind: restFailure, status: status, code: code}
+}
+
+// RPCError answers calls of JSON-RPC with an error of this code, such as -32603
+// «Internal error», and does not execute them. It is for [Publishing] of version
+// 5.
+func RPCError(code int, message string) Fault {
+	return Fault{kind: rpcFailure, status: code, text: message}
 }
 
 // Delay serves a request only after the time d, or when the fault ends.
@@ -183,7 +192,7 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		service := serviceOf(r)
 		f := p.push.hub.faults.of(service)
-		if f == nil || f.past() {
+		if f == nil || f.kind == rpcFailure || f.past() {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -235,7 +244,7 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 				return
 			}
 		case unanswered:
-			if service == REST || service == OAuth {
+			if service == REST || service == OAuth || service == Publishing {
 				next.ServeHTTP(forgetful{make(http.Header)}, r)
 				rawConn(r).abort()
 				return
@@ -277,6 +286,8 @@ func serviceOf(r *http.Request) Service {
 		return OAuth
 	case websocket.IsWebSocketUpgrade(r):
 		return WebSockets
+	case r.Method == http.MethodPost && r.URL.Path == pushPath+"/rest/":
+		return Publishing
 	case r.Method == http.MethodGet && strings.TrimSuffix(r.URL.Path, "/") == pushPath+"/sub":
 		return Polls
 	}

@@ -46,6 +46,7 @@ type hub struct {
 	polls     map[*poll]struct{}
 	doomed    []func() // run as soon as the lock is released: they cut connections
 	stats     Stats
+	presence  map[int]*presence // by user
 
 	processes
 }
@@ -59,9 +60,13 @@ func newHub(o *options) *hub {
 		kept:      make(map[channelKey]*history),
 		sockets:   make(map[*socket]struct{}),
 		polls:     make(map[*poll]struct{}),
+		presence:  make(map[int]*presence),
 		processes: newProcesses(o),
 	}
 }
+
+// refuseRequest counts a request of a client that was refused.
+func (h *hub) refuseRequest() { h.count(func(s *Stats) { s.RefusedRequests++ }) }
 
 // count changes the counters.
 func (h *hub) count(f func(*Stats)) {
@@ -94,15 +99,13 @@ func (h *hub) publishWith(x extras, receivers []channelKey, body string, expiry 
 	h.mu.Lock()
 	defer h.unlock()
 	now := h.clock.now()
-	if h.epoch == 0 {
-		h.epoch = max(now.Unix(), h.pastEpoch+1)
-	}
-	h.countOthers(now)
-	h.seq++
-	m := newMessage(h.epoch, h.seq, body, min(max(expiry, 0), maxExpiry), now, from)
+	m := h.newMessage(body, min(max(expiry, 0), maxExpiry), now, from)
 	m.extras = x
 	copies := h.address(m, receivers, now)
 	h.stats.Published++
+	if from.kind == senderClient {
+		h.stats.ClientMessages++
+	}
 	by := h.nextPublisher()
 	switch {
 	case m.expiry == 0:
@@ -115,12 +118,25 @@ func (h *hub) publishWith(x extras, receivers []channelKey, body string, expiry 
 	return m.mid
 }
 
+// newMessage makes a message with the next id. The caller holds h.mu.
+func (h *hub) newMessage(body string, expiry time.Duration, now time.Time, from sender) *message {
+	if h.epoch == 0 {
+		h.epoch = max(now.Unix(), h.pastEpoch+1)
+	}
+	h.countOthers(now)
+	h.seq++
+	return newMessage(h.epoch, h.seq, body, expiry, now, from)
+}
+
 // address makes a copy of the message for each of its receivers.
 func (h *hub) address(m *message, receivers []channelKey, now time.Time) []*message {
 	copies := make([]*message, len(receivers))
 	for i, key := range receivers {
 		c := *m
 		c.to = key
+		if own, ok := m.extras.own[key]; ok {
+			c.extras.userParams = own
+		}
 		c.tag, c.number = h.tagger.next(key, now)
 		copies[i] = &c
 	}
@@ -137,8 +153,8 @@ func (h *hub) keep(copies []*message) {
 	h.send(copies)
 }
 
-func distinct(keys []channelKey) []channelKey {
-	var once []channelKey
+func distinct[K comparable](keys []K) []K {
+	var once []K
 	for _, k := range keys {
 		if !slices.Contains(once, k) {
 			once = append(once, k)

@@ -1,7 +1,6 @@
 package pulltest_test
 
 import (
-	"encoding/json"
 	"maps"
 	"strings"
 	"testing"
@@ -106,52 +105,6 @@ func TestMethods_Scope(t *testing.T) {
 			t.Errorf("scope %v", got)
 		}
 	}, pulltest.WithScope("pull"))
-}
-
-func TestMethods_PublicChannels(t *testing.T) {
-	type public struct {
-		UserID    int    `json:"user_id"`
-		PublicID  string `json:"public_id"`
-		Signature string `json:"signature"`
-		Start     string `json:"start"`
-		End       string `json:"end"`
-	}
-	ask := func(t *testing.T, p *pulltest.Portal, method string, sent params, into any) {
-		t.Helper()
-		sent["auth"] = p.AccessToken()
-		status, a := call(t, p, p.URL()+"/rest/"+method, sent)
-		if err := json.Unmarshal(a.Result, into); status != 200 || err != nil {
-			t.Fatalf("%d %s: %v", status, a.Error, err)
-		}
-	}
-	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
-		var config struct{ PublicChannels map[string]public }
-		if err := json.Unmarshal(p.ConfigJSON(), &config); err != nil {
-			t.Fatal(err)
-		}
-		var one public
-		ask(t, p, "pull.channel.public.get", params{"USER_ID": 2, "APPLICATION": "Y"}, &one)
-		if diff := cmp.Diff(config.PublicChannels["2"], one); diff != "" || one.UserID != 2 || len(one.PublicID) != 32 {
-			t.Errorf("the application's channel of user 2:\n%s", diff)
-		}
-		var all, own map[string]public
-		ask(t, p, "pull.channel.public.list", params{"USERS": []int{2, 1, 99}, "APPLICATION": "Y"}, &all)
-		if diff := cmp.Diff(config.PublicChannels, all); diff != "" {
-			t.Errorf("the application's channels:\n%s", diff)
-		}
-		ask(t, p, "pull.channel.public.list", params{"USERS": []int{2}}, &own)
-		if len(own) != 1 || own["2"].PublicID == one.PublicID || own["2"].Signature == "" {
-			t.Errorf("the portal's channels: %v", own)
-		}
-	})
-	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
-		for _, method := range []string{"pull.channel.public.get", "pull.channel.public.list"} {
-			status, a := call(t, p, p.Webhook()+method, params{"USER_ID": 1, "USERS": []int{1}})
-			if status != 500 || a.Error != "SERVER_ERROR" {
-				t.Errorf("version 3: %s: %d %s", method, status, a.Error)
-			}
-		}
-	}, pulltest.WithVersion(3))
 }
 
 // A watch lives 31 min from its beginning, or from the last time it was

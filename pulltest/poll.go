@@ -94,6 +94,7 @@ func (p *poll) open(atOnce bool) (missed []*message, ok bool) {
 	}
 	h.stats.Polls++
 	h.polls[p] = struct{}{}
+	h.arrive(p.client.user)
 	p.process = h.deal()
 	if !p.from.asksHistory() {
 		p.process.register(p, p.channels)
@@ -127,6 +128,7 @@ func (p *poll) close() {
 	p.done = true
 	p.process.unregister(p)
 	delete(h.polls, p)
+	h.departLater(p.client.user)
 }
 
 func (p *poll) write(w http.ResponseWriter, a pollAnswer) {

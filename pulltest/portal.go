@@ -57,6 +57,7 @@ func NewPortal(opts ...Option) *Portal {
 	listeners := p.listen()
 	p.pushURL = p.where.url + pushPath
 	p.config = newConfigBook(p.pushURL, p.push.signer, o, &p.users)
+	p.push.book = p.config
 	p.server = &http.Server{
 		Handler:     p.handler(),
 		ConnContext: withRawConn,

@@ -35,32 +35,39 @@ var (
 	errWrongChannel       = &pushError{4010, "Wrong Channel Id."}
 	errPublicRequired     = &pushError{4012, "Public Channel Id is Required."}
 	errWrongData          = &pushError{4013, "Wrong Request Data."}
-	errNotAllowed         = &pushError{4014, "Command is not allowed."}
+	errNotAllowed         = &pushError{4014, "Request command is not allowed."}
 	errTooManyMessages    = &pushError{4016, "Request exceeded the maximum number of messages."}
 	errNoChannels         = &pushError{4017, "No channels found."}
 	errTooManyChannels    = &pushError{4018, "Request exceeded the maximum number of channels."}
-	errInvalidChannel     = &pushError{4019, "Channel has an invalid id."}
+	errInvalidChannel     = &pushError{4019, "Request has an invalid channel id."}
 	errPrivateChannel     = &pushError{4020, "Private channel is not allowed."}
 	errInvalidSignature   = &pushError{4021, "Channel has an invalid signature."}
 	errTooManyConnections = &pushError{4029, "Too many connections"}
 	errWrongClient        = &pushError{4036, "Wrong client id."}
 )
 
-// publisher is who sends a RequestBatch.
+// publisher is who sends a request.
 type publisher struct {
 	trusted  bool
 	publicID string // of a client; "" if it has none
+	user     int    // whose client it is; 0 if that is not known
+	owner    string // of the user's channel
 }
 
 var backend = publisher{trusted: true}
 
-func clientOf(channels []channelID) publisher {
+// clientOf is the client that listens to the channels.
+func (s *pushServer) clientOf(channels []channelID) publisher {
+	var p publisher
 	for _, c := range channels {
-		if c.public != "" {
-			return publisher{publicID: c.public}
+		if p.publicID == "" {
+			p.publicID = c.public
+		}
+		if name := s.book.nameOf(c.private); p.user == 0 && name.user != 0 {
+			p.user, p.owner = name.user, name.owner
 		}
 	}
-	return publisher{}
+	return p
 }
 
 func (p publisher) sender() sender {
@@ -79,7 +86,11 @@ type call struct {
 }
 
 // prepare checks the first request of a batch, the only one that is executed.
+// Whoever has no public id is told that before anything else.
 func (s *pushServer) prepare(data []byte, from publisher) (call, *pushError) {
+	if !from.trusted && from.publicID == "" {
+		return call{}, errPublicRequired
+	}
 	batch, err := decodeBatch(data)
 	if err != nil || len(batch) == 0 {
 		return call{}, errWrongData
@@ -88,32 +99,34 @@ func (s *pushServer) prepare(data []byte, from publisher) (call, *pushError) {
 	switch {
 	case r.kind == incomingMessages:
 		publish := func() []byte { s.publishAll(r.messages, from); return nil }
-		return call{run: publish}, s.checkMessages(r.messages, from)
+		return call{run: publish}, checkMessages(s.signer, r.messages, from)
 	case r.kind == channelStats:
 		presence := func() []byte { return s.presence(r.channels) }
-		return call{presence, true}, s.checkReceivers(r.channels, from)
+		return call{presence, true}, checkReceivers(s.signer, r.channels, from)
 	case r.kind == serverStats && from.trusted:
 		return call{func() []byte { return jsonFrame(s.serverStats()) }, true}, nil
+	case r.kind == serverStats:
+		return call{}, errNotAllowed
 	}
-	return call{}, errNotAllowed
+	return call{}, errWrongData
 }
 
-func (s *pushServer) checkMessages(messages []incoming, from publisher) *pushError {
-	if !from.trusted && from.publicID == "" {
-		return errPublicRequired
-	}
+// checkMessages checks all messages before the first is taken.
+func checkMessages(s signer, messages []incoming, from publisher) *pushError {
 	if len(messages) > maxMessages {
 		return errTooManyMessages
 	}
 	for _, m := range messages {
-		if err := s.checkReceivers(m.receivers, from); err != nil {
+		if err := checkReceivers(s, m.receivers, from); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *pushServer) checkReceivers(receivers []receiver, from publisher) *pushError {
+// checkReceivers asks of the portal ids of the right length, and of clients
+// signed public ids; those may have any length.
+func checkReceivers(s signer, receivers []receiver, from publisher) *pushError {
 	switch n := len(receivers); {
 	case n == 0:
 		return errNoChannels
@@ -122,12 +135,12 @@ func (s *pushServer) checkReceivers(receivers []receiver, from publisher) *pushE
 	}
 	for _, r := range receivers {
 		switch {
-		case len(r.id) != idLength:
+		case from.trusted && len(r.id) != idLength:
 			return errInvalidChannel
 		case from.trusted:
 		case r.private:
 			return errPrivateChannel
-		case !s.signer.valid("public:"+hex.EncodeToString(r.id), hex.EncodeToString(r.signature)):
+		case !s.valid("public:"+hex.EncodeToString(r.id), hex.EncodeToString(r.signature)):
 			return errInvalidSignature
 		}
 	}

@@ -2,13 +2,16 @@ package pulltest_test
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -16,114 +19,61 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-func repeat(n int, b []byte) []byte { return bytes.Repeat(b, n) }
-
-// TestPublish_Refusals sends each wrong request by POST and over a websocket.
-func TestPublish_Refusals(t *testing.T) {
-	id := unhex(t, md5hex("bobpublic"))
-	good := publicReceiver(id, unhex(t, sign("public:"+md5hex("bobpublic"))))
-	forged := publicReceiver(id, unhex(t, sign("public:"+md5hex("other"))))
-	private := privateReceiver(unhex(t, md5hex("bob")))
-	short := publicReceiver(id[:15], nil)
-	tests := []struct {
-		name   string
-		batch  []byte
-		reason string // "" is accepted
-	}{
-		{"good", publishRequest(incomingMessage(`{}`, 0, good)), ""},
-		{"100 messages", publishRequest(repeat(100, incomingMessage(`{}`, 0, good))), ""},
-		{"100 receivers", publishRequest(incomingMessage(`{}`, 0, repeat(100, good))), ""},
-		{"no batch", []byte("garbage"), "4013: Wrong Request Data."},
-		{"empty batch", nil, "4013: Wrong Request Data."},
-		{"empty request", field(1), "4014: Command is not allowed."},
-		{"server stats", serverStatsRequest(), "4014: Command is not allowed."},
-		{"101 messages", publishRequest(repeat(101, incomingMessage(`{}`, 0, good))), "4016: Request exceeded the maximum number of messages."},
-		{"no receivers", publishRequest(incomingMessage(`{}`, 0)), "4017: No channels found."},
-		{"101 receivers", publishRequest(incomingMessage(`{}`, 0, repeat(101, good))), "4018: Request exceeded the maximum number of channels."},
-		{"short id", publishRequest(incomingMessage(`{}`, 0, short)), "4019: Channel has an invalid id."},
-		{"private", publishRequest(incomingMessage(`{}`, 0, private)), "4020: Private channel is not allowed."},
-		{"forged", publishRequest(incomingMessage(`{}`, 0, forged)), "4021: Channel has an invalid signature."},
-		{"second message forged", publishRequest(incomingMessage(`{}`, 0, good), incomingMessage(`{}`, 0, forged)), "4021: Channel has an invalid signature."},
-		{"stats of nobody", statsRequest(), "4017: No channels found."},
-		{"stats of a private channel", statsRequest(private), "4020: Private channel is not allowed."},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
-				query := "?binaryMode=true&CHANNEL_ID=" + url.QueryEscape(signedChannel("alice"))
-				r := post(t, p, p.PushURL()+"/rest/"+query, tt.batch)
-				if status := map[bool]int{true: 200, false: 400}[tt.reason == ""]; r.status != status || string(r.body) != tt.reason {
-					t.Errorf("POST: %d %q", r.status, r.body)
-				}
-				synctest.Wait() // a POST is answered before it is executed
-				published := p.Stats().Published
-				if tt.reason != "" && published != 0 {
-					t.Errorf("a refused request published %d messages", published)
-				}
-				ws, _, err := dialURL(p, p.PushURL()+"/sub/"+query)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer ws.Close()
-				ws.WriteMessage(websocket.BinaryMessage, tt.batch)
-				ws.SetReadDeadline(time.Now().Add(time.Second))
-				_, _, err = ws.ReadMessage()
-				closed, _ := err.(*websocket.CloseError)
-				if tt.reason == "" && closed != nil || tt.reason != "" && (closed == nil || closed.Text != tt.reason) {
-					t.Errorf("websocket: %v", err)
-				}
-				if got := p.Stats().Published; tt.reason == "" && got != 2*published {
-					t.Errorf("the websocket published %d of %d", got-published, published)
-				}
-			}, pulltest.WithKey(labKey))
-		})
-	}
-}
-
-func TestPublish_ClientNeedsPublicID(t *testing.T) {
-	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
-		id := unhex(t, md5hex("bobpublic"))
-		good := publicReceiver(id, unhex(t, sign("public:"+md5hex("bobpublic"))))
-		batch := publishRequest(incomingMessage(`{}`, 0, good))
-		bare := md5hex("alice") + "." + sign(md5hex("alice"))
-		tests := []struct{ channel, want string }{
-			{"", "4012: Public Channel Id is Required."},
-			{bare, "4012: Public Channel Id is Required."},
-			{bare + "0", "4010: Wrong Channel Id."},
-		}
-		for _, tt := range tests {
-			r := post(t, p, p.PushURL()+"/rest/?CHANNEL_ID="+tt.channel, batch)
-			if r.status != 400 || string(r.body) != tt.want {
-				t.Errorf("POST from %q: %d %q", tt.channel, r.status, r.body)
-			}
-		}
-		ws, _, err := dialURL(p, p.PushURL()+"/sub/?binaryMode=true&CHANNEL_ID="+bare)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ws.Close()
-		ws.WriteMessage(websocket.BinaryMessage, batch)
-		if _, _, err = ws.ReadMessage(); !websocket.IsCloseError(err, 4012) {
-			t.Errorf("websocket: %v", err)
-		}
-	}, pulltest.WithKey(labKey))
-}
-
+// TestPublish_TooLarge: a frame or body of 1 MiB is read, one that is longer
+// ends the connection, over a websocket without a close frame.
 func TestPublish_TooLarge(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		ws := dial(t, p, "")
 		defer ws.Close()
-		ws.WriteMessage(websocket.BinaryMessage, make([]byte, 3<<20))
-		if _, _, err := ws.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseMessageTooBig) {
+		ws.WriteMessage(websocket.BinaryMessage, make([]byte, 1<<20+1))
+		_, _, err := ws.ReadMessage()
+		if _, closed := err.(*websocket.CloseError); closed || err == nil {
 			t.Errorf("websocket: %v", err)
 		}
 		exact := dial(t, p, "")
 		defer exact.Close()
-		exact.WriteMessage(websocket.BinaryMessage, make([]byte, 1<<20))
+		exact.WriteMessage(websocket.BinaryMessage, []byte(strings.Repeat("x", 1<<20)))
 		if _, _, err := exact.ReadMessage(); !websocket.IsCloseError(err, 4013) {
 			t.Errorf("websocket with 1 MiB: %v", err)
 		}
+		target := p.PushURL() + "/rest/?CHANNEL_ID=" + url.QueryEscape(channelParam(t, p))
+		if r := post(t, p, target, make([]byte, 1<<20)); r.status != 400 {
+			t.Errorf("POST with 1 MiB: %d", r.status)
+		}
+		for _, size := range []int{1<<20 + 1, 5 << 20} {
+			checkCutPOST(t, p, target, size)
+		}
+		if n := p.Stats().RefusedRequests; n != 5 {
+			t.Errorf("%d refused requests", n)
+		}
 	})
+}
+
+// checkCutPOST posts on a connection that it sees the end of.
+func checkCutPOST(t *testing.T, p *pulltest.Portal, target string, size int) {
+	t.Helper()
+	u, err := url.Parse(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := p.HTTPClient().Transport.(*http.Transport)
+	raw, err := tr.DialContext(t.Context(), "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "443")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	config := tr.TLSClientConfig.Clone()
+	config.ServerName = u.Hostname()
+	conn := tls.Client(raw, config)
+	go func() {
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n", u.RequestURI(), u.Host, size)
+		conn.Write(make([]byte, size))
+	}()
+	answer, _ := io.ReadAll(conn) // until the connection has ended
+	head, _, _ := strings.Cut(string(answer), "\r\n")
+	if !strings.HasPrefix(head, "HTTP/1.1 413 ") {
+		t.Errorf("POST of %d bytes: %q", size, head)
+	}
 }
 
 func TestPublish_TextSocketIgnoresRequests(t *testing.T) {

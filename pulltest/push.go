@@ -26,6 +26,7 @@ type pushServer struct {
 	hub     *hub
 	dialect *dialect
 	signer  signer
+	book    *configBook // the channels that a jwt stands for, and whose they are
 	opts    *options
 	started time.Time
 }
@@ -78,6 +79,7 @@ func (s *pushServer) serveOptions(w http.ResponseWriter) {
 type subscription struct {
 	dialect  *dialect
 	channels []channelID
+	client   publisher
 	from     position
 	framing  *framing
 	refused  *pushError // if set, a websocket is closed at once
@@ -125,32 +127,29 @@ func (s *pushServer) subscribe(r *http.Request, poll bool) (sub subscription, er
 		sub.refused = errWrongClient
 		return sub, nil
 	}
-	sub.channels, err = s.dialect.parseChannels(s.signer, query, s.opts.clock.now())
+	sub.channels, err = s.dialect.parseChannels(s, query)
+	sub.client = s.clientOf(sub.channels)
 	return sub, err
 }
 
-// serveRest takes a RequestBatch of a client, whose channel is in CHANNEL_ID.
+// serveRest takes what a client sends: a RequestBatch, or from version 5 on
+// JSON-RPC. The query says whose client it is; one without a public id, whatever
+// the reason, is told so before anything else.
 func (s *pushServer) serveRest(w http.ResponseWriter, r *http.Request) {
 	body, ok := readBody(w, r)
 	if !ok {
+		s.hub.refuseRequest()
 		return
 	}
-	param := r.URL.Query().Get("CHANNEL_ID")
-	if param == "" {
-		refuse(w, errPublicRequired)
+	var from publisher
+	if channels, err := s.dialect.parseChannels(s, r.URL.Query()); err == nil {
+		from = s.clientOf(channels)
+	}
+	if s.dialect.rpc && from.publicID != "" && isRPC(body) {
+		s.serveRPC(w, body, from)
 		return
 	}
-	channels, err := s.signer.parse(param, false)
-	if err != nil {
-		refuse(w, errWrongChannel)
-		return
-	}
-	client := clientOf(channels)
-	if client.publicID == "" {
-		refuse(w, errPublicRequired)
-		return
-	}
-	s.serveBatch(w, body, client)
+	s.serveBatch(w, body, from)
 }
 
 // servePub takes what the portal publishes: a RequestBatch, or a body that is
@@ -185,6 +184,9 @@ func (s *pushServer) serveBatch(w http.ResponseWriter, body []byte, from publish
 	call, refused := s.prepare(body, from)
 	switch {
 	case refused != nil:
+		if !from.trusted {
+			s.hub.refuseRequest()
+		}
 		refuse(w, refused)
 	case call.answers:
 		w.Header().Set("Content-Type", "application/octet-stream")

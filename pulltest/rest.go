@@ -68,6 +68,7 @@ var methods = map[string]method{
 	"pull.application.event.add":  {scopePull, (*Portal).addEvent},
 	"pull.application.push.add":   {scopePull, (*Portal).addPush},
 	"pull.watch.extend":           {scopePull, (*Portal).extendWatch},
+	"pull.api.user.getlastseen":   {scopePull, (*Portal).lastSeen},
 	"pull.config.get":             {scopeChannels, (*Portal).userConfig},
 	"pull.channel.public.get":     {scopeChannels, (*Portal).publicChannel},
 	"pull.channel.public.list":    {scopeChannels, (*Portal).publicChannels},
@@ -128,6 +129,7 @@ func (p *Portal) route(r *http.Request) (result any, used operating, err *restEr
 	if err != nil {
 		return nil, used, err
 	}
+	p.users.call(call.user, p.opts.clock.now())
 	m, known := methods[name]
 	switch {
 	case !known:

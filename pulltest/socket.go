@@ -28,8 +28,9 @@ type socket struct {
 
 	// guarded by hub.mu
 	closing    bool
-	awaiting   int  // pongs
-	textPinged bool // and the pong is missing
+	awaiting   int          // pongs
+	textPinged bool         // and the pong is missing
+	watched    map[int]bool // users whose changes of status it is told
 	gathering  *time.Timer
 	gathered   []*message
 	handover   *time.Timer
@@ -91,6 +92,7 @@ func (c *socket) open() bool {
 	}
 	h.stats.WebSockets++
 	h.sockets[c] = struct{}{}
+	h.arrive(c.client.user)
 	c.process = h.deal()
 	if !c.from.asksHistory() {
 		c.process.register(c, c.channels)
@@ -142,6 +144,7 @@ func (c *socket) leave() {
 		return
 	}
 	c.closing = true
+	c.hub.depart(c.client.user, c.hub.clock.now())
 	c.process.unregister(c)
 	c.stopGathering()
 	if c.handover != nil {
@@ -315,7 +318,7 @@ func (c *socket) read(s *pushServer) {
 		return nil
 	})
 	for {
-		_, reader, err := c.ws.NextReader()
+		kind, reader, err := c.ws.NextReader()
 		if err != nil {
 			return
 		}
@@ -323,28 +326,29 @@ func (c *socket) read(s *pushServer) {
 		if err != nil {
 			return
 		}
-		if len(data) > maxRequest {
-			c.close(websocket.CloseMessageTooBig, "")
-			io.Copy(io.Discard, reader) // closing with unread bytes would reset the connection
-			continue
-		}
-		if c.framing.take != nil {
-			c.framing.take(c, s, data)
+		switch {
+		case len(data) > maxRequest && c.dialect.publicIDs:
+			c.hub.refuseRequest()
+			c.raw.abort()
+			return
+		case c.framing.take != nil:
+			c.framing.take(c, s, kind, data)
+		default:
+			io.Copy(io.Discard, reader)
 		}
 	}
 }
 
 // takeBatch executes a client's RequestBatch. Success is answered only where
-// there is something to say.
-func (c *socket) takeBatch(s *pushServer, data []byte) {
-	c.hub.mu.Lock()
-	closing := c.closing
-	c.hub.mu.Unlock()
-	if closing {
-		return
+// there is something to say. What a client sends behind a refused request is
+// executed like any other, until the connection has ended.
+func (c *socket) takeBatch(s *pushServer, kind int, data []byte) {
+	if kind != websocket.BinaryMessage {
+		data = nil // text is no batch, whatever it says
 	}
-	call, refused := s.prepare(data, clientOf(c.channels))
+	call, refused := s.prepare(data, c.client)
 	if refused != nil {
+		c.hub.refuseRequest()
 		c.close(refused.code, refused.Error())
 		return
 	}

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 )
 
 // users are the portal's two, webhookUser and otherUser.
 type users struct {
 	mu       sync.Mutex
 	inactive map[int]bool
+	called   map[int]time.Time // when each has called REST
 }
 
 // WithAdministrators sets which users, 1 and 2, are administrators of the
@@ -39,6 +41,23 @@ func (u *users) set(user int, inactive bool) {
 		u.inactive = make(map[int]bool)
 	}
 	u.inactive[user] = inactive
+}
+
+// call notes that a user calls REST.
+func (u *users) call(user int, now time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.called == nil {
+		u.called = make(map[int]time.Time)
+	}
+	u.called[user] = now
+}
+
+// lastCall is when a user has called REST; the zero time if never.
+func (u *users) lastCall(user int) time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.called[user]
 }
 
 // active reports whether there is such a user, who is not inactive.

@@ -1,0 +1,218 @@
+package pulltest
+
+import (
+	"crypto/md5"
+	"encoding/hex"
+	"maps"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Owners of channels: an application and the portal itself have channels of
+// their own, one shared and one for each user.
+const (
+	ofApplication = "application"
+	ofPortal      = "portal"
+)
+
+// channelName says which channel of the portal: a user's private one, or the
+// shared one if user is 0. Channels of one name follow one another.
+type channelName struct {
+	owner string
+	user  int
+}
+
+func (n channelName) String() string {
+	if n.user == 0 {
+		return n.owner + " shared"
+	}
+	return n.owner + " private " + strconv.Itoa(n.user)
+}
+
+// portalChannel is a channel as the portal keeps it.
+type portalChannel struct {
+	channelID
+	name       channelName
+	start, end time.Time
+}
+
+// configBook makes the channels and writes the config that names them.
+type configBook struct {
+	push    string
+	signer  signer
+	opts    *options
+	users   *users
+	started time.Time
+
+	mu      sync.Mutex
+	made    map[channelName][]*portalChannel // the last one is the present one
+	byID    map[string]*portalChannel        // all that were made, by private id
+	omitted map[channelName]int              // how many configs are still to lack a channel; below 0: all
+	issued  map[string]issuedToken           // by jwt
+}
+
+// issuedToken is what is known of a jwt beside what it says.
+type issuedToken struct {
+	private channelID // the user's when it was issued
+	end     int64     // Unix seconds
+}
+
+// maxIssued is how many tokens there may be before those are forgotten that
+// have expired.
+const maxIssued = 1000
+
+func newConfigBook(push string, s signer, o *options, u *users) *configBook {
+	b := &configBook{
+		push:    push,
+		signer:  s,
+		opts:    o,
+		users:   u,
+		started: o.clock.now(),
+		made:    make(map[channelName][]*portalChannel),
+		byID:    make(map[string]*portalChannel),
+		omitted: make(map[channelName]int),
+		issued:  make(map[string]issuedToken),
+	}
+	for _, owner := range []string{ofApplication, ofPortal} {
+		b.shared(owner)
+		b.private(owner, webhookUser)
+		b.private(owner, otherUser)
+	}
+	return b
+}
+
+func (b *configBook) shared(owner string) portalChannel {
+	return b.channel(channelName{owner: owner})
+}
+
+func (b *configBook) private(owner string, user int) portalChannel {
+	return b.channel(channelName{owner, user})
+}
+
+// channel returns the living channel of that name; a new one replaces it when
+// its time is over.
+func (b *configBook) channel(name channelName) portalChannel {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return *b.living(name)
+}
+
+// living is channel for a caller that holds b.mu.
+func (b *configBook) living(name channelName) *portalChannel {
+	if made := b.made[name]; len(made) > 0 {
+		if c := made[len(made)-1]; b.opts.clock.now().Truncate(time.Second).Before(c.end) {
+			return c
+		}
+	}
+	return b.renew(name)
+}
+
+// renew makes a new channel of that name. The caller holds b.mu.
+func (b *configBook) renew(name channelName) *portalChannel {
+	now := b.opts.clock.now().Truncate(time.Second)
+	c := &portalChannel{name: name, start: now, end: now.Add(b.opts.channelLife)}
+	base := b.base(name)
+	c.channelID.private = b.id(base)
+	if name.user != 0 && b.opts.dialect.publicIDs {
+		c.public = b.id(base + "public")
+	}
+	b.made[name] = append(b.made[name], c)
+	b.byID[c.channelID.private] = c
+	return c
+}
+
+// former is the channel before the present one; nil if there was none.
+func (b *configBook) former(name channelName) *portalChannel {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if made := b.made[name]; len(made) > 1 {
+		return made[len(made)-2]
+	}
+	return nil
+}
+
+// nameOf is which channel has a private id, now or once; the zero name if none.
+func (b *configBook) nameOf(private string) channelName {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.byID[private]; c != nil {
+		return c.name
+	}
+	return channelName{}
+}
+
+// publicKey is where a user is reached by public id.
+func (b *configBook) publicKey(owner string, user int) (key channelKey, ok bool) {
+	if owner == "" || !b.users.active(user) {
+		return key, false
+	}
+	return channelKey{b.private(owner, user).public, false}, true
+}
+
+// issue makes the jwt of claims, of a user with this private channel. What it
+// says tells no channel from its successor, so that of a successor made within
+// the same second ends a second earlier, to be another one.
+func (b *configBook) issue(claims tokenClaims, private channelID) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now := b.opts.clock.now().Unix(); len(b.issued) >= maxIssued {
+		maps.DeleteFunc(b.issued, func(_ string, t issuedToken) bool { return t.end <= now })
+	}
+	for {
+		token := b.signer.token(claims)
+		if t, known := b.issued[token]; !known || t.private == private {
+			b.issued[token] = issuedToken{private, claims.Expires}
+			return token
+		}
+		claims.Expires--
+	}
+}
+
+// claimed are the channels that a jwt stands for: the private one that its user
+// had when it was issued, of the owner of the channels that it names, and those.
+// A user who is not active has none.
+func (b *configBook) claimed(token string, claims tokenClaims) []channelID {
+	user, _ := strconv.Atoi(claims.Subject)
+	active := b.users.active(user)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var channels []channelID
+	if t, known := b.issued[token]; known && active {
+		channels = append(channels, t.private)
+	}
+	for id := range strings.SplitSeq(claims.Channels, ",") {
+		if c := b.byID[id]; c != nil {
+			channels = append(channels, c.channelID)
+		}
+	}
+	return distinct(channels)
+}
+
+// base is what the ids of a new channel are derived from: with a seed the same
+// in every run, the seed itself for the application's first private channel.
+func (b *configBook) base(name channelName) string {
+	n := len(b.made[name])
+	switch {
+	case b.opts.seed == "":
+		return randomID()
+	case n == 0 && name == channelName{ofApplication, webhookUser}:
+		return b.opts.seed
+	}
+	return b.opts.seed + " " + name.String() + " " + strconv.Itoa(n)
+}
+
+// id is a channel id; one that is random is marked.
+func (b *configBook) id(base string) string {
+	id := md5hex(base)
+	if b.opts.seed == "" {
+		id = SecretMark + id[len(SecretMark):]
+	}
+	return id
+}
+
+func md5hex(text string) string {
+	sum := md5.Sum([]byte(text))
+	return hex.EncodeToString(sum[:])
+}

@@ -65,7 +65,14 @@
 //   - 3 has text framing with mids, and signed channels without public ids.
 //   - 4, the default, has protobuf and public ids, by which clients publish.
 //   - 5 is 4 with a jwt in place of the channels, and JSON-RPC for those who
-//     ask for it with jsonRpc=true. Clients publish to it as to version 4.
+//     ask for it with jsonRpc=true: they call publish, getUsersLastSeen,
+//     subscribeStatusChange, unsubscribeStatusChange, listChannels and ping,
+//     over their websocket or, but for what is about that, by POST to /rest/.
+//
+// Clients publish to public channels that are signed; [Stats] counts what was
+// taken and what was refused. Requests of version 4 are checked in the order of
+// a real server, and refused in its words. [Portal.Misbehave] with [Publishing]
+// has all fail that clients send.
 //
 // Versions 1 to 4 answer what recorded servers of these versions did; version 5
 // follows what the official clients expect of it, and has the holes of version

@@ -3,6 +3,7 @@ package pulltest
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -184,10 +185,10 @@ func rpcExpiry(value json.RawMessage) (expiry time.Duration, ok bool) {
 		return 0, true
 	}
 	var seconds float64
-	if json.Unmarshal(value, &seconds) != nil || seconds < 0 || seconds != float64(int64(seconds)) {
+	if json.Unmarshal(value, &seconds) != nil || seconds < 0 || seconds != math.Trunc(seconds) {
 		return 0, false
 	}
-	return min(time.Duration(min(seconds, maxExpiry.Seconds()))*time.Second, maxExpiry), true
+	return time.Duration(min(seconds, maxExpiry.Seconds())) * time.Second, true
 }
 
 func isObject(value json.RawMessage) bool { return bytes.HasPrefix(value, []byte("{")) }

@@ -85,7 +85,7 @@ func (a *account) look(p *Publisher) error {
 	}
 	secrets := config.Secrets(a.cfg).With(transport.HeaderSecrets(p.opts.header)...)
 	if a.dialect == wire.DialectRPC {
-		return a.lookRPC(p, secrets)
+		return a.lookRPC(secrets)
 	}
 	base, bad := config.Base(false, "publish", s.PublishSecure, s.Publish, "https", "http")
 	own := a.cfg.Channels.Private

@@ -146,8 +146,17 @@ const (
 
 // outdated reports whether the refusal is one of the channels: another config,
 // or other public channels, may help.
-func (e *RefusedError) outdated() bool {
-	switch e.Code {
+func (e *RefusedError) outdated() bool { return ofChannels(e.Code) }
+
+// outdatedClose is outdated for a connection that was closed.
+func outdatedClose(err error) bool {
+	var closed *realtime.CloseError
+	return errors.As(err, &closed) && ofChannels(closed.Code)
+}
+
+// ofChannels reports whether a code refuses a channel.
+func ofChannels(code int) bool {
+	switch code {
 	case transport.CloseWrongChannel, transport.ClosePublicIDRequired, transport.CloseInvalidChannel, transport.CloseInvalidSignature, transport.CloseWrongClientID:
 		return true
 	}
@@ -196,7 +205,10 @@ func ownError(err error) error {
 	var status *transport.StatusError
 	var answer *transport.AnswerError
 	var broken *netfail.Error
+	var closed *transport.CloseError
 	switch {
+	case errors.As(err, &closed):
+		return (*realtime.CloseError)(closed)
 	case errors.As(err, &status):
 		refused := &RefusedError{Status: status.Status, Reason: status.Reason, RetryAfter: status.RetryAfter}
 		if m := coded.FindStringSubmatch(status.Reason); m != nil {
@@ -212,13 +224,28 @@ func ownError(err error) error {
 	return err
 }
 
+// rpcInternal is the code of JSON-RPC for a failure of the server.
+const rpcInternal = -32603
+
+// rpcCode is the code of a refusal of JSON-RPC; 0 for any other error.
+func rpcCode(err error) int {
+	var refused *realtime.RPCError
+	if errors.As(err, &refused) {
+		return refused.Code
+	}
+	return 0
+}
+
 // classOf is the class of an error.
 func classOf(err error) b24pull.Class {
 	var own interface {
 		error
 		Class() b24pull.Class
 	}
-	if errors.As(err, &own) {
+	switch {
+	case rpcCode(err) == rpcInternal:
+		return b24pull.ClassUnavailable
+	case errors.As(err, &own):
 		return own.Class()
 	}
 	return b24pull.ClassOf(err)

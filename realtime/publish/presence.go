@@ -47,7 +47,7 @@ func (p *Publisher) Online(ctx context.Context, users ...int64) (map[int64]Prese
 	}
 	users = unique(users, func(u int64) int64 { return u })
 	if a.dialect == wire.DialectRPC {
-		return p.lastSeen(ctx, a, users)
+		return p.lastSeen(ctx, users)
 	}
 	online, err := p.channelsOnline(ctx, a, users)
 	var refused *RefusedError

@@ -2,12 +2,14 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/sleep"
+	"github.com/b24pull/b24pull/realtime"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -93,7 +95,11 @@ func (p *Publisher) pause(made int, twice bool, err error) (time.Duration, bool)
 	}
 	var asked time.Duration
 	switch classOf(err) {
-	case b24pull.ClassThrottled, b24pull.ClassNotSent:
+	case b24pull.ClassThrottled:
+	case b24pull.ClassNotSent:
+		if unanswered := (*realtime.UnansweredError)(nil); errors.As(err, &unanswered) {
+			return 0, false // it has waited for a connection
+		}
 	case b24pull.ClassUnavailable:
 		if !twice {
 			return 0, false

@@ -28,6 +28,7 @@ type Publisher struct {
 	work     sync.WaitGroup // goroutines of its own
 	accounts accounts
 	users    directory
+	link     link
 
 	mu     sync.Mutex
 	closed bool
@@ -67,6 +68,7 @@ func New(source realtime.ConfigSource, opts ...Option) (*Publisher, error) {
 	p.life, p.end = context.WithCancelCause(context.Background())
 	p.accounts.init(p)
 	p.users.init(p)
+	p.link.p = p
 	return p, nil
 }
 

@@ -55,18 +55,25 @@ func (c Class) String() string {
 // is known, else by the HTTP status: 429 is ClassThrottled, 500 and above are
 // ClassUnavailable. So it is with a *TokenError, which without both has the
 // class of its cause: that of a failure of the network, and ClassUnavailable
-// for a *oauth.StoreError. All else is ClassFinal, a caller who cancels too; a
-// deadline that passes during a request is a failure of the network.
+// for a *oauth.StoreError. An error of another package that has a method Class
+// says it itself. All else is ClassFinal, a caller who cancels too; a deadline
+// that passes during a request is a failure of the network.
 func ClassOf(err error) Class {
 	var token *TokenError
 	var refused *APIError
 	var broken *netfail.Error
 	var vetoed *MoveError
+	var own interface {
+		error
+		Class() Class
+	}
 	switch {
 	case errors.As(err, &vetoed):
 		return ClassFinal // whatever the veto's own error is
 	case errors.As(err, &token):
 		return token.class()
+	case errors.As(err, &own):
+		return own.Class()
 	case errors.As(err, &refused):
 		class, _ := answerClass(refused.Code, refused.Status)
 		return class

@@ -14,7 +14,10 @@ import (
 )
 
 // Publish publishes messages, in their order. All of them are looked at, and on
-// version 4 all of their receivers looked up, before the first is sent.
+// version 4 all of their receivers looked up, before the first is sent. On
+// version 4 what one request brings can overtake what the one before brought,
+// since the push server answers before it stores; within a request the order
+// stands.
 //
 // Without an error the push server has answered each request as it answers what
 // it takes, which says nothing of any receiver. On version 4 that is after it

@@ -1,0 +1,115 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime"
+)
+
+// TestSecrets_NothingIsTold: no channel, signature or token is told by errors
+// or by what is printed, whatever a server repeats of a request.
+func TestSecrets_NothingIsTold(t *testing.T) {
+	for _, version := range []int{4, 5} {
+		onStage(t, version, func(t *testing.T, s *stage) {
+			client := s.client(1)
+			cfg, err := client.GetApplicationConfig(t.Context(), true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			channels, err := client.ListPublicChannels(t.Context(), []int64{1, 2}, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			secrets := []string{string(cfg.JWT), string(cfg.Channels.Private.ID), string(cfg.Channels.Private.PublicID), s.portal.Token(1).AccessToken}
+			for _, c := range channels {
+				secrets = append(secrets, string(c.PublicID), string(c.Signature))
+			}
+			p := s.publisher(1, WithHeader(http.Header{"X-Gateway": {"gat3way-s3cr3t"}}))
+			defer p.Close()
+			var told strings.Builder
+			tell := func(v any) {
+				for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
+					fmt.Fprintf(&told, verb+"\n", v)
+				}
+			}
+			message := to("one", 2)
+			message.Channels = []b24pull.PublicChannel{channels[1]}
+			tell(p)
+			tell(message)
+			tell([]Message{message})
+			for mode := range 5 {
+				s.instead(echo(mode))
+				tell(p.Publish(t.Context(), message))
+				_, err := p.Online(t.Context(), 2)
+				tell(err)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				for _, err := range p.WatchPresence(ctx, 2) {
+					tell(err)
+					break
+				}
+				cancel()
+				time.Sleep(time.Minute)
+			}
+			s.portal.Close()
+			tell(p.Publish(t.Context(), message))
+			if told.Len() < 2000 || !strings.Contains(told.String(), "refused") {
+				t.Errorf("hardly anything was told: %s", told.String())
+			}
+			for _, secret := range append(secrets, "gat3way-s3cr3t") {
+				for _, part := range strings.FieldsFunc(secret, func(r rune) bool { return r == ':' || r == '.' }) {
+					if len(part) >= 12 && !strings.HasPrefix(part, "eyJhbGci") && strings.Contains(told.String(), part[:12]) {
+						t.Errorf("version %d: a secret is told: %s", version, strings.ReplaceAll(told.String(), part[:12], "<HERE>"))
+						return
+					}
+				}
+			}
+			_ = realtime.ErrClosed
+		})
+	}
+}
+
+// echo answers with what was asked, in several ways.
+func echo(mode int) func(w http.ResponseWriter, r *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if kind := kindOf(r); kind != "publish" && kind != "websocket" {
+			return false
+		}
+		body, _ := io.ReadAll(r.Body)
+		// the request as words of a length that is no sign of a secret
+		var words bytes.Buffer
+		for i, c := range hex.EncodeToString(body) {
+			if i%14 == 0 {
+				words.WriteByte(' ')
+			}
+			words.WriteRune(c)
+		}
+		asked := r.URL.RequestURI() + " " + r.Header.Get("X-Gateway")
+		switch mode {
+		case 0:
+			http.Error(w, "refused "+asked, http.StatusForbidden)
+		case 1:
+			http.Error(w, "4014: refused "+words.String(), http.StatusBadRequest)
+		case 2:
+			w.Header().Set("Location", asked)
+			w.WriteHeader(http.StatusFound)
+		case 3:
+			_, _ = io.WriteString(w, "thanks for "+asked+words.String())
+		case 4:
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				fmt.Fprintf(conn, "%s\r\n\r\n", asked) // no HTTP
+				_ = conn.Close()
+			}
+		}
+		return true
+	}
+}

@@ -29,6 +29,7 @@ type stage struct {
 	mu       sync.Mutex
 	requests []string // publish, list, config, websocket, …
 	answer   func(w http.ResponseWriter, r *http.Request) bool
+	first    string // the token of the first websocket that was asked for
 }
 
 // onStage runs a test with a portal on virtual time.

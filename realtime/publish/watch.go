@@ -158,7 +158,7 @@ func (w *watcher) watch(ctx context.Context, s *session, events *statusEvents) e
 	}
 	all := time.NewTicker(watchEvery)
 	defer all.Stop()
-	if err := w.snapshot(ctx, s); err != nil {
+	if err := w.snapshot(ctx, s); err != nil || w.left {
 		return err
 	}
 	for {

@@ -142,10 +142,13 @@ func (to receivers) part(own rpcBody, n int) (parts []publication, longest int, 
 }
 
 // call calls the push server, over the subscription's connection or one of the
-// publisher's own.
+// publisher's own: a subscription that is connected by long polling has none.
 func (p *Publisher) call(ctx context.Context, method string, params any) (json.RawMessage, error) {
 	if sub := p.opts.sub; sub != nil {
-		return sub.Call(ctx, method, params)
+		result, err := sub.Call(ctx, method, params)
+		if !errors.Is(err, realtime.ErrUnsupportedServer) {
+			return result, err
+		}
 	}
 	result, err := p.link.call(ctx, method, params)
 	return result, callError(ctx, err)

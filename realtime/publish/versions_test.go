@@ -68,6 +68,7 @@ func TestVersions_Publish(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		soon() // what was accepted may be stored later
 		channels, err := s.client(2).ListPublicChannels(t.Context(), []int64{2}, true)
 		if err != nil {
 			t.Fatal(err)

@@ -126,7 +126,13 @@ type inbox struct {
 // listen subscribes a user, and returns when the subscription is ready.
 func (s *stage) listen(user int, opts ...realtime.Option) *inbox {
 	s.t.Helper()
-	sub, err := realtime.Subscribe(s.client(user), opts...)
+	return s.listenTo(s.client(user), opts...)
+}
+
+// listenTo subscribes to what a source names.
+func (s *stage) listenTo(source realtime.ConfigSource, opts ...realtime.Option) *inbox {
+	s.t.Helper()
+	sub, err := realtime.Subscribe(source, opts...)
 	if err != nil {
 		s.t.Fatal(err)
 	}

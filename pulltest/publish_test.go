@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -69,10 +70,11 @@ func checkCutPOST(t *testing.T, p *pulltest.Portal, target string, size int) {
 		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n", u.RequestURI(), u.Host, size)
 		conn.Write(make([]byte, size))
 	}()
-	answer, _ := io.ReadAll(conn) // until the connection has ended
+	conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	answer, err := io.ReadAll(conn) // until the connection has ended
 	head, _, _ := strings.Cut(string(answer), "\r\n")
-	if !strings.HasPrefix(head, "HTTP/1.1 413 ") {
-		t.Errorf("POST of %d bytes: %q", size, head)
+	if !strings.HasPrefix(head, "HTTP/1.1 413 ") || os.IsTimeout(err) {
+		t.Errorf("POST of %d bytes: %q, %v", size, head, err)
 	}
 }
 

@@ -41,7 +41,15 @@ type Transport struct {
 	// cannot ask for that, and that has servers wait for the request. It is the
 	// base itself where that is no *http.Transport.
 	single func() http.RoundTripper
+
+	keep func(*http.Request) http.RoundTripper // nil: none
 }
+
+// Keep has requests made by the RoundTripper that keep returns for them, if that
+// is not nil. Its connections must give nothing to net/http that a server sends
+// behind an answer, or before a request, and may be kept for that. It is to be
+// called before the first request.
+func (t *Transport) Keep(keep func(*http.Request) http.RoundTripper) { t.keep = keep }
 
 // NewTransport returns a Transport over base; nil is http.DefaultTransport.
 func NewTransport(base http.RoundTripper) *Transport {
@@ -76,6 +84,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 func (t *Transport) exchange(req *http.Request) (*http.Response, error) {
 	if req.Header.Get("Upgrade") != "" {
 		return t.change(req)
+	}
+	if t.keep != nil {
+		if kept := t.keep(req); kept != nil {
+			return kept.RoundTrip(req.WithContext(dial.Context(req.Context())))
+		}
 	}
 	host := req.URL.Scheme + "://" + req.URL.Host
 	last := t.http2.Load()

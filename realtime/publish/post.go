@@ -155,7 +155,7 @@ var errNotEmpty = errors.New("a push server accepts with an empty answer")
 
 // post makes one request to the address for publishing.
 func (p *Publisher) post(ctx context.Context, a *account, body []byte, limit int) ([]byte, error) {
-	posting := transport.Posting{Client: p.client, Header: p.header, Wait: postWait}
+	posting := transport.Posting{Client: p.poster, Header: p.header, Wait: postWait}
 	answer, err := posting.Post(ctx, a.post, body, limit)
 	return answer, ownError(err)
 }

@@ -20,7 +20,8 @@ import (
 type Publisher struct {
 	source realtime.ConfigSource
 	opts   options
-	client *http.Client // of the push server
+	client *http.Client // of websockets
+	poster *http.Client // of requests to the push server
 	header http.Header
 
 	life     context.Context // until Close
@@ -58,7 +59,7 @@ func New(source realtime.ConfigSource, opts ...Option) (*Publisher, error) {
 	if o.httpClient == nil {
 		o.httpClient = config.HTTPClient(source)
 	}
-	p := &Publisher{source: source, opts: o, client: transport.OwnClient(o.httpClient), header: o.header.Clone()}
+	p := &Publisher{source: source, opts: o, client: transport.OwnClient(o.httpClient), poster: transport.KeepingClient(o.httpClient), header: o.header.Clone()}
 	if p.header == nil {
 		p.header = make(http.Header)
 	}
@@ -81,6 +82,7 @@ func (p *Publisher) Close() error {
 	p.end(ErrClosed)
 	p.work.Wait()
 	p.client.CloseIdleConnections()
+	p.poster.CloseIdleConnections()
 	return nil
 }
 

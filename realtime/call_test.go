@@ -2,7 +2,12 @@ package realtime
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,6 +98,21 @@ func TestCall_Closed(t *testing.T) {
 	})
 }
 
+// TestCall_NeverBegun: a run that ends before it connects.
+func TestCall_NeverBegun(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		l.open(pulltest.WithVersion(5))
+		store := new(countingStore)
+		store.broken.Store(true)
+		l.subscribe(nil, WithCursorStore(store))
+		l.run(nil)
+		<-l.done
+		if _, err := l.sub.Call(t.Context(), "ping", nil); !errors.Is(err, ErrClosed) || !errors.Is(l.err, errBroken) {
+			t.Errorf("%v; Run returned %v", err, l.err)
+		}
+	})
+}
+
 // TestCall_ContextEnds: a call that waits for a connection ends with its
 // context, unsent.
 func TestCall_ContextEnds(t *testing.T) {
@@ -107,4 +127,80 @@ func TestCall_ContextEnds(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// TestCall_Secrets: a server that repeats in its error what it was asked, and
+// by whom, tells no secret.
+func TestCall_Secrets(t *testing.T) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		var secret atomic.Value
+		var server callServer
+		server.answer = func(ws *callSocket, id uint64, _ json.RawMessage) {
+			ws.send(fmt.Sprintf(`{"id":%d,"error":{"code":-32602,"message":"wrong %s\u001b[2J"}}`, id, secret.Load()))
+		}
+		l.openCalls(&server)
+		cfg, err := client(t, l.portal).GetApplicationConfig(t.Context(), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.subscribe(FromConfig(cfg), WithHTTPClient(l.portal.HTTPClient()))
+		l.run(nil)
+		<-l.sub.Ready()
+		for _, s := range []b24pull.Secret{cfg.JWT, cfg.Channels.Private.ID, cfg.Channels.Private.PublicID} {
+			secret.Store(string(s))
+			_, err := l.sub.Call(t.Context(), "m", nil)
+			var refused *RPCError
+			if !errors.As(err, &refused) || refused.Code != -32602 || strings.Contains(fmt.Sprintf("%v %+v %q", err, err, refused.Message), string(s)) || strings.Contains(err.Error(), "\x1b") || !strings.Contains(err.Error(), "wrong") {
+				t.Error("an error tells a secret, or nothing")
+			}
+		}
+	})
+}
+
+// TestCall_UnderCuts: over real sockets, from many goroutines, while
+// connections are cut: each call is answered, or says that it is not; messages
+// come once and in order.
+func TestCall_UnderCuts(t *testing.T) {
+	portal := pulltest.NewPortal(pulltest.WithVersion(5))
+	t.Cleanup(portal.Close)
+	t.Cleanup(portal.HTTPClient().CloseIdleConnections)
+	c := begin(t, portal, TransportWebSocket)
+	c.mayBeLate = true
+	var answered, lost atomic.Int64
+	var calls sync.WaitGroup
+	stop := make(chan struct{})
+	for range 20 {
+		calls.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				got, err := c.sub.Call(t.Context(), "ping", nil)
+				var unanswered *UnansweredError
+				switch {
+				case err == nil && string(got) == `"pong"`:
+					answered.Add(1)
+				case errors.As(err, &unanswered) && unanswered.Sent:
+					lost.Add(1)
+				default:
+					t.Errorf("%s, %v", got, err)
+					return
+				}
+			}
+		})
+	}
+	for range 10 {
+		c.emit(20)
+		time.Sleep(100 * time.Millisecond)
+		portal.CutWebSockets()
+	}
+	c.arrived("in the end")
+	close(stop)
+	calls.Wait()
+	if answered.Load() < 100 {
+		t.Errorf("%d calls were answered, %d not", answered.Load(), lost.Load())
+	}
+	c.sub.Close()
 }

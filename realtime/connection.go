@@ -192,11 +192,14 @@ func (l *loop) do(s *connection, a action) {
 		s.timers.disarm(timerRetry)
 		l.dial(s, now)
 	case actHangUp:
-		code := transport.CloseNormal
-		if a.stuck {
-			code = transport.CloseStuck
+		switch {
+		case a.stuck:
+			s.live.hangUp(transport.CloseStuck)
+		case s.status.replaced:
+			s.live.leave(transport.CloseNormal)
+		default:
+			s.live.hangUp(transport.CloseNormal)
 		}
-		s.live.hangUp(code)
 	case actPing:
 		l.ping(s, now)
 		if !a.replayless {

@@ -55,7 +55,7 @@ type Line struct {
 	clean func(text string) string
 
 	slots   chan struct{}
-	out     chan []byte   // calls to be written
+	out     chan outgoing // calls to be written
 	retired chan struct{} // closed when no more calls are taken
 	idle    chan struct{} // closed when then none is in flight any more
 	done    chan struct{} // closed when it is cut
@@ -67,12 +67,19 @@ type Line struct {
 	waiting  map[uint64]chan wire.Answer // by id
 }
 
-// NewLine makes the line of a connection over which send sends a text frame;
-// clean takes out of a server's words what is secret.
+// outgoing is a call on its way to the connection.
+type outgoing struct {
+	frame  []byte
+	failed chan<- error // is told if it could not be sent
+}
+
+// NewLine makes the line of a connection over which send sends a text frame,
+// all of it unless it fails; clean takes out of a server's words what is
+// secret.
 func NewLine(send func(text []byte) error, clean func(text string) string) *Line {
 	return &Line{
 		send: send, clean: clean,
-		slots: make(chan struct{}, MaxInFlight), out: make(chan []byte),
+		slots: make(chan struct{}, MaxInFlight), out: make(chan outgoing),
 		retired: make(chan struct{}), idle: make(chan struct{}), done: make(chan struct{}),
 		waiting: make(map[uint64]chan wire.Answer),
 	}
@@ -82,8 +89,9 @@ func NewLine(send func(text []byte) error, clean func(text string) string) *Line
 func (l *Line) Run() {
 	for {
 		select {
-		case frame := <-l.out:
-			if err := l.send(frame); err != nil {
+		case next := <-l.out:
+			if err := l.send(next.frame); err != nil {
+				next.failed <- err
 				l.Cut(err)
 			}
 		case <-l.done:
@@ -171,8 +179,9 @@ func (l *Line) call(ctx context.Context, method string, params json.RawMessage) 
 		return nil, unsent(err)
 	}
 	defer l.forget(id)
+	failed := make(chan error, 1)
 	select {
-	case l.out <- wire.AppendCall(nil, id, method, params):
+	case l.out <- outgoing{wire.AppendCall(nil, id, method, params), failed}:
 	case <-ctx.Done():
 		return nil, unsent(ctx.Err())
 	case <-l.done:
@@ -180,7 +189,12 @@ func (l *Line) call(ctx context.Context, method string, params json.RawMessage) 
 	}
 	a, err := l.wait(ctx, answer)
 	if err != nil {
-		return nil, &UnansweredError{Method: method, Sent: true, Err: err}
+		select {
+		case err := <-failed:
+			return nil, unsent(err)
+		default:
+			return nil, &UnansweredError{Method: method, Sent: true, Err: err}
+		}
 	}
 	return l.result(method, a)
 }

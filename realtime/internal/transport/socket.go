@@ -122,12 +122,10 @@ func (c *socketConn) Send(text []byte) error {
 	c.writing.Lock()
 	err := c.write(text)
 	c.writing.Unlock()
-	if err == nil {
-		err = c.settle()
-	}
 	if err != nil {
 		return c.at.fail("sending over the websocket", err)
 	}
+	_ = c.settle() // that this fails is told by reading, as with Received
 	return nil
 }
 

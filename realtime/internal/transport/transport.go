@@ -42,7 +42,7 @@ type Answered interface {
 // A Duplex is a Conn that frames can be sent over: a websocket.
 type Duplex interface {
 	Conn
-	// Send sends a text frame. When it returns nil the frame is on its way.
+	// Send sends a text frame. If it fails, the peer has not got all of it.
 	Send(text []byte) error
 }
 

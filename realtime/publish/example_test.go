@@ -35,7 +35,9 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer p.Close()
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		<-sub.Ready()
 		online, err := p.Online(context.Background(), 2)
 		if err != nil {
@@ -57,6 +59,7 @@ func Example() {
 		fmt.Println(msg.Sender.Type, msg.Command, string(msg.Params))
 		break
 	}
+	<-done
 	// Output:
 	// user 2 is online: true
 	// client typing {"chat":7}

@@ -360,7 +360,7 @@ func TestPost_FalseAnswers(t *testing.T) {
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		p := s.publisher(1)
 		defer p.Close()
-		for _, page := range []string{"<html>", "{}", "ok", "\x0a\x00"} {
+		for _, page := range []string{"<html>", "{}", "ok", "\x0a\x00", "\x0a\x02\x12\x00"} {
 			s.instead(func(w http.ResponseWriter, r *http.Request) bool {
 				if kindOf(r) != "publish" {
 					return false

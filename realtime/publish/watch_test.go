@@ -145,28 +145,6 @@ func (s *stage) mine(r *http.Request) bool {
 	return token == s.first
 }
 
-// TestWatch_LostChanges: a change that the server never tells, as it drops some
-// around its pings, is found by asking for all.
-func TestWatch_LostChanges(t *testing.T) {
-	onStage(t, 5, func(t *testing.T, s *stage) {
-		p := s.publisher(1)
-		defer p.Close()
-		c := watching(t.Context(), p, 2)
-		soon()
-		s.portal.Silence(0, time.Second) // it tells nothing
-		in := s.listen(2)
-		time.Sleep(watchEvery + time.Minute)
-		if got := c.got(); got != "2 false, 2 true" {
-			t.Errorf("got %s", got)
-		}
-		in.close(t)
-		time.Sleep(watchEvery + time.Minute)
-		if got := c.got(); got != "2 false, 2 true, 2 false" {
-			t.Errorf("got %s", got)
-		}
-	})
-}
-
 // TestWatch_Ends: with what it ends.
 func TestWatch_Ends(t *testing.T) {
 	onStage(t, 5, func(t *testing.T, s *stage) {
@@ -212,5 +190,26 @@ func TestWatch_Ends(t *testing.T) {
 				t.Errorf("version %d: %d errors", version, n)
 			}
 		})
+	}
+}
+
+// TestWatch_NothingBetween: whenever a user comes while a watch begins, it is
+// told.
+func TestWatch_NothingBetween(t *testing.T) {
+	for offset := time.Duration(0); offset < 4*time.Second; offset += 100 * time.Millisecond {
+		network := pulltest.NewNetwork()
+		onStage(t, 5, func(t *testing.T, s *stage) {
+			network.SetLatency(150 * time.Millisecond)
+			p := s.publisher(1)
+			defer p.Close()
+			c := watching(t.Context(), p, 2)
+			time.Sleep(offset)
+			in := s.listen(2)
+			defer in.close(t)
+			soon()
+			if got := c.got(); got != "2 false, 2 true" && got != "2 true" {
+				t.Errorf("he comes after %v: got %s", offset, got)
+			}
+		}, pulltest.WithNetwork(network))
 	}
 }

@@ -1,0 +1,174 @@
+// Command chat lets users of an application type to each other, past the
+// portal, and shows who of them is online and who is typing.
+//
+//	B24PULL_PORTAL=https://PORTAL B24PULL_ACCESS_TOKEN=… go run ./examples/chat -to 2,3
+//
+// Each of the users runs it with an access token of his own, of the same
+// application. Without a portal users 1 and 2 of one in memory talk to each
+// other in this terminal: the lines that are typed are theirs in turn.
+//
+// An empty line tells the others that one is typing: a terminal hands over
+// whole lines. Ctrl-C ends the program, and so does the end of the input.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/oauth2"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+func main() {
+	to := flag.String("to", "", "talk to these `users`: ids with commas between")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *to, os.Stdin, os.Stdout); err != nil {
+		log.Fatal("chat: ", err)
+	}
+}
+
+func run(ctx context.Context, to string, in io.Reader, out io.Writer) error {
+	address, token := os.Getenv("B24PULL_PORTAL"), os.Getenv("B24PULL_ACCESS_TOKEN")
+	switch {
+	case (address == "") != (token == ""):
+		return errors.New("B24PULL_PORTAL and B24PULL_ACCESS_TOKEN go together")
+	case address == "" && to != "":
+		return errors.New("-to is for a real portal: set B24PULL_PORTAL and B24PULL_ACCESS_TOKEN")
+	case address == "":
+		portal := pulltest.NewPortal()
+		defer portal.Close()
+		return onPortal(ctx, portal, in, out)
+	}
+	users, err := parseUsers(to)
+	if err != nil {
+		return err
+	}
+	client, err := login(address, token)
+	if err != nil {
+		return err
+	}
+	c, err := newChat(client, users, func(line string) { fmt.Fprintln(out, line) })
+	if err != nil {
+		return err
+	}
+	return talk(ctx, in, c)
+}
+
+// onPortal has users 1 and 2 of a portal in memory talk to each other.
+func onPortal(ctx context.Context, portal *pulltest.Portal, in io.Reader, out io.Writer) error {
+	defer portal.HTTPClient().CloseIdleConnections()
+	var printing sync.Mutex
+	var chats []*chat
+	for _, user := range []int{1, 2} {
+		other := int64(3 - user)
+		client, err := login(portal.URL(), portal.Token(user).AccessToken, b24pull.WithHTTPClient(portal.HTTPClient()))
+		if err != nil {
+			return err
+		}
+		c, err := newChat(client, []int64{other}, func(line string) {
+			printing.Lock()
+			defer printing.Unlock()
+			fmt.Fprintf(out, "[user %d] %s\n", user, line)
+		})
+		if err != nil {
+			return err
+		}
+		chats = append(chats, c)
+	}
+	return talk(ctx, in, chats...)
+}
+
+func login(address, token string, opts ...b24pull.Option) (*b24pull.Client, error) {
+	// An access token lives an hour: a service takes the token source of
+	// oauth.Tokens, which refreshes it.
+	tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: token})
+	return b24pull.New(b24pull.OAuth(address, tokens), opts...)
+}
+
+func parseUsers(list string) (users []int64, err error) {
+	for id := range strings.SplitSeq(list, ",") {
+		user, err := strconv.ParseInt(strings.TrimSpace(id), 10, 64)
+		if err != nil || user <= 0 {
+			return nil, fmt.Errorf("-to: %q: want ids of users with commas between, like 2,3", list)
+		}
+		users = append(users, user)
+	}
+	return users, nil
+}
+
+// talk has the lines of in said by the chats in turn, until in or ctx ends, or
+// trying again cannot help one of them.
+func talk(ctx context.Context, in io.Reader, chats ...*chat) error {
+	ctx, end := context.WithCancelCause(ctx)
+	var running sync.WaitGroup
+	for _, c := range chats {
+		running.Go(func() {
+			if err := c.run(ctx); err != nil {
+				end(err)
+			}
+		})
+	}
+	err := converse(ctx, in, chats)
+	end(errEnd)
+	running.Wait()
+	if cause := context.Cause(ctx); cause != errEnd && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
+}
+
+// errEnd ends a conversation that has come to its end.
+var errEnd = errors.New("the end")
+
+func converse(ctx context.Context, in io.Reader, chats []*chat) error {
+	for _, c := range chats {
+		select {
+		case <-c.sub.Ready():
+			c.print("connected")
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	lines, failed := make(chan string), make(chan error, 1)
+	go func() { // a read of a terminal cannot be broken off
+		scanner := bufio.NewScanner(in)
+		for scanner.Scan() {
+			select {
+			case lines <- scanner.Text():
+			case <-ctx.Done():
+				return
+			}
+		}
+		failed <- scanner.Err()
+	}()
+	for turn := 0; ; {
+		c := chats[turn%len(chats)]
+		select {
+		case line := <-lines:
+			if text := strings.TrimSpace(line); text != "" {
+				c.send(ctx, say, text)
+				turn++
+			} else {
+				c.send(ctx, typing, "")
+			}
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}

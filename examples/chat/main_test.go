@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/jstest"
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A screen takes what the program prints, line by line.
+type screen struct {
+	t *testing.T
+
+	mu    sync.Mutex
+	text  strings.Builder
+	wrote chan struct{}
+}
+
+func newScreen(t *testing.T) *screen { return &screen{t: t, wrote: make(chan struct{}, 1)} }
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case s.wrote <- struct{}{}:
+	default:
+	}
+	return s.text.Write(p)
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// shows waits until there are lines, in whatever order.
+func (s *screen) shows(lines ...string) {
+	s.t.Helper()
+	late := time.After(time.Minute)
+	for _, line := range lines {
+		for !strings.Contains("\n"+s.String(), "\n"+line+"\n") {
+			select {
+			case <-s.wrote:
+			case <-late:
+				s.t.Fatalf("no line %q in\n%s", line, s)
+			}
+		}
+	}
+}
+
+// A conversation runs the program, or what it does on a portal.
+type conversation struct {
+	*screen
+	keyboard *io.PipeWriter
+	done     chan error
+}
+
+func begin(t *testing.T, program func(ctx context.Context, in io.Reader, out io.Writer) error) *conversation {
+	in, keyboard := io.Pipe()
+	c := &conversation{screen: newScreen(t), keyboard: keyboard, done: make(chan error, 1)}
+	t.Cleanup(func() { keyboard.Close() })
+	go func() { c.done <- program(t.Context(), in, c.screen) }()
+	return c
+}
+
+func (c *conversation) types(line string) {
+	c.t.Helper()
+	if _, err := fmt.Fprintln(c.keyboard, line); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// ends is the end of the input.
+func (c *conversation) ends() {
+	c.t.Helper()
+	c.keyboard.Close()
+	if err := <-c.done; err != nil {
+		c.t.Error(err)
+	}
+	if strings.Contains(c.String(), pulltest.SecretMark) {
+		c.t.Error("a secret was shown")
+	}
+}
+
+// eachVersion runs a test for the push servers that clients can publish on.
+func eachVersion(t *testing.T, test func(t *testing.T, portal *pulltest.Portal)) {
+	for _, version := range []int{4, 5} {
+		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
+			portal := pulltest.NewPortal(pulltest.WithVersion(version))
+			t.Cleanup(portal.Close)
+			test(t, portal)
+		})
+	}
+}
+
+// TestChat runs the program with nothing set.
+func TestChat(t *testing.T) {
+	t.Setenv("B24PULL_PORTAL", "")
+	t.Setenv("B24PULL_ACCESS_TOKEN", "")
+	c := begin(t, func(ctx context.Context, in io.Reader, out io.Writer) error { return run(ctx, "", in, out) })
+	c.shows("[user 1] connected", "[user 2] connected")
+	c.types("hello")
+	c.shows(`[user 2] user 1: "hello"`)
+	c.ends()
+}
+
+// TestChat_Versions: two users see each other come, type, and say something.
+func TestChat_Versions(t *testing.T) {
+	eachVersion(t, func(t *testing.T, portal *pulltest.Portal) {
+		c := begin(t, func(ctx context.Context, in io.Reader, out io.Writer) error { return onPortal(ctx, portal, in, out) })
+		c.shows("[user 1] connected", "[user 2] connected", "[user 1] user 2 is online", "[user 2] user 1 is online")
+		c.types("")
+		c.shows("[user 2] user 1 is typing")
+		c.types("hello")
+		c.shows(`[user 2] user 1: "hello"`)
+		c.types("")
+		c.shows("[user 1] user 2 is typing")
+		c.types("tricks: \x1b[2J")
+		c.shows(`[user 1] user 2: "tricks: \x1b[2J"`)
+		portal.Emit(pulltest.Message{Command: say, Params: said{"the portal's own"}})
+		portal.EmitAsClient(pulltest.Message{Command: say, Params: []int{1}})
+		portal.Cut()
+		// what was under way may be lost: nobody knows, and it is not repeated
+		for !strings.Contains(c.String(), `: "still there?"`) && t.Context().Err() == nil {
+			c.types("still there?")
+			time.Sleep(200 * time.Millisecond)
+		}
+		c.ends()
+		if strings.Contains(c.String(), "own") {
+			t.Errorf("a message of the portal was taken for one of a user:\n%s", c)
+		}
+	})
+}
+
+// TestChat_Official: the other one uses the official JS client.
+func TestChat_Official(t *testing.T) {
+	eachVersion(t, func(t *testing.T, portal *pulltest.Portal) {
+		js := jstest.Start(t, jstest.Login{
+			Portal: portal.URL(), Certificate: portal.Certificate(), MemberID: portal.MemberID(),
+			AccessToken: portal.Token(2).AccessToken, User: 2,
+		}, 1)
+		c := begin(t, func(ctx context.Context, in io.Reader, out io.Writer) error {
+			defer portal.HTTPClient().CloseIdleConnections()
+			client, err := login(portal.URL(), portal.Token(1).AccessToken, b24pull.WithHTTPClient(portal.HTTPClient()))
+			if err != nil {
+				return err
+			}
+			one, err := newChat(client, []int64{2}, func(line string) { fmt.Fprintln(out, line) })
+			if err != nil {
+				return err
+			}
+			return talk(ctx, in, one)
+		})
+		c.shows("connected", "user 2 is online")
+		publish := func(command string, s said) {
+			if err := js.Publish(t.Context(), command, s, kept, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		publish(typing, said{})
+		c.shows("user 2 is typing")
+		publish(say, said{"hello from JS"})
+		c.shows(`user 2: "hello from JS"`)
+		c.types("hello from Go")
+		for len(js.Received()) == 0 && t.Context().Err() == nil {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if got := js.Received()[0]; got.Command != say || string(got.Params) != `{"text":"hello from Go"}` || got.Sender != 1 {
+			t.Errorf("the JS client got %+v", got)
+		}
+		c.ends()
+		if troubles := js.Troubles(); len(troubles) > 0 {
+			t.Errorf("the JS client has troubles: %q", troubles)
+		}
+	})
+}
+
+// TestChat_Mistakes: what is missing is said.
+func TestChat_Mistakes(t *testing.T) {
+	for _, tt := range []struct{ portal, token, to, want string }{
+		{"https://portal.example", "", "2", "go together"},
+		{"", "", "2", "-to is for a real portal"},
+		{"https://portal.example", "x", "", "want ids of users"},
+		{"https://portal.example", "x", "2,-1", "want ids of users"},
+		{"portal example", "x", "2", "not a URL"},
+	} {
+		t.Setenv("B24PULL_PORTAL", tt.portal)
+		t.Setenv("B24PULL_ACCESS_TOKEN", tt.token)
+		if err := run(t.Context(), tt.to, strings.NewReader(""), io.Discard); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%+v: got %v", tt, err)
+		}
+	}
+}

@@ -1,0 +1,84 @@
+// The official JS client of Bitrix24, led by a Go test: each line of stdin is a
+// command, each line of stdout what became of it or an event.
+import { createInterface } from 'node:readline'
+import { B24OAuth, B24PullClientManager as PullClient } from '@bitrix24/b24jssdk'
+
+// The client asks a browser for its websockets, and for https by the address of
+// the page.
+globalThis.window = { WebSocket, addEventListener() {}, removeEventListener() {} }
+globalThis.document = { location: { href: 'https://application.example/' } }
+// It leaves rejected promises to nobody where it publishes by protobuf.
+process.on('unhandledRejection', error => tell({ event: 'trouble', error: words(error) }))
+
+const tell = line => process.stdout.write(JSON.stringify(line) + '\n')
+const words = error => String(error?.message ?? error?.ex?.error ?? error)
+const pause = ms => new Promise(done => setTimeout(done, ms))
+
+let pull
+let channels = {} // public channels of users, as "id.signature"
+
+const commands = {
+  // start connects the client of a user of the application.
+  async start ({ portal, token, member, user, users }) {
+    const b24 = new B24OAuth({
+      accessToken: token, refreshToken: '-', expires: Math.floor(Date.now() / 1000) + 3600, expiresIn: 3600,
+      domain: portal.replace('https://', ''), clientEndpoint: portal + '/rest/', serverEndpoint: portal + '/rest/',
+      memberId: member, applicationToken: '', userId: user, scope: 'pull,pull_channel', status: 'L'
+    }, { clientId: 'application', clientSecret: '-' })
+    b24.offClientSideWarning()
+    pull = new PullClient({ b24, restApplication: 'application', userId: user, skipStorageInit: true })
+    pull.subscribe({ type: 'client', moduleId: 'application', callback: ({ command, params, extra }) =>
+      tell({ event: 'message', command, params, sender: extra.sender.type }) })
+    await pull.start()
+    const version = pull.getServerVersion()
+    if (version < 5) {
+      // What it would ask for itself are the channels of the portal's pages.
+      const list = await b24.actions.v2.call.make({ method: 'pull.channel.public.list', params: { USERS: users, APPLICATION: 'Y' } })
+      for (const [id, c] of Object.entries(list.getData().result)) {
+        channels[id] = `${c.public_id}.${c.signature}`
+      }
+    }
+    return { version }
+  },
+
+  // publish waits for a connection. On version 4 nothing answers.
+  async publish ({ users, command, params, expiry }) {
+    while (!pull.isConnected()) await pause(10)
+    return { result: await send(users, command, params, expiry) ?? null }
+  },
+
+  async lastSeen ({ users }) {
+    return { result: await pull.getUsersLastSeen(users) }
+  },
+
+  // flood publishes batches of messages, so many batches at once.
+  async flood ({ users, count, batch, atOnce, expiry }) {
+    const body = { module_id: 'application', command: 'tick', params: { n: 1 } }
+    const to = pull.isJsonRpc() ? { userList: users } : { channelList: users.map(u => channels[u]) }
+    const messages = Array.from({ length: batch }, () => ({ ...to, body, expiry }))
+    let left = count
+    const worker = async () => {
+      while (left > 0) {
+        left -= batch
+        if (batch === 1) await send(users, 'tick', { n: 1 }, expiry)
+        else await pull.sendMessageBatch(messages)
+      }
+    }
+    await Promise.all(Array.from({ length: atOnce }, worker))
+    return {}
+  }
+}
+
+const send = (users, command, params, expiry) => pull.isJsonRpc()
+  ? pull.sendMessage(users, 'application', command, params, expiry)
+  : pull.sendMessageToChannels(users.map(u => channels[u]), 'application', command, params, expiry)
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { id, do: name, ...args } = JSON.parse(line)
+  commands[name](args).then(
+    done => tell({ event: 'done', id, ...done }),
+    error => tell({ event: 'done', id, error: words(error) })
+  )
+}
+pull?.destroy()
+process.exit(0)

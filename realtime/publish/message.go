@@ -129,9 +129,9 @@ func (m *Message) params() (json.RawMessage, error) {
 	switch {
 	case errors.As(err, &bad):
 		problem, _, _ := strings.Cut(bad.Problem, ";")
-		return nil, fmt.Errorf("%s: %s", "Params"+dotted(bad.Path), problem)
+		return nil, fmt.Errorf("its Params%s: %s", dotted(bad.Path), problem)
 	case err != nil:
-		return nil, fmt.Errorf("Params: %w", quote.Error(err))
+		return nil, fmt.Errorf("its Params: %w", quote.Error(err))
 	}
 	switch kind := phpjson.KindOf(data); kind {
 	case phpjson.KindObject:
@@ -139,7 +139,7 @@ func (m *Message) params() (json.RawMessage, error) {
 	case phpjson.KindNull:
 		return json.RawMessage("{}"), nil
 	default:
-		return nil, fmt.Errorf("Params: want what marshals to an object, got %s", kind)
+		return nil, fmt.Errorf("its Params: want what marshals to an object, got %s", kind)
 	}
 }
 

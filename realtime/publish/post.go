@@ -137,7 +137,11 @@ func (s *sending) send(ctx context.Context, at place) (place, error) {
 
 // publish makes one request.
 func (p *Publisher) publish(ctx context.Context, a *account, request []wire.Publication) error {
-	answer, err := p.post(ctx, a, wire.AppendPublish(nil, request), 1<<10)
+	size := wire.RequestFrame
+	for i := range request {
+		size += request[i].Size()
+	}
+	answer, err := p.post(ctx, a, wire.AppendPublish(make([]byte, 0, size), request), 1<<10)
 	if err == nil && len(answer) > 0 {
 		err = ownError(a.post.Reject(answer, errNotEmpty))
 	}

@@ -124,7 +124,7 @@ func tooLong(index, size int) error {
 
 // closedOr is ErrClosed where the publisher has been closed.
 func (p *Publisher) closedOr(err error) error {
-	if p.life.Err() != nil {
+	if p.life.Err() != nil && !errors.Is(err, ErrClosed) {
 		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	return err

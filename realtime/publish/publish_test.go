@@ -2,7 +2,6 @@ package publish
 
 import (
 	"testing"
-	"time"
 
 	"github.com/b24pull/b24pull/realtime"
 )
@@ -31,6 +30,5 @@ func TestPublish_ToUsers(t *testing.T) {
 		if err != nil || online[1].Online || !online[2].Online || len(online) != 3 {
 			t.Errorf("online: %v, %v", online, err)
 		}
-		_ = time.Second
 	})
 }

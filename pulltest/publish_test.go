@@ -27,8 +27,9 @@ func TestPublish_TooLarge(t *testing.T) {
 		ws := dial(t, p, "")
 		defer ws.Close()
 		ws.WriteMessage(websocket.BinaryMessage, make([]byte, 1<<20+1))
+		ws.SetReadDeadline(time.Now().Add(30 * time.Second))
 		_, _, err := ws.ReadMessage()
-		if _, closed := err.(*websocket.CloseError); closed || err == nil {
+		if _, closed := err.(*websocket.CloseError); closed || err == nil || os.IsTimeout(err) {
 			t.Errorf("websocket: %v", err)
 		}
 		exact := dial(t, p, "")

@@ -129,7 +129,7 @@ func (r rpcCaller) readMessage(data json.RawMessage) (m rpcMessage, failed *rpcE
 	}
 	m.body = params["body"]
 	ok := params.read("userList", &users) && params.read("channelList", &channels) &&
-		isObject(m.body) && json.Unmarshal(m.body, &body) == nil
+		json.Unmarshal(m.body, &body) == nil // an object
 	if p := params["user_params"]; isObject(p) {
 		ok = ok && params.read("user_params", &own)
 	} else if p != nil && !isEmptyArray(p) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -267,6 +268,31 @@ func TestDirectory_Bounded(t *testing.T) {
 			if len(b.found) != maxAsked || len(p.users.known) > maxKnown {
 				t.Fatalf("%d found, %d kept", len(b.found), len(p.users.known))
 			}
+		}
+	})
+}
+
+// TestDirectory_GoneMeanwhile: a user who has no channel any more when they are
+// asked for anew is named beside the refusal.
+func TestDirectory_GoneMeanwhile(t *testing.T) {
+	onStage(t, 4, func(t *testing.T, s *stage) {
+		d := directoryOf(t, s)
+		p := s.publisher(1, WithDirectory(d))
+		defer p.Close()
+		if err := p.Publish(t.Context(), to("one", 2)); err != nil {
+			t.Fatal(err)
+		}
+		d.mu.Lock()
+		delete(d.channels, 2)
+		d.mu.Unlock()
+		var left atomic.Int64
+		left.Store(1)
+		s.instead(refuseWith(&left, 400, "4021: Channel has an invalid signature."))
+		err := p.Publish(t.Context(), to("two", 2))
+		var refused *RefusedError
+		var missing *UnknownUsersError
+		if !errors.As(err, &refused) || !errors.As(err, &missing) || strings.Contains(err.Error(), `\n`) || b24pull.ClassOf(err) != b24pull.ClassFinal {
+			t.Errorf("got %v", err)
 		}
 	})
 }

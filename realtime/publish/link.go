@@ -83,36 +83,47 @@ func (l *link) fail(why error) {
 	l.calls.Lack(why, 0)
 }
 
+// maxDrops is how many connections may come about and break off, one after the
+// other, before those who wait for one are told.
+const maxDrops = 20
+
 // run connects, again and again, until nothing is called any more.
 func (l *link) run() {
 	at := &address{p: l.p}
-	for tries := 1; ; tries++ {
+	failures, drops := 0, 0
+	for {
 		began := time.Now()
-		err, rested := l.connect(at)
+		opened, rested, err := l.connect(at)
 		switch {
 		case rested || l.rest(0):
 			return
+		case !opened:
+			failures++
 		case time.Since(began) > deafAfter:
-			tries = 1
+			failures, drops = 0, 0
+		default:
+			failures, drops = 0, drops+1
 		}
 		if l.p.life.Err() != nil {
 			err = ErrClosed
 		}
-		if tries >= maxTries || at.ends(err) || !sleep.For(l.p.life, firstPause<<(tries-1)) {
+		wait := firstPause << max(failures-1, 0)
+		if failures >= maxTries || drops >= maxDrops || at.ends(err) || !sleep.For(l.p.life, wait) {
 			l.fail(l.p.closedOr(err))
 			return
 		}
 	}
 }
 
-// connect makes calls over one connection, until it ends. rested reports
-// whether the link has ended it, since nothing was called.
-func (l *link) connect(at *address) (err error, rested bool) {
+// connect makes calls over one connection, until it ends. opened reports whether
+// it has come about, and rested whether the link has ended it, since nothing was
+// called.
+func (l *link) connect(at *address) (opened, rested bool, err error) {
 	ctx, cancel := context.WithCancel(l.p.life)
 	defer cancel()
 	s, err := at.open(ctx, nil)
 	if err != nil {
-		return err, false
+		return false, false, err
 	}
 	l.calls.Use(s.line)
 	over := make(chan struct{})
@@ -140,7 +151,7 @@ func (l *link) connect(at *address) (err error, rested bool) {
 		l.calls.Use(nil)
 	}
 	at.note(err)
-	return err, rested
+	return true, rested, err
 }
 
 // An address is where connections of one's own lead: to the push server of the

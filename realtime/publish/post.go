@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/b24pull/b24pull/internal/quote"
@@ -127,10 +128,10 @@ func (s *sending) send(ctx context.Context, at place) (place, error) {
 		s.renewed = true
 		s.p.users.forget(s.users())
 		if s.account, err = s.p.accounts.other(ctx, s.account); err != nil {
-			return at, errors.Join(refused, err)
+			return at, fmt.Errorf("%w; %w", refused, err)
 		}
 		if err := s.resolve(ctx); err != nil {
-			return at, errors.Join(refused, err)
+			return at, fmt.Errorf("%w; %w", refused, err)
 		}
 	}
 }

@@ -29,6 +29,11 @@ const statsLimit = 64 << 10
 // one with this package and the official clients. A user without a public
 // channel is not online. When somebody was last seen is not known there.
 //
+// Version 5 knows of users. Whom its push server has never seen the portal is
+// asked for, by pull.api.user.getLastSeen, if the source can be asked; a portal
+// that refuses that leaves LastSeen zero. To ask, the publisher has to be
+// connected, so its own user is online.
+//
 // Errors are those of [Publisher.Publish], but no [*MessageError].
 func (p *Publisher) Online(ctx context.Context, users ...int64) (map[int64]Presence, error) {
 	ctx, cancel := p.bound(ctx)

@@ -130,8 +130,8 @@ func (k *talker) talk(t *testing.T, to int64, worker, n int) {
 		switch {
 		case err == nil:
 			k.accepted[name] = true
-		case b24pull.ClassOf(err) == b24pull.ClassUnavailable:
-			k.unknown++
+		case b24pull.ClassOf(err) == b24pull.ClassUnavailable, b24pull.ClassOf(err) == b24pull.ClassNotSent:
+			k.unknown++ // or known not to have been sent
 		default:
 			t.Errorf("%s: %v", name, err)
 		}

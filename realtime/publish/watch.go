@@ -41,8 +41,8 @@ const (
 // users, as he is then, and goes on with changes: it subscribes to them over a
 // connection of its own and asks for all after that, so that nothing between is
 // missed, and does the same after each reconnect, after each ping of the server
-// and every five minutes. A user who comes and goes within that time may not be
-// told of.
+// and every five minutes. A user who comes and goes while the connection is
+// down may not be told of. The publisher's own user is online while it watches.
 //
 // It ends when the loop is left; silently after [Publisher.Close]; and after
 // yielding one error, with a zero Change: the context's when it is done, or one

@@ -2,12 +2,11 @@ package publish
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
-	"golang.org/x/oauth2"
-
-	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -30,20 +29,12 @@ func BenchmarkPublish(b *testing.B) {
 func benchmarkPublish(b *testing.B, version, messages, atOnce int) {
 	portal := pulltest.NewPortal(pulltest.WithVersion(version))
 	defer portal.Close()
-	tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: portal.Token(1).AccessToken})
-	client, err := b24pull.New(b24pull.OAuth(portal.URL(), tokens), b24pull.WithHTTPClient(portal.HTTPClient()))
-	if err != nil {
-		b.Fatal(err)
-	}
-	p, err := New(client)
+	p, err := New(clientOf(b, portal, 1))
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer p.Close()
-	var all []Message
-	for range messages {
-		all = append(all, Message{Users: []int64{2}, Module: "application", Command: "tick", Params: map[string]int{"n": 1}})
-	}
+	all := ticks(messages)
 	if err := p.Publish(b.Context(), all[0]); err != nil {
 		b.Fatal(err)
 	}
@@ -68,4 +59,79 @@ func benchmarkPublish(b *testing.B, version, messages, atOnce int) {
 		})
 	}
 	b.ReportMetric(float64(sent.Load())/b.Elapsed().Seconds(), "messages/s")
+}
+
+// ticks are messages to user 2.
+func ticks(n int) (all []Message) {
+	for range n {
+		all = append(all, Message{Users: []int64{2}, Module: "application", Command: "tick", Params: map[string]int{"n": 1}})
+	}
+	return all
+}
+
+// BenchmarkOfficial publishes to one portal over real sockets, first with this
+// package and then with the official JS client, until the push server has got
+// everything. sdk/js is the figure to watch: how many times as many messages a
+// second. On version 4, and on any with several messages a call, the JS client
+// waits for no answer and learns of no refusal: then calls says nothing of it.
+func BenchmarkOfficial(b *testing.B) {
+	for _, version := range []int{4, 5} {
+		b.Run(fmt.Sprint("version=", version), func(b *testing.B) {
+			portal := pulltest.NewPortal(pulltest.WithVersion(version))
+			b.Cleanup(portal.Close)
+			js := officialOf(b, portal, 1)
+			p, err := New(clientOf(b, portal, 1))
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { p.Close() })
+			for _, messages := range []int{1, 10, 100} {
+				for _, atOnce := range []int{1, 32} {
+					b.Run(fmt.Sprintf("messages=%d/calls=%d", messages, atOnce), func(b *testing.B) {
+						calls := (b.N + atOnce - 1) / atOnce * atOnce
+						ours := timed(b, portal, calls*messages, func() error { return flood(b, p, calls, messages, atOnce) })
+						theirs := timed(b, portal, calls*messages, func() error { return js.Flood(b.Context(), 2, calls*messages, messages, atOnce) })
+						b.ReportMetric(0, "ns/op")
+						b.ReportMetric(ours, "sdk-messages/s")
+						b.ReportMetric(theirs, "js-messages/s")
+						b.ReportMetric(ours/theirs, "sdk/js")
+					})
+				}
+			}
+		})
+	}
+}
+
+// flood makes calls with so many messages, so many calls at once.
+func flood(b *testing.B, p *Publisher, calls, messages, atOnce int) error {
+	all := ticks(messages)
+	var workers sync.WaitGroup
+	failed := make(chan error, atOnce)
+	for range atOnce {
+		workers.Go(func() {
+			for range calls / atOnce {
+				if err := p.Publish(b.Context(), all...); err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+	close(failed)
+	return <-failed
+}
+
+// timed is how many messages the push server gets a second.
+func timed(b *testing.B, portal *pulltest.Portal, messages int, publish func() error) float64 {
+	b.Helper()
+	want := portal.Stats().ClientMessages + messages
+	begin := time.Now()
+	if err := publish(); err != nil {
+		b.Fatal(err)
+	}
+	for portal.Stats().ClientMessages < want {
+		time.Sleep(time.Millisecond)
+	}
+	return float64(messages) / time.Since(begin).Seconds()
 }

@@ -96,10 +96,16 @@ func (s *stage) asked(kind string) (n int) {
 // client is that of a user.
 func (s *stage) client(user int) *b24pull.Client {
 	s.t.Helper()
-	tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: s.portal.Token(user).AccessToken})
-	c, err := b24pull.New(b24pull.OAuth(s.portal.URL(), tokens), b24pull.WithHTTPClient(s.portal.HTTPClient()))
+	return clientOf(s.t, s.portal, user)
+}
+
+// clientOf is a user's client of the application.
+func clientOf(t testing.TB, portal *pulltest.Portal, user int) *b24pull.Client {
+	t.Helper()
+	tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: portal.Token(user).AccessToken})
+	c, err := b24pull.New(b24pull.OAuth(portal.URL(), tokens), b24pull.WithHTTPClient(portal.HTTPClient()))
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return c
 }

@@ -31,12 +31,14 @@ func TestExchange_Cuts(t *testing.T) { eachExchange(t, false) }
 func TestExchange_Official(t *testing.T) { eachExchange(t, true) }
 
 func eachExchange(t *testing.T, official bool) {
+	t.Parallel()
+	messages, lasts := 600, 3*time.Second
+	if os.Getenv("B24PULL_LONG") != "" {
+		messages, lasts = 10_000, 15*time.Second
+	}
 	for _, version := range []int{4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
-			messages, lasts := 600, 3*time.Second
-			if os.Getenv("B24PULL_LONG") != "" {
-				messages, lasts = 10_000, 15*time.Second
-			}
+			t.Parallel()
 			newExchange(t, version, official).run(messages, lasts)
 		})
 	}

@@ -66,6 +66,9 @@ func (l *loop) connect(k *attempt, t transport.Transport, at transport.Address) 
 	ctx, cancel := context.WithCancel(l.ctx)
 	k.up, k.ended, k.cancel, k.tasks, k.polls = true, ctx.Done(), cancel, &l.tasks, t == l.poll
 	p := &poster{post: l.post, attempt: k}
+	if k.polls {
+		p.receipts, p.confirmAt = l.receipts, k.connection.endpoint.receipts
+	}
 	codec := k.connection.endpoint.dialect.Codec(k.connection.endpoint.channels, p.answered)
 	l.tasks.Go(func() { serve(ctx, t, at, codec, p) })
 	return k
@@ -166,6 +169,7 @@ func serve(ctx context.Context, t transport.Transport, at transport.Address, cod
 			in.start = &p.start
 		}
 		err = p.frame(codec, in, c.Received)
+		p.confirm(0)
 		switch err = p.judge(c, err); {
 		case errors.Is(err, wire.ErrFrame):
 			p.tell(inGarbled, err)
@@ -193,6 +197,26 @@ func (p *poster) answered(a wire.Answer) {
 	}
 }
 
+// maxPolled is how many messages of a poll are confirmed before its end.
+const maxPolled = 500
+
+// received notes a message of a poll. Those of a websocket are confirmed over
+// that.
+func (p *poster) received(id string) {
+	if p.confirmAt.URL != "" {
+		p.polled = append(p.polled, id)
+		p.confirm(maxPolled)
+	}
+}
+
+// confirm has the messages of a poll confirmed, if there are more than so many.
+func (p *poster) confirm(more int) {
+	if len(p.polled) > more {
+		p.receipts.Add(p.confirmAt, p.polled)
+		p.polled = nil
+	}
+}
+
 // down: the connection is gone.
 func (p *poster) down(err error) {
 	if p.line != nil {
@@ -209,6 +233,10 @@ type poster struct {
 	believed bool      // there was a message of a push server
 	start    []byte    // of the answer, where the attempt asks
 	held     *decoded  // the first that proves nothing, until another does
+
+	receipts  *transport.Receipts
+	confirmAt transport.Address // of messages of a poll; no URL: they are not to be
+	polled    []string          // ids of those that are to be
 }
 
 func (p *poster) tell(kind inboundKind, err error) {
@@ -267,6 +295,7 @@ func (p *poster) frame(c wire.Codec, frame io.Reader, received func(id string)) 
 			size, begun = 0, time.Now()
 		}
 		received(r.ID)
+		p.received(r.ID)
 		if p.held != nil {
 			*batch = append(*batch, *p.held)
 			p.held = nil

@@ -11,6 +11,7 @@ import (
 	"github.com/b24pull/b24pull/internal/dial"
 	"github.com/b24pull/b24pull/internal/sleep"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
 // Messages runs the subscription and yields its messages, in order and each
@@ -268,7 +269,10 @@ func (s *Subscription) newLoop(ctx context.Context) *loop {
 		acks:    s.acks,
 		calls:   &s.calls,
 		senders: &s.senders,
-		tasks:   tasks{guard: &s.guard},
+		receipts: &transport.Receipts{Posting: s.posting, Failed: func(n int, cause error) {
+			s.opts.logger.Debug("messages of a poll could not be confirmed", "messages", n, "err", cause)
+		}},
+		tasks: tasks{guard: &s.guard},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/realtime/internal/config"
@@ -29,6 +30,7 @@ type Subscription struct {
 	dial    transport.Transport
 	poll    transport.Transport
 	history transport.Transport
+	posting transport.Posting // of what confirms messages of polls
 
 	queue *delivery.Queue
 	state stateBox
@@ -99,10 +101,14 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 		dial:    &socket,
 		poll:    &transport.Polling{Client: client, Header: header},
 		history: &transport.History{Socket: socket},
+		posting: transport.Posting{Client: client, Header: header, Wait: confirmWithin},
 		queue:   delivery.NewQueue(o.maxMessages, o.maxBytes),
 		ready:   make(chan struct{}),
 	}, nil
 }
+
+// confirmWithin is how long a request may take that confirms messages.
+const confirmWithin = 10 * time.Second
 
 // isNil catches the nil sources that a user is likely to come by.
 func isNil(source ConfigSource) bool {

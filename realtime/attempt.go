@@ -66,9 +66,7 @@ func (l *loop) connect(k *attempt, t transport.Transport, at transport.Address) 
 	ctx, cancel := context.WithCancel(l.ctx)
 	k.up, k.ended, k.cancel, k.tasks, k.polls = true, ctx.Done(), cancel, &l.tasks, t == l.poll
 	p := &poster{post: l.post, attempt: k}
-	if k.polls {
-		p.receipts, p.confirmAt = l.receipts, k.connection.endpoint.receipts
-	}
+	p.confirmer, p.confirmAt = l.confirmer, k.connection.endpoint.confirm
 	codec := k.connection.endpoint.dialect.Codec(k.connection.endpoint.channels, p.answered)
 	l.tasks.Go(func() { serve(ctx, t, at, codec, p) })
 	return k
@@ -200,10 +198,14 @@ func (p *poster) answered(a wire.Answer) {
 // maxPolled is how many messages of a poll are confirmed before its end.
 const maxPolled = 500
 
-// received notes a message of a poll. Those of a websocket are confirmed over
-// that.
+// received notes a message of a poll. Those of a websocket have been confirmed
+// over that.
 func (p *poster) received(id string) {
-	if p.confirmAt.URL != "" {
+	switch {
+	case p.confirmAt.URL == "":
+	case !p.attempt.polls:
+		p.confirmer.Confirmed(id)
+	default:
 		p.polled = append(p.polled, id)
 		p.confirm(maxPolled)
 	}
@@ -212,7 +214,7 @@ func (p *poster) received(id string) {
 // confirm has the messages of a poll confirmed, if there are more than so many.
 func (p *poster) confirm(more int) {
 	if len(p.polled) > more {
-		p.receipts.Add(p.confirmAt, p.polled)
+		p.confirmer.Add(p.confirmAt, p.polled)
 		p.polled = nil
 	}
 }
@@ -234,7 +236,7 @@ type poster struct {
 	start    []byte    // of the answer, where the attempt asks
 	held     *decoded  // the first that proves nothing, until another does
 
-	receipts  *transport.Receipts
+	confirmer *transport.Confirmer
 	confirmAt transport.Address // of messages of a poll; no URL: they are not to be
 	polled    []string          // ids of those that are to be
 }

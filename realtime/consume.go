@@ -269,7 +269,7 @@ func (s *Subscription) newLoop(ctx context.Context) *loop {
 		acks:    s.acks,
 		calls:   &s.calls,
 		senders: &s.senders,
-		receipts: &transport.Receipts{Posting: s.posting, Failed: func(n int, cause error) {
+		confirmer: &transport.Confirmer{Posting: s.posting, Failed: func(n int, cause error) {
 			s.opts.logger.Debug("messages of a poll could not be confirmed", "messages", n, "err", cause)
 		}},
 		tasks: tasks{guard: &s.guard},

@@ -237,7 +237,14 @@
 // each message crosses the network three times. A subscription that polls costs
 // about 300 requests an hour when idle: the polls themselves, a short replay
 // behind each, and a replay every half minute; when busy, up to two requests a
-// message.
+// message. What polls of version 5 bring is confirmed, by a request a second at
+// the most for each 500 messages; nothing waits for that.
+//
+// # Calls
+//
+// From version 5 on a push server answers calls of its clients:
+// [Subscription.Call] makes one over the subscription's own websocket. Package
+// publish stands on it, and does on version 4 what that has instead.
 //
 // # Servers that go too far
 //
@@ -267,6 +274,8 @@
 //     that the server keeps. Those that only bring what a replay was faster to
 //     bring do so 20 times, and then at five a second; any other a second after
 //     the last one began.
+//   - Of answers to calls only those are kept that a call waits for, up to 1 MiB
+//     each, and 64 calls wait at a time, 20 seconds each.
 //   - Messages that cannot be decoded, gaps, renewals, repeats and what is
 //     forgotten are told of, to the log and the observer, once in ten seconds
 //     for each kind, with their number ([Event]).

@@ -22,7 +22,7 @@ type endpoint struct {
 	server   string            // names the server whose positions they are
 	socket   transport.Address // no URL: there are no websockets
 	poll     transport.Address // asks for no history, as after does; no URL: there is no long polling
-	receipts transport.Address // where what polls bring is confirmed; no URL: it is not
+	confirm  transport.Address // where what polls bring is confirmed; no URL: it is not
 	channels map[string]wire.Channel
 
 	badSocket, badPoll error // why there is no URL although the config has one; nil otherwise
@@ -71,7 +71,7 @@ func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 		// an address that cannot be used is none: nothing depends on it
 		publish, _ := config.Base(insecure, "publish", s.PublishSecure, s.Publish, "https", "http")
 		if publish != "" && (insecure || strings.HasPrefix(publish, "https:") || strings.HasPrefix(poll, "http:")) {
-			e.receipts = transport.Address{URL: config.WithQuery(publish, query), Secrets: secrets}
+			e.confirm = transport.Address{URL: config.WithQuery(publish, query), Secrets: secrets}
 		}
 	}
 	return e, nil
@@ -96,7 +96,7 @@ func (o *options) endpoint(cfg *b24pull.Config) (endpoint, error) {
 	case o.transport == TransportLongPolling && ep.poll.URL == "":
 		return endpoint{}, errNoPolling
 	}
-	for _, at := range []*transport.Address{&ep.socket, &ep.poll, &ep.receipts} {
+	for _, at := range []*transport.Address{&ep.socket, &ep.poll, &ep.confirm} {
 		at.Secrets = at.Secrets.With(transport.HeaderSecrets(o.header)...)
 	}
 	return ep, nil

@@ -184,6 +184,8 @@ func requestKind(r *http.Request) string {
 		return "websocket"
 	case strings.HasPrefix(r.URL.Path, "/rest/"):
 		return "config"
+	case r.Method == http.MethodPost:
+		return "confirmation"
 	default:
 		return "poll"
 	}

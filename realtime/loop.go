@@ -45,7 +45,7 @@ type loop struct {
 	calls   *rpc.Caller
 	senders *senders.Book
 
-	receipts *transport.Receipts
+	confirmer *transport.Confirmer
 
 	ctx       context.Context
 	inbox     chan inbound
@@ -93,7 +93,7 @@ func (l *loop) run(ctx context.Context) error {
 	defer cancel()
 	l.ctx = ctx
 	l.inbox = make(chan inbound)
-	l.receipts.Context, l.receipts.Go = ctx, l.tasks.Go
+	l.confirmer.Context, l.confirmer.Go = ctx, l.tasks.Go
 	l.replayPace, l.shortReplayPace = replayPace, shortReplayPace
 	l.notices.tell = l.tell
 	l.alarm = newAlarm()

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// receiptServer takes what is confirmed.
-type receiptServer struct {
+// confirmServer takes what is confirmed.
+type confirmServer struct {
 	took   time.Duration // for an answer
 	status int
 
@@ -27,7 +27,7 @@ type receiptServer struct {
 	most   int
 }
 
-func (s *receiptServer) RoundTrip(r *http.Request) (*http.Response, error) {
+func (s *confirmServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, err
@@ -58,14 +58,14 @@ func (s *receiptServer) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // set sets how long an answer takes, and which it is.
-func (s *receiptServer) set(took time.Duration, status int) {
+func (s *confirmServer) set(took time.Duration, status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.took, s.status = took, status
 }
 
-// receipts are those of a test, which ends them.
-func (s *receiptServer) receipts(t *testing.T) (r *Receipts, failures *[]error) {
+// confirmer is that of a test, which ends it.
+func (s *confirmServer) confirmer(t *testing.T) (c *Confirmer, failures *[]error) {
 	failures = new([]error)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -73,14 +73,14 @@ func (s *receiptServer) receipts(t *testing.T) (r *Receipts, failures *[]error) 
 		cancel()
 		running.Wait()
 	})
-	return &Receipts{
+	return &Confirmer{
 		Context: ctx, Go: running.Go,
 		Posting: Posting{Client: &http.Client{Transport: s}, Wait: 10 * time.Second},
 		Failed:  func(_ int, err error) { *failures = append(*failures, err) },
 	}, failures
 }
 
-func receiptIDs(from, n int) (ids []string) {
+func idsFrom(from, n int) (ids []string) {
 	for i := range n {
 		ids = append(ids, fmt.Sprintf("%026d", from+i))
 	}
@@ -89,17 +89,17 @@ func receiptIDs(from, n int) (ids []string) {
 
 func at(path string) Address { return Address{URL: "https://rt.example" + path} }
 
-// TestReceipts_Requests: as few as they can be, of a bounded size, one at a
+// TestConfirmer_Requests: as few as they can be, of a bounded size, one at a
 // time, in order.
-func TestReceipts_Requests(t *testing.T) {
+func TestConfirmer_Requests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &receiptServer{took: time.Second, status: 200}
-		r, failures := s.receipts(t)
-		r.Add(at("/one"), receiptIDs(0, 1))
+		s := &confirmServer{took: time.Second, status: 200}
+		c, failures := s.confirmer(t)
+		c.Add(at("/one"), idsFrom(0, 1))
 		synctest.Wait()
-		r.Add(at("/one"), append(receiptIDs(1, 600), "", "two\nlines", "two\rlines"))
-		r.Add(at("/one"), receiptIDs(601, 100))
-		r.Add(at("/two"), receiptIDs(701, 2))
+		c.Add(at("/one"), append(idsFrom(1, 600), "", "two\nlines", "two\rlines"))
+		c.Add(at("/one"), idsFrom(601, 100))
+		c.Add(at("/two"), idsFrom(701, 2))
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		var lines []int
@@ -109,7 +109,7 @@ func TestReceipts_Requests(t *testing.T) {
 			lines = append(lines, len(ids))
 			all = append(all, ids...)
 		}
-		want := receiptIDs(0, 703)
+		want := idsFrom(0, 703)
 		for i := range want {
 			want[i] = "mack:" + want[i]
 		}
@@ -122,41 +122,83 @@ func TestReceipts_Requests(t *testing.T) {
 	})
 }
 
-// TestReceipts_Bound: a server that takes its time, or nothing, has a bounded
+// TestConfirmer_Bound: a server that takes its time, or nothing, has a bounded
 // number wait.
-func TestReceipts_Bound(t *testing.T) {
+func TestConfirmer_Bound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &receiptServer{took: time.Hour, status: 200}
-		r, failures := s.receipts(t)
+		s := &confirmServer{took: time.Hour, status: 200}
+		c, failures := s.confirmer(t)
 		for i := range 100 {
-			r.Add(at("/"), receiptIDs(1000*i, 1000))
+			c.Add(at("/"), idsFrom(1000*i, 1000))
 			synctest.Wait()
 		}
-		r.mu.Lock()
-		if n := len(r.pending); n != maxPending || r.pending[n-1].id != receiptIDs(99_999, 1)[0] {
+		c.mu.Lock()
+		if n := len(c.pending); n != maxPending || c.pending[n-1].id != idsFrom(99_999, 1)[0] {
 			t.Errorf("%d wait", n)
 		}
-		r.mu.Unlock()
+		c.mu.Unlock()
 		time.Sleep(15 * time.Second)
 		synctest.Wait()
 		s.set(0, 200)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if n := len(s.bodies["/"]); len(*failures) != 2 || n != 2+(maxPending-500+499)/500 || r.posting {
+		if n := len(s.bodies["/"]); len(*failures) != 2 || n != 2+(maxPending-500+499)/500 || c.posting {
 			t.Errorf("%d requests, failed %v", n, *failures)
 		}
 	})
 }
 
-// TestReceipts_Failures: those of a request that fails are left out; the next
-// one comes after a pause.
-func TestReceipts_Failures(t *testing.T) {
+// TestConfirmer_Once: what has been confirmed, here or over a websocket, is not
+// confirmed again, as far as that is remembered; what has failed is.
+func TestConfirmer_Once(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &receiptServer{status: 502}
-		r, failures := s.receipts(t)
+		s := &confirmServer{status: 200}
+		c, _ := s.confirmer(t)
+		minute := func() {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+		}
+		c.Confirmed(idsFrom(7, 1)[0])
+		for range 3 {
+			c.Add(at("/"), idsFrom(5, 5))
+			minute()
+		}
+		s.set(0, 500)
+		c.Add(at("/"), idsFrom(8, 3))
+		minute()
+		s.set(0, 200)
+		c.Add(at("/"), idsFrom(8, 3))
+		minute()
+		var lines []int
+		for _, body := range s.bodies["/"] {
+			lines = append(lines, strings.Count(body, "mack:"))
+		}
+		if !slices.Equal(lines, []int{4, 1, 1}) {
+			t.Errorf("requests of %v", lines)
+		}
+		for i := range 10 * maxRecent {
+			c.Confirmed(idsFrom(100+i, 1)[0])
+		}
+		if n := len(c.recent.newer) + len(c.recent.older); n > maxRecent {
+			t.Errorf("%d are remembered", n)
+		}
+		c.Add(at("/"), idsFrom(5, 1))
+		minute()
+		if n := len(s.bodies["/"]); n != 4 {
+			t.Errorf("%d requests: what is forgotten is not confirmed", n)
+		}
+	})
+}
+
+// TestConfirmer_Failures: those of a request that fails are left out; the next
+// one comes after a pause.
+func TestConfirmer_Failures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &confirmServer{status: 502}
+		c, failures := s.confirmer(t)
 		began := time.Now()
 		for i := range 600 {
-			r.Add(at("/"), receiptIDs(i, 1))
+			c.Add(at("/"), idsFrom(i, 1))
 			time.Sleep(time.Second)
 		}
 		synctest.Wait()
@@ -164,7 +206,7 @@ func TestReceipts_Failures(t *testing.T) {
 		for i, at := range s.at[1:] {
 			waits = append(waits, at.Sub(s.at[i]))
 		}
-		if len(waits) < 12 || waits[0] != time.Second || waits[3] != 8*time.Second || slices.Max(waits) != maxReceiptsPause || s.at[0] != began {
+		if len(waits) < 12 || waits[0] != time.Second || waits[3] != 8*time.Second || slices.Max(waits) != maxConfirmPause || s.at[0] != began {
 			t.Errorf("pauses %v", waits)
 		}
 		var status *StatusError
@@ -175,7 +217,7 @@ func TestReceipts_Failures(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		n := len(s.at)
-		r.Add(at("/"), receiptIDs(0, 1))
+		c.Add(at("/"), idsFrom(0, 1))
 		synctest.Wait()
 		if len(s.at) != n+1 {
 			t.Error("in the end nothing is confirmed")
@@ -183,21 +225,21 @@ func TestReceipts_Failures(t *testing.T) {
 	})
 }
 
-// TestReceipts_End: the end of the run is the end of it.
-func TestReceipts_End(t *testing.T) {
+// TestConfirmer_End: the end of the run is the end of it.
+func TestConfirmer_End(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &receiptServer{took: time.Hour, status: 200}
-		r, failures := s.receipts(t)
+		s := &confirmServer{took: time.Hour, status: 200}
+		c, failures := s.confirmer(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		r.Context = ctx
-		r.Add(at("/"), receiptIDs(0, 2000))
+		c.Context = ctx
+		c.Add(at("/"), idsFrom(0, 2000))
 		time.Sleep(time.Second)
 		cancel()
 		synctest.Wait()
-		if len(s.at) != 1 || r.posting || len(r.pending) > 0 || len(*failures) > 0 {
+		if len(s.at) != 1 || c.posting || len(c.pending) > 0 || len(*failures) > 0 {
 			t.Errorf("%d requests, failed %v", len(s.at), *failures)
 		}
-		r.Add(at("/"), receiptIDs(0, 1))
+		c.Add(at("/"), idsFrom(0, 1))
 		synctest.Wait()
 		if len(s.at) != 1 {
 			t.Error("posted after the end")

@@ -27,7 +27,6 @@ type callServer struct {
 	mu      sync.Mutex
 	sockets []*callSocket
 	macks   int
-	wg      sync.WaitGroup
 }
 
 // callSocket is one of its websockets, which takes one writer at a time.

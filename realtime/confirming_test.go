@@ -215,3 +215,22 @@ func (o *told) all() string {
 	defer o.mu.Unlock()
 	return o.text.String()
 }
+
+// TestConfirming_RealSockets: as TestConfirming_OfPolls.
+func TestConfirming_RealSockets(t *testing.T) {
+	portal := pulltest.NewPortal(pulltest.WithVersion(5))
+	t.Cleanup(portal.Close)
+	t.Cleanup(portal.HTTPClient().CloseIdleConnections)
+	c := begin(t, portal, TransportLongPolling)
+	c.mayBeLate = true
+	for range 10 {
+		c.emit(20)
+		time.Sleep(20 * time.Millisecond)
+		portal.CutPolls()
+	}
+	c.arrived("in the end")
+	eventually(t, "all is confirmed", func() bool { return portal.Stats().Acknowledged >= c.sent })
+	if n := portal.Stats().Acknowledged; n != c.sent {
+		t.Errorf("%d confirmed of %d", n, c.sent)
+	}
+}

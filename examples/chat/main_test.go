@@ -98,6 +98,7 @@ func (c *conversation) ends() {
 func eachVersion(t *testing.T, test func(t *testing.T, portal *pulltest.Portal)) {
 	for _, version := range []int{4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
+			t.Parallel()
 			portal := pulltest.NewPortal(pulltest.WithVersion(version))
 			t.Cleanup(portal.Close)
 			test(t, portal)
@@ -118,6 +119,7 @@ func TestChat(t *testing.T) {
 
 // TestChat_Versions: two users see each other come, type, and say something.
 func TestChat_Versions(t *testing.T) {
+	t.Parallel()
 	eachVersion(t, func(t *testing.T, portal *pulltest.Portal) {
 		c := begin(t, func(ctx context.Context, in io.Reader, out io.Writer) error { return onPortal(ctx, portal, in, out) })
 		c.shows("[user 1] connected", "[user 2] connected", "[user 1] user 2 is online", "[user 2] user 1 is online")
@@ -146,6 +148,7 @@ func TestChat_Versions(t *testing.T) {
 
 // TestChat_Official: the other one uses the official JS client.
 func TestChat_Official(t *testing.T) {
+	t.Parallel()
 	eachVersion(t, func(t *testing.T, portal *pulltest.Portal) {
 		js := jstest.Start(t, jstest.Login{
 			Portal: portal.URL(), Certificate: portal.Certificate(), MemberID: portal.MemberID(),

@@ -33,6 +33,7 @@ type Login struct {
 	MemberID    string
 	AccessToken string // of the application
 	User        int64
+	Polling     bool // it connects by long polling, as a browser without websockets
 }
 
 // A Client is a running JS client.
@@ -90,7 +91,8 @@ func Start(t testing.TB, login Login, users ...int64) *Client {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	started, err := c.call(ctx, "start", map[string]any{
-		"portal": login.Portal, "member": login.MemberID, "token": login.AccessToken, "user": login.User, "users": users,
+		"portal": login.Portal, "member": login.MemberID, "token": login.AccessToken, "user": login.User,
+		"users": users, "polling": login.Polling,
 	})
 	if err != nil {
 		t.Fatal("the JS client does not start: ", err)
@@ -229,8 +231,9 @@ func (c *Client) call(ctx context.Context, name string, args map[string]any) (an
 }
 
 // Publish has the client publish a message of the module application. On
-// version 4 nil means that it has handed it to its websocket, if it had one;
-// on version 5 that the push server has answered.
+// version 4 nil means that it has handed it to its websocket, if it had one, or
+// to a POST, if it polls; on version 5 that the push server has answered, and
+// who polls cannot publish.
 func (c *Client) Publish(ctx context.Context, command string, params any, expiry time.Duration, users ...int64) error {
 	_, err := c.call(ctx, "publish", map[string]any{
 		"users": users, "command": command, "params": params, "expiry": int(expiry.Seconds()),
@@ -239,7 +242,9 @@ func (c *Client) Publish(ctx context.Context, command string, params any, expiry
 }
 
 // Flood has the client publish to a user, in batches of which some are under
-// way at once, and returns when it has handed over the last.
+// way at once, and returns when it has handed over the last. It waits for the
+// answers to POSTs and to single messages of version 5; of others there are
+// none.
 func (c *Client) Flood(ctx context.Context, user int64, count, batch, atOnce int) error {
 	_, err := c.call(ctx, "flood", map[string]any{
 		"users": []int64{user}, "count": count, "batch": batch, "atOnce": atOnce, "expiry": 0,

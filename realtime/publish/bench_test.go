@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/jstest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -72,14 +73,22 @@ func ticks(n int) (all []Message) {
 // BenchmarkOfficial publishes to one portal over real sockets, first with this
 // package and then with the official JS client, until the push server has got
 // everything. sdk/js is the figure to watch: how many times as many messages a
-// second. On version 4, and on any with several messages a call, the JS client
-// waits for no answer and learns of no refusal: then calls says nothing of it.
+// second.
+//
+// The JS client publishes by POST, as this package does on version 4, only
+// while it is connected by long polling (by=post); over its websocket
+// (by=socket) it waits for answers only to single messages of version 5. Where
+// it waits for none calls says nothing of it, and it learns of no refusal.
 func BenchmarkOfficial(b *testing.B) {
-	for _, version := range []int{4, 5} {
-		b.Run(fmt.Sprint("version=", version), func(b *testing.B) {
-			portal := pulltest.NewPortal(pulltest.WithVersion(version))
+	for _, way := range []struct {
+		name    string
+		version int
+		polling bool
+	}{{"version=4/by=post", 4, true}, {"version=4/by=socket", 4, false}, {"version=5/by=socket", 5, false}} {
+		b.Run(way.name, func(b *testing.B) {
+			portal := pulltest.NewPortal(pulltest.WithVersion(way.version))
 			b.Cleanup(portal.Close)
-			js := officialOf(b, portal, 1)
+			js := officialOf(b, portal, 1, way.polling)
 			p, err := New(clientOf(b, portal, 1))
 			if err != nil {
 				b.Fatal(err)
@@ -88,18 +97,23 @@ func BenchmarkOfficial(b *testing.B) {
 			for _, messages := range []int{1, 10, 100} {
 				for _, atOnce := range []int{1, 32} {
 					b.Run(fmt.Sprintf("messages=%d/calls=%d", messages, atOnce), func(b *testing.B) {
-						calls := (b.N + atOnce - 1) / atOnce * atOnce
-						ours := timed(b, portal, calls*messages, func() error { return flood(b, p, calls, messages, atOnce) })
-						theirs := timed(b, portal, calls*messages, func() error { return js.Flood(b.Context(), 2, calls*messages, messages, atOnce) })
-						b.ReportMetric(0, "ns/op")
-						b.ReportMetric(ours, "sdk-messages/s")
-						b.ReportMetric(theirs, "js-messages/s")
-						b.ReportMetric(ours/theirs, "sdk/js")
+						benchmarkOfficial(b, portal, p, js, messages, atOnce)
 					})
 				}
 			}
 		})
 	}
+}
+
+func benchmarkOfficial(b *testing.B, portal *pulltest.Portal, p *Publisher, js *jstest.Client, messages, atOnce int) {
+	calls := (b.N + atOnce - 1) / atOnce * atOnce
+	all := calls * messages
+	ours := timed(b, portal, all, func() error { return flood(b, p, calls, messages, atOnce) })
+	theirs := timed(b, portal, all, func() error { return js.Flood(b.Context(), 2, all, messages, atOnce) })
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(ours, "sdk-messages/s")
+	b.ReportMetric(theirs, "js-messages/s")
+	b.ReportMetric(ours/theirs, "sdk/js")
 }
 
 // flood makes calls with so many messages, so many calls at once.

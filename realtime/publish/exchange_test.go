@@ -73,18 +73,18 @@ func newExchange(t *testing.T, version int, official bool) *exchange {
 	t.Cleanup(x.portal.Close)
 	t.Cleanup(x.portal.HTTPClient().CloseIdleConnections)
 	if official {
-		x.js = officialOf(t, x.portal, 2)
+		x.js = officialOf(t, x.portal, 2, false)
 	}
 	x.one, x.two = x.join(1), x.join(2)
 	return x
 }
 
 // officialOf is the official JS client of a user.
-func officialOf(t testing.TB, portal *pulltest.Portal, user int) *jstest.Client {
+func officialOf(t testing.TB, portal *pulltest.Portal, user int, polling bool) *jstest.Client {
 	t.Helper()
 	return jstest.Start(t, jstest.Login{
 		Portal: portal.URL(), Certificate: portal.Certificate(), MemberID: portal.MemberID(),
-		AccessToken: portal.Token(user).AccessToken, User: int64(user),
+		AccessToken: portal.Token(user).AccessToken, User: int64(user), Polling: polling,
 	}, 1, 2)
 }
 

@@ -1,11 +1,13 @@
 // The official JS client of Bitrix24, led by a Go test: each line of stdin is a
 // command, each line of stdout what became of it or an event.
 import { createInterface } from 'node:readline'
+import { Request } from './request.mjs'
 import { B24OAuth, B24PullClientManager as PullClient } from '@bitrix24/b24jssdk'
 
-// The client asks a browser for its websockets, and for https by the address of
-// the page.
+// The client asks a browser for its websockets and requests, and for https by
+// the address of the page.
 globalThis.window = { WebSocket, addEventListener() {}, removeEventListener() {} }
+globalThis.XMLHttpRequest = Request
 globalThis.document = { location: { href: 'https://application.example/' } }
 // It leaves rejected promises to nobody where it publishes by protobuf.
 process.on('unhandledRejection', error => tell({ event: 'trouble', error: words(error) }))
@@ -19,7 +21,8 @@ let channels = {} // public channels of users, as "id.signature"
 
 const commands = {
   // start connects the client of a user of the application.
-  async start ({ portal, token, member, user, users }) {
+  async start ({ portal, token, member, user, users, polling }) {
+    if (polling) delete window.WebSocket
     const b24 = new B24OAuth({
       accessToken: token, refreshToken: '-', expires: Math.floor(Date.now() / 1000) + 3600, expiresIn: 3600,
       domain: portal.replace('https://', ''), clientEndpoint: portal + '/rest/', serverEndpoint: portal + '/rest/',
@@ -51,7 +54,8 @@ const commands = {
     return { result: await pull.getUsersLastSeen(users) }
   },
 
-  // flood publishes batches of messages, so many batches at once.
+  // flood publishes batches of messages, so many batches at once. The client
+  // itself waits for answers to single messages on version 5 alone.
   async flood ({ users, count, batch, atOnce, expiry }) {
     const body = { module_id: 'application', command: 'tick', params: { n: 1 } }
     const to = pull.isJsonRpc() ? { userList: users } : { channelList: users.map(u => channels[u]) }
@@ -62,9 +66,11 @@ const commands = {
         left -= batch
         if (batch === 1) await send(users, 'tick', { n: 1 }, expiry)
         else await pull.sendMessageBatch(messages)
+        await Request.fewer(atOnce)
       }
     }
     await Promise.all(Array.from({ length: atOnce }, worker))
+    await Request.fewer(1)
     return {}
   }
 }

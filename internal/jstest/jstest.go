@@ -40,14 +40,16 @@ type Login struct {
 type Client struct {
 	Version int // of the push server
 
-	stdin io.WriteCloser
+	writing sync.Mutex
+	stdin   io.WriteCloser
 
 	mu       sync.Mutex
 	calls    int
 	waiting  map[int]chan answer
 	messages []Message
+	statuses []Status
 	troubles []string
-	ended    error // why there will be no more answers
+	ended    bool
 }
 
 // A Message is one that the client has received from another.
@@ -55,6 +57,12 @@ type Message struct {
 	Command string
 	Params  json.RawMessage
 	Sender  int // 1 is a client
+}
+
+// A Status is one that the client was told of: a user has come or gone.
+type Status struct {
+	User   int64
+	Online bool
 }
 
 // answer is a line that the client writes: what became of a command, or an
@@ -68,6 +76,7 @@ type answer struct {
 	Command string
 	Params  json.RawMessage
 	Sender  int
+	Status
 }
 
 // Start starts a client, which knows the public channels of some users, and
@@ -175,7 +184,7 @@ func (c *Client) read(stdout io.Reader) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ended = errors.Join(errors.New("the JS client has ended"), lines.Err())
+	c.ended = true
 	for _, w := range c.waiting {
 		close(w)
 	}
@@ -188,6 +197,8 @@ func (c *Client) take(a answer) {
 	switch a.Event {
 	case "message":
 		c.messages = append(c.messages, Message{a.Command, a.Params, a.Sender})
+	case "status":
+		c.statuses = append(c.statuses, a.Status)
 	case "trouble":
 		c.troubles = append(c.troubles, withoutSecrets([]byte(a.Error)))
 	case "done":
@@ -201,18 +212,18 @@ func (c *Client) take(a answer) {
 // call has the client do something, and returns what it says then.
 func (c *Client) call(ctx context.Context, name string, args map[string]any) (answer, error) {
 	w := make(chan answer, 1)
-	c.mu.Lock()
-	err := c.ended
-	if err == nil {
-		c.calls++
-		args["id"], args["do"] = c.calls, name
-		var line []byte
-		if line, err = json.Marshal(args); err == nil {
-			c.waiting[c.calls] = w
-			_, err = c.stdin.Write(append(line, '\n'))
-		}
+	id, err := c.expect(w)
+	if err != nil {
+		return answer{}, err
 	}
-	c.mu.Unlock()
+	args["id"], args["do"] = id, name
+	line, err := json.Marshal(args)
+	if err != nil {
+		return answer{}, err
+	}
+	c.writing.Lock()
+	_, err = c.stdin.Write(append(line, '\n'))
+	c.writing.Unlock()
 	if err != nil {
 		return answer{}, err
 	}
@@ -220,7 +231,7 @@ func (c *Client) call(ctx context.Context, name string, args map[string]any) (an
 	case a, ok := <-w:
 		switch {
 		case !ok:
-			return answer{}, errors.New("the JS client has ended")
+			return answer{}, errEnded
 		case a.Error != "":
 			return answer{}, fmt.Errorf("the JS client: %s", withoutSecrets([]byte(a.Error)))
 		}
@@ -229,6 +240,20 @@ func (c *Client) call(ctx context.Context, name string, args map[string]any) (an
 		return answer{}, context.Cause(ctx)
 	}
 }
+
+// expect has the answer to the next call go to w.
+func (c *Client) expect(w chan answer) (id int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return 0, errEnded
+	}
+	c.calls++
+	c.waiting[c.calls] = w
+	return c.calls, nil
+}
+
+var errEnded = errors.New("the JS client has ended")
 
 // Publish has the client publish a message of the module application. On
 // version 4 nil means that it has handed it to its websocket, if it had one, or
@@ -250,6 +275,43 @@ func (c *Client) Flood(ctx context.Context, user int64, count, batch, atOnce int
 		"users": []int64{user}, "count": count, "batch": batch, "atOnce": atOnce, "expiry": 0,
 	})
 	return err
+}
+
+// LastSeen asks the push server of version 5, and then the portal for those of
+// the users whom that does not know: what the portal says, in Unix seconds.
+func (c *Client) LastSeen(ctx context.Context, users ...int64) (map[int64]int64, error) {
+	a, err := c.call(ctx, "lastSeen", map[string]any{"users": users})
+	if err != nil {
+		return nil, err
+	}
+	seen := make(map[int64]int64)
+	return seen, json.Unmarshal(a.Result, &seen)
+}
+
+// Watch has the client be told by a push server of version 5 when users come
+// and go.
+func (c *Client) Watch(ctx context.Context, users ...int64) error {
+	_, err := c.call(ctx, "watch", map[string]any{"users": users})
+	return err
+}
+
+// Statuses are those that the client was told of so far.
+func (c *Client) Statuses() []Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.statuses)
+}
+
+// CountChannels asks a push server of version 5 how many channels the client
+// listens to.
+func (c *Client) CountChannels(ctx context.Context) (int, error) {
+	a, err := c.call(ctx, "channels", map[string]any{})
+	if err != nil {
+		return 0, err
+	}
+	var ids []string
+	err = json.Unmarshal(a.Result, &ids)
+	return len(ids), err
 }
 
 // Received are the messages that other clients have sent it so far, and its own

@@ -50,8 +50,21 @@ const commands = {
     return { result: await send(users, command, params, expiry) ?? null }
   },
 
+  // lastSeen is of those whom the push server does not know: of others the
+  // client forgets what it was answered.
   async lastSeen ({ users }) {
     return { result: await pull.getUsersLastSeen(users) }
+  },
+
+  async watch ({ users }) {
+    for (const user of users) {
+      await pull.subscribeUserStatusChange(user, ({ userId, isOnline }) => tell({ event: 'status', user: Number(userId), online: isOnline }))
+    }
+    return {}
+  },
+
+  async channels () {
+    return { result: await pull.listChannels() }
   },
 
   // flood publishes batches of messages, so many batches at once. The client

@@ -56,7 +56,7 @@ func TestEarly_NothingEarlyIsLogged(t *testing.T) {
 				if transport == nil {
 					c.http.Transport.(*http.Transport).TLSClientConfig = server.TLS
 				}
-				for range calls(t) {
+				for range calls() {
 					if _, err := c.Call(t.Context(), "app.info", nil, nil); err != nil {
 						t.Fatal(err)
 					}
@@ -124,12 +124,12 @@ func TestEarly_NothingEarlyAfterHTTP2(t *testing.T) {
 				trust := home.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 				trust.ServerName, trust.NextProtos = "example.com", nil
 				c.http.Transport.(*http.Transport).TLSClientConfig = trust
-				for range calls(t) {
+				for range calls() {
 					if _, err := c.Call(t.Context(), "app.info", nil, nil); err != nil {
 						t.Fatal(err)
 					}
 				}
-				if text := told.String(); text != "" || int(connections.Load()) < calls(t) {
+				if text := told.String(); text != "" || int(connections.Load()) < calls() {
 					t.Errorf("the process's log has been told %d lines, a secret among them: %v; %d connections", strings.Count(text, "\n"), strings.Contains(text, resttest.Mark), connections.Load())
 				}
 			})
@@ -137,9 +137,11 @@ func TestEarly_NothingEarlyAfterHTTP2(t *testing.T) {
 	}
 }
 
-func calls(t *testing.T) int {
-	if testing.Short() {
-		return 100
+// calls is how many calls are made: of a hundred without a waiting connection
+// some tell.
+func calls() int {
+	if resttest.Thorough {
+		return 500
 	}
-	return 500
+	return 100
 }

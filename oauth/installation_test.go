@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/oauth"
 	"github.com/b24pull/b24pull/pulltest"
 )
@@ -66,7 +67,11 @@ func (i *installation) caller(t *testing.T) func() error {
 // once, and the portal is believed when it uninstalls.
 func TestInstallation_InstallOverSockets(t *testing.T) {
 	i := newInstallation(t)
-	for range 40 {
+	rounds := 10
+	if resttest.Thorough {
+		rounds = 40
+	}
+	for range rounds {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if err := i.portal.Install(t.Context(), i.handler); err != nil {

@@ -32,6 +32,7 @@ func TestChaos(t *testing.T) {
 	}
 	for seed := range wiretest.Seeds(t, len(ways)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			sample(t)
 			t.Parallel()
 			way := ways[seed%len(ways)]
 			synctest.Test(t, func(t *testing.T) {

@@ -177,6 +177,7 @@ func day(l *life, hide bool) {
 
 // TestClocks_Day: none is lost, none comes twice, all are in order.
 func TestClocks_Day(t *testing.T) {
+	skipLong(t)
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		day(l, false)
 		l.wantTicks()

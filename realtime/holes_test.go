@@ -100,6 +100,7 @@ func TestHoles(t *testing.T) {
 		for _, h := range holes {
 			opts := append(h.portal[:len(h.portal):len(h.portal)], pulltest.WithVersion(version))
 			t.Run(h.name, func(t *testing.T) {
+				sample(t)
 				t.Parallel()
 				onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 					if lost, repeated := run(t, l, opts, h.make, true); lost+repeated > 0 {

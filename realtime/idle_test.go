@@ -45,6 +45,7 @@ func TestIdle_Timeout(t *testing.T) {
 	for _, version := range versions {
 		for _, limit := range []time.Duration{5 * time.Second, 15 * time.Second, 30 * time.Second, time.Minute, 100 * time.Second} {
 			t.Run(fmt.Sprintf("version %d %v", version, limit), func(t *testing.T) {
+				sample(t)
 				t.Parallel()
 				portal := []pulltest.Option{pulltest.WithVersion(version), pulltest.WithTextPing(0), pulltest.WithGather(0)}
 				onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
@@ -71,6 +72,7 @@ func TestIdle_Timeout(t *testing.T) {
 // TestIdle_Forgets: after a day without cuts pings of our own are no longer
 // sent, and one cut has them sent again.
 func TestIdle_Forgets(t *testing.T) {
+	skipLong(t)
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.start([]pulltest.Option{pulltest.WithIdleTimeout(time.Minute)})
 		time.Sleep(6 * 24 * time.Hour)
@@ -145,8 +147,7 @@ func TestIdle_ForgottenSocket(t *testing.T) {
 // TestIdle_MutedSocket: a middle box that looks only at what we send ends a
 // connection that the server is busy on as well.
 func TestIdle_MutedSocket(t *testing.T) {
-	t.Parallel()
-	muted := func(version int, limit, every time.Duration, opts ...Option) (reconnects, lost int) {
+	muted := func(t *testing.T, version int, limit, every time.Duration, opts ...Option) (reconnects, lost int) {
 		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 			l.open(pulltest.WithVersion(version), pulltest.WithTextPing(0), pulltest.WithGather(0))
 			through := *l.portal.HTTPClient()
@@ -177,15 +178,22 @@ func TestIdle_MutedSocket(t *testing.T) {
 	for _, version := range versions {
 		for _, limit := range []time.Duration{5 * time.Second, 20 * time.Second, time.Minute} {
 			for _, every := range []time.Duration{time.Second, limit * 3 / 4} {
-				if reconnects, lost := muted(version, limit, every); reconnects > 4 || lost > 4 {
-					t.Errorf("version %d, %v, a message every %v: %d reconnects, %d lost", version, limit, every, reconnects, lost)
-				}
+				t.Run(fmt.Sprintf("version %d %v a message every %v", version, limit, every), func(t *testing.T) {
+					sample(t)
+					t.Parallel()
+					if reconnects, lost := muted(t, version, limit, every); reconnects > 4 || lost > 4 {
+						t.Errorf("%d reconnects, %d lost", reconnects, lost)
+					}
+				})
 			}
 		}
 	}
-	if reconnects, _ := muted(4, time.Minute, time.Second, WithPingInterval(0)); reconnects < 20 {
-		t.Errorf("%d reconnects without pings: the hour has tested nothing", reconnects)
-	}
+	t.Run("without pings", func(t *testing.T) {
+		t.Parallel()
+		if reconnects, _ := muted(t, 4, time.Minute, time.Second, WithPingInterval(0)); reconnects < 20 {
+			t.Errorf("%d reconnects: the hour has tested nothing", reconnects)
+		}
+	})
 }
 
 // mutedConn ends when nothing has been written to it for a while.

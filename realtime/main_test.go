@@ -3,7 +3,10 @@ package realtime
 import (
 	"flag"
 	"os"
+	"runtime/debug"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -28,5 +31,46 @@ func TestMain(m *testing.M) {
 		}
 		servers = kept
 	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // bubbles make much garbage, and little of it lives
+	}
 	goleak.VerifyTestMain(m)
+}
+
+// sampled counts the scenarios that each test has met.
+var sampled struct {
+	sync.Mutex
+	of map[string]int
+}
+
+// sample skips part of the scenarios of a test that has many: one in three, or
+// three in four of a short run, and none of a thorough one. The first is always
+// run; which others are is not the same in each test.
+func sample(t *testing.T) {
+	test, scenario, _ := strings.Cut(t.Name(), "/")
+	if thorough || scenario == "" {
+		return
+	}
+	sampled.Lock()
+	if sampled.of == nil {
+		sampled.of = make(map[string]int)
+	}
+	nth := sampled.of[test]
+	sampled.of[test]++
+	sampled.Unlock()
+	run := (nth+len(test))%3 != 0
+	if testing.Short() {
+		run = (nth+len(test))%4 == 0
+	}
+	if !run && nth > 0 {
+		t.Skip("B24PULL_LONG=1 runs all scenarios")
+	}
+}
+
+// skipLong skips a test of one life that lasts for days where tests are to be
+// short.
+func skipLong(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 }

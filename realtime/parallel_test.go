@@ -211,6 +211,7 @@ func TestParallel_UsesItsWindow(t *testing.T) {
 func TestParallel_Stops(t *testing.T) {
 	for _, name := range []string{"a handler fails", "a handler closes", "closed from outside"} {
 		t.Run(name, func(t *testing.T) {
+			sample(t)
 			t.Parallel()
 			for range 10 { // what is left to chance
 				onVirtualTimeInTurn(t, func(t *testing.T, l *life) {

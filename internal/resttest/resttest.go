@@ -13,12 +13,16 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 
 	"golang.org/x/oauth2"
 )
+
+// Thorough has tests take more time, as they do before a release.
+var Thorough = os.Getenv("B24PULL_LONG") != ""
 
 // Every secret of these tests holds the mark.
 const (

@@ -229,7 +229,11 @@ func (f *flood) run(t *testing.T, variable string) {
 	if resident == 0 || resident > maxResident {
 		t.Errorf("%d bytes resident", resident)
 	}
-	if !f.history && messages < delivery.MaxRemembered {
+	least := delivery.MaxRemembered
+	if !thorough {
+		least /= 2 // on a slow machine much is lost, while a client that is overrun connects again
+	}
+	if !f.history && messages < least {
 		t.Errorf("%d messages are no flood", messages)
 	}
 }

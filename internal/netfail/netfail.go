@@ -77,12 +77,19 @@ func FromNetwork(err error) bool {
 // was not sent, whatever the error is. The type of the error does not tell
 // where a proxy refuses or a handshake fails. The zero value is ready to use,
 // for one request.
+//
+// For a request that must not be made twice net/http asks for another
+// connection only where it has written nothing over the one before, or where
+// the server said that it has done nothing.
 type Trace struct{ asked, got atomic.Bool }
 
 // Watch returns a context for the request.
 func (t *Trace) Watch(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) { t.asked.Store(true) },
+		GetConn: func(string) {
+			t.asked.Store(true)
+			t.got.Store(false)
+		},
 		GotConn: func(httptrace.GotConnInfo) { t.got.Store(true) },
 	})
 }

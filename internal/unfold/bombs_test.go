@@ -80,6 +80,9 @@ func TestBombs(t *testing.T) {
 
 // TestBombs_Backlog: what shrinks as messages do may be as long as it is.
 func TestBombs_Backlog(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hundreds of megabytes")
+	}
 	var piece []byte
 	for i := range 2000 {
 		piece = fmt.Appendf(piece, `{"mid":"%019d","extra":{"server_time_unix":%d.%d},"text":{"command":"order.changed","params":{"id":%d}}}`, i*7919, 1700000000+i*13, i*i, i*i*31)

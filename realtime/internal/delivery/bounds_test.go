@@ -133,6 +133,9 @@ func TestBounds_RememberedIsBounded(t *testing.T) {
 // TestBounds_ForgottenComesAgain: what was forgotten while reads failed comes
 // again.
 func TestBounds_ForgottenComesAgain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hundreds of thousands of messages")
+	}
 	s := newDriven(t, after(1))
 	for n := uint64(2); n <= MaxRemembered+2; n++ {
 		s.lives(n)
@@ -146,6 +149,9 @@ func TestBounds_ForgottenComesAgain(t *testing.T) {
 // TestBounds_PassedGoesFirst: what no replay should bring is forgotten before
 // what the next one will.
 func TestBounds_PassedGoesFirst(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hundreds of thousands of messages")
+	}
 	f := newFlooded(Position{Progress: Progress{Watermark: midAt(1)}})
 	kept, transient := floods["ascending"], floods["not kept"]
 	for n := range uint64(1000) {
@@ -164,6 +170,9 @@ func TestBounds_PassedGoesFirst(t *testing.T) {
 // TestBounds_HandledIsBounded: what the user is not to get is bounded, too,
 // while he is busy with one message for hours.
 func TestBounds_HandledIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hundreds of thousands of messages")
+	}
 	f := newFlooded(Position{Progress: Progress{Watermark: midAt(1)}})
 	f.History.Live(Message{Record: wire.Record{Key: wire.Key{Mid: midAt(2)}, Size: 1}}, f.now) // stays open
 	for n := range uint64(2 * MaxRemembered) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/jstest"
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/publish"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -167,14 +169,14 @@ func TestChat_Official(t *testing.T) {
 			return talk(ctx, in, one)
 		})
 		c.shows("connected", "user 2 is online")
-		publish := func(command string, s said) {
+		send := func(command string, s said) {
 			if err := js.Publish(t.Context(), command, s, kept, 1); err != nil {
 				t.Fatal(err)
 			}
 		}
-		publish(typing, said{})
+		send(typing, said{})
 		c.shows("user 2 is typing")
-		publish(say, said{"hello from JS"})
+		send(say, said{"hello from JS"})
 		c.shows(`user 2: "hello from JS"`)
 		c.types("hello from Go")
 		for len(js.Received()) == 0 && t.Context().Err() == nil {
@@ -204,5 +206,18 @@ func TestChat_Mistakes(t *testing.T) {
 		if err := run(t.Context(), tt.to, strings.NewReader(""), io.Discard); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: got %v", tt, err)
 		}
+	}
+}
+
+// TestChat_OldServer: where clients cannot publish the program says so and
+// ends.
+func TestChat_OldServer(t *testing.T) {
+	portal := pulltest.NewPortal(pulltest.WithVersion(3))
+	defer portal.Close()
+	in, keyboard := io.Pipe()
+	defer keyboard.Close()
+	err := onPortal(t.Context(), portal, in, io.Discard)
+	if !errors.Is(err, publish.ErrUnavailable) || !strings.Contains(err.Error(), "version 3") {
+		t.Errorf("got %v", err)
 	}
 }

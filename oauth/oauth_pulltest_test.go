@@ -14,6 +14,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/oauth"
 	"github.com/b24pull/b24pull/pulltest"
 )
@@ -118,7 +119,7 @@ func (h holder) Token() (*oauth2.Token, error) { return &h.old, nil }
 func TestOAuth_ThousandRefreshOnce(t *testing.T) {
 	withPortal(t, func(l *lives) {
 		goroutines, over := 1000, 5*time.Second
-		if testing.Short() {
+		if !resttest.Thorough {
 			goroutines, over = 200, time.Second
 		}
 		ts := l.keep(new(oauth.MemoryStore))

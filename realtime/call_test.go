@@ -161,6 +161,7 @@ func TestCall_Secrets(t *testing.T) {
 // connections are cut: each call is answered, or says that it is not; messages
 // come once and in order.
 func TestCall_UnderCuts(t *testing.T) {
+	t.Parallel()
 	portal := pulltest.NewPortal(pulltest.WithVersion(5))
 	t.Cleanup(portal.Close)
 	t.Cleanup(portal.HTTPClient().CloseIdleConnections)

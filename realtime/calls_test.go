@@ -66,6 +66,7 @@ func TestCalls_WhileReconnecting(t *testing.T) {
 		l.start([]pulltest.Option{pulltest.WithVersion(5)}, WithTransport(TransportWebSocket))
 		l.portal.Misbehave(pulltest.WebSockets, pulltest.BadGateway)
 		l.portal.CutWebSockets()
+		time.Sleep(time.Second) // until that is noticed
 		time.AfterFunc(10*time.Minute, func() { l.portal.Behave(pulltest.WebSockets) })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

@@ -218,6 +218,7 @@ func (o *told) all() string {
 
 // TestConfirming_RealSockets: as TestConfirming_OfPolls.
 func TestConfirming_RealSockets(t *testing.T) {
+	t.Parallel()
 	portal := pulltest.NewPortal(pulltest.WithVersion(5))
 	t.Cleanup(portal.Close)
 	t.Cleanup(portal.HTTPClient().CloseIdleConnections)

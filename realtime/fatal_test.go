@@ -201,6 +201,7 @@ func TestFatal_ServerTurnedOff(t *testing.T) {
 
 // TestFatal_ServerTurnedOffOnSockets: the same over real sockets.
 func TestFatal_ServerTurnedOffOnSockets(t *testing.T) {
+	t.Parallel()
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
 			t.Parallel()

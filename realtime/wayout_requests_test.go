@@ -246,6 +246,7 @@ func TestWayOut_RoundTripper(t *testing.T) {
 // TestWayOut_RoundTripperWithoutUpgrade: one that hides what net/http returns
 // is refused when a websocket is dialed, and serves the others.
 func TestWayOut_RoundTripperWithoutUpgrade(t *testing.T) {
+	t.Parallel()
 	hides := map[string]func(r *http.Request, base http.RoundTripper) (*http.Response, error){
 		"body": func(r *http.Request, base http.RoundTripper) (*http.Response, error) {
 			answer, err := base.RoundTrip(r)

@@ -32,7 +32,7 @@ func TestExchange_Official(t *testing.T) { eachExchange(t, true) }
 
 func eachExchange(t *testing.T, official bool) {
 	t.Parallel()
-	messages, lasts := 600, 3*time.Second
+	messages, lasts := 300, 2*time.Second
 	if os.Getenv("B24PULL_LONG") != "" {
 		messages, lasts = 10_000, 15*time.Second
 	}

@@ -19,7 +19,7 @@ import (
 // TestReal_TwoClients: two users publish to each other over real sockets while
 // connections are cut; what was accepted arrives once.
 func TestReal_TwoClients(t *testing.T) {
-	n := 1000 // of each user
+	n := 300 // of each user
 	switch {
 	case os.Getenv("B24PULL_LONG") != "":
 		n = 5000

@@ -178,10 +178,13 @@ func (d *directory) keep(b *batch, users []int64, channels map[int64]b24pull.Pub
 			continue
 		}
 		t, err := b.account.target(c)
-		if err != nil || !now.Before(t.until) {
+		if err != nil || !now.Before(t.until.Add(spare)) {
 			continue
 		}
 		b.found[u] = t
+		if !now.Before(t.until) {
+			continue // it is good for those who wait
+		}
 		if len(d.known) >= maxKnown {
 			d.forgetSome(now)
 		}

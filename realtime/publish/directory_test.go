@@ -296,3 +296,24 @@ func TestDirectory_GoneMeanwhile(t *testing.T) {
 		}
 	})
 }
+
+// TestDirectory_SoonOver: a channel that is nearly over is good until it is,
+// and asked for anew each time.
+func TestDirectory_SoonOver(t *testing.T) {
+	onStage(t, 4, func(t *testing.T, s *stage) {
+		d := directoryOf(t, s)
+		soonOver := d.channels[2]
+		soonOver.End = time.Now().Add(spare / 2)
+		d.channels[2] = soonOver
+		p := s.publisher(1, WithDirectory(d))
+		defer p.Close()
+		for range 2 {
+			if err := p.Publish(t.Context(), to("one", 2)); err != nil {
+				t.Error(err)
+			}
+		}
+		if len(d.calls) != 2 {
+			t.Errorf("asked %d times", len(d.calls))
+		}
+	})
+}

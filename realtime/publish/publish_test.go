@@ -1,6 +1,8 @@
 package publish
 
 import (
+	"context"
+	"errors"
 	"testing"
 
 	"github.com/b24pull/b24pull/realtime"
@@ -29,6 +31,20 @@ func TestPublish_ToUsers(t *testing.T) {
 		online, err := p.Online(t.Context(), 1, 2, 77)
 		if err != nil || online[1].Online || !online[2].Online || len(online) != 3 {
 			t.Errorf("online: %v, %v", online, err)
+		}
+	})
+}
+
+// TestBound: the context of a call to a publisher that is closed has ended
+// before anything is done with it.
+func TestBound(t *testing.T) {
+	onStage(t, 4, func(t *testing.T, s *stage) {
+		p := s.publisher(1)
+		p.Close()
+		ctx, cancel := p.bound(t.Context())
+		defer cancel()
+		if !errors.Is(context.Cause(ctx), ErrClosed) {
+			t.Errorf("got %v", context.Cause(ctx))
 		}
 	})
 }

@@ -102,6 +102,9 @@ func (p *Publisher) begin(work func()) bool {
 func (p *Publisher) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(p.life, func() { cancel(ErrClosed) })
+	if p.life.Err() != nil {
+		cancel(ErrClosed) // now
+	}
 	return ctx, func() {
 		stop()
 		cancel(nil)

@@ -170,11 +170,16 @@ func (b *accounts) ask(refused *account) (*fetch, *account, error) {
 	return f, nil, nil
 }
 
-// mayRenew reports whether the config may be renewed for a refusal: a server
-// that refuses everything has it fetched every few seconds at the most.
-func (b *accounts) mayRenew() bool {
+// mayRenew reports whether there may be another account than one that the push
+// server has refused: there is one already, or it is being fetched, or it may
+// be. A server that refuses everything has the config fetched every few seconds
+// at the most.
+func (b *accounts) mayRenew(refused *account) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.now != refused || b.fetching != nil {
+		return true
+	}
 	now := time.Now()
 	if b.renewals.Next().After(now) {
 		return false

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/b24pull/b24pull"
@@ -71,7 +72,11 @@ func (p *Publisher) publishByCall(ctx context.Context, a *account, messages []ch
 				return err
 			})
 			if err != nil {
-				return &Error{Index: i, Receivers: accepted, Err: p.closedOr(err)}
+				var secrets []string
+				for _, c := range part.Channels {
+					secrets = append(secrets, strings.Split(c, ".")...)
+				}
+				return &Error{Index: i, Receivers: accepted, Err: p.closedOr(without(secrets, err))}
 			}
 			accepted += len(part.Users) + len(part.Channels)
 		}

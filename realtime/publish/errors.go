@@ -73,7 +73,7 @@ func unknown(users []int64) error {
 // before Index have been accepted, for all of their receivers.
 type Error struct {
 	Index     int   // of the first message that was not accepted whole
-	Receivers int   // for how many of its receivers it was: users first, then channels, each as listed
+	Receivers int   // for how many of its receivers it was: users first, then channels, each as listed, but for those who are named twice
 	Err       error // why it was not, or that nobody knows
 }
 
@@ -165,6 +165,25 @@ func ofChannels(code int) bool {
 
 // coded matches a refusal with a code.
 var coded = regexp.MustCompile(`^(4[0-9]{3}):\s*(.*)$`)
+
+// unrenewed is a refusal of channels, and why they could not be asked for anew.
+type unrenewed struct {
+	refused *RefusedError
+	err     error
+}
+
+func (e unrenewed) Error() string { return e.refused.Error() + "; " + quote.Error(e.err).Error() }
+
+func (e unrenewed) Unwrap() []error { return []error{e.refused, e.err} }
+
+// Class is that of asking: nothing has been published, whether the portal has
+// been reached or not.
+func (e unrenewed) Class() b24pull.Class {
+	if class := classOf(e.err); class != b24pull.ClassUnavailable {
+		return class
+	}
+	return b24pull.ClassNotSent
+}
 
 // unbelieved is an answer that is not a push server's, although its HTTP status
 // says that all is well: a page of something in its place. Whether anything was

@@ -165,7 +165,7 @@ type address struct {
 // open connects to it.
 func (t *address) open(ctx context.Context, pinged func()) (*session, error) {
 	a, err := t.p.accounts.get(ctx)
-	if t.refused && a == t.now && err == nil && t.p.accounts.mayRenew() {
+	if t.refused && a == t.now && err == nil && t.p.accounts.mayRenew(a) {
 		a, err = t.p.accounts.other(ctx, a)
 	}
 	if err != nil {

@@ -24,6 +24,8 @@ type Message struct {
 	// Users are the receivers by user id, Channels those by public channel,
 	// from [b24pull.Client.ListPublicChannels] or a config. There has to be one
 	// at least, of either kind; one that is named twice gets the message once.
+	// On version 5, where the push server looks users up, that holds for each
+	// of the two lists.
 	Users    []int64
 	Channels []b24pull.PublicChannel
 

@@ -4,11 +4,12 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"time"
 
+	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/internal/redact"
+	"github.com/b24pull/b24pull/realtime"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
@@ -50,6 +51,7 @@ func (s *sending) resolve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	first := s.receivers == nil
 	s.receivers = make([][]wire.Receiver, len(s.messages))
 	for i, m := range s.messages {
 		var all []wire.Receiver
@@ -64,13 +66,22 @@ func (s *sending) resolve(ctx context.Context) error {
 		if len(missing) > 0 {
 			return &MessageError{Index: i, Err: unknown(missing)}
 		}
+		named := make(map[string]bool)
+		for _, r := range all {
+			named[string(r.ID)] = first
+		}
+		var channels []b24pull.PublicChannel
 		for _, c := range m.channels {
 			t, err := s.account.given(c)
 			if err != nil {
 				return &MessageError{Index: i, Err: err}
 			}
-			all = append(all, t.Receiver)
+			if named[string(t.ID)] {
+				continue
+			}
+			all, channels = append(all, t.Receiver), append(channels, c)
 		}
+		s.messages[i].channels = channels // the next time it is the same receivers
 		for _, r := range all {
 			if size := s.publication(m, []wire.Receiver{r}).Size() + wire.RequestFrame; size > maxRequest {
 				return tooLong(i, size)
@@ -122,16 +133,16 @@ func (s *sending) send(ctx context.Context, at place) (place, error) {
 		request, next := s.fill(at)
 		err := s.p.try(ctx, false, func() error { return s.p.publish(ctx, s.account, request) })
 		var refused *RefusedError
-		if err == nil || !errors.As(err, &refused) || !refused.outdated() || s.renewed || !s.p.accounts.mayRenew() {
+		if err == nil || !errors.As(err, &refused) || !refused.outdated() || s.renewed || !s.p.accounts.mayRenew(s.account) {
 			return next, err
 		}
 		s.renewed = true
 		s.p.users.forget(s.users())
 		if s.account, err = s.p.accounts.other(ctx, s.account); err != nil {
-			return at, fmt.Errorf("%w; %w", refused, err)
+			return at, unrenewed{refused, err}
 		}
 		if err := s.resolve(ctx); err != nil {
-			return at, fmt.Errorf("%w; %w", refused, err)
+			return at, unrenewed{refused, err}
 		}
 	}
 }
@@ -149,11 +160,11 @@ func (p *Publisher) publish(ctx context.Context, a *account, request []wire.Publ
 	if err == nil {
 		return nil
 	}
-	var receivers []wire.Receiver
+	var secrets []string
 	for _, m := range request {
-		receivers = append(receivers, m.Receivers...)
+		secrets = append(secrets, secretsOf(m.Receivers)...)
 	}
-	return without(receivers, err)
+	return without(secrets, err)
 }
 
 var errNotEmpty = errors.New("a push server accepts with an empty answer")
@@ -165,24 +176,31 @@ func (p *Publisher) post(ctx context.Context, a *account, body []byte, limit int
 	return answer, ownError(err)
 }
 
-// without takes receivers out of what an error tells of an answer, which may
-// repeat the request.
-func without(receivers []wire.Receiver, err error) error {
+// secretsOf are the ids and signatures of receivers.
+func secretsOf(receivers []wire.Receiver) (secrets []string) {
+	for _, r := range receivers {
+		secrets = append(secrets, hex.EncodeToString(r.ID), hex.EncodeToString(r.Signature), string(r.ID), string(r.Signature))
+	}
+	return secrets
+}
+
+// without takes the secrets of a request out of what an error tells of an
+// answer, which may repeat them.
+func without(secrets []string, err error) error {
 	var told *string
 	var refused *RefusedError
 	var odd unbelieved
+	var answered *realtime.RPCError
 	switch {
 	case errors.As(err, &refused):
 		told = &refused.Reason
 	case errors.As(err, &odd):
 		told = &odd.Start
+	case errors.As(err, &answered):
+		told = &answered.Message
 	}
 	if told == nil || *told == "" {
 		return err
-	}
-	var secrets []string
-	for _, r := range receivers {
-		secrets = append(secrets, hex.EncodeToString(r.ID), hex.EncodeToString(r.Signature), string(r.ID), string(r.Signature))
 	}
 	*told = redact.Redactor{}.With(secrets...).Line(*told, quote.TextLimit)
 	return err

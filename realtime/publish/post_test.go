@@ -1,12 +1,15 @@
 package publish
 
 import (
+	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -261,6 +264,39 @@ func TestPost_Close(t *testing.T) {
 		}
 		if err := p.Close(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestPost_NamedTwice: a receiver who is named by his id and by his channel gets
+// a message once.
+func TestPost_NamedTwice(t *testing.T) {
+	onStage(t, 4, func(t *testing.T, s *stage) {
+		d := directoryOf(t, s)
+		p := s.publisher(1, WithDirectory(d))
+		defer p.Close()
+		var body []byte
+		s.instead(func(_ http.ResponseWriter, r *http.Request) bool {
+			if kindOf(r) == "publish" {
+				body, _ = io.ReadAll(r.Body)
+				r.Body = io.NopCloser(bytes.NewReader(body))
+			}
+			return false
+		})
+		m := to("one", 2)
+		m.Channels = []b24pull.PublicChannel{d.channels[1], d.channels[2]}
+		if err := p.Publish(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		for user, c := range d.channels {
+			text, _, _ := strings.Cut(string(c.PublicID), ".")
+			id, err := hex.DecodeString(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := bytes.Count(body, id); n != 1 {
+				t.Errorf("user %d is named %d times in the request", user, n)
+			}
 		}
 	})
 }

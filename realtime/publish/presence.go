@@ -56,7 +56,7 @@ func (p *Publisher) Online(ctx context.Context, users ...int64) (map[int64]Prese
 	}
 	online, err := p.channelsOnline(ctx, a, users)
 	var refused *RefusedError
-	if errors.As(err, &refused) && refused.outdated() && p.accounts.mayRenew() {
+	if errors.As(err, &refused) && refused.outdated() && p.accounts.mayRenew(a) {
 		p.users.forget(users)
 		if a, err = p.accounts.other(ctx, a); err == nil {
 			online, err = p.channelsOnline(ctx, a, users)
@@ -93,7 +93,7 @@ func (p *Publisher) channelsOnline(ctx context.Context, a *account, users []int6
 			return err
 		})
 		if err != nil {
-			return nil, without(channels, err)
+			return nil, without(secretsOf(channels), err)
 		}
 		for _, u := range part {
 			online[u] = Presence{Online: is[string(found[u].ID)]}

@@ -80,6 +80,34 @@ func TestSecrets_NothingIsTold(t *testing.T) {
 	}
 }
 
+// TestSecrets_RefusedCalls: a refusal of version 5 that names a receiver tells
+// neither his channel nor its signature.
+func TestSecrets_RefusedCalls(t *testing.T) {
+	eachOf5(t, func(t *testing.T, s *stage, publisher func(...Option) *Publisher) {
+		channels, err := s.client(1).ListPublicChannels(t.Context(), []int64{2}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := publisher()
+		defer p.Close()
+		message := Message{Channels: []b24pull.PublicChannel{channels[2]}, Module: "application", Command: "one"}
+		id, signature, _ := strings.Cut(string(channels[2].PublicID), ".")
+		signature += string(channels[2].Signature)
+		// the ends of both, whose lengths are no sign of a secret
+		words := []string{id[len(id)-14:], signature[len(signature)-14:]}
+		s.portal.Misbehave(pulltest.Publishing, pulltest.RPCError(-32602, "no such channel "+strings.Join(words, " ")))
+		told := fmt.Sprint(p.Publish(t.Context(), message))
+		if !strings.Contains(told, "no such channel") {
+			t.Error("the refusal is not told")
+		}
+		for _, word := range words {
+			if strings.Contains(told, word) {
+				t.Error("a secret is told")
+			}
+		}
+	})
+}
+
 // echo answers with what was asked, in several ways.
 func echo(mode int) func(w http.ResponseWriter, r *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {

@@ -20,6 +20,7 @@ type account struct {
 	cfg     *b24pull.Config
 	dialect wire.Dialect
 	until   time.Time // by our clock
+	endless bool      // the config does not say when it ends
 	post    transport.Address
 	socket  transport.Address
 	why     error // why it cannot be published from; nil if it can
@@ -45,10 +46,10 @@ func (p *Publisher) newAccount(cfg *b24pull.Config) *account {
 	if c := cfg.Channels.Private; c != nil {
 		ends = append(ends, c.End)
 	}
-	first := true
+	a.endless = true
 	for _, end := range ends {
-		if end = a.ours(end); !end.IsZero() && (first || end.Before(a.until)) {
-			a.until, first = end, false
+		if end = a.ours(end); !end.IsZero() && (a.endless || end.Before(a.until)) {
+			a.until, a.endless = end, false
 		}
 	}
 	if a.why != nil {
@@ -162,7 +163,8 @@ func (b *accounts) ask(refused *account) (*fetch, *account, error) {
 		return b.fetching, nil, nil
 	}
 	f := &fetch{done: make(chan struct{})}
-	cache := b.now == nil || b.now.why != nil
+	// a config that has neither ended nor been refused may be the same again
+	cache := b.now == nil || b.now.why != nil || b.now.endless && b.now != refused
 	if !b.p.begin(func() { b.fetch(f, cache) }) {
 		return nil, nil, ErrClosed
 	}

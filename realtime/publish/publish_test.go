@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/realtime"
 )
 
@@ -47,4 +48,23 @@ func TestBound(t *testing.T) {
 			t.Errorf("got %v", context.Cause(ctx))
 		}
 	})
+}
+
+// TestPublish_Cancelled: what is cancelled before it begins has not been sent.
+func TestPublish_Cancelled(t *testing.T) {
+	for _, version := range []int{4, 5} {
+		onStage(t, version, func(t *testing.T, s *stage) {
+			p := s.publisher(1)
+			defer p.Close()
+			if err := p.Publish(t.Context(), to("one", 2)); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			err := p.Publish(ctx, to("two", 2))
+			if !errors.Is(err, context.Canceled) || b24pull.ClassOf(err) != b24pull.ClassNotSent {
+				t.Errorf("version %d: %v, class %v", version, err, b24pull.ClassOf(err))
+			}
+		})
+	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime"
 )
 
 // TestRenewing_Together: when the publisher's channel has been replaced, all
@@ -71,4 +72,33 @@ func TestRenewing_Fails(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestRenewing_NoEnd: a config that does not say when it ends is used for as
+// long as the push server takes it.
+func TestRenewing_NoEnd(t *testing.T) {
+	onStage(t, 4, func(t *testing.T, s *stage) {
+		cfg := configOf(t, s.portal)
+		cfg.Expires, cfg.Channels.Private.End = time.Time{}, time.Time{}
+		p, err := New(realtime.FromConfig(cfg), WithDirectory(directoryOf(t, s)), WithHTTPClient(s.portal.HTTPClient()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		for range 4 {
+			if err := p.Publish(t.Context(), to("one", 2)); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(unknownLife)
+		}
+		s.instead(func(w http.ResponseWriter, r *http.Request) bool {
+			if kindOf(r) == "publish" {
+				http.Error(w, "4012: no", http.StatusBadRequest)
+			}
+			return kindOf(r) == "publish"
+		})
+		if err := p.Publish(t.Context(), to("one", 2)); !errors.Is(err, realtime.ErrConfigExpired) {
+			t.Errorf("refused: %v", err)
+		}
+	}, pulltest.WithChannelLife(30*time.Hour))
 }

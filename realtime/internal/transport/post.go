@@ -40,6 +40,9 @@ func (t *Posting) Post(ctx context.Context, at Address, body []byte, limit int) 
 	if err != nil {
 		return nil, at.fail("publishing", err)
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, at.unanswered(ctx, netfail.NotSent, err)
+	}
 	maps.Copy(req.Header, t.Header)
 	req.Header.Set("Content-Type", binaryBody)
 	answer, err := t.Client.Do(req)

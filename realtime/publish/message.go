@@ -62,7 +62,7 @@ const (
 )
 
 // leastReceiver is less than a request needs beside a message's body.
-const leastReceiver = 64
+const leastReceiver = 32
 
 // A checked is a message that may be sent.
 type checked struct {

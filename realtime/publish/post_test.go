@@ -300,3 +300,47 @@ func TestPost_NamedTwice(t *testing.T) {
 		}
 	})
 }
+
+// TestPost_Longest: a request of 1 MiB is made, and none of a byte more,
+// whatever the signature of a receiver is like.
+func TestPost_Longest(t *testing.T) {
+	onStage(t, 4, func(t *testing.T, s *stage) {
+		sizes := []int{}
+		s.instead(func(_ http.ResponseWriter, r *http.Request) bool {
+			if kindOf(r) != "publish" {
+				return false
+			}
+			body, _ := io.ReadAll(r.Body)
+			sizes = append(sizes, len(body))
+			return true
+		})
+		d := directoryOf(t, s)
+		p := s.publisher(1, WithDirectory(d))
+		defer p.Close()
+		for _, signature := range []int{20, 64} {
+			c := d.channels[2]
+			id, _, _ := strings.Cut(string(c.PublicID), ".")
+			c.PublicID = b24pull.Secret(id)
+			c.Signature = b24pull.Secret(strings.Repeat("ab", signature))
+			m := Message{Channels: []b24pull.PublicChannel{c}, Module: "a", Command: "b"}
+			const short = 300
+			m.Params = map[string]string{"text": strings.Repeat("x", short)}
+			if err := p.Publish(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+			// of four lengths in it each takes a byte more in a long one
+			room := maxRequest - sizes[len(sizes)-1] - 4 + short
+			for _, more := range []int{0, 1} {
+				m.Params = map[string]string{"text": strings.Repeat("x", room+more)}
+				err := p.Publish(t.Context(), m)
+				var wrong *MessageError
+				if more == 0 && err != nil || more == 1 && !errors.As(err, &wrong) {
+					t.Errorf("signatures of %d bytes, %d bytes more: %v", signature, more, err)
+				}
+			}
+		}
+		if len(sizes) != 4 || sizes[1] != maxRequest || sizes[3] != maxRequest {
+			t.Errorf("requests of %d bytes", sizes)
+		}
+	})
+}

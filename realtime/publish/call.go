@@ -147,9 +147,10 @@ func (to receivers) part(own rpcBody, n int) (parts []publication, longest int, 
 }
 
 // call calls the push server, over the subscription's connection or one of the
-// publisher's own: a subscription that is connected by long polling has none.
+// publisher's own: a subscription that is connected by long polling has none, and
+// one that is paused may wait for the very handler that calls.
 func (p *Publisher) call(ctx context.Context, method string, params any) (json.RawMessage, error) {
-	if sub := p.opts.sub; sub != nil {
+	if sub := p.opts.sub; sub != nil && sub.State() != realtime.StatePaused {
 		result, err := sub.Call(ctx, method, params)
 		if !errors.Is(err, realtime.ErrUnsupportedServer) {
 			return result, err

@@ -3,7 +3,9 @@ package publish
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/realtime"
@@ -67,4 +69,48 @@ func TestPublish_Cancelled(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A slow directory takes its time also when it is told to end.
+type slow struct{ ended atomic.Bool }
+
+func (d *slow) ListPublicChannels(ctx context.Context, _ []int64, _ bool) (map[int64]b24pull.PublicChannel, error) {
+	<-ctx.Done()
+	time.Sleep(time.Second)
+	d.ended.Store(true)
+	return nil, ctx.Err()
+}
+
+// TestClose_Waits: when Close returns nothing is under way any more, also where
+// it is called in a loop over WatchPresence.
+func TestClose_Waits(t *testing.T) {
+	onStage(t, 4, func(t *testing.T, s *stage) {
+		d := new(slow)
+		p := s.publisher(1, WithDirectory(d))
+		failed := make(chan error)
+		go func() { failed <- p.Publish(t.Context(), to("one", 2)) }()
+		soon()
+		p.Close()
+		if !d.ended.Load() {
+			t.Error("the directory is still being asked")
+		}
+		if err := <-failed; !errors.Is(err, ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+	})
+	onStage(t, 5, func(t *testing.T, s *stage) {
+		p := s.publisher(1)
+		n := 0
+		for _, err := range p.WatchPresence(t.Context(), 1, 2) {
+			n++
+			p.Close()
+			if err != nil || s.portal.Stats().Connections > 1 {
+				t.Errorf("%v, %d connections", err, s.portal.Stats().Connections)
+			}
+		}
+		soon()
+		if left := s.portal.Stats().Connections; left != 0 || n == 0 {
+			t.Errorf("%d connections are left, %d changes", left, n)
+		}
+	})
 }

@@ -34,9 +34,9 @@ import (
 // source and of the directory; in all these cases nothing has been sent. Then
 // an [*Error], which says how far the call has come, around a [*RefusedError],
 // a [*realtime.AnswerError] or what kept an answer from coming;
-// [b24pull.ClassOf] tells what it means. What the push server refuses for a
-// channel that has been replaced is sent once more with channels that have been
-// asked for anew; what has surely not been carried out is sent again up to
+// [b24pull.ClassOf] tells what it means. What a push server of version 4 refuses
+// for a channel that has been replaced is sent once more with channels that have
+// been asked for anew; what has surely not been carried out is sent again up to
 // three times, within about a minute; see [WithRepeat].
 func (p *Publisher) Publish(ctx context.Context, messages ...Message) error {
 	ctx, cancel := p.bound(ctx)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/phpjson"
 	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/php"
 	"github.com/b24pull/b24pull/realtime"
@@ -251,15 +252,22 @@ func (p *Publisher) seenByPortal(ctx context.Context, users []int64) (map[int64]
 // readSeen reads how many seconds ago users were seen, 0 for who is online; by
 // user id, or nothing where nobody was.
 func readSeen(answer json.RawMessage, users []int64, seen map[int64]Presence) error {
-	var ago php.Map[string, php.Int]
+	var ago php.Map[string, json.RawMessage]
 	if err := json.Unmarshal(answer, &ago); err != nil {
 		return quote.Error(err)
 	}
 	now := time.Now()
 	for _, u := range users {
-		seconds, ok := ago[strconv.FormatInt(u, 10)]
+		told, ok := ago[strconv.FormatInt(u, 10)]
+		if !ok || phpjson.Blank(told) { // which is not 0
+			continue
+		}
+		var seconds php.Int
+		if err := json.Unmarshal(told, &seconds); err != nil {
+			return quote.Error(err)
+		}
 		switch {
-		case !ok || seconds < 0:
+		case seconds < 0:
 		case seconds == 0:
 			seen[u] = Presence{Online: true}
 		default:

@@ -1,12 +1,14 @@
 package publish
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/b24pull/b24pull"
@@ -277,4 +279,30 @@ func TestCall_SenderIsKnown(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 	})
+}
+
+// TestReadSeen: 0 seconds is online. What PHP makes of nothing is not 0.
+func TestReadSeen(t *testing.T) {
+	for answer, want := range map[string]string{
+		`{"2":0}`: "true", `{"2":"0"}`: "true", `{"2":60}`: "false 1m0s", `{"2":"60"}`: "false 1m0s",
+		`{"2":null}`: "", `{"2":""}`: "", `{"2":false}`: "", `{"2":-1}`: "", `[]`: "", `{"7":0}`: "",
+		`{"2":"x"}`: "error", `true`: "error", `"x"`: "error",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			seen := make(map[int64]Presence)
+			err := readSeen(json.RawMessage(answer), []int64{2}, seen)
+			got := ""
+			switch p, ok := seen[2]; {
+			case err != nil:
+				got = "error"
+			case ok && p.LastSeen.IsZero():
+				got = fmt.Sprint(p.Online)
+			case ok:
+				got = fmt.Sprint(p.Online, " ", time.Since(p.LastSeen))
+			}
+			if got != want {
+				t.Errorf("%s: got %q, want %q", answer, got, want)
+			}
+		})
+	}
 }

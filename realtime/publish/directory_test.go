@@ -79,8 +79,9 @@ func directoryOf(t *testing.T, s *stage) *listed {
 	return &listed{channels: channels}
 }
 
-// TestDirectory_NoPublicID: a user whose public_id is null, empty or over has
-// no channel.
+// TestDirectory_NoPublicID: a user whose public_id is null, empty, over or of
+// another length has no channel: a push server takes what is for an id of
+// another length, and nobody hears it.
 func TestDirectory_NoPublicID(t *testing.T) {
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		d := directoryOf(t, s)
@@ -88,11 +89,11 @@ func TestDirectory_NoPublicID(t *testing.T) {
 		ended.End = time.Now().Add(-time.Minute)
 		unsigned := d.channels[1]
 		unsigned.Signature = ""
-		maps.Copy(d.channels, map[int64]b24pull.PublicChannel{3: {UserID: 3}, 4: ended, 5: unsigned, 6: {UserID: 6, PublicID: "abc", Signature: "ab"}})
+		maps.Copy(d.channels, map[int64]b24pull.PublicChannel{3: {UserID: 3}, 4: ended, 5: unsigned, 6: {UserID: 6, PublicID: "abc", Signature: "ab"}, 7: {UserID: 7, PublicID: "abcdef0123456789", Signature: "ab"}})
 		p := s.publisher(1, WithDirectory(d))
 		defer p.Close()
 		var missing *UnknownUsersError
-		if err := p.Publish(t.Context(), to("one", 2, 3, 4, 5, 6)); !errors.As(err, &missing) || fmt.Sprint(missing.Users) != "[3 4 5 6]" {
+		if err := p.Publish(t.Context(), to("one", 2, 3, 4, 5, 6, 7)); !errors.As(err, &missing) || fmt.Sprint(missing.Users) != "[3 4 5 6 7]" {
 			t.Errorf("got %v", err)
 		}
 		online, err := p.Online(t.Context(), 2, 3)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // changes collects what a loop over WatchPresence yields.
@@ -211,5 +212,18 @@ func TestWatch_NothingBetween(t *testing.T) {
 				t.Errorf("he comes after %v: got %s", offset, got)
 			}
 		}, pulltest.WithNetwork(network))
+	}
+}
+
+// TestStatusEvents_Bounded: a server that tells more than is taken has all users
+// be asked for, and no more is kept.
+func TestStatusEvents_Bounded(t *testing.T) {
+	q := &statusEvents{wake: make(chan struct{}, 1), again: make(chan struct{}, 1)}
+	r := wire.Record{Module: "online", Command: "userStatusChange", Params: []byte(`{"user_id":2,"online":true}`)}
+	for n := range 3 * maxEvents {
+		q.take(r)
+		if full := n >= maxEvents; len(q.events) > maxEvents || len(q.again) > 0 != full {
+			t.Fatalf("after %d: %d wait, and all are asked for: %t", n+1, len(q.events), !full)
+		}
 	}
 }

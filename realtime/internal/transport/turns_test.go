@@ -73,8 +73,13 @@ func TestTurns_NothingUnsolicited(t *testing.T) {
 		for _, wait := range []time.Duration{0, 20 * time.Millisecond} {
 			t.Run(fmt.Sprintf("%s, after %v", name, wait), func(t *testing.T) {
 				var connections atomic.Int64
+				left := make(chan struct{}, 3) // by the client
 				address := serveRaw(t, func(conn net.Conn, r *http.Request) {
 					connections.Add(1)
+					defer func() {
+						_, _ = io.Copy(io.Discard, conn)
+						left <- struct{}{}
+					}()
 					unasked := "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Asked: " + r.URL.String() + "\r\n\r\nwrong"
 					if wait == 0 {
 						_, _ = io.WriteString(conn, "HTTP/1.1 "+answer+unasked)
@@ -85,6 +90,7 @@ func TestTurns_NothingUnsolicited(t *testing.T) {
 					_, _ = io.WriteString(conn, unasked)
 				})
 				client := KeepingClient(new(http.Client))
+				client.Transport.(keepingTransport).kept.IdleConnTimeout = 0 // it is not time that ends them
 				defer client.CloseIdleConnections()
 				posting := &Posting{Client: client, Wait: 5 * time.Second}
 				at := Address{URL: "http://" + address + "/rest/?CHANNEL_ID=s3cr3t"}
@@ -94,7 +100,11 @@ func TestTurns_NothingUnsolicited(t *testing.T) {
 					if string(body) == "wrong" || err != nil && !errors.As(err, &refused) {
 						t.Errorf("got %q, %v", body, err)
 					}
-					time.Sleep(2 * wait)
+					select {
+					case <-left:
+					case <-time.After(time.Minute):
+						t.Fatal("the connection is kept")
+					}
 				}
 				if connections.Load() != 3 {
 					t.Errorf("%d connections for 3 answers with something behind", connections.Load())

@@ -199,3 +199,23 @@ func TestAccount_Ends(t *testing.T) {
 		}
 	}, pulltest.WithChannelLife(30*time.Minute), pulltest.WithAccessTokenLife(100*time.Hour))
 }
+
+// TestAccount_Clocks: the ends of channels are told by the portal's clock, which
+// may be any hours away from ours.
+func TestAccount_Clocks(t *testing.T) {
+	for _, shift := range []time.Duration{-13 * time.Hour, 13 * time.Hour} {
+		onStage(t, 4, func(t *testing.T, s *stage) {
+			p := s.publisher(1)
+			defer p.Close()
+			for range 24 { // two hours, of channels that live half an hour
+				if err := p.Publish(t.Context(), to("one", 2)); err != nil {
+					t.Errorf("%v away: %v", shift, err)
+				}
+				time.Sleep(5 * time.Minute)
+			}
+			if configs, lists := s.asked("application.config.get"), s.asked("channel.public.list"); configs > 5 || lists > 5 || configs < 4 || lists < 4 {
+				t.Errorf("%v away: %d configs and %d lists", shift, configs, lists)
+			}
+		}, pulltest.WithChannelLife(30*time.Minute), pulltest.WithAccessTokenLife(100*time.Hour), pulltest.WithClockShift(shift))
+	}
+}

@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -111,6 +112,27 @@ func TestClose_Waits(t *testing.T) {
 		soon()
 		if left := s.portal.Stats().Connections; left != 0 || n == 0 {
 			t.Errorf("%d connections are left, %d changes", left, n)
+		}
+	})
+}
+
+// TestClose_BetweenTries: Close does not wait for the next try to connect.
+func TestClose_BetweenTries(t *testing.T) {
+	onStage(t, 5, func(t *testing.T, s *stage) {
+		s.instead(func(w http.ResponseWriter, r *http.Request) bool {
+			if kindOf(r) == "websocket" {
+				http.Error(w, "", http.StatusBadGateway)
+			}
+			return kindOf(r) == "websocket"
+		})
+		p := s.publisher(1)
+		failed := make(chan error)
+		go func() { failed <- p.Publish(t.Context(), to("one", 2)) }()
+		time.Sleep(firstPause / 2)
+		began := time.Now()
+		p.Close()
+		if err := <-failed; !errors.Is(err, ErrClosed) || time.Since(began) > 0 {
+			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})
 }

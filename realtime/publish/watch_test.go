@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -226,4 +227,35 @@ func TestStatusEvents_Bounded(t *testing.T) {
 			t.Fatalf("after %d: %d wait, and all are asked for: %t", n+1, len(q.events), !full)
 		}
 	}
+}
+
+// TestWatch_Refused: it ends where the server does not know what is called, and
+// goes on when the server has failed.
+func TestWatch_Refused(t *testing.T) {
+	onStage(t, 5, func(t *testing.T, s *stage) {
+		p := s.publisher(1)
+		defer p.Close()
+		for _, code := range []int{-32601, -32602} {
+			s.portal.Misbehave(pulltest.Publishing, pulltest.RPCError(code, "no"))
+			c := watching(t.Context(), p, 2)
+			time.Sleep(time.Minute)
+			select {
+			case <-c.done:
+			default:
+				t.Fatalf("%d: it goes on", code)
+			}
+			var refused *realtime.RPCError
+			if !errors.As(c.ends, &refused) || refused.Code != code || c.got() != "" {
+				t.Errorf("%d: it ended with %v after %s", code, c.ends, c.got())
+			}
+		}
+		s.portal.Misbehave(pulltest.Publishing, pulltest.RPCError(-32603, "wait").Times(3))
+		c := watching(t.Context(), p, 2)
+		time.Sleep(time.Minute)
+		if c.got() != "2 false" {
+			t.Errorf("got %s, %v", c.got(), c.ends)
+		}
+		p.Close()
+		<-c.done
+	})
 }

@@ -24,10 +24,11 @@
 // the scopes pull, for the config, and pull_channel, for the public channels of
 // others. Anything else is [ErrUnavailable], or the portal's own error, before
 // the push server is asked. Version 4 is sent protobuf by POST, over connections
-// that are kept for some seconds; on version 5 calls are made over the connection of a subscription
-// ([WithSubscription]), or over one of the publisher's own, which is opened when
-// it is needed and closed when it has not been for half a minute. Version 5 is
-// built from its documentation, and has never been tried.
+// that are kept for some seconds; on version 5 calls are made over the
+// connection of a subscription ([WithSubscription]), or over one of the
+// publisher's own, which is opened when it is needed and closed when it has not
+// been for half a minute. Version 5 is built from its documentation, and has
+// never been tried.
 //
 // # What nil means
 //

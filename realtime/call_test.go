@@ -123,7 +123,14 @@ func TestCall_ContextEnds(t *testing.T) {
 		defer cancel()
 		_, err := l.sub.Call(ctx, "ping", nil)
 		var unanswered *UnansweredError
-		if !errors.As(err, &unanswered) || unanswered.Sent || unanswered.Class() != b24pull.ClassNotSent || !errors.Is(err, context.DeadlineExceeded) {
+		if !errors.As(err, &unanswered) || unanswered.Sent || unanswered.Class() != b24pull.ClassNotSent || !errors.Is(err, context.DeadlineExceeded) ||
+			!strings.Contains(err.Error(), "the subscription is not run yet") {
+			t.Errorf("%v", err)
+		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		_, err = l.sub.Call(ended, "ping", nil)
+		if !errors.As(err, &unanswered) || unanswered.Sent || unanswered.Class() != b24pull.ClassFinal {
 			t.Errorf("%v", err)
 		}
 	})

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -204,10 +205,14 @@ func (e *UnansweredError) Error() string { return "realtime: " + (*rpc.Unanswere
 func (e *UnansweredError) Unwrap() error { return e.Err }
 
 // Class says what it means for calling again: [b24pull.ClassUnavailable] if the
-// call may have been carried out, else [b24pull.ClassNotSent].
+// call may have been carried out, [b24pull.ClassFinal] if it was not sent for a
+// caller who has cancelled, else [b24pull.ClassNotSent].
 func (e *UnansweredError) Class() b24pull.Class {
-	if e.Sent {
+	switch {
+	case e.Sent:
 		return b24pull.ClassUnavailable
+	case errors.Is(e.Err, context.Canceled):
+		return b24pull.ClassFinal
 	}
 	return b24pull.ClassNotSent
 }

@@ -181,7 +181,19 @@ func (s *Subscription) Commit(ctx context.Context, m Message) error {
 // for which the queue waits.
 func (s *Subscription) Call(ctx context.Context, method string, params any) (json.RawMessage, error) {
 	result, err := s.calls.Call(ctx, method, params)
+	var failed *rpc.UnansweredError
+	if errors.As(err, &failed) && !failed.Sent && ctx.Err() != nil {
+		failed.Err = fmt.Errorf("the subscription is %v: %w", s.describe(), failed.Err)
+	}
 	return result, callError(err)
+}
+
+// describe says where the subscription stands to one who waits for it.
+func (s *Subscription) describe() string {
+	if state := s.State(); state != StateIdle {
+		return state.String()
+	}
+	return "not run yet"
 }
 
 // AddSenders tells the subscription whose public channels are whose, by user

@@ -148,7 +148,7 @@ func (b *accounts) other(ctx context.Context, refused *account) (*account, error
 	case <-f.done:
 		return f.account, f.err
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, waited(ctx, "the config")
 	}
 }
 
@@ -156,6 +156,9 @@ func (b *accounts) other(ctx context.Context, refused *account) (*account, error
 func (b *accounts) ask(refused *account) (*fetch, *account, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.p.life.Err() != nil {
+		return nil, nil, ErrClosed
+	}
 	if a := b.now; a != nil && a != refused && time.Now().Before(a.until) {
 		return nil, a, a.why
 	}

@@ -64,7 +64,7 @@ func (d *directory) find(ctx context.Context, a *account, users []int64) (map[in
 	select {
 	case <-b.done:
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, waited(ctx, "the public channels of users")
 	}
 	if b.err != nil {
 		return nil, b.err

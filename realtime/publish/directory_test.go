@@ -30,7 +30,7 @@ func TestDirectory_UnknownUsers(t *testing.T) {
 		if !errors.As(err, &wrong) || wrong.Index != 1 || !errors.As(err, &missing) || fmt.Sprint(missing.Users) != "[901 902]" {
 			t.Errorf("got %v", err)
 		}
-		if err.Error() != "publish: message 1: no public channel for users 901, 902" {
+		if err.Error() != "publish: message 1: no public channel for users 901, 902: unknown on the portal, not active, or never there yet" {
 			t.Errorf("got %v", err)
 		}
 		if s.asked("publish") != 0 {
@@ -41,7 +41,7 @@ func TestDirectory_UnknownUsers(t *testing.T) {
 			many = append(many, 1000+u)
 		}
 		err = p.Publish(t.Context(), to("many", many...))
-		if !strings.HasSuffix(err.Error(), ", 1018, 1019 and 30 more") {
+		if !strings.HasSuffix(err.Error(), ", 1018, 1019 and 30 more: unknown on the portal, not active, or never there yet") {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -57,11 +58,46 @@ func (e *UnknownUsersError) Error() string {
 	for _, id := range e.Users[:min(len(e.Users), shown)] {
 		ids = append(ids, strconv.FormatInt(id, 10))
 	}
-	text := "no public channel for users " + strings.Join(ids, ", ")
+	text := "no public channel for user"
+	if len(e.Users) > 1 {
+		text += "s"
+	}
+	text += " " + strings.Join(ids, ", ")
 	if more := len(e.Users) - shown; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
-	return text
+	return text + ": unknown on the portal, not active, or never there yet"
+}
+
+// A waitError is a wait for the portal that the caller's context has ended:
+// nothing has been published.
+type waitError struct {
+	what string
+	err  error // the context's
+}
+
+func (e waitError) Error() string {
+	return fmt.Sprintf("publish: nothing was published: %s had not come: %v", e.what, e.err)
+}
+
+func (e waitError) Unwrap() error { return e.err }
+
+// Class is not sent where a deadline was too short, and final for a caller who
+// has cancelled.
+func (e waitError) Class() b24pull.Class {
+	if errors.Is(e.err, context.DeadlineExceeded) {
+		return b24pull.ClassNotSent
+	}
+	return b24pull.ClassFinal
+}
+
+// waited is why a wait for something of the portal's has ended.
+func waited(ctx context.Context, what string) error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, ErrClosed) {
+		return ErrClosed
+	}
+	return waitError{what, cause}
 }
 
 func unknown(users []int64) error {
@@ -90,8 +126,9 @@ func (e *Error) Unwrap() error { return e.Err }
 // Class says what the error means for publishing again what was not accepted:
 // [b24pull.ClassNotSent] and [b24pull.ClassThrottled] that it has surely not
 // been published, [b24pull.ClassUnavailable] that it may have been, so that
-// publishing it again may bring it twice, [b24pull.ClassFinal] that it will be
-// refused again.
+// publishing it again may bring it twice, [b24pull.ClassFinal] that it has not
+// been and that trying again does not help: it is refused, the publisher is
+// closed, or the caller has cancelled.
 func (e *Error) Class() b24pull.Class { return classOf(e.Err) }
 
 // RefusedError is the push server's refusal of a request, or that of something
@@ -255,8 +292,17 @@ func rpcCode(err error) int {
 	return 0
 }
 
-// classOf is the class of an error.
+// classOf is the class of an error. What was not sent for a caller who
+// cancelled, or for Close, will not be sent either: that is final.
 func classOf(err error) b24pull.Class {
+	class := classOfCause(err)
+	if class == b24pull.ClassNotSent && (errors.Is(err, ErrClosed) || errors.Is(err, realtime.ErrClosed) || errors.Is(err, context.Canceled)) {
+		return b24pull.ClassFinal
+	}
+	return class
+}
+
+func classOfCause(err error) b24pull.Class {
 	var own interface {
 		error
 		Class() b24pull.Class

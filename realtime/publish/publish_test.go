@@ -3,12 +3,15 @@ package publish
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime"
 )
 
@@ -53,6 +56,56 @@ func TestBound(t *testing.T) {
 	})
 }
 
+// TestPublish_Closed: a publisher that is closed says so, on every version and
+// whatever it has done before, and that trying again does not help.
+func TestPublish_Closed(t *testing.T) {
+	for _, version := range []int{3, 4, 5} {
+		for _, over := range []string{"alone", "over a subscription"} {
+			t.Run(fmt.Sprint("version ", version, " ", over), func(t *testing.T) {
+				onStage(t, version, func(t *testing.T, s *stage) {
+					var opts []Option
+					if over != "alone" {
+						in := s.listen(1)
+						defer in.close(t)
+						opts = append(opts, WithSubscription(in.sub))
+					}
+					p := s.publisher(1, opts...)
+					_ = p.Publish(t.Context(), to("one", 2))
+					p.Close()
+					err := p.Publish(t.Context(), to("two", 2))
+					if !errors.Is(err, ErrClosed) || b24pull.ClassOf(err) != b24pull.ClassFinal {
+						t.Errorf("Publish: %v, class %v", err, b24pull.ClassOf(err))
+					}
+					if _, err := p.Online(t.Context(), 2); !errors.Is(err, ErrClosed) || b24pull.ClassOf(err) != b24pull.ClassFinal {
+						t.Errorf("Online: %v, class %v", err, b24pull.ClassOf(err))
+					}
+					for change, err := range p.WatchPresence(t.Context(), 2) {
+						t.Errorf("WatchPresence: %v, %v", change, err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestPublish_PortalDown: a deadline that passes while the portal is asked says
+// what has not come, and that nothing was published.
+func TestPublish_PortalDown(t *testing.T) {
+	for _, version := range []int{4, 5} {
+		onStage(t, version, func(t *testing.T, s *stage) {
+			p := s.publisher(1)
+			defer p.Close()
+			s.portal.Misbehave(pulltest.REST, pulltest.Refuse(503))
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			err := p.Publish(ctx, to("one", 2))
+			if !errors.Is(err, context.DeadlineExceeded) || b24pull.ClassOf(err) != b24pull.ClassNotSent || !strings.Contains(fmt.Sprint(err), "the config had not come") {
+				t.Errorf("version %d: %v, class %v", version, err, b24pull.ClassOf(err))
+			}
+		})
+	}
+}
+
 // TestPublish_Cancelled: what is cancelled before it begins has not been sent.
 func TestPublish_Cancelled(t *testing.T) {
 	for _, version := range []int{4, 5} {
@@ -65,7 +118,7 @@ func TestPublish_Cancelled(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			err := p.Publish(ctx, to("two", 2))
-			if !errors.Is(err, context.Canceled) || b24pull.ClassOf(err) != b24pull.ClassNotSent {
+			if !errors.Is(err, context.Canceled) || b24pull.ClassOf(err) != b24pull.ClassFinal {
 				t.Errorf("version %d: %v, class %v", version, err, b24pull.ClassOf(err))
 			}
 		})

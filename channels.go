@@ -40,7 +40,9 @@ func (c *Client) GetPublicChannel(ctx context.Context, userID int64, application
 
 // ListPublicChannels returns the channels to publish to users, by user id
 // (method pull.channel.public.list, scope pull_channel). Users without one are
-// left out. Errors are those of GetApplicationConfig.
+// left out. Errors are those of GetApplicationConfig. There are public channels
+// from version 4 of the push server on; below, portals answer SERVER_ERROR
+// ([ErrServerNotConfigured]).
 func (c *Client) ListPublicChannels(ctx context.Context, userIDs []int64, application bool) (map[int64]PublicChannel, error) {
 	if len(userIDs) == 0 {
 		return nil, fmt.Errorf("b24pull: %s: the list of users is empty (%w)", methodPublicChannels, ErrUserID)

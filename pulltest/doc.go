@@ -72,7 +72,7 @@
 // Clients publish to public channels that are signed; [Stats] counts what was
 // taken and what was refused. Requests of version 4 are checked in the order of
 // a real server, and refused in its words. [Portal.Misbehave] with [Publishing]
-// has all fail that clients send.
+// has what clients send fail.
 //
 // Versions 1 to 4 answer what recorded servers of these versions did; version 5
 // follows what the official clients expect of it, and has the holes of version

@@ -20,7 +20,7 @@ const (
 	WebSockets                     // upgrades at the push server, and the open websockets
 	Polls                          // long polls, which are the reads of the history too
 	OAuth                          // the authorization server's /oauth/token/
-	Publishing                     // what clients send to the push server: POSTs to its /rest/, and of JSON-RPC all calls
+	Publishing                     // what clients send to the push server: POSTs to its /rest/, which meet any fault, and calls of JSON-RPC over an open websocket, which meet Stall, LoseAnswer and RPCError only
 )
 
 const services = 5
@@ -73,9 +73,9 @@ var (
 	// GarbleFrame replaces a whole frame or answer by garbage.
 	GarbleFrame = Fault{kind: garbledFrame}
 
-	// LoseAnswer does what REST, the authorization server or a POST of
-	// Publishing is asked, and resets the connection in place of the answer.
-	// Subscribers know no such fault.
+	// LoseAnswer does what REST, the authorization server or Publishing is
+	// asked, and resets the connection in place of the answer. Subscribers know
+	// no such fault.
 	LoseAnswer = Fault{kind: unanswered}
 )
 
@@ -91,7 +91,7 @@ func RESTError(status int, code string) Fault {
 
 // RPCError answers calls of JSON-RPC with an error of this code, such as -32603
 // «Internal error», and does not execute them. It is for [Publishing] of version
-// 5.
+// 5, and changes nothing elsewhere.
 func RPCError(code int, message string) Fault {
 	return Fault{kind: rpcFailure, status: code, text: message}
 }

@@ -168,7 +168,7 @@ func TestWayOut_HeaderIsTheSubscriptions(t *testing.T) {
 func TestWayOut_HeaderIsChecked(t *testing.T) {
 	for name, want := range map[string]string{
 		"Host": "Host", "host": "Host", "connection": "Connection", "Upgrade": "Upgrade", "Transfer-Encoding": "Transfer-Encoding", "TE": "Te",
-		"Trailer": "Trailer", "Keep-Alive": "Keep-Alive", "Content-Length": "Content-Length", "Sec-WebSocket-Key": "handshake",
+		"Trailer": "Trailer", "Keep-Alive": "Keep-Alive", "Content-Length": "Content-Length", "x-idempotency-key": "repeat", "Sec-WebSocket-Key": "handshake",
 		"sec-websocket-protocol": "handshake", "Sec-Websocket-Extensions": "handshake", "Proxy-Authorization": "ProxyConnectHeader",
 		"Proxy-Connection": "Proxy", "Accept-Encoding": "Accept-Encoding", "If-Modified-Since": "If-Modified-Since", "Range": "Range",
 		"": "name", "a b": "name", "ключ": "name", "a:b": "name", "X-Ok": "value of X-Ok",

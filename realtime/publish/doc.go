@@ -59,4 +59,11 @@
 // [realtime.SenderClient], with the sender's public id and, where that is known,
 // his user id. Nothing else in it proves anything: a client can write what it
 // likes, also what looks like an event of the portal.
+//
+// Whose a public id is stands in lists that a subscription has to be told of,
+// from time to time, since channels are replaced after 12 hours:
+//
+//	channels, err := client.ListPublicChannels(ctx, users, true)
+//	…
+//	sub.AddSenders(channels)
 package publish

@@ -49,13 +49,17 @@ func WithHeader(header http.Header) Option {
 	}
 }
 
-// WithSubscription names a subscription to the same channels. On version 5 the
-// publisher then calls the push server over its connection, and opens one of
-// its own only while the subscription is connected by long polling or is paused
-// ([realtime.StatePaused]). On any version it learns from the publisher which
-// public ids are whose, so that [realtime.Sender] has the UserID of who answers.
-// The subscription must run for as long as the publisher is used: until it does,
+// WithSubscription names a subscription of the same user, with the same source
+// as the publisher. On version 5 the publisher then calls the push server over
+// its connection: what is published comes from the user of the subscription,
+// whoever that is. It opens a connection of its own only while the subscription
+// is connected by long polling or is paused ([realtime.StatePaused]). There the
+// subscription must run for as long as the publisher is used: until it does,
 // calls wait, and after its end they fail.
+//
+// On version 4 the subscription learns from the publisher which public ids are
+// whose, so that [realtime.Sender] has the UserID of who answers; on version 5
+// the publisher asks for none, and [realtime.Subscription.AddSenders] tells it.
 func WithSubscription(sub *realtime.Subscription) Option {
 	return func(o *options) error {
 		if sub == nil {

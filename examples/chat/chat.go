@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/b24pull/b24pull"
@@ -36,6 +37,8 @@ type chat struct {
 	others    []int64
 	print     func(line string)
 	online    map[int64]bool
+	sent      atomic.Int64 // messages that the push server has accepted
+	heard     atomic.Int64 // messages of others
 }
 
 func newChat(client *b24pull.Client, others []int64, print func(string)) (*chat, error) {
@@ -52,11 +55,12 @@ func newChat(client *b24pull.Client, others []int64, print func(string)) (*chat,
 	if err != nil {
 		return nil, err
 	}
-	return &chat{client, sub, publisher, others, print, make(map[int64]bool)}, nil
+	return &chat{client: client, sub: sub, publisher: publisher, others: others, print: print, online: make(map[int64]bool)}, nil
 }
 
-// run shows what the others do until ctx is done.
-func (c *chat) run(ctx context.Context) error {
+// run shows what the others do until ctx is done: what they send at once, who
+// of them is online when all who are to talk have begun.
+func (c *chat) run(ctx context.Context, begun <-chan struct{}) error {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	var watching sync.WaitGroup
@@ -70,8 +74,12 @@ func (c *chat) run(ctx context.Context) error {
 		}
 	})
 	watching.Go(func() {
-		defer end()
-		failed = c.watch(ctx)
+		select {
+		case <-begun:
+			defer end()
+			failed = c.watch(ctx)
+		case <-ctx.Done():
+		}
 	})
 	err := c.sub.Run(ctx, c.handlers())
 	end()
@@ -92,10 +100,12 @@ func (c *chat) handlers() realtime.Handler {
 	realtime.On(clients, "application", say, func(_ context.Context, s said, m realtime.Message) error {
 		// %q leaves out what plays tricks on a terminal
 		c.print(fmt.Sprintf("%s: %q", name(m.Sender), s.Text))
+		c.heard.Add(1)
 		return nil
 	})
 	realtime.On(clients, "application", typing, func(_ context.Context, _ said, m realtime.Message) error {
 		c.print(name(m.Sender) + " is typing")
+		c.heard.Add(1)
 		return nil
 	})
 	return mux
@@ -119,7 +129,9 @@ func (c *chat) send(ctx context.Context, command, text string) {
 	}
 	err := c.publisher.Publish(ctx, m)
 	switch {
-	case err == nil || ctx.Err() != nil:
+	case err == nil:
+		c.sent.Add(1)
+	case ctx.Err() != nil:
 	case b24pull.ClassOf(err) == b24pull.ClassUnavailable:
 		c.print(fmt.Sprintf("perhaps not sent: %v", err))
 	default:

@@ -8,7 +8,8 @@
 // other in this terminal: the lines that are typed are theirs in turn.
 //
 // An empty line tells the others that one is typing: a terminal hands over
-// whole lines. Ctrl-C ends the program, and so does the end of the input.
+// whole lines. Ctrl-C ends the program, and so does the end of the input, when
+// what was said is shown.
 package main
 
 import (
@@ -24,6 +25,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/oauth2"
 
@@ -115,14 +117,20 @@ func parseUsers(list string) (users []int64, err error) {
 func talk(ctx context.Context, in io.Reader, chats ...*chat) error {
 	ctx, end := context.WithCancelCause(ctx)
 	var running sync.WaitGroup
+	begun := make(chan struct{})
 	for _, c := range chats {
 		running.Go(func() {
-			if err := c.run(ctx); err != nil {
+			if err := c.run(ctx, begun); err != nil {
 				end(err)
 			}
 		})
 	}
-	err := converse(ctx, in, chats)
+	var err error
+	if ready(ctx, chats) {
+		close(begun)
+		err = converse(ctx, in, chats)
+		settle(ctx, chats)
+	}
 	end(errEnd)
 	running.Wait()
 	if cause := context.Cause(ctx); cause != errEnd && !errors.Is(cause, context.Canceled) {
@@ -134,15 +142,46 @@ func talk(ctx context.Context, in io.Reader, chats ...*chat) error {
 // errEnd ends a conversation that has come to its end.
 var errEnd = errors.New("the end")
 
-func converse(ctx context.Context, in io.Reader, chats []*chat) error {
+// ready waits until all chats are connected. It reports false if ctx ends.
+func ready(ctx context.Context, chats []*chat) bool {
 	for _, c := range chats {
 		select {
 		case <-c.sub.Ready():
 			c.print("connected")
 		case <-ctx.Done():
-			return nil
+			return false
 		}
 	}
+	return true
+}
+
+// A push server gathers what it sends, and may have to be asked again for what
+// it has lost. So the end waits for what was said.
+const (
+	moment  = time.Second      // where others show it, for what they say
+	longest = 10 * time.Second // where the chats of this program do
+)
+
+// settle waits until what was said is shown.
+func settle(ctx context.Context, chats []*chat) {
+	if len(chats) == 1 {
+		pause(ctx, moment)
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	for {
+		var missing int64
+		for _, c := range chats {
+			missing += c.sent.Load() - c.heard.Load()
+		}
+		if missing <= 0 || !pause(ctx, 10*time.Millisecond) {
+			return
+		}
+	}
+}
+
+func converse(ctx context.Context, in io.Reader, chats []*chat) error {
 	lines, failed := make(chan string), make(chan error, 1)
 	go func() { // a read of a terminal cannot be broken off
 		scanner := bufio.NewScanner(in)

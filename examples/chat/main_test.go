@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -119,6 +120,24 @@ func TestChat(t *testing.T) {
 	c.ends()
 }
 
+// TestChat_Settle: what never arrives is not waited for for ever.
+func TestChat_Settle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lost := new(chat)
+		lost.sent.Add(1)
+		began := time.Now()
+		settle(t.Context(), []*chat{lost, new(chat)})
+		if waited := time.Since(began); waited != longest {
+			t.Errorf("waited for %v", waited)
+		}
+		began = time.Now()
+		settle(t.Context(), []*chat{lost}) // the others show it, elsewhere
+		if waited := time.Since(began); waited != moment {
+			t.Errorf("waited for %v over a real portal", waited)
+		}
+	})
+}
+
 // TestChat_Versions: two users see each other come, type, and say something.
 func TestChat_Versions(t *testing.T) {
 	t.Parallel()
@@ -144,6 +163,34 @@ func TestChat_Versions(t *testing.T) {
 		c.ends()
 		if strings.Contains(c.String(), "own") {
 			t.Errorf("a message of the portal was taken for one of a user:\n%s", c)
+		}
+	})
+}
+
+// TestChat_Piped: what stands in a file is said and shown to its end, and
+// nobody is told to be offline who is still connecting.
+func TestChat_Piped(t *testing.T) {
+	t.Parallel()
+	eachVersion(t, func(t *testing.T, portal *pulltest.Portal) {
+		out := newScreen(t)
+		if err := onPortal(t.Context(), portal, strings.NewReader("hello\n\nhow are you\nfine\nbye\n"), out); err != nil {
+			t.Fatal(err)
+		}
+		shown := out.String()
+		for _, line := range []string{
+			`[user 2] user 1: "hello"`, "[user 1] user 2 is typing", `[user 1] user 2: "how are you"`,
+			`[user 2] user 1: "fine"`, `[user 1] user 2: "bye"`,
+		} {
+			if strings.Count(shown, line+"\n") != 1 {
+				t.Errorf("want %q once", line)
+			}
+		}
+		connected := max(strings.Index(shown, "[user 1] connected\n"), strings.Index(shown, "[user 2] connected\n"))
+		if online := strings.Index(shown, "is online"); strings.Contains(shown, "offline") || online >= 0 && online < connected {
+			t.Error("presence was told before both were connected")
+		}
+		if t.Failed() {
+			t.Log(shown)
 		}
 	})
 }

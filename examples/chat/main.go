@@ -181,30 +181,55 @@ func settle(ctx context.Context, chats []*chat) {
 	}
 }
 
-func converse(ctx context.Context, in io.Reader, chats []*chat) error {
-	lines, failed := make(chan string), make(chan error, 1)
+// maxLine is the longest line that is said, in bytes.
+const maxLine = 64 << 10
+
+// read returns the lines of in, those that are too long cut off after maxLine,
+// and why it has ended.
+func read(ctx context.Context, in io.Reader) (<-chan string, <-chan error) {
+	lines, ended := make(chan string), make(chan error, 1)
 	go func() { // a read of a terminal cannot be broken off
-		scanner := bufio.NewScanner(in)
-		for scanner.Scan() {
+		reader := bufio.NewReaderSize(in, maxLine+len("\r\n"))
+		for {
+			line, more, err := reader.ReadLine()
+			text := string(line)
+			for more && err == nil {
+				_, more, err = reader.ReadLine()
+			}
+			switch {
+			case err == io.EOF && text == "":
+				ended <- nil
+				return
+			case err != nil && err != io.EOF:
+				ended <- err
+				return
+			}
 			select {
-			case lines <- scanner.Text():
+			case lines <- text:
 			case <-ctx.Done():
 				return
 			}
 		}
-		failed <- scanner.Err()
 	}()
+	return lines, ended
+}
+
+func converse(ctx context.Context, in io.Reader, chats []*chat) error {
+	lines, ended := read(ctx, in)
 	for turn := 0; ; {
 		c := chats[turn%len(chats)]
 		select {
 		case line := <-lines:
-			if text := strings.TrimSpace(line); text != "" {
+			switch text := strings.TrimSpace(line); {
+			case len(line) > maxLine:
+				c.print(fmt.Sprintf("not sent: the line is longer than %d bytes", maxLine))
+			case text == "":
+				c.send(ctx, typing, "")
+			default:
 				c.send(ctx, say, text)
 				turn++
-			} else {
-				c.send(ctx, typing, "")
 			}
-		case err := <-failed:
+		case err := <-ended:
 			return err
 		case <-ctx.Done():
 			return nil

@@ -195,6 +195,24 @@ func TestChat_Piped(t *testing.T) {
 	})
 }
 
+// TestChat_LongLine: a line that is too long is refused, and what follows said.
+func TestChat_LongLine(t *testing.T) {
+	t.Parallel()
+	portal := pulltest.NewPortal()
+	defer portal.Close()
+	const limit = 64 << 10
+	lines := strings.Repeat("a", limit) + "\r\n" + strings.Repeat("b", limit+1) + "\n" + strings.Repeat("c", 5*limit) + "\nafter"
+	out := newScreen(t)
+	if err := onPortal(t.Context(), portal, strings.NewReader(lines), out); err != nil {
+		t.Fatal(err)
+	}
+	const refused = "[user 2] not sent: the line is longer than 65536 bytes\n"
+	if shown := out.String(); strings.Count(shown, refused) != 2 || !strings.Contains(shown, strings.Repeat("a", limit)+"\"\n") ||
+		!strings.Contains(shown, "[user 1] user 2: \"after\"\n") {
+		t.Errorf("got %d refusals; the end is %q", strings.Count(shown, refused), shown[max(0, len(shown)-300):])
+	}
+}
+
 // TestChat_Official: the other one uses the official JS client.
 func TestChat_Official(t *testing.T) {
 	t.Parallel()

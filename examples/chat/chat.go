@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +26,8 @@ type said struct {
 const (
 	kept     = time.Hour       // what is said waits so long for who is offline
 	interval = 3 * time.Second // between questions who is online
+	notice   = time.Minute     // between complaints that nobody answers them
+	patience = 5 * time.Second // for who sends what, before connecting
 )
 
 // chat is a user who talks to others.
@@ -37,25 +38,41 @@ type chat struct {
 	others    []int64
 	print     func(line string)
 	online    map[int64]bool
+	broken    bool         // the connection is, and that was shown
 	sent      atomic.Int64 // messages that the push server has accepted
 	heard     atomic.Int64 // messages of others
 }
 
 func newChat(client *b24pull.Client, others []int64, print func(string)) (*chat, error) {
+	c := &chat{client: client, others: others, print: print, online: make(map[int64]bool)}
 	// Anybody who uses the application can send what does not decode.
 	skip := func(err *realtime.HandlerError, _ int) realtime.ErrorAction {
-		slog.Warn("message skipped", "err", err)
+		c.print(fmt.Sprintf("message skipped: %v", err))
 		return realtime.SkipMessage()
 	}
-	sub, err := realtime.Subscribe(client, realtime.WithErrorPolicy(skip))
+	var err error
+	// A service takes WithLogger, which tells more.
+	c.sub, err = realtime.Subscribe(client, realtime.WithErrorPolicy(skip), realtime.WithObserver(c.observe))
 	if err != nil {
 		return nil, err
 	}
-	publisher, err := publish.New(client, publish.WithSubscription(sub))
-	if err != nil {
-		return nil, err
+	c.publisher, err = publish.New(client, publish.WithSubscription(c.sub))
+	return c, err
+}
+
+// observe shows why there is no connection, and that there is one again. The
+// subscription tries by itself.
+func (c *chat) observe(e realtime.Event) {
+	change, ok := e.(realtime.StateChange)
+	switch {
+	case !ok:
+	case change.To == realtime.StateLive && c.broken:
+		c.broken = false
+		c.print("the connection is up")
+	case change.To == realtime.StateWaiting && change.Cause != nil:
+		c.broken = true
+		c.print(fmt.Sprintf("connecting again in %v: %v", change.Delay.Round(100*time.Millisecond), change.Cause))
 	}
-	return &chat{client: client, sub: sub, publisher: publisher, others: others, print: print, online: make(map[int64]bool)}, nil
 }
 
 // run shows what the others do until ctx is done: what they send at once, who
@@ -67,10 +84,17 @@ func (c *chat) run(ctx context.Context, begun <-chan struct{}) error {
 	defer watching.Wait()
 	defer c.publisher.Close()
 	var failed error
-	c.introduce(ctx)
+	known := c.introduce(ctx)
 	watching.Go(func() {
-		for pause(ctx, time.Hour) {
-			c.introduce(ctx)
+		for {
+			wait := time.Hour // channels are replaced after 12
+			if !known {
+				wait = notice
+			}
+			if !pause(ctx, wait) {
+				return
+			}
+			known = c.introduce(ctx)
 		}
 	})
 	watching.Go(func() {
@@ -153,20 +177,24 @@ func (c *chat) watch(ctx context.Context) error {
 	return nil
 }
 
-// introduce has the subscription know by which channel it hears whom. The
-// channels are replaced after 12 hours.
-func (c *chat) introduce(ctx context.Context) {
-	channels, err := c.client.ListPublicChannels(ctx, c.others, true)
-	if err != nil {
-		slog.Warn("who sends what is not known", "err", err)
-		return
+// introduce has the subscription know by which channel it hears whom, and
+// reports whether it does.
+func (c *chat) introduce(ctx context.Context) bool {
+	within, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	channels, err := c.client.ListPublicChannels(within, c.others, true)
+	switch {
+	case err == nil:
+		c.sub.AddSenders(channels)
+	case ctx.Err() == nil:
+		c.print(fmt.Sprintf("who sends what is not known: %v", err))
 	}
-	c.sub.AddSenders(channels)
+	return err == nil
 }
 
 // ask asks who is online, time and again.
 func (c *chat) ask(ctx context.Context) error {
-	for {
+	for told := (time.Time{}); ; {
 		online, err := c.publisher.Online(ctx, c.others...)
 		switch {
 		case err == nil:
@@ -175,6 +203,9 @@ func (c *chat) ask(ctx context.Context) error {
 			}
 		case errors.Is(err, publish.ErrUnavailable):
 			return err
+		case ctx.Err() == nil && time.Since(told) >= notice:
+			told = time.Now()
+			c.print(fmt.Sprintf("who is online is not known: %v", err))
 		}
 		if !pause(ctx, interval) {
 			return nil

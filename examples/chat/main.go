@@ -119,6 +119,7 @@ func talk(ctx context.Context, in io.Reader, chats ...*chat) error {
 	var running sync.WaitGroup
 	begun := make(chan struct{})
 	for _, c := range chats {
+		c.print("connecting")
 		running.Go(func() {
 			if err := c.run(ctx, begun); err != nil {
 				end(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -154,6 +155,9 @@ func TestChat_Versions(t *testing.T) {
 		c.shows(`[user 1] user 2: "tricks: \x1b[2J"`)
 		portal.Emit(pulltest.Message{Command: say, Params: said{"the portal's own"}})
 		portal.EmitAsClient(pulltest.Message{Command: say, Params: []int{1}})
+		for !strings.Contains(c.String(), "message skipped: ") && t.Context().Err() == nil {
+			time.Sleep(5 * time.Millisecond)
+		}
 		portal.Cut()
 		// what was under way may be lost: nobody knows, and it is not repeated
 		for !strings.Contains(c.String(), `: "still there?"`) && t.Context().Err() == nil {
@@ -161,7 +165,7 @@ func TestChat_Versions(t *testing.T) {
 			time.Sleep(200 * time.Millisecond)
 		}
 		c.ends()
-		if strings.Contains(c.String(), "own") {
+		if strings.Contains(c.String(), "portal's own") {
 			t.Errorf("a message of the portal was taken for one of a user:\n%s", c)
 		}
 	})
@@ -211,6 +215,75 @@ func TestChat_LongLine(t *testing.T) {
 		!strings.Contains(shown, "[user 1] user 2: \"after\"\n") {
 		t.Errorf("got %d refusals; the end is %q", strings.Count(shown, refused), shown[max(0, len(shown)-300):])
 	}
+}
+
+// unreachable is a network that is down.
+type unreachable struct{}
+
+func (unreachable) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("the network is down")
+}
+
+// offline is a chat on it.
+func offline(t *testing.T, print func(string)) *chat {
+	client, err := login("https://portal.example", pulltest.SecretMark, b24pull.WithHTTPClient(&http.Client{Transport: unreachable{}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := newChat(client, []int64{2}, print)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestChat_Unreachable: the program says why it does not connect, soon and
+// again.
+func TestChat_Unreachable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := newScreen(t)
+		c := offline(t, func(line string) { fmt.Fprintln(out, line) })
+		in, keyboard := io.Pipe()
+		defer keyboard.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- talk(ctx, in, c) }()
+		time.Sleep(10 * time.Second)
+		if !strings.Contains(out.String(), "the network is down") {
+			t.Errorf("after 10 s: %q", out)
+		}
+		time.Sleep(10 * time.Minute)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		shown := out.String()
+		if n := strings.Count(shown, "connecting again in "); n < 5 || n > 200 || strings.Contains(shown, pulltest.SecretMark) {
+			t.Errorf("%d lines of why there is no connection", n)
+		}
+	})
+}
+
+// TestChat_NotAnswered: that nobody knows who is online is told, not at each
+// question.
+func TestChat_NotAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := 0
+		c := offline(t, func(line string) {
+			if strings.HasPrefix(line, "who is online is not known: ") && strings.Contains(line, "the network is down") {
+				told++
+			}
+		})
+		defer c.publisher.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		if err := c.ask(ctx); err != nil {
+			t.Error(err)
+		}
+		if told < 5 || told > 10 {
+			t.Errorf("told %d times in ten minutes", told)
+		}
+	})
 }
 
 // TestChat_Official: the other one uses the official JS client.

@@ -9,7 +9,8 @@
 //
 // An empty line tells the others that one is typing: a terminal hands over
 // whole lines. Ctrl-C ends the program, and so does the end of the input, when
-// what was said is shown.
+// what was said is shown. With -version 5 the push server in memory is of the
+// version that tells who comes and goes; the one of version 4 is asked.
 package main
 
 import (
@@ -35,23 +36,28 @@ import (
 
 func main() {
 	to := flag.String("to", "", "talk to these `users`: ids with commas between")
+	version := flag.Int("version", 4, "of the push server in memory: 4 or 5")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *to, os.Stdin, os.Stdout); err != nil {
+	if err := run(ctx, *to, *version, os.Stdin, os.Stdout); err != nil {
 		log.Fatal("chat: ", err)
 	}
 }
 
-func run(ctx context.Context, to string, in io.Reader, out io.Writer) error {
+func run(ctx context.Context, to string, version int, in io.Reader, out io.Writer) error {
 	address, token := os.Getenv("B24PULL_PORTAL"), os.Getenv("B24PULL_ACCESS_TOKEN")
 	switch {
 	case (address == "") != (token == ""):
 		return errors.New("B24PULL_PORTAL and B24PULL_ACCESS_TOKEN go together")
 	case address == "" && to != "":
 		return errors.New("-to is for a real portal: set B24PULL_PORTAL and B24PULL_ACCESS_TOKEN")
+	case address != "" && version != 4:
+		return errors.New("-version is for the portal in memory: unset B24PULL_PORTAL and B24PULL_ACCESS_TOKEN")
+	case version != 4 && version != 5:
+		return fmt.Errorf("-version: %d: want 4 or 5; below, clients cannot send", version)
 	case address == "":
-		portal := pulltest.NewPortal()
+		portal := pulltest.NewPortal(pulltest.WithVersion(version))
 		defer portal.Close()
 		return onPortal(ctx, portal, in, out)
 	}
@@ -217,6 +223,7 @@ func read(ctx context.Context, in io.Reader) (<-chan string, <-chan error) {
 
 func converse(ctx context.Context, in io.Reader, chats []*chat) error {
 	lines, ended := read(ctx, in)
+	chats[0].print("type a line and Enter; an empty line tells the others that you are typing")
 	for turn := 0; ; {
 		c := chats[turn%len(chats)]
 		select {
@@ -228,7 +235,9 @@ func converse(ctx context.Context, in io.Reader, chats []*chat) error {
 				c.send(ctx, typing, "")
 			default:
 				c.send(ctx, say, text)
-				turn++
+				if turn++; len(chats) > 1 {
+					chats[turn%len(chats)].print("it is your turn")
+				}
 			}
 		case err := <-ended:
 			return err

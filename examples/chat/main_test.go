@@ -114,10 +114,11 @@ func eachVersion(t *testing.T, test func(t *testing.T, portal *pulltest.Portal))
 func TestChat(t *testing.T) {
 	t.Setenv("B24PULL_PORTAL", "")
 	t.Setenv("B24PULL_ACCESS_TOKEN", "")
-	c := begin(t, func(ctx context.Context, in io.Reader, out io.Writer) error { return run(ctx, "", in, out) })
+	c := begin(t, func(ctx context.Context, in io.Reader, out io.Writer) error { return run(ctx, "", 5, in, out) })
 	c.shows("[user 1] connected", "[user 2] connected")
+	c.shows("[user 1] type a line and Enter; an empty line tells the others that you are typing")
 	c.types("hello")
-	c.shows(`[user 2] user 1: "hello"`)
+	c.shows(`[user 2] user 1: "hello"`, "[user 2] it is your turn")
 	c.ends()
 }
 
@@ -332,16 +333,23 @@ func TestChat_Official(t *testing.T) {
 
 // TestChat_Mistakes: what is missing is said.
 func TestChat_Mistakes(t *testing.T) {
-	for _, tt := range []struct{ portal, token, to, want string }{
-		{"https://portal.example", "", "2", "go together"},
-		{"", "", "2", "-to is for a real portal"},
-		{"https://portal.example", "x", "", "want ids of users"},
-		{"https://portal.example", "x", "2,-1", "want ids of users"},
-		{"portal example", "x", "2", "not a URL"},
+	for _, tt := range []struct {
+		portal, token, to string
+		version           int
+		want              string
+	}{
+		{"https://portal.example", "", "2", 4, "go together"},
+		{"", "", "2", 4, "-to is for a real portal"},
+		{"https://portal.example", "x", "", 4, "want ids of users"},
+		{"https://portal.example", "x", "2,-1", 4, "want ids of users"},
+		{"portal example", "x", "2", 4, "not a URL"},
+		{"https://portal.example", "x", "2", 5, "-version is for the portal in memory"},
+		{"", "", "", 3, "want 4 or 5"},
+		{"", "", "", 6, "want 4 or 5"},
 	} {
 		t.Setenv("B24PULL_PORTAL", tt.portal)
 		t.Setenv("B24PULL_ACCESS_TOKEN", tt.token)
-		if err := run(t.Context(), tt.to, strings.NewReader(""), io.Discard); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if err := run(t.Context(), tt.to, tt.version, strings.NewReader(""), io.Discard); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: got %v", tt, err)
 		}
 	}

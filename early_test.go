@@ -143,5 +143,5 @@ func calls() int {
 	if resttest.Thorough {
 		return 500
 	}
-	return 100
+	return 50
 }

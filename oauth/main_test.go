@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"go.uber.org/goleak"
 )
 
@@ -16,5 +17,6 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	resttest.AtOnce(4)
 	goleak.VerifyTestMain(m)
 }

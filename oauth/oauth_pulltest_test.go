@@ -149,6 +149,7 @@ func TestOAuth_ThousandRefreshOnce(t *testing.T) {
 
 // TestOAuth_TwoTokensRefreshOnce: what two processes with one FileStore do, in one.
 func TestOAuth_TwoTokensRefreshOnce(t *testing.T) {
+	t.Parallel()
 	p := pulltest.NewPortal()
 	defer p.Close()
 	l, folder := authorized(t, p), t.TempDir()
@@ -282,6 +283,7 @@ func TestOAuth_Outage(t *testing.T) {
 // around and beside the tokens, a year of refreshes is lived through, and
 // nothing is sent to another address than before.
 func TestOAuth_PortalsAsTheyAre(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]pulltest.Fault{
 		"a byte order mark":    pulltest.ByteOrderMark,
 		"a notice":             pulltest.PHPNotice,
@@ -321,6 +323,7 @@ func TestOAuth_PortalsAsTheyAre(t *testing.T) {
 // TestOAuth_FirstTokensAsTheyAre: a code and a form bring a token, though the
 // authorization server answers oddly.
 func TestOAuth_FirstTokensAsTheyAre(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]pulltest.Fault{
 		"warnings all around": pulltest.PHPWarnings,
 		"http":                pulltest.InsecureEndpoint,

@@ -6,11 +6,11 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"go.uber.org/goleak"
 )
 
@@ -33,9 +33,7 @@ func TestMain(m *testing.M) {
 		}
 		servers = kept
 	}
-	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		_ = f.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0))) // those over real sockets wait more than they work
-	}
+	resttest.AtOnce(2 * runtime.GOMAXPROCS(0))
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400) // bubbles make much garbage, and little of it lives
 	}
@@ -48,7 +46,7 @@ var sampled struct {
 	of map[string]int
 }
 
-// sample skips part of the scenarios of a test that has many: every second, or
+// sample skips part of the scenarios of a test that has many: two in three, or
 // three in four of a short run, and none of a thorough one. The first is always
 // run; which others are is not the same in each test.
 func sample(t *testing.T) {
@@ -63,7 +61,7 @@ func sample(t *testing.T) {
 	nth := sampled.of[test]
 	sampled.of[test]++
 	sampled.Unlock()
-	run := (nth+len(test))%2 == 0
+	run := (nth+len(test))%3 == 0
 	if testing.Short() {
 		run = (nth+len(test))%4 == 0
 	}

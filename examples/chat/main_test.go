@@ -16,11 +16,15 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/jstest"
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime/publish"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	resttest.AtOnce(8)
+	goleak.VerifyTestMain(m)
+}
 
 // A screen takes what the program prints, line by line.
 type screen struct {
@@ -358,6 +362,7 @@ func TestChat_Mistakes(t *testing.T) {
 // TestChat_OldServer: where clients cannot publish the program says so and
 // ends.
 func TestChat_OldServer(t *testing.T) {
+	t.Parallel()
 	portal := pulltest.NewPortal(pulltest.WithVersion(3))
 	defer portal.Close()
 	in, keyboard := io.Pipe()

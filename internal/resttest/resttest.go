@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -14,6 +15,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +25,15 @@ import (
 
 // Thorough has tests take more time, as they do before a release.
 var Thorough = os.Getenv("B24PULL_LONG") != ""
+
+// AtOnce has up to n parallel tests run at a time, unless the command line says
+// how many, for tests that wait more than they work. It is for TestMain.
+func AtOnce(n int) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set(strconv.Itoa(n))
+	}
+}
 
 // Every secret of these tests holds the mark.
 const (

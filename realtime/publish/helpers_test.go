@@ -15,11 +15,15 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	resttest.AtOnce(4)
+	goleak.VerifyTestMain(m)
+}
 
 // A stage is a portal on virtual time, with what is asked of it.
 type stage struct {

@@ -3,7 +3,6 @@ package soak
 import (
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -27,10 +27,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childMark) != "" {
 		os.Exit(consumerMain(os.Stdin, os.Stdout, os.Stderr))
 	}
-	flag.Parse()
-	if err := flag.Set("test.parallel", "8"); err != nil { // the tests wait more than they work
-		panic(err)
-	}
+	resttest.AtOnce(16)
 	goleak.VerifyTestMain(m)
 }
 

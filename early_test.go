@@ -140,8 +140,11 @@ func TestEarly_NothingEarlyAfterHTTP2(t *testing.T) {
 // calls is how many calls are made: of a hundred without a waiting connection
 // some tell.
 func calls() int {
-	if resttest.Thorough {
+	switch {
+	case resttest.Thorough:
 		return 500
+	case testing.Short():
+		return 15
 	}
 	return 50
 }

@@ -5,7 +5,6 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,12 +22,13 @@ var thorough = os.Getenv("B24PULL_LONG") != ""
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if testing.Short() {
-		versions = []int{2, 4, 5}
-		alike := []string{"version 1", "version 3", "version 4 shared", "version 5 shared"}
-		kept := servers[:0]
-		for _, s := range servers {
-			if !slices.Contains(alike, s.name) {
-				kept = append(kept, s)
+		versions = []int{4, 5, 2} // the first is always run
+		kept := servers[:0:0]
+		for _, name := range []string{"version 4", "version 5", "version 2", "version 5 without polling", "version 4 without websockets"} {
+			for _, s := range servers {
+				if s.name == name {
+					kept = append(kept, s)
+				}
 			}
 		}
 		servers = kept
@@ -47,7 +47,7 @@ var sampled struct {
 }
 
 // sample skips part of the scenarios of a test that has many: two in three, or
-// three in four of a short run, and none of a thorough one. The first is always
+// seven in eight of a short run, and none of a thorough one. The first is always
 // run; which others are is not the same in each test.
 func sample(t *testing.T) {
 	test, scenario, _ := strings.Cut(t.Name(), "/")
@@ -63,7 +63,7 @@ func sample(t *testing.T) {
 	sampled.Unlock()
 	run := (nth+len(test))%3 == 0
 	if testing.Short() {
-		run = (nth+len(test))%4 == 0
+		run = (nth+len(test))%8 == 0
 	}
 	if !run && nth > 0 {
 		t.Skip("B24PULL_LONG=1 runs all scenarios")

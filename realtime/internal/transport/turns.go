@@ -29,6 +29,9 @@ type turnConn struct {
 }
 
 var (
+	// errTurnOver is the end between answers. After it net/http makes a request
+	// of which nothing was written over another connection; after io.EOF it
+	// gives one up that must not be made twice.
 	errTurnOver = errors.New("the connection has come to its end")
 	errOddHead  = errors.New("the header of the answer has a form that is not understood")
 )
@@ -36,14 +39,21 @@ var (
 // Read reads of the answer that is due.
 func (c *turnConn) Read(p []byte) (int, error) {
 	c.mu.Lock()
-	over := c.over
+	over, between := c.over, c.answer.ended()
 	c.mu.Unlock()
-	if over {
+	switch {
+	case over && between:
+		return 0, errTurnOver
+	case over:
 		return 0, io.EOF
 	}
 	n, err := c.Conn.Read(p)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if n == 0 && err == io.EOF && c.answer.ended() {
+		c.over = true
+		return 0, errTurnOver
+	}
 	given, odd := c.answer.follow(p[:n])
 	switch {
 	case odd != nil:
@@ -53,7 +63,7 @@ func (c *turnConn) Read(p []byte) (int, error) {
 		c.over = true
 		err = nil // of the next read
 		if given == 0 {
-			err = io.EOF
+			err = errTurnOver
 		}
 	}
 	if n > 0 && c.answer.ended() && (c.answer.status != 200 || !c.request.whole()) {

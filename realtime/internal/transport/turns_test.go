@@ -208,3 +208,36 @@ func TestTurns_ServerCloses(t *testing.T) {
 		time.Sleep(60 * time.Millisecond)
 	}
 }
+
+// TestTurns_EndBetween: a connection that ends between two answers does so by
+// an error of its own: after io.EOF net/http gives up a request that it has
+// just begun to make over it.
+func TestTurns_EndBetween(t *testing.T) {
+	for name, answer := range map[string]string{
+		"refused": "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno",
+		"closed":  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+		"more":    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			defer ours.Close()
+			go func() {
+				defer theirs.Close()
+				buf := make([]byte, 1024)
+				_, _ = theirs.Read(buf)
+				_, _ = io.WriteString(theirs, answer)
+			}()
+			c := &turnConn{Conn: ours}
+			if _, err := io.WriteString(c, "POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(c)
+			if err != errTurnOver || len(text) == 0 {
+				t.Errorf("%q, %v: want errTurnOver", text, err)
+			}
+			if n, err := io.WriteString(c, "POST"); n != 0 || err != errTurnOver {
+				t.Errorf("%d bytes were written, %v", n, err)
+			}
+		})
+	}
+}

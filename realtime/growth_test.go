@@ -38,6 +38,9 @@ func TestGrowth_NothingGrows(t *testing.T) {
 				if transport == TransportLongPolling { // each message is a poll or two
 					replacements = 60
 				}
+				if testing.Short() {
+					replacements /= 4
+				}
 				pause := waningReset - 20*time.Second // sooner commands would be carried out later and later
 				n, goroutines := 0, 0
 				for i := range replacements {

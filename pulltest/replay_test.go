@@ -135,6 +135,7 @@ func TestReplay_Recordings(t *testing.T) {
 func (r *replay) play(st stage) {
 	if st.before != nil {
 		st.before(r)
+		synctest.Wait() // what is accepted is stored after that
 	}
 	if strings.HasPrefix(r.rec.Case, "ws_") {
 		r.playSocket(st)

@@ -72,6 +72,7 @@ func TestCall_Unanswered(t *testing.T) {
 				if !errors.As(err, &unanswered) || !unanswered.Sent || b24pull.ClassOf(err) != b24pull.ClassUnavailable {
 					t.Errorf("got %v", err)
 				}
+				time.Sleep(10 * time.Second) // the connection that was cut is gone, and there is another one
 				s.portal.Misbehave(pulltest.Publishing, fault.Times(1))
 				again := publisher(WithRepeat())
 				defer again.Close()

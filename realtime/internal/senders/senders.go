@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/lately"
 )
 
 const (
@@ -22,8 +23,8 @@ const (
 // A Book is a list of public ids and their users. Where there are too many, it
 // forgets those that it was told of the longest ago. The zero Book is empty.
 type Book struct {
-	mu            sync.Mutex
-	newer, before map[string]int64
+	mu    sync.Mutex
+	users lately.Map[int64] // by public id
 }
 
 // User is whose a public id is, 0 if that is not known.
@@ -31,10 +32,8 @@ func (b *Book) User(publicID string) int64 {
 	id := normal(publicID)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if user, ok := b.newer[id]; ok {
-		return user
-	}
-	return b.before[id]
+	user, _ := b.users.Get(id)
+	return user
 }
 
 // Add takes the public channels of users, by user id.
@@ -62,19 +61,12 @@ func (b *Book) Learn(cfg *b24pull.Config) error {
 	return err
 }
 
-// add keeps two halves: when the newer one is full, the other is let go.
 func (b *Book) add(publicID string, user int64) {
 	id := normal(publicID)
 	if id == "" || len(id) > maxID || user <= 0 {
 		return
 	}
-	if _, known := b.newer[id]; !known && len(b.newer) >= Max/2 {
-		b.before, b.newer = b.newer, nil
-	}
-	if b.newer == nil {
-		b.newer = make(map[string]int64)
-	}
-	b.newer[id] = user
+	b.users.Put(id, user, Max)
 }
 
 // normal is a public id as frames name it, without its signature.

@@ -38,7 +38,7 @@ func TestSenders_Bound(t *testing.T) {
 	var b Book
 	for user := range int64(3*Max) + 1 {
 		b.Add(map[int64]b24pull.PublicChannel{user: {PublicID: b24pull.Secret(public(int(user)))}})
-		if n := len(b.newer) + len(b.before); n > Max {
+		if n := b.users.Len(); n > Max {
 			t.Fatalf("%d are kept", n)
 		}
 		b.Add(map[int64]b24pull.PublicChannel{1: {PublicID: b24pull.Secret(public(1))}})

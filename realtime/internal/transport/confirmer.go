@@ -2,9 +2,12 @@ package transport
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/lately"
 )
 
 const (
@@ -36,7 +39,7 @@ type Confirmer struct {
 
 	mu      sync.Mutex
 	pending []confirmation
-	recent  recent // confirmed, or pending
+	recent  lately.Map[struct{}] // confirmed, or pending
 	posting bool
 	pause   time.Duration // after the last request; 0: it did not fail
 }
@@ -51,7 +54,7 @@ type confirmation struct {
 func (c *Confirmer) Confirmed(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.recent.add(id)
+	c.recent.Put(id, struct{}{}, maxRecent)
 }
 
 // Add takes the ids of messages. It does not wait.
@@ -59,17 +62,18 @@ func (c *Confirmer) Add(to Address, ids []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, id := range ids {
-		if id == "" || c.recent.has(id) || strings.ContainsAny(id, "\r\n") { // which would be two
+		_, known := c.recent.Get(id)
+		if id == "" || known || strings.ContainsAny(id, "\r\n") { // which would be two
 			continue
 		}
-		c.recent.add(id)
+		c.recent.Put(id, struct{}{}, maxRecent)
 		c.pending = append(c.pending, confirmation{&to, id})
 	}
 	if over := len(c.pending) - maxPending; over > 0 {
 		for _, left := range c.pending[:over] {
-			c.recent.remove(left.id)
+			c.recent.Delete(left.id)
 		}
-		c.pending = append([]confirmation(nil), c.pending[over:]...)
+		c.pending = slices.Clone(c.pending[over:])
 	}
 	if len(c.pending) > 0 && !c.posting {
 		c.posting = true
@@ -111,32 +115,8 @@ func (c *Confirmer) failed(ids []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, id := range ids {
-		c.recent.remove(id)
+		c.recent.Delete(id)
 	}
-}
-
-// recent are ids that were added lately, maxRecent at the most.
-type recent struct{ newer, older map[string]struct{} }
-
-func (r *recent) has(id string) bool {
-	_, newer := r.newer[id]
-	_, older := r.older[id]
-	return newer || older
-}
-
-func (r *recent) add(id string) {
-	if len(r.newer) >= maxRecent/2 {
-		r.older, r.newer = r.newer, nil
-	}
-	if r.newer == nil {
-		r.newer = make(map[string]struct{})
-	}
-	r.newer[id] = struct{}{}
-}
-
-func (r *recent) remove(id string) {
-	delete(r.newer, id)
-	delete(r.older, id)
 }
 
 // next takes what one request confirms; nothing ends the posting.

@@ -179,7 +179,7 @@ func TestConfirmer_Once(t *testing.T) {
 		for i := range 10 * maxRecent {
 			c.Confirmed(idsFrom(100+i, 1)[0])
 		}
-		if n := len(c.recent.newer) + len(c.recent.older); n > maxRecent {
+		if n := c.recent.Len(); n > maxRecent {
 			t.Errorf("%d are remembered", n)
 		}
 		c.Add(at("/"), idsFrom(5, 1))

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/config"
 )
 
 const (
@@ -118,7 +119,7 @@ func (l *loop) covered(cfg *b24pull.Config) bool {
 	if cfg.JWT == "" || l.ends(latest.config).Before(time.Now().Add(renewTail)) {
 		return false
 	}
-	for _, c := range channelsOf(cfg.Channels) {
+	for _, c := range config.Channels(cfg.Channels) {
 		if !holds(latest.config.Channels, c) {
 			return false
 		}

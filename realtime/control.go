@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/config"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
@@ -321,7 +322,7 @@ func (l *loop) skipped() {
 	for _, id := range o.named {
 		listened := false
 		for _, s := range l.connections() {
-			listened = listened || slices.ContainsFunc(channelsOf(s.config.Channels), func(c *b24pull.Channel) bool { return privateID(string(c.ID)) == id })
+			listened = listened || slices.ContainsFunc(config.Channels(s.config.Channels), func(c *b24pull.Channel) bool { return privateID(string(c.ID)) == id })
 		}
 		missed = missed || !listened
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/b24pull/b24pull"
@@ -154,11 +153,6 @@ func (e *endpoint) continues(o *endpoint) bool {
 func (e *endpoint) after(at transport.Address, m wire.Mid) transport.Address {
 	at.URL = config.WithQuery(at.URL, e.dialect.After(m))
 	return at
-}
-
-// channelsOf are the channels there are, private first.
-func channelsOf(channels b24pull.Channels) []*b24pull.Channel {
-	return slices.DeleteFunc([]*b24pull.Channel{channels.Private, channels.Shared}, func(c *b24pull.Channel) bool { return c == nil })
 }
 
 // channelTypes names the channels by what frames call them: their private ids.

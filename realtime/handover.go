@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime/internal/config"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
@@ -136,14 +137,14 @@ func (l *loop) expectMore() {
 
 // goOn reports whether channels are among those that replace them.
 func goOn(before, channels b24pull.Channels) bool {
-	return !slices.ContainsFunc(channelsOf(before), func(c *b24pull.Channel) bool { return !holds(channels, c) })
+	return !slices.ContainsFunc(config.Channels(before), func(c *b24pull.Channel) bool { return !holds(channels, c) })
 }
 
 // newest is when the first of the channels began that were not there before;
 // zero: unknown.
 func newest(channels, before b24pull.Channels) time.Time {
 	var first time.Time
-	for _, c := range channelsOf(channels) {
+	for _, c := range config.Channels(channels) {
 		if holds(before, c) {
 			continue
 		}
@@ -168,7 +169,7 @@ func overlooked(before, now *b24pull.Channel) bool {
 }
 
 func holds(channels b24pull.Channels, c *b24pull.Channel) bool {
-	return slices.ContainsFunc(channelsOf(channels), func(o *b24pull.Channel) bool { return o.ID == c.ID })
+	return slices.ContainsFunc(config.Channels(channels), func(o *b24pull.Channel) bool { return o.ID == c.ID })
 }
 
 // established: a connection can be relied upon.
@@ -252,7 +253,7 @@ func (l *loop) remove(s *connection, cause error) {
 // continuedBy reports whether another connection has the same channels, under
 // another token: then it reads their end.
 func (s *connection) continuedBy(o *connection) bool {
-	before := channelsOf(s.config.Channels)
+	before := config.Channels(s.config.Channels)
 	ended := func(c *b24pull.Channel) bool { return !holds(o.config.Channels, c) }
 	return s.endpoint.continues(&o.endpoint) && len(before) > 0 && !slices.ContainsFunc(before, ended)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/panics"
+	"github.com/b24pull/b24pull/realtime/internal/config"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 )
 
@@ -128,7 +129,7 @@ func (l *loop) configured(cfg *b24pull.Config, err error) {
 	var ep endpoint
 	var lacks, bare bool
 	if err == nil {
-		bare = cfg != nil && len(channelsOf(cfg.Channels)) == 0
+		bare = cfg != nil && len(config.Channels(cfg.Channels)) == 0
 		cfg, ep, lacks, err = l.complete(cfg)
 	}
 	if err == nil && l.main.config == nil {
@@ -298,7 +299,7 @@ func endsOf(cfg *b24pull.Config) []time.Time {
 		return nil
 	}
 	ends := []time.Time{cfg.Expires}
-	for _, c := range channelsOf(cfg.Channels) {
+	for _, c := range config.Channels(cfg.Channels) {
 		ends = append(ends, c.End)
 	}
 	return ends

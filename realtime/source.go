@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	"github.com/b24pull/b24pull"
-	"github.com/b24pull/b24pull/realtime/internal/config"
 )
 
 // A ConfigSource gives the connection data of a push server. A *b24pull.Client
@@ -72,15 +71,3 @@ func (s portalConfig) Call(ctx context.Context, method string, params, result an
 }
 
 func (s portalConfig) UserAgent() string { return s.client.UserAgent() }
-
-// requestHeader is the header of all requests to the push server.
-func (o *options) requestHeader(source ConfigSource) http.Header {
-	header := o.header.Clone()
-	if header == nil {
-		header = make(http.Header)
-	}
-	if _, ok := header["User-Agent"]; !ok {
-		header.Set("User-Agent", config.UserAgent(source))
-	}
-	return header
-}

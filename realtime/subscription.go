@@ -58,7 +58,7 @@ type Subscription struct {
 // It checks what it is given and does no I/O: the portal is asked, and the push
 // server connected to, by Run or Messages.
 func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
-	if isNil(source) {
+	if config.IsNil(source) {
 		return nil, errors.New("realtime: Subscribe: the config source is nil; give a *b24pull.Client, FromConfig or PortalConfig")
 	}
 	o := options{
@@ -89,7 +89,7 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 		o.httpClient = config.HTTPClient(source)
 	}
 	client := transport.OwnClient(o.httpClient)
-	header := o.requestHeader(source)
+	header := config.Header(source, o.header)
 	socket := transport.Socket{Dial: transport.DialOver(client), Header: header}
 	if o.dialer != nil {
 		socket.Dial = transport.DialWith(o.dialer)
@@ -109,17 +109,6 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 
 // confirmWithin is how long a request may take that confirms messages.
 const confirmWithin = 10 * time.Second
-
-// isNil catches the nil sources that a user is likely to come by.
-func isNil(source ConfigSource) bool {
-	switch s := source.(type) {
-	case nil:
-		return true
-	case *b24pull.Client:
-		return s == nil
-	}
-	return false
-}
 
 // Ready returns a channel that is closed when the subscription is first
 // established: it is connected and knows where the history ends, so what is

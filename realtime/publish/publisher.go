@@ -41,7 +41,7 @@ type Publisher struct {
 // and by a subscription at the same time. It checks what it is given and does
 // no I/O.
 func New(source realtime.ConfigSource, opts ...Option) (*Publisher, error) {
-	if client, ok := source.(*b24pull.Client); source == nil || ok && client == nil {
+	if config.IsNil(source) {
 		return nil, errors.New("publish: New: the config source is nil; give a *b24pull.Client, realtime.FromConfig or realtime.PortalConfig")
 	}
 	var o options
@@ -59,13 +59,7 @@ func New(source realtime.ConfigSource, opts ...Option) (*Publisher, error) {
 	if o.httpClient == nil {
 		o.httpClient = config.HTTPClient(source)
 	}
-	p := &Publisher{source: source, opts: o, client: transport.OwnClient(o.httpClient), poster: transport.KeepingClient(o.httpClient), header: o.header.Clone()}
-	if p.header == nil {
-		p.header = make(http.Header)
-	}
-	if p.header.Get("User-Agent") == "" {
-		p.header.Set("User-Agent", config.UserAgent(source))
-	}
+	p := &Publisher{source: source, opts: o, client: transport.OwnClient(o.httpClient), poster: transport.KeepingClient(o.httpClient), header: config.Header(source, o.header)}
 	p.life, p.end = context.WithCancelCause(context.Background())
 	p.accounts.init(p)
 	p.users.init(p)

@@ -47,7 +47,7 @@ func CheckLengths(cfg *b24pull.Config) error {
 // have of users and queries.
 func Secrets(cfg *b24pull.Config) redact.Redactor {
 	secrets := []string{string(cfg.JWT)}
-	for _, c := range channels(cfg) {
+	for _, c := range Channels(cfg.Channels) {
 		secrets = append(secrets, string(c.ID), string(c.PublicID))
 	}
 	s := &cfg.Server
@@ -82,9 +82,9 @@ func secretsIn(address string) []string {
 	return secrets
 }
 
-// channels are those there are, private first.
-func channels(cfg *b24pull.Config) []*b24pull.Channel {
-	return slices.DeleteFunc([]*b24pull.Channel{cfg.Channels.Private, cfg.Channels.Shared}, func(c *b24pull.Channel) bool { return c == nil })
+// Channels are those there are, private first.
+func Channels(channels b24pull.Channels) []*b24pull.Channel {
+	return slices.DeleteFunc([]*b24pull.Channel{channels.Private, channels.Shared}, func(c *b24pull.Channel) bool { return c == nil })
 }
 
 // webRevision is the revision of the web client's protocol that this package
@@ -117,7 +117,7 @@ func Query(cfg *b24pull.Config, d wire.Dialect) (string, error) {
 // channelIDs joins the ids as they came, private first.
 func channelIDs(cfg *b24pull.Config) string {
 	var ids []string
-	for _, c := range channels(cfg) {
+	for _, c := range Channels(cfg.Channels) {
 		if c.ID != "" {
 			ids = append(ids, string(c.ID))
 		}

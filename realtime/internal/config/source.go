@@ -17,10 +17,25 @@ func HTTPClient(source any) *http.Client {
 	return &http.Client{}
 }
 
-// UserAgent is what the requests of a source call themselves.
-func UserAgent(source any) string {
-	if s, ok := source.(interface{ UserAgent() string }); ok {
-		return s.UserAgent()
+// Header is the header of requests to a push server: what is given, and what
+// the requests of the source call themselves, unless that is given.
+func Header(source any, given http.Header) http.Header {
+	header := given.Clone()
+	if header == nil {
+		header = make(http.Header)
 	}
-	return b24pull.DefaultUserAgent
+	if _, ok := header["User-Agent"]; !ok {
+		agent := b24pull.DefaultUserAgent
+		if s, ok := source.(interface{ UserAgent() string }); ok {
+			agent = s.UserAgent()
+		}
+		header.Set("User-Agent", agent)
+	}
+	return header
+}
+
+// IsNil catches the nil sources that a user is likely to come by.
+func IsNil(source any) bool {
+	client, ok := source.(*b24pull.Client)
+	return source == nil || ok && client == nil
 }

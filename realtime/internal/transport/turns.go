@@ -171,8 +171,13 @@ func (a *turnAnswer) follow(p []byte) (given int, err error) {
 		case atBody, atChunk:
 			n := min(a.left, uint64(len(rest)))
 			given += int(n)
-			if a.left -= n; a.left == 0 {
-				a.stage = map[turnStage]turnStage{atBody: atEnd, atChunk: atChunkEnd}[a.stage]
+			a.left -= n
+			switch {
+			case a.left > 0:
+			case a.stage == atBody:
+				a.stage = atEnd
+			default:
+				a.stage = atChunkEnd
 			}
 			continue
 		}

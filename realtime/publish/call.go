@@ -105,16 +105,13 @@ type receivers struct {
 
 // calls parts a message into calls that the push server takes.
 func (to receivers) calls(m checked) ([]publication, error) {
-	var own rpcBody
-	if err := json.Unmarshal(m.body, &own.body); err != nil {
+	own := rpcBody{m.message, m.expiry}
+	data, err := json.Marshal(own)
+	if err != nil {
 		return nil, err
 	}
-	own.Expiry = m.expiry
 	for n := maxReceivers; n > 0; n /= 2 {
-		parts, longest, err := to.part(own, n)
-		if err != nil {
-			return nil, err
-		}
+		parts, longest := to.part(own, len(data), n)
 		if longest+callFrame <= rpc.MaxCallSize {
 			return parts, nil
 		}
@@ -125,12 +122,9 @@ func (to receivers) calls(m checked) ([]publication, error) {
 // callFrame is more than a call has beside its params.
 const callFrame = 128
 
-// part makes calls of n receivers at the most.
-func (to receivers) part(own rpcBody, n int) (parts []publication, longest int, err error) {
-	data, err := json.Marshal(own)
-	if err != nil {
-		return nil, 0, err
-	}
+// part makes calls of n receivers at the most, with a body of so many bytes. It
+// returns how long the longest one is.
+func (to receivers) part(own rpcBody, size, n int) (parts []publication, longest int) {
 	const frame = len(`{"userList":[],"channelList":[],"body":,"expiry":86400}`)
 	users, channels := to.users, to.channels
 	for len(users)+len(channels) > 0 {
@@ -138,13 +132,13 @@ func (to receivers) part(own rpcBody, n int) (parts []publication, longest int, 
 		users = users[len(part.Users):]
 		part.Channels = channels[:min(n-len(part.Users), len(channels))]
 		channels = channels[len(part.Channels):]
-		size := len(data) + frame + len(part.Users)*len(",9223372036854775807")
+		length := size + frame + len(part.Users)*len(",9223372036854775807")
 		for _, c := range part.Channels {
-			size += len(c) + len(`"",`)
+			length += len(c) + len(`"",`)
 		}
-		parts, longest = append(parts, part), max(longest, size)
+		parts, longest = append(parts, part), max(longest, length)
 	}
-	return parts, longest, nil
+	return parts, longest
 }
 
 // call calls the push server, over the subscription's connection or one of the

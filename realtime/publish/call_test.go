@@ -215,7 +215,7 @@ func TestCall_Parts(t *testing.T) {
 		for i := range tt.channels {
 			to.channels = append(to.channels, fmt.Sprintf("%032x.%040x", i, i))
 		}
-		m := checked{body: []byte(`{"module_id":"m","command":"c","params":{"a":"` + strings.Repeat("x", tt.body) + `"}}`), expiry: 60}
+		m := checked{message: body{"m", "c", []byte(`{"a":"` + strings.Repeat("x", tt.body) + `"}`)}, expiry: 60}
 		parts, err := to.calls(m)
 		if err != nil || len(parts) != tt.calls {
 			t.Errorf("%+v: %d calls, %v", tt, len(parts), err)
@@ -231,7 +231,7 @@ func TestCall_Parts(t *testing.T) {
 			t.Errorf("%+v: %d users, %d channels", tt, users, channels)
 		}
 	}
-	long := checked{body: []byte(`{"params":{"a":"` + strings.Repeat("x", 1<<20-100) + `"}}`)}
+	long := checked{message: body{Params: []byte(`{"a":"` + strings.Repeat("x", 1<<20-100) + `"}`)}}
 	if _, err := (receivers{users: []int64{1}}).calls(long); err == nil {
 		t.Error("a call over 1 MiB is made")
 	}

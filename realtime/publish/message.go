@@ -68,8 +68,9 @@ const leastReceiver = 32
 type checked struct {
 	users    []int64
 	channels []b24pull.PublicChannel
-	body     json.RawMessage
-	expiry   uint32 // seconds
+	message  body
+	body     json.RawMessage // the message
+	expiry   uint32          // seconds
 }
 
 // check looks at a message. Its errors name what is wrong.
@@ -103,7 +104,8 @@ func (m *Message) check() (checked, error) {
 	if err != nil {
 		return c, err
 	}
-	c.body, err = json.Marshal(body{strings.ToLower(m.Module), m.Command, params})
+	c.message = body{strings.ToLower(m.Module), m.Command, params}
+	c.body, err = json.Marshal(c.message)
 	if err == nil && len(c.body)+leastReceiver > maxRequest {
 		err = errTooLong(len(c.body))
 	}

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"github.com/b24pull/b24pull/realtime/internal/wiretest"
@@ -277,7 +278,7 @@ func TestAttacks(t *testing.T) {
 		}
 		for _, version := range attack.versions {
 			for _, transport := range both {
-				if attack.over != TransportAuto && attack.over != transport || !thorough && transport == TransportLongPolling && version != 3 {
+				if attack.over != TransportAuto && attack.over != transport || !resttest.Thorough && transport == TransportLongPolling && version != 3 {
 					continue
 				}
 				t.Run(fmt.Sprint(name, "/version ", version, " ", transport), func(t *testing.T) {

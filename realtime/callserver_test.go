@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,20 +52,7 @@ func resultOf(id uint64, result string) string {
 }
 
 func (s *callServer) option() pulltest.Option {
-	return pulltest.WithHandler(func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !s.on.Load() || !websocket.IsWebSocketUpgrade(r) {
-				next.ServeHTTP(w, r)
-				return
-			}
-			ws, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)
-			if err != nil {
-				return
-			}
-			defer ws.Close()
-			s.serve(&callSocket{ws: ws})
-		})
-	})
+	return socketsFrom(&s.on, func(ws *websocket.Conn) { s.serve(&callSocket{ws: ws}) })
 }
 
 func (s *callServer) serve(c *callSocket) {

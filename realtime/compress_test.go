@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -15,7 +16,7 @@ import (
 func TestCompress_CompressedAnswers(t *testing.T) {
 	for i, s := range servers {
 		for n, coding := range []string{"gzip", "deflate", "raw deflate", "br"} {
-			if !thorough && n%2 != i%2 {
+			if !resttest.Thorough && n%2 != i%2 {
 				continue
 			}
 			for _, transport := range s.transports {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
@@ -102,7 +103,7 @@ func TestCuts_SurvivesCuts(t *testing.T) {
 		onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 			t.Parallel()
 			usual := 20
-			if len(opts) == 1 && transport != TransportAuto && thorough { // nothing but the version is special
+			if len(opts) == 1 && transport != TransportAuto && resttest.Thorough { // nothing but the version is special
 				usual = 100
 			}
 			synctest.Test(t, func(t *testing.T) {
@@ -113,7 +114,7 @@ func TestCuts_SurvivesCuts(t *testing.T) {
 		})
 	})
 	t.Run("real sockets", func(t *testing.T) {
-		if !thorough {
+		if !resttest.Thorough {
 			t.Skip("takes half a minute: B24PULL_LONG=1")
 		}
 		t.Parallel()

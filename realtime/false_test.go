@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -124,7 +125,7 @@ func TestFalse_NowAndThen(t *testing.T) {
 			l.run(nil)
 			<-l.sub.Ready()
 			steps := 200
-			if !thorough {
+			if !resttest.Thorough {
 				steps = 50
 			}
 			for range steps {

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"github.com/b24pull/b24pull/realtime/internal/wiretest"
@@ -188,7 +189,7 @@ func TestFlood_FloodedProcess(t *testing.T) {
 	defer all.Wait()
 	floods := maps.Clone(processFloods)
 	maps.Copy(floods, jsonFloods)
-	if !thorough { // one of each framing, and small
+	if !resttest.Thorough { // one of each framing, and small
 		for name, f := range floods {
 			if !slices.Contains([]string{"kept", "text", "JSON-RPC"}, name) {
 				delete(floods, name)
@@ -230,7 +231,7 @@ func (f *flood) run(t *testing.T, variable string) {
 		t.Errorf("%d bytes resident", resident)
 	}
 	least := delivery.MaxRemembered
-	if !thorough {
+	if !resttest.Thorough {
 		least /= 2 // on a slow machine much is lost, while a client that is overrun connects again
 	}
 	if !f.history && messages < least {

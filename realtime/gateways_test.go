@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -82,7 +83,7 @@ func TestGateways_FalseOverRealSockets(t *testing.T) {
 	defer all.Wait()
 
 	faults := map[string]pulltest.Fault{"marked page": falseAnswers["marked page"], "empty call": falseAnswers["empty call"], "instant 304": pulltest.InstantNotModified}
-	if thorough {
+	if resttest.Thorough {
 		faults["no answer"] = pulltest.Stall
 	}
 	for version := 1; version <= 5; version++ {

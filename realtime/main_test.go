@@ -13,10 +13,6 @@ import (
 	"go.uber.org/goleak"
 )
 
-// thorough has the tests take some minutes more: with more servers, steps and
-// messages.
-var thorough = os.Getenv("B24PULL_LONG") != ""
-
 // TestMain leaves out most servers whose framing and positions another one has
 // as well where the tests are to be short, as under the race detector.
 func TestMain(m *testing.M) {
@@ -51,7 +47,7 @@ var sampled struct {
 // run; which others are is not the same in each test.
 func sample(t *testing.T) {
 	test, scenario, _ := strings.Cut(t.Name(), "/")
-	if thorough || scenario == "" {
+	if resttest.Thorough || scenario == "" {
 		return
 	}
 	sampled.Lock()

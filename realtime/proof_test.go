@@ -12,6 +12,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -104,7 +105,7 @@ func onFalseAnswers(t *testing.T, test func(t *testing.T, l *life, version int, 
 	for version := 1; version <= 5; version++ {
 		for n, name := range slices.Sorted(maps.Keys(falseAnswers)) {
 			fault := falseAnswers[name]
-			if !thorough && n%5 != version-1 {
+			if !resttest.Thorough && n%5 != version-1 {
 				continue
 			}
 			t.Run(fmt.Sprint("version ", version, " ", name), func(t *testing.T) {

@@ -4,13 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/gorilla/websocket"
 )
 
 // life is a subscription to a portal in memory, on virtual time, and all that
@@ -216,7 +220,7 @@ func countEvents[E Event](l *life) (n int) {
 func onEveryTransport(t *testing.T, scenario func(t *testing.T, l *life, portal []pulltest.Option, transport Transport)) {
 	t.Helper()
 	for _, s := range servers {
-		if !thorough && !slices.Contains([]string{"version 2", "version 4", "version 5"}, s.name) {
+		if !resttest.Thorough && !slices.Contains([]string{"version 2", "version 4", "version 5"}, s.name) {
 			continue // one of each dialect says most of it
 		}
 		for _, transport := range s.transports {
@@ -364,4 +368,23 @@ func onEveryServerAtOnce(t *testing.T, test func(t *testing.T, portal []pulltest
 			})
 		}
 	}
+}
+
+// socketsFrom has websockets be served by serve, in the portal's place, while
+// on.
+func socketsFrom(on *atomic.Bool, serve func(*websocket.Conn)) pulltest.Option {
+	return pulltest.WithHandler(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !on.Load() || !websocket.IsWebSocketUpgrade(r) {
+				next.ServeHTTP(w, r)
+				return
+			}
+			ws, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)
+			if err != nil {
+				return
+			}
+			defer ws.Close()
+			serve(ws)
+		})
+	})
 }

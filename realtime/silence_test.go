@@ -15,6 +15,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
@@ -91,7 +92,7 @@ func onSilences(t *testing.T, test func(t *testing.T, l *life, version int, a bo
 	for version := 1; version <= 5; version++ {
 		for n, name := range slices.Sorted(maps.Keys(silences)) {
 			a := silences[name]
-			if !thorough && n%3 != version%3 {
+			if !resttest.Thorough && n%3 != version%3 {
 				continue
 			}
 			t.Run(fmt.Sprint("version ", version, " ", name), func(t *testing.T) {

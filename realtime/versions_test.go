@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -201,7 +202,7 @@ func TestVersions_Lives(t *testing.T) {
 		})
 	})
 	t.Run("real sockets", func(t *testing.T) {
-		if !thorough {
+		if !resttest.Thorough {
 			t.Skip("takes half a minute: B24PULL_LONG=1")
 		}
 		onEveryServerAtOnce(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
@@ -223,7 +224,7 @@ func TestVersions_Lives(t *testing.T) {
 func (c *lifecycle) live24h() {
 	before := len(eventsOf[Renewal](c))
 	day, every := 24*time.Hour, 5*time.Minute
-	if !thorough {
+	if !resttest.Thorough {
 		day, every = 13*time.Hour, 20*time.Minute
 	}
 	for end := time.Now().Add(day); time.Now().Before(end); time.Sleep(every) {

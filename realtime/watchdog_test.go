@@ -3,7 +3,6 @@ package realtime
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -73,31 +72,19 @@ type deafServer struct {
 }
 
 func (d *deafServer) option() pulltest.Option {
-	return pulltest.WithHandler(func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !d.on.Load() || !websocket.IsWebSocketUpgrade(r) {
-				next.ServeHTTP(w, r)
-				return
-			}
-			ws, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)
-			if err != nil {
-				return
-			}
-			defer ws.Close()
-			ws.SetPingHandler(func(string) error { return nil })
-			if d.text {
-				_ = ws.WriteMessage(websocket.TextMessage, []byte("ping"))
-			}
-			for {
-				if _, _, err = ws.ReadMessage(); err != nil {
-					break
-				}
-			}
-			var closed *websocket.CloseError
-			if errors.As(err, &closed) {
-				d.code.Store(int32(closed.Code))
-			}
-		})
+	return socketsFrom(&d.on, func(ws *websocket.Conn) {
+		ws.SetPingHandler(func(string) error { return nil })
+		if d.text {
+			_ = ws.WriteMessage(websocket.TextMessage, []byte("ping"))
+		}
+		var err error
+		for err == nil {
+			_, _, err = ws.ReadMessage()
+		}
+		var closed *websocket.CloseError
+		if errors.As(err, &closed) {
+			d.code.Store(int32(closed.Code))
+		}
 	})
 }
 

@@ -23,7 +23,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// Thorough has tests take more time, as they do before a release.
+// Thorough has tests take some minutes more, with more servers, steps and
+// messages, as they do before a release.
 var Thorough = os.Getenv("B24PULL_LONG") != ""
 
 // AtOnce has up to n parallel tests run at a time, unless the command line says

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/jstest"
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime"
 )
@@ -33,7 +33,7 @@ func TestExchange_Official(t *testing.T) { eachExchange(t, true) }
 func eachExchange(t *testing.T, official bool) {
 	t.Parallel()
 	messages, lasts := 300, 2*time.Second
-	if os.Getenv("B24PULL_LONG") != "" {
+	if resttest.Thorough {
 		messages, lasts = 10_000, 15*time.Second
 	}
 	for _, version := range []int{4, 5} {

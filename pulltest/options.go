@@ -11,6 +11,7 @@ type Option func(*options)
 
 type options struct {
 	network       *Network
+	plain         string // address for plain http; "": none
 	key           string
 	seed          string
 	dialect       *dialect
@@ -100,6 +101,14 @@ func (o *options) complete() {
 // same network are portal2.example, portal3.example and so on.
 func WithNetwork(n *Network) Option {
 	return func(o *options) { o.network = n }
+}
+
+// WithPlainHTTP serves the same portal over plain http as well, at a fixed
+// address, "127.0.0.1:8080" or, on a [Network], "portal.example:80". What the
+// portal tells of itself stays https. [NewPortal] panics if it cannot listen
+// there.
+func WithPlainHTTP(addr string) Option {
+	return func(o *options) { o.plain = addr }
 }
 
 // WithPingInterval sets how often the push server pings its websockets; the

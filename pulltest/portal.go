@@ -66,7 +66,7 @@ func NewPortal(opts ...Option) *Portal {
 		Protocols:   http1(),
 	}
 	for _, l := range listeners {
-		p.start(withTLS(l, p.cert))
+		p.start(l)
 	}
 	p.open.Add(2)
 	go p.every(o.pingInterval, p.Ping)
@@ -74,8 +74,8 @@ func NewPortal(opts ...Option) *Portal {
 	return p
 }
 
-// listen opens the portal's listener and, on a Network, that of the
-// authorization server, and makes the certificate for both.
+// listen opens the portal's listener, on a Network that of the authorization
+// server, and that for plain http, and makes the certificate for the first two.
 func (p *Portal) listen() []net.Listener {
 	l, host := listenAs(p.opts.network, "portal")
 	listeners, hosts := []net.Listener{l}, []string{host}
@@ -96,9 +96,29 @@ func (p *Portal) listen() []net.Listener {
 	roots.AddCert(p.cert.Leaf)
 	p.client = newClient(p.opts.network, clientTLS(roots, p.opts.network != nil))
 	for i, l := range listeners {
-		listeners[i] = &serverListener{l, &p.conns}
+		listeners[i] = withTLS(&serverListener{l, &p.conns}, p.cert)
+	}
+	if p.opts.plain != "" {
+		listeners = append(listeners, p.listenPlain(p.opts.plain, listeners))
 	}
 	return listeners
+}
+
+// listenPlain listens for plain http. It panics if it cannot, and closes the
+// other listeners.
+func (p *Portal) listenPlain(addr string, others []net.Listener) net.Listener {
+	listen := func(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
+	if p.opts.network != nil {
+		listen = p.opts.network.Listen
+	}
+	l, err := listen(addr)
+	if err != nil {
+		for _, l := range others {
+			l.Close()
+		}
+		panic(fmt.Sprintf("pulltest: cannot listen at %q for plain http: %v", addr, err))
+	}
+	return &serverListener{l, &p.conns}
 }
 
 // listenAs listens as the first host of a kind that is free on a network, or on

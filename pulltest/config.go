@@ -115,7 +115,11 @@ func (b *configBook) config(owner string, user int, hostname string) configResul
 
 func (b *configBook) server(hostname string) configServer {
 	d := b.opts.dialect
-	socket := "wss" + b.push[len("https"):] + d.socketPath
+	socket, polls := d.socketPath, "/sub/"
+	if b.opts.shared {
+		socket, polls = "/subws/", "/subws/"
+	}
+	socket = "wss" + b.push[len("https"):] + socket
 	s := configServer{
 		Version:          d.version,
 		ServerEnabled:    true,
@@ -131,7 +135,7 @@ func (b *configBook) server(hostname string) configServer {
 		s.Mode = "shared"
 	}
 	if !b.opts.noPolls {
-		s.LongPolling = b.push + "/sub/"
+		s.LongPolling = b.push + polls
 		s.LongPoolingSecure = s.LongPolling
 	}
 	if d.publicIDs {

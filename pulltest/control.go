@@ -194,7 +194,7 @@ func (p *Portal) EmitAsClient(m Message) (mid string) {
 		panic("pulltest: EmitAsClient to a channel without a public id")
 	}
 	key := channelKey{to.public, false}
-	return p.push.hub.publishWith(m.extras(), []channelKey{key}, clientBody(m), m.keep(), publisher{publicID: from.public}.sender())
+	return p.push.hub.publishWith(m.extras(), []channelKey{key}, clientBody(m), m.keep(), publisher{publicID: from.public}.sender(), true)
 }
 
 func clientBody(m Message) string {

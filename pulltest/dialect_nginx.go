@@ -21,16 +21,21 @@ func nginxDialect(version int) *dialect {
 		socketPath:   "/subws/",
 		ordered:      true,
 		emptyPong:    true,
+		upgradeHead:  "Upgrade: WebSocket\r\nCache-Control: " + nginxNoCache + "\r\nExpires: " + nginxExpires + "\r\n",
+		textOnly:     true,
+		goodbye:      nginxGoodbye,
 		channelID:    func(_ signer, c channelID) string { return c.private },
 		parseChannels: func(_ *pushServer, query url.Values) ([]channelID, error) {
-			return nginxChannels(query.Get("CHANNEL_ID"))
+			return nginxChannels(only(query, "CHANNEL_ID"))
 		},
-		parsePub:      func(_ signer, param string) ([]channelID, error) { return nginxChannels(param) },
-		refuseChannel: nginxRefusal,
-		position:      nginxPosition,
-		history:       (*hub).since,
-		framing:       nginxFraming,
-		answerHead:    nginxAnswerHead,
+		parsePub:   func(_ signer, param string) ([]channelID, error) { return nginxChannels(param) },
+		serve:      (*pushServer).serveNGINX,
+		exposes:    func(http.Header) {},
+		maxBody:    maxRequest,
+		position:   nginxPosition,
+		history:    (*hub).since,
+		framing:    nginxFraming,
+		answerHead: nginxAnswerHead,
 		timeoutHead: func(h http.Header, _ string, now time.Time) {
 			nginxHead(h)
 			h.Set("Last-Modified", httpTime(now))
@@ -55,12 +60,15 @@ func nginxChannels(param string) ([]channelID, error) {
 	return channels, nil
 }
 
-func nginxRefusal(w http.ResponseWriter, _ bool) {
-	nginxHead(w.Header())
-	w.WriteHeader(http.StatusBadRequest)
-}
+const (
+	nginxNoCache = "no-cache, no-store, must-revalidate"
+	nginxExpires = "Thu, 01 Jan 1970 00:00:01 GMT"
+)
 
-func nginxHead(h http.Header) { h.Set("Expires", "Thu, 01 Jan 1970 00:00:01 GMT") }
+func nginxHead(h http.Header) {
+	h.Set("Cache-Control", nginxNoCache)
+	h.Set("Expires", nginxExpires)
+}
 
 func nginxAnswerHead(h http.Header, messages []*message) {
 	last := messages[0]

@@ -17,38 +17,49 @@ func protoDialect() *dialect {
 		publicIDs:    true,
 		socketPath:   "/sub/",
 		pingInterval: 120 * time.Second,
+		idleTimeout:  keepAlive,
 		patience:     1,
 		pingHole:     true,
+		pingPayload:  "ws ping",
+		upgradeHead:  "Upgrade: websocket\r\n",
+		subprotocols: true,
+		maxFrame:     maxRequest,
+		checksText:   true,
+		goodbye:      strictGoodbye,
 		channelID:    signer.channel,
 		parseChannels: func(s *pushServer, query url.Values) ([]channelID, error) {
 			return s.signer.parse(query.Get("CHANNEL_ID"), false)
 		},
-		parsePub:      func(s signer, param string) ([]channelID, error) { return s.parse(param, true) },
-		refuseChannel: protoRefusal,
-		position:      midPosition,
-		history:       (*hub).afterPosition,
-		framing:       protoFraming,
-		answerHead:    func(http.Header, []*message) {},
-		timeoutHead:   midTimeoutHead,
+		parsePub: func(s signer, param string) ([]channelID, error) { return s.parse(param, true) },
+		refuseChannel: func(w http.ResponseWriter, _ error) {
+			exposeLast(w.Header())
+			refuse(w, errWrongChannel)
+		},
+		refuseSocket: func(w http.ResponseWriter) { refuseUpgrade(w, errWrongChannel.reason) },
+		badUpgrade:   "Bad Request",
+		exposes:      exposeLast,
+		expiry:       expirySeconds,
+		infosHead:    `{"infos":`,
+		maxBody:      maxRequest,
+		position:     midPosition,
+		history:      (*hub).afterPosition,
+		framing:      protoFraming,
+		answerHead:   func(http.Header, []*message) {},
+		timeoutHead:  midTimeoutHead,
 	}
 }
 
-func protoRefusal(w http.ResponseWriter, upgrade bool) {
-	if upgrade {
-		writeText(w, http.StatusBadRequest, errWrongChannel.reason)
-		return
-	}
-	refuse(w, errWrongChannel)
-}
+func exposeLast(h http.Header) { h.Set("Access-Control-Expose-Headers", "Last-Message-Id") }
 
 // protoFraming is protobuf for those who ask for it. In text framing the server
 // stamps tag and time when it sends, not when the message was published, and
 // ignores what clients send.
 func protoFraming(query url.Values, _ bool) *framing {
-	if query.Get("binaryMode") == "true" {
+	if only(query, "binaryMode") == "true" {
 		return &framing{
 			kind:   websocket.BinaryMessage,
 			media:  "application/octet-stream",
+			apart:  true,
 			encode: func(messages []*message, _ time.Time) []byte { return binaryFrame(messages) },
 			take:   (*socket).takeBatch,
 		}
@@ -59,7 +70,7 @@ func protoFraming(query url.Values, _ bool) *framing {
 		stamps: true,
 		encode: func(messages []*message, now time.Time) []byte {
 			return textFrame(messages, func(m *message) string {
-				return fmt.Sprintf(`"id":%d,"mid":"%s","channel":"-","tag":"%d","time":"%s"`,
+				return fmt.Sprintf(`"id":%d,"mid":"%s","channel":"-","tag":"%03d","time":"%s"`,
 					m.seq, m.mid, milliseconds(now), httpTime(now))
 			})
 		},

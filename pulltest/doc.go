@@ -28,6 +28,8 @@
 //     [Portal.RetireChannel] names the wrong successor, [Portal.EmitOld]
 //     publishes to the one before, [Portal.Control] sends other commands, and
 //     [Portal.EmitAsClient] forges them.
+//   - By default messages fall into the holes that real servers were measured to
+//     have, and are late as often; [WithHostileTiming] makes the holes wide.
 //   - [WithProcesses] and [WithDisorder] let message ids overtake each other,
 //     [WithIdleTimeout] puts a middle box before the push server that ends what
 //     is idle, [Portal.Silence] makes a process deaf, [Portal.Forget] loses the

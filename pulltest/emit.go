@@ -48,7 +48,7 @@ func (p *Portal) Emit(m Message) (mid string) {
 // emit returns the last mid where several channels need several messages.
 func (p *Portal) emit(m Message, receivers []channelKey) (mid string) {
 	for _, keys := range p.audiences(receivers) {
-		mid = p.push.hub.publishWith(m.extras(), keys, p.messageBody(m, keys), m.keep(), backend.sender())
+		mid = p.push.hub.publishWith(m.extras(), keys, p.messageBody(m, keys), m.keep(), backend.sender(), true)
 	}
 	return mid
 }

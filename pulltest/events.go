@@ -53,7 +53,7 @@ func (p *Portal) sendEvent(module, command string, params any, receivers []chann
 		if err != nil || len(body) > maxRequest {
 			return false
 		}
-		p.push.hub.publish(keys, body, defaultExpiry, backend.sender())
+		p.push.hub.publishWith(extras{}, keys, body, defaultExpiry, backend.sender(), true)
 	}
 	return true
 }

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/gorilla/websocket"
 )
 
 // Service is a set of what a portal serves, for [Portal.Misbehave].
@@ -173,7 +171,9 @@ func (f *faults) garble(s Service, messages []*message) []*message {
 	}
 	messages = slices.Clone(messages)
 	i := len(messages) / 2
-	messages[i] = messages[i].broken()
+	if !messages[i].answer {
+		messages[i] = messages[i].broken()
+	}
 	return messages
 }
 
@@ -284,11 +284,11 @@ func serviceOf(r *http.Request) Service {
 		return REST
 	case r.URL.Path == tokenPath:
 		return OAuth
-	case websocket.IsWebSocketUpgrade(r):
+	case upgrades(r):
 		return WebSockets
-	case r.Method == http.MethodPost && r.URL.Path == pushPath+"/rest/":
+	case r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, pushPath+"/rest/"):
 		return Publishing
-	case r.Method == http.MethodGet && strings.TrimSuffix(r.URL.Path, "/") == pushPath+"/sub":
+	case r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, pushPath+"/sub"):
 		return Polls
 	}
 	return 0

@@ -36,10 +36,12 @@ type message struct {
 	from    sender
 	extras  extras
 	encoded []byte // as protobuf OutgoingMessage
+	answer  bool   // to a request of the client itself: what is encoded is all of a frame
 
 	// what the copy for one channel has of its own
 	to     channelKey
-	tag    int // versions 1 and 2
+	first  string // of the channels it was sent to
+	tag    int    // versions 1 and 2
 	number uint64
 }
 
@@ -98,6 +100,9 @@ func (m *message) encode(created uint32) []byte {
 // binaryFrame is a ResponseBatch with one OutgoingMessagesResponse. A history
 // can be many megabytes, so it is written in one piece of the right size.
 func binaryFrame(messages []*message) []byte {
+	if len(messages) == 1 && messages[0].answer {
+		return messages[0].encoded
+	}
 	list := 0
 	for _, m := range messages {
 		list += bytesSize(len(m.encoded))
@@ -144,7 +149,7 @@ func statsFrame(asked []receiver, online []bool) []byte {
 
 // jsonFrame is a ResponseBatch with one JsonResponse.
 func jsonFrame(text []byte) []byte {
-	return response(4, appendBytes(nil, 1, text))
+	return response(3, appendBytes(nil, 1, text))
 }
 
 func response(field protowire.Number, content []byte) []byte {

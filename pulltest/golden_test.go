@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/gorilla/websocket"
@@ -117,7 +118,9 @@ func TestGolden_ClientRequests(t *testing.T) {
 					t.Errorf("the websocket published %d messages, a real server %d", n, tt.published)
 				}
 				checkSocket(t, p, private, websocket.BinaryMessage, tt.batch, publicRequired)
-				checkSocket(t, p, alice, websocket.TextMessage, tt.batch, wrongData)
+				if utf8.Valid(tt.batch) { // any other text ends the connection without a word
+					checkSocket(t, p, alice, websocket.TextMessage, tt.batch, wrongData)
+				}
 				checkPOST(t, p, "/pub/?binaryMode=true", tt.batch, tt.portal)
 			}, pulltest.WithKey(labKey))
 		})

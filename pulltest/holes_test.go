@@ -99,11 +99,11 @@ func TestHoles_HandoverHoleOfPolls(t *testing.T) {
 		p.Emit(text("live"))
 		r := <-hanging
 		expect(t, "the poll answered", texts(t, decode(t, r.body)), "live")
-	}, pulltest.WithHandover(time.Second))
+	}, pulltest.WithHandover(time.Second), pulltest.WithProcesses(2, 1))
 }
 
 // A client that resumes from the last mid it saw, as the official one does,
-// loses messages where the handover takes its default time.
+// loses messages where the handover is wide.
 func TestHoles_NaiveClientLosesAtHandover(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 		const n = 500
@@ -140,7 +140,7 @@ func TestHoles_NaiveClientLosesAtHandover(t *testing.T) {
 		if lost := n - len(seen); lost == 0 {
 			t.Error("nothing was lost: there is no hole")
 		}
-	}, pulltest.WithGather(0))
+	}, pulltest.WithHostileTiming(), pulltest.WithDisorder(0), pulltest.WithGather(0))
 }
 
 func TestHoles_PingHole(t *testing.T) {

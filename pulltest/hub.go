@@ -28,9 +28,13 @@ type subscriber interface {
 // hub is the state of a push server's processes and their storage: who listens
 // to what, what is kept, which message id comes next.
 type hub struct {
-	gather time.Duration
-	clock  clock
-	faults faults
+	dialect  *dialect
+	began    time.Time
+	gather   time.Duration
+	handover time.Duration
+	hostile  bool
+	clock    clock
+	faults   faults
 
 	mu        sync.Mutex
 	closed    bool
@@ -47,13 +51,18 @@ type hub struct {
 	doomed    []func() // run as soon as the lock is released: they cut connections
 	stats     Stats
 	presence  map[int]*presence // by user
+	daily     daily
 
 	processes
 }
 
 func newHub(o *options) *hub {
 	return &hub{
+		dialect:   o.dialect,
+		began:     time.Now(),
 		gather:    o.gather,
+		handover:  o.handover,
+		hostile:   o.hostile,
 		clock:     o.clock,
 		traffic:   o.traffic,
 		counted:   o.clock.now(),
@@ -61,6 +70,7 @@ func newHub(o *options) *hub {
 		sockets:   make(map[*socket]struct{}),
 		polls:     make(map[*poll]struct{}),
 		presence:  make(map[int]*presence),
+		daily:     daily{make(map[string]int), make(map[string]int)},
 		processes: newProcesses(o),
 	}
 }
@@ -86,16 +96,16 @@ func (h *hub) unlock() {
 }
 
 // publish gives the message its id, stores it if it is to be kept, and only
-// then sends it to everyone registered for one of the receivers. With disorder
-// a message to be kept has only its id when publish returns. A receiver named
-// twice counts once.
+// then sends it to everyone registered for one of the receivers. A message to be
+// kept has only its id when publish returns. A receiver named
+// twice hears it twice, and keeps it once.
 func (h *hub) publish(receivers []channelKey, body string, expiry time.Duration, from sender) string {
-	return h.publishWith(extras{}, receivers, body, expiry, from)
+	return h.publishWith(extras{}, receivers, body, expiry, from, false)
 }
 
-// publishWith is publish for a message with extras.
-func (h *hub) publishWith(x extras, receivers []channelKey, body string, expiry time.Duration, from sender) string {
-	receivers = distinct(receivers)
+// publishWith is publish for a message with extras. One that is published at
+// once is stored when publishWith returns, without disorder.
+func (h *hub) publishWith(x extras, receivers []channelKey, body string, expiry time.Duration, from sender, atOnce bool) string {
 	h.mu.Lock()
 	defer h.unlock()
 	now := h.clock.now()
@@ -111,7 +121,9 @@ func (h *hub) publishWith(x extras, receivers []channelKey, body string, expiry 
 	case m.expiry == 0:
 		h.send(copies)
 	case h.disorder > 0:
-		h.keepLater(by, copies)
+		h.keepLater(by, copies, time.Duration(h.random.Int64N(int64(h.disorder)+1)))
+	case !atOnce && !h.dialect.ordered:
+		h.keepLater(by, copies, h.storingTime())
 	default:
 		h.keep(copies)
 	}
@@ -133,7 +145,7 @@ func (h *hub) address(m *message, receivers []channelKey, now time.Time) []*mess
 	copies := make([]*message, len(receivers))
 	for i, key := range receivers {
 		c := *m
-		c.to = key
+		c.to, c.first = key, receivers[0].id
 		if own, ok := m.extras.own[key]; ok {
 			c.extras.userParams = own
 		}
@@ -147,8 +159,10 @@ func (h *hub) address(m *message, receivers []channelKey, now time.Time) []*mess
 func (h *hub) keep(copies []*message) {
 	h.stats.Stored++
 	now := h.clock.now()
-	for _, m := range copies {
-		h.store(m, now)
+	for i, m := range copies {
+		if !slices.ContainsFunc(copies[:i], func(c *message) bool { return c.to == m.to }) {
+			h.store(m, now)
+		}
 	}
 	h.send(copies)
 }

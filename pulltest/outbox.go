@@ -13,6 +13,7 @@ const (
 type outFrame struct {
 	kind     int // a websocket message type
 	messages []*message
+	history  bool // the messages are one answer
 	data     []byte
 }
 

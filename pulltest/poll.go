@@ -54,7 +54,7 @@ func (s *pushServer) servePoll(w http.ResponseWriter, r *http.Request, sub subsc
 	}
 	end := time.NewTimer(s.opts.hold)
 	defer end.Stop()
-	missed, ok := p.open(s.opts.handover <= 0)
+	missed, ok := p.open()
 	if !ok {
 		p.raw.abort()
 		return
@@ -64,8 +64,8 @@ func (s *pushServer) servePoll(w http.ResponseWriter, r *http.Request, sub subsc
 		p.write(w, pollAnswer{messages: missed})
 		return
 	}
-	if p.from.asksHistory() && s.opts.handover > 0 {
-		if sleep(r.Context(), s.opts.handover) != nil || !p.register() {
+	if p.from.asksHistory() && p.hub.hasHole(nil) {
+		if sleep(r.Context(), p.hub.handover) != nil || !p.register() {
 			return
 		}
 	}
@@ -85,7 +85,7 @@ func (s *pushServer) servePoll(w http.ResponseWriter, r *http.Request, sub subsc
 
 // open reads the history asked for. It registers the poll in the same moment
 // if none is, or nothing was found and there is no handover.
-func (p *poll) open(atOnce bool) (missed []*message, ok bool) {
+func (p *poll) open() (missed []*message, ok bool) {
 	h := p.hub
 	h.mu.Lock()
 	defer h.unlock()
@@ -97,15 +97,15 @@ func (p *poll) open(atOnce bool) (missed []*message, ok bool) {
 	h.arrive(p.client.user)
 	p.process = h.deal()
 	if !p.from.asksHistory() {
-		p.process.register(p, p.channels)
+		p.hub.register(p.process, p, p.channels)
 		return nil, true
 	}
 	h.stats.PollsWithMid++
 	missed = p.dialect.history(h, p.from, p.channels)
 	h.stats.Replayed += len(missed)
 	h.stats.Sent += len(missed)
-	if len(missed) == 0 && atOnce {
-		p.process.register(p, p.channels)
+	if len(missed) == 0 && !h.hasHole(nil) {
+		p.hub.register(p.process, p, p.channels)
 	}
 	return missed, true
 }
@@ -117,7 +117,7 @@ func (p *poll) register() bool {
 	if h.closed || p.done {
 		return false
 	}
-	p.process.register(p, p.channels)
+	p.hub.register(p.process, p, p.channels)
 	return true
 }
 
@@ -133,7 +133,8 @@ func (p *poll) close() {
 
 func (p *poll) write(w http.ResponseWriter, a pollAnswer) {
 	if a.refused != nil {
-		writeText(w, a.refused.status(), a.refused.Error())
+		p.dialect.exposes(w.Header())
+		refuse(w, a.refused)
 		return
 	}
 	w.Header().Set("Content-Type", p.framing.media)

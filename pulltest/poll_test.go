@@ -136,7 +136,7 @@ func TestPoll_IndexExpiresWhole(t *testing.T) {
 		emit := func(s string) {
 			body := fmt.Sprintf(`{"params":{"text":%q}}`, s)
 			trusted(t, p, publishRequest(incomingMessage(body, 86400, privateReceiver(private))))
-			synctest.Wait()
+			stored()
 		}
 		emit("first")
 		time.Sleep(24*time.Hour - time.Second)

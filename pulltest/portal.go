@@ -62,14 +62,14 @@ func NewPortal(opts ...Option) *Portal {
 		Handler:     p.handler(),
 		ConnContext: withRawConn,
 		ConnState:   p.track,
+		IdleTimeout: o.dialect.idleTimeout,
 		ErrorLog:    log.New(panicsOnly{}, "", log.LstdFlags),
 		Protocols:   http1(),
 	}
 	for _, l := range listeners {
 		p.start(l)
 	}
-	p.open.Add(2)
-	go p.every(o.pingInterval, p.Ping)
+	p.open.Add(1)
 	go p.every(o.textPing, p.textPing)
 	return p
 }
@@ -187,14 +187,13 @@ func (p *Portal) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/rest/", p.atHome(p.serveREST))
 	mux.Handle(authorizePath, p.atHome(p.authorize))
-	mux.Handle(pushPath+"/", http.StripPrefix(pushPath, p.push))
 	if p.opts.network == nil {
 		mux.HandleFunc(tokenPath, p.serveToken)
 	} else {
 		mux.Handle(p.authHost()+"/", http.NotFoundHandler())
 		mux.HandleFunc(p.authHost()+tokenPath, p.serveToken)
 	}
-	h := p.misbehaving(mux)
+	h := p.misbehaving(p.pushing(mux))
 	if p.opts.middleware != nil {
 		h = p.opts.middleware(h)
 	}
@@ -206,6 +205,19 @@ func (p *Portal) handler() http.Handler {
 		}
 		w.Header().Set("Date", p.opts.clock.now().UTC().Format(http.TimeFormat))
 		h.ServeHTTP(w, r)
+	})
+}
+
+// pushing serves the push server, whose paths are taken as they come: a mux would
+// redirect to tidier ones.
+func (p *Portal) pushing(next http.Handler) http.Handler {
+	push := http.StripPrefix(pushPath, p.push)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, pushPath+"/") && (p.opts.network == nil || r.Host != p.authHost()) {
+			push.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -234,9 +246,9 @@ func (p *Portal) Close() {
 }
 
 // PushURL is the base of the push server's paths, no trailing slash. Below it
-// are /sub/ for subscribers, /subws/ for their websockets as well, /rest/ for
-// clients that publish, from version 4 on, /pub/ for the portal and
-// /server-stat.
+// are /sub/ for subscribers, or /subws/, in shared mode and for websockets of
+// versions 1 and 2, /rest/ for clients that publish, from version 4 on, /pub/
+// for the portal and /server-stat/.
 func (p *Portal) PushURL() string { return p.pushURL }
 
 // Webhook is the URL of an incoming webhook of user 1, to which method names
@@ -299,9 +311,9 @@ func (p *Portal) CloseWebSockets(code int, reason string) int {
 	return n
 }
 
-// Ping pings every websocket, as the push server's timer does. From version 4
-// on what was being gathered for it is dropped, nothing is sent to it until its
-// pong arrives, and one that still owes a pong is dropped without a close
+// Ping pings every websocket, as the push server's timers do. From version 4 on
+// nothing is sent to it until its pong arrives, what was being gathered for it is
+// dropped if that takes longer than the gathering, and one that still owes a pong is dropped without a close
 // frame; version 3 sends on and drops those who owe two, versions 1 and 2 drop
 // nobody.
 func (p *Portal) Ping() {

@@ -71,7 +71,7 @@ func (h *hub) tellStatus(user int, online bool) {
 			m = h.newMessage(body, 0, h.clock.now(), backend.sender())
 		}
 		h.stats.StatusChanges++
-		c.send([]*message{m})
+		c.send([]*message{m}, false)
 	}
 }
 

@@ -2,6 +2,7 @@ package pulltest
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -22,7 +23,8 @@ func WithProcesses(subscribers, publishers int) Option {
 
 // WithDisorder makes a publisher take up to max, at random but the same in
 // every run, from a kept message's id to its storing and sending. [Portal.Emit]
-// then returns before. Messages of expiry 0 are sent at once and so overtake
+// then returns before. By default it takes half a millisecond, and Emit stores
+// at once. Messages of expiry 0 are sent at once and so overtake
 // kept ones. Kept ones of one publisher keep their order; with several
 // publishers ([WithProcesses]) they overtake each other. The history is in mid
 // order all the same. Versions 1 and 2 know no disorder: nginx gives out ids
@@ -87,18 +89,19 @@ type processes struct {
 	dealt       int // connections
 	disorder    time.Duration
 	random      *rand.Rand
+	believed    map[channelKey]time.Time // online, in a cluster
 }
 
 // subscribing is a process that serves subscribers: who listens to what.
 type subscribing struct {
-	subs      map[channelKey][]subscriber
+	subs      map[string][]subscriber // by private id
+	pairs     map[string]string       // the private ids of public ones
 	deafUntil time.Time
 }
 
 // publishing is a process that publishes. It stores in the order of its ids.
 type publishing struct {
-	published int
-	late      []lateMessage
+	late []lateMessage
 }
 
 type lateMessage struct {
@@ -107,9 +110,9 @@ type lateMessage struct {
 }
 
 func newProcesses(o *options) processes {
-	p := processes{disorder: o.disorder, random: rand.New(rand.NewPCG(1, 2))}
+	p := processes{disorder: o.disorder, random: rand.New(rand.NewPCG(1, 2)), believed: make(map[channelKey]time.Time)}
 	for range o.subscribers {
-		p.subscribers = append(p.subscribers, &subscribing{subs: make(map[channelKey][]subscriber)})
+		p.subscribers = append(p.subscribers, &subscribing{subs: make(map[string][]subscriber), pairs: make(map[string]string)})
 	}
 	for range o.publishers {
 		p.publishers = append(p.publishers, &publishing{})
@@ -125,15 +128,22 @@ func (h *hub) deal() *subscribing {
 
 // nextPublisher gives the message that has just got its id its process.
 func (h *hub) nextPublisher() *publishing {
-	p := h.publishers[(h.stats.Published-1)%len(h.publishers)]
-	p.published++
-	return p
+	return h.publishers[(h.stats.Published-1)%len(h.publishers)]
 }
 
-// keepLater keeps a message some time from now, but not before those that got
-// their id from the same process before.
-func (h *hub) keepLater(p *publishing, copies []*message) {
-	at := time.Now().Add(time.Duration(h.random.Int64N(int64(h.disorder) + 1)))
+// storingTime is how long it takes to store a message; with several processes
+// they vary, so that messages overtake each other.
+func (h *hub) storingTime() time.Duration {
+	if !h.clustered() {
+		return storing
+	}
+	return storing/2 + time.Duration(h.random.Int64N(int64(storing)))
+}
+
+// keepLater keeps a message after a delay, but not before those that got their
+// id from the same process before.
+func (h *hub) keepLater(p *publishing, copies []*message, delay time.Duration) {
+	at := time.Now().Add(delay)
 	p.late = append(p.late, lateMessage{copies, at})
 	time.AfterFunc(time.Until(at), func() { h.keepDue(p) })
 }
@@ -155,10 +165,10 @@ func (h *hub) send(copies []*message) {
 	for _, p := range h.subscribers {
 		for _, m := range copies {
 			if now.Before(p.deafUntil) {
-				h.stats.Unheard += len(p.subs[m.to])
+				h.stats.Unheard += len(p.listeners(m.to))
 				continue
 			}
-			subs := slices.Clone(p.subs[m.to])
+			subs := slices.Clone(p.listeners(m.to))
 			if slices.ContainsFunc(subs, subscriber.textMode) {
 				m = m.inMilliseconds()
 			}
@@ -169,6 +179,16 @@ func (h *hub) send(copies []*message) {
 	}
 }
 
+// listeners are those who hear what is sent to an id. Which channel a public id
+// belongs to is known while anybody listens who has named both; then everybody
+// on that channel hears it.
+func (p *subscribing) listeners(key channelKey) []subscriber {
+	if !key.private {
+		return p.subs[p.pairs[key.id]]
+	}
+	return p.subs[key.id]
+}
+
 // register makes s hear the channels from now on. A channel with a public id
 // that is full throws out its oldest connection.
 func (p *subscribing) register(s subscriber, channels []channelID) {
@@ -176,31 +196,38 @@ func (p *subscribing) register(s subscriber, channels []channelID) {
 		if c.public == "" {
 			continue
 		}
-		key := channelKey{c.private, true}
-		for len(p.subs[key]) >= maxConnections {
-			oldest := p.subs[key][0]
+		for len(p.subs[c.private]) >= maxConnections {
+			oldest := p.subs[c.private][0]
 			p.unregister(oldest)
 			oldest.evict()
 		}
 	}
 	for _, c := range channels {
-		for _, key := range c.keys() {
-			if !slices.Contains(p.subs[key], s) {
-				p.subs[key] = append(p.subs[key], s)
-			}
+		if c.public != "" {
+			p.pairs[c.public] = c.private
+		}
+		if !slices.Contains(p.subs[c.private], s) {
+			p.subs[c.private] = append(p.subs[c.private], s)
 		}
 	}
 }
 
+// register is that of a process, and what the others learn of it.
+func (h *hub) register(p *subscribing, s subscriber, channels []channelID) {
+	p.register(s, channels)
+	h.noteOnline(channels)
+}
+
 func (p *subscribing) unregister(s subscriber) {
-	for key, list := range p.subs {
+	for id, list := range p.subs {
 		i := slices.Index(list, s)
 		switch {
 		case i < 0:
 		case len(list) == 1:
-			delete(p.subs, key)
+			delete(p.subs, id)
+			maps.DeleteFunc(p.pairs, func(_, private string) bool { return private == id })
 		default:
-			p.subs[key] = slices.Delete(list, i, i+1)
+			p.subs[id] = slices.Delete(list, i, i+1)
 		}
 	}
 }
@@ -209,33 +236,44 @@ func (p *subscribing) unregister(s subscriber) {
 func (h *hub) online(key channelKey) int {
 	n := 0
 	for _, p := range h.subscribers {
-		n += len(p.subs[key])
+		n += len(p.listeners(key))
 	}
 	return n
 }
 
-// processStats describes each process; a process can be of both kinds.
-func (h *hub) processStats(uptime time.Duration) []map[string]any {
-	list := make([]map[string]any, max(len(h.subscribers), len(h.publishers)))
-	for i := range list {
-		list[i] = map[string]any{"id": fmt.Sprintf("pulltest-%d", i), "uptime": int(uptime.Seconds())}
+// clusterMemory is how long several processes believe that a channel is online.
+const clusterMemory = 130 * time.Second
+
+// maxBelieved is how many channels may be online before those are forgotten that
+// are no more.
+const maxBelieved = 1 << 16
+
+// clustered reports whether there are several processes that have to tell each
+// other who is online.
+func (h *hub) clustered() bool {
+	return !h.dialect.ordered && max(len(h.subscribers), len(h.publishers)) > 1
+}
+
+// noteOnline has the processes of a cluster believe that the first channel of a
+// connection is online: the others are not heard of, nor is the end.
+func (h *hub) noteOnline(channels []channelID) {
+	if !h.clustered() || len(channels) == 0 {
+		return
 	}
-	for i, p := range h.subscribers {
-		websockets, polls := 0, 0
-		for c := range h.sockets {
-			if c.process == p {
-				websockets++
-			}
-		}
-		for c := range h.polls {
-			if c.process == p {
-				polls++
-			}
-		}
-		list[i]["websockets"], list[i]["pollings"] = websockets, polls
+	now := h.clock.now()
+	if len(h.believed) > maxBelieved {
+		maps.DeleteFunc(h.believed, func(_ channelKey, at time.Time) bool { return now.Sub(at) >= clusterMemory })
 	}
-	for i, p := range h.publishers {
-		list[i]["published"] = p.published
+	for _, key := range channels[0].keys() {
+		h.believed[key] = now
 	}
-	return list
+}
+
+// isOnline is what servers tell of an id.
+func (h *hub) isOnline(key channelKey) bool {
+	if !h.clustered() {
+		return h.online(key) > 0
+	}
+	at, known := h.believed[key]
+	return known && h.clock.now().Sub(at) < clusterMemory
 }

@@ -2,10 +2,8 @@ package pulltest
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"time"
 )
 
 // Bounds of one request.
@@ -74,8 +72,13 @@ func (p publisher) sender() sender {
 	if p.trusted {
 		return sender{kind: senderBackend}
 	}
-	id, _ := hex.DecodeString(p.publicID)
-	return sender{kind: senderClient, id: id}
+	return sender{kind: senderClient, id: idBytes(p.publicID)}
+}
+
+// idBytes is what an id stands for in protobuf.
+func idBytes(id string) []byte {
+	b, _ := hex.DecodeString(id)
+	return b
 }
 
 // call is a checked request: run executes it, and answers says whether it
@@ -96,6 +99,7 @@ func (s *pushServer) prepare(data []byte, from publisher) (call, *pushError) {
 		return call{}, errWrongData
 	}
 	r := batch[0]
+	s.hub.countRequest(r)
 	switch {
 	case r.kind == incomingMessages:
 		publish := func() []byte { s.publishAll(r.messages, from); return nil }
@@ -161,20 +165,8 @@ func (s *pushServer) presence(channels []receiver) []byte {
 	online := make([]bool, len(channels))
 	s.hub.mu.Lock()
 	for i, c := range channels {
-		online[i] = s.hub.online(c.key()) > 0
+		online[i] = s.hub.isOnline(c.key())
 	}
 	s.hub.mu.Unlock()
 	return statsFrame(channels, online)
-}
-
-// serverStats is one JSON object a process.
-func (s *pushServer) serverStats() []byte {
-	h := s.hub
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	data, err := json.Marshal(h.processStats(time.Since(s.started)))
-	if err != nil {
-		return []byte("[]")
-	}
-	return data
 }

@@ -153,7 +153,7 @@ func TestPublish_PortalSideEndpoints(t *testing.T) {
 			t.Errorf("infos %s", r.body)
 		}
 		var processes []map[string]any
-		r = get(t, p, p.PushURL()+"/server-stat")
+		r = get(t, p, p.PushURL()+"/server-stat/")
 		if err := json.Unmarshal(r.body, &processes); err != nil || len(processes) != 1 {
 			t.Errorf("server-stat %s", r.body)
 		}

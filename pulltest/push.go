@@ -1,27 +1,24 @@
 package pulltest
 
 import (
-	"encoding/json"
 	"io"
 	"net/http"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/gorilla/websocket"
 )
 
 var midPattern = regexp.MustCompile(`^[0-9]{26}$`)
 
-// pushServer is the HTTP side of one push server process. Its paths are
-// relative to the push server's base URL:
+// pushServer is the HTTP side of one push server process. Its paths, relative to
+// the push server's base URL, are matched by their beginning, and need their
+// slash:
 //
-//	sub          subscribers: websockets and long polls
-//	subws        subscribers: websockets
-//	rest         clients publish, untrusted
-//	pub          the portal publishes, trusted
-//	server-stat  the portal asks for the state of the processes
+//	sub/          subscribers: long polls; websockets at this very path
+//	subws/        the same in shared mode; websockets in versions 1 and 2
+//	rest/         clients publish, untrusted
+//	pub/          the portal publishes, trusted
+//	server-stat/  the portal asks for the state of the processes
 type pushServer struct {
 	hub     *hub
 	dialect *dialect
@@ -42,37 +39,77 @@ func newPushServer(o *options) *pushServer {
 }
 
 func (s *pushServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if s.hub.isDown() {
-		rawConn(r).abort()
-		return
-	}
-	w.Header().Set("Access-Control-Allow-Origin", "*")
-	path := strings.Trim(r.URL.Path, "/")
 	switch {
-	case path == "sub" && r.Method == http.MethodOptions:
-		s.serveOptions(w)
-	case (path == "sub" || path == "subws") && r.Method == http.MethodGet:
-		s.serveSub(w, r)
-	case path == "rest" && s.dialect.publicIDs && r.Method == http.MethodPost:
-		s.serveRest(w, r)
-	case path == "pub" && r.Method == http.MethodPost:
-		s.servePub(w, r)
-	case path == "pub" && r.Method == http.MethodGet:
-		s.serveInfos(w, r)
-	case path == "server-stat" && r.Method == http.MethodGet:
-		w.Header().Set("Content-Type", "application/json")
-		w.Write(s.serverStats())
+	case s.hub.isDown():
+		rawConn(r).abort()
+	case s.dialect.serve != nil:
+		s.dialect.serve(s, w, r)
+	case headSize(r) > maxHead:
+		w.Header()["Content-Type"] = nil
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(http.StatusRequestHeaderFieldsTooLarge)
+	case upgrades(r):
+		s.serveUpgrade(w, r)
 	default:
-		writeText(w, http.StatusNotFound, "Not Found")
+		s.serveRequest(w, r)
 	}
 }
 
-func (s *pushServer) serveOptions(w http.ResponseWriter) {
-	h := w.Header()
-	h.Set("Access-Control-Allow-Methods", "GET, OPTIONS")
-	h.Set("Access-Control-Allow-Headers", "If-Modified-Since, If-None-Match")
-	h.Set("Access-Control-Expose-Headers", "Last-Message-Id")
-	writeText(w, http.StatusOK, "")
+// maxHead is how large the head of a request may be.
+const maxHead = 16 << 10
+
+func headSize(r *http.Request) int {
+	n := len(r.RequestURI)
+	for name, values := range r.Header {
+		for _, v := range values {
+			n += len(name) + len(v) + len(": \r\n")
+		}
+	}
+	return n
+}
+
+// subPath is where subscribers connect.
+func (s *pushServer) subPath() string {
+	if s.opts.shared {
+		return "/subws/"
+	}
+	return "/sub/"
+}
+
+func (s *pushServer) serveRequest(w http.ResponseWriter, r *http.Request) {
+	path, get, post := r.URL.EscapedPath(), r.Method == http.MethodGet, r.Method == http.MethodPost
+	public := func() { w.Header().Set("Access-Control-Allow-Origin", "*") }
+	switch {
+	case strings.HasPrefix(path, s.subPath()) && r.Method == http.MethodOptions:
+		public()
+		w.Header().Set("Access-Control-Allow-Methods", "POST, GET, DELETE, OPTIONS")
+		w.Header().Set("Access-Control-Allow-Headers", "If-Modified-Since, If-None-Match")
+		writeText(w, http.StatusOK, "")
+	case strings.HasPrefix(path, s.subPath()) && get && !s.opts.noPolls:
+		public()
+		s.serveSub(w, r)
+	case strings.HasPrefix(path, "/rest/") && s.dialect.publicIDs && post:
+		public()
+		s.serveRest(w, r)
+	case strings.HasPrefix(path, "/pub/") && (get || post):
+		if s.dialect.publicIDs {
+			public()
+		}
+		if post {
+			s.servePub(w, r)
+		} else {
+			s.serveInfos(w, r)
+		}
+	case strings.HasPrefix(path, "/server-stat/") && get:
+		if s.dialect.publicIDs {
+			public()
+		}
+		w.Header().Set("Content-Type", "text/plain")
+		w.Write(s.serverStats())
+	default:
+		public()
+		writeText(w, http.StatusNotFound, "")
+	}
 }
 
 // subscription is what a subscriber asked for.
@@ -89,31 +126,53 @@ type subscription struct {
 // sent.
 func (s *subscription) textMode() bool { return s.framing.stamps }
 
+// serveSub serves a poll.
 func (s *pushServer) serveSub(w http.ResponseWriter, r *http.Request) {
-	upgrade := websocket.IsWebSocketUpgrade(r)
-	switch path := r.URL.Path; {
-	case upgrade && (s.opts.noSockets || path != "/sub/" && path != "/subws/"),
-		!upgrade && strings.HasPrefix(path, "/subws"):
-		writeText(w, http.StatusBadRequest, "Bad Request")
-		return
-	case !upgrade && s.opts.noPolls:
-		writeText(w, http.StatusNotFound, "Not Found")
-		return
-	}
-	sub, err := s.subscribe(r, !upgrade)
+	sub, err := s.subscribe(r, true)
 	if err != nil || sub.refused != nil {
 		s.hub.count(func(st *Stats) { st.Refused++ })
 	}
 	switch {
 	case err != nil:
-		s.dialect.refuseChannel(w, upgrade)
-	case upgrade:
-		s.serveSocket(w, r, sub)
+		s.dialect.refuseChannel(w, err)
 	case sub.refused != nil:
+		s.dialect.exposes(w.Header())
 		refuse(w, sub.refused)
 	default:
 		s.impatient(s.opts.idleTimeout, func(w http.ResponseWriter, r *http.Request) { s.servePoll(w, r, sub) })(w, r)
 	}
+}
+
+// serveUpgrade serves what wants to be a websocket.
+func (s *pushServer) serveUpgrade(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case s.opts.noSockets:
+		refuseUpgrade(w, "Bad Request")
+		return
+	case r.URL.EscapedPath() != s.subPath() && s.dialect.hangsAstray:
+		<-r.Context().Done()
+		return
+	case r.URL.EscapedPath() != s.subPath(), r.Method != http.MethodGet && s.dialect.publicIDs, !wellFormed(r):
+		refuseUpgrade(w, s.dialect.badUpgrade)
+		return
+	}
+	sub, err := s.subscribe(r, false)
+	if err != nil || sub.refused != nil {
+		s.hub.count(func(st *Stats) { st.Refused++ })
+	}
+	if err != nil {
+		s.dialect.refuseSocket(w)
+		return
+	}
+	s.serveSocket(w, r, sub)
+}
+
+// refuseUpgrade closes the connection behind its answer.
+func refuseUpgrade(w http.ResponseWriter, body string) {
+	w.Header().Set("Content-Type", "text/html")
+	w.Header().Set("Connection", "close")
+	w.WriteHeader(http.StatusBadRequest)
+	io.WriteString(w, body)
 }
 
 func (s *pushServer) subscribe(r *http.Request, poll bool) (sub subscription, err error) {
@@ -136,7 +195,7 @@ func (s *pushServer) subscribe(r *http.Request, poll bool) (sub subscription, er
 // JSON-RPC. The query says whose client it is; one without a public id, whatever
 // the reason, is told so before anything else.
 func (s *pushServer) serveRest(w http.ResponseWriter, r *http.Request) {
-	body, ok := readBody(w, r)
+	body, ok := s.readBody(w, r)
 	if !ok {
 		s.hub.refuseRequest()
 		return
@@ -150,32 +209,6 @@ func (s *pushServer) serveRest(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.serveBatch(w, body, from)
-}
-
-// servePub takes what the portal publishes: a RequestBatch, or a body that is
-// the message itself, for the channels of CHANNEL_ID.
-func (s *pushServer) servePub(w http.ResponseWriter, r *http.Request) {
-	body, ok := readBody(w, r)
-	if !ok {
-		return
-	}
-	query := r.URL.Query()
-	if s.dialect.publicIDs && query.Get("binaryMode") == "true" {
-		s.serveBatch(w, body, backend)
-		return
-	}
-	accept(w)
-	channels, err := s.dialect.parsePub(s.signer, query.Get("CHANNEL_ID"))
-	if err != nil {
-		return
-	}
-	var keys []channelKey
-	for _, c := range channels {
-		keys = append(keys, channelKey{c.private, true})
-	}
-	seconds, _ := strconv.Atoi(r.Header.Get("Message-Expiry"))
-	expiry := time.Duration(min(seconds, int(maxExpiry/time.Second))) * time.Second
-	s.hub.publish(keys, string(body), expiry, backend.sender())
 }
 
 // serveBatch checks a batch, answers, and executes it only then: an accepted
@@ -195,40 +228,6 @@ func (s *pushServer) serveBatch(w http.ResponseWriter, body []byte, from publish
 		accept(w)
 		call.run()
 	}
-}
-
-// serveInfos names the channels of CHANNEL_ID that are online.
-func (s *pushServer) serveInfos(w http.ResponseWriter, r *http.Request) {
-	type info struct {
-		Channel     string `json:"channel"`
-		Subscribers int    `json:"subscribers"`
-	}
-	infos := []info{}
-	if channels, err := s.dialect.parsePub(s.signer, r.URL.Query().Get("CHANNEL_ID")); err == nil {
-		s.hub.mu.Lock()
-		for _, c := range channels {
-			if n := s.hub.online(channelKey{c.private, true}); n > 0 {
-				infos = append(infos, info{c.private, n})
-			}
-		}
-		s.hub.mu.Unlock()
-	}
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(map[string]any{"infos": infos})
-}
-
-// readBody answers 413 to a body that is too large and cuts the connection.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest+1))
-	switch {
-	case err != nil:
-		return nil, false
-	case len(body) > maxRequest:
-		w.Header().Set("Connection", "close")
-		writeText(w, http.StatusRequestEntityTooLarge, "")
-		return nil, false
-	}
-	return body, true
 }
 
 func refuse(w http.ResponseWriter, e *pushError) {

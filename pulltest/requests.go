@@ -29,6 +29,7 @@ type incoming struct {
 	receivers []receiver
 	body      string
 	expiry    time.Duration
+	kind      string // «im» and such, for statistics only
 }
 
 // receiver is a Receiver or a ChannelId: both have the same fields.
@@ -103,9 +104,11 @@ func decodeIncoming(b []byte) (incoming, error) {
 		case 2:
 			return eachField(value, senderShape, func(protowire.Number, []byte, uint64) error { return nil })
 		case 3:
-			m.body = string([]rune(string(value)))
+			m.body = text(value)
 		case 4:
 			m.expiry = time.Duration(uint32(number)) * time.Second
+		case 5:
+			m.kind = text(value)
 		}
 		return nil
 	})

@@ -99,4 +99,5 @@ func trusted(t *testing.T, p *pulltest.Portal, batch []byte) {
 	if r := post(t, p, p.PushURL()+"/pub/?binaryMode=true", batch); r.status != http.StatusOK || len(r.body) > 0 {
 		t.Fatalf("publishing: %d %s", r.status, r.body)
 	}
+	stored()
 }

@@ -313,7 +313,7 @@ func TestREST_SeededChannels(t *testing.T) {
 			got.PublicID != md5hex("alicepublic")+"."+sign("public:"+md5hex("alicepublic")) {
 			t.Errorf("channel %+v", got)
 		}
-		if got := readConfig(t, p).ClientID; got != md5hex("alice client")[:12] {
+		if got := readConfig(t, p).ClientID; got != md5hex("alice client") {
 			t.Errorf("client id %s", got)
 		}
 	}, pulltest.WithKey(labKey), pulltest.WithChannels("alice"), pulltest.WithSharedMode())

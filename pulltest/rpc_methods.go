@@ -111,7 +111,7 @@ func (r rpcCaller) publish(data json.RawMessage) (any, *rpcError) {
 	if failed != nil {
 		return nil, failed
 	}
-	r.hub.publishWith(m.extras, m.receivers, string(m.body), m.expiry, r.from.sender())
+	r.hub.publishWith(m.extras, distinct(m.receivers), string(m.body), m.expiry, r.from.sender(), true)
 	return true, nil
 }
 

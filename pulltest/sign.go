@@ -67,16 +67,17 @@ func (s signer) public(id string) string {
 }
 
 // parse reads a CHANNEL_ID parameter: signed ids joined with slashes. With
-// bare, a private id may come without a signature, as the portal sends it.
+// bare, as the portal sends it, a private id may come without a signature, or
+// with any.
 func (s signer) parse(param string, bare bool) ([]channelID, error) {
 	var channels []channelID
 	for part := range strings.SplitSeq(param, "/") {
-		text, signature, signed := strings.Cut(part, ".")
+		text, signature, _ := strings.Cut(part, ".")
 		private, public, both := strings.Cut(text, ":")
 		if !hexID.MatchString(private) || both && !hexID.MatchString(public) {
 			return nil, errChannelID
 		}
-		if unsignedAllowed := bare && !both && !signed; !unsignedAllowed && !s.valid(text, signature) {
+		if unsignedAllowed := bare && !both; !unsignedAllowed && !s.valid(text, signature) {
 			return nil, errChannelID
 		}
 		channels = append(channels, channelID{private, public})

@@ -1,7 +1,6 @@
 package pulltest
 
 import (
-	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -21,7 +20,7 @@ type socket struct {
 	subscription
 	hub     *hub
 	process *subscribing
-	ws      *websocket.Conn
+	ws      *wsConn
 	raw     *serverConn
 	out     *outbox
 	gone    chan struct{} // closed when nothing more comes from the client
@@ -34,10 +33,7 @@ type socket struct {
 	gathering  *time.Timer
 	gathered   []*message
 	handover   *time.Timer
-}
-
-var upgrader = websocket.Upgrader{
-	CheckOrigin: func(*http.Request) bool { return true },
+	pinging    *time.Timer
 }
 
 // serveSocket upgrades the request and serves the websocket until it ends.
@@ -55,13 +51,14 @@ func (s *pushServer) serveSocket(w http.ResponseWriter, r *http.Request, sub sub
 		return
 	}
 	defer c.detach()
-	ws, err := upgrader.Upgrade(w, r, nil)
+	ws, err := s.dialect.upgrade(w, r)
 	if err != nil {
 		s.hub.count(func(st *Stats) { st.WebSockets-- })
 		return
 	}
 	defer ws.Close()
 	c.ws = ws
+	ws.ignore = c.framing.take == nil
 	c.raw.watchIdle(s.opts.idleTimeout, func() { s.hub.count(func(st *Stats) { st.IdleCuts++ }) })
 	written := make(chan struct{})
 	go func() {
@@ -72,8 +69,9 @@ func (s *pushServer) serveSocket(w http.ResponseWriter, r *http.Request, sub sub
 	case c.refused != nil:
 		c.close(c.refused.code, c.refused.Error())
 	case c.from.asksHistory():
-		c.replay(s.opts.handover)
+		c.replay()
 	}
+	c.keepPinging(s.opts.pingInterval)
 	c.read(s)
 	close(c.gone)
 	c.detach()
@@ -95,14 +93,14 @@ func (c *socket) open() bool {
 	h.arrive(c.client.user)
 	c.process = h.deal()
 	if !c.from.asksHistory() {
-		c.process.register(c, c.channels)
+		c.hub.register(c.process, c, c.channels)
 	}
 	return true
 }
 
 // replay reads the history, and a moment later sends it and registers the
 // websocket: what is published in between is not sent.
-func (c *socket) replay(handover time.Duration) {
+func (c *socket) replay() {
 	h := c.hub
 	h.mu.Lock()
 	defer h.unlock()
@@ -110,11 +108,11 @@ func (c *socket) replay(handover time.Duration) {
 		return
 	}
 	missed := c.dialect.history(h, c.from, c.channels)
-	if handover <= 0 {
+	if !h.hasHole(missed) {
 		c.join(missed)
 		return
 	}
-	c.handover = time.AfterFunc(handover, func() {
+	c.handover = time.AfterFunc(h.handover, func() {
 		h.mu.Lock()
 		defer h.unlock()
 		if !c.closing {
@@ -126,9 +124,9 @@ func (c *socket) replay(handover time.Duration) {
 func (c *socket) join(missed []*message) {
 	if len(missed) > 0 {
 		c.hub.stats.Replayed += len(missed)
-		c.send(missed)
+		c.send(missed, true)
 	}
-	c.process.register(c, c.channels)
+	c.hub.register(c.process, c, c.channels)
 }
 
 func (c *socket) detach() {
@@ -147,39 +145,59 @@ func (c *socket) leave() {
 	c.hub.depart(c.client.user, c.hub.clock.now())
 	c.process.unregister(c)
 	c.stopGathering()
-	if c.handover != nil {
-		c.handover.Stop()
+	for _, t := range []*time.Timer{c.handover, c.pinging} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 }
 
 func (c *socket) deliver(m *message) {
-	c.send([]*message{m})
+	c.send([]*message{m}, false)
 }
 
 // send sends at once, or gathers while the previous frame is less than the
-// gathering time ago. Nothing is sent in the hole of a ping.
-func (c *socket) send(messages []*message) {
+// gathering time ago. In the hole of a ping nothing is sent, though a gathering
+// goes on that has begun before.
+func (c *socket) send(messages []*message, history bool) {
 	switch {
 	case c.closing:
-	case c.inHole():
-		c.hub.stats.DroppedByPing += len(messages)
 	case c.gathering != nil:
 		c.gathered = append(c.gathered, messages...)
+	case c.inHole():
+		c.hub.stats.DroppedByPing += heard(messages)
 	default:
-		c.hub.stats.Sent += len(messages)
-		c.push(outFrame{messages: messages})
+		c.hub.stats.Sent += heard(messages)
+		c.push(outFrame{messages: messages, history: history})
 		c.startGathering()
 	}
 }
 
+// heard counts the messages among what is sent.
+func heard(messages []*message) int {
+	n := 0
+	for _, m := range messages {
+		if !m.answer {
+			n++
+		}
+	}
+	return n
+}
+
 func (c *socket) inHole() bool { return c.dialect.pingHole && c.awaiting > 0 }
 
+// startGathering gathers for a while, or until the next tick. What
+// was gathered is dropped if a pong is missing then.
 func (c *socket) startGathering() {
-	if c.hub.gather <= 0 || c.framing.single {
+	wait := c.hub.gather
+	if wait <= 0 || c.framing.single {
 		return
 	}
+	if c.dialect.ticks {
+		wait -= time.Since(c.hub.began) % wait
+	}
 	var timer *time.Timer
-	timer = time.AfterFunc(c.hub.gather, func() {
+	timer = time.AfterFunc(wait, func() {
 		c.hub.mu.Lock()
 		defer c.hub.unlock()
 		if c.gathering != timer {
@@ -187,8 +205,12 @@ func (c *socket) startGathering() {
 		}
 		messages := c.gathered
 		c.gathering, c.gathered = nil, nil
-		if len(messages) > 0 {
-			c.hub.stats.Sent += len(messages)
+		switch {
+		case len(messages) == 0:
+		case c.inHole():
+			c.hub.stats.DroppedByPing += heard(messages)
+		default:
+			c.hub.stats.Sent += heard(messages)
 			c.push(outFrame{messages: messages})
 		}
 	})
@@ -196,7 +218,7 @@ func (c *socket) startGathering() {
 }
 
 func (c *socket) stopGathering() (dropped int) {
-	dropped = len(c.gathered)
+	dropped = heard(c.gathered)
 	if c.gathering != nil {
 		c.gathering.Stop()
 	}
@@ -220,13 +242,29 @@ func (c *socket) ping() {
 	case c.dialect.patience > 0 && c.awaiting >= c.dialect.patience:
 		c.drop()
 	default:
-		if c.dialect.pingHole {
+		if c.dialect.pingHole && h.hostile {
 			h.stats.DroppedByPing += c.stopGathering()
 		}
 		h.stats.Pings++
 		c.awaiting++
-		c.push(outFrame{kind: websocket.PingMessage})
+		c.push(outFrame{kind: websocket.PingMessage, data: []byte(c.dialect.pingPayload)})
 	}
+}
+
+// keepPinging pings the websocket at an interval of its own; 0 is never.
+func (c *socket) keepPinging(every time.Duration) {
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	if every <= 0 || c.closing {
+		return
+	}
+	c.pinging = time.AfterFunc(every, func() {
+		c.hub.mu.Lock()
+		defer c.hub.unlock()
+		if c.ping(); !c.closing {
+			c.pinging.Reset(every)
+		}
+	})
 }
 
 // drop ends a connection that owes a pong. The caller holds hub.mu.
@@ -281,7 +319,7 @@ func (c *socket) write() {
 
 func (c *socket) writeFrame(f outFrame) error {
 	if f.messages == nil {
-		return c.ws.WriteMessage(f.kind, f.data)
+		return c.ws.write(f.kind, f.data)
 	}
 	size := len(f.messages)
 	if c.framing.single {
@@ -289,82 +327,18 @@ func (c *socket) writeFrame(f outFrame) error {
 	}
 	faults := &c.hub.faults
 	for part := range slices.Chunk(f.messages, size) {
-		frame := c.framing.encode(faults.garble(WebSockets, part), c.hub.clock.now())
-		if err := c.ws.WriteMessage(c.framing.kind, faults.garbleFrame(WebSockets, frame)); err != nil {
+		part = faults.garble(WebSockets, part)
+		var frame []byte
+		if c.framing.apart && !f.history {
+			for i := range part {
+				frame = append(frame, c.framing.encode(part[i:i+1], c.hub.clock.now())...)
+			}
+		} else {
+			frame = c.framing.encode(part, c.hub.clock.now())
+		}
+		if err := c.ws.write(c.framing.kind, faults.garbleFrame(WebSockets, frame)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// read takes what the client sends until the connection ends.
-func (c *socket) read(s *pushServer) {
-	c.ws.SetPingHandler(func(data string) error {
-		if c.dialect.emptyPong {
-			data = ""
-		}
-		c.hub.count(func(st *Stats) { st.ClientPings++ })
-		c.out.push(outFrame{kind: websocket.PongMessage, data: []byte(data)})
-		return nil
-	})
-	c.ws.SetPongHandler(func(string) error {
-		c.hub.mu.Lock()
-		defer c.hub.unlock()
-		c.awaiting = 0
-		return nil
-	})
-	c.ws.SetCloseHandler(func(code int, _ string) error {
-		c.close(code, "")
-		return nil
-	})
-	for {
-		kind, reader, err := c.ws.NextReader()
-		if err != nil {
-			return
-		}
-		data, err := io.ReadAll(io.LimitReader(reader, maxRequest+1))
-		if err != nil {
-			return
-		}
-		switch {
-		case len(data) > maxRequest && c.dialect.publicIDs:
-			c.hub.refuseRequest()
-			c.raw.abort()
-			return
-		case c.framing.take != nil:
-			c.framing.take(c, s, kind, data)
-		default:
-			io.Copy(io.Discard, reader)
-		}
-	}
-}
-
-// takeBatch executes a client's RequestBatch. Success is answered only where
-// there is something to say. What a client sends behind a refused request is
-// executed like any other, until the connection has ended.
-func (c *socket) takeBatch(s *pushServer, kind int, data []byte) {
-	if kind != websocket.BinaryMessage {
-		data = nil // text is no batch, whatever it says
-	}
-	call, refused := s.prepare(data, c.client)
-	if refused != nil {
-		c.hub.refuseRequest()
-		c.close(refused.code, refused.Error())
-		return
-	}
-	answer := call.run()
-	if !call.answers {
-		return
-	}
-	c.hub.mu.Lock()
-	defer c.hub.unlock()
-	c.answer(websocket.BinaryMessage, answer)
-}
-
-// answer sends what a client asked for; no data is no answer. The caller holds
-// hub.mu.
-func (c *socket) answer(kind int, data []byte) {
-	if data != nil && !c.closing && !c.inHole() {
-		c.push(outFrame{kind: kind, data: data})
-	}
 }

@@ -52,7 +52,11 @@ func TestText_ChannelsOfVersion3(t *testing.T) {
 				}
 				continue
 			}
-			if r.status != 400 || string(r.body) != "Channel id is not correct." || err == nil || resp.StatusCode != 400 {
+			reason := "Channel id is not correct."
+			if tt.id == "" {
+				reason = "No channel id provided."
+			}
+			if r.status != 400 || string(r.body) != reason || err == nil || resp.StatusCode != 400 {
 				t.Errorf("%s: %d %s, %v", tt.name, r.status, r.body, err)
 			}
 		}

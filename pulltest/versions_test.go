@@ -80,7 +80,11 @@ func connectAs(t *testing.T, p *pulltest.Portal, more ...string) *websocket.Conn
 
 func pollAs(t *testing.T, p *pulltest.Portal, more ...string) pollResult {
 	t.Helper()
-	return get(t, p, p.PushURL()+"/sub/"+readConfig(t, p).query(more...))
+	c, path := readConfig(t, p), "/sub/"
+	if c.Server.Mode == "shared" {
+		path = "/subws/"
+	}
+	return get(t, p, p.PushURL()+path+c.query(more...))
 }
 
 // frameMessages reads a frame or answer of any version.
@@ -330,10 +334,8 @@ func TestVersions_WithoutWebSockets(t *testing.T) {
 		if c.Server.WebSocketEnabled {
 			t.Error("the config enables websockets")
 		}
-		for _, path := range []string{"/sub/", "/subws/"} {
-			if _, resp, err := dialURL(p, p.PushURL()+path+c.query()); err == nil || resp.StatusCode != http.StatusBadRequest {
-				t.Errorf("a websocket on %s: %v", path, err)
-			}
+		if _, resp, err := dialURL(p, "https"+c.Server.WebSocket[len("wss"):]+c.query()); err == nil || resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("a websocket: %v", err)
 		}
 		p.Emit(text("kept"))
 		r := pollAs(t, p, fromTheStart...)
@@ -355,19 +357,19 @@ func TestVersions_WithoutPolling(t *testing.T) {
 	}, pulltest.WithoutPolling())
 }
 
-// Websockets have a path of their own in versions 1 and 2, which the others
-// take too.
+// Websockets have a path of their own in versions 1 and 2.
 func TestVersions_PathsOfWebSockets(t *testing.T) {
 	ofVersion(t, allVersions, func(t *testing.T, p *pulltest.Portal) {
-		query := readConfig(t, p).query()
-		for _, path := range []string{"/sub/", "/subws/"} {
-			ws, _, err := dialURL(p, p.PushURL()+path+query)
-			if err != nil {
-				t.Fatalf("%s: %v", path, err)
-			}
-			ws.Close()
+		c := readConfig(t, p)
+		connectAs(t, p).Close()
+		path, status := "/sub/", http.StatusNotFound
+		if c.Server.Version < 3 {
+			path, status = "/subws/", http.StatusBadRequest
 		}
-		if r := get(t, p, p.PushURL()+"/subws/"+query); r.status != http.StatusBadRequest {
+		if want := "wss" + p.PushURL()[len("https"):] + path; c.Server.WebSocket != want {
+			t.Errorf("websockets at %s, want %s", c.Server.WebSocket, want)
+		}
+		if r := get(t, p, p.PushURL()+"/subws/"+c.query()); r.status != status {
 			t.Errorf("a poll on /subws/: %d", r.status)
 		}
 	})
@@ -376,7 +378,7 @@ func TestVersions_PathsOfWebSockets(t *testing.T) {
 func TestVersions_SharedMode(t *testing.T) {
 	ofVersion(t, []int{4, 5}, func(t *testing.T, p *pulltest.Portal) {
 		c := readConfig(t, p)
-		if c.Server.Mode != "shared" || c.ClientID == "" || c.Server.ClientID != nil {
+		if c.Server.Mode != "shared" || len(c.ClientID) != 32 || c.Server.ClientID != nil {
 			t.Errorf("mode %s, client %q", c.Server.Mode, c.ClientID)
 		}
 		ws := connectAs(t, p)

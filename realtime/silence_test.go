@@ -208,7 +208,7 @@ func TestSilence_SilentStart(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				ready := l.isReady()
 				l.cutAndTick(5)
-				time.Sleep(150 * time.Second)
+				time.Sleep(180 * time.Second)
 				switch {
 				case !ready:
 				case transport == TransportLongPolling: // what polls do not say they do not bring either

@@ -55,7 +55,7 @@ func TestVersions_Publish(t *testing.T) {
 	eachWay(t, func(t *testing.T, s *stage, w way, p *Publisher, mine *inbox) {
 		in := s.listen(2)
 		defer in.close(t)
-		err := p.Publish(t.Context(), to("one", 2), to("two", 1, 2), Message{Users: []int64{2}, Module: "Application", Command: "three"})
+		err := p.Publish(t.Context(), to("one", 2), to("two", 1, 2), Message{Users: []int64{2}, Module: "Application", Command: "three", Expiry: time.Minute})
 		if w.version == 3 {
 			if !errors.Is(err, ErrUnavailable) || err.Error() != "publish: not available on this portal: its push server is of version 3, and clients can publish from version 4 on" {
 				t.Errorf("got %v", err)

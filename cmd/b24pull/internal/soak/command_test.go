@@ -88,6 +88,20 @@ func TestCommand_Portal(t *testing.T) {
 	}
 }
 
+// TestCommand_HostilePortal has wider holes than any real server.
+func TestCommand_HostilePortal(t *testing.T) {
+	t.Parallel()
+	for version := 1; version <= 5; version++ {
+		for _, transport := range []string{"ws", "poll"} {
+			t.Run(fmt.Sprint(version, " ", transport), func(t *testing.T) {
+				t.Parallel()
+				r := soaked(t, quick(), (*consumer).consume, "-version", strconv.Itoa(version), "-transport", transport, "-messages", "300", "-hostile", "-pings", "200ms")
+				r.wantAll(t, 300)
+			})
+		}
+	}
+}
+
 // TestCommand_DistantPortal has distance, pings, and processes that overtake each
 // other.
 func TestCommand_DistantPortal(t *testing.T) {
@@ -136,7 +150,10 @@ func TestCommand_RealServer(t *testing.T) {
 				FlushInterval: -1,
 			})
 			defer front.Close()
-			socket := strings.Replace(front.URL, "http", "ws", 1) + "/subws/"
+			socket := strings.Replace(front.URL, "http", "ws", 1) + "/sub/"
+			if version <= 2 {
+				socket = strings.Replace(socket, "/sub/", "/subws/", 1)
+			}
 			args := []string{"-version", strconv.Itoa(version), "-key", key, "-messages", "100",
 				"-sub", socket, "-poll", front.URL + "/sub/", "-pub", front.URL + "/pub/," + front.URL + "/pub/"}
 			r := soaked(t, quick(), (*consumer).consume, args...)

@@ -17,8 +17,9 @@ type options struct {
 	version   int
 	transport string
 
-	subscribers, publishers  int // of the portal in memory, as the next two
+	subscribers, publishers  int // of the portal in memory, as the next lines
 	pings, disorder, falsely time.Duration
+	hostile                  bool
 
 	messages  int
 	rate      float64
@@ -59,6 +60,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.IntVar(&o.subscribers, "subscribers", o.subscribers, "processes of the portal in memory that serve subscribers")
 	f.IntVar(&o.publishers, "publishers", o.publishers, "processes of the portal in memory that publish")
 	f.DurationVar(&o.pings, "pings", 0, "the portal in memory pings its websockets this often (default as real servers: 2m from version 3 on)")
+	f.BoolVar(&o.hostile, "hostile", false, "the portal in memory has wider holes than real servers: handovers of 2 ms, a disorder of 1 s, a ping every 5 s")
 	f.DurationVar(&o.disorder, "disorder", 0, "the longest that the portal in memory takes from a message's id to its storing")
 
 	f.DurationVar(&o.falsely, "false", 0, "for so long a false web server stands in the place of the long polling of the portal in memory, as soon as the subscription is ready: pages, a login form, strange JSON, nothing at all")
@@ -111,7 +113,7 @@ func (o *options) check(flags *flag.FlagSet) error {
 
 // checkReal finds mistakes in what is said of a real push server.
 func (o *options) checkReal(set map[string]bool) error {
-	for _, name := range []string{"subscribers", "publishers", "pings", "disorder", "false"} {
+	for _, name := range []string{"subscribers", "publishers", "pings", "disorder", "hostile", "false"} {
 		if set[name] {
 			return fmt.Errorf("-%s is for the portal in memory, and does not go with -sub, -poll, -pub or -key", name)
 		}

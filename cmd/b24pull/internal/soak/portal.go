@@ -18,7 +18,12 @@ func testPortal(o *options) (*server, error) {
 	opts := []pulltest.Option{
 		pulltest.WithVersion(o.version),
 		pulltest.WithProcesses(o.subscribers, o.publishers),
-		pulltest.WithDisorder(o.disorder),
+	}
+	if o.hostile {
+		opts = append(opts, pulltest.WithHostileTiming())
+	}
+	if o.disorder > 0 {
+		opts = append(opts, pulltest.WithDisorder(o.disorder))
 	}
 	if o.pings > 0 {
 		opts = append(opts, pulltest.WithPingInterval(o.pings))

@@ -86,18 +86,19 @@ func (p *Portal) RetireChannel(to Target) (mid string) {
 	foreign := p.config.shared(ofPortal)
 	return p.command("channel_expire", channelExpire{
 		Action:     "reconnect",
-		Channel:    expiredChannel{old.channelID.private, p.typeOf(to)},
+		Channel:    expiredChannel{old.channelID.private, p.typeOf(to, true)},
 		NewChannel: &newChannel{p.config.describe(foreign, "shared"), foreign.start.Unix()},
 	}, old.keys()[:1])
 }
 
-// typeOf is the type of a target's channel as commands have it.
-func (p *Portal) typeOf(to Target) string {
-	switch {
-	case to.name().user != 0:
-		return "private"
-	case to == Shared:
+// typeOf is the type of a target's channel as commands have it. Portals that
+// name the successor of an application's private channel call it private.
+func (p *Portal) typeOf(to Target, reconnect bool) string {
+	switch private := to.name().user != 0; {
+	case to.name().owner == ofApplication && !(private && reconnect):
 		return p.opts.application.ClientID
+	case private:
+		return "private"
 	default:
 		return "shared"
 	}
@@ -105,20 +106,20 @@ func (p *Portal) typeOf(to Target) string {
 
 // ExpireChannel is [Portal.ReplaceChannel], and tells the old channel by the
 // command channel_expire, whose mid it returns. With the action "reconnect" the
-// command names the new channel; with any other, such as "get_config", it does
-// not.
+// command names the new channel; with any other, such as "get_config", only that
+// of the application's shared channel does.
 //
-// As from real portals, the type of the application's shared channel is the
-// application's client id there, and the start of a shared new channel is a
-// Unix integer.
+// As from real portals, the type of the application's channels is the
+// application's client id there, but for a private one with a successor, and the
+// start of a shared new channel is a Unix integer.
 func (p *Portal) ExpireChannel(to Target, action string) (mid string) {
 	old, fresh := p.config.replace(to)
 	kind, start := "shared", any(fresh.start.Unix())
 	if to.name().user != 0 {
 		kind, start = "private", fresh.start.In(portalZone).Format(atomTime)
 	}
-	params := channelExpire{Action: action, Channel: expiredChannel{old.channelID.private, p.typeOf(to)}}
-	if action == "reconnect" {
+	params := channelExpire{Action: action, Channel: expiredChannel{old.channelID.private, p.typeOf(to, action == "reconnect")}}
+	if action == "reconnect" || to == Shared {
 		params.NewChannel = &newChannel{p.config.describe(fresh, kind), start}
 	}
 	return p.command("channel_expire", params, old.keys()[:1])

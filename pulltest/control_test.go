@@ -131,7 +131,7 @@ func TestControl_ExpireChannel(t *testing.T) {
 		to                      pulltest.Target
 	}{
 		{"private", "reconnect", "private", "private", pulltest.Private},
-		{"private", "get_config", "private", "private", pulltest.Private},
+		{"private", "get_config", "private", "local.5f3c0d1b2a4e60.71829304", pulltest.Private},
 		{"shared", "reconnect", "shared", "local.5f3c0d1b2a4e60.71829304", pulltest.Shared},
 		{"shared", "get_config", "shared", "local.5f3c0d1b2a4e60.71829304", pulltest.Shared},
 	}
@@ -157,7 +157,7 @@ func TestControl_ExpireChannel(t *testing.T) {
 					"action":  tt.action,
 					"channel": map[string]any{"id": private, "type": tt.typ},
 				}
-				if tt.action == "reconnect" {
+				if tt.action == "reconnect" || tt.kind == "shared" {
 					c := map[string]any{"id": fresh.ID, "start": fresh.Start, "end": fresh.End, "type": tt.kind}
 					if tt.kind == "private" {
 						c["public_id"] = fresh.PublicID

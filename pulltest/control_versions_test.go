@@ -48,12 +48,14 @@ func TestControlVersions_ExpireChannelOfEachVersion(t *testing.T) {
 					fresh := c.Channels[kind]
 					named := map[string]any{"id": old.ID[:32], "type": kind}
 					start := any(fresh.Start)
-					if kind == "shared" {
+					if kind == "shared" || action != "reconnect" {
 						named["type"] = "local.5f3c0d1b2a4e60.71829304"
+					}
+					if kind == "shared" {
 						start = float64(time.Now().Unix())
 					}
 					want := map[string]any{"action": action, "channel": named}
-					if action == "reconnect" {
+					if action == "reconnect" || kind == "shared" {
 						told := map[string]any{"id": fresh.ID, "start": start, "end": fresh.End, "type": kind}
 						if kind == "private" && c.Server.Version >= 4 {
 							told["public_id"] = fresh.PublicID

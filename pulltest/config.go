@@ -94,10 +94,7 @@ func (b *configBook) config(owner string, user int, hostname string) configResul
 		c.Channels = []any{}
 	}
 	if b.opts.dialect.publicIDs {
-		c.PublicChannels = map[string]configPublicChannel{
-			strconv.Itoa(webhookUser): b.publicChannel(ofPortal, webhookUser),
-			strconv.Itoa(otherUser):   b.publicChannel(ofPortal, otherUser),
-		}
+		c.PublicChannels = map[string]configPublicChannel{strconv.Itoa(user): b.publicChannel(ofPortal, user)}
 	}
 	if b.opts.dialect.tokens {
 		end := now.Add(b.opts.tokenLife)

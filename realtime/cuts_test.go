@@ -3,6 +3,7 @@ package realtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -134,4 +135,67 @@ func TestCuts_LoseWithoutReplays(t *testing.T) {
 			t.Error("nothing was lost without replays: the cuts have tested nothing")
 		}
 	})
+}
+
+// wideHoles is a portal whose holes are wider than those of any real server, of
+// two processes of each kind.
+func wideHoles(version int) []pulltest.Option {
+	return []pulltest.Option{pulltest.WithVersion(version), pulltest.WithProcesses(2, 2), pulltest.WithHostileTiming()}
+}
+
+// survive publishes under cuts, some of it not to be kept, and counts what has
+// become of the rest. For the time deaf only reads bring something.
+func survive(t *testing.T, transport Transport, deaf time.Duration, portal []pulltest.Option, opts ...Option) (lost, repeated int) {
+	onVirtualTime(t, func(t *testing.T, l *life) {
+		const n = 600
+		l.open(portal...)
+		l.subscribe(nil, append(opts, WithBackoff(soon), WithTransport(transport))...)
+		got := newTally()
+		l.run(func(_ context.Context, m Message) error {
+			if m.Command == "tick" {
+				got.add(t, m)
+			}
+			return nil
+		})
+		<-l.sub.Ready()
+		l.network.SetLatency(20 * time.Millisecond) // so that a cut lasts a while
+		l.portal.Silence(0, deaf)
+		l.portal.Silence(1, deaf)
+		for i := range n {
+			if i%3 > 0 { // so that both publishers have ticks
+				l.portal.Emit(pulltest.Message{Command: "transient", Expiry: -1})
+			}
+			l.portal.Emit(pulltest.Message{Command: "tick", Params: numbered{i}})
+			if i%5 == 4 {
+				l.portal.Cut()
+			}
+			time.Sleep(time.Duration(50+i%150) * time.Millisecond) // so slowly that no publisher has a queue
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		lost, repeated, _ = got.count(n)
+	})
+	return lost, repeated
+}
+
+// TestCuts_HostileTiming: with wide holes nothing is lost or comes twice either.
+func TestCuts_HostileTiming(t *testing.T) {
+	for version := 1; version <= 5; version++ {
+		for _, transport := range both {
+			t.Run(fmt.Sprint("version ", version, " ", transport), func(t *testing.T) {
+				if lost, repeated := survive(t, transport, 0, wideHoles(version)); lost+repeated > 0 {
+					t.Errorf("lost %d, repeated %d", lost, repeated)
+				}
+			})
+		}
+	}
+}
+
+// TestCuts_HostileTimingWithoutSettling: with a disorder of a second, messages
+// are lost if the cursor may stand on what has just come.
+func TestCuts_HostileTimingWithoutSettling(t *testing.T) {
+	lost, _ := survive(t, TransportLongPolling, time.Hour, wideHoles(4), WithSettleTime(time.Nanosecond))
+	if lost == 0 {
+		t.Error("nothing is lost: the disorder shows nothing")
+	}
 }

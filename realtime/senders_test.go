@@ -1,7 +1,10 @@
 package realtime
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +36,42 @@ func publishing(t *testing.T, scenario func(t *testing.T, l *life, version int, 
 	}
 }
 
+// alsoPublic is a source whose configs have the public channel of one more user.
+type alsoPublic struct {
+	ConfigSource
+	portal *pulltest.Portal
+	user   int64
+}
+
+func (s alsoPublic) GetApplicationConfig(ctx context.Context, cache bool) (*b24pull.Config, error) {
+	cfg, err := s.ConfigSource.GetApplicationConfig(ctx, cache)
+	if err != nil {
+		return nil, err
+	}
+	c, err := b24pull.New(b24pull.Webhook(s.portal.Webhook()), b24pull.WithHTTPClient(s.portal.HTTPClient()))
+	if err != nil {
+		return nil, err
+	}
+	channels, err := c.ListPublicChannels(ctx, []int64{s.user}, false)
+	if err != nil {
+		return nil, err
+	}
+	var raw map[string]any
+	if err := json.Unmarshal(cfg.Raw(), &raw); err != nil {
+		return nil, err
+	}
+	raw["publicChannels"].(map[string]any)[strconv.FormatInt(s.user, 10)] = map[string]any{
+		"user_id": s.user, "public_id": string(channels[s.user].PublicID), "signature": string(channels[s.user].Signature),
+		"start": channels[s.user].Start.Format(time.RFC3339), "end": channels[s.user].End.Format(time.RFC3339),
+	}
+	data, err := json.Marshal(raw)
+	if err != nil {
+		return nil, err
+	}
+	more := new(b24pull.Config)
+	return more, more.UnmarshalJSON(data)
+}
+
 // TestSenders_OfTheConfig: a config names users' public channels.
 func TestSenders_OfTheConfig(t *testing.T) {
 	publishing(t, func(t *testing.T, l *life, version int, transport Transport) {
@@ -41,7 +80,7 @@ func TestSenders_OfTheConfig(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.subscribe(PortalConfig(c), WithTransport(transport))
+		l.subscribe(alsoPublic{PortalConfig(c), l.portal, 2}, WithTransport(transport), WithHTTPClient(l.portal.HTTPClient()))
 		l.run(nil)
 		<-l.sub.Ready()
 		l.portal.EmitAsClient(pulltest.Message{Command: "typing", To: pulltest.UserPrivate})

@@ -1,9 +1,11 @@
 package pulltest
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -64,15 +66,29 @@ func protoFraming(query url.Values, _ bool) *framing {
 			take:   (*socket).takeBatch,
 		}
 	}
-	return &framing{
+	f := &framing{
 		kind:   websocket.TextMessage,
 		media:  "text/plain",
 		stamps: true,
 		encode: func(messages []*message, now time.Time) []byte {
-			return textFrame(messages, func(m *message) string {
-				return fmt.Sprintf(`"id":%d,"mid":"%s","channel":"-","tag":"%03d","time":"%s"`,
-					m.seq, m.mid, milliseconds(now), httpTime(now))
-			})
+			return textFrame(messages, func(m *message) string { return stampedHead(m, now) })
 		},
 	}
+	if only(query, "format") == "json" {
+		f.media, f.encode = "application/json", jsonArray
+	}
+	return f
+}
+
+func stampedHead(m *message, now time.Time) string {
+	return fmt.Sprintf(`"id":%d,"mid":"%s","channel":"-","tag":"%03d","time":"%s"`, m.seq, m.mid, milliseconds(now), httpTime(now))
+}
+
+// jsonArray has the objects of the text framing, without delimiters.
+func jsonArray(messages []*message, now time.Time) []byte {
+	objects := make([][]byte, len(messages))
+	for i, m := range messages {
+		objects[i] = fmt.Appendf(nil, `{%s,"text":%s}`, stampedHead(m, now), m.body)
+	}
+	return slices.Concat([]byte("["), bytes.Join(objects, []byte(",")), []byte("]"))
 }

@@ -1,6 +1,7 @@
 package pulltest_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"testing"
@@ -61,4 +62,28 @@ func TestText_ChannelsOfVersion3(t *testing.T) {
 			}
 		}
 	}, pulltest.WithVersion(3), pulltest.WithKey(labKey))
+}
+
+// TestText_JSONFormat: with format=json a frame of version 4 is an array of the
+// objects of the text framing.
+func TestText_JSONFormat(t *testing.T) {
+	ofVersion(t, []int{4}, func(t *testing.T, p *pulltest.Portal) {
+		mids := []string{p.Emit(text("one")), p.Emit(text("two"))}
+		ws := connectAs(t, p, "binaryMode", "", "format", "json", "mid", zeros)
+		poll := pollAs(t, p, "binaryMode", "", "format", "json", "mid", zeros)
+		for way, frame := range map[string][]byte{"websocket": nextFrame(t, ws), "poll": poll.body} {
+			var list []textMessage
+			if err := json.Unmarshal(frame, &list); err != nil || len(list) != 2 {
+				t.Fatalf("%s: %v, %s", way, err, frame)
+			}
+			for i, m := range list {
+				if m.Mid != mids[i] || m.Channel != "-" || len(m.Text) == 0 {
+					t.Errorf("%s: message %+v", way, m)
+				}
+			}
+		}
+		if got := poll.header.Get("Content-Type"); got != "application/json" {
+			t.Errorf("Content-Type %s", got)
+		}
+	})
 }

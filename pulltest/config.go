@@ -116,7 +116,7 @@ func (b *configBook) server(hostname string) configServer {
 	if b.opts.shared {
 		socket, polls = "/subws/", "/subws/"
 	}
-	socket = "wss" + b.push[len("https"):] + socket
+	socket = "ws" + b.push[len("http"):] + socket // of https it is wss
 	s := configServer{
 		Version:          d.version,
 		ServerEnabled:    true,

@@ -1,5 +1,7 @@
 package pulltest
 
+import "crypto/tls"
+
 // What connections fail with, which is not the same on every system.
 var (
 	ErrAddressTaken error = errAddressTaken
@@ -7,3 +9,6 @@ var (
 	ErrReset        error = errReset
 	ErrBrokenPipe   error = errBrokenPipe
 )
+
+// TLSCertificate is what the portal shows.
+func (p *Portal) TLSCertificate() tls.Certificate { return p.cert }

@@ -190,7 +190,7 @@ func (f *faults) garbleFrame(s Service, frame []byte) []byte {
 // misbehaving puts the faults in front of what the portal serves.
 func (p *Portal) misbehaving(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		service := serviceOf(r)
+		service := p.serviceOf(r)
 		f := p.push.hub.faults.of(service)
 		if f == nil || f.kind == rpcFailure || f.past() {
 			next.ServeHTTP(w, r)
@@ -278,17 +278,18 @@ func (p *Portal) pause(ctx context.Context, f *failure, timer <-chan time.Time) 
 	}
 }
 
-func serviceOf(r *http.Request) Service {
+func (p *Portal) serviceOf(r *http.Request) Service {
+	path, push := p.pushRequest(r)
 	switch {
-	case strings.HasPrefix(r.URL.Path, "/rest/"):
+	case !push && strings.HasPrefix(r.URL.Path, "/rest/"):
 		return REST
-	case r.URL.Path == tokenPath:
+	case !push && r.URL.Path == tokenPath:
 		return OAuth
 	case upgrades(r):
 		return WebSockets
-	case r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, pushPath+"/rest/"):
+	case push && r.Method == http.MethodPost && strings.HasPrefix(path, "/rest/"):
 		return Publishing
-	case r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, pushPath+"/sub"):
+	case push && r.Method == http.MethodGet && strings.HasPrefix(path, "/sub"):
 		return Polls
 	}
 	return 0

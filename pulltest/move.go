@@ -28,8 +28,8 @@ func (a *addresses) close() {
 	a.closed = true
 }
 
-// URL is the portal's address, no trailing slash: https, unless [Portal.Move]
-// says otherwise.
+// URL is the portal's address, no trailing slash: https, unless [Portal.Move] or
+// [WithPlainURLs] says otherwise.
 func (p *Portal) URL() string {
 	p.where.mu.RLock()
 	defer p.where.mu.RUnlock()
@@ -38,7 +38,12 @@ func (p *Portal) URL() string {
 
 // hostname is the portal's name in the config, in events and in tokens.
 func (p *Portal) hostname() string {
-	_, host, _ := strings.Cut(p.URL(), "://")
+	return hostOf(p.URL())
+}
+
+// hostOf is the host of a URL without a path, with its port.
+func hostOf(url string) string {
+	_, host, _ := strings.Cut(url, "://")
 	return host
 }
 
@@ -90,7 +95,10 @@ func (p *Portal) listenAgain(host string, plain bool) (net.Listener, string) {
 	if plain {
 		return l, host
 	}
-	cert, err := newCertificate(&p.cert, host)
+	if p.authority == nil {
+		return withTLS(l, p.cert), host
+	}
+	cert, err := newCertificate(p.authority, host)
 	if err != nil {
 		l.Close()
 		panic(fmt.Sprintf("pulltest: cannot make a certificate: %v", err))

@@ -28,10 +28,11 @@ var (
 // a trailing slash; tokens are to be had at /oauth/token/ below it. On a
 // Network it is https://oauth.example, for further portals
 // https://oauth2.example and so on, with a certificate that HTTPClient trusts;
-// without one it is the URL that the portal has at the beginning.
+// without one, or with [WithPlainURLs], it is the URL that the portal has at the
+// beginning.
 func (p *Portal) AuthServer() string { return p.authServer }
 
-func (p *Portal) authHost() string { return strings.TrimPrefix(p.authServer, "https://") }
+func (p *Portal) authHost() string { return hostOf(p.authServer) }
 
 // authorize is the page where the user who is signed in lets the application
 // in, without asking.

@@ -1,6 +1,7 @@
 package pulltest
 
 import (
+	"crypto/tls"
 	"math"
 	"net/http"
 	"time"
@@ -11,7 +12,12 @@ type Option func(*options)
 
 type options struct {
 	network       *Network
+	address       string // for https; "": a loopback port, or portal.example
 	plain         string // address for plain http; "": none
+	plainURLs     bool   // what the portal tells of itself is plain
+	hostname      string // what the portal calls itself; "": as its address
+	certificate   *tls.Certificate
+	pushPath      string // without a trailing slash
 	key           string
 	seed          string
 	dialect       *dialect
@@ -49,8 +55,9 @@ type options struct {
 // unset stands for an interval that no option has set.
 const unset = time.Duration(math.MinInt64)
 
-func newOptions(opts []Option) *options {
+func newOptions(opts []Option) (*options, error) {
 	o := &options{
+		pushPath:     "/push",
 		key:          "pulltest-secret-key",
 		dialect:      dialectOf(4),
 		pingInterval: unset,
@@ -74,7 +81,7 @@ func newOptions(opts []Option) *options {
 		opt(o)
 	}
 	o.complete()
-	return o
+	return o, o.checkAddresses()
 }
 
 // complete sets what depends on several options.
@@ -105,14 +112,6 @@ func (o *options) complete() {
 // same network are portal2.example, portal3.example and so on.
 func WithNetwork(n *Network) Option {
 	return func(o *options) { o.network = n }
-}
-
-// WithPlainHTTP serves the same portal over plain http as well, at a fixed
-// address, "127.0.0.1:8080" or, on a [Network], "portal.example:80". What the
-// portal tells of itself stays https. [NewPortal] panics if it cannot listen
-// there.
-func WithPlainHTTP(addr string) Option {
-	return func(o *options) { o.plain = addr }
 }
 
 // WithPingInterval sets how often the push server pings each websocket, from its

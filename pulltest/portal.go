@@ -15,9 +15,6 @@ import (
 	"time"
 )
 
-// pushPath is where the push server lives below the portal's URL.
-const pushPath = "/push"
-
 // Portal is a Bitrix24 portal: its REST methods for the pull API, one push
 // server, and the authorization server that gives out its tokens, over https
 // and wss. All methods can be called concurrently.
@@ -25,7 +22,9 @@ type Portal struct {
 	opts       *options
 	where      addresses
 	pushURL    string
+	plainURL   string // empty: none
 	authServer string
+	authAlone  bool // the authorization server is a host of its own
 	push       *pushServer
 	config     *configBook
 	auth       *auth
@@ -35,6 +34,8 @@ type Portal struct {
 	users      users
 	client     *http.Client
 	cert       tls.Certificate
+	authority  *tls.Certificate  // who has signed it; nil if it is the user's
+	trusted    *x509.Certificate // for other clients
 	server     *http.Server
 	conns      connections
 
@@ -44,9 +45,23 @@ type Portal struct {
 	once    sync.Once
 }
 
-// NewPortal starts a portal. It panics if it cannot listen. Close it when done.
+// NewPortal starts a portal. It panics where [Start] returns an error. Close it
+// when done.
 func NewPortal(opts ...Option) *Portal {
-	o := newOptions(opts)
+	p, err := Start(opts...)
+	if err != nil {
+		panic(err.Error())
+	}
+	return p
+}
+
+// Start starts a portal, or tells why it cannot: its addresses cannot be listened
+// at, or its options contradict each other. Close it when done.
+func Start(opts ...Option) (*Portal, error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, err
+	}
 	p := &Portal{
 		opts:  o,
 		push:  newPushServer(o),
@@ -54,8 +69,11 @@ func NewPortal(opts ...Option) *Portal {
 		conns: connections{open: make(map[*serverConn]struct{})},
 		quit:  make(chan struct{}),
 	}
-	listeners := p.listen()
-	p.pushURL = p.where.url + pushPath
+	listeners, err := p.listen()
+	if err != nil {
+		return nil, err
+	}
+	p.pushURL = p.where.url + o.pushPath
 	p.config = newConfigBook(p.pushURL, p.push.signer, o, &p.users)
 	p.push.book = p.config
 	p.server = &http.Server{
@@ -71,70 +89,7 @@ func NewPortal(opts ...Option) *Portal {
 	}
 	p.open.Add(1)
 	go p.every(o.textPing, p.textPing)
-	return p
-}
-
-// listen opens the portal's listener, on a Network that of the authorization
-// server, and that for plain http, and makes the certificate for the first two.
-func (p *Portal) listen() []net.Listener {
-	l, host := listenAs(p.opts.network, "portal")
-	listeners, hosts := []net.Listener{l}, []string{host}
-	if p.opts.network != nil {
-		l, host := listenAs(p.opts.network, "oauth")
-		listeners, hosts = append(listeners, l), append(hosts, host)
-	}
-	p.where.begin("https://" + hosts[0])
-	p.authServer = "https://" + hosts[len(hosts)-1]
-	var err error
-	if p.cert, err = newCertificate(nil, hosts...); err != nil {
-		for _, l := range listeners {
-			l.Close()
-		}
-		panic(fmt.Sprintf("pulltest: cannot make a certificate: %v", err))
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(p.cert.Leaf)
-	p.client = newClient(p.opts.network, clientTLS(roots, p.opts.network != nil))
-	for i, l := range listeners {
-		listeners[i] = withTLS(&serverListener{l, &p.conns}, p.cert)
-	}
-	if p.opts.plain != "" {
-		listeners = append(listeners, p.listenPlain(p.opts.plain, listeners))
-	}
-	return listeners
-}
-
-// listenPlain listens for plain http. It panics if it cannot, and closes the
-// other listeners.
-func (p *Portal) listenPlain(addr string, others []net.Listener) net.Listener {
-	listen := func(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
-	if p.opts.network != nil {
-		listen = p.opts.network.Listen
-	}
-	l, err := listen(addr)
-	if err != nil {
-		for _, l := range others {
-			l.Close()
-		}
-		panic(fmt.Sprintf("pulltest: cannot listen at %q for plain http: %v", addr, err))
-	}
-	return &serverListener{l, &p.conns}
-}
-
-// listenAs listens as the first host of a kind that is free on a network, or on
-// a loopback port.
-func listenAs(n *Network, kind string) (net.Listener, string) {
-	host := kind + ".example"
-	for i := 2; ; i++ {
-		l, at, err := listenAt(n, host, false)
-		switch {
-		case err == nil:
-			return l, at
-		case n == nil:
-			panic(fmt.Sprintf("pulltest: cannot listen on a loopback port: %v", err))
-		}
-		host = fmt.Sprintf("%s%d.example", kind, i)
-	}
+	return p, nil
 }
 
 // panicsOnly keeps quiet about connections that were cut, which is what
@@ -187,11 +142,11 @@ func (p *Portal) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/rest/", p.atHome(p.serveREST))
 	mux.Handle(authorizePath, p.atHome(p.authorize))
-	if p.opts.network == nil {
-		mux.HandleFunc(tokenPath, p.serveToken)
-	} else {
+	if p.authAlone {
 		mux.Handle(p.authHost()+"/", http.NotFoundHandler())
 		mux.HandleFunc(p.authHost()+tokenPath, p.serveToken)
+	} else {
+		mux.HandleFunc(tokenPath, p.serveToken)
 	}
 	h := p.misbehaving(p.pushing(mux))
 	if p.opts.middleware != nil {
@@ -211,9 +166,9 @@ func (p *Portal) handler() http.Handler {
 // pushing serves the push server, whose paths are taken as they come: a mux would
 // redirect to tidier ones.
 func (p *Portal) pushing(next http.Handler) http.Handler {
-	push := http.StripPrefix(pushPath, p.push)
+	push := http.StripPrefix(p.opts.pushPath, p.push)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, pushPath+"/") && (p.opts.network == nil || r.Host != p.authHost()) {
+		if _, ok := p.pushRequest(r); ok {
 			push.ServeHTTP(w, r)
 			return
 		}
@@ -262,11 +217,6 @@ func (p *Portal) Webhook() string {
 func (p *Portal) APIWebhook() string {
 	return fmt.Sprintf("%s/rest/api/%d/%s/", p.URL(), webhookUser, p.auth.webhook)
 }
-
-// Certificate returns the certificate the portal shows, signed by itself, for
-// clients that cannot use HTTPClient: another process, say, that is given it as
-// a PEM file in SSL_CERT_FILE.
-func (p *Portal) Certificate() *x509.Certificate { return p.cert.Leaf }
 
 // HTTPClient returns a client that trusts the portal's certificate and reaches
 // it over its Network, if it has one. It speaks HTTP/1.1 only and sets no

@@ -2,10 +2,11 @@
 //
 //	b24pull listen   prints the events of a portal as they arrive
 //	b24pull soak     proves that a subscription loses nothing and repeats nothing
+//	b24pull portal   runs portals for tests in any language
 //
-// Neither needs an account: with nothing set both make a portal in memory.
-// "b24pull listen -h" and "b24pull soak -h" have their flags and what they read
-// of the environment.
+// None needs an account: with nothing set they make a portal in memory.
+// "b24pull COMMAND -h" has a command's flags and what it reads of the
+// environment.
 package main
 
 import (
@@ -14,10 +15,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/b24pull/b24pull/cmd/b24pull/internal/listen"
+	"github.com/b24pull/b24pull/cmd/b24pull/internal/portal"
 	"github.com/b24pull/b24pull/cmd/b24pull/internal/soak"
 )
 
@@ -27,9 +30,10 @@ usage: b24pull COMMAND [flags]
 
     listen   prints the events of a portal as they arrive
     soak     proves that a subscription loses nothing and repeats nothing
+    portal   runs portals for tests in any language
     help     prints this
 
-Neither needs an account: with nothing set both make a portal in memory.
+None needs an account: with nothing set they make a portal in memory.
 "b24pull COMMAND -h" has the flags of a command, and more about it.
 `
 
@@ -54,6 +58,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return listen.Run(ctx, rest, os.Getenv, stdout, stderr)
 	case "soak":
 		return soak.Run(ctx, rest, os.Stdin, stdout, stderr)
+	case "portal":
+		return portal.Run(ctx, rest, os.Environ(), stdout, stderr)
 	case "help", "-h", "-help", "--help":
 		return runHelp(ctx, rest, stdout, stderr)
 	default:
@@ -68,7 +74,7 @@ func runHelp(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case len(args) == 0:
 		fmt.Fprint(stdout, help)
 		return 0
-	case len(args) == 1 && (args[0] == "listen" || args[0] == "soak"):
+	case len(args) == 1 && slices.Contains([]string{"listen", "soak", "portal"}, args[0]):
 		return run(ctx, []string{args[0], "-h"}, stdout, stdout) // it was asked for
 	default:
 		fmt.Fprintf(stderr, "b24pull: there is no help for %q; see b24pull help\n", strings.Join(args, " "))

@@ -50,6 +50,8 @@ func TestCommands(t *testing.T) {
 		{"soak -help", 0, "", "usage: b24pull soak"},
 		{"dance", exitUsage, "", `b24pull: there is no command "dance"; see b24pull help`},
 		{"help dance", exitUsage, "", `b24pull: there is no help for "dance"; see b24pull help`},
+		{"help portal", 0, "usage: b24pull portal", ""},
+		{"portal -x", exitUsage, "", "b24pull portal: "},
 		{"help listen soak", exitUsage, "", `b24pull: there is no help for "listen soak"; see b24pull help`},
 		{"listen -n many", exitUsage, "", "b24pull listen: "},
 		{"soak -messages many", exitUsage, "", "b24pull soak: "},

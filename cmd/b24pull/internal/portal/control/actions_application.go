@@ -1,0 +1,98 @@
+package control
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// user is one of the portal's users.
+type user struct {
+	User int `json:"user" required:"true" min:"1" doc:"The user's ID."`
+}
+
+type tags struct {
+	user
+	Tags []string `json:"tags" required:"true" min:"1"`
+}
+
+type watched struct {
+	Tags []string `json:"tags" doc:"In alphabetical order."`
+}
+
+type token struct {
+	AccessToken  string    `json:"access_token"`
+	RefreshToken string    `json:"refresh_token"`
+	Expires      time.Time `json:"expires" doc:"The end of the access token, by the portal's clock."`
+	UserID       int       `json:"user_id"`
+}
+
+type accessToken struct {
+	AccessToken string `json:"access_token"`
+}
+
+// handler is where the application hears of it.
+type handler struct {
+	URL string `json:"url" required:"true" doc:"The application's address, http or https."`
+}
+
+// call has the portal call the application's handler.
+func call(name, does, goName string, of func(*running) func(context.Context, string) error) endpoint {
+	return action(name, does, []string{goName}, func(ctx context.Context, p *running, in handler) (nothing, error) {
+		to, err := url.Parse(in.URL)
+		if err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" {
+			return nothing{}, badField("url", "want an address with http:// or https://")
+		}
+		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+		defer cancel()
+		if err := of(p)(ctx, in.URL); err != nil {
+			return nothing{}, refuse(http.StatusBadGateway, "handler_failed", "the application's handler: %v", err)
+		}
+		return nothing{}, nil
+	})
+}
+
+type move struct {
+	To string `json:"to,omitempty" enum:"http://,https://" doc:"https:// (if absent) or http://: the scheme of the new address, which is another port."`
+}
+
+type moved struct {
+	URL string `json:"url" doc:"The portal's new address."`
+}
+
+func applicationEndpoints() []endpoint {
+	type caller = func(context.Context, string) error
+	return []endpoint{
+		action("expire-token", "Ends all access tokens given out so far, and returns a new one.", []string{"ExpireToken"},
+			func(_ context.Context, p *running, _ nothing) (accessToken, error) {
+				return accessToken{p.ExpireToken()}, nil
+			}),
+		action("token", "Gives out a pair of tokens for a user, as the exchange of a code does.", []string{"Token"},
+			func(_ context.Context, p *running, in user) (token, error) { return token(p.Token(in.User)), nil }),
+		simple("sign-in", "Says who uses the portal's pages from now on, and authorizes and installs.", []string{"SignIn"},
+			func(p *running, in user) { p.SignIn(in.User) }),
+		call("install", "Installs the application, and posts to its install handler.", "Install",
+			func(p *running) caller { return p.Install }),
+		call("install-by-event", "Installs the application, and tells it by the event ONAPPINSTALL.", "InstallByEvent",
+			func(p *running) caller { return p.InstallByEvent }),
+		call("open", "Opens the application: posts to its address what it gets then.", "Open",
+			func(p *running) caller { return p.Open }),
+		call("uninstall", "Removes the application with all its tokens, and tells it by ONAPPUNINSTALL.", "Uninstall",
+			func(p *running) caller { return p.Uninstall }),
+		action("move", "Gives the portal another address; at the old ones it answers 302.", []string{"Move"},
+			func(_ context.Context, p *running, in move) (moved, error) { return moved{p.Move(in.To)}, nil }),
+		simple("watch", "Subscribes a user to tags, as an open page does.", []string{"Watch"},
+			func(p *running, in tags) { p.Watch(in.User, in.Tags...) }),
+		simple("unwatch", "Ends watches of a user.", []string{"Unwatch"},
+			func(p *running, in tags) { p.Unwatch(in.User, in.Tags...) }),
+		action("watched", "The tags that a user watches now.", []string{"Watched"},
+			func(_ context.Context, p *running, in user) (watched, error) {
+				return watched{append([]string{}, p.Watched(in.User)...)}, nil
+			}),
+		simple("activate", "Undoes deactivate.", []string{"Activate"},
+			func(p *running, in user) { p.Activate(in.User) }),
+		simple("deactivate", "Makes a user inactive.", []string{"Deactivate"},
+			func(p *running, in user) { p.Deactivate(in.User) }),
+	}
+}

@@ -1,0 +1,130 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// mid is the id of a message that was published.
+type mid struct {
+	Mid string `json:"mid" doc:"The message's id."`
+}
+
+// emit is what to publish.
+type emit struct {
+	to
+	Module     string          `json:"module,omitempty" doc:"module_id; application if absent."`
+	Command    string          `json:"command,omitempty" doc:"Names the event."`
+	Params     json.RawMessage `json:"params,omitempty" doc:"Any JSON; [] if absent, as PHP's empty array."`
+	Expiry     *float64        `json:"expiry_seconds,omitempty" min:"0" max:"86400" doc:"How long it is kept; 0: not at all; 86400 if absent."`
+	Body       string          `json:"body,omitempty" doc:"The whole body as it is, in place of module, command and params."`
+	AsClient   bool            `json:"as_client,omitempty" doc:"Publish as another client does, user 2 (from version 4 on)."`
+	Old        bool            `json:"old,omitempty" doc:"Publish to the channel that was there before the present one."`
+	UserParams json.RawMessage `json:"user_params,omitempty" doc:"Extra of version 5, beside the body."`
+	Dictionary json.RawMessage `json:"dictionary,omitempty" doc:"Extra of version 5, beside the body."`
+}
+
+// message is the same for pulltest.
+func (e *emit) message() pulltest.Message {
+	m := pulltest.Message{Module: e.Module, Command: e.Command, Body: e.Body, To: e.target()}
+	// A nil json.RawMessage within an any would not be nil.
+	for _, part := range []struct {
+		from json.RawMessage
+		to   *any
+	}{{e.Params, &m.Params}, {e.UserParams, &m.UserParams}, {e.Dictionary, &m.Dictionary}} {
+		if part.from != nil {
+			*part.to = part.from
+		}
+	}
+	switch {
+	case e.Expiry == nil:
+	case *e.Expiry == 0:
+		m.Expiry = -time.Second
+	default:
+		m.Expiry = seconds(*e.Expiry)
+	}
+	return m
+}
+
+func (e *emit) check() error {
+	switch {
+	case e.Command == "" && e.Body == "":
+		return badField("command", "is missing: give a command, or the whole body in its place")
+	case e.Body != "" && (e.Command != "" || e.Module != "" || e.Params != nil):
+		return badField("body", "takes the place of module, command and params: give it, or those")
+	case e.AsClient && e.Old:
+		return badField("old", "does not go together with as_client")
+	}
+	return nil
+}
+
+// command is a control command.
+type command struct {
+	to
+	Command string          `json:"command" required:"true" min:"1" doc:"Such as channel_expire."`
+	Params  json.RawMessage `json:"params,omitempty" doc:"Any JSON; [] if absent."`
+}
+
+func messageEndpoints() []endpoint {
+	return []endpoint{
+		action("emit", "Publishes a message, as the portal itself does or as another client.",
+			[]string{"Emit", "EmitAsClient", "EmitOld"},
+			func(_ context.Context, p *running, in emit) (mid, error) {
+				if err := in.check(); err != nil {
+					return mid{}, err
+				}
+				publish := p.Emit
+				switch {
+				case in.AsClient:
+					publish = p.EmitAsClient
+				case in.Old:
+					publish = p.EmitOld
+				}
+				return mid{publish(in.message())}, nil
+			}),
+		action("control", "Sends a command of the module pull, as the portal itself does.", []string{"Control"},
+			func(_ context.Context, p *running, in command) (mid, error) {
+				var params any = []any{}
+				if in.Params != nil {
+					params = in.Params
+				}
+				return mid{p.Control(in.Command, params, in.target())}, nil
+			}),
+	}
+}
+
+// statistics are [pulltest.Stats] with names as in all JSON here.
+type statistics map[string]int
+
+func lookEndpoints() []endpoint {
+	return []endpoint{
+		look("stats", "Counters since the portal began, or was reset.", []string{"Stats"},
+			func(p *running) (statistics, error) { return counters(p.Stats()), nil }),
+		look("config", "The result of pull.application.config.get as user 1 would get it now.", []string{"ConfigJSON"},
+			func(p *running) (json.RawMessage, error) {
+				config := json.RawMessage(p.ConfigJSON())
+				if !json.Valid(config) {
+					return nil, refuse(http.StatusConflict, "no_config", "the portal gives no config now")
+				}
+				return config, nil
+			}),
+		look("push-notifications", "The push notifications that the application has sent, the oldest first.", []string{"PushNotifications"},
+			func(p *running) ([]notification, error) {
+				all := []notification{}
+				for _, n := range p.PushNotifications() {
+					all = append(all, notification(n))
+				}
+				return all, nil
+			}),
+	}
+}
+
+type notification struct {
+	Users  []int  `json:"users"`
+	Text   string `json:"text"`
+	Avatar string `json:"avatar" doc:"A URL."`
+}

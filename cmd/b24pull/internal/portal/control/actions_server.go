@@ -1,0 +1,129 @@
+package control
+
+import (
+	"context"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// cut says which connections.
+type cut struct {
+	Transport string `json:"transport,omitempty" enum:"all,websockets,polls" doc:"all if absent."`
+}
+
+type counted struct {
+	Connections int `json:"connections" doc:"How many there were."`
+}
+
+type closing struct {
+	Code   int    `json:"code,omitempty" min:"1000" max:"4999" doc:"The close code; 1000 if absent."`
+	Reason string `json:"reason,omitempty" max:"123"`
+}
+
+type restart struct {
+	Down float64 `json:"down_seconds,omitempty" min:"0" max:"86400" doc:"How long new connections are reset."`
+}
+
+type setBack struct {
+	By uint64 `json:"by" required:"true" min:"1"`
+}
+
+type silence struct {
+	Process int     `json:"process,omitempty" min:"0" doc:"A subscriber process, counted from 0."`
+	Seconds float64 `json:"seconds" required:"true" min:"0" max:"86400"`
+}
+
+func serverEndpoints() []endpoint {
+	return []endpoint{
+		action("cut", "Resets the open connections of subscribers, without a close frame.",
+			[]string{"Cut", "CutWebSockets", "CutPolls"},
+			func(_ context.Context, p *running, in cut) (counted, error) {
+				f := p.Cut
+				switch in.Transport {
+				case "websockets":
+					f = p.CutWebSockets
+				case "polls":
+					f = p.CutPolls
+				}
+				return counted{f()}, nil
+			}),
+		action("close-websockets", "Sends every websocket a close frame.", []string{"CloseWebSockets"},
+			func(_ context.Context, p *running, in closing) (counted, error) {
+				if in.Code == 0 {
+					in.Code = 1000
+				}
+				return counted{p.CloseWebSockets(in.Code, in.Reason)}, nil
+			}),
+		simple("ping", "Pings every websocket, as the push server's timers do.", []string{"Ping"},
+			func(p *running, _ nothing) { p.Ping() }),
+		simple("restart", "Tells of a restart; 100 ms later all connections are cut and new ones reset for a while.", []string{"RestartServer"},
+			func(p *running, in restart) { p.RestartServer(seconds(in.Down)) }),
+		simple("forget", "Loses the history; message ids begin anew with a later epoch.", []string{"Forget"},
+			func(p *running, _ nothing) { p.Forget() }),
+		simple("set-back", "Sets the counter of message ids back, as a restored backup does.", []string{"SetBack"},
+			func(p *running, in setBack) { p.SetBack(in.By) }),
+		simple("silence", "Lets a subscriber process hear nothing for a time: it sends nothing live.", []string{"Silence"},
+			func(p *running, in silence) { p.Silence(in.Process, seconds(in.Seconds)) }),
+	}
+}
+
+type expire struct {
+	to
+	Action string `json:"action,omitempty" doc:"reconnect (if absent): the command names the new channel; get_config: it does not."`
+}
+
+type omit struct {
+	to
+	Count *int `json:"count,omitempty" doc:"How many configs; all of them until told otherwise if absent or negative; 0 ends it."`
+}
+
+func channelEndpoints() []endpoint {
+	return []endpoint{
+		simple("replace-channel", "Makes a new channel in place of the present one, without telling anyone.", []string{"ReplaceChannel"},
+			func(p *running, in to) { p.ReplaceChannel(in.target()) }),
+		action("expire-channel", "Replaces a channel and tells the old one by the command channel_expire.", []string{"ExpireChannel"},
+			func(_ context.Context, p *running, in expire) (mid, error) {
+				if in.Action == "" {
+					in.Action = "reconnect"
+				}
+				return mid{p.ExpireChannel(in.target(), in.Action)}, nil
+			}),
+		action("retire-channel", "The same as the portal's agent does it, which names the wrong successor.", []string{"RetireChannel"},
+			func(_ context.Context, p *running, in to) (mid, error) { return mid{p.RetireChannel(in.target())}, nil }),
+		simple("omit-channel", "Leaves a channel out of the next configs.", []string{"OmitChannel"},
+			func(p *running, in omit) {
+				n := -1
+				if in.Count != nil {
+					n = *in.Count
+				}
+				p.OmitChannel(in.target(), n)
+			}),
+		action("expire-config", "Sends the command config_expire to the application's channels.", []string{"ExpireConfig"},
+			func(_ context.Context, p *running, _ nothing) (mid, error) { return mid{p.ExpireConfig()}, nil }),
+	}
+}
+
+var services = map[string]pulltest.Service{
+	"rest":       pulltest.REST,
+	"websockets": pulltest.WebSockets,
+	"polls":      pulltest.Polls,
+	"oauth":      pulltest.OAuth,
+	"publishing": pulltest.Publishing,
+}
+
+// affected says which services.
+type affected struct {
+	Services []string `json:"services,omitempty" enum:"rest,websockets,polls,oauth,publishing" doc:"All of them if absent. rest: the portal's methods; oauth: the authorization server; publishing: what clients send to the push server."`
+}
+
+func (a affected) set() (set pulltest.Service) {
+	for _, name := range a.Services {
+		set |= services[name]
+	}
+	if len(a.Services) == 0 {
+		for _, s := range services {
+			set |= s
+		}
+	}
+	return set
+}

@@ -1,0 +1,58 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// Error is what the control API answers in place of a result.
+type Error struct {
+	Status  int    `json:"-"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+func (e *Error) Error() string { return e.Message }
+
+func refuse(status int, code, format string, args ...any) *Error {
+	return &Error{Status: status, Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// attempt calls f, and makes an error of what pulltest says in a panic about
+// how it was called. Other panics pass.
+func attempt(f func()) (err error) {
+	defer func() {
+		switch said := recover().(type) {
+		case nil:
+		case string:
+			text, ours := strings.CutPrefix(said, "pulltest: ")
+			if !ours {
+				panic(said)
+			}
+			err = refuse(http.StatusBadRequest, "not_possible", "%s", text)
+		default:
+			panic(said)
+		}
+	}()
+	f()
+	return nil
+}
+
+func writeError(w http.ResponseWriter, err error) {
+	e := new(Error)
+	if !errors.As(err, &e) {
+		e = refuse(http.StatusInternalServerError, "internal", "%v", err)
+	}
+	writeJSON(w, e.Status, map[string]any{"error": e})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.Encode(v)
+}

@@ -1,0 +1,192 @@
+package control
+
+import (
+	"bytes"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// mostPortals is how many portals there may be at once.
+const mostPortals = 64
+
+// Portals are those that run, in the order of their beginning.
+type Portals struct {
+	extra []pulltest.Option // for each
+
+	mu     sync.Mutex
+	open   []*running
+	begun  map[string]bool // names of those that are being started
+	closed bool
+}
+
+// running is a portal at work.
+type running struct {
+	*pulltest.Portal
+	spec Spec
+}
+
+// NewPortals returns an empty set, whose portals all get these options too.
+func NewPortals(extra ...pulltest.Option) *Portals {
+	return &Portals{extra: extra, begun: make(map[string]bool)}
+}
+
+// Start starts one more portal.
+func (ps *Portals) Start(spec Spec) (Info, error) {
+	if err := spec.check(); err != nil {
+		return Info{}, err
+	}
+	if err := ps.begin(spec.Name); err != nil {
+		return Info{}, err
+	}
+	p := &running{spec: spec}
+	err := attempt(func() { p.Portal = pulltest.NewPortal(slices.Concat(ps.extra, spec.options())...) })
+	ps.mu.Lock()
+	delete(ps.begun, spec.Name)
+	closed := ps.closed
+	if err == nil && !closed {
+		ps.open = append(ps.open, p)
+	}
+	ps.mu.Unlock()
+	switch {
+	case err != nil:
+		return Info{}, fmt.Errorf("portal %q: %w", spec.Name, err)
+	case closed:
+		p.Close()
+		return Info{}, refuse(http.StatusServiceUnavailable, "closing", "the program is ending")
+	}
+	return p.info(), nil
+}
+
+// begin takes the name.
+func (ps *Portals) begin(name string) error {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	switch {
+	case ps.begun[name] || ps.find(name) >= 0:
+		return refuse(http.StatusConflict, "name_taken", "name: there is a portal %q already; take another name, or DELETE that one", name)
+	case len(ps.open)+len(ps.begun) >= mostPortals:
+		return refuse(http.StatusConflict, "too_many", "there are %d portals already; DELETE one", mostPortals)
+	}
+	ps.begun[name] = true
+	return nil
+}
+
+// Stop ends a portal.
+func (ps *Portals) Stop(name string) error {
+	ps.mu.Lock()
+	i := ps.find(name)
+	if i < 0 {
+		ps.mu.Unlock()
+		return noPortal(name)
+	}
+	p := ps.open[i]
+	ps.open = slices.Delete(ps.open, i, i+1)
+	ps.mu.Unlock()
+	p.Close()
+	return nil
+}
+
+// Close ends all portals, and lets no other begin.
+func (ps *Portals) Close() {
+	ps.mu.Lock()
+	open := ps.open
+	ps.open, ps.closed = nil, true
+	ps.mu.Unlock()
+	for _, p := range open {
+		p.Close()
+	}
+}
+
+// List describes the portals.
+func (ps *Portals) List() []Info {
+	ps.mu.Lock()
+	open := slices.Clone(ps.open)
+	ps.mu.Unlock()
+	infos := make([]Info, len(open))
+	for i, p := range open {
+		infos[i] = p.info()
+	}
+	return infos
+}
+
+func (ps *Portals) get(name string) (*running, error) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if i := ps.find(name); i >= 0 {
+		return ps.open[i], nil
+	}
+	return nil, noPortal(name)
+}
+
+func (ps *Portals) find(name string) int {
+	return slices.IndexFunc(ps.open, func(p *running) bool { return p.spec.Name == name })
+}
+
+func noPortal(name string) error {
+	return refuse(http.StatusNotFound, "no_portal", "there is no portal %q; GET /v1/portals lists them", short(name))
+}
+
+// Info is what a client needs to know of a portal. It holds the secrets that
+// are to be given to the program under test.
+type Info struct {
+	Name             string   `json:"name"`
+	Version          int      `json:"version" doc:"Version of the push server."`
+	URL              string   `json:"url" doc:"The portal's address, without a trailing slash."`
+	PlainURL         string   `json:"plain_url,omitempty" doc:"The same over plain http."`
+	PushURL          string   `json:"push_url" doc:"The base of the push server's paths, without a trailing slash."`
+	AuthURL          string   `json:"auth_url" doc:"The base of the authorization server, which has /oauth/token/."`
+	Webhook          string   `json:"webhook" doc:"An incoming webhook of user 1; method names are appended."`
+	APIWebhook       string   `json:"api_webhook" doc:"The same by the address of the newer REST."`
+	ClientID         string   `json:"client_id"`
+	ClientSecret     string   `json:"client_secret"`
+	ApplicationToken string   `json:"application_token"`
+	AccessToken      string   `json:"access_token" doc:"An access token of the application for user 1."`
+	MemberID         string   `json:"member_id"`
+	Shared           bool     `json:"shared" doc:"Whether the push server is one that many portals share."`
+	Hostile          bool     `json:"hostile"`
+	Scopes           []string `json:"scopes"`
+}
+
+func (p *running) info() Info {
+	a := p.Application()
+	info := Info{
+		Name:             p.spec.Name,
+		Version:          p.spec.version(),
+		URL:              p.URL(),
+		PushURL:          p.PushURL(),
+		AuthURL:          p.AuthServer(),
+		Webhook:          p.Webhook(),
+		APIWebhook:       p.APIWebhook(),
+		ClientID:         a.ClientID,
+		ClientSecret:     a.ClientSecret,
+		ApplicationToken: a.ApplicationToken,
+		AccessToken:      p.AccessToken(),
+		MemberID:         p.MemberID(),
+		Shared:           p.spec.Shared,
+		Hostile:          p.spec.Hostile,
+		Scopes:           p.spec.Scopes,
+	}
+	if p.spec.PlainAddress != "" {
+		info.PlainURL = "http://" + p.spec.PlainAddress
+	}
+	if info.Scopes == nil {
+		info.Scopes = []string{"pull", "pull_channel"}
+	}
+	return info
+}
+
+// CertificatePEM are the portals' certificates, as PEM.
+func (ps *Portals) CertificatePEM() []byte {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	var b bytes.Buffer
+	for _, p := range ps.open {
+		pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate().Raw})
+	}
+	return b.Bytes()
+}

@@ -1,0 +1,93 @@
+package control
+
+import (
+	_ "embed"
+	"net/http"
+	"reflect"
+)
+
+//go:embed openapi.json
+var openAPI []byte
+
+// route is a path of the API.
+type route struct {
+	method, path string
+	does         string
+	in, out      reflect.Type
+	status       int    // of success
+	media        string // of the answer; "": JSON
+	serve        http.HandlerFunc
+}
+
+const ofPortal = "/v1/portals/{name}"
+
+// routes are all that the API has.
+func (s *Server) routes() []route {
+	none := reflect.TypeFor[nothing]()
+	all := []route{
+		{"GET", "/openapi.json", "This description.", none, none, 200, "", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Write(openAPI)
+		}},
+		{"GET", "/v1/portals", "The portals, in the order of their beginning.", none, reflect.TypeFor[[]Info](), 200, "", func(w http.ResponseWriter, r *http.Request) {
+			writeJSON(w, http.StatusOK, s.portals.List())
+		}},
+		{"POST", "/v1/portals", "Starts one more portal.", reflect.TypeFor[Spec](), reflect.TypeFor[Info](), 201, "", s.startPortal},
+		{"GET", ofPortal, "One portal.", none, reflect.TypeFor[Info](), 200, "", s.ofPortal(func(w http.ResponseWriter, r *http.Request, p *running) error {
+			writeJSON(w, http.StatusOK, p.info())
+			return nil
+		})},
+		{"DELETE", ofPortal, "Ends a portal.", none, none, 200, "", func(w http.ResponseWriter, r *http.Request) {
+			if err := s.portals.Stop(r.PathValue("name")); err != nil {
+				writeError(w, err)
+				return
+			}
+			writeJSON(w, http.StatusOK, nothing{})
+		}},
+	}
+	for _, e := range endpoints() {
+		all = append(all, route{e.method, ofPortal + "/" + e.name, e.does, e.in, e.out, 200, "", s.ofPortal(
+			func(w http.ResponseWriter, r *http.Request, p *running) error {
+				body, err := read(r)
+				if err != nil {
+					return err
+				}
+				result, err := e.run(r.Context(), p, body)
+				if err == nil {
+					writeJSON(w, http.StatusOK, result)
+				}
+				return err
+			})})
+	}
+	return all
+}
+
+// ofPortal serves what is about the portal that the path names.
+func (s *Server) ofPortal(serve func(http.ResponseWriter, *http.Request, *running) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		p, err := s.portals.get(r.PathValue("name"))
+		if err == nil {
+			err = serve(w, r, p)
+		}
+		if err != nil {
+			writeError(w, err)
+		}
+	}
+}
+
+func (s *Server) startPortal(w http.ResponseWriter, r *http.Request) {
+	body, err := read(r)
+	var spec Spec
+	if err == nil {
+		err = Decode(body, &spec)
+	}
+	var info Info
+	if err == nil {
+		info, err = s.portals.Start(spec)
+	}
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusCreated, info)
+}

@@ -1,0 +1,106 @@
+// Package control is the HTTP API that rules the portals of b24pull portal: all
+// that a test in Go can do with a portal of package pulltest, for tests in any
+// language. openapi.json describes it.
+package control
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// mostBody is how long a request's body may be. A message may have a MiB, and
+// in JSON that is more.
+const mostBody = 8 << 20
+
+// Server answers the requests of the API.
+type Server struct {
+	portals *Portals
+	hosts   []string // names that requests may be for, besides loopback
+	mux     *http.ServeMux
+	origin  *http.CrossOriginProtection
+}
+
+// New returns the API over portals. Requests must be for loopback, or for one
+// of these host names; what is not of the API goes to the page.
+func New(portals *Portals, hosts []string, page http.Handler) *Server {
+	s := &Server{portals: portals, hosts: hosts, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection()}
+	for _, r := range s.routes() {
+		s.mux.HandleFunc(r.method+" "+r.path, r.serve)
+	}
+	s.mux.HandleFunc("/v1/", s.notFound)
+	s.mux.Handle("/", page)
+	return s
+}
+
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Frame-Options", "DENY")
+	header.Set("Cross-Origin-Resource-Policy", "same-origin")
+	if err := s.guard(r); err != nil {
+		writeError(w, err)
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, mostBody)
+	s.mux.ServeHTTP(w, r)
+}
+
+// guard refuses what a foreign page in a browser on this machine may send: a
+// name of its own that leads here (DNS rebinding), and requests that a page may
+// make without being asked (CSRF).
+func (s *Server) guard(r *http.Request) error {
+	if !s.knows(r.Host) {
+		return refuse(http.StatusMisdirectedRequest, "foreign_host", "the header Host names %q, which is neither this machine nor a name that -control-host allows", short(r.Host))
+	}
+	if err := s.origin.Check(r); err != nil {
+		return refuse(http.StatusForbidden, "foreign_origin", "%v: only pages of this address may do that", err)
+	}
+	return nil
+}
+
+// knows reports whether a request for this host is meant for us.
+func (s *Server) knows(host string) bool {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = strings.Trim(host, "[]")
+	}
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	ip := net.ParseIP(name)
+	return name == "localhost" || ip != nil && ip.IsLoopback() || slices.Contains(s.hosts, name)
+}
+
+// read returns the body of a POST.
+func read(r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(r.Body)
+	switch tooLong := new(http.MaxBytesError); {
+	case errors.As(err, &tooLong):
+		return nil, refuse(http.StatusRequestEntityTooLarge, "too_large", "the body is longer than %d bytes", tooLong.Limit)
+	case err != nil:
+		return nil, refuse(http.StatusBadRequest, "bad_request", "cannot read the body: %v", err)
+	}
+	media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	if len(body) > 0 && !strings.EqualFold(strings.TrimSpace(media), "application/json") {
+		return nil, refuse(http.StatusUnsupportedMediaType, "not_json", "a body must have the header Content-Type: application/json")
+	}
+	return body, nil
+}
+
+func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		other := r.Clone(r.Context())
+		other.Method = method
+		if _, pattern := s.mux.Handler(other); pattern != "/v1/" && pattern != "/" {
+			w.Header().Add("Allow", method)
+		}
+	}
+	if allowed := w.Header().Values("Allow"); len(allowed) > 0 {
+		writeError(w, refuse(http.StatusMethodNotAllowed, "wrong_method", "use %s here", strings.Join(allowed, " or ")))
+		return
+	}
+	writeError(w, refuse(http.StatusNotFound, "no_such_path", "there is nothing at %q; see /openapi.json", short(r.URL.Path)))
+}

@@ -1,0 +1,153 @@
+package control
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// Spec is how a portal is to be made: what the options of pulltest say.
+type Spec struct {
+	Name         string `json:"name" required:"true" min:"1" max:"64" doc:"Names the portal in the control API: letters, digits, - and _."`
+	Version      int    `json:"version,omitempty" min:"1" max:"5" doc:"Version of the push server, 1 to 5; 4 if absent."`
+	Address      string `json:"address,omitempty" doc:"host:port for https; a free loopback port if absent."`
+	PlainAddress string `json:"plain_address,omitempty" doc:"host:port for plain http beside it; none if absent."`
+	Key          string `json:"key,omitempty" doc:"The signature key that the portal shares with its push server."`
+	Seed         string `json:"seed,omitempty" doc:"Makes the channel ids the same in every run."`
+
+	Scopes      []string                   `json:"scopes,omitempty" doc:"What the application and the webhook may do; pull and pull_channel if absent."`
+	Application *Application               `json:"application,omitempty" doc:"The application; what is absent of it is made up."`
+	Answers     map[string]json.RawMessage `json:"answers,omitempty" doc:"Results of REST methods that the portal does not have, by the method's name."`
+
+	Shared            bool       `json:"shared,omitempty" doc:"A push server that many portals share, as in the cloud."`
+	Hostile           bool       `json:"hostile,omitempty" doc:"Wide holes, disorder of 1 s and a ping every 5 s."`
+	Processes         *Processes `json:"processes,omitempty" doc:"Processes of the push server; one of each if absent."`
+	WithoutWebSockets bool       `json:"without_websockets,omitempty" doc:"Switches websockets off."`
+	WithoutPolling    bool       `json:"without_polling,omitempty" doc:"Switches long polling off."`
+	WebhookConfig     bool       `json:"webhook_config,omitempty" doc:"Gives the application's config to a webhook too, as older portals did."`
+	StringNumbers     bool       `json:"string_numbers,omitempty" doc:"Numbers of the authorization server as strings."`
+
+	PingInterval     *float64        `json:"ping_interval_seconds,omitempty" min:"0" max:"1e9" doc:"How often each websocket is pinged; 0: never."`
+	TextPing         *float64        `json:"text_ping_seconds,omitempty" min:"0" max:"1e9" doc:"How often the text ping is sent (version 5); 0: never."`
+	Gather           *float64        `json:"gather_seconds,omitempty" min:"0" max:"1e9" doc:"How long messages are gathered for a websocket; 0: each is a frame."`
+	Handover         *float64        `json:"handover_seconds,omitempty" min:"0" max:"1e9" doc:"The hole between history and live delivery."`
+	Disorder         *float64        `json:"disorder_seconds,omitempty" min:"0" max:"1e9" doc:"How long a message takes at most from its id to its storing."`
+	LongPollHold     *float64        `json:"long_poll_hold_seconds,omitempty" min:"0.001" max:"1e9" doc:"How long a long poll hangs."`
+	IdleTimeout      *float64        `json:"idle_timeout_seconds,omitempty" min:"0" max:"1e9" doc:"When a middle box ends silent connections; 0: there is none."`
+	ChannelLife      *float64        `json:"channel_life_seconds,omitempty" min:"1" max:"1e9" doc:"How long a channel lives."`
+	ConfigLife       *float64        `json:"config_life_seconds,omitempty" min:"1" max:"1e9" doc:"How far ahead the end of a config lies."`
+	TokenLife        *float64        `json:"token_life_seconds,omitempty" min:"1" max:"1e9" doc:"How long the jwt of a config is good (version 5)."`
+	AccessTokenLife  *float64        `json:"access_token_life_seconds,omitempty" min:"1" max:"1e9" doc:"How long access tokens are good."`
+	RefreshTokenLife *float64        `json:"refresh_token_life_seconds,omitempty" min:"1" max:"1e9" doc:"How long refresh tokens are good."`
+	ClockShift       *float64        `json:"clock_shift_seconds,omitempty" min:"-4e9" max:"4e9" doc:"How far the portal's clocks are ahead."`
+	Traffic          int             `json:"traffic_per_second,omitempty" min:"0" max:"1000000" doc:"Message ids that others take, a second."`
+	QueryLimit       *QueryLimit     `json:"query_limit,omitempty" doc:"Calls of REST that come faster are refused; no limit if absent."`
+	OperatingLimit   *OperatingLimit `json:"operating_limit,omitempty" doc:"Methods that have used up their time are refused; no limit if absent."`
+}
+
+// Application is [pulltest.Application] as JSON.
+type Application struct {
+	Name             string `json:"name,omitempty" doc:"The name; without one push notifications are refused."`
+	ClientID         string `json:"client_id,omitempty"`
+	ClientSecret     string `json:"client_secret,omitempty"`
+	ApplicationToken string `json:"application_token,omitempty" doc:"Tells the application that an event comes from the portal."`
+	RedirectURL      string `json:"redirect_url,omitempty" doc:"Where /oauth/authorize/ leads if its redirect_uri does not say."`
+}
+
+// Processes is how many processes a push server has.
+type Processes struct {
+	Subscribers int `json:"subscribers" required:"true" min:"1" max:"64"`
+	Publishers  int `json:"publishers" required:"true" min:"1" max:"64"`
+}
+
+// QueryLimit is a leaky bucket of calls of REST.
+type QueryLimit struct {
+	Burst     int     `json:"burst" required:"true" min:"1" max:"1000000"`
+	PerSecond float64 `json:"per_second" required:"true" min:"0.001" max:"1e6"`
+}
+
+// OperatingLimit is how long a method may work in ten minutes.
+type OperatingLimit struct {
+	Limit   float64 `json:"limit_seconds" required:"true" min:"0.001" max:"1e6"`
+	PerCall float64 `json:"call_seconds" required:"true" min:"0" max:"1e6" doc:"How long each call is said to take."`
+}
+
+// check is what the tags cannot say.
+func (s *Spec) check() error {
+	for _, r := range s.Name {
+		if !(r == '-' || r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z') {
+			return badField("name", "want letters, digits, - and _ only")
+		}
+	}
+	if s.WithoutPolling && s.WithoutWebSockets {
+		return badField("without_polling", "without websockets and without polling nobody can listen")
+	}
+	return nil
+}
+
+func (s *Spec) version() int {
+	if s.Version == 0 {
+		return 4
+	}
+	return s.Version
+}
+
+// options are the same for pulltest.
+func (s *Spec) options() []pulltest.Option {
+	opts := []pulltest.Option{pulltest.WithVersion(s.version())}
+	add := func(is bool, o func() pulltest.Option) {
+		if is {
+			opts = append(opts, o())
+		}
+	}
+	add(s.Hostile, pulltest.WithHostileTiming) // others change its parts
+	add(s.Shared, pulltest.WithSharedMode)
+	add(s.WithoutWebSockets, pulltest.WithoutWebSockets)
+	add(s.WithoutPolling, pulltest.WithoutPolling)
+	add(s.WebhookConfig, pulltest.WithWebhookConfig)
+	add(s.StringNumbers, pulltest.WithStringNumbers)
+	add(s.PlainAddress != "", func() pulltest.Option { return pulltest.WithPlainHTTP(s.PlainAddress) })
+	add(s.Key != "", func() pulltest.Option { return pulltest.WithKey(s.Key) })
+	add(s.Seed != "", func() pulltest.Option { return pulltest.WithChannels(s.Seed) })
+	add(s.Scopes != nil, func() pulltest.Option { return pulltest.WithScope(s.Scopes...) })
+	add(s.Traffic > 0, func() pulltest.Option { return pulltest.WithTraffic(s.Traffic) })
+	if a := s.Application; a != nil {
+		opts = append(opts, pulltest.WithApplication(pulltest.Application(*a)))
+	}
+	if n := s.Processes; n != nil {
+		opts = append(opts, pulltest.WithProcesses(n.Subscribers, n.Publishers))
+	}
+	if l := s.QueryLimit; l != nil {
+		opts = append(opts, pulltest.WithQueryLimit(l.Burst, l.PerSecond))
+	}
+	if l := s.OperatingLimit; l != nil {
+		opts = append(opts, pulltest.WithOperatingLimit(seconds(l.Limit), seconds(l.PerCall)))
+	}
+	for _, timing := range []struct {
+		value  *float64
+		option func(time.Duration) pulltest.Option
+	}{
+		{s.PingInterval, pulltest.WithPingInterval},
+		{s.TextPing, pulltest.WithTextPing},
+		{s.Gather, pulltest.WithGather},
+		{s.Handover, pulltest.WithHandover},
+		{s.Disorder, pulltest.WithDisorder},
+		{s.LongPollHold, pulltest.WithLongPollHold},
+		{s.IdleTimeout, pulltest.WithIdleTimeout},
+		{s.ChannelLife, pulltest.WithChannelLife},
+		{s.ConfigLife, pulltest.WithConfigLife},
+		{s.TokenLife, pulltest.WithTokenLife},
+		{s.AccessTokenLife, pulltest.WithAccessTokenLife},
+		{s.RefreshTokenLife, pulltest.WithRefreshTokenLife},
+		{s.ClockShift, pulltest.WithClockShift},
+	} {
+		if timing.value != nil {
+			opts = append(opts, timing.option(seconds(*timing.value)))
+		}
+	}
+	return opts
+}
+
+// seconds is a number of seconds as a Duration.
+func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }

@@ -1,0 +1,192 @@
+package portal
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/b24pull/b24pull/cmd/b24pull/internal/portal/control"
+)
+
+// options are what the flags say.
+type options struct {
+	control string
+	hosts   words
+	caFile  string
+	file    string   // portals in JSON
+	several []string // of -portal
+	answers string
+
+	processes string
+	spec      control.Spec // of the one portal, or what several have in common
+}
+
+func defaults() *options {
+	return &options{control: "127.0.0.1:0", spec: control.Spec{Name: "portal", Version: 4, Address: ""}}
+}
+
+func (o *options) flags() *flag.FlagSet {
+	f := flag.NewFlagSet("portal", flag.ContinueOnError)
+	f.SetOutput(io.Discard) // a mistake gets one line
+	f.StringVar(&o.control, "control", o.control, "`host:port` of the control API; port 0 takes a free one")
+	f.Var(&o.hosts, "control-host", "`names`, with commas between them, by which the control API may be called besides localhost")
+	f.StringVar(&o.caFile, "ca-file", "", "write the certificate authority to this `file`, as PEM; a temporary one if empty")
+	f.StringVar(&o.spec.Name, "name", o.spec.Name, "`name` of the portal in the control API")
+	f.IntVar(&o.spec.Version, "version", o.spec.Version, "version of the push server, 1 to 5")
+	f.StringVar(&o.spec.PlainAddress, "http", "", "`host:port` for plain http, beside https")
+	f.StringVar(&o.spec.Key, "key", "", "the `key` that the portal shares with its push server, to sign channels")
+	f.StringVar(&o.spec.Seed, "seed", "", "any `text`: makes the channel ids the same in every run")
+	f.Var((*words)(&o.spec.Scopes), "scope", "`scopes` of the application and the webhook, with commas between them (default pull,pull_channel)")
+	f.BoolVar(&o.spec.Shared, "shared", false, "a push server that many portals share, as in the cloud")
+	f.BoolVar(&o.spec.Hostile, "hostile", false, "wider holes than real servers have, disorder of 1 s, a ping every 5 s")
+	f.StringVar(&o.processes, "processes", "", "processes of the push server, `subscribers,publishers` (default 1,1)")
+	f.StringVar(&o.answers, "answers", "", "a `file` of results of further REST methods: {\"crm.deal.get\": {…}}; or that JSON itself")
+	f.StringVar(&o.file, "portals", "", "a `file` with a list of portals, as POST /v1/portals takes each; or that JSON itself. The flags above are for portals that do not say")
+	f.Func("portal", "one of several portals, `name:version:host:port`, the address may be left out; can be repeated", func(text string) error {
+		o.several = append(o.several, text)
+		return nil
+	})
+	return f
+}
+
+// words is a flag: words with commas between them.
+type words []string
+
+func (w *words) String() string { return strings.Join(*w, ",") }
+
+func (w *words) Set(text string) error {
+	*w = strings.Split(text, ",")
+	if slices.Contains(*w, "") {
+		return fmt.Errorf("an empty word in %q", text)
+	}
+	return nil
+}
+
+const prefix = "B24PULL_PORTAL_"
+
+// fromEnvironment sets the flags that the command line has not. A variable that
+// is no flag is an error: it is a slip of the pen.
+func fromEnvironment(flags *flag.FlagSet, environ []string) error {
+	given := make(map[string]bool)
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	for _, entry := range environ {
+		variable, value, _ := strings.Cut(entry, "=")
+		name, ours := strings.CutPrefix(variable, prefix)
+		if !ours || value == "" {
+			continue
+		}
+		name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+		switch {
+		case flags.Lookup(name) == nil:
+			return fmt.Errorf("the environment has %s, and there is no flag -%s", variable, name)
+		case given[name]:
+			continue
+		}
+		if err := flags.Set(name, value); err != nil {
+			return fmt.Errorf("%s: %w", variable, err)
+		}
+	}
+	return nil
+}
+
+// specs are the portals to start.
+func (o *options) specs() ([]control.Spec, error) {
+	if o.processes != "" {
+		n := new(control.Processes)
+		if _, err := fmt.Sscanf(o.processes, "%d,%d", &n.Subscribers, &n.Publishers); err != nil {
+			return nil, fmt.Errorf("-processes: want two numbers such as 2,2, not %q", o.processes)
+		}
+		o.spec.Processes = n
+	}
+	if o.answers != "" {
+		data, err := jsonOrFile(o.answers)
+		if err == nil {
+			err = json.Unmarshal(data, &o.spec.Answers)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("-answers: %w", err)
+		}
+	}
+	switch {
+	case o.file != "" && len(o.several) > 0:
+		return nil, fmt.Errorf("give -portals or -portal, not both")
+	case o.file != "":
+		return o.fromFile()
+	case len(o.several) > 0:
+		return o.fromFlags()
+	}
+	return []control.Spec{o.spec}, checkSpec(o.spec)
+}
+
+// fromFile are the portals of -portals.
+func (o *options) fromFile() ([]control.Spec, error) {
+	data, err := jsonOrFile(o.file)
+	if err != nil {
+		return nil, fmt.Errorf("-portals: %w", err)
+	}
+	var list []json.RawMessage
+	if err := json.Unmarshal(data, &list); err != nil {
+		return nil, fmt.Errorf("-portals: want a list of objects: %w", err)
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("-portals: the list is empty")
+	}
+	var specs []control.Spec
+	for i, one := range list {
+		spec := o.spec
+		if err := control.Decode(one, &spec); err != nil {
+			return nil, fmt.Errorf("-portals: portal %d: %w", i+1, err)
+		}
+		specs = append(specs, spec)
+	}
+	return specs, nil
+}
+
+// fromFlags are the portals of -portal.
+func (o *options) fromFlags() ([]control.Spec, error) {
+	var specs []control.Spec
+	for _, text := range o.several {
+		spec := o.spec
+		parts := strings.SplitN(text, ":", 3)
+		spec.Name = parts[0]
+		if len(parts) > 1 {
+			version, err := strconv.Atoi(parts[1])
+			if err != nil {
+				return nil, fmt.Errorf("-portal %q: want name:version:host:port", text)
+			}
+			spec.Version = version
+		}
+		if len(parts) > 2 {
+			spec.Address = parts[2]
+		}
+		if err := checkSpec(spec); err != nil {
+			return nil, fmt.Errorf("-portal %q: %w", text, err)
+		}
+		specs = append(specs, spec)
+	}
+	return specs, nil
+}
+
+// checkSpec holds what flags say to what the API wants.
+func checkSpec(spec control.Spec) error {
+	data, err := json.Marshal(spec)
+	if err == nil {
+		err = control.Decode(data, &spec)
+	}
+	return err
+}
+
+// jsonOrFile reads a file, if what it is given is not JSON itself.
+func jsonOrFile(text string) ([]byte, error) {
+	if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") {
+		return []byte(text), nil
+	}
+	data, err := os.ReadFile(text)
+	return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), err
+}

@@ -2,6 +2,7 @@ package pulltest_test
 
 import (
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,7 +114,8 @@ func TestGolden_LossesByDisorder(t *testing.T) {
 				const bursts, size = 400, 4          // 300 messages a second
 				n.SetLatency(200 * time.Microsecond) // as on one machine
 				channel := channels(t, p).Channels["private"].ID[:32]
-				random, over := rand.New(rand.NewPCG(7, 8)), false
+				random := rand.New(rand.NewPCG(7, 8))
+				var over atomic.Bool
 				go func() {
 					for range bursts {
 						for range size {
@@ -126,10 +128,10 @@ func TestGolden_LossesByDisorder(t *testing.T) {
 						}
 						time.Sleep(time.Second / 75)
 					}
-					over = true
+					over.Store(true)
 				}()
 				seen, greatest := make(map[string]bool), ""
-				for !over {
+				for !over.Load() {
 					for _, m := range decode(t, pollMid(t, p, greatest).body) {
 						if m.Expiry > 0 {
 							seen[m.Mid] = true

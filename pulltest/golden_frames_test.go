@@ -99,6 +99,10 @@ func TestGolden_BadFrames(t *testing.T) {
 					if got := endOf(ws); got != end.want {
 						t.Errorf("version %d, binaryMode %q: %s, a real server: %s", end.version, end.mode, got, end.want)
 					}
+					tooLarge := end.want == dropped && len(tt.frame) > 1<<20
+					if n := p.Stats().RefusedRequests; (n > 0) != (tooLarge || strings.HasPrefix(end.want, "40")) {
+						t.Errorf("version %d, binaryMode %q: %s, and %d refused requests are counted", end.version, end.mode, end.want, n)
+					}
 				}, pulltest.WithVersion(end.version))
 			}
 		})

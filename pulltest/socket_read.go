@@ -63,9 +63,12 @@ func (c *socket) bye(data []byte) {
 }
 
 // offended ends a connection whose client breaks the rules of websockets: as a
-// rule without a word, and with a reset if a message is too long to be read.
+// rule without a word, and with a reset if a message is too long to be read;
+// only that counts as a refused request.
 func (c *socket) offended(err error) {
-	c.hub.refuseRequest()
+	if err == errTooLarge {
+		c.hub.refuseRequest()
+	}
 	if c.dialect.protests {
 		c.close(websocket.CloseProtocolError, "")
 		io.Copy(io.Discard, c.ws.in)

@@ -36,17 +36,24 @@ func TestGolden_Pings(t *testing.T) {
 }
 
 // TestGolden_PingWhileGathering: what is gathered is sent if the pong is there
-// by then; what came before it goes on being gathered.
+// by then; what came before it goes on being gathered. With hostile timing a
+// ping drops what is being gathered whenever the pong comes.
 func TestGolden_PingWhileGathering(t *testing.T) {
+	// no pings but the test's own, and no disorder
+	hostile := []pulltest.Option{pulltest.WithHostileTiming(), pulltest.WithPingInterval(0), pulltest.WithDisorder(0)}
 	for _, tt := range []struct {
+		name string
 		pong time.Duration
 		want []string
+		opts []pulltest.Option
 	}{
-		{0, []string{"first", "gathered", "in the hole", "late"}},
-		{300 * time.Millisecond, []string{"first", "gathered", "in the hole", "late"}},
-		{450 * time.Millisecond, []string{"first", "late"}},
+		{"a quick pong", 0, []string{"first", "gathered", "in the hole", "late"}, nil},
+		{"a pong after 300 ms", 300 * time.Millisecond, []string{"first", "gathered", "in the hole", "late"}, nil},
+		{"a pong after 450 ms", 450 * time.Millisecond, []string{"first", "late"}, nil},
+		{"hostile, a quick pong", 0, []string{"first", "in the hole", "late"}, hostile},
+		{"hostile, a pong after 300 ms", 300 * time.Millisecond, []string{"first", "late"}, hostile},
 	} {
-		t.Run(tt.pong.String(), func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
 				ws := dial(t, p, "")
 				defer ws.Close()
@@ -64,7 +71,7 @@ func TestGolden_PingWhileGathering(t *testing.T) {
 				p.Emit(text("late"))
 				time.Sleep(time.Second)
 				expect(t, "heard", l.soFar(), tt.want...)
-			})
+			}, tt.opts...)
 		})
 	}
 }

@@ -62,8 +62,8 @@ func TestPoll_Timeout(t *testing.T) {
 				if r.status != http.StatusNotModified || r.header.Get("Expires") != "Thu, 01 Jan 1973 11:11:01 GMT" {
 					t.Errorf("status %d, %v", r.status, r.header)
 				}
-				if got := r.header.Get("Last-Message-Id"); got != tt.last(kept) {
-					t.Errorf("Last-Message-Id %q, want %q", got, tt.last(kept))
+				if got := r.header.Get("Last-Message-Id"); got != tt.last(kept) || r.header.Get("Access-Control-Expose-Headers") != "Last-Message-Id" {
+					t.Errorf("Last-Message-Id %q, want %q, exposed to browsers: %v", got, tt.last(kept), r.header)
 				}
 			})
 		})
@@ -101,8 +101,8 @@ func TestPoll_OldestPollIsThrownOut(t *testing.T) {
 			defer dial(t, p, "").Close()
 		}
 		r := <-oldest
-		if r.status != http.StatusTooManyRequests || string(r.body) != "4029: Too many connections" {
-			t.Errorf("%d %q", r.status, r.body)
+		if r.status != http.StatusTooManyRequests || string(r.body) != "4029: Too many connections" || r.header.Get("Access-Control-Expose-Headers") != "Last-Message-Id" {
+			t.Errorf("%d %q %v", r.status, r.body, r.header)
 		}
 	})
 }

@@ -97,8 +97,8 @@ func (h *hub) unlock() {
 
 // publish gives the message its id, stores it if it is to be kept, and only
 // then sends it to everyone registered for one of the receivers. A message to be
-// kept has only its id when publish returns. A receiver named
-// twice hears it twice, and keeps it once.
+// kept has only its id when publish returns. A receiver named twice hears it
+// twice, and keeps it once.
 func (h *hub) publish(receivers []channelKey, body string, expiry time.Duration, from sender) string {
 	return h.publishWith(extras{}, receivers, body, expiry, from, false)
 }

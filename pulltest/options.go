@@ -115,9 +115,9 @@ func WithNetwork(n *Network) Option {
 }
 
 // WithPingInterval sets how often the push server pings each websocket, from its
-// beginning on; the default is 120 s, and never in versions 1 and 2. With 0 only [Portal.Ping]
-// does; a bubble in which all is blocked for good then ends with a report of
-// the deadlock, where the timer would keep virtual time running.
+// beginning on; the default is 120 s, and never in versions 1 and 2. With 0 only
+// [Portal.Ping] does; a bubble in which all is blocked for good then ends with a
+// report of the deadlock, where the timer would keep virtual time running.
 func WithPingInterval(d time.Duration) Option {
 	return func(o *options) { o.pingInterval = d }
 }
@@ -132,7 +132,7 @@ func WithGather(d time.Duration) Option {
 // WithHandover sets the time between the history read and the registration of a
 // subscriber that sent a mid, or a time, and was sent history; with several
 // processes, or [WithHostileTiming], also of one for whom there was none. The
-// default is 0.5 ms, with several processes and in version 3 0.4 ms. What is
+// default is 0.5 ms, with several processes and below version 4 0.4 ms. What is
 // published in between is kept but not sent to it.
 func WithHandover(d time.Duration) Option {
 	return func(o *options) { o.handover = d }

@@ -263,9 +263,9 @@ func (p *Portal) CloseWebSockets(code int, reason string) int {
 
 // Ping pings every websocket, as the push server's timers do. From version 4 on
 // nothing is sent to it until its pong arrives, what was being gathered for it is
-// dropped if that takes longer than the gathering, and one that still owes a pong is dropped without a close
-// frame; version 3 sends on and drops those who owe two, versions 1 and 2 drop
-// nobody.
+// dropped if that takes longer than the gathering, and one that still owes a
+// pong is dropped without a close frame; version 3 sends on and drops those who
+// owe two, versions 1 and 2 drop nobody.
 func (p *Portal) Ping() {
 	h := p.push.hub
 	h.mu.Lock()

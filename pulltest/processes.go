@@ -23,12 +23,12 @@ func WithProcesses(subscribers, publishers int) Option {
 
 // WithDisorder makes a publisher take up to max, at random but the same in
 // every run, from a kept message's id to its storing and sending. [Portal.Emit]
-// then returns before. By default it takes half a millisecond, and Emit stores
-// at once. Messages of expiry 0 are sent at once and so overtake
+// then returns before. By default that takes half a millisecond, and none for
+// what Emit publishes. Messages of expiry 0 are sent at once and so overtake
 // kept ones. Kept ones of one publisher keep their order; with several
 // publishers ([WithProcesses]) they overtake each other. The history is in mid
-// order all the same. Versions 1 and 2 know no disorder: nginx gives out ids
-// and stores under one lock.
+// order all the same. Versions 1 and 2 know no disorder: nginx gives out ids and
+// stores under one lock.
 func WithDisorder(max time.Duration) Option {
 	return func(o *options) { o.disorder = max }
 }
@@ -180,8 +180,8 @@ func (h *hub) send(copies []*message) {
 }
 
 // listeners are those who hear what is sent to an id. Which channel a public id
-// belongs to is known while anybody listens who has named both; then everybody
-// on that channel hears it.
+// belongs to is known from when somebody names both until nobody listens to the
+// channel any more; meanwhile all of its listeners hear it.
 func (p *subscribing) listeners(key channelKey) []subscriber {
 	if !key.private {
 		return p.subs[p.pairs[key.id]]

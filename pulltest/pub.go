@@ -3,7 +3,6 @@ package pulltest
 import (
 	"encoding/json"
 	"io"
-	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -67,11 +66,9 @@ func expirySeconds(value string) time.Duration {
 	if end < 0 {
 		end = len(value)
 	}
-	n, err := strconv.Atoi(value[:end])
-	if n > int(maxExpiry/time.Second) || err != nil && n == math.MaxInt {
-		return maxExpiry
-	}
-	return time.Duration(n) * time.Second
+	// of digits that are too many Atoi makes the largest number
+	n, _ := strconv.Atoi(value[:end])
+	return time.Duration(min(n, int(maxExpiry/time.Second))) * time.Second
 }
 
 // keptAnyhow is the expiry of a server that keeps a message for a day if it is

@@ -186,8 +186,8 @@ func heard(messages []*message) int {
 
 func (c *socket) inHole() bool { return c.dialect.pingHole && c.awaiting > 0 }
 
-// startGathering gathers for a while, or until the next tick. What
-// was gathered is dropped if a pong is missing then.
+// startGathering gathers for a while, or until the next tick. What was gathered
+// is dropped if a pong is missing then.
 func (c *socket) startGathering() {
 	wait := c.hub.gather
 	if wait <= 0 || c.framing.single {

@@ -16,12 +16,13 @@ import (
 
 // options are what the flags say.
 type options struct {
-	control string
-	hosts   words
-	caFile  string
-	file    string   // portals in JSON
-	several []string // of -portal
-	answers string
+	control           string
+	hosts             words
+	caFile            string
+	certFile, keyFile string
+	file              string   // portals in JSON
+	several           []string // of -portal
+	answers           string
 
 	processes string
 	spec      control.Spec // of the one portal, or what several have in common
@@ -37,9 +38,15 @@ func (o *options) flags() *flag.FlagSet {
 	f.StringVar(&o.control, "control", o.control, "`host:port` of the control API; port 0 takes a free one")
 	f.Var(&o.hosts, "control-host", "`names`, with commas between them, by which the control API may be called besides localhost")
 	f.StringVar(&o.caFile, "ca-file", "", "write the certificate authority to this `file`, as PEM; a temporary one if empty")
+	f.StringVar(&o.certFile, "cert", "", "a certificate of your own for https, a PEM `file`, in place of those made up; with -cert-key")
+	f.StringVar(&o.keyFile, "cert-key", "", "its private key, a PEM `file`")
 	f.StringVar(&o.spec.Name, "name", o.spec.Name, "`name` of the portal in the control API")
 	f.IntVar(&o.spec.Version, "version", o.spec.Version, "version of the push server, 1 to 5")
+	f.StringVar(&o.spec.Address, "address", "", "`host:port` for https; a free loopback port if empty")
+	f.StringVar(&o.spec.Hostname, "hostname", "", "`name` that the portal calls itself by, where it is not that of the address")
 	f.StringVar(&o.spec.PlainAddress, "http", "", "`host:port` for plain http, beside https")
+	f.BoolVar(&o.spec.PlainURLs, "http-urls", false, "all addresses that the portal tells of itself are plain http; with -http")
+	f.StringVar(&o.spec.PushPath, "push-path", "", "`path` below which the push server lives (default /push); / for /sub/, /pub/, /rest/ and /server-stat/ at the root")
 	f.StringVar(&o.spec.Key, "key", "", "the `key` that the portal shares with its push server, to sign channels")
 	f.StringVar(&o.spec.Seed, "seed", "", "any `text`: makes the channel ids the same in every run")
 	f.Var((*words)(&o.spec.Scopes), "scope", "`scopes` of the application and the webhook, with commas between them (default pull,pull_channel)")
@@ -113,7 +120,17 @@ func (o *options) specs() ([]control.Spec, error) {
 			return nil, fmt.Errorf("-answers: %w", err)
 		}
 	}
+	if o.spec.Version == 0 {
+		return nil, fmt.Errorf("version: want 1 to 5")
+	}
+	if err := o.spec.Check(); err != nil {
+		return nil, err
+	}
 	switch {
+	case (o.certFile == "") != (o.keyFile == ""):
+		return nil, fmt.Errorf("-cert and -cert-key go together")
+	case o.certFile != "" && o.caFile != "":
+		return nil, fmt.Errorf("-ca-file is for certificates made up here: leave it out with -cert")
 	case o.file != "" && len(o.several) > 0:
 		return nil, fmt.Errorf("give -portals or -portal, not both")
 	case o.file != "":
@@ -121,7 +138,7 @@ func (o *options) specs() ([]control.Spec, error) {
 	case len(o.several) > 0:
 		return o.fromFlags()
 	}
-	return []control.Spec{o.spec}, checkSpec(o.spec)
+	return []control.Spec{o.spec}, nil
 }
 
 // fromFile are the portals of -portals.
@@ -140,7 +157,11 @@ func (o *options) fromFile() ([]control.Spec, error) {
 	var specs []control.Spec
 	for i, one := range list {
 		spec := o.spec
-		if err := control.Decode(one, &spec); err != nil {
+		err := control.Decode(one, &spec)
+		if err == nil {
+			err = spec.Check()
+		}
+		if err != nil {
 			return nil, fmt.Errorf("-portals: portal %d: %w", i+1, err)
 		}
 		specs = append(specs, spec)
@@ -165,21 +186,12 @@ func (o *options) fromFlags() ([]control.Spec, error) {
 		if len(parts) > 2 {
 			spec.Address = parts[2]
 		}
-		if err := checkSpec(spec); err != nil {
+		if err := spec.Check(); err != nil {
 			return nil, fmt.Errorf("-portal %q: %w", text, err)
 		}
 		specs = append(specs, spec)
 	}
 	return specs, nil
-}
-
-// checkSpec holds what flags say to what the API wants.
-func checkSpec(spec control.Spec) error {
-	data, err := json.Marshal(spec)
-	if err == nil {
-		err = control.Decode(data, &spec)
-	}
-	return err
 }
 
 // jsonOrFile reads a file, if what it is given is not JSON itself.

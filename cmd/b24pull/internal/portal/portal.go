@@ -4,6 +4,7 @@ package portal
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -88,7 +89,7 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 // ready is the line on stdout.
 type ready struct {
 	Control string         `json:"control"`
-	CAFile  string         `json:"ca_file"`
+	CAFile  string         `json:"ca_file,omitempty"`
 	Portals []control.Info `json:"portals"`
 }
 
@@ -99,7 +100,11 @@ func (o *options) run(ctx context.Context, specs []control.Spec, stdout, stderr 
 		return fmt.Errorf("-control: %w", err)
 	}
 	defer listener.Close()
-	portals := control.NewPortals()
+	portals, remove, err := o.portals()
+	if err != nil {
+		return err
+	}
+	defer remove()
 	defer portals.Close()
 	for _, spec := range specs {
 		info, err := portals.Start(spec)
@@ -108,11 +113,6 @@ func (o *options) run(ctx context.Context, specs []control.Spec, stdout, stderr 
 		}
 		fmt.Fprintf(stderr, "portal %s: version %d at %s\n", info.Name, info.Version, info.URL)
 	}
-	remove, err := o.writeCA(portals)
-	if err != nil {
-		return err
-	}
-	defer remove()
 	at := "http://" + listener.Addr().String()
 	server := &http.Server{
 		Handler:           control.New(portals, o.controlHosts(), page.Handler()),
@@ -145,24 +145,36 @@ func shutdown(server *http.Server) error {
 	return nil
 }
 
-// writeCA writes the file with the authorities of the portals' certificates,
-// and returns what removes it if nobody has asked for it by its name.
-func (o *options) writeCA(portals *control.Portals) (remove func(), err error) {
+// portals is an empty set, whose certificates are those of the flags or signed
+// by an authority made up here. remove removes its file if nobody has asked for
+// it by its name.
+func (o *options) portals() (portals *control.Portals, remove func(), err error) {
 	remove = func() {}
+	if o.certFile != "" {
+		own, err := ownCertificate(o.certFile, o.keyFile)
+		if err != nil {
+			return nil, nil, err
+		}
+		return control.NewPortals(func(...string) (tls.Certificate, error) { return own, nil }, nil), remove, nil
+	}
+	a, err := newAuthority()
+	if err != nil {
+		return nil, nil, err
+	}
 	if o.caFile == "" {
 		f, err := os.CreateTemp("", "b24pull-portal-*.pem")
 		if err != nil {
-			return nil, fmt.Errorf("cannot make a file for the certificate authority: %w", err)
+			return nil, nil, fmt.Errorf("cannot make a file for the certificate authority: %w", err)
 		}
 		f.Close()
 		o.caFile = f.Name()
 		remove = func() { os.Remove(o.caFile) }
 	}
-	if err := os.WriteFile(o.caFile, portals.CertificatePEM(), 0o644); err != nil {
+	if err := os.WriteFile(o.caFile, a.pem(), 0o644); err != nil {
 		remove()
-		return nil, fmt.Errorf("-ca-file: %w", err)
+		return nil, nil, fmt.Errorf("-ca-file: %w", err)
 	}
-	return remove, nil
+	return control.NewPortals(a.certify, a.pem()), remove, nil
 }
 
 // controlHosts are the names that requests to the control API may be for,

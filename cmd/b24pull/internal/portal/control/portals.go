@@ -1,11 +1,11 @@
 package control
 
 import (
-	"bytes"
-	"encoding/pem"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/b24pull/b24pull/pulltest"
@@ -16,7 +16,8 @@ const mostPortals = 64
 
 // Portals are those that run, in the order of their beginning.
 type Portals struct {
-	extra []pulltest.Option // for each
+	certify   Certify
+	authority []byte // PEM
 
 	mu     sync.Mutex
 	open   []*running
@@ -30,9 +31,14 @@ type running struct {
 	spec Spec
 }
 
-// NewPortals returns an empty set, whose portals all get these options too.
-func NewPortals(extra ...pulltest.Option) *Portals {
-	return &Portals{extra: extra, begun: make(map[string]bool)}
+// Certify makes a certificate for names and addresses; for loopback it is
+// anyway.
+type Certify func(names ...string) (tls.Certificate, error)
+
+// NewPortals returns an empty set. The portals' certificates are those that
+// certify makes; authority is what signs them, as PEM, nil if that is not known.
+func NewPortals(certify Certify, authority []byte) *Portals {
+	return &Portals{certify: certify, authority: authority, begun: make(map[string]bool)}
 }
 
 // Start starts one more portal.
@@ -43,8 +49,7 @@ func (ps *Portals) Start(spec Spec) (Info, error) {
 	if err := ps.begin(spec.Name); err != nil {
 		return Info{}, err
 	}
-	p := &running{spec: spec}
-	err := attempt(func() { p.Portal = pulltest.NewPortal(slices.Concat(ps.extra, spec.options())...) })
+	p, err := ps.launch(spec)
 	ps.mu.Lock()
 	delete(ps.begun, spec.Name)
 	closed := ps.closed
@@ -60,6 +65,22 @@ func (ps *Portals) Start(spec Spec) (Info, error) {
 		return Info{}, refuse(http.StatusServiceUnavailable, "closing", "the program is ending")
 	}
 	return p.info(), nil
+}
+
+func (ps *Portals) launch(spec Spec) (*running, error) {
+	certificate, err := ps.certify(spec.names()...)
+	if err != nil {
+		return nil, err
+	}
+	p := &running{spec: spec}
+	var failed error
+	err = attempt(func() {
+		p.Portal, failed = pulltest.Start(append(spec.options(), pulltest.WithCertificate(certificate))...)
+	})
+	if failed != nil {
+		err = refuse(http.StatusBadRequest, "not_possible", "%s", strings.TrimPrefix(failed.Error(), "pulltest: "))
+	}
+	return p, err
 }
 
 // begin takes the name.
@@ -158,6 +179,7 @@ func (p *running) info() Info {
 		Name:             p.spec.Name,
 		Version:          p.spec.version(),
 		URL:              p.URL(),
+		PlainURL:         p.PlainURL(),
 		PushURL:          p.PushURL(),
 		AuthURL:          p.AuthServer(),
 		Webhook:          p.Webhook(),
@@ -171,22 +193,8 @@ func (p *running) info() Info {
 		Hostile:          p.spec.Hostile,
 		Scopes:           p.spec.Scopes,
 	}
-	if p.spec.PlainAddress != "" {
-		info.PlainURL = "http://" + p.spec.PlainAddress
-	}
 	if info.Scopes == nil {
 		info.Scopes = []string{"pull", "pull_channel"}
 	}
 	return info
-}
-
-// CertificatePEM are the portals' certificates, as PEM.
-func (ps *Portals) CertificatePEM() []byte {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	var b bytes.Buffer
-	for _, p := range ps.open {
-		pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate().Raw})
-	}
-	return b.Bytes()
 }

@@ -29,6 +29,7 @@ func (s *Server) routes() []route {
 			w.Header().Set("Content-Type", "application/json")
 			w.Write(openAPI)
 		}},
+		{"GET", "/v1/ca.pem", "The authority that has signed the portals' certificates.", none, none, 200, "application/x-pem-file", s.serveAuthority},
 		{"GET", "/v1/portals", "The portals, in the order of their beginning.", none, reflect.TypeFor[[]Info](), 200, "", func(w http.ResponseWriter, r *http.Request) {
 			writeJSON(w, http.StatusOK, s.portals.List())
 		}},
@@ -90,4 +91,13 @@ func (s *Server) startPortal(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusCreated, info)
+}
+
+func (s *Server) serveAuthority(w http.ResponseWriter, _ *http.Request) {
+	if s.portals.authority == nil {
+		writeError(w, refuse(http.StatusNotFound, "no_authority", "the portals have a certificate that was given to them, and who signed it is not known here"))
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-pem-file")
+	w.Write(s.portals.authority)
 }

@@ -2,6 +2,8 @@ package control
 
 import (
 	"encoding/json"
+	"net"
+	"strings"
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
@@ -12,7 +14,10 @@ type Spec struct {
 	Name         string `json:"name" required:"true" min:"1" max:"64" doc:"Names the portal in the control API: letters, digits, - and _."`
 	Version      int    `json:"version,omitempty" min:"1" max:"5" doc:"Version of the push server, 1 to 5; 4 if absent."`
 	Address      string `json:"address,omitempty" doc:"host:port for https; a free loopback port if absent."`
+	Hostname     string `json:"hostname,omitempty" doc:"What the portal calls itself, where that is not the host of the address."`
 	PlainAddress string `json:"plain_address,omitempty" doc:"host:port for plain http beside it; none if absent."`
+	PlainURLs    bool   `json:"plain_urls,omitempty" doc:"All addresses that the portal tells of itself are plain http."`
+	PushPath     string `json:"push_path,omitempty" doc:"The path below which the push server lives; /push if absent, / is the root."`
 	Key          string `json:"key,omitempty" doc:"The signature key that the portal shares with its push server."`
 	Seed         string `json:"seed,omitempty" doc:"Makes the channel ids the same in every run."`
 
@@ -73,6 +78,18 @@ type OperatingLimit struct {
 	PerCall float64 `json:"call_seconds" required:"true" min:"0" max:"1e6" doc:"How long each call is said to take."`
 }
 
+// Check reports what is wrong with it, but for addresses that are taken.
+func (s *Spec) Check() error {
+	data, err := json.Marshal(s)
+	if err == nil {
+		err = Decode(data, new(Spec))
+	}
+	if err == nil {
+		err = s.check()
+	}
+	return err
+}
+
 // check is what the tags cannot say.
 func (s *Spec) check() error {
 	for _, r := range s.Name {
@@ -83,6 +100,12 @@ func (s *Spec) check() error {
 	if s.WithoutPolling && s.WithoutWebSockets {
 		return badField("without_polling", "without websockets and without polling nobody can listen")
 	}
+	if s.PushPath != "" && !strings.HasPrefix(s.PushPath, "/") {
+		return badField("push_path", "want a path that begins with /, not %q", short(s.PushPath))
+	}
+	if s.PlainURLs && s.PlainAddress == "" {
+		return badField("plain_urls", "needs plain_address, which says where they lead")
+	}
 	return nil
 }
 
@@ -91,6 +114,16 @@ func (s *Spec) version() int {
 		return 4
 	}
 	return s.Version
+}
+
+// names are those that the portal's certificate must have, besides loopback.
+func (s *Spec) names() (names []string) {
+	for _, addr := range []string{s.Address, s.PlainAddress} {
+		if host, _, err := net.SplitHostPort(addr); err == nil {
+			names = append(names, host)
+		}
+	}
+	return append(names, s.Hostname)
 }
 
 // options are the same for pulltest.
@@ -108,6 +141,10 @@ func (s *Spec) options() []pulltest.Option {
 	add(s.WebhookConfig, pulltest.WithWebhookConfig)
 	add(s.StringNumbers, pulltest.WithStringNumbers)
 	add(s.PlainAddress != "", func() pulltest.Option { return pulltest.WithPlainHTTP(s.PlainAddress) })
+	add(s.PlainURLs, pulltest.WithPlainURLs)
+	add(s.Address != "", func() pulltest.Option { return pulltest.WithAddress(s.Address) })
+	add(s.Hostname != "", func() pulltest.Option { return pulltest.WithHostname(s.Hostname) })
+	add(s.PushPath != "", func() pulltest.Option { return pulltest.WithPushPath(s.PushPath) })
 	add(s.Key != "", func() pulltest.Option { return pulltest.WithKey(s.Key) })
 	add(s.Seed != "", func() pulltest.Option { return pulltest.WithChannels(s.Seed) })
 	add(s.Scopes != nil, func() pulltest.Option { return pulltest.WithScope(s.Scopes...) })

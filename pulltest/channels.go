@@ -48,7 +48,7 @@ type configBook struct {
 
 	mu      sync.Mutex
 	made    map[channelName][]*portalChannel // the last one is the present one
-	byID    map[string]*portalChannel        // all that were made, by private id
+	byID    map[string]*portalChannel        // all that were made, by private and by public id
 	omitted map[channelName]int              // how many configs are still to lack a channel; below 0: all
 	issued  map[string]issuedToken           // by jwt
 }
@@ -119,7 +119,9 @@ func (b *configBook) renew(name channelName) *portalChannel {
 		c.public = b.id(base + "public")
 	}
 	b.made[name] = append(b.made[name], c)
-	b.byID[c.channelID.private] = c
+	for _, key := range c.keys() {
+		b.byID[key.id] = c
+	}
 	return c
 }
 
@@ -137,7 +139,7 @@ func (b *configBook) former(name channelName) *portalChannel {
 func (b *configBook) nameOf(private string) channelName {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c := b.byID[private]; c != nil {
+	if c := b.byID[private]; c != nil && c.channelID.private == private {
 		return c.name
 	}
 	return channelName{}
@@ -183,7 +185,7 @@ func (b *configBook) claimed(token string, claims tokenClaims) []channelID {
 		channels = append(channels, t.private)
 	}
 	for id := range strings.SplitSeq(claims.Channels, ",") {
-		if c := b.byID[id]; c != nil {
+		if c := b.byID[id]; c != nil && c.channelID.private == id {
 			channels = append(channels, c.channelID)
 		}
 	}

@@ -163,8 +163,8 @@ func (p *Portal) RestartServer(down time.Duration) {
 		h.mu.Lock()
 		defer h.unlock()
 		h.down++
-		h.cutSockets()
-		h.cutPolls()
+		h.cutSockets("restart")
+		h.cutPolls("restart")
 		time.AfterFunc(down, func() {
 			h.mu.Lock()
 			defer h.mu.Unlock()

@@ -85,6 +85,7 @@ func (c *socket) textPing() {
 	default:
 		c.hub.stats.TextPings++
 		c.textPinged = true
+		c.pings("text")
 		c.push(outFrame{kind: websocket.TextMessage, data: []byte("ping")})
 	}
 }

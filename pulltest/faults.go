@@ -52,6 +52,20 @@ const (
 	rpcFailure
 )
 
+// String is what events call a fault.
+func (k faultKind) String() string {
+	return map[faultKind]string{
+		badGateway: "bad gateway", refused: "refuse", restFailure: "rest error", stalled: "stall", delayed: "delay",
+		garbled: "garble", garbledFrame: "garble frame", unanswered: "lose answer", rpcFailure: "rpc error",
+		objectFailure: "error object", redirected: "redirect",
+		falsified: "false answer", compressed: "compressed", stale: "stale cache",
+		surrounded: "surround", oddField: "token field", insecureEndpoint: "insecure endpoint",
+	}[k]
+}
+
+// passes reports whether a request that meets the fault is served all the same.
+func (k faultKind) passes() bool { return k == delayed || k == garbled || k == garbledFrame }
+
 var (
 	// BadGateway is a proxy's HTTP 502 with an HTML page.
 	BadGateway = Fault{kind: badGateway}
@@ -197,6 +211,8 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 			return
 		}
 		f.announce(w.Header())
+		met := &noteOf(r).event
+		met.Fault = f.kind.String()
 		switch f.kind {
 		case redirected:
 			f.answerRedirect(w, r)
@@ -213,6 +229,7 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 			writeText(w, f.status, http.StatusText(f.status))
 			return
 		case restFailure:
+			met.Reason = f.code
 			p.fail(w, service, &restError{f.status, f.code, describeError(f.code)}, f.timeless)
 			return
 		case stalled:
@@ -249,6 +266,9 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 				rawConn(r).abort()
 				return
 			}
+		}
+		if !f.kind.passes() {
+			met.Fault = "" // this service does not know it
 		}
 		next.ServeHTTP(w, r)
 	})

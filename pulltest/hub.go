@@ -35,6 +35,9 @@ type hub struct {
 	hostile  bool
 	clock    clock
 	faults   faults
+	observer *observer               // nil: nobody looks on
+	nameOf   func(channelKey) string // of a channel, as events name it
+	conceal  func(string) string     // takes the secrets out of a body
 
 	mu        sync.Mutex
 	closed    bool
@@ -52,6 +55,7 @@ type hub struct {
 	stats     Stats
 	presence  map[int]*presence // by user
 	daily     daily
+	numbered  int // connections
 
 	processes
 }
@@ -116,6 +120,7 @@ func (h *hub) publishWith(x extras, receivers []channelKey, body string, expiry 
 	if from.kind == senderClient {
 		h.stats.ClientMessages++
 	}
+	h.tellPublished(m, receivers)
 	by := h.nextPublisher()
 	switch {
 	case m.expiry == 0:
@@ -267,23 +272,24 @@ func (h *hub) close() {
 	h.mu.Lock()
 	defer h.unlock()
 	h.closed = true
-	h.cutSockets()
-	h.cutPolls()
+	h.cutSockets("portal closed")
+	h.cutPolls("portal closed")
 }
 
-func (h *hub) cutSockets() int {
+func (h *hub) cutSockets(reason string) int {
 	n := len(h.sockets)
 	for c := range h.sockets {
-		c.leave()
+		c.leave(reason, 0)
 		h.doomed = append(h.doomed, c.raw.abort)
 	}
 	clear(h.sockets)
 	return n
 }
 
-func (h *hub) cutPolls() int {
+func (h *hub) cutPolls(reason string) int {
 	n := len(h.polls)
 	for p := range h.polls {
+		p.leaves(reason, 0)
 		p.done = true
 		p.process.unregister(p)
 		h.doomed = append(h.doomed, p.raw.abort)

@@ -77,6 +77,7 @@ func (p *Portal) serveToken(w http.ResponseWriter, r *http.Request) {
 	}
 	token, err := p.grant(r.Form)
 	if err != nil {
+		noteOf(r).event.Reason = err.code
 		answerOAuth(w, nil, err)
 		return
 	}

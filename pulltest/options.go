@@ -50,6 +50,7 @@ type options struct {
 	idleTimeout   time.Duration // of a middle box; 0: there is none
 	traffic       int           // ids a second that others take
 	middleware    func(http.Handler) http.Handler
+	observe       func(Event)
 }
 
 // unset stands for an interval that no option has set.

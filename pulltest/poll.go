@@ -1,18 +1,16 @@
 package pulltest
 
 import (
+	"context"
 	"net/http"
 	"time"
 )
 
 // poll is one long poll that hangs.
 type poll struct {
-	subscription
-	hub     *hub
-	process *subscribing
-	raw     *serverConn
-	done    bool // guarded by hub.mu: answered, or given up
-	answer  chan pollAnswer
+	connection
+	done   bool // guarded by hub.mu: answered, or given up
+	answer chan pollAnswer
 }
 
 type pollAnswer struct {
@@ -26,11 +24,14 @@ func (p *poll) deliver(m *message) {
 		return
 	}
 	p.hub.stats.Sent++
+	p.sends([]*message{m}, false)
+	p.leaves("answered", 0)
 	p.finish(pollAnswer{messages: []*message{m}})
 }
 
 func (p *poll) evict() {
 	p.hub.stats.Evicted++
+	p.leaves("evicted", 0)
 	p.finish(pollAnswer{refused: errTooManyConnections})
 }
 
@@ -47,10 +48,8 @@ func (p *poll) finish(a pollAnswer) {
 // it hangs until the first live message or the end of its time.
 func (s *pushServer) servePoll(w http.ResponseWriter, r *http.Request, sub subscription) {
 	p := &poll{
-		subscription: sub,
-		hub:          s.hub,
-		raw:          rawConn(r),
-		answer:       make(chan pollAnswer, 1),
+		connection: connection{subscription: sub, hub: s.hub, raw: rawConn(r), transport: overPoll},
+		answer:     make(chan pollAnswer, 1),
 	}
 	end := time.NewTimer(s.opts.hold)
 	defer end.Stop()
@@ -59,7 +58,7 @@ func (s *pushServer) servePoll(w http.ResponseWriter, r *http.Request, sub subsc
 		p.raw.abort()
 		return
 	}
-	defer p.close()
+	defer p.close(r.Context())
 	if len(missed) > 0 {
 		p.write(w, pollAnswer{messages: missed})
 		return
@@ -94,6 +93,7 @@ func (p *poll) open() (missed []*message, ok bool) {
 	}
 	h.stats.Polls++
 	h.polls[p] = struct{}{}
+	p.enters()
 	h.arrive(p.client.user)
 	p.process = h.deal()
 	if !p.from.asksHistory() {
@@ -104,6 +104,9 @@ func (p *poll) open() (missed []*message, ok bool) {
 	missed = p.dialect.history(h, p.from, p.channels)
 	h.stats.Replayed += len(missed)
 	h.stats.Sent += len(missed)
+	if p.sends(missed, true); len(missed) > 0 {
+		p.leaves("answered", 0)
+	}
 	if len(missed) == 0 && !h.hasHole(nil) {
 		p.hub.register(p.process, p, p.channels)
 	}
@@ -121,10 +124,14 @@ func (p *poll) register() bool {
 	return true
 }
 
-func (p *poll) close() {
+func (p *poll) close(ctx context.Context) {
 	h := p.hub
 	h.mu.Lock()
 	defer h.unlock()
+	if ctx.Err() == context.DeadlineExceeded {
+		p.leaves("idle", 0)
+	}
+	p.leaves("client closed", 0)
 	p.done = true
 	p.process.unregister(p)
 	delete(h.polls, p)
@@ -148,6 +155,7 @@ func (p *poll) write(w http.ResponseWriter, a pollAnswer) {
 func (p *poll) timeout(w http.ResponseWriter) {
 	p.hub.mu.Lock()
 	p.done = true
+	p.leaves("timeout", 0)
 	p.process.unregister(p)
 	last := p.from.mid
 	if last == "" {

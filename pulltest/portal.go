@@ -76,6 +76,8 @@ func Start(opts ...Option) (*Portal, error) {
 	p.pushURL = p.where.url + o.pushPath
 	p.config = newConfigBook(p.pushURL, p.push.signer, o, &p.users)
 	p.push.book = p.config
+	p.push.hub.observer = newObserver(o.observe)
+	p.push.hub.nameOf, p.push.hub.conceal = p.config.nameOfKey, p.conceal
 	p.server = &http.Server{
 		Handler:     p.handler(),
 		ConnContext: withRawConn,
@@ -152,6 +154,7 @@ func (p *Portal) handler() http.Handler {
 	if p.opts.middleware != nil {
 		h = p.opts.middleware(h)
 	}
+	h = p.observed(h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.open.Add(1)
 		defer p.open.Done()
@@ -197,6 +200,7 @@ func (p *Portal) Close() {
 	})
 	p.serving.Wait()
 	p.open.Wait()
+	p.push.hub.observer.end()
 	p.client.CloseIdleConnections()
 }
 
@@ -234,7 +238,7 @@ func (p *Portal) CutWebSockets() int {
 	h := p.push.hub
 	h.mu.Lock()
 	defer h.unlock()
-	return h.cutSockets()
+	return h.cutSockets("cut")
 }
 
 // CutPolls is [Portal.Cut] for long polls only.
@@ -242,7 +246,7 @@ func (p *Portal) CutPolls() int {
 	h := p.push.hub
 	h.mu.Lock()
 	defer h.unlock()
-	return h.cutPolls()
+	return h.cutPolls("cut")
 }
 
 // CloseWebSockets sends every websocket a close frame and returns how many.

@@ -69,6 +69,7 @@ func (h *hub) tellStatus(user int, online bool) {
 		if m == nil {
 			body := fmt.Sprintf(`{"module_id":"online","command":"userStatusChange","params":{"user_id":%d,"online":%t}}`, user, online)
 			m = h.newMessage(body, 0, h.clock.now(), backend.sender())
+			h.tellPublished(m, nil)
 		}
 		h.stats.StatusChanges++
 		c.send([]*message{m}, false)

@@ -91,6 +91,9 @@ func (p *Portal) serveREST(w http.ResponseWriter, r *http.Request) {
 			s.TimeLimited++
 		}
 	})
+	if err != nil {
+		noteOf(r).event.Reason = err.code
+	}
 	_, newer := newerAddress(r.URL.Path)
 	answer := answerOf(result, err, newer)
 	answer["time"] = timeOf(start, p.opts.clock.now(), used)

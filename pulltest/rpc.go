@@ -49,6 +49,7 @@ func (c *socket) takeRPC(s *pushServer, _ int, data []byte) {
 		defer c.hub.mu.Unlock()
 		c.hub.stats.Pongs++
 		c.textPinged = false
+		c.pongs("text")
 		return
 	}
 	answer := rpcCaller{s, c.client, c}.take(data)
@@ -163,6 +164,7 @@ func (r rpcCaller) execute(method string, params json.RawMessage) (result any, f
 	case unanswered:
 		if !f.past() {
 			_, failed = m.call(r, params)
+			r.c.end("lost answer")
 			r.c.raw.abort()
 			return nil, failed, false
 		}

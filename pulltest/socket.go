@@ -17,13 +17,10 @@ const (
 
 // socket is one websocket of a subscriber.
 type socket struct {
-	subscription
-	hub     *hub
-	process *subscribing
-	ws      *wsConn
-	raw     *serverConn
-	out     *outbox
-	gone    chan struct{} // closed when nothing more comes from the client
+	connection
+	ws   *wsConn
+	out  *outbox
+	gone chan struct{} // closed when nothing more comes from the client
 
 	// guarded by hub.mu
 	closing    bool
@@ -40,11 +37,9 @@ type socket struct {
 // If it asks for no history it is registered before the client can see the 101.
 func (s *pushServer) serveSocket(w http.ResponseWriter, r *http.Request, sub subscription) {
 	c := &socket{
-		subscription: sub,
-		hub:          s.hub,
-		raw:          rawConn(r),
-		out:          newOutbox(),
-		gone:         make(chan struct{}),
+		connection: connection{subscription: sub, hub: s.hub, raw: rawConn(r), transport: overWebSocket},
+		out:        newOutbox(),
+		gone:       make(chan struct{}),
 	}
 	if !c.open() {
 		c.raw.abort()
@@ -53,13 +48,18 @@ func (s *pushServer) serveSocket(w http.ResponseWriter, r *http.Request, sub sub
 	defer c.detach()
 	ws, err := s.dialect.upgrade(w, r)
 	if err != nil {
+		c.end("upgrade failed")
 		s.hub.count(func(st *Stats) { st.WebSockets-- })
 		return
 	}
 	defer ws.Close()
+	noteOf(r).answered(s.hub.observer, http.StatusSwitchingProtocols)
 	c.ws = ws
 	ws.ignore = c.framing.take == nil
-	c.raw.watchIdle(s.opts.idleTimeout, func() { s.hub.count(func(st *Stats) { st.IdleCuts++ }) })
+	c.raw.watchIdle(s.opts.idleTimeout, func() {
+		s.hub.count(func(st *Stats) { st.IdleCuts++ })
+		c.end("idle")
+	})
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
@@ -90,6 +90,7 @@ func (c *socket) open() bool {
 	}
 	h.stats.WebSockets++
 	h.sockets[c] = struct{}{}
+	c.enters()
 	h.arrive(c.client.user)
 	c.process = h.deal()
 	if !c.from.asksHistory() {
@@ -132,16 +133,18 @@ func (c *socket) join(missed []*message) {
 func (c *socket) detach() {
 	c.hub.mu.Lock()
 	defer c.hub.unlock()
-	c.leave()
+	c.leave("client closed", 0)
 	delete(c.hub.sockets, c)
 }
 
-// leave ends all sending of messages. The caller holds hub.mu.
-func (c *socket) leave() {
+// leave ends all sending of messages, for a reason that the first caller has.
+// The caller holds hub.mu.
+func (c *socket) leave(reason string, code int) {
 	if c.closing {
 		return
 	}
 	c.closing = true
+	c.leaves(reason, code)
 	c.hub.depart(c.client.user, c.hub.clock.now())
 	c.process.unregister(c)
 	c.stopGathering()
@@ -168,6 +171,7 @@ func (c *socket) send(messages []*message, history bool) {
 		c.hub.stats.DroppedByPing += heard(messages)
 	default:
 		c.hub.stats.Sent += heard(messages)
+		c.sends(messages, history)
 		c.push(outFrame{messages: messages, history: history})
 		c.startGathering()
 	}
@@ -211,6 +215,7 @@ func (c *socket) startGathering() {
 			c.hub.stats.DroppedByPing += heard(messages)
 		default:
 			c.hub.stats.Sent += heard(messages)
+			c.sends(messages, false)
 			c.push(outFrame{messages: messages})
 		}
 	})
@@ -229,7 +234,7 @@ func (c *socket) stopGathering() (dropped int) {
 // push queues a frame; a client too slow to take it is cut.
 func (c *socket) push(f outFrame) {
 	if !c.out.push(f) {
-		c.leave()
+		c.leave("too slow", 0)
 		c.hub.doomed = append(c.hub.doomed, c.raw.abort)
 	}
 }
@@ -246,6 +251,7 @@ func (c *socket) ping() {
 			h.stats.DroppedByPing += c.stopGathering()
 		}
 		h.stats.Pings++
+		c.pings("")
 		c.awaiting++
 		c.push(outFrame{kind: websocket.PingMessage, data: []byte(c.dialect.pingPayload)})
 	}
@@ -270,7 +276,7 @@ func (c *socket) keepPinging(every time.Duration) {
 // drop ends a connection that owes a pong. The caller holds hub.mu.
 func (c *socket) drop() {
 	c.hub.stats.PingTimeouts++
-	c.leave()
+	c.leave("ping timeout", 0)
 	c.hub.doomed = append(c.hub.doomed, c.raw.hangUp)
 }
 
@@ -279,8 +285,15 @@ func (c *socket) shut(code int, reason string) {
 	if c.closing {
 		return
 	}
-	c.leave()
+	c.leave("close frame", code)
 	c.push(outFrame{kind: websocket.CloseMessage, data: websocket.FormatCloseMessage(code, reason)})
+}
+
+// end is leave for a caller that does not hold hub.mu.
+func (c *socket) end(reason string) {
+	c.hub.mu.Lock()
+	defer c.hub.unlock()
+	c.leave(reason, 0)
 }
 
 func (c *socket) close(code int, reason string) {
@@ -290,8 +303,12 @@ func (c *socket) close(code int, reason string) {
 }
 
 func (c *socket) evict() {
+	if c.closing {
+		return
+	}
 	c.hub.stats.Evicted++
 	e := errTooManyConnections
+	c.leaves("evicted", e.code)
 	c.shut(e.code, e.Error())
 }
 

@@ -21,7 +21,7 @@ func (c *socket) read(s *pushServer) {
 			if c.dialect.emptyPong {
 				data = nil
 			}
-			c.hub.count(func(st *Stats) { st.ClientPings++ })
+			c.takePing()
 			c.out.push(outFrame{kind: websocket.PongMessage, data: data})
 		case kind == websocket.PongMessage:
 			c.pong()
@@ -40,10 +40,18 @@ func (c *socket) read(s *pushServer) {
 	}
 }
 
+func (c *socket) takePing() {
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	c.hub.stats.ClientPings++
+	c.told(Event{Kind: Pinged, Client: true})
+}
+
 func (c *socket) pong() {
 	c.hub.mu.Lock()
 	defer c.hub.mu.Unlock()
 	c.awaiting = 0
+	c.pongs("")
 	c.hub.noteOnline(c.channels)
 }
 
@@ -57,7 +65,8 @@ func (c *socket) bye(data []byte) {
 	c.hub.mu.Lock()
 	defer c.hub.unlock()
 	if !c.closing {
-		c.leave()
+		code, _ := closeCode(data)
+		c.leave("client closed", code)
 		c.push(outFrame{kind: websocket.CloseMessage, data: answer})
 	}
 }
@@ -75,7 +84,7 @@ func (c *socket) offended(err error) {
 		return
 	}
 	c.hub.mu.Lock()
-	c.leave()
+	c.leave("protocol error", 0)
 	c.hub.unlock()
 	if err == errTooLarge {
 		c.raw.abort()

@@ -39,7 +39,7 @@ type Token struct {
 }
 
 func newAuth(o *options) *auth {
-	a := &auth{webhook: randomSecret()[:16], opts: o, signedIn: webhookUser, applicationToken: o.application.ApplicationToken}
+	a := &auth{webhook: randomSecret()[:16], opts: o, signedIn: o.first(), applicationToken: o.application.ApplicationToken}
 	a.install()
 	return a
 }
@@ -49,7 +49,7 @@ func newAuth(o *options) *auth {
 func (a *auth) install() {
 	a.access, a.refresh, a.codes = make(map[string]grant), make(map[string]grant), make(map[string]grant)
 	a.token = randomSecret()
-	a.access[a.token] = grant{user: webhookUser}
+	a.access[a.token] = grant{user: a.opts.first()}
 	a.installed = true
 }
 
@@ -78,7 +78,7 @@ func (a *auth) expire() string {
 		a.access[token] = g
 	}
 	a.token = randomSecret()
-	a.access[a.token] = grant{user: webhookUser}
+	a.access[a.token] = grant{user: a.opts.first()}
 	return a.token
 }
 
@@ -139,7 +139,7 @@ func (a *auth) redeem(grants *map[string]grant, key string) (Token, *restError) 
 	return a.pair(g.user), nil
 }
 
-// AccessToken is an OAuth access token of the application for user 1, good
+// AccessToken is an OAuth access token of the application for the first user, good
 // until ExpireToken or Uninstall, and without a refresh token; see
 // [Portal.Token] for one as applications get it.
 func (p *Portal) AccessToken() string {
@@ -153,19 +153,18 @@ func (p *Portal) AccessToken() string {
 // does. Refresh tokens are not touched.
 func (p *Portal) ExpireToken() string { return p.auth.expire() }
 
-// Token gives out a pair of tokens for a user, 1 or 2, as the exchange of an
-// authorization code does; user 2 is no administrator. It panics at any other
-// user.
+// Token gives out a pair of tokens for a user, as the exchange of an
+// authorization code does. It panics at a user that there is not.
 func (p *Portal) Token(user int) Token {
-	mustKnow(user)
+	p.opts.mustKnow(user)
 	return p.auth.issue(user)
 }
 
-// SignIn says who uses the portal's pages from now on, user 1 or 2, and is the
-// one who authorizes, installs and opens the application; it is user 1 before.
-// It panics at any other user.
+// SignIn says who uses the portal's pages from now on, and is the one who
+// authorizes, installs and opens the application; it is the first user before.
+// It panics at a user that there is not.
 func (p *Portal) SignIn(user int) {
-	mustKnow(user)
+	p.opts.mustKnow(user)
 	p.auth.mu.Lock()
 	defer p.auth.mu.Unlock()
 	p.auth.signedIn = user

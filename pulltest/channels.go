@@ -77,8 +77,9 @@ func newConfigBook(push string, s signer, o *options, u *users) *configBook {
 	}
 	for _, owner := range []string{ofApplication, ofPortal} {
 		b.shared(owner)
-		b.private(owner, webhookUser)
-		b.private(owner, otherUser)
+		for _, user := range o.users {
+			b.private(owner, user.ID)
+		}
 	}
 	return b
 }
@@ -199,7 +200,7 @@ func (b *configBook) base(name channelName) string {
 	switch {
 	case b.opts.seed == "":
 		return randomID()
-	case n == 0 && name == channelName{ofApplication, webhookUser}:
+	case n == 0 && name == channelName{ofApplication, b.opts.first()}:
 		return b.opts.seed
 	}
 	return b.opts.seed + " " + name.String() + " " + strconv.Itoa(n)

@@ -11,9 +11,6 @@ const (
 
 	revisionWeb    = 19
 	revisionMobile = 3
-
-	webhookUser = 1 // who stands behind the webhook
-	otherUser   = 2 // a colleague
 )
 
 // portalZone is where the portal's clock hangs: its times carry this offset.

@@ -9,24 +9,28 @@ import (
 // restartNotice is the time between the command server_restart and the restart.
 const restartNotice = 100 * time.Millisecond
 
-// name is the book's name of a channel.
-func (to Target) name() channelName {
-	switch to {
+// name is the book's name of a target's channel. It panics at a user that there
+// is not.
+func (o *options) name(to Target) channelName {
+	user := to.user()
+	if user == 0 {
+		user = o.first()
+	}
+	o.mustKnow(user)
+	switch to.kind() {
 	case Shared:
 		return channelName{owner: ofApplication}
 	case UserPrivate:
-		return channelName{ofPortal, webhookUser}
+		return channelName{ofPortal, user}
 	case UserShared:
 		return channelName{owner: ofPortal}
-	case Colleague:
-		return channelName{ofApplication, otherUser}
 	}
-	return channelName{ofApplication, webhookUser}
+	return channelName{ofApplication, user}
 }
 
 // keys are the ids of a target's channel that a message goes to.
 func (to Target) keys(c portalChannel) []channelKey {
-	if to == Both {
+	if to.kind() == Both {
 		return c.keys()
 	}
 	return c.keys()[:1]
@@ -36,8 +40,9 @@ func (to Target) keys(c portalChannel) []channelKey {
 func (b *configBook) replace(to Target) (old, fresh portalChannel) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	old = *b.living(to.name())
-	return old, *b.renew(to.name())
+	name := b.opts.name(to)
+	old = *b.living(name)
+	return old, *b.renew(name)
 }
 
 // ReplaceChannel makes a new channel in place of the present one, at once and
@@ -53,7 +58,7 @@ func (p *Portal) ReplaceChannel(to Target) { p.config.replace(to) }
 func (p *Portal) OmitChannel(to Target, n int) {
 	p.config.mu.Lock()
 	defer p.config.mu.Unlock()
-	p.config.omitted[to.name()] = n
+	p.config.omitted[p.opts.name(to)] = n
 }
 
 // omits reports whether the config being made is to lack a channel.
@@ -71,11 +76,11 @@ func (b *configBook) omits(name channelName) bool {
 // one, as by a portal process that has not noticed yet. It panics if the
 // channel of m.To was never replaced.
 func (p *Portal) EmitOld(m Message) (mid string) {
-	old := p.config.former(m.To.name())
+	old := p.config.former(p.opts.name(m.target()))
 	if old == nil {
 		panic("pulltest: EmitOld to a channel that was never replaced")
 	}
-	return p.emit(m, m.To.keys(*old))
+	return p.emit(m, m.target().keys(*old))
 }
 
 // RetireChannel is [Portal.ExpireChannel] as the portal's agent has it, which
@@ -94,8 +99,9 @@ func (p *Portal) RetireChannel(to Target) (mid string) {
 // typeOf is the type of a target's channel as commands have it. Portals that
 // name the successor of an application's private channel call it private.
 func (p *Portal) typeOf(to Target, reconnect bool) string {
-	switch private := to.name().user != 0; {
-	case to.name().owner == ofApplication && !(private && reconnect):
+	name := p.opts.name(to)
+	switch private := name.user != 0; {
+	case name.owner == ofApplication && !(private && reconnect):
 		return p.opts.application.ClientID
 	case private:
 		return "private"
@@ -115,11 +121,11 @@ func (p *Portal) typeOf(to Target, reconnect bool) string {
 func (p *Portal) ExpireChannel(to Target, action string) (mid string) {
 	old, fresh := p.config.replace(to)
 	kind, start := "shared", any(fresh.start.Unix())
-	if to.name().user != 0 {
+	if old.name.user != 0 {
 		kind, start = "private", fresh.start.In(portalZone).Format(atomTime)
 	}
 	params := channelExpire{Action: action, Channel: expiredChannel{old.channelID.private, p.typeOf(to, action == "reconnect")}}
-	if action == "reconnect" || to == Shared {
+	if action == "reconnect" || to.kind() == Shared {
 		params.NewChannel = &newChannel{p.config.describe(fresh, kind), start}
 	}
 	return p.command("channel_expire", params, old.keys()[:1])
@@ -153,9 +159,10 @@ func (p *Portal) ExpireConfig() (mid string) {
 // new one for the time down, also those that only publish; history and message
 // ids survive. REST goes on, and what is emitted meanwhile is kept.
 func (p *Portal) RestartServer(down time.Duration) {
-	var all []channelKey
-	for _, to := range []Target{Private, Shared, UserPrivate, UserShared, Colleague} {
-		all = append(all, p.receivers(to)...)
+	all := append(p.receivers(Shared), p.receivers(UserShared)...)
+	for _, user := range p.opts.users {
+		all = append(all, p.receivers(Private.Of(user.ID))...)
+		all = append(all, p.receivers(UserPrivate.Of(user.ID))...)
 	}
 	p.command("server_restart", nil, all)
 	h := p.push.hub
@@ -183,14 +190,15 @@ func (p *Portal) command(command string, params any, receivers []channelKey) str
 	return p.emit(Message{Module: "pull", Command: command, Params: params}, receivers)
 }
 
-// EmitAsClient publishes a message as another client does, user 2: the frame
+// EmitAsClient publishes a message as another client does, the second user, or
+// the first where there is no other: the frame
 // names that user's public id as its sender, the body has no extra, and it goes
 // to the public id of the private channel of m.To. It panics if that channel
 // has no public id, as shared ones have none, nor any below version 4.
 func (p *Portal) EmitAsClient(m Message) (mid string) {
-	name := m.To.name()
+	name := p.opts.name(m.target())
 	to := p.config.channel(name)
-	from := p.config.private(name.owner, otherUser)
+	from := p.config.private(name.owner, p.opts.other())
 	if to.public == "" || from.public == "" {
 		panic("pulltest: EmitAsClient to a channel without a public id")
 	}

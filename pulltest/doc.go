@@ -48,8 +48,8 @@
 //   - [Portal.Move] takes the portal to another address, [WithQueryLimit] and
 //     [WithOperatingLimit] throttle REST, and [WithScope] limits what may be
 //     called.
-//   - User 1 is an administrator and user 2 is not, but for
-//     [WithAdministrators]: the portal checks the USER_ID of an event as PHP
+//   - User 1 is an administrator and user 2 is not, unless [WithUsers] has
+//     others: the portal checks the USER_ID of an event as PHP
 //     does, and refuses others' push notifications. It answers true to events
 //     that it drops, for nobody or for a user that [Portal.Deactivate] names,
 //     larger than 1 MiB, or with invalid UTF-8 in a form, and counts them in

@@ -7,17 +7,29 @@ import (
 	"time"
 )
 
-// Target says to which channels a [Message] goes.
-type Target int
+// Target says to which channels a [Message] goes. Private ones are the first
+// user's, 1 unless [WithUsers] says otherwise; see [Target.Of].
+type Target int64
 
 const (
-	Private     Target = iota // the application's private channel of user 1
+	Private     Target = iota // the application's private channel
 	Shared                    // the application's shared channel
 	Both                      // the private id and, where there is one, the public id of Private: it arrives twice, with one mid
-	UserPrivate               // the private channel of user 1 that pull.config.get names
+	UserPrivate               // the private channel that pull.config.get names
 	UserShared                // the shared channel that pull.config.get names
-	Colleague                 // the application's private channel of user 2
+
+	Colleague = Private + 2*ofUser // the application's private channel of user 2
 )
+
+// ofUser is what a user's id is multiplied by in a Target.
+const ofUser = 8
+
+// Of is the target with the private channel of another user in place of the
+// first one's. [NewPortal]'s users are meant: what is sent to any other panics.
+func (t Target) Of(user int) Target { return t.kind() + Target(user)*ofUser }
+
+func (t Target) kind() Target { return t % ofUser }
+func (t Target) user() int    { return int(t / ofUser) }
 
 // defaultExpiry is what a portal's own events get: 86,400 s.
 const defaultExpiry = 24 * time.Hour
@@ -30,6 +42,7 @@ type Message struct {
 	Expiry  time.Duration // how long it is kept, rounded up to seconds, at most 24 h; 0 is 24 h, negative: not kept
 	Body    string        // if set, the body as it is, instead of Module, Command and Params
 	To      Target        // the channel; Private, the application's own, by default
+	User    int           // whose private channel that is, as [Target.Of] has it; 0: the first user's, or To's
 
 	// Extras that version 5 sends beside the body to those who speak JSON-RPC,
 	// and no other version does; nil: none. They are marshalled to JSON.
@@ -39,10 +52,10 @@ type Message struct {
 // Emit publishes a message as the portal itself does, with the extra object of
 // a portal's events, and returns its mid. The message is stored and handed to
 // the open connections when Emit returns, without [WithDisorder]. Versions 1
-// and 2 send no mid to anyone. It panics if Params, UserParams or Dictionary
+// and 2 send no mid to anyone. It panics if there is no such user, or if Params, UserParams or Dictionary
 // cannot be marshalled.
 func (p *Portal) Emit(m Message) (mid string) {
-	return p.emit(m, p.receivers(m.To))
+	return p.emit(m, p.receivers(m.target()))
 }
 
 // emit returns the last mid where several channels need several messages.
@@ -97,8 +110,15 @@ func wholeSeconds(d time.Duration) time.Duration {
 	return (d + time.Second - 1).Truncate(time.Second)
 }
 
+func (m Message) target() Target {
+	if m.User != 0 {
+		return m.To.Of(m.User)
+	}
+	return m.To
+}
+
 func (p *Portal) receivers(to Target) []channelKey {
-	return to.keys(p.config.channel(to.name()))
+	return to.keys(p.config.channel(p.opts.name(to)))
 }
 
 type eventExtra struct {

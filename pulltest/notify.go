@@ -47,7 +47,7 @@ func (p *Portal) addPush(call restCall) (any, *restError) {
 	text, _ := call.params["TEXT"].(string)
 	avatar, _ := call.params["AVATAR"].(string)
 	switch {
-	case len(users) == 0 || !allKnown(users):
+	case len(users) == 0 || !p.allKnown(users):
 		return nil, errUser
 	case text == "":
 		return nil, errText
@@ -60,6 +60,6 @@ func (p *Portal) addPush(call restCall) (any, *restError) {
 	return true, nil
 }
 
-func allKnown(users []int) bool {
-	return !slices.ContainsFunc(users, func(user int) bool { return !knownUser(user) })
+func (p *Portal) allKnown(users []int) bool {
+	return !slices.ContainsFunc(users, func(user int) bool { return !p.opts.knows(user) })
 }

@@ -41,7 +41,7 @@ type options struct {
 	webhookConfig bool
 	application   Application
 	memberID      string
-	admins        []int // users who are administrators
+	users         []User
 	scopes        []string
 	accessLife    time.Duration
 	refreshLife   time.Duration
@@ -73,7 +73,7 @@ func newOptions(opts []Option) (*options, error) {
 		publishers:   1,
 		application:  Application{Name: "pulltest"},
 		memberID:     md5hex(randomID()),
-		admins:       []int{webhookUser},
+		users:        defaultUsers(),
 		scopes:       []string{scopePull, scopeChannels},
 		accessLife:   time.Hour,
 		refreshLife:  180 * 24 * time.Hour,
@@ -81,8 +81,14 @@ func newOptions(opts []Option) (*options, error) {
 	for _, opt := range opts {
 		opt(o)
 	}
+	if err := o.checkAddresses(); err != nil {
+		return nil, err
+	}
+	if err := o.checkUsers(); err != nil {
+		return nil, err
+	}
 	o.complete()
-	return o, o.checkAddresses()
+	return o, nil
 }
 
 // complete sets what depends on several options.

@@ -31,7 +31,7 @@ type Portal struct {
 	limiter    limiter
 	watches    watches
 	pushes     pushes
-	users      users
+	users      *users
 	client     *http.Client
 	cert       tls.Certificate
 	authority  *tls.Certificate  // who has signed it; nil if it is the user's
@@ -66,6 +66,7 @@ func Start(opts ...Option) (*Portal, error) {
 		opts:  o,
 		push:  newPushServer(o),
 		auth:  newAuth(o),
+		users: newUsers(o),
 		conns: connections{open: make(map[*serverConn]struct{})},
 		quit:  make(chan struct{}),
 	}
@@ -74,7 +75,7 @@ func Start(opts ...Option) (*Portal, error) {
 		return nil, err
 	}
 	p.pushURL = p.where.url + o.pushPath
-	p.config = newConfigBook(p.pushURL, p.push.signer, o, &p.users)
+	p.config = newConfigBook(p.pushURL, p.push.signer, o, p.users)
 	p.push.book = p.config
 	p.push.hub.observer = newObserver(o.observe)
 	p.push.hub.nameOf, p.push.hub.conceal = p.config.nameOfKey, p.conceal
@@ -210,16 +211,17 @@ func (p *Portal) Close() {
 // for the portal and /server-stat/.
 func (p *Portal) PushURL() string { return p.pushURL }
 
-// Webhook is the URL of an incoming webhook of user 1, to which method names
+// Webhook is the URL of an incoming webhook of the first user, 1 unless
+// [WithUsers] says otherwise, to which method names
 // are appended.
 func (p *Portal) Webhook() string {
-	return fmt.Sprintf("%s/rest/%d/%s/", p.URL(), webhookUser, p.auth.webhook)
+	return fmt.Sprintf("%s/rest/%d/%s/", p.URL(), p.opts.first(), p.auth.webhook)
 }
 
 // APIWebhook is the same webhook by the address of the newer REST,
 // /rest/api/USER/CODE/, which tells errors as objects {code, message}.
 func (p *Portal) APIWebhook() string {
-	return fmt.Sprintf("%s/rest/api/%d/%s/", p.URL(), webhookUser, p.auth.webhook)
+	return fmt.Sprintf("%s/rest/api/%d/%s/", p.URL(), p.opts.first(), p.auth.webhook)
 }
 
 // HTTPClient returns a client that trusts the portal's certificate and reaches

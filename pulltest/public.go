@@ -18,7 +18,7 @@ func (p *Portal) publicChannel(call restCall) (any, *restError) {
 		return nil, err
 	}
 	user, ok := integer(call.params["USER_ID"])
-	if !ok || !knownUser(user) {
+	if !ok || !p.opts.knows(user) {
 		return nil, errUser
 	}
 	return p.config.publicChannel(owner, user), nil
@@ -41,7 +41,7 @@ func (p *Portal) publicChannels(call restCall) (any, *restError) {
 		switch {
 		case !ok:
 			return nil, errUsers
-		case knownUser(user):
+		case p.opts.knows(user):
 			list[strconv.Itoa(user)] = p.config.publicChannel(owner, user)
 		}
 	}

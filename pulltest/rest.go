@@ -159,8 +159,8 @@ func (p *Portal) identify(call *restCall, path string) (method string, err *rest
 			return "", err
 		}
 	case 3:
-		call.webhook, call.user = true, webhookUser
-		if parts[0] != strconv.Itoa(webhookUser) || parts[1] != p.auth.webhook {
+		call.webhook, call.user = true, p.opts.first()
+		if parts[0] != strconv.Itoa(call.user) || parts[1] != p.auth.webhook {
 			return "", errCredentials
 		}
 	default:
@@ -197,9 +197,9 @@ func timeOf(start, finish time.Time, used operating) restTime {
 }
 
 // ConfigJSON returns the result of pull.application.config.get as it would be
-// answered now to user 1.
+// answered now to the first user.
 func (p *Portal) ConfigJSON() []byte {
-	data, err := json.Marshal(p.config.config(ofApplication, webhookUser, p.hostname()))
+	data, err := json.Marshal(p.config.config(ofApplication, p.opts.first(), p.hostname()))
 	if err != nil {
 		panic("pulltest: " + err.Error())
 	}

@@ -60,7 +60,7 @@ func TestStrict_WhoMaySend(t *testing.T) {
 				t.Errorf("user %d, where 2 is the administrator: %q", user, a.Error)
 			}
 		}
-	}, pulltest.WithAdministrators(2))
+	}, pulltest.WithUsers(pulltest.User{ID: 1}, pulltest.User{ID: 2, Admin: true}))
 }
 
 // TestStrict_DroppedEvents: what cannot be sent is answered true all the same.

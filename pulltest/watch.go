@@ -20,11 +20,11 @@ type watches struct {
 	ends map[int]map[string]time.Time
 }
 
-// Watch subscribes a user, 1 or 2, to tags, as the portal does when a page
+// Watch subscribes a user to tags, as the portal does when a page
 // opens. A watch lives 31 min, unless pull.watch.extend begins them anew. It
-// panics at any other user.
+// panics at a user that there is not.
 func (p *Portal) Watch(user int, tags ...string) {
-	mustKnow(user)
+	p.opts.mustKnow(user)
 	w := &p.watches
 	w.mu.Lock()
 	defer w.mu.Unlock()

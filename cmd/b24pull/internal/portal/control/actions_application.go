@@ -17,10 +17,6 @@ type tags struct {
 	Tags []string `json:"tags" required:"true" min:"1"`
 }
 
-type watched struct {
-	Tags []string `json:"tags" doc:"In alphabetical order."`
-}
-
 type token struct {
 	AccessToken  string    `json:"access_token"`
 	RefreshToken string    `json:"refresh_token"`
@@ -86,10 +82,6 @@ func applicationEndpoints() []endpoint {
 			func(p *running, in tags) { p.Watch(in.User, in.Tags...) }),
 		simple("unwatch", "Ends watches of a user.", []string{"Unwatch"},
 			func(p *running, in tags) { p.Unwatch(in.User, in.Tags...) }),
-		action("watched", "The tags that a user watches now.", []string{"Watched"},
-			func(_ context.Context, p *running, in user) (watched, error) {
-				return watched{append([]string{}, p.Watched(in.User)...)}, nil
-			}),
 		simple("activate", "Undoes deactivate.", []string{"Activate"},
 			func(p *running, in user) { p.Activate(in.User) }),
 		simple("deactivate", "Makes a user inactive.", []string{"Deactivate"},

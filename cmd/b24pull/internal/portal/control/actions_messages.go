@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
@@ -95,36 +94,4 @@ func messageEndpoints() []endpoint {
 				return mid{p.Control(in.Command, params, in.target())}, nil
 			}),
 	}
-}
-
-// statistics are [pulltest.Stats] with names as in all JSON here.
-type statistics map[string]int
-
-func lookEndpoints() []endpoint {
-	return []endpoint{
-		look("stats", "Counters since the portal began, or was reset.", []string{"Stats"},
-			func(p *running) (statistics, error) { return counters(p.Stats()), nil }),
-		look("config", "The result of pull.application.config.get as user 1 would get it now.", []string{"ConfigJSON"},
-			func(p *running) (json.RawMessage, error) {
-				config := json.RawMessage(p.ConfigJSON())
-				if !json.Valid(config) {
-					return nil, refuse(http.StatusConflict, "no_config", "the portal gives no config now")
-				}
-				return config, nil
-			}),
-		look("push-notifications", "The push notifications that the application has sent, the oldest first.", []string{"PushNotifications"},
-			func(p *running) ([]notification, error) {
-				all := []notification{}
-				for _, n := range p.PushNotifications() {
-					all = append(all, notification(n))
-				}
-				return all, nil
-			}),
-	}
-}
-
-type notification struct {
-	Users  []int  `json:"users"`
-	Text   string `json:"text"`
-	Avatar string `json:"avatar" doc:"A URL."`
 }

@@ -23,8 +23,17 @@ type nothing struct{}
 
 // action is an endpoint for POST.
 func action[In, Out any](name, does string, calls []string, run func(context.Context, *running, In) (Out, error)) endpoint {
+	return of("POST", name, does, calls, run)
+}
+
+// look is an endpoint for GET, whose In comes from the query.
+func look[In, Out any](name, does string, calls []string, run func(context.Context, *running, In) (Out, error)) endpoint {
+	return of("GET", name, does, calls, run)
+}
+
+func of[In, Out any](method, name, does string, calls []string, run func(context.Context, *running, In) (Out, error)) endpoint {
 	return endpoint{
-		method: "POST", name: name, does: does, calls: calls,
+		method: method, name: name, does: does, calls: calls,
 		in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
 		run: func(ctx context.Context, p *running, body []byte) (any, error) {
 			var in In
@@ -47,15 +56,6 @@ func simple[In any](name, does string, calls []string, run func(*running, In)) e
 		run(p, in)
 		return nothing{}, nil
 	})
-}
-
-// look is an endpoint for GET.
-func look[Out any](name, does string, calls []string, run func(*running) (Out, error)) endpoint {
-	return endpoint{
-		method: "GET", name: name, does: does, calls: calls,
-		in: reflect.TypeFor[nothing](), out: reflect.TypeFor[Out](),
-		run: func(_ context.Context, p *running, _ []byte) (any, error) { return run(p) },
-	}
 }
 
 // endpoints are all that there are below a portal's path, but for those that

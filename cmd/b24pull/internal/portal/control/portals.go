@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/b24pull/b24pull/pulltest"
 )
@@ -28,7 +29,15 @@ type Portals struct {
 // running is a portal at work.
 type running struct {
 	*pulltest.Portal
-	spec Spec
+	spec    Spec
+	journal *journal
+	streams atomic.Int64
+}
+
+// end ends a portal, and the streams of what happens on it.
+func (p *running) end() {
+	p.Close()
+	p.journal.end()
 }
 
 // Certify makes a certificate for names and addresses; for loopback it is
@@ -61,7 +70,7 @@ func (ps *Portals) Start(spec Spec) (Info, error) {
 	case err != nil:
 		return Info{}, fmt.Errorf("portal %q: %w", spec.Name, err)
 	case closed:
-		p.Close()
+		p.end()
 		return Info{}, refuse(http.StatusServiceUnavailable, "closing", "the program is ending")
 	}
 	return p.info(), nil
@@ -72,10 +81,12 @@ func (ps *Portals) launch(spec Spec) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &running{spec: spec}
+	p := &running{spec: spec, journal: newJournal()}
 	var failed error
 	err = attempt(func() {
-		p.Portal, failed = pulltest.Start(append(spec.options(), pulltest.WithCertificate(certificate))...)
+		p.Portal, failed = pulltest.Start(append(spec.options(),
+			pulltest.WithCertificate(certificate),
+			pulltest.WithObserver(func(e pulltest.Event) { p.journal.add(e) }))...)
 	})
 	if failed != nil {
 		err = refuse(http.StatusBadRequest, "not_possible", "%s", strings.TrimPrefix(failed.Error(), "pulltest: "))
@@ -108,7 +119,7 @@ func (ps *Portals) Stop(name string) error {
 	p := ps.open[i]
 	ps.open = slices.Delete(ps.open, i, i+1)
 	ps.mu.Unlock()
-	p.Close()
+	p.end()
 	return nil
 }
 
@@ -119,7 +130,7 @@ func (ps *Portals) Close() {
 	ps.open, ps.closed = nil, true
 	ps.mu.Unlock()
 	for _, p := range open {
-		p.Close()
+		p.end()
 	}
 }
 

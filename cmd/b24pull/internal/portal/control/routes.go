@@ -46,10 +46,12 @@ func (s *Server) routes() []route {
 			writeJSON(w, http.StatusOK, nothing{})
 		}},
 	}
+	all = append(all, route{"GET", ofPortal + "/events", "What happens, as server-sent events from now on, or behind the number in Last-Event-ID or after. The data of each is an event as in log. An event named lost says that some are missing.",
+		reflect.TypeFor[from](), none, 200, "text/event-stream", s.ofPortal(s.stream)})
 	for _, e := range endpoints() {
 		all = append(all, route{e.method, ofPortal + "/" + e.name, e.does, e.in, e.out, 200, "", s.ofPortal(
 			func(w http.ResponseWriter, r *http.Request, p *running) error {
-				body, err := read(r)
+				body, err := input(r)
 				if err != nil {
 					return err
 				}
@@ -77,7 +79,7 @@ func (s *Server) ofPortal(serve func(http.ResponseWriter, *http.Request, *runnin
 }
 
 func (s *Server) startPortal(w http.ResponseWriter, r *http.Request) {
-	body, err := read(r)
+	body, err := readBody(r)
 	var spec Spec
 	if err == nil {
 		err = Decode(body, &spec)

@@ -4,10 +4,12 @@
 package control
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -74,8 +76,33 @@ func (s *Server) knows(host string) bool {
 	return name == "localhost" || ip != nil && ip.IsLoopback() || slices.Contains(s.hosts, name)
 }
 
-// read returns the body of a POST.
-func read(r *http.Request) ([]byte, error) {
+// input is what a request says: the body of a POST, the query of a GET.
+func input(r *http.Request) ([]byte, error) {
+	if r.Method == http.MethodGet {
+		return fromQuery(r.URL.Query())
+	}
+	return readBody(r)
+}
+
+// fromQuery is a query as a JSON object. What looks like a number is one.
+func fromQuery(query url.Values) ([]byte, error) {
+	all := make(map[string]any)
+	for name, values := range query {
+		if len(values) > 1 {
+			return nil, badField(short(name), "is given %d times", len(values))
+		}
+		all[name] = values[0]
+		if n := json.Number(values[0]); json.Valid([]byte(n)) {
+			if _, err := n.Float64(); err == nil {
+				all[name] = n
+			}
+		}
+	}
+	return json.Marshal(all)
+}
+
+// readBody returns the body of a POST.
+func readBody(r *http.Request) ([]byte, error) {
 	body, err := io.ReadAll(r.Body)
 	switch tooLong := new(http.MaxBytesError); {
 	case errors.As(err, &tooLong):

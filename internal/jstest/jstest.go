@@ -34,6 +34,7 @@ type Login struct {
 	AccessToken string // of the application
 	User        int64
 	Polling     bool // it connects by long polling, as a browser without websockets
+	Watched     bool // Connections tells what it asks for, and what comes
 }
 
 // A Client is a running JS client.
@@ -47,16 +48,18 @@ type Client struct {
 	calls    int
 	waiting  map[int]chan answer
 	messages []Message
+	events   []Message
+	asked    []Connection
 	statuses []Status
 	troubles []string
 	ended    bool
 }
 
-// A Message is one that the client has received from another.
+// A Message is one that the client has received.
 type Message struct {
 	Command string
 	Params  json.RawMessage
-	Sender  int // 1 is a client
+	Sender  int // 1 is a client, 2 the portal; 0 where the version names none
 }
 
 // A Status is one that the client was told of: a user has come or gone.
@@ -73,10 +76,13 @@ type answer struct {
 	Error   string
 	Version int
 	Result  json.RawMessage
-	Command string
-	Params  json.RawMessage
-	Sender  int
+	Message
 	Status
+
+	Transport  string
+	Position   Position
+	Connection int
+	Messages   []Arrived
 }
 
 // Start starts a client, which knows the public channels of some users, and
@@ -101,7 +107,7 @@ func Start(t testing.TB, login Login, users ...int64) *Client {
 	defer cancel()
 	started, err := c.call(ctx, "start", map[string]any{
 		"portal": login.Portal, "member": login.MemberID, "token": login.AccessToken, "user": login.User,
-		"users": users, "polling": login.Polling,
+		"users": users, "polling": login.Polling, "watched": login.Watched,
 	})
 	if err != nil {
 		t.Fatal("the JS client does not start: ", err)
@@ -196,7 +202,13 @@ func (c *Client) take(a answer) {
 	defer c.mu.Unlock()
 	switch a.Event {
 	case "message":
-		c.messages = append(c.messages, Message{a.Command, a.Params, a.Sender})
+		c.messages = append(c.messages, a.Message)
+	case "event":
+		c.events = append(c.events, a.Message)
+	case "asked":
+		c.asked = append(c.asked, Connection{Transport: a.Transport, Position: a.Position})
+	case "frame":
+		c.asked[a.Connection-1].Frames = append(c.asked[a.Connection-1].Frames, a.Messages)
 	case "status":
 		c.statuses = append(c.statuses, a.Status)
 	case "trouble":
@@ -312,6 +324,14 @@ func (c *Client) CountChannels(ctx context.Context) (int, error) {
 	var ids []string
 	err = json.Unmarshal(a.Result, &ids)
 	return len(ids), err
+}
+
+// Events are the events of the module application that the portal has sent the
+// client so far, as it has told them.
+func (c *Client) Events() []Message {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.events)
 }
 
 // Received are the messages that other clients have sent it so far, and its own

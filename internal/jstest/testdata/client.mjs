@@ -17,12 +17,59 @@ const words = error => String(error?.message ?? error?.ex?.error ?? error)
 const pause = ms => new Promise(done => setTimeout(done, ms))
 
 let pull
+let connections = 0
 let channels = {} // public channels of users, as "id.signature"
+
+// watchConnections tells what the client asks of a push server, and what comes,
+// before the client looks at it.
+function watchConnections () {
+  const asked = (transport, address) => {
+    const { searchParams: q } = new URL(address)
+    tell({ event: 'asked', transport, position: { mid: q.get('mid'), tag: q.get('tag'), time: q.get('time') } })
+    return ++connections
+  }
+  const heard = (connection, data) => {
+    if (data !== 'ping') tell({ event: 'frame', connection, messages: messagesOf(data) })
+  }
+  globalThis.WebSocket = class extends WebSocket {
+    constructor (address) {
+      super(address)
+      const connection = asked('websocket', address)
+      this.addEventListener('message', ({ data }) => heard(connection, data))
+    }
+  }
+  if (window.WebSocket) window.WebSocket = WebSocket
+  globalThis.XMLHttpRequest = class extends Request {
+    #connection
+
+    constructor () {
+      super()
+      this.addEventListener('readystatechange', () => {
+        if (this.#connection && this.readyState === 4 && this.status === 200) heard(this.#connection, this.response)
+      })
+    }
+
+    open (method, address) {
+      this.#connection = method === 'GET' && asked('poll', address)
+      super.open(method, address)
+    }
+  }
+}
+
+// messagesOf are those of a frame, or of a poll's answer.
+function messagesOf (data) {
+  if (!pull.isJsonRpc()) {
+    return pull.extractMessages(data).map(({ mid, tag, time, text }) => ({ mid, tag, time, command: text.command, params: text.params }))
+  }
+  return [JSON.parse(data)].flat().filter(call => call.method === 'incoming.message')
+    .map(({ params: { mid, body } }) => ({ mid, command: body.command, params: body.params }))
+}
 
 const commands = {
   // start connects the client of a user of the application.
-  async start ({ portal, token, member, user, users, polling }) {
+  async start ({ portal, token, member, user, users, polling, watched }) {
     if (polling) delete window.WebSocket
+    if (watched) watchConnections()
     const b24 = new B24OAuth({
       accessToken: token, refreshToken: '-', expires: Math.floor(Date.now() / 1000) + 3600, expiresIn: 3600,
       domain: portal.replace('https://', ''), clientEndpoint: portal + '/rest/', serverEndpoint: portal + '/rest/',
@@ -32,9 +79,11 @@ const commands = {
     pull = new PullClient({ b24, restApplication: 'application', userId: user, skipStorageInit: true })
     pull.subscribe({ type: 'client', moduleId: 'application', callback: ({ command, params, extra }) =>
       tell({ event: 'message', command, params, sender: extra.sender.type }) })
+    pull.subscribe({ type: 'server', moduleId: 'application', callback: ({ command, params, extra }) =>
+      tell({ event: 'event', command, params, sender: extra.sender?.type }) })
     await pull.start()
     const version = pull.getServerVersion()
-    if (version < 5) {
+    if (version === 4) {
       // What it would ask for itself are the channels of the portal's pages.
       const list = await b24.actions.v2.call.make({ method: 'pull.channel.public.list', params: { USERS: users, APPLICATION: 'Y' } })
       for (const [id, c] of Object.entries(list.getData().result)) {

@@ -157,8 +157,10 @@ func (p *Portal) ExpireConfig() (mid string) {
 // RestartServer sends the command server_restart to every channel a config
 // names. 100 ms later the push server cuts all connections and resets every
 // new one for the time down, also those that only publish; history and message
-// ids survive. REST goes on, and what is emitted meanwhile is kept.
-func (p *Portal) RestartServer(down time.Duration) {
+// ids survive. REST goes on, and what is emitted meanwhile is kept. It returns
+// an error if there are open connections that it will not be able to cut; see
+// [Portal.Cut].
+func (p *Portal) RestartServer(down time.Duration) error {
 	all := append(p.receivers(Shared), p.receivers(UserShared)...)
 	for _, user := range p.opts.users {
 		all = append(all, p.receivers(Private.Of(user.ID))...)
@@ -178,6 +180,7 @@ func (p *Portal) RestartServer(down time.Duration) {
 			h.down--
 		})
 	})
+	return errHidden("RestartServer", h.hiddenPolls())
 }
 
 // Control sends a command of the module pull, as the portal itself does, and

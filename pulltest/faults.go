@@ -237,7 +237,7 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 			if _, err := io.Copy(io.Discard, r.Body); err == nil {
 				p.pause(r.Context(), f, nil)
 			}
-			rawConn(r).abort()
+			reset(w, r)
 			return
 		case delayed:
 			timer := time.NewTimer(f.delay)
@@ -263,7 +263,7 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 		case unanswered:
 			if service == REST || service == OAuth || service == Publishing {
 				next.ServeHTTP(forgetful{make(http.Header)}, r)
-				rawConn(r).abort()
+				reset(w, r)
 				return
 			}
 		}

@@ -291,7 +291,7 @@ func TestHoles_CloseWebSockets(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		ws := dial(t, p, "")
 		defer ws.Close()
-		if n := p.CloseWebSockets(4011, "4011: try later"); n != 1 {
+		if n, err := p.CloseWebSockets(4011, "4011: try later"); n != 1 || err != nil {
 			t.Errorf("closed %d", n)
 		}
 		ws.SetReadDeadline(time.Now().Add(time.Minute))

@@ -275,25 +275,3 @@ func (h *hub) close() {
 	h.cutSockets("portal closed")
 	h.cutPolls("portal closed")
 }
-
-func (h *hub) cutSockets(reason string) int {
-	n := len(h.sockets)
-	for c := range h.sockets {
-		c.leave(reason, 0)
-		h.doomed = append(h.doomed, c.raw.abort)
-	}
-	clear(h.sockets)
-	return n
-}
-
-func (h *hub) cutPolls(reason string) int {
-	n := len(h.polls)
-	for p := range h.polls {
-		p.leaves(reason, 0)
-		p.done = true
-		p.process.unregister(p)
-		h.doomed = append(h.doomed, p.raw.abort)
-	}
-	clear(h.polls)
-	return n
-}

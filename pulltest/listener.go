@@ -27,7 +27,6 @@ type serverListener struct {
 type serverConn struct {
 	net.Conn
 	conns *connections
-	idle  idleWatch
 }
 
 func (l *serverListener) Accept() (net.Conn, error) {
@@ -67,7 +66,6 @@ func (c *serverConn) Close() error {
 	c.conns.mu.Lock()
 	delete(c.conns.open, c)
 	c.conns.mu.Unlock()
-	c.idle.unwatch()
 	return c.Conn.Close()
 }
 

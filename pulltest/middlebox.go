@@ -17,25 +17,22 @@ func WithIdleTimeout(d time.Duration) Option {
 	return func(o *options) { o.idleTimeout = d }
 }
 
-// idleWatch ends a connection to which nothing has been written for a while.
+// idleWatch ends a websocket to which nothing has been written for a while.
 type idleWatch struct {
 	mu    sync.Mutex
 	limit time.Duration
 	timer *time.Timer
 }
 
-// watchIdle begins to watch the connection; a limit of 0 does not.
-func (c *serverConn) watchIdle(limit time.Duration, ended func()) {
-	if c == nil || limit <= 0 {
+// watch begins to watch the websocket; a limit of 0 does not.
+func (w *idleWatch) watch(limit time.Duration, end func()) {
+	if limit <= 0 {
 		return
 	}
-	c.idle.mu.Lock()
-	defer c.idle.mu.Unlock()
-	c.idle.limit = limit
-	c.idle.timer = time.AfterFunc(limit, func() {
-		ended()
-		c.hangUp()
-	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.limit = limit
+	w.timer = time.AfterFunc(limit, end)
 }
 
 // unwatch is called when the connection is closed.
@@ -54,11 +51,6 @@ func (w *idleWatch) written() {
 	if w.timer != nil {
 		w.timer.Reset(w.limit)
 	}
-}
-
-func (c *serverConn) Write(b []byte) (int, error) {
-	c.idle.written()
-	return c.Conn.Write(b)
 }
 
 // impatient gives up a poll that is not answered within the limit; 0 is none.

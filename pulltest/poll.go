@@ -10,6 +10,8 @@ import (
 type poll struct {
 	connection
 	done   bool // guarded by hub.mu: answered, or given up
+	hidden bool // it cannot be cut
+	cancel context.CancelCauseFunc
 	answer chan pollAnswer
 }
 
@@ -49,13 +51,17 @@ func (p *poll) finish(a pollAnswer) {
 func (s *pushServer) servePoll(w http.ResponseWriter, r *http.Request, sub subscription) {
 	p := &poll{
 		connection: connection{subscription: sub, hub: s.hub, raw: rawConn(r), transport: overPoll},
+		hidden:     rawConn(r) == nil && !canHijack(w),
 		answer:     make(chan pollAnswer, 1),
 	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	p.cancel = cancel
 	end := time.NewTimer(s.opts.hold)
 	defer end.Stop()
 	missed, ok := p.open()
 	if !ok {
-		p.raw.abort()
+		reset(w, r)
 		return
 	}
 	defer p.close(r.Context())
@@ -63,12 +69,17 @@ func (s *pushServer) servePoll(w http.ResponseWriter, r *http.Request, sub subsc
 		p.write(w, pollAnswer{messages: missed})
 		return
 	}
+	defer func() {
+		if context.Cause(ctx) == errCut && !p.hidden {
+			reset(w, r)
+		}
+	}()
 	if p.from.asksHistory() && p.hub.hasHole(nil) {
-		if sleep(r.Context(), p.hub.handover) != nil || !p.register() {
+		if sleep(ctx, p.hub.handover) != nil || !p.register() {
 			return
 		}
 	}
-	gone, faults := r.Context().Done(), &p.hub.faults
+	gone, faults := ctx.Done(), &p.hub.faults
 	select {
 	case a := <-p.answer:
 		if faults.unstalled(Polls, gone) {

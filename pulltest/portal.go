@@ -231,42 +231,6 @@ func (p *Portal) APIWebhook() string {
 // time.
 func (p *Portal) HTTPClient() *http.Client { return p.client }
 
-// Cut resets every open connection of subscribers, websockets and long polls,
-// without a close frame, and returns how many. What was under way is lost.
-func (p *Portal) Cut() int { return p.CutWebSockets() + p.CutPolls() }
-
-// CutWebSockets is [Portal.Cut] for websockets only.
-func (p *Portal) CutWebSockets() int {
-	h := p.push.hub
-	h.mu.Lock()
-	defer h.unlock()
-	return h.cutSockets("cut")
-}
-
-// CutPolls is [Portal.Cut] for long polls only.
-func (p *Portal) CutPolls() int {
-	h := p.push.hub
-	h.mu.Lock()
-	defer h.unlock()
-	return h.cutPolls("cut")
-}
-
-// CloseWebSockets sends every websocket a close frame and returns how many.
-// What the push server had gathered for them is not sent.
-func (p *Portal) CloseWebSockets(code int, reason string) int {
-	h := p.push.hub
-	h.mu.Lock()
-	defer h.unlock()
-	n := 0
-	for c := range h.sockets {
-		if !c.closing {
-			c.shut(code, reason)
-			n++
-		}
-	}
-	return n
-}
-
 // Ping pings every websocket, as the push server's timers do. From version 4 on
 // nothing is sent to it until its pong arrives, what was being gathered for it is
 // dropped if that takes longer than the gathering, and one that still owes a

@@ -41,7 +41,7 @@ func newPushServer(o *options) *pushServer {
 func (s *pushServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case s.hub.isDown():
-		rawConn(r).abort()
+		reset(w, r)
 	case s.dialect.serve != nil:
 		s.dialect.serve(s, w, r)
 	case headSize(r) > maxHead:

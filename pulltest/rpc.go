@@ -165,7 +165,7 @@ func (r rpcCaller) execute(method string, params json.RawMessage) (result any, f
 		if !f.past() {
 			_, failed = m.call(r, params)
 			r.c.end("lost answer")
-			r.c.raw.abort()
+			r.c.abort()
 			return nil, failed, false
 		}
 	}

@@ -60,7 +60,7 @@ func TestCut(t *testing.T) {
 		defer b.Close()
 		hanging := pollLater(t, p, "")
 		until(t, func() bool { return p.Stats().Connections == 3 })
-		if n := p.Cut(); n != 3 {
+		if n, err := p.Cut(); n != 3 || err != nil {
 			t.Errorf("cut %d connections", n)
 		}
 		for _, ws := range []*websocket.Conn{a, b} {
@@ -102,7 +102,7 @@ func TestCutByKind(t *testing.T) {
 		defer ws.Close()
 		hanging := pollLater(t, p, "")
 		synctest.Wait()
-		if n := p.CutPolls(); n != 1 {
+		if n, err := p.CutPolls(); n != 1 || err != nil {
 			t.Errorf("cut %d polls", n)
 		}
 		if _, ok := <-hanging; ok {
@@ -110,7 +110,7 @@ func TestCutByKind(t *testing.T) {
 		}
 		p.Emit(text("alive"))
 		expect(t, "the websocket heard", texts(t, next(t, ws)), "alive")
-		if n := p.CutWebSockets(); n != 1 {
+		if n, err := p.CutWebSockets(); n != 1 || err != nil {
 			t.Errorf("cut %d websockets", n)
 		}
 		if _, _, err := ws.ReadMessage(); err == nil {
@@ -129,7 +129,7 @@ func TestCutOfStreamingPoll(t *testing.T) {
 		}
 		defer resp.Body.Close()
 		synctest.Wait()
-		if n := p.CutPolls(); n != 1 {
+		if n, err := p.CutPolls(); n != 1 || err != nil {
 			t.Errorf("cut %d polls", n)
 		}
 		if n, err := io.Copy(io.Discard, resp.Body); err == nil || n >= 2<<20 {

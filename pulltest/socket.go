@@ -24,6 +24,7 @@ type socket struct {
 
 	// guarded by hub.mu
 	closing    bool
+	doomed     bool         // to be cut
 	awaiting   int          // pongs
 	textPinged bool         // and the pong is missing
 	watched    map[int]bool // users whose changes of status it is told
@@ -42,7 +43,7 @@ func (s *pushServer) serveSocket(w http.ResponseWriter, r *http.Request, sub sub
 		gone:       make(chan struct{}),
 	}
 	if !c.open() {
-		c.raw.abort()
+		reset(w, r)
 		return
 	}
 	defer c.detach()
@@ -54,12 +55,13 @@ func (s *pushServer) serveSocket(w http.ResponseWriter, r *http.Request, sub sub
 	}
 	defer ws.Close()
 	noteOf(r).answered(s.hub.observer, http.StatusSwitchingProtocols)
-	c.ws = ws
 	ws.ignore = c.framing.take == nil
-	c.raw.watchIdle(s.opts.idleTimeout, func() {
-		s.hub.count(func(st *Stats) { st.IdleCuts++ })
-		c.end("idle")
-	})
+	if !c.upgraded(ws) {
+		c.abort()
+		return
+	}
+	ws.idle.watch(s.opts.idleTimeout, c.idle)
+	defer ws.idle.unwatch()
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
@@ -76,7 +78,7 @@ func (s *pushServer) serveSocket(w http.ResponseWriter, r *http.Request, sub sub
 	close(c.gone)
 	c.detach()
 	c.out.end()
-	linger := time.AfterFunc(closeWait, c.raw.abort)
+	linger := time.AfterFunc(closeWait, c.abort)
 	<-written
 	linger.Stop()
 }
@@ -235,7 +237,7 @@ func (c *socket) stopGathering() (dropped int) {
 func (c *socket) push(f outFrame) {
 	if !c.out.push(f) {
 		c.leave("too slow", 0)
-		c.hub.doomed = append(c.hub.doomed, c.raw.abort)
+		c.hub.doomed = append(c.hub.doomed, c.aborting())
 	}
 }
 
@@ -277,7 +279,7 @@ func (c *socket) keepPinging(every time.Duration) {
 func (c *socket) drop() {
 	c.hub.stats.PingTimeouts++
 	c.leave("ping timeout", 0)
-	c.hub.doomed = append(c.hub.doomed, c.raw.hangUp)
+	c.hub.doomed = append(c.hub.doomed, c.hangUp)
 }
 
 // shut sends a close frame after what is queued. The caller holds hub.mu.
@@ -287,6 +289,44 @@ func (c *socket) shut(code int, reason string) {
 	}
 	c.leave("close frame", code)
 	c.push(outFrame{kind: websocket.CloseMessage, data: websocket.FormatCloseMessage(code, reason)})
+}
+
+// upgraded notes that there is a websocket now. It reports false if the
+// connection has been cut already.
+func (c *socket) upgraded(ws *wsConn) bool {
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	c.ws = ws
+	return !c.doomed
+}
+
+// abort resets the connection. Whoever holds hub.mu calls aborting.
+func (c *socket) abort() { c.aborting()() }
+
+func (c *socket) aborting() (abortNow func()) {
+	raw, ws := c.raw, c.ws
+	return func() {
+		raw.abort()
+		if ws != nil {
+			abort(ws.Conn)
+		}
+	}
+}
+
+// hangUp ends the connection without a goodbye; what was sent still arrives.
+func (c *socket) hangUp() {
+	if c.raw != nil {
+		c.raw.hangUp()
+		return
+	}
+	c.ws.Close()
+}
+
+// idle ends the connection for the middle box.
+func (c *socket) idle() {
+	c.hub.count(func(st *Stats) { st.IdleCuts++ })
+	c.end("idle")
+	c.hangUp()
 }
 
 // end is leave for a caller that does not hold hub.mu.
@@ -320,11 +360,11 @@ func (c *socket) write() {
 			return
 		}
 		if !c.hub.faults.unstalled(WebSockets, c.gone) {
-			c.raw.abort()
+			c.abort()
 			return
 		}
 		if err := c.writeFrame(f); err != nil {
-			c.raw.abort()
+			c.abort()
 			return
 		}
 		if f.kind == websocket.CloseMessage {

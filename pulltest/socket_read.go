@@ -87,10 +87,10 @@ func (c *socket) offended(err error) {
 	c.leave("protocol error", 0)
 	c.hub.unlock()
 	if err == errTooLarge {
-		c.raw.abort()
+		c.abort()
 		return
 	}
-	c.raw.hangUp()
+	c.hangUp()
 }
 
 // takeBatch executes a client's RequestBatch. Success is answered only where

@@ -240,7 +240,7 @@ func TestVersions_EachVersion(t *testing.T) {
 		time.Sleep(time.Second)
 		p.Emit(text("after it"))
 		expect(t, "then live", nextTexts(t, ws), "after it")
-		if n := p.Cut(); n != 1 {
+		if n, err := p.Cut(); n != 1 || err != nil {
 			t.Errorf("cut %d", n)
 		}
 		if _, _, err := ws.ReadMessage(); err == nil {

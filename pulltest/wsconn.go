@@ -30,6 +30,7 @@ const continuation = 0
 type wsConn struct {
 	net.Conn
 	in     *bufio.Reader
+	idle   idleWatch
 	limit  int  // bytes of one message; 0: any number
 	ignore bool // without a limit, what messages of the client say is thrown away
 
@@ -170,6 +171,7 @@ func (c *wsConn) write(kind int, data []byte) error {
 	default:
 		b = binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
 	}
+	c.idle.written()
 	_, err := c.Conn.Write(append(b, data...))
 	return err
 }

@@ -28,10 +28,13 @@ func (l load) publishAndCut(p *pulltest.Portal) (cuts int) {
 	for i := range l.messages {
 		if i == next {
 			next += l.minEvery + random.IntN(l.spread+1)
-			n := p.Cut()
+			n, err := p.Cut()
 			if n == 0 { // polls keep a distance to each other under such a load
 				time.Sleep(100 * time.Millisecond)
-				n = p.Cut()
+				n, err = p.Cut()
+			}
+			if err != nil {
+				panic(err)
 			}
 			if n > 0 {
 				cuts++

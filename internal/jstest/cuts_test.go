@@ -86,7 +86,16 @@ func (l *listener) await(number int) {
 // half a second later at the soonest.
 func (l *listener) cut() {
 	l.Helper()
-	wait(l.T, func() bool { return l.portal.Cut() > 0 })
+	wait(l.T, l.cutNow)
+}
+
+// cutNow reports whether there was a connection to cut.
+func (l *listener) cutNow() bool {
+	n, err := l.portal.Cut()
+	if err != nil {
+		l.Fatal(err)
+	}
+	return n > 0
 }
 
 // back waits until the client is connected again.
@@ -199,7 +208,7 @@ func (l *listener) stream(cuts int) (last int) {
 		wait(l.T, func() bool {
 			l.emit(1, pulltest.Message{})
 			told := l.told()
-			return told[len(told)-1] > first+10 && l.portal.Cut() > 0
+			return told[len(told)-1] > first+10 && l.cutNow()
 		})
 	}
 	last = l.emit(1, pulltest.Message{})

@@ -115,7 +115,7 @@ func TestClient_Losses(t *testing.T) {
 				t.Fatal("nothing is lost: there are no holes")
 			}
 			before := len(l.told())
-			wait(t, func() bool { l.emit(2, pulltest.Message{}); return len(l.told()) > before+10 && l.portal.Cut() > 0 })
+			wait(t, func() bool { l.emit(2, pulltest.Message{}); return len(l.told()) > before+10 && l.cutNow() })
 			last = len(l.kept) - 1
 			wait(t, func() bool { s := l.portal.Stats(); return s.Stored == last && s.Connections == 1 })
 			// Whatever comes now comes behind the rest.

@@ -45,19 +45,23 @@ func serverEndpoints() []endpoint {
 				case "polls":
 					f = p.CutPolls
 				}
-				return counted{f()}, nil
+				n, err := f()
+				return counted{n}, err
 			}),
 		action("close-websockets", "Sends every websocket a close frame.", []string{"CloseWebSockets"},
 			func(_ context.Context, p *running, in closing) (counted, error) {
 				if in.Code == 0 {
 					in.Code = 1000
 				}
-				return counted{p.CloseWebSockets(in.Code, in.Reason)}, nil
+				n, err := p.CloseWebSockets(in.Code, in.Reason)
+				return counted{n}, err
 			}),
 		simple("ping", "Pings every websocket, as the push server's timers do.", []string{"Ping"},
 			func(p *running, _ nothing) { p.Ping() }),
-		simple("restart", "Tells of a restart; 100 ms later all connections are cut and new ones reset for a while.", []string{"RestartServer"},
-			func(p *running, in restart) { p.RestartServer(seconds(in.Down)) }),
+		action("restart", "Tells of a restart; 100 ms later all connections are cut and new ones reset for a while.", []string{"RestartServer"},
+			func(_ context.Context, p *running, in restart) (nothing, error) {
+				return nothing{}, p.RestartServer(seconds(in.Down))
+			}),
 		simple("forget", "Loses the history; message ids begin anew with a later epoch.", []string{"Forget"},
 			func(p *running, _ nothing) { p.Forget() }),
 		simple("set-back", "Sets the counter of message ids back, as a restored backup does.", []string{"SetBack"},

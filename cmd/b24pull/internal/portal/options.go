@@ -24,6 +24,7 @@ type options struct {
 	several           []string // of -portal
 	answers           string
 
+	users     string
 	processes string
 	spec      control.Spec // of the one portal, or what several have in common
 }
@@ -49,6 +50,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.StringVar(&o.spec.PushPath, "push-path", "", "`path` below which the push server lives (default /push); / for /sub/, /pub/, /rest/ and /server-stat/ at the root")
 	f.StringVar(&o.spec.Key, "key", "", "the `key` that the portal shares with its push server, to sign channels")
 	f.StringVar(&o.spec.Seed, "seed", "", "any `text`: makes the channel ids the same in every run")
+	f.StringVar(&o.users, "users", "", "a `file` of the portal's users: [{\"id\":1,\"name\":\"Ann\",\"admin\":true},…], the first is who the webhook acts for; or that JSON itself")
 	f.Var((*words)(&o.spec.Scopes), "scope", "`scopes` of the application and the webhook, with commas between them (default pull,pull_channel)")
 	f.BoolVar(&o.spec.Shared, "shared", false, "a push server that many portals share, as in the cloud")
 	f.BoolVar(&o.spec.Hostile, "hostile", false, "wider holes than real servers have, disorder of 1 s, a ping every 5 s")
@@ -111,14 +113,8 @@ func (o *options) specs() ([]control.Spec, error) {
 		}
 		o.spec.Processes = n
 	}
-	if o.answers != "" {
-		data, err := jsonOrFile(o.answers)
-		if err == nil {
-			err = json.Unmarshal(data, &o.spec.Answers)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("-answers: %w", err)
-		}
+	if err := o.readFiles(); err != nil {
+		return nil, err
 	}
 	if o.spec.Version == 0 {
 		return nil, fmt.Errorf("version: want 1 to 5")
@@ -139,6 +135,28 @@ func (o *options) specs() ([]control.Spec, error) {
 		return o.fromFlags()
 	}
 	return []control.Spec{o.spec}, nil
+}
+
+// readFiles reads what is too long for a flag.
+func (o *options) readFiles() error {
+	for _, from := range []struct {
+		flag, value string
+	}{{"users", o.users}, {"answers", o.answers}} {
+		if from.value == "" {
+			continue
+		}
+		data, err := jsonOrFile(from.value)
+		if err == nil && !json.Valid(data) {
+			err = fmt.Errorf("it is no JSON")
+		}
+		if err == nil {
+			err = control.Decode(fmt.Appendf(nil, "{%q:%s,\"name\":%q}", from.flag, data, o.spec.Name), &o.spec)
+		}
+		if err != nil {
+			return fmt.Errorf("-%s: %w", from.flag, err)
+		}
+	}
+	return nil
 }
 
 // fromFile are the portals of -portals.

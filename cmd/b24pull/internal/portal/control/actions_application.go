@@ -7,11 +7,6 @@ import (
 	"time"
 )
 
-// user is one of the portal's users.
-type user struct {
-	User int `json:"user" required:"true" min:"1" doc:"The user's ID."`
-}
-
 type tags struct {
 	user
 	Tags []string `json:"tags" required:"true" min:"1"`

@@ -21,7 +21,7 @@ type emit struct {
 	Params     json.RawMessage `json:"params,omitempty" doc:"Any JSON; [] if absent, as PHP's empty array."`
 	Expiry     *float64        `json:"expiry_seconds,omitempty" min:"0" max:"86400" doc:"How long it is kept; 0: not at all; 86400 if absent."`
 	Body       string          `json:"body,omitempty" doc:"The whole body as it is, in place of module, command and params."`
-	AsClient   bool            `json:"as_client,omitempty" doc:"Publish as another client does, user 2 (from version 4 on)."`
+	AsClient   bool            `json:"as_client,omitempty" doc:"Publish as another client does, the second user (from version 4 on)."`
 	Old        bool            `json:"old,omitempty" doc:"Publish to the channel that was there before the present one."`
 	UserParams json.RawMessage `json:"user_params,omitempty" doc:"Extra of version 5, beside the body."`
 	Dictionary json.RawMessage `json:"dictionary,omitempty" doc:"Extra of version 5, beside the body."`
@@ -49,7 +49,7 @@ func (e *emit) message() pulltest.Message {
 	return m
 }
 
-func (e *emit) check() error {
+func (e emit) check(p *running) error {
 	switch {
 	case e.Command == "" && e.Body == "":
 		return badField("command", "is missing: give a command, or the whole body in its place")
@@ -57,8 +57,10 @@ func (e *emit) check() error {
 		return badField("body", "takes the place of module, command and params: give it, or those")
 	case e.AsClient && e.Old:
 		return badField("old", "does not go together with as_client")
+	case e.AsClient && p.spec.version() < 4:
+		return badField("as_client", "clients publish from version 4 of the push server on")
 	}
-	return nil
+	return e.to.check(p)
 }
 
 // command is a control command.
@@ -73,9 +75,6 @@ func messageEndpoints() []endpoint {
 		action("emit", "Publishes a message, as the portal itself does or as another client.",
 			[]string{"Emit", "EmitAsClient", "EmitOld"},
 			func(_ context.Context, p *running, in emit) (mid, error) {
-				if err := in.check(); err != nil {
-					return mid{}, err
-				}
 				publish := p.Emit
 				switch {
 				case in.AsClient:

@@ -33,6 +33,13 @@ type silence struct {
 	Seconds float64 `json:"seconds" required:"true" min:"0" max:"86400"`
 }
 
+func (s silence) check(p *running) error {
+	if n := p.spec.processes().Subscribers; s.Process >= n {
+		return badField("process", "want less than %d: that many subscriber processes there are", n)
+	}
+	return nil
+}
+
 func serverEndpoints() []endpoint {
 	return []endpoint{
 		action("cut", "Resets the open connections of subscribers, without a close frame.",

@@ -57,11 +57,10 @@ func TestComplete_Methods(t *testing.T) {
 // TestComplete_Options: whatever an option of pulltest says, a Spec can.
 func TestComplete_Options(t *testing.T) {
 	reasons := map[string]string{
-		"WithAdministrators": "users", // TODO
-		"WithNetwork":        "a network within a process",
-		"WithHandler":        "a function",
-		"WithObserver":       "a function: what it hears is in the log",
-		"WithCertificate":    "-cert",
+		"WithNetwork":     "a network within a process",
+		"WithHandler":     "a function",
+		"WithObserver":    "a function: what it hears is in the log",
+		"WithCertificate": "-cert",
 	}
 	used := identifiers(t, "spec.go")
 	for name := range declared(t, source, "Option") {
@@ -85,14 +84,15 @@ func TestComplete_Faults(t *testing.T) {
 	}
 }
 
-// TestComplete_Targets: every channel has a name.
+// TestComplete_Targets: every channel has a name. Colleague is Private with a
+// user.
 func TestComplete_Targets(t *testing.T) {
 	named := make(map[pulltest.Target]bool)
 	for _, target := range targets {
 		named[target] = true
 	}
 	enum, _ := reflect.TypeFor[to]().FieldByName("To")
-	if words := strings.Split(enum.Tag.Get("enum"), ","); len(named) != int(pulltest.Colleague)+1 || len(words) != len(named) {
+	if words := strings.Split(enum.Tag.Get("enum"), ","); len(named) != int(pulltest.UserShared)+1 || len(words) != len(named) {
 		t.Errorf("%d channels are named, and %v may be written", len(named), words)
 	}
 }

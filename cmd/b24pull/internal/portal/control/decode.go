@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -197,11 +198,12 @@ func join(path, name string) string {
 	return path + "." + name
 }
 
+// because tells what is no JSON; that it is of another type is said already.
 func because(err error) string {
-	if err == nil {
-		return ""
+	if syntax := new(json.SyntaxError); errors.As(err, &syntax) {
+		return fmt.Sprintf(": %v, at byte %d", syntax, syntax.Offset)
 	}
-	return ": " + err.Error()
+	return ""
 }
 
 // short is what a caller has written, fit for an error.

@@ -21,6 +21,10 @@ type endpoint struct {
 // nothing is a body or a result without fields.
 type nothing struct{}
 
+// checker is a body that can be wrong for a portal in ways that tags do not
+// tell.
+type checker interface{ check(*running) error }
+
 // action is an endpoint for POST.
 func action[In, Out any](name, does string, calls []string, run func(context.Context, *running, In) (Out, error)) endpoint {
 	return of("POST", name, does, calls, run)
@@ -39,6 +43,11 @@ func of[In, Out any](method, name, does string, calls []string, run func(context
 			var in In
 			if err := Decode(body, &in); err != nil {
 				return nil, err
+			}
+			if c, ok := any(in).(checker); ok {
+				if err := c.check(p); err != nil {
+					return nil, err
+				}
 			}
 			var out Out
 			var failed error

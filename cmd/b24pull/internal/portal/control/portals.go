@@ -45,7 +45,7 @@ func (p *running) end() {
 type Certify func(names ...string) (tls.Certificate, error)
 
 // NewPortals returns an empty set. The portals' certificates are those that
-// certify makes; authority is what signs them, as PEM, nil if that is not known.
+// certify makes, or made up by each portal if it is nil; authority is what signs them, as PEM, nil if that is not known.
 func NewPortals(certify Certify, authority []byte) *Portals {
 	return &Portals{certify: certify, authority: authority, begun: make(map[string]bool)}
 }
@@ -77,16 +77,18 @@ func (ps *Portals) Start(spec Spec) (Info, error) {
 }
 
 func (ps *Portals) launch(spec Spec) (*running, error) {
-	certificate, err := ps.certify(spec.names()...)
-	if err != nil {
-		return nil, err
+	opts := spec.options()
+	if ps.certify != nil {
+		certificate, err := ps.certify(spec.names()...)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, pulltest.WithCertificate(certificate))
 	}
 	p := &running{spec: spec, journal: newJournal()}
 	var failed error
-	err = attempt(func() {
-		p.Portal, failed = pulltest.Start(append(spec.options(),
-			pulltest.WithCertificate(certificate),
-			pulltest.WithObserver(func(e pulltest.Event) { p.journal.add(e) }))...)
+	err := attempt(func() {
+		p.Portal, failed = pulltest.Start(append(opts, pulltest.WithObserver(p.journal.add))...)
 	})
 	if failed != nil {
 		err = refuse(http.StatusBadRequest, "not_possible", "%s", strings.TrimPrefix(failed.Error(), "pulltest: "))
@@ -172,16 +174,17 @@ type Info struct {
 	PlainURL         string   `json:"plain_url,omitempty" doc:"The same over plain http."`
 	PushURL          string   `json:"push_url" doc:"The base of the push server's paths, without a trailing slash."`
 	AuthURL          string   `json:"auth_url" doc:"The base of the authorization server, which has /oauth/token/."`
-	Webhook          string   `json:"webhook" doc:"An incoming webhook of user 1; method names are appended."`
+	Webhook          string   `json:"webhook" doc:"An incoming webhook of the first user; method names are appended."`
 	APIWebhook       string   `json:"api_webhook" doc:"The same by the address of the newer REST."`
 	ClientID         string   `json:"client_id"`
 	ClientSecret     string   `json:"client_secret"`
 	ApplicationToken string   `json:"application_token"`
-	AccessToken      string   `json:"access_token" doc:"An access token of the application for user 1."`
+	AccessToken      string   `json:"access_token" doc:"An access token of the application for the first user."`
 	MemberID         string   `json:"member_id"`
 	Shared           bool     `json:"shared" doc:"Whether the push server is one that many portals share."`
 	Hostile          bool     `json:"hostile"`
 	Scopes           []string `json:"scopes"`
+	Users            []User   `json:"users"`
 }
 
 func (p *running) info() Info {
@@ -203,6 +206,7 @@ func (p *running) info() Info {
 		Shared:           p.spec.Shared,
 		Hostile:          p.spec.Hostile,
 		Scopes:           p.spec.Scopes,
+		Users:            p.spec.users(),
 	}
 	if info.Scopes == nil {
 		info.Scopes = []string{"pull", "pull_channel"}

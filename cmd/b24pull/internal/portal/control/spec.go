@@ -2,6 +2,7 @@ package control
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ type Spec struct {
 	Key          string `json:"key,omitempty" doc:"The signature key that the portal shares with its push server."`
 	Seed         string `json:"seed,omitempty" doc:"Makes the channel ids the same in every run."`
 
+	Users       []User                     `json:"users,omitempty" max:"10000" doc:"Who uses the portal: the first is who the webhook acts for; 1, an administrator, and 2 if absent."`
 	Scopes      []string                   `json:"scopes,omitempty" doc:"What the application and the webhook may do; pull and pull_channel if absent."`
 	Application *Application               `json:"application,omitempty" doc:"The application; what is absent of it is made up."`
 	Answers     map[string]json.RawMessage `json:"answers,omitempty" doc:"Results of REST methods that the portal does not have, by the method's name."`
@@ -49,6 +51,26 @@ type Spec struct {
 	Traffic          int             `json:"traffic_per_second,omitempty" min:"0" max:"1000000" doc:"Message ids that others take, a second."`
 	QueryLimit       *QueryLimit     `json:"query_limit,omitempty" doc:"Calls of REST that come faster are refused; no limit if absent."`
 	OperatingLimit   *OperatingLimit `json:"operating_limit,omitempty" doc:"Methods that have used up their time are refused; no limit if absent."`
+}
+
+// User is [pulltest.User] as JSON.
+type User struct {
+	ID       int    `json:"id" required:"true" min:"1"`
+	Name     string `json:"name,omitempty"`
+	LastName string `json:"last_name,omitempty"`
+	Email    string `json:"email,omitempty"`
+	Admin    bool   `json:"admin,omitempty" doc:"An administrator of the portal."`
+}
+
+// users are who uses the portal.
+func (s *Spec) users() []User {
+	if len(s.Users) > 0 {
+		return s.Users
+	}
+	return []User{
+		{ID: 1, Name: "User", LastName: "One", Email: "user1@portal.example", Admin: true},
+		{ID: 2, Name: "User", LastName: "Two", Email: "user2@portal.example"},
+	}
 }
 
 // Application is [pulltest.Application] as JSON.
@@ -100,6 +122,18 @@ func (s *Spec) check() error {
 	if s.WithoutPolling && s.WithoutWebSockets {
 		return badField("without_polling", "without websockets and without polling nobody can listen")
 	}
+	for _, addr := range []struct{ name, value string }{{"address", s.Address}, {"plain_address", s.PlainAddress}} {
+		if _, _, err := net.SplitHostPort(addr.value); addr.value != "" && err != nil {
+			return badField(addr.name, "want host:port such as 127.0.0.1:8443, not %q", short(addr.value))
+		}
+	}
+	seen := make(map[int]bool)
+	for i, u := range s.Users {
+		if seen[u.ID] {
+			return badField(fmt.Sprintf("users[%d].id", i), "user %d is there twice", u.ID)
+		}
+		seen[u.ID] = true
+	}
 	if s.PushPath != "" && !strings.HasPrefix(s.PushPath, "/") {
 		return badField("push_path", "want a path that begins with /, not %q", short(s.PushPath))
 	}
@@ -126,9 +160,22 @@ func (s *Spec) names() (names []string) {
 	return append(names, s.Hostname)
 }
 
+func (s *Spec) processes() Processes {
+	if s.Processes == nil {
+		return Processes{1, 1}
+	}
+	return *s.Processes
+}
+
 // options are the same for pulltest.
 func (s *Spec) options() []pulltest.Option {
-	opts := []pulltest.Option{pulltest.WithVersion(s.version())}
+	var users []pulltest.User
+	for _, u := range s.users() {
+		users = append(users, pulltest.User(u))
+	}
+	opts := []pulltest.Option{pulltest.WithVersion(s.version()), pulltest.WithUsers(users...)}
+	n := s.processes()
+	opts = append(opts, pulltest.WithProcesses(n.Subscribers, n.Publishers))
 	add := func(is bool, o func() pulltest.Option) {
 		if is {
 			opts = append(opts, o())
@@ -151,9 +198,6 @@ func (s *Spec) options() []pulltest.Option {
 	add(s.Traffic > 0, func() pulltest.Option { return pulltest.WithTraffic(s.Traffic) })
 	if a := s.Application; a != nil {
 		opts = append(opts, pulltest.WithApplication(pulltest.Application(*a)))
-	}
-	if n := s.Processes; n != nil {
-		opts = append(opts, pulltest.WithProcesses(n.Subscribers, n.Publishers))
 	}
 	if l := s.QueryLimit; l != nil {
 		opts = append(opts, pulltest.WithQueryLimit(l.Burst, l.PerSecond))

@@ -1,10 +1,16 @@
 package control
 
-import "github.com/b24pull/b24pull/pulltest"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
 
 // to says to which channels something goes, or which channel is meant.
 type to struct {
-	To string `json:"to,omitempty" enum:"private,shared,both,user_private,user_shared,colleague" doc:"private (if absent): the application's private channel; shared: its shared one; both: the private and the public id of private, so that it arrives twice; user_private, user_shared: the channels of pull.config.get; colleague: the application's private channel of user 2."`
+	To   string `json:"to,omitempty" enum:"private,shared,both,user_private,user_shared" doc:"private (if absent): the application's private channel; shared: its shared one; both: the private and the public id of private, so that it arrives twice; user_private, user_shared: the channels of pull.config.get."`
+	User int    `json:"user,omitempty" min:"1" doc:"Whose private channel; the first user's if absent."`
 }
 
 var targets = map[string]pulltest.Target{
@@ -14,7 +20,44 @@ var targets = map[string]pulltest.Target{
 	"both":         pulltest.Both,
 	"user_private": pulltest.UserPrivate,
 	"user_shared":  pulltest.UserShared,
-	"colleague":    pulltest.Colleague,
 }
 
-func (t to) target() pulltest.Target { return targets[t.To] }
+func (t to) check(p *running) error {
+	switch {
+	case t.User == 0:
+		return nil
+	case strings.HasSuffix(t.To, "shared"):
+		return badField("user", "a shared channel is nobody's own: leave it out")
+	}
+	return p.checkUser(t.User)
+}
+
+func (t to) target() pulltest.Target {
+	target := targets[t.To]
+	if t.User != 0 {
+		target = target.Of(t.User)
+	}
+	return target
+}
+
+// user is one of the portal's users.
+type user struct {
+	User int `json:"user" required:"true" min:"1" doc:"The user's ID."`
+}
+
+func (u user) check(p *running) error { return p.checkUser(u.User) }
+
+// checkUser reports that a portal does not have a user.
+func (p *running) checkUser(id int) error {
+	var ids []string
+	for _, u := range p.spec.users() {
+		if u.ID == id {
+			return nil
+		}
+		ids = append(ids, fmt.Sprint(u.ID))
+	}
+	if len(ids) > 20 {
+		ids = append(ids[:20], "…")
+	}
+	return badField("user", "there is no user %d; there are: %s", id, strings.Join(ids, ", "))
+}

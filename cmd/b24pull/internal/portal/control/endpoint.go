@@ -54,7 +54,7 @@ func of[In, Out any](method, name, does string, calls []string, run func(context
 			if err := attempt(func() { out, failed = run(ctx, p, in) }); err != nil {
 				return nil, err
 			}
-			return out, failed
+			return out, failure(failed)
 		},
 	}
 }

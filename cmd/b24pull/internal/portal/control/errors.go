@@ -41,6 +41,14 @@ func attempt(f func()) (err error) {
 	return nil
 }
 
+// failure is what pulltest says in an error of what cannot be done.
+func failure(err error) error {
+	if err == nil || errors.As(err, new(*Error)) {
+		return err
+	}
+	return refuse(http.StatusConflict, "not_possible", "%s", strings.TrimPrefix(err.Error(), "pulltest: "))
+}
+
 func writeError(w http.ResponseWriter, err error) {
 	e := new(Error)
 	if !errors.As(err, &e) {

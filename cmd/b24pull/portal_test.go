@@ -1,0 +1,304 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime"
+)
+
+// box is b24pull portal as a process.
+type box struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	stderr bytes.Buffer
+	ended  bool
+
+	Control string
+	CAFile  string `json:"ca_file"`
+	Portals []struct {
+		Name, URL, Webhook string
+		Version            int
+		PlainURL           string `json:"plain_url"`
+		PushURL            string `json:"push_url"`
+		AccessToken        string `json:"access_token"`
+	}
+}
+
+func startBox(t *testing.T, env []string, args ...string) *box {
+	t.Helper()
+	b := &box{t: t, cmd: exec.CommandContext(t.Context(), binary, append([]string{"portal"}, args...)...)}
+	b.cmd.Env = append([]string{"TMPDIR=" + t.TempDir()}, env...)
+	b.cmd.Stderr = &b.stderr
+	stdout, err := b.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if !b.ended {
+			b.cmd.Process.Kill()
+			b.cmd.Wait()
+		}
+	})
+	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, b)
+	}
+	if err != nil || len(b.Portals) == 0 {
+		b.cmd.Wait()
+		t.Fatalf("the ready line: %v; stderr %s", err, &b.stderr)
+	}
+	return b
+}
+
+// signal ends the process, and reports its exit status.
+func (b *box) signal(s os.Signal) int {
+	b.t.Helper()
+	if err := b.cmd.Process.Signal(s); err != nil {
+		b.t.Fatal(err)
+	}
+	b.cmd.Wait()
+	b.ended = true
+	return b.cmd.ProcessState.ExitCode()
+}
+
+// client trusts what the file with the authority says, and nothing else.
+func (b *box) client() *http.Client {
+	b.t.Helper()
+	pem, err := os.ReadFile(b.CAFile)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		b.t.Fatal("there is no certificate in the file")
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	b.t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+// post does an action on a portal.
+func (b *box) post(portal, action, body string) {
+	b.t.Helper()
+	resp, err := http.Post(b.Control+"/v1/portals/"+portal+"/"+action, "application/json", strings.NewReader(body))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if said, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
+		b.t.Fatalf("%s: %d %s", action, resp.StatusCode, said)
+	}
+}
+
+// get reads from the control API.
+func (b *box) get(path string, into any) {
+	b.t.Helper()
+	resp, err := http.Get(b.Control + path)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil || resp.StatusCode != http.StatusOK {
+		b.t.Fatalf("GET %s: %d, %v", path, resp.StatusCode, err)
+	}
+}
+
+// TestPortalProcess: a subscription of the SDK to a portal in another process,
+// which emits, cuts the connection, emits meanwhile, and tells of it all.
+func TestPortalProcess(t *testing.T) {
+	t.Parallel()
+	b := startBox(t, nil, "-ca-file", filepath.Join(t.TempDir(), "ca.pem"), "-portal", "shop:4", "-portal", "old:2")
+	if len(b.Portals) != 2 || b.Portals[0].Name != "shop" || b.Portals[1].Version != 2 {
+		t.Fatalf("there are %d portals", len(b.Portals))
+	}
+	for _, portal := range b.Portals {
+		tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: portal.AccessToken})
+		client, err := b24pull.New(b24pull.OAuth(portal.URL, tokens), b24pull.WithHTTPClient(b.client()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub, err := realtime.Subscribe(client, realtime.WithBackoff(func(int) time.Duration { return 20 * time.Millisecond }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		heard := make(chan string)
+		go func() {
+			defer close(heard)
+			for m, err := range sub.Messages(t.Context()) {
+				if err != nil {
+					return
+				}
+				heard <- m.Command
+			}
+		}()
+		<-sub.Ready()
+		b.post(portal.Name, "emit", `{"command":"one"}`)
+		if got := <-heard; got != "one" {
+			t.Errorf("%s: heard %q", portal.Name, got)
+		}
+		b.post(portal.Name, "misbehave", `{"services":["websockets","polls"],"fault":"bad_gateway"}`)
+		b.post(portal.Name, "cut", `{}`)
+		b.post(portal.Name, "emit", `{"command":"two"}`)
+		b.post(portal.Name, "behave", `{}`)
+		if got := <-heard; got != "two" {
+			t.Errorf("%s: heard %q", portal.Name, got)
+		}
+		var stats map[string]int
+		b.get("/v1/portals/"+portal.Name+"/stats", &stats)
+		if stats["published"] != 2 || stats["replayed"] == 0 {
+			t.Errorf("%s: published %d, replayed %d", portal.Name, stats["published"], stats["replayed"])
+		}
+		var log struct{ Events []struct{ Reason string } }
+		b.get("/v1/portals/"+portal.Name+"/log?kind=unsubscribed&wait_seconds=10", &log)
+		if !slices.Contains(log.Events, struct{ Reason string }{"cut"}) {
+			t.Errorf("%s: of connections that have ended none was cut: %v", portal.Name, log.Events)
+		}
+		sub.Close()
+		for range heard {
+		}
+	}
+	if runtime.GOOS != "windows" {
+		if code := b.signal(syscall.SIGTERM); code != 0 {
+			t.Errorf("after SIGTERM: exit status %d, stderr %s", code, &b.stderr)
+		}
+	}
+}
+
+// TestPortalProcess_Ends: it ends cleanly on either signal, also while somebody
+// listens, and leaves no file behind that nobody has asked for.
+func TestPortalProcess_Ends(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a process cannot be sent an interrupt there")
+	}
+	t.Parallel()
+	for _, signal := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		b := startBox(t, nil)
+		resp, err := http.Get(b.Control + "/v1/portals/portal/events")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if _, err := os.Stat(b.CAFile); err != nil {
+			t.Error(err)
+		}
+		if code := b.signal(signal); code != 0 {
+			t.Errorf("after %v: exit status %d, stderr %s", signal, code, &b.stderr)
+		}
+		if _, err := os.Stat(b.CAFile); !os.IsNotExist(err) {
+			t.Errorf("the temporary file is still there: %v", err)
+		}
+		if said := b.stderr.String(); strings.Contains(said, b.Portals[0].AccessToken) || strings.Contains(said, b.Portals[0].Webhook) {
+			t.Error("a secret is on stderr")
+		}
+	}
+}
+
+// TestPortalProcess_Fixed: addresses are those of flags and environment, and the
+// push server is at the root where that is said.
+func TestPortalProcess_Fixed(t *testing.T) {
+	t.Parallel()
+	addresses := freeAddresses(t, 3)
+	b := startBox(t, []string{"B24PULL_PORTAL_HTTP=" + addresses[1], "B24PULL_PORTAL_PUSH_PATH=/", "B24PULL_PORTAL_VERSION=3"},
+		"-control", addresses[0], "-address", addresses[2], "-version", "4", "-key", "s3cr3t-key", "-seed", "seed")
+	portal := b.Portals[0]
+	if b.Control != "http://"+addresses[0] || portal.PlainURL != "http://"+addresses[1] || portal.URL != "https://"+addresses[2] || portal.PushURL != portal.URL || portal.Version != 4 {
+		t.Errorf("control %s, http %s, https %s, push server %s, version %d", b.Control, portal.PlainURL, portal.URL, portal.PushURL, portal.Version)
+	}
+	for _, url := range []string{portal.PlainURL + "/server-stat/", portal.URL + "/server-stat/", portal.Webhook + "pull.config.get"} {
+		resp, err := b.client().Get(url)
+		if err != nil {
+			t.Fatal("no answer")
+		}
+		if resp.Body.Close(); resp.StatusCode != http.StatusOK {
+			t.Errorf("answered %d", resp.StatusCode)
+		}
+	}
+}
+
+// freeAddresses are addresses that were free a moment ago.
+func freeAddresses(t *testing.T, n int) (addresses []string) {
+	t.Helper()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		addresses = append(addresses, l.Addr().String())
+	}
+	return addresses
+}
+
+// TestPortalProcess_Errors: what is wrong with flags, environment and files has
+// exit status 2, and an address that is taken 1; one line says what it is.
+func TestPortalProcess_Errors(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	taken := l.Addr().String()
+	tests := []struct {
+		args, env []string
+		code      int
+		want      string
+	}{
+		{[]string{"-address", taken}, nil, 1, "cannot listen at"},
+		{[]string{"-http", taken}, nil, 1, "cannot listen at"},
+		{[]string{"-control", taken}, nil, 1, "-control: "},
+		{[]string{"-ca-file", filepath.Join(t.TempDir(), "none", "ca.pem")}, nil, 1, "-ca-file: "},
+		{[]string{"-cert", "a"}, nil, 2, "go together"},
+		{[]string{"-cert", "/none", "-cert-key", "/none"}, nil, 1, "-cert and -cert-key: "},
+		{[]string{"-version", "6"}, nil, 2, "version: want"},
+		{[]string{"-version", "0"}, nil, 2, "version: want"},
+		{[]string{"-versoin", "4"}, nil, 2, "-versoin"},
+		{[]string{"shop"}, nil, 2, `unexpected argument "shop"`},
+		{nil, []string{"B24PULL_PORTAL_VERSOIN=4"}, 2, "B24PULL_PORTAL_VERSOIN"},
+		{nil, []string{"B24PULL_PORTAL_SHARED=maybe"}, 2, "B24PULL_PORTAL_SHARED"},
+		{[]string{"-portal", "a:four"}, nil, 2, "want name:version:host:port"},
+		{[]string{"-portal", "a", "-portal", "a"}, nil, 1, `there is a portal "a" already`},
+		{[]string{"-portals", `[{"name":"a","colour":1}]`}, nil, 2, "portal 1: colour: there is no such field"},
+		{[]string{"-portals", "/none.json"}, nil, 2, "-portals: "},
+		{[]string{"-answers", "{"}, nil, 2, "-answers: "},
+		{[]string{"-users", `[{"id":"one"}]`}, nil, 2, "users[0].id: want a whole number"},
+		{[]string{"-processes", "2"}, nil, 2, "-processes: "},
+		{[]string{"-address", "8443"}, nil, 2, "address: want host:port"},
+		{[]string{"-http-urls"}, nil, 2, "plain_urls: needs"},
+		{[]string{"-push-path", "sub"}, nil, 2, "push_path: want"},
+	}
+	for _, tt := range tests {
+		cmd := exec.CommandContext(t.Context(), binary, append([]string{"portal"}, tt.args...)...)
+		cmd.Env = append([]string{"TMPDIR=" + t.TempDir()}, tt.env...)
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		cmd.Run()
+		said := stderr.String()
+		last := said[strings.LastIndex(strings.TrimSuffix(said, "\n"), "\n")+1:]
+		if code := cmd.ProcessState.ExitCode(); code != tt.code || !strings.HasPrefix(last, "b24pull portal: ") || !strings.Contains(last, tt.want) || stdout.Len() > 0 {
+			t.Errorf("%q %q: exit status %d, stdout %d bytes, stderr %s", tt.args, tt.env, code, stdout.Len(), said)
+		}
+	}
+}

@@ -33,7 +33,7 @@ type hub struct {
 	gather   time.Duration
 	handover time.Duration
 	hostile  bool
-	clock    clock
+	clock    *clock
 	faults   faults
 	observer *observer               // nil: nobody looks on
 	nameOf   func(channelKey) string // of a channel, as events name it
@@ -69,7 +69,7 @@ func newHub(o *options) *hub {
 		hostile:   o.hostile,
 		clock:     o.clock,
 		traffic:   o.traffic,
-		counted:   o.clock.now(),
+		counted:   time.Now(),
 		kept:      make(map[channelKey]*history),
 		sockets:   make(map[*socket]struct{}),
 		polls:     make(map[*poll]struct{}),
@@ -140,7 +140,7 @@ func (h *hub) newMessage(body string, expiry time.Duration, now time.Time, from 
 	if h.epoch == 0 {
 		h.epoch = max(now.Unix(), h.pastEpoch+1)
 	}
-	h.countOthers(now)
+	h.countOthers()
 	h.seq++
 	return newMessage(h.epoch, h.seq, body, expiry, now, from)
 }

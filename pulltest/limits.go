@@ -56,13 +56,14 @@ type operating struct {
 	resetAt time.Time
 }
 
-// admit lets a call through the bucket.
-func (l *limiter) admit(by limits, now time.Time) *restError {
+// admit lets a call through the bucket, which drains by our clock.
+func (l *limiter) admit(by limits) *restError {
 	if by.burst <= 0 {
 		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	now := time.Now()
 	l.level = max(0, l.level-now.Sub(l.at).Seconds()*by.perSecond)
 	l.at = now
 	if l.level+1 > float64(by.burst) {

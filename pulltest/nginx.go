@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // serveNGINX is nginx with its push-stream module, of versions 1 and 2.
@@ -147,5 +148,5 @@ func (s *pushServer) tellNGINX(w http.ResponseWriter, channels []channelID) {
 		return
 	}
 	fmt.Fprintf(w, `{"hostname": "pulltest", "time": "%s", "channels": %d, "wildcard_channels": 0, "uptime": %d, "infos": [`+"\r\n%s\r\n]}\r\n",
-		now.UTC().Format("2006-01-02T15:04:05"), all, int(now.Sub(s.started).Seconds()), strings.Join(infos, ",\r\n"))
+		now.UTC().Format("2006-01-02T15:04:05"), all, int(time.Since(s.started).Seconds()), strings.Join(infos, ",\r\n"))
 }

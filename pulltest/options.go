@@ -34,7 +34,7 @@ type options struct {
 	hold          time.Duration
 	channelLife   time.Duration
 	configLife    time.Duration
-	clock         clock
+	clock         *clock
 	subscribers   int
 	publishers    int
 	disorder      time.Duration
@@ -60,6 +60,7 @@ func newOptions(opts []Option) (*options, error) {
 	o := &options{
 		pushPath:     "/push",
 		key:          "pulltest-secret-key",
+		clock:        new(clock),
 		dialect:      dialectOf(4),
 		pingInterval: unset,
 		textPing:     unset,
@@ -165,7 +166,7 @@ func WithConfigLife(d time.Duration) Option {
 // WithClockShift puts the clocks of the portal and its push server ahead of
 // ours by d, or behind if d is negative: whatever time they tell is off by it.
 func WithClockShift(d time.Duration) Option {
-	return func(o *options) { o.clock = clock(d) }
+	return func(o *options) { o.clock.set(d) }
 }
 
 // WithWebhookConfig answers pull.application.config.get to an incoming webhook

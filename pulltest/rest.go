@@ -78,7 +78,7 @@ func (p *Portal) serveREST(w http.ResponseWriter, r *http.Request) {
 	start := p.opts.clock.now()
 	var result any
 	var used operating
-	err := p.limiter.admit(p.opts.limits, start)
+	err := p.limiter.admit(p.opts.limits)
 	if err == nil {
 		result, used, err = p.route(r)
 	}

@@ -73,7 +73,7 @@ func authorized(t *testing.T, p *pulltest.Portal) *lives {
 		t.Fatal(err)
 	}
 	if first.Portal != p.URL() || first.MemberID != p.MemberID() || first.UserID != 1 || first.Status != "L" || first.ServerEndpoint != p.AuthServer()+"/rest/" ||
-		strings.Join(first.Scope, " ") != "pull pull_channel" || time.Until(first.Expiry).Round(time.Minute) != time.Hour {
+		strings.Join(first.Scope, " ") != "pull pull_channel user" || time.Until(first.Expiry).Round(time.Minute) != time.Hour {
 		t.Errorf("got %v", first)
 	}
 	return &lives{t, p, app, first}

@@ -36,8 +36,9 @@ func WithApplication(a Application) Option {
 }
 
 // WithScope sets what the application and the webhook may do; the default is
-// "pull", "pull_channel", all there is. A method of another scope is answered
-// 403 insufficient_scope.
+// "pull", "pull_channel", "user". A method of another scope is answered 403
+// insufficient_scope. user.current will do with "user_basic" or "user_brief",
+// too; batch, profile and their like need none.
 func WithScope(scopes ...string) Option {
 	return func(o *options) { o.scopes = slices.Clone(scopes) }
 }

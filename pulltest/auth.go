@@ -82,6 +82,15 @@ func (a *auth) expire() string {
 	return a.token
 }
 
+// revoke makes all tokens and codes unknown.
+func (a *auth) revoke() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.installed {
+		a.install()
+	}
+}
+
 // check returns who calls with the access token.
 func (a *auth) check(token string) (user int, err *restError) {
 	a.mu.Lock()
@@ -155,6 +164,12 @@ func (p *Portal) AccessToken() string {
 // answered 401 expired_token from now on, and returns a new one as AccessToken
 // does. Refresh tokens are not touched.
 func (p *Portal) ExpireToken() string { return p.auth.expire() }
+
+// RevokeTokens takes back all tokens and codes given out so far, while the
+// application stays installed: access tokens are answered 401 NO_AUTH_FOUND from
+// now on, and refresh tokens invalid_grant. AccessToken returns a new one, and
+// those who authorize, install or open the application are given new ones.
+func (p *Portal) RevokeTokens() { p.auth.revoke() }
 
 // Token gives out a pair of tokens for a user, as the exchange of an
 // authorization code does. It panics at a user that there is not.

@@ -36,20 +36,59 @@ func (p *Portal) addEvent(call restCall) (any, *restError) {
 	if err != nil {
 		return nil, err
 	}
-	if !p.sendEvent(module, command, params, receivers) {
-		p.push.hub.count(func(s *Stats) { s.DroppedEvents++ })
+	if e := (event{module, command, params, receivers}); call.events != nil {
+		call.events.add(e)
+	} else {
+		p.sendOrDrop(e)
 	}
 	return true, nil
 }
 
-// sendEvent publishes an event, and reports whether it could be. Whoever asked
-// for it has his answer either way, as a portal answers before it sends.
-func (p *Portal) sendEvent(module, command string, params any, receivers []channelKey) bool {
-	if len(receivers) == 0 || !validText(params) {
+// event is what an application has a portal send.
+type event struct {
+	module, command string
+	params          any
+	receivers       []channelKey
+}
+
+// events are those of a batch, each once, however often it came, with all its
+// receivers.
+type events struct {
+	list  []*event
+	known map[string]*event
+}
+
+func (e *events) add(one event) {
+	if !validText(one.params) {
+		e.list = append(e.list, &one) // to be dropped
+		return
+	}
+	text, err := json.Marshal([]any{one.module, one.command, one.params})
+	if err != nil {
+		panic("pulltest: " + err.Error())
+	}
+	if same := e.known[string(text)]; same != nil {
+		same.receivers = distinct(append(same.receivers, one.receivers...))
+		return
+	}
+	e.list, e.known[string(text)] = append(e.list, &one), &one
+}
+
+// sendOrDrop sends an event, as after the answer: whoever asked for it has it
+// either way.
+func (p *Portal) sendOrDrop(e event) {
+	if !p.sendEvent(e) {
+		p.push.hub.count(func(s *Stats) { s.DroppedEvents++ })
+	}
+}
+
+// sendEvent publishes an event, and reports whether it could be.
+func (p *Portal) sendEvent(e event) bool {
+	if len(e.receivers) == 0 || !validText(e.params) {
 		return false
 	}
-	for _, keys := range p.audiences(receivers) {
-		body, err := p.eventBody(module, command, params, keys)
+	for _, keys := range p.audiences(e.receivers) {
+		body, err := p.eventBody(e.module, e.command, e.params, keys)
 		if err != nil || len(body) > maxRequest {
 			return false
 		}
@@ -83,9 +122,7 @@ func eventParams(value any) (any, *restError) {
 	case map[string]any:
 		return phpArray(v), nil
 	case []any:
-		if len(v) == 0 {
-			return v, nil
-		}
+		return phpArray(v), nil
 	}
 	return nil, errParams
 }
@@ -143,7 +180,7 @@ func (p *Portal) eventReceivers(call restCall) ([]channelKey, *restError) {
 
 // usersOf takes one id or a list of them, and leaves out repeats.
 func usersOf(value any) ([]int, *restError) {
-	list, ok := value.([]any)
+	list, ok := listOf(value)
 	if !ok {
 		list = []any{value}
 	}

@@ -55,11 +55,12 @@ func (p *Portal) Open(ctx context.Context, handlerURL string) error {
 }
 
 // Uninstall removes the application: all its tokens and codes are refused from
-// then on, whatever the handler says. Then it posts the event ONAPPUNINSTALL,
+// then on, whatever the handler says, and what it has bound is forgotten. Then it posts the event ONAPPUNINSTALL,
 // with the application_token and no other. Errors are those of
 // [Portal.Install].
 func (p *Portal) Uninstall(ctx context.Context, handlerURL string) error {
 	p.auth.uninstall()
+	p.handlers.clear()
 	return p.postEvent(ctx, handlerURL, "ONAPPUNINSTALL", map[string]string{
 		"data[LANGUAGE_ID]": "en",
 		"data[CLEAN]":       "0",

@@ -138,7 +138,7 @@ func TestInstall_Event(t *testing.T) {
 		c, taken := receive(t, got, "auth[access_token]", "auth[refresh_token]", "auth[expires]", "ts")
 		if diff := cmp.Diff(url.Values{
 			"event": {"ONAPPINSTALL"}, "data[VERSION]": {"1"}, "data[ACTIVE]": {"Y"}, "data[INSTALLED]": {"Y"}, "data[LANGUAGE_ID]": {"en"},
-			"auth[expires_in]": {"3600"}, "auth[scope]": {"pull,pull_channel"}, "auth[domain]": {host(p.URL())}, "auth[status]": {"L"},
+			"auth[expires_in]": {"3600"}, "auth[scope]": {"pull,pull_channel,user"}, "auth[domain]": {host(p.URL())}, "auth[status]": {"L"},
 			"auth[server_endpoint]": {p.AuthServer() + "/rest/"}, "auth[client_endpoint]": {p.URL() + "/rest/"},
 			"auth[member_id]": {p.MemberID()}, "auth[user_id]": {"2"}, "auth[application_token]": {p.Application().ApplicationToken},
 		}, c.form); diff != "" || len(c.query) > 0 {

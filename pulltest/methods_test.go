@@ -94,7 +94,7 @@ func TestMethods_Scope(t *testing.T) {
 			{p.URL() + "/rest/pull.application.config.get", 200, ""},
 			{p.URL() + "/rest/pull.channel.public.list", 403, "insufficient_scope"},
 			{p.Webhook() + "pull.config.get", 403, "insufficient_scope"},
-			{p.Webhook() + "profile", 404, "ERROR_METHOD_NOT_FOUND"},
+			{p.Webhook() + "no.such", 404, "ERROR_METHOD_NOT_FOUND"},
 		} {
 			status, a := call(t, p, tt.target, params{"auth": p.AccessToken(), "USERS": []int{1}})
 			if status != tt.status || a.Error != tt.err {

@@ -105,7 +105,7 @@ func TestOAuth_AuthorizeExchangeRefresh(t *testing.T) {
 		told.Del("code")
 		want := url.Values{
 			"a": {"b"}, "state": {"s t"}, "domain": {strings.TrimPrefix(p.URL(), "https://")}, "member_id": {p.MemberID()},
-			"scope": {"pull,pull_channel"}, "server_domain": {strings.TrimPrefix(p.AuthServer(), "https://")},
+			"scope": {"pull,pull_channel,user"}, "server_domain": {strings.TrimPrefix(p.AuthServer(), "https://")},
 		}
 		if diff := cmp.Diff(want, told); diff != "" || code == "" {
 			t.Errorf("told (code %q):\n%s", code, diff)
@@ -165,7 +165,7 @@ func TestOAuth_TokenAnswerHasDocumentedFields(t *testing.T) {
 			if diff := cmp.Diff(map[string]any{
 				"client_endpoint": "https://portal.example/rest/", "server_endpoint": "https://oauth.example/rest/",
 				"domain": "oauth.example", "expires": 946688400.0, "expires_in": 3600.0, "member_id": p.MemberID(),
-				"scope": "pull,pull_channel", "status": "L", "user_id": 2.0,
+				"scope": "pull,pull_channel,user", "status": "L", "user_id": 2.0,
 			}, a.raw); diff != "" {
 				t.Errorf("%s:\n%s", name, diff)
 			}

@@ -75,7 +75,7 @@ func newOptions(opts []Option) (*options, error) {
 		application:  Application{Name: "pulltest"},
 		memberID:     md5hex(randomID()),
 		users:        defaultUsers(),
-		scopes:       []string{scopePull, scopeChannels},
+		scopes:       []string{scopePull, scopeChannels, scopeUser},
 		accessLife:   time.Hour,
 		refreshLife:  180 * 24 * time.Hour,
 	}

@@ -32,6 +32,9 @@ type Portal struct {
 	watches    watches
 	pushes     pushes
 	users      *users
+	methods    map[string]method
+	answers    canned
+	handlers   handlers
 	client     *http.Client
 	cert       tls.Certificate
 	authority  *tls.Certificate  // who has signed it; nil if it is the user's
@@ -63,12 +66,13 @@ func Start(opts ...Option) (*Portal, error) {
 		return nil, err
 	}
 	p := &Portal{
-		opts:  o,
-		push:  newPushServer(o),
-		auth:  newAuth(o),
-		users: newUsers(o),
-		conns: connections{open: make(map[*serverConn]struct{})},
-		quit:  make(chan struct{}),
+		opts:    o,
+		push:    newPushServer(o),
+		auth:    newAuth(o),
+		users:   newUsers(o),
+		methods: portalMethods(),
+		conns:   connections{open: make(map[*serverConn]struct{})},
+		quit:    make(chan struct{}),
 	}
 	listeners, err := p.listen()
 	if err != nil {

@@ -107,7 +107,7 @@ var errUserIDs = &restError{http.StatusBadRequest, "INVALID_FORMAT", "A wrong fo
 // the portal does, who has seen the user call. With sendToQueueSever, as it is
 // spelled, the push server is told, too. Those never seen are left out.
 func (p *Portal) lastSeen(call restCall) (any, *restError) {
-	ids, ok := call.params["USERIDS"].([]any)
+	ids, ok := listOf(call.params["USERIDS"])
 	if !ok {
 		return nil, errUserIDs
 	}

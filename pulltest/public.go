@@ -31,7 +31,7 @@ func (p *Portal) publicChannels(call restCall) (any, *restError) {
 	if err != nil {
 		return nil, err
 	}
-	users, ok := call.params["USERS"].([]any)
+	users, ok := listOf(call.params["USERS"])
 	if !ok {
 		return nil, errUsers
 	}

@@ -50,28 +50,8 @@ type restCall struct {
 	webhook bool
 	user    int
 	params  map[string]any
-}
-
-// method is a REST method, with the scope it is of.
-type method struct {
-	scope string
-	call  func(*Portal, restCall) (any, *restError)
-}
-
-const (
-	scopePull     = "pull"
-	scopeChannels = "pull_channel"
-)
-
-var methods = map[string]method{
-	"pull.application.config.get": {scopePull, (*Portal).applicationConfig},
-	"pull.application.event.add":  {scopePull, (*Portal).addEvent},
-	"pull.application.push.add":   {scopePull, (*Portal).addPush},
-	"pull.watch.extend":           {scopePull, (*Portal).extendWatch},
-	"pull.api.user.getlastseen":   {scopePull, (*Portal).lastSeen},
-	"pull.config.get":             {scopeChannels, (*Portal).userConfig},
-	"pull.channel.public.get":     {scopeChannels, (*Portal).publicChannel},
-	"pull.channel.public.list":    {scopeChannels, (*Portal).publicChannels},
+	order   []string // the keys of CMD, as they came
+	events  *events  // of the batch that the call is of; nil: of none
 }
 
 func (p *Portal) serveREST(w http.ResponseWriter, r *http.Request) {
@@ -105,7 +85,13 @@ func (p *Portal) serveREST(w http.ResponseWriter, r *http.Request) {
 func answerOf(result any, err *restError, newer bool) map[string]any {
 	switch {
 	case err == nil:
-		return map[string]any{"result": result}
+		p, isPage := result.(page)
+		if !isPage {
+			return map[string]any{"result": result}
+		}
+		answer := map[string]any{"result": p.result}
+		p.tell(func(name string, n int) { answer[name] = n })
+		return answer
 	case newer:
 		return map[string]any{"error": errorObject{Code: err.code, Message: err.description}}
 	}
@@ -125,7 +111,7 @@ func writeAnswer(w http.ResponseWriter, err *restError, answer map[string]any) {
 // route authorizes a call and makes it.
 func (p *Portal) route(r *http.Request) (result any, used operating, err *restError) {
 	call := restCall{}
-	if call.params, err = readParams(r); err != nil {
+	if call.params, call.order, err = readParams(r); err != nil {
 		return nil, used, err
 	}
 	name, err := p.identify(&call, r.URL.Path)
@@ -133,15 +119,22 @@ func (p *Portal) route(r *http.Request) (result any, used operating, err *restEr
 		return nil, used, err
 	}
 	p.users.call(call.user, p.opts.clock.now())
-	m, known := methods[name]
+	return p.run(call, name)
+}
+
+// run makes a call of a method, alone or as one of a batch.
+func (p *Portal) run(call restCall, name string) (result any, used operating, err *restError) {
+	m, known := p.method(name)
 	switch {
 	case !known:
 		return nil, used, errMethodNotFound
-	case !p.opts.allows(m.scope):
+	case !p.opts.permits(m.scope):
 		return nil, used, errScope
 	}
-	if used, err = p.limiter.operate(p.opts.limits, name, p.opts.clock.now()); err != nil {
-		return nil, used, err
+	if name != methodBatch {
+		if used, err = p.limiter.operate(p.opts.limits, name, p.opts.clock.now()); err != nil {
+			return nil, used, err
+		}
 	}
 	result, err = m.call(p, call)
 	return result, used, err

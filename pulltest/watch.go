@@ -67,7 +67,7 @@ func (w *watches) expire(user int, now time.Time) {
 // tag is found in any letter case, and one that is stored in another is
 // answered beside the one asked for.
 func (p *Portal) extendWatch(call restCall) (any, *restError) {
-	tags, ok := call.params["TAGS"].([]any)
+	tags, ok := listOf(call.params["TAGS"])
 	if !ok {
 		return nil, errTags
 	}

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -113,7 +114,7 @@ func (o *options) run(ctx context.Context, specs []control.Spec, stdout, stderr 
 		}
 		fmt.Fprintf(stderr, "portal %s: version %d at %s\n", info.Name, info.Version, info.URL)
 	}
-	at := "http://" + listener.Addr().String()
+	at := "http://" + reachable(listener.Addr())
 	server := &http.Server{
 		Handler:           control.New(portals, o.controlHosts(), page.Handler()),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -133,6 +134,14 @@ func (o *options) run(ctx context.Context, specs []control.Spec, stdout, stderr 
 	case <-ctx.Done():
 	}
 	return shutdown(server)
+}
+
+// reachable is an address as one calls it from this machine.
+func reachable(at net.Addr) string {
+	if tcp, ok := at.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
+	}
+	return at.String()
 }
 
 // shutdown lets requests end that are under way, for a moment.

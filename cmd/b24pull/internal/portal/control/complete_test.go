@@ -5,8 +5,11 @@ import (
 	"go/parser"
 	gotoken "go/token"
 	"io/fs"
+	"os"
+	"path"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -114,6 +117,28 @@ func TestComplete_Kinds(t *testing.T) {
 	field, _ := reflect.TypeFor[since]().FieldByName("Kind")
 	if asked := field.Tag.Get("enum"); len(kinds) < 2 || asked != strings.Join(kinds, ",") {
 		t.Errorf("there are %v, and one can ask for %s", kinds, asked)
+	}
+}
+
+// TestComplete_Docs: docs/portal.md names every path, fault and option.
+func TestComplete_Docs(t *testing.T) {
+	text, err := os.ReadFile("../../../../../docs/portal.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := faultNames()
+	for _, r := range new(Server).routes() {
+		words = append(words, path.Base(r.path))
+	}
+	for _, name := range fieldNames(reflect.TypeFor[Spec]()) {
+		if !strings.HasSuffix(name, "_seconds") {
+			words = append(words, name)
+		}
+	}
+	for _, word := range words {
+		if word != "{name}" && !regexp.MustCompile("[`/]"+regexp.QuoteMeta(word)+"[`?]|GET /v1/"+word).Match(text) {
+			t.Errorf("docs/portal.md does not tell of %s", word)
+		}
 	}
 }
 

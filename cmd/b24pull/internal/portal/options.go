@@ -51,7 +51,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.StringVar(&o.spec.Key, "key", "", "the `key` that the portal shares with its push server, to sign channels")
 	f.StringVar(&o.spec.Seed, "seed", "", "any `text`: makes the channel ids the same in every run")
 	f.StringVar(&o.users, "users", "", "a `file` of the portal's users: [{\"id\":1,\"name\":\"Ann\",\"admin\":true},…], the first is who the webhook acts for; or that JSON itself")
-	f.Var((*words)(&o.spec.Scopes), "scope", "`scopes` of the application and the webhook, with commas between them (default pull,pull_channel)")
+	f.Var((*words)(&o.spec.Scopes), "scope", "`scopes` of the application and the webhook, with commas between them (default pull,pull_channel,user)")
 	f.BoolVar(&o.spec.Shared, "shared", false, "a push server that many portals share, as in the cloud")
 	f.BoolVar(&o.spec.Hostile, "hostile", false, "wider holes than real servers have, disorder of 1 s, a ping every 5 s")
 	f.StringVar(&o.processes, "processes", "", "processes of the push server, `subscribers,publishers` (default 1,1)")

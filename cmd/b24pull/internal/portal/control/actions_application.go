@@ -2,9 +2,12 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
 )
 
 type tags struct {
@@ -21,6 +24,39 @@ type token struct {
 
 type accessToken struct {
 	AccessToken string `json:"access_token"`
+}
+
+// canned is the answer of a REST method.
+type canned struct {
+	Method string            `json:"method" required:"true" min:"1" max:"200" doc:"Such as crm.deal.get."`
+	Result json.RawMessage   `json:"result,omitempty" doc:"The result, any JSON. Without result and list the method is again as it was."`
+	List   []json.RawMessage `json:"list,omitempty" doc:"In place of result: the items of a list method, which come in pages of 50."`
+	Field  string            `json:"field,omitempty" doc:"The field of the result that holds the list, such as items; if absent the result is the list."`
+}
+
+func (c canned) check(*running) error {
+	switch {
+	case c.Result != nil && c.List != nil:
+		return badField("list", "takes the place of result: give it, or that")
+	case c.Field != "" && c.List == nil:
+		return badField("field", "is of a list, and there is none")
+	}
+	return nil
+}
+
+// answer is the same for pulltest.
+func (c canned) answer() any {
+	switch {
+	case c.List != nil:
+		list := pulltest.List{Items: []any{}, Field: c.Field}
+		for _, item := range c.List {
+			list.Items = append(list.Items, item)
+		}
+		return list
+	case c.Result != nil:
+		return c.Result
+	}
+	return nil
 }
 
 // handler is where the application hears of it.
@@ -59,6 +95,10 @@ func applicationEndpoints() []endpoint {
 			func(_ context.Context, p *running, _ nothing) (accessToken, error) {
 				return accessToken{p.ExpireToken()}, nil
 			}),
+		simple("revoke-tokens", "Takes back all tokens and codes; the application stays installed.", []string{"RevokeTokens"},
+			func(p *running, _ nothing) { p.RevokeTokens() }),
+		simple("answer", "Gives a REST method an answer that it has from now on.", []string{"Answer"},
+			func(p *running, in canned) { p.Answer(in.Method, in.answer()) }),
 		action("token", "Gives out a pair of tokens for a user, as the exchange of a code does.", []string{"Token"},
 			func(_ context.Context, p *running, in user) (token, error) { return token(p.Token(in.User)), nil }),
 		simple("sign-in", "Says who uses the portal's pages from now on, and authorizes and installs.", []string{"SignIn"},

@@ -24,6 +24,10 @@ type restart struct {
 	Down float64 `json:"down_seconds,omitempty" min:"0" max:"86400" doc:"How long new connections are reset."`
 }
 
+type shift struct {
+	Shift float64 `json:"shift_seconds" required:"true" min:"-4e9" max:"4e9" doc:"How far they are ahead of the true time from now on; 0: they are right."`
+}
+
 type setBack struct {
 	By uint64 `json:"by" required:"true" min:"1"`
 }
@@ -69,6 +73,8 @@ func serverEndpoints() []endpoint {
 			func(_ context.Context, p *running, in restart) (nothing, error) {
 				return nothing{}, p.RestartServer(seconds(in.Down))
 			}),
+		simple("clock", "Moves the clocks of the portal and its push server.", []string{"SetClock"},
+			func(p *running, in shift) { p.SetClock(seconds(in.Shift)) }),
 		simple("forget", "Loses the history; message ids begin anew with a later epoch.", []string{"Forget"},
 			func(p *running, _ nothing) { p.Forget() }),
 		simple("set-back", "Sets the counter of message ids back, as a restored backup does.", []string{"SetBack"},

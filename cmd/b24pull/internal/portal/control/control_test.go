@@ -147,6 +147,16 @@ func TestActions(t *testing.T) {
 		{"token", `{"user":2}`, `"user_id":2`, nil},
 		{"expire-token", ``, `"access_token":"`, nil},
 		{"sign-in", `{"user":2}`, `{}`, nil},
+		{"revoke-tokens", ``, `{}`, nil},
+		{"clock", `{"shift_seconds":3600}`, `{}`, func(p *running) bool { return time.Until(p.Token(1).Expires) > 90*time.Minute }},
+		{"clock", `{"shift_seconds":0}`, `{}`, nil},
+		{"answer", `{"method":"crm.deal.get","result":{"ID":"7"}}`, `{}`, func(p *running) bool { return strings.Contains(callREST(t, p, "crm.deal.get"), `"result":{"ID":"7"}`) }},
+		{"answer", `{"method":"crm.deal.list","list":[1,2],"field":"items"}`, `{}`, func(p *running) bool {
+			return strings.Contains(callREST(t, p, "crm.deal.list"), `"result":{"items":[1,2]}`)
+		}},
+		{"answer", `{"method":"crm.deal.get"}`, `{}`, func(p *running) bool {
+			return strings.Contains(callREST(t, p, "crm.deal.get"), "ERROR_METHOD_NOT_FOUND")
+		}},
 		{"install", `{"url":"` + app.URL + `/"}`, `{}`, func(*running) bool { return strings.Contains(<-handlers, "DEFAULT") }},
 		{"install-by-event", `{"url":"` + app.URL + `/"}`, `{}`, func(*running) bool { return <-handlers == "ONAPPINSTALL" }},
 		{"open", `{"url":"` + app.URL + `/"}`, `{}`, func(*running) bool { return <-handlers != "" }},
@@ -183,12 +193,29 @@ func TestActions(t *testing.T) {
 // status is what the portal answers to a call.
 func status(t *testing.T, p *running) int {
 	t.Helper()
-	resp, err := p.HTTPClient().Get(p.Webhook() + "server.time")
+	status, _ := request(t, p, "server.time")
+	return status
+}
+
+// callREST is the answer to a call.
+func callREST(t *testing.T, p *running, method string) string {
+	t.Helper()
+	_, body := request(t, p, method)
+	return body
+}
+
+func request(t *testing.T, p *running, method string) (status int, body string) {
+	t.Helper()
+	resp, err := p.HTTPClient().Get(p.Webhook() + method)
 	if err != nil {
 		t.Fatal("no answer") // the error would hold the address
 	}
-	resp.Body.Close()
-	return resp.StatusCode
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(data)
 }
 
 // TestBadBodies: what is wrong with a body is said, with the name of the field.
@@ -214,6 +241,9 @@ func TestBadBodies(t *testing.T) {
 		{"main/misbehave", `{"fault":"refuse"}`, "status: is missing: the fault refuse needs it"},
 		{"main/misbehave", `{"fault":"stall","services":["rest","web"]}`, `services: "web" is none of rest`},
 		{"main/misbehave", `{"fault":"error_object","status":400,"code":"x","validation":[{"field":"a"}]}`, "validation[0].message: is missing"},
+		{"main/answer", `{"method":"a","result":1,"list":[]}`, "list: takes the place of result"},
+		{"main/answer", `{"method":"a","field":"b"}`, "field: is of a list"},
+		{"main/clock", `{}`, "shift_seconds: is missing"},
 		{"main/cut", `{"transport":true}`, "transport: want a text"},
 		{"main/ping", `{"a":1}`, "a: there is no such field; there are none here"},
 		{"main/silence", `{"process":7,"seconds":1}`, "process"},

@@ -90,10 +90,20 @@ func (ps *Portals) launch(spec Spec) (*running, error) {
 	err := attempt(func() {
 		p.Portal, failed = pulltest.Start(append(opts, pulltest.WithObserver(p.journal.add))...)
 	})
+	if err == nil && failed == nil {
+		p.canned()
+	}
 	if failed != nil {
 		err = refuse(http.StatusBadRequest, "not_possible", "%s", strings.TrimPrefix(failed.Error(), "pulltest: "))
 	}
 	return p, err
+}
+
+// canned gives the answers that the spec has.
+func (p *running) canned() {
+	for method, result := range p.spec.Answers {
+		p.Answer(method, result)
+	}
 }
 
 // begin takes the name.
@@ -209,7 +219,7 @@ func (p *running) info() Info {
 		Users:            p.spec.users(),
 	}
 	if info.Scopes == nil {
-		info.Scopes = []string{"pull", "pull_channel"}
+		info.Scopes = []string{"pull", "pull_channel", "user"}
 	}
 	return info
 }

@@ -23,9 +23,9 @@ type Spec struct {
 	Seed         string `json:"seed,omitempty" doc:"Makes the channel ids the same in every run."`
 
 	Users       []User                     `json:"users,omitempty" max:"10000" doc:"Who uses the portal: the first is who the webhook acts for; 1, an administrator, and 2 if absent."`
-	Scopes      []string                   `json:"scopes,omitempty" doc:"What the application and the webhook may do; pull and pull_channel if absent."`
+	Scopes      []string                   `json:"scopes,omitempty" doc:"What the application and the webhook may do; pull, pull_channel and user if absent."`
 	Application *Application               `json:"application,omitempty" doc:"The application; what is absent of it is made up."`
-	Answers     map[string]json.RawMessage `json:"answers,omitempty" doc:"Results of REST methods that the portal does not have, by the method's name."`
+	Answers     map[string]json.RawMessage `json:"answers,omitempty" doc:"Results of REST methods, by the method's name."`
 
 	Shared            bool       `json:"shared,omitempty" doc:"A push server that many portals share, as in the cloud."`
 	Hostile           bool       `json:"hostile,omitempty" doc:"Wide holes, disorder of 1 s and a ping every 5 s."`

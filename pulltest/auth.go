@@ -12,6 +12,7 @@ const codeLife = 30 * time.Second
 // was given.
 type auth struct {
 	webhook string
+	first   string // the token of AccessToken at the beginning
 	opts    *options
 
 	mu               sync.Mutex
@@ -39,16 +40,23 @@ type Token struct {
 }
 
 func newAuth(o *options) *auth {
-	a := &auth{webhook: randomSecret()[:16], opts: o, signedIn: o.first(), applicationToken: o.application.ApplicationToken}
-	a.install()
+	a := &auth{webhook: randomSecret()[:16], first: randomSecret(), opts: o}
+	a.begin()
 	return a
+}
+
+// begin is how it is at the beginning. The caller holds a.mu, or is the only one
+// who knows a.
+func (a *auth) begin() {
+	a.signedIn, a.applicationToken = a.opts.first(), a.opts.application.ApplicationToken
+	a.install(a.first)
 }
 
 // install makes the application known, with nothing granted but the token of
 // AccessToken. The caller holds a.mu, or is the only one who knows a.
-func (a *auth) install() {
+func (a *auth) install(token string) {
 	a.access, a.refresh, a.codes = make(map[string]grant), make(map[string]grant), make(map[string]grant)
-	a.token = randomSecret()
+	a.token = token
 	a.access[a.token] = grant{user: a.opts.first()}
 	a.installed = true
 }
@@ -64,7 +72,7 @@ func (a *auth) reinstall() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.installed {
-		a.install()
+		a.install(randomSecret())
 		a.applicationToken = randomSecret()
 	}
 }
@@ -87,7 +95,7 @@ func (a *auth) revoke() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.installed {
-		a.install()
+		a.install(randomSecret())
 	}
 }
 

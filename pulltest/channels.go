@@ -40,13 +40,13 @@ type portalChannel struct {
 
 // configBook makes the channels and writes the config that names them.
 type configBook struct {
-	push    string
-	signer  signer
-	opts    *options
-	users   *users
-	started time.Time
+	push   string
+	signer signer
+	opts   *options
+	users  *users
 
 	mu      sync.Mutex
+	started time.Time
 	made    map[channelName][]*portalChannel // the last one is the present one
 	byID    map[string]*portalChannel        // all that were made, by private and by public id
 	omitted map[channelName]int              // how many configs are still to lack a channel; below 0: all
@@ -65,23 +65,29 @@ const maxIssued = 1000
 
 func newConfigBook(push string, s signer, o *options, u *users) *configBook {
 	b := &configBook{
-		push:    push,
-		signer:  s,
-		opts:    o,
-		users:   u,
-		started: o.clock.now(),
-		made:    make(map[channelName][]*portalChannel),
-		byID:    make(map[string]*portalChannel),
-		omitted: make(map[channelName]int),
-		issued:  make(map[string]issuedToken),
+		push:   push,
+		signer: s,
+		opts:   o,
+		users:  u,
 	}
+	b.begin()
+	return b
+}
+
+// begin makes the first channels. The caller holds b.mu, or is the only one who
+// knows b.
+func (b *configBook) begin() {
+	b.started = b.opts.clock.now()
+	b.made = make(map[channelName][]*portalChannel)
+	b.byID = make(map[string]*portalChannel)
+	b.omitted = make(map[channelName]int)
+	b.issued = make(map[string]issuedToken)
 	for _, owner := range []string{ofApplication, ofPortal} {
-		b.shared(owner)
-		for _, user := range o.users {
-			b.private(owner, user.ID)
+		b.living(channelName{owner: owner})
+		for _, user := range b.opts.users {
+			b.living(channelName{owner, user.ID})
 		}
 	}
-	return b
 }
 
 func (b *configBook) shared(owner string) portalChannel {

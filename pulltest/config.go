@@ -123,7 +123,7 @@ func (b *configBook) server(hostname string) configServer {
 		WebSocket:        socket,
 		WebSocketSecure:  socket,
 		PublishEnabled:   d.publicIDs,
-		ConfigTimestamp:  b.started.Unix(),
+		ConfigTimestamp:  b.since().Unix(),
 	}
 	if b.opts.shared {
 		s.Mode = "shared"
@@ -137,6 +137,13 @@ func (b *configBook) server(hostname string) configServer {
 		s.PublishSecure = s.Publish
 	}
 	return s
+}
+
+// since is when the portal began.
+func (b *configBook) since() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.started
 }
 
 func (b *configBook) describe(c portalChannel, kind string) configChannel {

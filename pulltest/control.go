@@ -168,17 +168,13 @@ func (p *Portal) RestartServer(down time.Duration) error {
 	}
 	p.command("server_restart", nil, all)
 	h := p.push.hub
-	time.AfterFunc(restartNotice, func() {
-		h.mu.Lock()
-		defer h.unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.later(restartNotice, func() {
 		h.down++
 		h.cutSockets("restart")
 		h.cutPolls("restart")
-		time.AfterFunc(down, func() {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.down--
-		})
+		h.later(down, func() { h.down-- })
 	})
 	return errHidden("RestartServer", h.hiddenPolls())
 }

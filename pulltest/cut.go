@@ -102,10 +102,8 @@ func (h *hub) cutPolls(reason string) (n, hidden int) {
 	return n, hidden
 }
 
-// hiddenPolls counts the open polls that cannot be cut.
+// hiddenPolls counts the open polls that cannot be cut. The caller holds h.mu.
 func (h *hub) hiddenPolls() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	n := 0
 	for p := range h.polls {
 		if p.hidden && !p.done {

@@ -28,8 +28,8 @@ type subscriber interface {
 // hub is the state of a push server's processes and their storage: who listens
 // to what, what is kept, which message id comes next.
 type hub struct {
+	opts     *options
 	dialect  *dialect
-	began    time.Time
 	gather   time.Duration
 	handover time.Duration
 	hostile  bool
@@ -39,19 +39,26 @@ type hub struct {
 	nameOf   func(channelKey) string // of a channel, as events name it
 	conceal  func(string) string     // takes the secrets out of a body
 
-	mu        sync.Mutex
-	closed    bool
+	mu     sync.Mutex
+	closed bool
+	doomed []func() // run as soon as the lock is released: they cut connections
+	era    int      // counts resets
+
+	hubState
+}
+
+// hubState is what begins anew with a reset.
+type hubState struct {
+	began     time.Time
 	down      int   // restarts under way: nobody is let in
 	epoch     int64 // Unix second of the first publish
 	pastEpoch int64 // of a Redis that lost its data
 	seq       uint64
-	traffic   int       // ids a second that others take
 	counted   time.Time // when they were last counted
 	tagger    tagger
 	kept      map[channelKey]*history
 	sockets   map[*socket]struct{}
 	polls     map[*poll]struct{}
-	doomed    []func() // run as soon as the lock is released: they cut connections
 	stats     Stats
 	presence  map[int]*presence // by user
 	daily     daily
@@ -62,13 +69,19 @@ type hub struct {
 
 func newHub(o *options) *hub {
 	return &hub{
-		dialect:   o.dialect,
+		opts:     o,
+		dialect:  o.dialect,
+		gather:   o.gather,
+		handover: o.handover,
+		hostile:  o.hostile,
+		clock:    o.clock,
+		hubState: newHubState(o),
+	}
+}
+
+func newHubState(o *options) hubState {
+	return hubState{
 		began:     time.Now(),
-		gather:    o.gather,
-		handover:  o.handover,
-		hostile:   o.hostile,
-		clock:     o.clock,
-		traffic:   o.traffic,
 		counted:   time.Now(),
 		kept:      make(map[channelKey]*history),
 		sockets:   make(map[*socket]struct{}),

@@ -12,6 +12,7 @@ import (
 // addresses are where a portal is, and where it was.
 type addresses struct {
 	mu        sync.RWMutex
+	first     string          // URL
 	url       string          // scheme://host
 	former    map[string]bool // URLs
 	listening map[string]bool // URLs
@@ -19,7 +20,7 @@ type addresses struct {
 }
 
 func (a *addresses) begin(url string) {
-	a.url, a.former, a.listening = url, make(map[string]bool), map[string]bool{url: true}
+	a.first, a.url, a.former, a.listening = url, url, make(map[string]bool), map[string]bool{url: true}
 }
 
 func (a *addresses) close() {

@@ -135,7 +135,7 @@ func (s *pushServer) tellNGINX(w http.ResponseWriter, channels []channelID) {
 			infos = append(infos, fmt.Sprintf(`{"channel": "%s", "published_messages": %d, "stored_messages": %d, "subscribers": %d}`, c.private, published, kept, online))
 		}
 	}
-	all := len(h.tagger.numbers)
+	all, up := len(h.tagger.numbers), time.Since(h.began)
 	h.mu.Unlock()
 	if len(infos) == 0 {
 		nginxRefusal(w, http.StatusNotFound, "")
@@ -148,5 +148,5 @@ func (s *pushServer) tellNGINX(w http.ResponseWriter, channels []channelID) {
 		return
 	}
 	fmt.Fprintf(w, `{"hostname": "pulltest", "time": "%s", "channels": %d, "wildcard_channels": 0, "uptime": %d, "infos": [`+"\r\n%s\r\n]}\r\n",
-		now.UTC().Format("2006-01-02T15:04:05"), all, int(time.Since(s.started).Seconds()), strings.Join(infos, ",\r\n"))
+		now.UTC().Format("2006-01-02T15:04:05"), all, int(up.Seconds()), strings.Join(infos, ",\r\n"))
 }

@@ -35,6 +35,7 @@ type options struct {
 	channelLife   time.Duration
 	configLife    time.Duration
 	clock         *clock
+	clockShift    time.Duration // at the beginning
 	subscribers   int
 	publishers    int
 	disorder      time.Duration
@@ -94,6 +95,7 @@ func newOptions(opts []Option) (*options, error) {
 
 // complete sets what depends on several options.
 func (o *options) complete() {
+	o.clock.set(o.clockShift)
 	o.application.complete()
 	if o.pingInterval == unset {
 		o.pingInterval = o.dialect.pingInterval
@@ -166,7 +168,7 @@ func WithConfigLife(d time.Duration) Option {
 // WithClockShift puts the clocks of the portal and its push server ahead of
 // ours by d, or behind if d is negative: whatever time they tell is off by it.
 func WithClockShift(d time.Duration) Option {
-	return func(o *options) { o.clock.set(d) }
+	return func(o *options) { o.clockShift = d }
 }
 
 // WithWebhookConfig answers pull.application.config.get to an incoming webhook

@@ -146,7 +146,7 @@ func (p *poll) close(ctx context.Context) {
 	p.done = true
 	p.process.unregister(p)
 	delete(h.polls, p)
-	h.departLater(p.client.user)
+	p.departLater()
 }
 
 func (p *poll) write(w http.ResponseWriter, a pollAnswer) {

@@ -45,17 +45,14 @@ func (h *hub) depart(user int, at time.Time) {
 	}
 }
 
-// departLater is depart for a poll.
-func (h *hub) departLater(user int) {
-	if h.presence[user] == nil {
+// departLater is depart for a poll. The caller holds hub.mu.
+func (p *poll) departLater() {
+	h, user := p.hub, p.client.user
+	if user == 0 || p.era != h.era {
 		return
 	}
 	at := h.clock.now()
-	time.AfterFunc(pollLinger, func() {
-		h.mu.Lock()
-		defer h.unlock()
-		h.depart(user, at)
-	})
+	h.later(pollLinger, func() { h.depart(user, at) })
 }
 
 // tellStatus tells those connections of a change that have asked for it. Its

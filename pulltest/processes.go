@@ -65,7 +65,7 @@ func WithTraffic(perSecond int) Option {
 // countOthers counts the ids that others have taken since it was last called.
 func (h *hub) countOthers() {
 	now := time.Now() // nobody else lives by the portal's clock
-	h.seq += uint64(now.Sub(h.counted).Seconds() * float64(h.traffic))
+	h.seq += uint64(now.Sub(h.counted).Seconds() * float64(h.opts.traffic))
 	h.counted = now
 }
 

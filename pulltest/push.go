@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"time"
 )
 
 var midPattern = regexp.MustCompile(`^[0-9]{26}$`)
@@ -25,7 +24,6 @@ type pushServer struct {
 	signer  signer
 	book    *configBook // the channels that a jwt stands for, and whose they are
 	opts    *options
-	started time.Time
 }
 
 func newPushServer(o *options) *pushServer {
@@ -34,7 +32,6 @@ func newPushServer(o *options) *pushServer {
 		dialect: o.dialect,
 		signer:  signer{key: []byte(o.key)},
 		opts:    o,
-		started: time.Now(),
 	}
 }
 

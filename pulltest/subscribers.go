@@ -53,6 +53,7 @@ type connection struct {
 	transport string
 
 	// guarded by hub.mu
+	era            int // of the hub when it began
 	number         int
 	since          time.Time
 	last           string // mid
@@ -100,6 +101,7 @@ func (c *connection) told(e Event) {
 
 // enters numbers a connection that is let in. The caller holds hub.mu.
 func (c *connection) enters() {
+	c.era = c.hub.era
 	c.hub.numbered++
 	c.number, c.since = c.hub.numbered, time.Now()
 	c.told(Event{Kind: Subscribed, Position: c.from.String()})

@@ -15,7 +15,9 @@ const pageSize = 50
 // List is a result for [Portal.Answer] that comes in pages, as that of a list
 // method: 50 items from the parameter START on, with the total beside the
 // result, and next, where to go on, while there are more. With a START of -1
-// nothing is counted, and there is neither.
+// nothing is counted, and there is neither: who reads so asks for what is above
+// the last ID by a FILTER like {">ID": 50}, the only one that is looked at. It
+// wants items in the order of that field.
 type List struct {
 	Items []any
 	Field string // of the result, that holds the items, as crm.item.list has it in "items"; empty: the result is the list itself
@@ -59,7 +61,7 @@ func (p *Portal) Answer(method string, result any) {
 	}
 	list, paged := result.(List)
 	if paged {
-		result = list.Items
+		result = append([]any{}, list.Items...)
 	}
 	data, err := json.Marshal(result)
 	if err != nil {
@@ -67,7 +69,7 @@ func (p *Portal) Answer(method string, result any) {
 	}
 	var answer any = json.RawMessage(data)
 	if paged {
-		list.Items = slices.Clone(list.Items)
+		list.Items, _ = generic(answer).([]any)
 		answer = list
 	}
 	a.mu.Lock()
@@ -90,27 +92,52 @@ func (a *canned) method(name string) (method, bool) {
 	answer, given := a.list[name]
 	return method{scopeBase, func(_ *Portal, call restCall) (any, *restError) {
 		if list, paged := answer.(List); paged {
-			return list.page(call.params["START"]), nil
+			return list.page(call.params), nil
 		}
 		return answer, nil
 	}}, given
 }
 
-func (l List) page(from any) page {
-	start, _ := integer(from)
-	p := page{next: -1, total: len(l.Items)}
+func (l List) page(params map[string]any) page {
+	start, _ := integer(params["START"])
+	found := above(l.Items, params["FILTER"])
+	p := page{next: -1, total: len(found)}
 	if start < 0 {
 		start, p.total = 0, -1
 	}
-	first := min(start, len(l.Items))
-	last := min(first+pageSize, len(l.Items))
+	first := min(start, len(found))
+	last := min(first+pageSize, len(found))
 	if p.total > last {
 		p.next = last
 	}
-	items := append([]any{}, l.Items[first:last]...)
+	items := append([]any{}, found[first:last]...)
 	p.result = items
 	if l.Field != "" {
 		p.result = map[string]any{l.Field: items}
 	}
 	return p
+}
+
+// above are the items that a filter leaves whose conditions are like {">ID": 50}:
+// those with a field ID above 50, in whatever letter case.
+func above(items []any, filter any) []any {
+	conditions, _ := filter.(map[string]any)
+	for condition, value := range conditions {
+		field, greater := strings.CutPrefix(condition, ">")
+		limit, ok := integer(value)
+		if !greater || !ok || strings.HasPrefix(field, "=") {
+			continue
+		}
+		items = slices.DeleteFunc(slices.Clone(items), func(item any) bool {
+			object, _ := item.(map[string]any)
+			for name, v := range object {
+				if strings.EqualFold(name, field) {
+					n, ok := integer(v)
+					return !ok || n <= limit
+				}
+			}
+			return true
+		})
+	}
+	return items
 }

@@ -3,6 +3,7 @@ package pulltest_test
 import (
 	"encoding/json"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -177,6 +178,18 @@ func TestAnswer(t *testing.T) {
 		} {
 			if got := ask("crm.deal.list", params{"start": start}); got != want {
 				t.Errorf("from %v: %s", start, got)
+			}
+		}
+		var deals []any
+		for id := range 120 {
+			deals = append(deals, map[string]string{"id": strconv.Itoa(id + 1)})
+		}
+		p.Answer("deals", pulltest.List{Items: deals})
+		for after, want := range map[int]int{0: 50, 50: 50, 100: 20, 120: 0} {
+			_, a := call(t, p, p.Webhook()+"deals", params{"start": -1, "filter": params{">ID": after, "TITLE": "x", ">=id": 500}})
+			var list []struct{ ID string }
+			if err := json.Unmarshal(a.Result, &list); err != nil || len(list) != want || want > 0 && list[0].ID != strconv.Itoa(after+1) {
+				t.Errorf("after %d: %d items, %v", after, len(list), err)
 			}
 		}
 		p.Answer("empty.list", pulltest.List{Field: "items"})

@@ -242,4 +242,11 @@ func TestBatch_Limits(t *testing.T) {
 			t.Errorf("the second: %d %s", status, a.Error)
 		}
 	}, pulltest.WithQueryLimit(1, 0.001), pulltest.WithOperatingLimit(1e9, 1e9))
+	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
+		for _, command := range []string{"profile", "user.admin", "scope"} {
+			if got := batch(t, p, params{"cmd": []string{command}}); !strings.Contains(got, `"result_error":[]`) {
+				t.Errorf("%s: %s", command, got)
+			}
+		}
+	}, pulltest.WithOperatingLimit(1e9, 1e9))
 }

@@ -58,6 +58,16 @@
 //     data» is the answer then.
 //   - [Portal.PushNotifications] and [Portal.Watched] tell what its calls came
 //     to.
+//   - Beside the pull API there is what SDKs call when they start: batch, with
+//     its references $result[key][field], profile, app.info, user.current,
+//     user.admin, scope, methods, server.time, event.bind, event.unbind and
+//     event.get. [Portal.Answer] gives any other method an answer.
+//
+// Programs in other languages use it over a real socket: [WithAddress] and
+// [WithPlainHTTP] set where, [Portal.Certificate] is what they are to trust, or
+// [WithCertificate] sets another, and [WithPlainURLs] has them need none.
+// [WithUsers] sets who uses the portal, and [WithPushPath] has the push server
+// stand where one alone has its paths.
 //
 // [WithVersion] chooses among the push servers that portals have:
 //

@@ -14,7 +14,7 @@ import (
 // servePub takes what the portal publishes: a RequestBatch, or a body that is
 // the message itself, for the channels of CHANNEL_ID.
 func (s *pushServer) servePub(w http.ResponseWriter, r *http.Request) {
-	body, ok := s.readBody(w, r)
+	body, ok := s.readBody(w, r, func() {})
 	if !ok {
 		return
 	}
@@ -124,13 +124,16 @@ func (s *pushServer) serveInfos(w http.ResponseWriter, r *http.Request) {
 	writeText(w, http.StatusOK, s.dialect.infosHead+string(list)+"}")
 }
 
-// readBody answers 413 to a body that is too large and cuts the connection.
-func (s *pushServer) readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
+// readBody answers 413 to a body that is too large and cuts the connection. It
+// calls refused before anybody can know of it.
+func (s *pushServer) readBody(w http.ResponseWriter, r *http.Request, refused func()) ([]byte, bool) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, s.dialect.maxBody+1<<16))
 	switch {
 	case err != nil:
+		refused()
 		return nil, false
 	case int64(len(body)) > s.dialect.maxBody, s.dialect.maxChars > 0 && len(utf16.Encode([]rune(string(body)))) > s.dialect.maxChars:
+		refused()
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		w.Header().Set("Content-Length", "0")
 		w.Header().Set("Connection", "close")

@@ -192,9 +192,8 @@ func (s *pushServer) subscribe(r *http.Request, poll bool) (sub subscription, er
 // JSON-RPC. The query says whose client it is; one without a public id, whatever
 // the reason, is told so before anything else.
 func (s *pushServer) serveRest(w http.ResponseWriter, r *http.Request) {
-	body, ok := s.readBody(w, r)
+	body, ok := s.readBody(w, r, s.hub.refuseRequest)
 	if !ok {
-		s.hub.refuseRequest()
 		return
 	}
 	var from publisher

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
 )
@@ -22,7 +23,7 @@ func staff() pulltest.Option {
 }
 
 type userConfig struct {
-	Channels       map[string]struct{ ID string }
+	Channels       map[string]struct{ ID, Start string }
 	JWT            string
 	PublicChannels any // false before version 4
 }
@@ -204,6 +205,10 @@ func TestWithUsers_Versions(t *testing.T) {
 			c := toldTo(t, p, guest)
 			if c.Channels["private"].ID == "" || (version == 5) != (c.JWT != "") {
 				t.Errorf("version %d: %d channels", version, len(c.Channels))
+			}
+			time.Sleep(time.Hour)
+			if all := toldTo(t, p, chief).Channels; all["private"].Start != all["shared"].Start {
+				t.Errorf("version %d: a user's channel begins when it is asked for", version)
 			}
 			if version == 5 {
 				target := p.PushURL() + "/sub/?jsonRpc=true&token=" + c.JWT

@@ -40,7 +40,8 @@ When everything listens, one line of JSON is printed on stdout:
 
 It holds the secrets that the program under test needs. Clients that insist on
 https are told of the certificate authority in ca_file: by NODE_EXTRA_CA_CERTS
-for Node, SSL_CERT_FILE for Go, PHP's and Python's OpenSSL, --cacert for curl.
+for Node, SSL_CERT_FILE for Go and Python, -d curl.cainfo= for PHP, --cacert for
+curl.
 
 The control address has a page for people, and /openapi.json for programs.
 docs/portal.md has it all with examples. Ctrl-C or SIGTERM ends it, with exit

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
 )
@@ -79,6 +80,14 @@ func serverEndpoints() []endpoint {
 			func(p *running, _ nothing) { p.Forget() }),
 		simple("set-back", "Sets the counter of message ids back, as a restored backup does.", []string{"SetBack"},
 			func(p *running, in setBack) { p.SetBack(in.By) }),
+		action("reset", "Makes the portal as it was when it began, and cuts all connections. The log is emptied, but for the ends of these.", []string{"Reset"},
+			func(_ context.Context, p *running, _ nothing) (nothing, error) {
+				moment := time.Now()
+				err := p.Reset()
+				p.canned()
+				p.journal.clear(moment)
+				return nothing{}, err
+			}),
 		simple("silence", "Lets a subscriber process hear nothing for a time: it sends nothing live.", []string{"Silence"},
 			func(p *running, in silence) { p.Silence(in.Process, seconds(in.Seconds)) }),
 	}

@@ -7,9 +7,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"github.com/b24pull/b24pull/pulltest"
 )
@@ -167,6 +170,7 @@ func TestActions(t *testing.T) {
 		}},
 		{"misbehave", `{"fault":"bad_gateway"}`, `{}`, func(p *running) bool { return status(t, p) == 502 }},
 		{"behave", `{}`, `{}`, func(p *running) bool { return status(t, p) != 502 }},
+		{"reset", ``, `{}`, func(p *running) bool { return stats(p) == pulltest.Stats{} }},
 		{"move", `{}`, `"url":"https://`, func(p *running) bool { return stats(p).Redirects == 0 }},
 	}
 	a := newAPI(t)
@@ -216,6 +220,82 @@ func request(t *testing.T, p *running, method string) (status int, body string) 
 		t.Fatal(err)
 	}
 	return resp.StatusCode, string(data)
+}
+
+// TestCut: cuts take the connections that they name, subscribers lists those
+// that are left, and reset takes the rest, with the log and the counters.
+func TestCut(t *testing.T) {
+	a := newAPI(t)
+	var config struct {
+		Channels struct{ Shared struct{ ID string } }
+	}
+	a.get("config", &config)
+	base := a.portal().PushURL() + "/sub/?binaryMode=true&CHANNEL_ID=" + url.QueryEscape(config.Channels.Shared.ID)
+	transport := a.portal().HTTPClient().Transport.(*http.Transport)
+	open := func() (ended chan string) {
+		ended = make(chan string, 2)
+		dialer := websocket.Dialer{TLSClientConfig: transport.TLSClientConfig.Clone()}
+		socket, _, err := dialer.Dial("wss"+strings.TrimPrefix(base, "https"), nil)
+		if err != nil {
+			t.Fatal("no websocket")
+		}
+		t.Cleanup(func() { socket.Close() })
+		go func() {
+			socket.ReadMessage()
+			ended <- "websocket"
+		}()
+		go func() {
+			if resp, err := a.portal().HTTPClient().Get(base); err == nil {
+				resp.Body.Close()
+			}
+			ended <- "poll"
+		}()
+		var log events
+		for subscribed := map[string]bool{}; len(subscribed) < 2; {
+			a.get(fmt.Sprintf("log?kind=subscribed&wait_seconds=10&after=%d", log.Last), &log)
+			for _, raw := range log.Events {
+				var e event
+				json.Unmarshal(raw, &e)
+				subscribed[e.Transport] = true
+			}
+		}
+		return ended
+	}
+	left := func() (transports string) {
+		var subscribers []pulltest.Subscriber
+		a.get("subscribers", &subscribers)
+		for _, s := range subscribers {
+			transports += s.Transport + " "
+		}
+		return transports
+	}
+	ended := open()
+	for _, cut := range []struct{ transport, ends, leaves string }{{"polls", "poll", "websocket "}, {"websockets", "websocket", ""}} {
+		if got := a.post("cut", `{"transport":"`+cut.transport+`"}`); got != "{\"connections\":1}\n" {
+			t.Errorf("cut %s: %s", cut.transport, got)
+		}
+		if got := <-ended; got != cut.ends || left() != cut.leaves {
+			t.Errorf("cut %s: a %s has ended, %q is left", cut.transport, got, left())
+		}
+	}
+	ended = open()
+	a.post("emit", `{"command":"x"}`)
+	a.post("reset", `{}`)
+	<-ended
+	<-ended
+	var stats statistics
+	var log events
+	a.get("stats", &stats)
+	a.get("log", &log)
+	if stats["published"] != 0 || left() != "" || log.Last == 0 || log.Lost {
+		t.Errorf("after reset: %d published, %q open, events up to %d, lost: %t", stats["published"], left(), log.Last, log.Lost)
+	}
+	for _, raw := range log.Events {
+		var e event
+		if json.Unmarshal(raw, &e); e.Kind != pulltest.Unsubscribed && e.Kind != pulltest.Requested {
+			t.Errorf("after reset the log has an event %s", e.Kind)
+		}
+	}
 }
 
 // TestBadBodies: what is wrong with a body is said, with the name of the field.
@@ -396,7 +476,8 @@ func TestJournal_Bounds(t *testing.T) {
 			t.Errorf("%d bytes in %d records", r.bytes, len(r.records))
 		}
 	}
-	j.clear()
+	j.clear(time.Now())
+	j.add(pulltest.Event{Kind: pulltest.Published}) // told of late
 	if c := j.read(0, false, 10); c.lost || len(c.records) != 0 || c.last == 0 {
 		t.Errorf("cleared: %d records, lost: %t, last %d", len(c.records), c.lost, c.last)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sort"
 	"sync"
+	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
 )
@@ -25,6 +26,7 @@ type journal struct {
 	all      ring
 	messages ring
 	more     chan struct{} // closed at the next event
+	begin    time.Time     // what happened before is not taken down
 	ended    bool
 }
 
@@ -39,6 +41,7 @@ type event struct {
 // record is an event as it is given out.
 type record struct {
 	n    int64
+	time time.Time
 	kind pulltest.EventKind
 	json []byte
 }
@@ -61,6 +64,16 @@ func (r *ring) add(one record) {
 	}
 }
 
+// drop leaves out what happened before a moment. Nobody is to miss it.
+func (r *ring) drop(before time.Time) {
+	i := sort.Search(len(r.records), func(i int) bool { return !r.records[i].time.Before(before) })
+	kept := r.records[i:]
+	*r = ring{}
+	for _, one := range kept {
+		r.add(one)
+	}
+}
+
 // after are the records with greater numbers, at most so many, and whether
 // some of them are no longer there.
 func (r *ring) after(n int64, most int) (records []record, lost bool) {
@@ -78,12 +91,15 @@ func isMessage(kind pulltest.EventKind) bool {
 func (j *journal) add(e pulltest.Event) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if e.Time.Before(j.begin) {
+		return
+	}
 	j.last++
 	data, err := json.Marshal(event{j.last, e})
 	if err != nil {
 		data = fmt.Appendf(nil, `{"n":%d,"kind":%q}`, j.last, e.Kind)
 	}
-	one := record{j.last, e.Kind, data}
+	one := record{j.last, e.Time, e.Kind, data}
 	j.all.add(one)
 	if isMessage(e.Kind) {
 		j.messages.add(one)
@@ -92,11 +108,14 @@ func (j *journal) add(e pulltest.Event) {
 	j.more = make(chan struct{})
 }
 
-// clear forgets all; numbers go on.
-func (j *journal) clear() {
+// clear forgets all that happened before a moment, also what it is told of
+// later. Numbers go on.
+func (j *journal) clear(before time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.all, j.messages = ring{}, ring{}
+	j.begin = before
+	j.all.drop(before)
+	j.messages.drop(before)
 }
 
 // end lets those go who wait.

@@ -102,6 +102,22 @@ func TestCommand_HostilePortal(t *testing.T) {
 	}
 }
 
+// TestCommand_HostilePortalWithoutSettling is its twin: with a disorder of a
+// second, many messages are lost if the cursor may stand on what has just come.
+// With one publisher, whose kept messages are in order, a few would be.
+func TestCommand_HostilePortalWithoutSettling(t *testing.T) {
+	t.Parallel()
+	consume := func(c *consumer, ctx context.Context, report reporter) error {
+		c.Settle = time.Nanosecond
+		return c.consume(ctx, report)
+	}
+	r := soaked(t, quick(), consume, "-transport", "poll", "-messages", "1000", "-hostile", "-wait", "5s")
+	t.Log(strings.TrimSpace(r.stdout))
+	if r.code != exitFailed || r.lost < 20 {
+		t.Errorf("lost %d: the disorder shows little: exit code %d, %s", r.lost, r.code, r.stdout)
+	}
+}
+
 // TestCommand_DistantPortal has distance, pings, and processes that overtake each
 // other.
 func TestCommand_DistantPortal(t *testing.T) {

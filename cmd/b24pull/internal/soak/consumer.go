@@ -28,6 +28,7 @@ type consumer struct {
 	Cursor    string        // file to go on from; none: from now
 	SaveEvery time.Duration // the cursor
 	Handling  time.Duration // a message takes
+	Settle    time.Duration // in place of the default, in tests
 }
 
 // reporter is told what a consumer does.
@@ -55,6 +56,9 @@ func (c *consumer) consume(ctx context.Context, report reporter) error {
 		realtime.WithBackoff(func(int) time.Duration { return 10 * time.Millisecond }),
 		realtime.WithTransport(how),
 		realtime.WithObserver(func(e realtime.Event) { observe(e, report) }),
+	}
+	if c.Settle > 0 {
+		opts = append(opts, realtime.WithSettleTime(c.Settle))
 	}
 	first := true
 	if c.Cursor != "" {

@@ -60,7 +60,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.IntVar(&o.subscribers, "subscribers", o.subscribers, "processes of the portal in memory that serve subscribers")
 	f.IntVar(&o.publishers, "publishers", o.publishers, "processes of the portal in memory that publish")
 	f.DurationVar(&o.pings, "pings", 0, "the portal in memory pings its websockets this often (default as real servers: 2m from version 3 on)")
-	f.BoolVar(&o.hostile, "hostile", false, "the portal in memory has wider holes than real servers: handovers of 2 ms, a disorder of 1 s, a ping every 5 s")
+	f.BoolVar(&o.hostile, "hostile", false, "the portal in memory has wider holes than real servers: handovers of 2 ms, a disorder of 1 s, a ping every 5 s; and two processes of each kind, since those of one keep an order, unless -subscribers and -publishers say otherwise")
 	f.DurationVar(&o.disorder, "disorder", 0, "the longest that the portal in memory takes from a message's id to its storing")
 
 	f.DurationVar(&o.falsely, "false", 0, "for so long a false web server stands in the place of the long polling of the portal in memory, as soon as the subscription is ready: pages, a login form, strange JSON, nothing at all")
@@ -84,6 +84,12 @@ func (o *options) check(flags *flag.FlagSet) error {
 	flags.Visit(func(f *flag.Flag) { set[f.Name] = true })
 	if !set["cut"] && o.backlog == 0 {
 		o.cut = span{100*time.Millisecond + 8*o.delay, 600*time.Millisecond + 8*o.delay}
+	}
+	if o.hostile && !set["subscribers"] {
+		o.subscribers = 2
+	}
+	if o.hostile && !set["publishers"] {
+		o.publishers = 2
 	}
 	switch {
 	case flags.NArg() > 0:

@@ -134,6 +134,67 @@ func TestGolden_Handover(t *testing.T) {
 	}
 }
 
+// TestHostileTiming: what is kept takes up to a second to be stored, and pings
+// come every 5 s.
+func TestHostileTiming(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
+		ws := dial(t, p, "")
+		defer ws.Close()
+		listen(t, ws) // and answer pings
+		longest := time.Duration(0)
+		for range 20 {
+			start, before := time.Now(), p.Stats().Stored
+			p.Emit(text("kept"))
+			for p.Stats().Stored == before {
+				time.Sleep(time.Millisecond)
+			}
+			longest = max(longest, time.Since(start))
+		}
+		if longest < 800*time.Millisecond || longest > 1001*time.Millisecond {
+			t.Errorf("a message was stored after %v", longest)
+		}
+		before := p.Stats().Pings
+		time.Sleep(20 * time.Second)
+		if n := p.Stats().Pings - before; n != 4 {
+			t.Errorf("%d pings in 20 s", n)
+		}
+	}, pulltest.WithHostileTiming())
+}
+
+// TestGolden_GatheringOfVersion3 ends at ticks of the server, not a while after
+// a frame.
+func TestGolden_GatheringOfVersion3(t *testing.T) {
+	for version, want := range map[int]time.Duration{3: 300 * time.Millisecond, 4: 400 * time.Millisecond} {
+		ofVersion(t, []int{version}, func(t *testing.T, p *pulltest.Portal) {
+			ws := connectAs(t, p)
+			defer ws.Close()
+			time.Sleep(time.Until(time.Date(2000, 1, 1, 0, 0, 4, int(100*time.Millisecond), time.UTC)))
+			start := time.Now()
+			p.Emit(text("at once"))
+			p.Emit(text("gathered"))
+			for _, after := range []time.Duration{0, want} {
+				nextFrame(t, ws)
+				if got := time.Since(start); got != after {
+					t.Errorf("a frame after %v, want %v", got, after)
+				}
+			}
+		})
+	}
+}
+
+// TestGolden_Tag: three digits of milliseconds.
+func TestGolden_Tag(t *testing.T) {
+	ofVersion(t, []int{3, 4}, func(t *testing.T, p *pulltest.Portal) {
+		ws := connectAs(t, p, "binaryMode", "")
+		defer ws.Close()
+		time.Sleep(time.Until(time.Date(2000, 1, 1, 0, 0, 4, int(7*time.Millisecond), time.UTC)))
+		p.Emit(text("x"))
+		if frame := string(nextFrame(t, ws)); !strings.Contains(frame, `"tag":"007"`) {
+			t.Errorf("%q", strings.SplitN(frame, `"tag"`, 2)[1])
+		}
+	})
+}
+
 // TestGolden_PollWhereNothingIsKept: one process registers it at once.
 func TestGolden_PollWhereNothingIsKept(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {

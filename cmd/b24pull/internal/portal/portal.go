@@ -119,6 +119,7 @@ func (o *options) run(ctx context.Context, specs []control.Spec, stdout, stderr 
 	server := &http.Server{
 		Handler:           control.New(portals, o.controlHosts(), page.Handler()),
 		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx }, // ends streams, too
 	}

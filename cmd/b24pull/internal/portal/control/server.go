@@ -12,11 +12,16 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // mostBody is how long a request's body may be. A message may have a MiB, and
 // in JSON that is more.
 const mostBody = 8 << 20
+
+// bodyPatience is how long a request may take that changes something. The
+// longest, which wait for an application's handler, give up before.
+const bodyPatience = time.Minute
 
 // Server answers the requests of the API.
 type Server struct {
@@ -47,6 +52,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := s.guard(r); err != nil {
 		writeError(w, err)
 		return
+	}
+	if r.Method != http.MethodGet {
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyPatience))
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, mostBody)
 	s.mux.ServeHTTP(w, r)

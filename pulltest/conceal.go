@@ -13,12 +13,14 @@ const concealed = "…"
 var (
 	// possibleID is what may be a channel id, with all that belongs to it.
 	possibleID = regexp.MustCompile(`[0-9a-f]{32}(?::[0-9a-f]{32})?(?:\.[0-9a-f]{40})?`)
+	// signatureOrJWT is what looks like a signature of its own, or a jwt.
+	signatureOrJWT = regexp.MustCompile(`[0-9a-f]{40}|eyJ[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+`)
 	// marked is a secret that a portal has made up.
 	marked = regexp.MustCompile(SecretMark + `[0-9a-z]*`)
 )
 
-// conceal takes the secrets of the portal out of a message's body: channel ids
-// with their signatures, and what the application was given.
+// conceal takes the secrets of the portal out of a message's body: channel ids,
+// signatures, jwts, and what the application was given.
 func (p *Portal) conceal(body string) string {
 	body = possibleID.ReplaceAllStringFunc(body, func(id string) string {
 		if p.config.isID(id[:32]) {
@@ -26,6 +28,7 @@ func (p *Portal) conceal(body string) string {
 		}
 		return id
 	})
+	body = signatureOrJWT.ReplaceAllString(body, concealed)
 	body = marked.ReplaceAllString(body, concealed)
 	app := p.Application()
 	for _, secret := range []string{app.ClientSecret, app.ApplicationToken} {

@@ -15,7 +15,7 @@
 // it does worse:
 //
 //   - [Portal.Cut], [Portal.CloseWebSockets] and [Portal.RestartServer] end
-//     connections.
+//     connections, whoever has accepted them, or return an error.
 //   - [Portal.Misbehave] makes REST, websockets, polls or the authorization
 //     server fail, hang, talk nonsense, lose their answers or send clients to a
 //     login page, until [Portal.Behave]; [Fault.WithRetryAfter] has them say
@@ -33,8 +33,14 @@
 //   - [WithProcesses] and [WithDisorder] let message ids overtake each other,
 //     [WithIdleTimeout] puts a middle box before the push server that ends what
 //     is idle, [Portal.Silence] makes a process deaf, [Portal.Forget] loses the
-//     history, [Portal.SetBack] the place, and [WithClockShift] sets the clocks
-//     wrong.
+//     history, [Portal.SetBack] the place, and [WithClockShift] and
+//     [Portal.SetClock] set the clocks wrong.
+//   - [Portal.Reset] undoes all of it, so that one portal can serve many tests.
+//
+// [WithObserver] is told what happens, one [Event] after another: who connects
+// and leaves and why, what is published and to whom it is delivered, live or
+// from the history, pings, and requests with the faults that met them.
+// [Portal.Subscribers] are the open connections, [Portal.Stats] counts.
 //
 // An application lives with it as with a real one:
 //

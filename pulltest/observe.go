@@ -21,8 +21,9 @@ const (
 // Event is one thing that happened on a portal. Its JSON leaves out what is
 // empty.
 //
-// No secret is in it: in place of webhook codes, tokens, client secrets,
-// channel ids and signatures stands «…», in the bodies of messages too.
+// No secret of the portal is in it: in place of webhook codes, tokens, client
+// secrets, channel ids and signatures stands «…», in the bodies of messages too,
+// and in place of what looks like a signature of theirs.
 type Event struct {
 	Time time.Time `json:"time"` // by the clock of this program, whatever the portal's says
 	Kind EventKind `json:"kind"`

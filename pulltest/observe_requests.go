@@ -127,7 +127,7 @@ var (
 	plainMethods = regexp.MustCompile(`^[A-Z]{1,10}$`)
 	// plainWord is too short for a code or a token, or is made of short words.
 	plainWord  = regexp.MustCompile(`^[A-Za-z_-]{1,15}$`)
-	dottedName = regexp.MustCompile(`^[A-Za-z_]{1,24}(\.[A-Za-z_]{1,24}){1,7}$`)
+	dottedName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,23}(\.[A-Za-z0-9_]{1,23}){1,7}$`)
 	userNumber = regexp.MustCompile(`^[0-9]{1,10}$`)
 )
 

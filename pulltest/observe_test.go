@@ -1,13 +1,16 @@
 package pulltest_test
 
 import (
+	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/gorilla/websocket"
 
 	"github.com/b24pull/b24pull/pulltest"
@@ -25,18 +28,20 @@ func (l *eventLog) add(e pulltest.Event) {
 	l.list = append(l.list, e)
 }
 
-// take returns what was told since it was last called: of requests, or of
+// take returns what was told since it was last called so: of requests, or of
 // everything else.
 func (l *eventLog) take(requests bool) []pulltest.Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var list []pulltest.Event
+	var list, rest []pulltest.Event
 	for _, e := range l.list {
 		if requests == (e.Kind == pulltest.Requested) {
 			list = append(list, e)
+		} else {
+			rest = append(rest, e)
 		}
 	}
-	l.list = nil
+	l.list = rest
 	return list
 }
 
@@ -133,4 +138,337 @@ func TestObserver_WebSocket(t *testing.T) {
 		w.CloseWebSockets(4010, "4010: Wrong Channel Id.")
 		w.told("unsubscribed 1 websocket close frame 4010")
 	})
+}
+
+// ends are ways in which a websocket ends, and what is told of it.
+func TestObserver_WebSocketEnds(t *testing.T) {
+	closing := func(code int) func(watched, *websocket.Conn) {
+		return func(_ watched, ws *websocket.Conn) {
+			ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Time{})
+		}
+	}
+	for _, c := range []struct {
+		reason  string
+		code    int
+		version int
+		end     func(w watched, ws *websocket.Conn)
+		opts    []pulltest.Option
+	}{
+		{reason: "client closed", end: func(_ watched, ws *websocket.Conn) { ws.Close() }},
+		{reason: "client closed", code: 1000, end: closing(1000)},
+		{reason: "client closed", code: 4001, end: closing(4001)},
+		{reason: "cut", end: func(w watched, _ *websocket.Conn) { w.Cut() }},
+		{reason: "close frame", code: 4029, end: func(w watched, _ *websocket.Conn) { w.CloseWebSockets(4029, "") }},
+		{reason: "close frame", code: 4013, end: func(_ watched, ws *websocket.Conn) { ws.WriteMessage(websocket.TextMessage, []byte("x")) }},
+		{reason: "protocol error", end: func(_ watched, ws *websocket.Conn) { ws.NetConn().Write([]byte{0xff, 0}) }},
+		{reason: "ping timeout", end: func(w watched, ws *websocket.Conn) {
+			ws.SetPingHandler(func(string) error { return nil })
+			w.Ping()
+			w.Ping()
+		}},
+		{reason: "ping timeout", version: 5, end: func(w watched, ws *websocket.Conn) { time.Sleep(time.Minute) }},
+		{reason: "idle", opts: []pulltest.Option{pulltest.WithIdleTimeout(time.Minute)}, end: func(watched, *websocket.Conn) { time.Sleep(time.Minute) }},
+		{reason: "restart", end: func(w watched, _ *websocket.Conn) { w.RestartServer(0); time.Sleep(time.Second) }},
+		{reason: "reset", end: func(w watched, _ *websocket.Conn) { w.Reset() }},
+		{reason: "portal closed", end: func(w watched, _ *websocket.Conn) { w.Close() }},
+		{reason: "evicted", code: 4029, end: func(w watched, _ *websocket.Conn) {
+			for range 100 {
+				w.listen("")
+			}
+		}},
+		{reason: "lost answer", version: 5, end: func(w watched, ws *websocket.Conn) {
+			w.Misbehave(pulltest.Publishing, pulltest.LoseAnswer)
+			ws.WriteMessage(websocket.TextMessage, []byte(`{"jsonrpc":"2.0","method":"ping","id":1}`))
+		}},
+	} {
+		version := max(c.version, 4)
+		if c.version == 0 {
+			version = 4
+		}
+		t.Run(fmt.Sprint(c.reason, " ", c.code, " version ", version), func(t *testing.T) {
+			observed(t, func(w watched) {
+				target := subURL(w.T, w.Portal, "")
+				if version == 5 {
+					target += "&jsonRpc=true"
+				}
+				ws, _, err := dialURL(w.Portal, target)
+				if err != nil {
+					w.Fatal(err)
+				}
+				defer ws.Close()
+				go func() {
+					for err == nil {
+						_, _, err = ws.ReadMessage()
+					}
+				}()
+				synctest.Wait()
+				c.end(w, ws)
+				synctest.Wait()
+				var ends []pulltest.Event
+				for _, e := range w.take(false) {
+					if e.Kind == pulltest.Unsubscribed && e.Subscriber == 1 {
+						ends = append(ends, e)
+					}
+				}
+				if len(ends) != 1 || ends[0].Reason != c.reason || ends[0].Code != c.code || ends[0].Transport != "websocket" {
+					w.Errorf("told %+v", ends)
+				}
+			}, append(c.opts, pulltest.WithVersion(version))...)
+		})
+	}
+}
+
+func TestObserver_PollEnds(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		mid  string
+		end  func(w watched, cancel func())
+		want []string
+		opts []pulltest.Option
+	}{
+		{name: "live", end: func(w watched, _ func()) { w.Emit(pulltest.Message{Command: "x"}) },
+			want: []string{"subscribed 1 poll", "published private 1 application x kept", "delivered 1 poll", "unsubscribed 1 poll answered"}},
+		{name: "history", mid: zeros, end: func(watched, func()) {},
+			want: []string{"subscribed 1 poll", "delivered 1 poll history", "unsubscribed 1 poll answered"}},
+		{name: "timeout", end: func(watched, func()) { time.Sleep(40 * time.Second) }, want: []string{"subscribed 1 poll", "unsubscribed 1 poll timeout"}},
+		{name: "client", end: func(_ watched, cancel func()) { cancel() }, want: []string{"subscribed 1 poll", "unsubscribed 1 poll client closed"}},
+		{name: "cut", end: func(w watched, _ func()) { w.CutPolls() }, want: []string{"subscribed 1 poll", "unsubscribed 1 poll cut"}},
+		{name: "idle", end: func(watched, func()) { time.Sleep(10 * time.Second) }, want: []string{"subscribed 1 poll", "unsubscribed 1 poll idle"},
+			opts: []pulltest.Option{pulltest.WithIdleTimeout(10 * time.Second)}},
+		{name: "reset", end: func(w watched, _ func()) { w.Reset() }, want: []string{"subscribed 1 poll", "unsubscribed 1 poll reset"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			observed(t, func(w watched) {
+				if c.mid != "" {
+					w.Emit(pulltest.Message{Command: "before"})
+					synctest.Wait()
+					w.take(false)
+				}
+				ctx, cancel := context.WithCancel(w.Context())
+				defer cancel()
+				req, _ := http.NewRequestWithContext(ctx, http.MethodGet, subURL(w.T, w.Portal, c.mid), nil)
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					if resp, err := w.HTTPClient().Do(req); err == nil {
+						resp.Body.Close()
+					}
+				}()
+				synctest.Wait()
+				c.end(w, cancel)
+				w.told(c.want...)
+				<-done
+			}, c.opts...)
+		})
+	}
+}
+
+// TestObserver_Versions: messages and connections are told of in all versions,
+// each once.
+func TestObserver_Versions(t *testing.T) {
+	for version := 1; version <= 5; version++ {
+		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
+			observed(t, func(w watched) {
+				path := "/sub/"
+				if version < 3 {
+					path = "/subws/"
+				}
+				ws, _, err := dialURL(w.Portal, framedURL(w, path))
+				if err != nil {
+					w.Fatal(err)
+				}
+				defer ws.Close()
+				poll := pollAt(w.HTTPClient(), framedURL(w, "/sub/"))
+				synctest.Wait()
+				mid := w.Emit(pulltest.Message{Command: "x"})
+				if err := ending(w.T, poll); err != nil {
+					w.Fatal(err)
+				}
+				ws.ReadMessage()
+				got := w.told("subscribed 1 websocket", "subscribed 2 poll", "published private 1 application x kept",
+					"delivered 1 websocket", "delivered 2 poll", "unsubscribed 2 poll answered")
+				for _, e := range got {
+					if e.Kind != pulltest.Published && e.User != 1 {
+						w.Errorf("%s: user %d", line(e), e.User)
+					}
+					if (e.Kind == pulltest.Published || e.Kind == pulltest.Delivered) && (e.Mid == "" || mid != "" && e.Mid != mid) {
+						w.Errorf("%s: mid %q, want %q", line(e), e.Mid, mid)
+					}
+				}
+			}, pulltest.WithVersion(version), pulltest.WithHandover(0), pulltest.WithTextPing(0))
+		})
+	}
+}
+
+// TestObserver_Subscribers: the open connections, and what they were sent.
+func TestObserver_Subscribers(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
+		began := time.Now()
+		first := p.Emit(text("x"))
+		ws := dial(t, p, zeros)
+		defer ws.Close()
+		go func() {
+			for {
+				if _, _, err := ws.ReadMessage(); err != nil {
+					return
+				}
+			}
+		}()
+		time.Sleep(time.Second)
+		poll := pollLater(t, p, first)
+		time.Sleep(time.Second)
+		pinged := time.Now()
+		p.Ping()
+		time.Sleep(time.Second)
+		list := p.Subscribers()
+		want := []pulltest.Subscriber{
+			{Number: 1, Transport: "websocket", User: 1, Since: began, Position: zeros, Mid: first, LastPing: pinged, LastPong: pinged, Replayed: 1},
+			{Number: 2, Transport: "poll", User: 1, Since: began.Add(time.Second), Position: first},
+		}
+		if diff := cmp.Diff(want, list); diff != "" {
+			t.Error(diff)
+		}
+		last := p.Emit(text("y"))
+		<-poll
+		list = p.Subscribers()
+		if len(list) != 1 || list[0].Live != 1 || list[0].Mid != last {
+			t.Errorf("%+v", list)
+		}
+		ws.Close()
+		synctest.Wait()
+		if list := p.Subscribers(); len(list) != 0 {
+			t.Errorf("%+v", list)
+		}
+	}, pulltest.WithPingInterval(0))
+}
+
+// TestObserver_Calls: an observer that calls the portal does not stand in its
+// way, and what it brings about is told behind what it was called for.
+func TestObserver_Calls(t *testing.T) {
+	onBoth := func(t *testing.T, run func(*testing.T, ...pulltest.Option)) {
+		t.Run("memory", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { run(t, pulltest.WithNetwork(pulltest.NewNetwork())) })
+		})
+		t.Run("sockets", func(t *testing.T) { run(t) })
+	}
+	onBoth(t, func(t *testing.T, opts ...pulltest.Option) {
+		var p *pulltest.Portal
+		l := new(eventLog)
+		started := make(chan struct{})
+		p = pulltest.NewPortal(append(opts, pulltest.WithObserver(func(e pulltest.Event) {
+			<-started
+			l.add(e)
+			p.Stats()
+			p.Subscribers()
+			p.ConfigJSON()
+			switch {
+			case e.Command == "ask":
+				p.Emit(pulltest.Message{Command: "answer"})
+			case e.Command == "cut":
+				p.Ping()
+				p.Cut()
+				p.SetClock(time.Hour)
+			case e.Command == "reset":
+				p.Reset()
+			}
+		}))...)
+		close(started)
+		ws := dial(t, p, "")
+		defer ws.Close()
+		for _, command := range []string{"ask", "cut", "reset", "ask"} {
+			p.Emit(pulltest.Message{Command: command})
+		}
+		p.Close()
+		var commands []string
+		for _, e := range l.take(false) {
+			if e.Kind == pulltest.Published {
+				commands = append(commands, e.Command)
+			}
+		}
+		if got := strings.Join(commands, " "); strings.Count(got, "ask") != 2 || strings.Count(got, "answer") < 1 {
+			t.Errorf("told of %s", got)
+		}
+	})
+}
+
+// TestObserver_Order: whoever publishes meanwhile, a message is published before
+// it is delivered, and a connection comes before what it is sent and does not
+// get anything behind its end. Everything has been told when Close returns.
+func TestObserver_Order(t *testing.T) {
+	l := new(eventLog)
+	p := pulltest.NewPortal(pulltest.WithObserver(l.add))
+	const publishers, each = 4, 200
+	var wg sync.WaitGroup
+	for range publishers {
+		wg.Go(func() {
+			for i := range each {
+				p.Emit(pulltest.Message{Command: "x", Expiry: -1})
+				if i%50 == 25 {
+					p.Cut()
+				}
+			}
+		})
+	}
+	for range 2 {
+		wg.Go(func() {
+			for range 20 {
+				ws, _, err := dialURL(p, subURL(t, p, ""))
+				for err == nil {
+					_, _, err = ws.ReadMessage()
+				}
+				if ws != nil {
+					ws.Close()
+				}
+				if p.Stats().Published == publishers*each {
+					return
+				}
+			}
+		})
+	}
+	time.AfterFunc(time.Second, func() { p.Cut() })
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	for end := false; !end; {
+		select {
+		case <-done:
+			end = true
+		case <-time.After(10 * time.Millisecond):
+			if p.Stats().Published == publishers*each {
+				p.Cut()
+			}
+		}
+	}
+	stats := p.Stats()
+	p.Close()
+	published, open := make(map[string]bool), make(map[int]bool)
+	last, delivered := "", 0
+	var at time.Time
+	for _, e := range l.take(false) {
+		if e.Time.Before(at) {
+			t.Fatal("an event is told of before an earlier one")
+		}
+		at = e.Time
+		switch e.Kind {
+		case pulltest.Published:
+			if e.Mid <= last {
+				t.Fatalf("mid %s behind %s", e.Mid, last)
+			}
+			last, published[e.Mid] = e.Mid, true
+		case pulltest.Subscribed:
+			open[e.Subscriber] = true
+		case pulltest.Unsubscribed:
+			if !open[e.Subscriber] {
+				t.Fatalf("connection %d ends twice, or before it begins", e.Subscriber)
+			}
+			delete(open, e.Subscriber)
+		case pulltest.Delivered:
+			delivered++
+			if !published[e.Mid] || !open[e.Subscriber] {
+				t.Fatalf("%s: published %t, open %t", line(e), published[e.Mid], open[e.Subscriber])
+			}
+		}
+	}
+	if len(published) != publishers*each || len(open) != 0 || delivered != stats.Sent || delivered == 0 {
+		t.Errorf("%d published, %d of %d delivered, open at the end %v", len(published), delivered, stats.Sent, open)
+	}
 }

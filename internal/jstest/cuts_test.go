@@ -10,20 +10,25 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// everyWay runs a test with each version, over websockets and by long polling.
-func everyWay(t *testing.T, test func(t *testing.T, version int, polling bool)) {
+// everyWay runs a test with each version, over websockets and by long polling,
+// and with a push server that many portals share.
+func everyWay(t *testing.T, test func(t *testing.T, version int, polling bool, opts ...pulltest.Option)) {
 	t.Helper()
-	for version := 1; version <= 5; version++ {
-		for _, polling := range []bool{false, true} {
-			name := fmt.Sprintf("version %d by websocket", version)
-			if polling {
-				name = fmt.Sprintf("version %d by polls", version)
-			}
-			t.Run(name, func(t *testing.T) {
+	for _, polling := range []bool{false, true} {
+		by := "by websocket"
+		if polling {
+			by = "by polls"
+		}
+		for version := 1; version <= 5; version++ {
+			t.Run(fmt.Sprintf("version %d %s", version, by), func(t *testing.T) {
 				t.Parallel()
-				test(t, version, polling)
+				test(t, version, polling, pulltest.WithVersion(version))
 			})
 		}
+		t.Run("version 4 shared "+by, func(t *testing.T) {
+			t.Parallel()
+			test(t, 4, polling, pulltest.WithSharedMode())
+		})
 	}
 }
 
@@ -36,9 +41,9 @@ type listener struct {
 	kept   []bool // by number, from 0 on
 }
 
-func listen(t *testing.T, version int, polling bool, opts ...pulltest.Option) *listener {
+func listen(t *testing.T, polling bool, opts ...pulltest.Option) *listener {
 	t.Helper()
-	portal := pulltest.NewPortal(append(opts, pulltest.WithVersion(version))...)
+	portal := pulltest.NewPortal(opts...)
 	t.Cleanup(portal.Close)
 	return &listener{t, portal, jstest.Start(t, jstest.Login{
 		Portal: portal.URL(), Certificate: portal.Certificate(), MemberID: portal.MemberID(),
@@ -136,8 +141,8 @@ func numbers(from, to int) (all []int) {
 // last message it was sent. What is not kept comes only while it listens.
 func TestClient_Cuts(t *testing.T) {
 	t.Parallel()
-	everyWay(t, func(t *testing.T, version int, polling bool) {
-		l := listen(t, version, polling, pulltest.WithHandover(0))
+	everyWay(t, func(t *testing.T, version int, polling bool, opts ...pulltest.Option) {
+		l := listen(t, polling, append(opts, pulltest.WithHandover(0))...)
 		if l.client.Version != version {
 			t.Errorf("the client says version %d", l.client.Version)
 		}
@@ -203,12 +208,12 @@ func (l *listener) away(version int, polling bool) (want []int) {
 // the client has told the last.
 func (l *listener) stream(cuts int) (last int) {
 	l.Helper()
-	for range cuts {
+	for i := range cuts + 1 {
 		first := l.emit(1, pulltest.Message{})
 		wait(l.T, func() bool {
 			l.emit(1, pulltest.Message{})
 			told := l.told()
-			return told[len(told)-1] > first+10 && l.cutNow()
+			return told[len(told)-1] > first+10 && (i == cuts || l.cutNow())
 		})
 	}
 	last = l.emit(1, pulltest.Message{})

@@ -16,8 +16,8 @@ import (
 // rules, while the server does all it has to.
 func TestClient_Rules(t *testing.T) {
 	t.Parallel()
-	everyWay(t, func(t *testing.T, version int, polling bool) {
-		l := listen(t, version, polling, pulltest.WithHandover(0))
+	everyWay(t, func(t *testing.T, version int, polling bool, opts ...pulltest.Option) {
+		l := listen(t, polling, append(opts, pulltest.WithHandover(0))...)
 		var want []int
 
 		// Before the first message it has no position to go on from.
@@ -79,7 +79,7 @@ func TestClient_Rules(t *testing.T) {
 func TestClient_CannotPublish(t *testing.T) {
 	t.Parallel()
 	for version, words := range map[int]string{1: "not supported", 2: "not supported", 3: "not supported", 5: "not connected"} {
-		l := listen(t, version, version == 5)
+		l := listen(t, version == 5, pulltest.WithVersion(version))
 		err := l.client.Publish(t.Context(), "hello", nil, 0, 1)
 		if err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("version %d: %v", version, err)
@@ -103,11 +103,11 @@ func TestClient_CannotPublish(t *testing.T) {
 // repeats of the last ten.
 func TestClient_Losses(t *testing.T) {
 	t.Parallel()
-	everyWay(t, func(t *testing.T, version int, polling bool) {
+	everyWay(t, func(t *testing.T, version int, polling bool, opts ...pulltest.Option) {
 		if version < 3 {
 			t.Skip("nginx has one process, which keeps the order")
 		}
-		l := listen(t, version, polling, pulltest.WithProcesses(2, 2), pulltest.WithHostileTiming(), pulltest.WithPingInterval(0))
+		l := listen(t, polling, append(opts, pulltest.WithProcesses(2, 2), pulltest.WithHostileTiming(), pulltest.WithPingInterval(0))...)
 		wait(t, func() bool { l.emit(1, pulltest.Message{}); return len(l.told()) > 0 })
 		lost, cuts, last, told := 0, 0, 0, []int(nil)
 		for lost == 0 {
@@ -175,6 +175,7 @@ func (l *listener) history() (numbers []int) {
 		}
 		Channels struct{ Private struct{ ID string } }
 		JWT      string
+		ClientID string
 	}
 	if err := json.Unmarshal(l.portal.ConfigJSON(), &config); err != nil {
 		l.Fatal(err)
@@ -182,6 +183,9 @@ func (l *listener) history() (numbers []int) {
 	query := url.Values{"mid": {strings.Repeat("0", 26)}, "CHANNEL_ID": {config.Channels.Private.ID}}
 	if config.JWT != "" {
 		query = url.Values{"mid": query["mid"], "token": {config.JWT}}
+	}
+	if config.ClientID != "" {
+		query.Set("clientId", config.ClientID)
 	}
 	answer, err := l.portal.HTTPClient().Get(config.Server.LongPoolingSecure + "?" + query.Encode())
 	if err != nil {

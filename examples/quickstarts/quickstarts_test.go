@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/md5"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -30,6 +31,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
+		flag.Set("test.parallel", "4") // most of the time they wait
 		program = filepath.Join(dir, "b24pull")
 		if runtime.GOOS == "windows" {
 			program += ".exe"

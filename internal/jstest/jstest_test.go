@@ -1,6 +1,7 @@
 package jstest_test
 
 import (
+	"flag"
 	"fmt"
 	"testing"
 	"time"
@@ -11,7 +12,12 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Most of the time the clients wait: half a second after a cut, five until
+	// they believe a poll. What the command line says comes later.
+	flag.Set("test.parallel", "6")
+	goleak.VerifyTestMain(m)
+}
 
 func start(t *testing.T, portal *pulltest.Portal, user int, polling bool) *jstest.Client {
 	t.Helper()

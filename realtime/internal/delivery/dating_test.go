@@ -66,6 +66,16 @@ func TestDating_TimesThatCannotBe(t *testing.T) {
 			}
 		}
 	})
+	t.Run("at the very end", func(t *testing.T) {
+		s := newDriven(t, after(1))
+		s.Stamped = true
+		m := s.message(2, 0)
+		m.Time = time.Unix(409_534_603, 0)
+		s.Lastly(m, s.now)
+		if m, _, ok := s.queue.TryPop(); !ok || !m.Time.IsZero() {
+			t.Errorf("a message bears %v (there is one: %v)", m.Time, ok)
+		}
+	})
 	t.Run("a server whose clock is off", func(t *testing.T) {
 		s := newDriven(t, after(1))
 		s.Stamped = true

@@ -41,10 +41,10 @@ const exitUsage = 2
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	if len(os.Args) < 2 || os.Args[1] != "portal" {
+		context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
+	} // A portal ends within a second, and what starts it may send a signal twice.
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run is the command with its arguments. It returns the exit status.

@@ -72,11 +72,16 @@ func startBox(t *testing.T, env []string, args ...string) *box {
 	return b
 }
 
-// signal ends the process, and reports its exit status.
+// signal ends the process, and reports its exit status. The signal comes
+// several times, as when a terminal and a program that passes it on both send
+// it.
 func (b *box) signal(s os.Signal) int {
 	b.t.Helper()
-	if err := b.cmd.Process.Signal(s); err != nil {
-		b.t.Fatal(err)
+	for range 5 {
+		if err := b.cmd.Process.Signal(s); err != nil {
+			b.t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond / 2)
 	}
 	b.cmd.Wait()
 	b.ended = true

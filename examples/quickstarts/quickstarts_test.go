@@ -104,7 +104,7 @@ func run(t *testing.T, command, options, flags []string) (stdout, stderr string,
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	cmd.WaitDelay = 5 * time.Second
-	cmd.Env = append(os.Environ(), "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1")
+	cmd.Env = environment()
 	err = cmd.Run()
 	text := out.String() + said.String()
 	for _, secret := range []string{pulltest.SecretMark, fmt.Sprintf("%x", md5.Sum([]byte(seed)))} {
@@ -174,4 +174,9 @@ func TestQuickstarts_Fail(t *testing.T) {
 			}
 		})
 	}
+}
+
+// environment has nobody go to the portal by a proxy.
+func environment() []string {
+	return append(os.Environ(), "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1")
 }

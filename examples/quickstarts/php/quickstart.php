@@ -243,33 +243,40 @@ function hear(Events $events): void
     echo $event['command'], ': ', $event['params']['text'], "\n";
 }
 
-if ($argc < 2) {
-    fwrite(STDERR, "usage: php quickstart.php PROGRAM [FLAGS]\n");
-    exit(2);
-}
-$emulator = proc_open([$argv[1], 'portal', ...array_slice($argv, 2)], [1 => ['pipe', 'w']], $pipes);
-try {
-    $line = fgets($pipes[1]);
-    if ($line === false) {
-        throw new RuntimeException('the portal does not start');
-    }
-    $ready = json_decode($line, true, flags: JSON_THROW_ON_ERROR);
-    $it = $ready['portals'][0];
-    $http = new Http($ready['ca_file']);
-    $control = fn (string $action, array $params = []) => $http->post("{$ready['control']}/v1/portals/{$it['name']}/$action", $params);
+function main(string $program, string ...$flags): void
+{
+    $emulator = proc_open([$program, 'portal', ...$flags], [1 => ['pipe', 'w']], $pipes);
+    try {
+        $line = fgets($pipes[1]);
+        if ($line === false) {
+            throw new RuntimeException('the portal does not start');
+        }
+        $ready = json_decode($line, true, flags: JSON_THROW_ON_ERROR);
+        $it = $ready['portals'][0];
+        $http = new Http($ready['ca_file']);
+        $control = fn (string $action, array $params = []) => $http->post("{$ready['control']}/v1/portals/{$it['name']}/$action", $params);
 
-    $events = new Events(new Portal($http, $it['url'], $it['access_token']));
-    echo "version $events->version\n";
-    $events->work();
-    $control('emit', ['command' => 'greeting', 'params' => ['text' => 'hello']]);
-    hear($events);
-    do {
-        $events->work(); // it may be between two polls
-    } while ($control('cut')['connections'] === 0);
-    echo "cut\n";
-    $control('emit', ['command' => 'greeting', 'params' => ['text' => 'hello again']]);
-    hear($events);
-} finally {
-    proc_terminate($emulator);
-    proc_close($emulator);
+        $events = new Events(new Portal($http, $it['url'], $it['access_token']));
+        echo "version $events->version\n";
+        $events->work();
+        $control('emit', ['command' => 'greeting', 'params' => ['text' => 'hello']]);
+        hear($events);
+        do {
+            $events->work(); // it may be between two polls
+        } while ($control('cut')['connections'] === 0);
+        echo "cut\n";
+        $control('emit', ['command' => 'greeting', 'params' => ['text' => 'hello again']]);
+        hear($events);
+    } finally {
+        proc_terminate($emulator);
+        proc_close($emulator);
+    }
+}
+
+if (realpath($_SERVER['SCRIPT_FILENAME']) === __FILE__) {
+    if ($argc < 2) {
+        fwrite(STDERR, "usage: php quickstart.php PROGRAM [FLAGS]\n");
+        exit(2);
+    }
+    main(...array_slice($argv, 1));
 }

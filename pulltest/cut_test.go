@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,11 +72,11 @@ var doors = []door{
 
 // through runs f with a portal behind each door, and the address and client to
 // reach it by, with an observer and without.
-func through(t *testing.T, f func(t *testing.T, p *pulltest.Portal, d door, address string, client *http.Client)) {
+func through(t *testing.T, f func(t *testing.T, p *pulltest.Portal, d door, address string, client *http.Client), with ...pulltest.Option) {
 	for _, d := range doors {
 		for _, observed := range []bool{false, true} {
 			name := d.name
-			opts := []pulltest.Option{pulltest.WithVersion(4)}
+			opts := slices.Clone(with)
 			if observed {
 				name += ", observed"
 				opts = append(opts, pulltest.WithObserver(func(pulltest.Event) {}))
@@ -157,12 +158,7 @@ func TestCut_Polls(t *testing.T) {
 
 func TestCut_WebSockets(t *testing.T) {
 	through(t, func(t *testing.T, p *pulltest.Portal, _ door, address string, client *http.Client) {
-		tr := client.Transport.(*http.Transport)
-		d := websocket.Dialer{NetDialContext: tr.DialContext, TLSClientConfig: tr.TLSClientConfig.Clone()}
-		ws, _, err := d.Dial("wss"+strings.TrimPrefix(strings.Replace(subURL(t, p, ""), p.URL(), address, 1), "https"), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		ws := dialAt(t, client, strings.Replace(subURL(t, p, ""), p.URL(), address, 1))
 		defer ws.Close()
 		if n, err := p.CutWebSockets(); n != 1 || err != nil {
 			t.Errorf("cut %d: %v", n, err)
@@ -197,6 +193,45 @@ func TestCut_Requests(t *testing.T) {
 			return ending(t, pollAt(client, strings.Replace(p.PushURL(), p.URL(), address, 1)+"/server-stat/")) != nil
 		})
 	})
+}
+
+// TestCut_WebSocketsByThePortal: those that the push server or a middle box ends
+// end behind every door.
+func TestCut_WebSocketsByThePortal(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		opts []pulltest.Option
+		end  func(p *pulltest.Portal)
+	}{
+		{"ping timeout", nil, func(p *pulltest.Portal) { p.Ping(); p.Ping() }},
+		{"idle", []pulltest.Option{pulltest.WithIdleTimeout(50 * time.Millisecond)}, func(*pulltest.Portal) {}},
+		{"portal closed", nil, (*pulltest.Portal).Close},
+		{"reset", nil, func(p *pulltest.Portal) { p.Reset() }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			through(t, func(t *testing.T, p *pulltest.Portal, _ door, address string, client *http.Client) {
+				ws := dialAt(t, client, strings.Replace(subURL(t, p, ""), p.URL(), address, 1))
+				defer ws.Close()
+				ws.SetPingHandler(func(string) error { return nil })
+				c.end(p)
+				ended := make(chan error, 1)
+				go func() { _, _, err := ws.ReadMessage(); ended <- err }()
+				ending(t, ended)
+				until(t, func() bool { return p.Stats().Connections == 0 })
+			}, c.opts...)
+		})
+	}
+}
+
+func dialAt(t *testing.T, client *http.Client, target string) *websocket.Conn {
+	t.Helper()
+	tr := client.Transport.(*http.Transport)
+	d := websocket.Dialer{NetDialContext: tr.DialContext, TLSClientConfig: tr.TLSClientConfig.Clone()}
+	ws, _, err := d.Dial("wss"+strings.TrimPrefix(target, "https"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ws
 }
 
 func TestCloseWebSockets_Reason(t *testing.T) {

@@ -147,9 +147,7 @@ func (c *socket) leave(reason string, code int) {
 	}
 	c.closing = true
 	c.leaves(reason, code)
-	if c.era == c.hub.era {
-		c.hub.depart(c.client.user, c.hub.clock.now())
-	}
+	c.hub.depart(c.client.user, c.hub.clock.now())
 	c.process.unregister(c)
 	c.stopGathering()
 	for _, t := range []*time.Timer{c.handover, c.pinging} {

@@ -36,7 +36,7 @@ func TestDistance_RefreshesKeepTheirDistance(t *testing.T) {
 					return resttest.JSONResponse(r, 401, map[string]any{"error": "expired_token"}), nil
 				})
 				c := mustNew(t, b24pull.OAuth("portal.example", ts.Source("member1")), b24pull.WithHTTPClient(&http.Client{Transport: rest}), b24pull.WithLimiter(nil))
-				for range 3600 {
+				for range resttest.Rounds(3600) {
 					if _, err := c.GetApplicationConfig(t.Context(), true); err != nil && !errors.Is(err, b24pull.ErrExpiredToken) {
 						t.Fatal(err)
 					}
@@ -44,7 +44,7 @@ func TestDistance_RefreshesKeepTheirDistance(t *testing.T) {
 				}
 				t.Logf("%d refreshes for %d calls, %d of them allowed", server.asked, calls, allowed)
 				if server.asked > tt.most {
-					t.Errorf("%d refreshes in an hour", server.asked)
+					t.Errorf("%d refreshes in %d s", server.asked, resttest.Rounds(3600))
 				}
 			})
 		})

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -129,7 +130,7 @@ func control(command string, params any) func(*assault, int) {
 }
 
 // bomb is 16 MiB of nothing in 16 kB.
-var bomb = func() []byte {
+var bomb = sync.OnceValue(func() []byte {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	nothing := bytes.Repeat([]byte{' '}, 1<<20)
@@ -138,7 +139,7 @@ var bomb = func() []byte {
 	}
 	_ = z.Close()
 	return b.Bytes()
-}()
+})
 
 // endless answers with a header that does not end.
 func (a *assault) endless(w http.ResponseWriter, begin string) {
@@ -230,7 +231,7 @@ var attacks = map[string]attack{
 	})},
 	"bombs": {answer: everyPoll(func(_ *assault, w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
-		_, _ = w.Write(bomb)
+		_, _ = w.Write(bomb())
 	})},
 	"bombs of what cannot be decoded": {versions: []int{3}, answer: everyPoll(func(a *assault, w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write(a.made(a.written.Add(1), "good"))

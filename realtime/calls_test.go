@@ -14,6 +14,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime/internal/rpc"
 )
@@ -119,9 +120,10 @@ func TestCalls_FloodOfAnswers(t *testing.T) {
 		var server callServer
 		server.answer = func(ws *callSocket, id uint64, params json.RawMessage) {
 			large := `"` + strings.Repeat("x", 2<<20) + `"`
-			for n := range uint64(1000) {
+			frames := uint64(resttest.Rounds(1000))
+			for n := range frames {
 				parts := []string{resultOf(1000+n, `{"2":0}`), resultOf(0, "1"), `{"id":"no","error":{"code":1}}`}
-				if n%100 == 0 {
+				if n%(frames/10) == 0 {
 					parts = append(parts, resultOf(2000, large), ws.tick(ws.n))
 					ws.n++
 				}

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
@@ -32,7 +33,7 @@ func TestChaos(t *testing.T) {
 	}
 	for seed := range wiretest.Seeds(t, len(ways)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			sample(t)
+			resttest.Sample(t)
 			t.Parallel()
 			way := ways[seed%len(ways)]
 			synctest.Test(t, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -117,14 +118,14 @@ func TestCreated_TextModeListener(t *testing.T) {
 						return func() { sub.Close(); <-done }
 					}
 					stop := run()
-					emit(1000)
+					emit(resttest.Rounds(1000))
 					if lag := l.sub.Stats().Lag; lag.Abs() > 14*time.Hour {
 						t.Errorf("lag %v", lag)
 					}
 					stop()
 					emit(100)
 					stop = run()
-					emit(500)
+					emit(resttest.Rounds(500))
 					time.Sleep(3 * time.Minute)
 					stop()
 					counts := make(map[string]int)

@@ -102,7 +102,7 @@ func TestCuts_SurvivesCuts(t *testing.T) {
 		}
 	}
 	t.Run("in memory", func(t *testing.T) {
-		sample(t)
+		resttest.Sample(t)
 		t.Parallel()
 		onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 			t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -100,7 +101,7 @@ func TestHoles(t *testing.T) {
 		for _, h := range holes {
 			opts := append(h.portal[:len(h.portal):len(h.portal)], pulltest.WithVersion(version))
 			t.Run(h.name, func(t *testing.T) {
-				sample(t)
+				resttest.Sample(t)
 				t.Parallel()
 				onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 					if lost, repeated := run(t, l, opts, h.make, true); lost+repeated > 0 {

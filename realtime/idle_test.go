@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -45,7 +46,7 @@ func TestIdle_Timeout(t *testing.T) {
 	for _, version := range versions {
 		for _, limit := range []time.Duration{5 * time.Second, 15 * time.Second, 30 * time.Second, time.Minute, 100 * time.Second} {
 			t.Run(fmt.Sprintf("version %d %v", version, limit), func(t *testing.T) {
-				sample(t)
+				resttest.Sample(t)
 				t.Parallel()
 				portal := []pulltest.Option{pulltest.WithVersion(version), pulltest.WithTextPing(0), pulltest.WithGather(0)}
 				onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
@@ -179,7 +180,7 @@ func TestIdle_MutedSocket(t *testing.T) {
 		for _, limit := range []time.Duration{5 * time.Second, 20 * time.Second, time.Minute} {
 			for _, every := range []time.Duration{time.Second, limit * 3 / 4} {
 				t.Run(fmt.Sprintf("version %d %v a message every %v", version, limit, every), func(t *testing.T) {
-					sample(t)
+					resttest.Sample(t)
 					t.Parallel()
 					if reconnects, lost := muted(t, version, limit, every); reconnects > 4 || lost > 4 {
 						t.Errorf("%d reconnects, %d lost", reconnects, lost)

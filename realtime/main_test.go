@@ -5,8 +5,6 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"strings"
-	"sync"
 	"testing"
 
 	"github.com/b24pull/b24pull/internal/resttest"
@@ -34,36 +32,6 @@ func TestMain(m *testing.M) {
 		debug.SetGCPercent(400) // bubbles make much garbage, and little of it lives
 	}
 	goleak.VerifyTestMain(m)
-}
-
-// sampled counts the scenarios that each test has met.
-var sampled struct {
-	sync.Mutex
-	of map[string]int
-}
-
-// sample skips part of the scenarios of a test that has many: two in three, or
-// seven in eight of a short run, and none of a thorough one. The first is always
-// run; which others are is not the same in each test.
-func sample(t *testing.T) {
-	test, scenario, _ := strings.Cut(t.Name(), "/")
-	if resttest.Thorough || scenario == "" {
-		return
-	}
-	sampled.Lock()
-	if sampled.of == nil {
-		sampled.of = make(map[string]int)
-	}
-	nth := sampled.of[test]
-	sampled.of[test]++
-	sampled.Unlock()
-	run := (nth+len(test))%3 == 0
-	if testing.Short() {
-		run = (nth+len(test))%8 == 0
-	}
-	if !run && nth > 0 {
-		t.Skip("B24PULL_LONG=1 runs all scenarios")
-	}
 }
 
 // skipLong skips a test of one life that lasts for days where tests are to be

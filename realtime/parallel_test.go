@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -211,7 +212,7 @@ func TestParallel_UsesItsWindow(t *testing.T) {
 func TestParallel_Stops(t *testing.T) {
 	for _, name := range []string{"a handler fails", "a handler closes", "closed from outside"} {
 		t.Run(name, func(t *testing.T) {
-			sample(t)
+			resttest.Sample(t)
 			t.Parallel()
 			for range 10 { // what is left to chance
 				onVirtualTimeInTurn(t, func(t *testing.T, l *life) {

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -25,7 +26,7 @@ func TestPolls_Disorder(t *testing.T) {
 		})
 		<-l.sub.Ready()
 		var sent []time.Time
-		for range 600 {
+		for range resttest.Rounds(600) {
 			for range 2 {
 				sent = append(sent, time.Now())
 				l.tick()

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // TestPublic_Transport: none of the four is reached at a name that leads
@@ -57,6 +58,9 @@ func TestPublic_Transport_ProxyFromEnvironment(t *testing.T) {
 	}
 	for _, scheme := range []string{"http", "https", "socks5", "socks5h"} {
 		t.Run(scheme, func(t *testing.T) {
+			if testing.Short() {
+				resttest.Sample(t)
+			}
 			t.Parallel()
 			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPublic_Transport_ProxyFromEnvironment$")
 			child.Env = append(os.Environ(), variable+"="+scheme)

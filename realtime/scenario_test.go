@@ -36,7 +36,7 @@ type life struct {
 // onVirtualTime runs a scenario in a bubble, beside other tests.
 func onVirtualTime(t *testing.T, scenario func(t *testing.T, l *life)) {
 	t.Helper()
-	sample(t)
+	resttest.Sample(t)
 	t.Parallel()
 	onVirtualTimeInTurn(t, scenario)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -64,7 +65,7 @@ func TestScreen_EmptyBeginning(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			l.start(opts, WithTransport(transport), WithBackoff(soon))
-			for range 20 {
+			for range resttest.Rounds(20) {
 				l.portal.Cut()
 				l.tick()
 				time.Sleep(20 * time.Minute)

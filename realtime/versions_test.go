@@ -188,7 +188,7 @@ func TestVersions_Lives(t *testing.T) {
 	t.Run("in memory", func(t *testing.T) {
 		onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 			if testing.Short() {
-				sample(t)
+				resttest.Sample(t)
 			}
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // TestWayOut_ProxyFromEnvironment: the variables hold for all four, and
@@ -22,6 +24,9 @@ func TestWayOut_ProxyFromEnvironment(t *testing.T) {
 	}
 	for _, how := range []string{"http ", "https ", "socks5 ", "socks5h ", "http portal.test"} {
 		t.Run(strings.TrimSpace(how), func(t *testing.T) {
+			if testing.Short() {
+				resttest.Sample(t)
+			}
 			t.Parallel()
 			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestWayOut_ProxyFromEnvironment$")
 			child.Env = append(os.Environ(), variable+"="+how)

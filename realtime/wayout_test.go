@@ -16,6 +16,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/realtime"
 )
 
@@ -194,6 +195,9 @@ func TestWayOut_OneWayOut(t *testing.T) {
 		for _, of := range services {
 			all.Go(func() {
 				t.Run(fmt.Sprintf("%s/%s", w.name, of), func(t *testing.T) {
+					if testing.Short() {
+						resttest.Sample(t)
+					}
 					host, ascii := siteHost, siteHost
 					if w.idn {
 						host, ascii = idnHost, idnASCII

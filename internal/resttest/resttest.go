@@ -36,6 +36,45 @@ func AtOnce(n int) {
 	}
 }
 
+// sampled counts the scenarios that each test has met.
+var sampled struct {
+	sync.Mutex
+	of map[string]int
+}
+
+// Sample skips part of the scenarios of a test that has many: two in three, or
+// seven in eight of a short run, and none of a thorough one. The first is always
+// run; which others are is not the same in each test.
+func Sample(t *testing.T) {
+	test, scenario, _ := strings.Cut(t.Name(), "/")
+	if Thorough || scenario == "" {
+		return
+	}
+	sampled.Lock()
+	if sampled.of == nil {
+		sampled.of = make(map[string]int)
+	}
+	nth := sampled.of[test]
+	sampled.of[test]++
+	sampled.Unlock()
+	one := 3
+	if testing.Short() {
+		one = 8
+	}
+	if nth > 0 && (nth+len(test))%one != 0 {
+		t.Skip("B24PULL_LONG=1 runs all scenarios")
+	}
+}
+
+// Rounds is how often a test does what it does n times: a quarter of that in a
+// short run.
+func Rounds(n int) int {
+	if testing.Short() {
+		return max(1, n/4)
+	}
+	return n
+}
+
 // Every secret of these tests holds the mark.
 const (
 	Mark         = "s3cr3t"

@@ -101,7 +101,7 @@ var floods = map[string]func(n uint64) Message{
 func TestBounds_RememberedIsBounded(t *testing.T) {
 	for name, message := range floods {
 		t.Run(name, func(t *testing.T) {
-			if testing.Short() && name != "without mids" {
+			if testing.Short() {
 				t.Skip("hundreds of thousands of messages")
 			}
 			const many = MaxRemembered + 2*forgetAtOnce

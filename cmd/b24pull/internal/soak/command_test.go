@@ -80,6 +80,7 @@ func TestCommand_Portal(t *testing.T) {
 	for _, version := range []string{"3", "4", "5"} {
 		for _, transport := range []string{"ws", "poll"} {
 			t.Run(version+" "+transport, func(t *testing.T) {
+				resttest.Sample(t)
 				t.Parallel()
 				r := soaked(t, quick(), (*consumer).consume, "-version", version, "-transport", transport, "-messages", "300")
 				r.wantAll(t, 300)
@@ -134,6 +135,7 @@ func TestCommand_FalseServer(t *testing.T) {
 	for version := 1; version <= 5; version++ {
 		for _, transport := range []string{"ws", "poll"} {
 			t.Run(fmt.Sprint(version, " ", transport), func(t *testing.T) {
+				resttest.Sample(t)
 				t.Parallel()
 				r := soaked(t, quick(), (*consumer).consume, "-version", strconv.Itoa(version), "-transport", transport, "-messages", "600", "-false", "3s")
 				r.wantAll(t, 600)
@@ -151,6 +153,7 @@ func TestCommand_RealServer(t *testing.T) {
 	t.Parallel()
 	for version := 1; version <= 4; version++ {
 		t.Run(strconv.Itoa(version), func(t *testing.T) {
+			resttest.Sample(t)
 			t.Parallel()
 			const key = "another-secret-key"
 			portal := pulltest.NewPortal(pulltest.WithVersion(version), pulltest.WithKey(key))

@@ -38,6 +38,9 @@ type Event struct {
 	// tag, "2006-01-02T15:04:05Z 1".
 	Position string `json:"position,omitempty"`
 
+	// Of Subscribed: what it listens to, named as in Targets.
+	Channels []string `json:"channels,omitempty"`
+
 	// Of Published and Delivered. Versions 1 and 2 send no mid to anyone.
 	Mid string `json:"mid,omitempty"`
 

@@ -104,7 +104,20 @@ func (c *connection) enters() {
 	c.era = c.hub.era
 	c.hub.numbered++
 	c.number, c.since = c.hub.numbered, time.Now()
-	c.told(Event{Kind: Subscribed, Position: c.from.String()})
+	c.told(Event{Kind: Subscribed, Position: c.from.String(), Channels: c.channelNames()})
+}
+
+// channelNames are what events call the channels of a connection, each once,
+// without those who are its public ids.
+func (c *connection) channelNames() []string {
+	if c.hub.observer == nil {
+		return nil
+	}
+	var names []string
+	for _, channel := range c.channels {
+		names = append(names, c.hub.nameOf(channel.keys()[0]))
+	}
+	return distinct(names)
 }
 
 // leaves says why a connection ends; only the first reason counts. The caller

@@ -63,6 +63,10 @@ func TestPage_Person(t *testing.T) {
 	p.do(chromedp.Evaluate[chromedp.Void](message("order.cancelled")+`.querySelector("summary").focus()`), chromedp.KeyEvent(kb.Enter))
 	p.until("its body is shown", message("order.cancelled")+`.querySelector("pre")?.textContent.includes('"command": "order.cancelled"')`)
 	p.shot("person-light")
+	p.press(`#theme`)
+	p.shot("person-dark")
+	p.press(`[data-language=ru]`)
+	p.shot("person-dark-ru")
 	p.clean()
 }
 
@@ -191,5 +195,38 @@ func TestPage_Bounded(t *testing.T) {
 		t.Errorf("the stream has %d lines, want 300", n)
 	}
 	p.until("it says how many are not shown", `document.querySelector("#stream-older").textContent.includes("51")`)
+	p.clean()
+}
+
+// TestPage_Buttons: each button does what it says, and the API takes it.
+func TestPage_Buttons(t *testing.T) {
+	chromium(t)
+	box := start(t)
+	box.post(t, "emit", map[string]any{"command": "first"}) // what is forgotten and set back
+	p := open(t, box.Control, "en-US", 1280, 900)
+	p.until("the past is there", message("first"))
+	keys := eval[[]string](p, `[...document.querySelectorAll("#actions [data-action]")].map((b) => b.dataset.action)`)
+	if len(keys) < 16 || keys[len(keys)-1] != "reset" {
+		t.Fatalf("the buttons are %v", keys)
+	}
+	// what is seen of them in the stream; reset empties it in the end
+	seen := map[string]string{"expire-channel": "channel_expire", "expire-config": "config_expire", "restart": "server_restart"}
+	for _, key := range keys {
+		p.do(chromedp.Evaluate[chromedp.Void](`document.querySelector("#toasts").replaceChildren()`))
+		p.press(`[data-action=` + key + `]`)
+		if eval[bool](p, `document.querySelector("#confirm").open`) {
+			p.press(`#confirm-yes`)
+		}
+		p.until(key+" is done", `document.querySelector("#toasts").children.length > 0`)
+		if said := eval[string](p, `document.querySelector("#toasts .problem")?.textContent ?? ""`); said != "" {
+			t.Errorf("%s: %s", key, said)
+		}
+		if command := seen[key]; command != "" {
+			p.until("the stream has "+command, message(command))
+		}
+	}
+	p.until("the stream is empty", `document.querySelector("#stream").children.length === 0 && document.querySelector("#link.live")`)
+	box.post(t, "emit", map[string]any{"command": "anew"})
+	p.until("it goes on", message("anew"))
 	p.clean()
 }

@@ -64,7 +64,7 @@ function drawPortals() {
   byID("portal-meta").replaceChildren(...(portal ? [
     el("span", { class: "version", text: t("portals.version", { n: portal.version }) }),
     el("code", { text: portal.url }),
-    el("button", { type: "button", class: "ghost small", text: t("portals.delete"), on: { click: remove } }),
+    el("button", { type: "button", class: "outline small", text: t("portals.delete"), on: { click: remove } }),
   ] : []));
   if (portal) panels.addresses(portal, () => toast(t("addresses.copied")));
 }

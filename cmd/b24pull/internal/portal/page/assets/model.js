@@ -8,7 +8,7 @@ export const bounds = { lines: 300, requests: 200, listeners: 100, connections: 
 export const patience = 120_000;
 
 /** How soon a polling client asks again, at most. */
-export const pollPause = 3_000;
+export const pollPause = 6_000;
 
 /**
  * Model is one portal's past.
@@ -47,7 +47,7 @@ export class Model {
     const key = user ?? 0;
     let listener = this.listeners.get(key);
     if (!listener) {
-      listener = { user: key, since: time, open: new Set(), transport: "", away: null, reason: "", broken: false, line: null };
+      listener = { user: key, since: time, open: new Set(), transport: "", away: null, reason: "", broken: false, line: null, channels: new Set() };
       this.listeners.set(key, listener);
       if (this.listeners.size > bounds.listeners) {
         const gone = [...this.listeners.values()].find((l) => l.away);
@@ -65,6 +65,8 @@ export class Model {
     if (this.connections.size > bounds.connections) this.connections.delete(this.connections.keys().next().value);
     const pause = listener.away ? time - listener.away : 0;
     const back = listener.away !== null && (listener.broken || pause > pollPause);
+    if (back) listener.channels = new Set();
+    for (const name of event.channels ?? []) listener.channels.add(channel(name));
     listener.open.add(connection);
     // a poll tells something only where nobody was there before
     const quiet = connection.transport === "poll" && !first && !back;
@@ -93,7 +95,7 @@ export class Model {
       kind: "message", time, mid: event.mid ?? "", module: event.module ?? "", command: event.command ?? "",
       targets: event.targets ?? [], body: event.body, kept: event.kept, client: event.client, got: new Map(),
       // those who might get it: who listens now, and who may come back for it
-      expected: [...this.listeners.values()].filter((l) => listens(l, time) && addressed(l, event)),
+      expected: [...this.listeners.values()].filter((l) => listens(l, time) && addressed(l, { targets: event.targets ?? [] })),
     });
     message.there = [...new Set(message.expected.flatMap((l) => [...l.open]))];
     if (message.mid) this.messages.set(message.mid, message);
@@ -182,13 +184,16 @@ function left(listener, now) {
   return Boolean(listener.away) && !listener.broken && now - listener.away > pollPause;
 }
 
-/** addressed reports whether a message may be for a listener. */
+/** addressed reports whether a message goes to a channel that a listener listens to. */
 function addressed(listener, event) {
-  if (!event.targets?.length || !listener.user) return true;
-  return event.targets.some((target) => {
-    const user = /private (\d+)/.exec(target);
-    return !user || Number(user[1]) === listener.user;
-  });
+  return event.targets.some((target) => listener.channels.has(channel(target)));
 }
+
+/**
+ * channel is the name of a target's channel, whether it is addressed by its
+ * public id, and whether another one has replaced it: who listens to a channel
+ * when it is replaced goes on to the next one.
+ */
+const channel = (target) => target.replace(/( public)?( old)?$/, "");
 
 function touch(line) { line.version++; }

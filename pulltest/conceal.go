@@ -1,6 +1,7 @@
 package pulltest
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"regexp"
 	"strconv"
@@ -44,6 +45,16 @@ func (b *configBook) isID(id string) bool {
 	return b.byID[id] != nil
 }
 
+// userOf is the user who has a channel with the id, now or once; 0 if none.
+func (b *configBook) userOf(id string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.byID[id]; c != nil {
+		return c.name.user
+	}
+	return 0
+}
+
 // nameOfKey is what events call a channel.
 func (b *configBook) nameOfKey(key channelKey) string {
 	b.mu.Lock()
@@ -74,8 +85,11 @@ func (h *hub) tellPublished(m *message, receivers []channelKey) {
 		return
 	}
 	e := Event{Kind: Published, Mid: m.mid, Body: h.conceal(m.body), Kept: m.expiry > 0, Client: m.from.kind == senderClient}
+	if e.Client {
+		e.User = h.book.userOf(hex.EncodeToString(m.from.id))
+	}
 	for _, key := range receivers {
-		e.Targets = append(e.Targets, h.nameOf(key))
+		e.Targets = append(e.Targets, h.book.nameOfKey(key))
 	}
 	var body struct {
 		Module  string `json:"module_id"`

@@ -35,9 +35,9 @@ type hub struct {
 	hostile  bool
 	clock    *clock
 	faults   faults
-	observer *observer               // nil: nobody looks on
-	nameOf   func(channelKey) string // of a channel, as events name it
-	conceal  func(string) string     // takes the secrets out of a body
+	observer *observer           // nil: nobody looks on
+	book     *configBook         // whose the channels are
+	conceal  func(string) string // takes the secrets out of a body
 
 	mu     sync.Mutex
 	closed bool

@@ -130,7 +130,10 @@ func TestObserver_WebSocket(t *testing.T) {
 		w.told("ping 1 websocket client")
 		w.EmitAsClient(pulltest.Message{Command: "third"})
 		time.Sleep(time.Second)
-		w.told("published private 1 public application third kept client", "delivered 1 websocket")
+		list = w.told("published private 1 public application third kept client", "delivered 1 websocket")
+		if list[0].User != 2 {
+			w.Errorf("user %d has published", list[0].User)
+		}
 		w.ReplaceChannel(pulltest.Private)
 		w.EmitOld(pulltest.Message{Command: "fourth", Expiry: -1})
 		time.Sleep(time.Second)

@@ -82,7 +82,7 @@ func Start(opts ...Option) (*Portal, error) {
 	p.config = newConfigBook(p.pushURL, p.push.signer, o, p.users)
 	p.push.book = p.config
 	p.push.hub.observer = newObserver(o.observe)
-	p.push.hub.nameOf, p.push.hub.conceal = p.config.nameOfKey, p.conceal
+	p.push.hub.book, p.push.hub.conceal = p.config, p.conceal
 	p.server = &http.Server{
 		Handler:     p.handler(),
 		ConnContext: withRawConn,

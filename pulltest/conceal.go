@@ -11,6 +11,10 @@ import (
 // concealed stands in place of a secret in what events tell.
 const concealed = "…"
 
+// shortestSecret is how long a secret is at least; what is shorter may be
+// anything.
+const shortestSecret = 6
+
 var (
 	// possibleID is what may be a channel id, with all that belongs to it.
 	possibleID = regexp.MustCompile(`[0-9a-f]{32}(?::[0-9a-f]{32})?(?:\.[0-9a-f]{40})?`)
@@ -31,9 +35,11 @@ func (p *Portal) conceal(body string) string {
 	})
 	body = signatureOrJWT.ReplaceAllString(body, concealed)
 	body = marked.ReplaceAllString(body, concealed)
-	app := p.Application()
-	for _, secret := range []string{app.ClientSecret, app.ApplicationToken} {
-		body = strings.ReplaceAll(body, secret, concealed)
+	given := p.opts.application
+	for _, secret := range []string{given.ClientSecret, given.ApplicationToken, p.Application().ApplicationToken} {
+		if len(secret) >= shortestSecret {
+			body = strings.ReplaceAll(body, secret, concealed)
+		}
 	}
 	return body
 }

@@ -443,7 +443,7 @@ func TestObserver_Order(t *testing.T) {
 	}
 	stats := p.Stats()
 	p.Close()
-	published, open := make(map[string]bool), make(map[int]bool)
+	published, open, heard := make(map[string]bool), make(map[int]bool), make(map[int]string)
 	last, delivered := "", 0
 	var at time.Time
 	for _, e := range l.take(false) {
@@ -466,9 +466,10 @@ func TestObserver_Order(t *testing.T) {
 			delete(open, e.Subscriber)
 		case pulltest.Delivered:
 			delivered++
-			if !published[e.Mid] || !open[e.Subscriber] {
-				t.Fatalf("%s: published %t, open %t", line(e), published[e.Mid], open[e.Subscriber])
+			if !published[e.Mid] || !open[e.Subscriber] || e.Mid <= heard[e.Subscriber] {
+				t.Fatalf("%s: published %t, open %t, %s behind %s", line(e), published[e.Mid], open[e.Subscriber], e.Mid, heard[e.Subscriber])
 			}
+			heard[e.Subscriber] = e.Mid
 		}
 	}
 	if len(published) != publishers*each || len(open) != 0 || delivered != stats.Sent || delivered == 0 {

@@ -66,8 +66,8 @@ func TestReset(t *testing.T) {
 		disturb func(s subject)
 		look    func(s subject) any
 	}{
-		{"history", nil, func(s subject) { s.Emit(text("x")) }, kept},
-		{"late messages", []pulltest.Option{pulltest.WithDisorder(time.Hour)},
+		{"history", []pulltest.Option{pulltest.WithChannels("seed")}, func(s subject) { s.Emit(text("x")) }, kept},
+		{"late messages", []pulltest.Option{pulltest.WithDisorder(time.Hour), pulltest.WithChannels("seed")},
 			func(s subject) {
 				for range 20 {
 					s.Emit(text("x"))

@@ -127,18 +127,26 @@ func (o *observer) add(e Event) {
 
 func (o *observer) run() {
 	defer close(o.done)
-	for range o.wake {
-		o.mu.Lock()
-		queue, ended := o.queue, o.ended
-		o.queue = nil
-		o.mu.Unlock()
+	for {
+		queue, ended := o.take()
 		for _, e := range queue {
 			o.see(e)
 		}
-		if ended {
+		switch {
+		case len(queue) > 0:
+		case ended:
 			return
+		default:
+			<-o.wake
 		}
 	}
+}
+
+func (o *observer) take() (queue []Event, ended bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	queue, o.queue = o.queue, nil
+	return queue, o.ended
 }
 
 // end waits until everything has been told.

@@ -115,7 +115,7 @@ func (c *connection) channelNames() []string {
 	}
 	var names []string
 	for _, channel := range c.channels {
-		names = append(names, c.hub.nameOf(channel.keys()[0]))
+		names = append(names, c.hub.book.nameOfKey(channel.keys()[0]))
 	}
 	return distinct(names)
 }

@@ -30,7 +30,9 @@ func embedded() (*target, error) {
 	ready := func(ctx context.Context) {
 		for n := 1; ; n++ {
 			if n%5 == 4 {
-				portal.Cut()
+				if _, err := portal.Cut(); err != nil {
+					panic(err) // no handler hides its connections
+				}
 				emit(n, "while nobody was connected")
 			} else {
 				emit(n, "hello")

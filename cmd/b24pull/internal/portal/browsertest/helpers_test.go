@@ -49,13 +49,16 @@ func chromium(t *testing.T) string {
 	return ""
 }
 
+// built is the folder of the program, once it is there.
+var built string
+
 // program is b24pull, built once.
-var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "b24pull-browsertest-")
+var program = sync.OnceValues(func() (_ string, err error) {
+	built, err = os.MkdirTemp("", "b24pull-browsertest-")
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "b24pull")
+	path := filepath.Join(built, "b24pull")
 	if runtime.GOOS == "windows" {
 		path += ".exe"
 	}
@@ -69,9 +72,7 @@ var program = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := program(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
-	}
+	os.RemoveAll(built)
 	os.Exit(code)
 }
 

@@ -32,6 +32,14 @@ func TestPage_Person(t *testing.T) {
 	p.until("user 1 got it live", chip("order.changed", "live", "user 1 · WebSocket"))
 	p.until("user 2 got it live", chip("order.changed", "live", "user 2 · Long poll"))
 
+	// a message to one of them, in which the other has no part
+	box.post(t, "emit", map[string]any{"command": "note", "user": 1})
+	expect(t, sockets, "note")
+	p.until("user 1 got it", chip("note", "live", "user 1"))
+	if said := eval[string](p, message("note")+`.innerText`); strings.Contains(said, "user 2") {
+		t.Errorf("a message to user 1 tells of user 2: %s", said)
+	}
+
 	// a ping, seen in the table and in the stream
 	p.press(`#filters [data-filter=pings]`)
 	p.press(`[data-action=ping]`)

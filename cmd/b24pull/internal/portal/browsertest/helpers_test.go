@@ -297,7 +297,7 @@ func (p *page) until(what, expression string) {
 		}
 	}
 	p.shot("failed")
-	p.Fatalf("in vain: %s\nthe page says:\n%s", what, eval[string](p, `document.querySelector("main").innerText`))
+	p.Fatalf("in vain: %s\nthe page says:\n%s", what, eval[string](p, `document.querySelector(".wide").innerText`))
 }
 
 // press clicks on what is seen of an element, as a person with a mouse.

@@ -67,6 +67,19 @@ func TestPage_Person(t *testing.T) {
 		`[...document.querySelectorAll("#stream .back")].some((l) => l.innerText.includes("user 1") && l.innerText.includes("history brought 1") && l.innerText.includes("order.cancelled"))`)
 	p.until("they are no longer gone", `!`+subscriber("away"))
 
+	// statistics and credentials: what is secret is shown when asked for
+	p.press(`#statistics-box > summary`)
+	p.until("published and kept are told one after another", `/Messages published\s+3\s+by clients\s+0\s+kept for the history\s+3/.test(document.querySelector("#statistics").innerText)`)
+	p.press(`#addresses-box > summary`)
+	secret := quote(box.Portals[0].AccessToken)
+	if eval[bool](p, `document.body.textContent.includes(`+secret+`)`) {
+		t.Error("the access token is in the page before anybody has asked for it")
+	}
+	p.do(chromedp.Evaluate[chromedp.Void](`document.querySelectorAll("#addresses button[aria-pressed]").forEach((b) => b.click())`))
+	p.until("the credentials are shown", `document.querySelector("#addresses").innerText.includes(`+secret+`)`)
+	p.press(`#statistics-box > summary`)
+	p.press(`#addresses-box > summary`)
+
 	// what is behind a message
 	p.do(chromedp.Evaluate[chromedp.Void](message("order.cancelled")+`.querySelector("summary").focus()`), chromedp.KeyEvent(kb.Enter))
 	p.until("its body is shown", message("order.cancelled")+`.querySelector("pre")?.textContent.includes('"command": "order.cancelled"')`)

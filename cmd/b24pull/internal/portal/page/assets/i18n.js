@@ -40,6 +40,12 @@ export const language = () => current;
 /** known reports whether there is a text of this key. */
 export const known = (key) => key in table;
 
+/** order is the place of a key among the texts; those that are none come last. */
+export function order(key) {
+  const at = Object.keys(table).indexOf(key);
+  return at < 0 ? Infinity : at;
+}
+
 /** t is the text of a key, with {name} replaced by values.name. */
 export function t(key, values = {}) {
   const text = table[key] ?? key;
@@ -67,6 +73,7 @@ export function clock(date) {
 /** span is a length of time in milliseconds, short. */
 export function span(ms) {
   if (ms < 0) return `−${span(-ms)}`;
+  if (ms > 0 && ms < 0.05) return `<${number(0.1)} ${t("unit.ms")}`;
   if (ms < 10) return `${number(Math.round(ms * 10) / 10)} ${t("unit.ms")}`;
   if (ms < 1000) return `${Math.round(ms)} ${t("unit.ms")}`;
   if (ms < 60_000) return `${number(Math.round(ms / 100) / 10)} ${t("unit.s")}`;

@@ -1,6 +1,6 @@
 // The panels around the stream: subscribers, requests, statistics, addresses.
 import { byID, copyButton, el, reconcile } from "./dom.js";
-import { clock, known, number, span, t } from "./i18n.js";
+import { clock, known, number, order, span, t } from "./i18n.js";
 import { reason } from "./stream.js";
 
 /**
@@ -79,6 +79,7 @@ export function statistics(stats) {
     el("dt", { text: t(`tile.${k}`) }), el("dd", { text: number(values[k] ?? 0) })));
   delete values.live;
   const names = Object.keys(values).filter((k) => typeof values[k] === "number");
+  names.sort((a, b) => order(`stat.${a}`) - order(`stat.${b}`) || 0);
   reconcile(byID("statistics"), names, (k) => k, (k) => `${document.documentElement.lang}/${values[k]}`, (k) => el("div", { class: values[k] ? "" : "zero" },
     el("dt", { text: known(`stat.${k}`) ? t(`stat.${k}`) : k }), el("dd", { text: number(values[k]) })));
 }
@@ -98,7 +99,10 @@ export function addresses(portal, copied) {
   }));
 }
 
-const hide = (text) => `${/^https?:\/\/[^/]+/.exec(text)?.[0] ?? ""}${"•".repeat(8)}`;
+function hide(text) {
+  const origin = /^https?:\/\/[^/]+\//.exec(text)?.[0];
+  return origin ? `${origin}…` : "•".repeat(8);
+}
 
 function reveal(value, text) {
   const button = el("button", { type: "button", class: "ghost small", "aria-pressed": "false", text: t("addresses.show") });

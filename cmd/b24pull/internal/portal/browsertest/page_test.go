@@ -12,10 +12,16 @@ import (
 
 // TestPage_Person does what a person would who sees the page first: looks who
 // listens, emits a message, cuts the connections, and sees what the history
-// brings when they come back.
+// brings when they come back, with push servers of all kinds.
 func TestPage_Person(t *testing.T) {
 	chromium(t)
-	box := start(t)
+	for _, version := range []string{"1", "3", "4", "5"} {
+		t.Run("version "+version, func(t *testing.T) { person(t, version) })
+	}
+}
+
+func person(t *testing.T, version string) {
+	box := start(t, "-version", version)
 	sockets := box.subscribe(t, 1)
 	polls := box.subscribe(t, 2, realtime.WithTransport(realtime.TransportLongPolling))
 	p := open(t, box.Control, "en-US", 1440, 1000)

@@ -12,3 +12,6 @@ var (
 
 // TLSCertificate is what the portal shows.
 func (p *Portal) TLSCertificate() tls.Certificate { return p.cert }
+
+// Abort resets a connection.
+var Abort = abort

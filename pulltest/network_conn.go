@@ -51,10 +51,11 @@ func (c *memConn) CloseWrite() error {
 	return nil
 }
 
-// abort resets both directions: bytes under way are lost, both ends fail.
+// abort resets both directions: bytes under way are lost, both ends fail. Its
+// own writes fail first: whoever sees a read fail could write an answer yet.
 func (c *memConn) abort() {
-	c.in.reset()
 	c.out.reset()
+	c.in.reset()
 }
 
 func (c *memConn) LocalAddr() net.Addr  { return c.local }

@@ -128,6 +128,32 @@ func TestNetwork_CloseUnblocks(t *testing.T) {
 	})
 }
 
+// TestNetwork_Abort: who sees that a connection was reset has no time to write
+// one thing more.
+func TestNetwork_Abort(t *testing.T) {
+	n := pulltest.NewNetwork()
+	for range 3000 {
+		client, server := connect(t, n)
+		wrote := make(chan struct{})
+		go func() {
+			server.Read(make([]byte, 1))
+			server.Write([]byte("late"))
+			close(wrote)
+		}()
+		received := make(chan int)
+		go func() {
+			n, _ := client.Read(make([]byte, 4))
+			received <- n
+		}()
+		pulltest.Abort(server)
+		if n := <-received; n != 0 {
+			t.Fatal("an answer arrives over a connection that was reset")
+		}
+		<-wrote
+		client.Close()
+	}
+}
+
 func TestNetwork_Deadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := connect(t, pulltest.NewNetwork())

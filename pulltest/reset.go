@@ -44,11 +44,17 @@ func (h *hub) reset() (hidden int) {
 	defer h.unlock()
 	h.cutSockets("reset")
 	_, hidden = h.cutPolls("reset")
+	for p := range h.polls { // those that cannot be cut, until they end or Close ends them
+		p.leaves("reset", 0)
+		p.process.unregister(p)
+	}
+	hanging := h.polls
 	for _, by := range h.publishers {
 		by.late = nil
 	}
 	past := max(h.pastEpoch, h.epoch)
 	h.hubState = newHubState(h.opts)
+	h.polls = hanging
 	h.pastEpoch = past
 	h.era++
 	return hidden

@@ -332,3 +332,24 @@ func TestReset_Knows(t *testing.T) {
 		}
 	}
 }
+
+// TestReset_PollsThatCannotBeCut are told of, and do not keep Close waiting
+// until they have hung for their whole time.
+func TestReset_PollsThatCannotBeCut(t *testing.T) {
+	hiding := doors[slices.IndexFunc(doors, func(d door) bool { return d.hidden })]
+	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
+		pollLater(t, p, "")
+		synctest.Wait()
+		if err := p.Reset(); err == nil || !strings.Contains(err.Error(), "1 long poll") {
+			t.Errorf("Reset: %v", err)
+		}
+		if list := p.Subscribers(); len(list) != 0 {
+			t.Errorf("after the reset: %+v", list)
+		}
+		start := time.Now()
+		p.Close()
+		if d := time.Since(start); d > 0 {
+			t.Errorf("Close took %v", d)
+		}
+	}, pulltest.WithHandler(hiding.make))
+}

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -247,5 +248,50 @@ func TestCloseWebSockets_Reason(t *testing.T) {
 	}
 	if _, _, err := ws.ReadMessage(); !websocket.IsCloseError(err, 4000) {
 		t.Error(err)
+	}
+}
+
+// hookedWriter has a connection that is taken over call f before anything is
+// written to it.
+type hookedWriter struct {
+	wrappedWriter
+	f func()
+}
+
+func (w hookedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffered, err := w.wrappedWriter.Hijack()
+	return hookedConn{conn, w.f}, buffered, err
+}
+
+type hookedConn struct {
+	net.Conn
+	f func()
+}
+
+func (c hookedConn) Write(b []byte) (int, error) {
+	c.f()
+	return c.Conn.Write(b)
+}
+
+// TestPing_WhileUpgrading: a websocket that owes too many pongs before its 101
+// ends, also behind a handler that hides its connection.
+func TestPing_WhileUpgrading(t *testing.T) {
+	var p *pulltest.Portal
+	var twice sync.Once
+	p = pulltest.NewPortal(pulltest.WithHandler(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(hookedWriter{wrappedWriter{w}, func() { twice.Do(func() { p.Ping(); p.Ping() }) }}, withoutContext(r))
+		})
+	}))
+	defer p.Close()
+	ws := dialAt(t, p.HTTPClient(), subURL(t, p, ""))
+	defer ws.Close()
+	ended := make(chan error, 1)
+	go func() { _, _, err := ws.ReadMessage(); ended <- err }()
+	if err := ending(t, ended); err == nil {
+		t.Error("a message arrives")
+	}
+	if n := p.Stats().PingTimeouts; n != 1 {
+		t.Errorf("%d ping timeouts", n)
 	}
 }

@@ -67,6 +67,7 @@ func (c *socket) evict() {
 func (c *socket) drop() {
 	c.hub.stats.PingTimeouts++
 	c.leave("ping timeout", 0)
+	c.doomed = true
 	c.hub.doomed = append(c.hub.doomed, c.hangUp)
 }
 
@@ -89,7 +90,12 @@ func (c *socket) hangUp() {
 		c.raw.hangUp()
 		return
 	}
-	c.ws.Close()
+	c.hub.mu.Lock()
+	ws := c.ws
+	c.hub.mu.Unlock()
+	if ws != nil { // else upgraded ends it
+		ws.Close()
+	}
 }
 
 // idle ends the connection for the middle box.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -159,6 +160,33 @@ func TestHostileTiming(t *testing.T) {
 			t.Errorf("%d pings in 20 s", n)
 		}
 	}, pulltest.WithHostileTiming())
+}
+
+// TestHostileTiming_Disorder: kept messages overtake each other, unless an
+// option behind it says that one process publishes.
+func TestHostileTiming_Disorder(t *testing.T) {
+	for _, tt := range []struct {
+		overtaken bool
+		opts      []pulltest.Option
+	}{
+		{true, []pulltest.Option{pulltest.WithHostileTiming()}},
+		{false, []pulltest.Option{pulltest.WithHostileTiming(), pulltest.WithProcesses(1, 1)}},
+	} {
+		inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
+			ws := dial(t, p, "")
+			defer ws.Close()
+			l := listen(t, ws)
+			var sent []string
+			for i := range 50 {
+				sent = append(sent, fmt.Sprint(i))
+				p.Emit(text(sent[i]))
+			}
+			time.Sleep(2 * time.Second)
+			if got := l.soFar(); len(got) != len(sent) || slices.Equal(got, sent) == tt.overtaken {
+				t.Errorf("overtaken: want %t, heard %v", tt.overtaken, got)
+			}
+		}, tt.opts...)
+	}
 }
 
 // TestGolden_GatheringOfVersion3 ends at ticks of the server, not a while after

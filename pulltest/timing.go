@@ -23,15 +23,16 @@ func handoverOf(d *dialect, processes int) time.Duration {
 
 // WithHostileTiming makes the holes in which a push server loses messages wider
 // than on any real one, so that a test meets them soon: a handover of 2 ms,
-// found history or not; a disorder of 1 s; a ping every 5 s, which drops what is
-// being gathered even if the pong comes at once. By default a portal has the
-// holes that were measured on real servers. Options behind this one change its
-// parts.
+// found history or not; a disorder of 1 s; two processes of each kind, since
+// those of one keep an order; a ping every 5 s, which drops what is being
+// gathered even if the pong comes at once. By default a portal has the holes
+// that were measured on real servers. Options behind this one change its parts.
 func WithHostileTiming() Option {
 	return func(o *options) {
 		o.hostile = true
 		o.handover = 2 * time.Millisecond
 		o.disorder = time.Second
+		o.subscribers, o.publishers = 2, 2
 		o.pingInterval = 5 * time.Second
 	}
 }

@@ -290,6 +290,8 @@ func TestPortalProcess_Errors(t *testing.T) {
 		{[]string{"-answers", "{"}, nil, 2, "-answers: "},
 		{[]string{"-users", `[{"id":"one"}]`}, nil, 2, "users[0].id: want a whole number"},
 		{[]string{"-processes", "2"}, nil, 2, "-processes: "},
+		{[]string{"-processes", "2,2,2"}, nil, 2, "-processes: "},
+		{[]string{"-portal", "a:0"}, nil, 2, "a version of 1 to 5"},
 		{[]string{"-address", "8443"}, nil, 2, "address: want host:port"},
 		{[]string{"-http-urls"}, nil, 2, "plain_urls: needs"},
 		{[]string{"-push-path", "sub"}, nil, 2, "push_path: want"},

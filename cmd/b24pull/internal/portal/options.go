@@ -53,8 +53,8 @@ func (o *options) flags() *flag.FlagSet {
 	f.StringVar(&o.users, "users", "", "a `file` of the portal's users: [{\"id\":1,\"name\":\"Ann\",\"admin\":true},…], the first is who the webhook acts for; or that JSON itself")
 	f.Var((*words)(&o.spec.Scopes), "scope", "`scopes` of the application and the webhook, with commas between them (default pull,pull_channel,user)")
 	f.BoolVar(&o.spec.Shared, "shared", false, "a push server that many portals share, as in the cloud")
-	f.BoolVar(&o.spec.Hostile, "hostile", false, "wider holes than real servers have, disorder of 1 s, a ping every 5 s")
-	f.StringVar(&o.processes, "processes", "", "processes of the push server, `subscribers,publishers` (default 1,1)")
+	f.BoolVar(&o.spec.Hostile, "hostile", false, "wider holes than real servers have, disorder of 1 s, two processes of each kind, a ping every 5 s")
+	f.StringVar(&o.processes, "processes", "", "processes of the push server, `subscribers,publishers` (default 1,1, with -hostile 2,2)")
 	f.StringVar(&o.answers, "answers", "", "a `file` of results of further REST methods: {\"crm.deal.get\": {…}}; or that JSON itself")
 	f.StringVar(&o.file, "portals", "", "a `file` with a list of portals, as POST /v1/portals takes each; or that JSON itself. The flags above are for portals that do not say")
 	f.Func("portal", "one of several portals, `name:version:host:port`, the address may be left out; can be repeated", func(text string) error {
@@ -107,8 +107,12 @@ func fromEnvironment(flags *flag.FlagSet, environ []string) error {
 // specs are the portals to start.
 func (o *options) specs() ([]control.Spec, error) {
 	if o.processes != "" {
+		subscribers, publishers, _ := strings.Cut(o.processes, ",")
 		n := new(control.Processes)
-		if _, err := fmt.Sscanf(o.processes, "%d,%d", &n.Subscribers, &n.Publishers); err != nil {
+		var err, failed error
+		n.Subscribers, err = strconv.Atoi(subscribers)
+		n.Publishers, failed = strconv.Atoi(publishers)
+		if err != nil || failed != nil {
 			return nil, fmt.Errorf("-processes: want two numbers such as 2,2, not %q", o.processes)
 		}
 		o.spec.Processes = n
@@ -196,8 +200,8 @@ func (o *options) fromFlags() ([]control.Spec, error) {
 		spec.Name = parts[0]
 		if len(parts) > 1 {
 			version, err := strconv.Atoi(parts[1])
-			if err != nil {
-				return nil, fmt.Errorf("-portal %q: want name:version:host:port", text)
+			if err != nil || version == 0 { // to a Spec 0 is none
+				return nil, fmt.Errorf("-portal %q: want name:version:host:port, with a version of 1 to 5", text)
 			}
 			spec.Version = version
 		}

@@ -28,8 +28,8 @@ type Spec struct {
 	Answers     map[string]json.RawMessage `json:"answers,omitempty" doc:"Results of REST methods, by the method's name."`
 
 	Shared            bool       `json:"shared,omitempty" doc:"A push server that many portals share, as in the cloud."`
-	Hostile           bool       `json:"hostile,omitempty" doc:"Wide holes, disorder of 1 s and a ping every 5 s."`
-	Processes         *Processes `json:"processes,omitempty" doc:"Processes of the push server; one of each if absent."`
+	Hostile           bool       `json:"hostile,omitempty" doc:"Wide holes, disorder of 1 s, two processes of each kind and a ping every 5 s."`
+	Processes         *Processes `json:"processes,omitempty" doc:"Processes of the push server; one of each if absent, two with hostile."`
 	WithoutWebSockets bool       `json:"without_websockets,omitempty" doc:"Switches websockets off."`
 	WithoutPolling    bool       `json:"without_polling,omitempty" doc:"Switches long polling off."`
 	WebhookConfig     bool       `json:"webhook_config,omitempty" doc:"Gives the application's config to a webhook too, as older portals did."`
@@ -161,10 +161,13 @@ func (s *Spec) names() (names []string) {
 }
 
 func (s *Spec) processes() Processes {
-	if s.Processes == nil {
-		return Processes{1, 1}
+	switch {
+	case s.Processes != nil:
+		return *s.Processes
+	case s.Hostile:
+		return Processes{2, 2}
 	}
-	return *s.Processes
+	return Processes{1, 1}
 }
 
 // options are the same for pulltest.
@@ -174,14 +177,14 @@ func (s *Spec) options() []pulltest.Option {
 		users = append(users, pulltest.User(u))
 	}
 	opts := []pulltest.Option{pulltest.WithVersion(s.version()), pulltest.WithUsers(users...)}
-	n := s.processes()
-	opts = append(opts, pulltest.WithProcesses(n.Subscribers, n.Publishers))
 	add := func(is bool, o func() pulltest.Option) {
 		if is {
 			opts = append(opts, o())
 		}
 	}
 	add(s.Hostile, pulltest.WithHostileTiming) // others change its parts
+	n := s.processes()
+	opts = append(opts, pulltest.WithProcesses(n.Subscribers, n.Publishers))
 	add(s.Shared, pulltest.WithSharedMode)
 	add(s.WithoutWebSockets, pulltest.WithoutWebSockets)
 	add(s.WithoutPolling, pulltest.WithoutPolling)

@@ -18,8 +18,11 @@ const shortestSecret = 6
 var (
 	// possibleID is what may be a channel id, with all that belongs to it.
 	possibleID = regexp.MustCompile(`[0-9a-f]{32}(?::[0-9a-f]{32})?(?:\.[0-9a-f]{40})?`)
+	// idWithMore is what may be a channel id with other digits before or behind
+	// it, such as those of the escape \u00e9.
+	idWithMore = regexp.MustCompile(`[0-9a-f]{33,39}`)
 	// signatureOrJWT is what looks like a signature of its own, or a jwt.
-	signatureOrJWT = regexp.MustCompile(`[0-9a-f]{40}|eyJ[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+`)
+	signatureOrJWT = regexp.MustCompile(`[0-9a-f]{40,}|eyJ[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+`)
 	// marked is a secret that a portal has made up.
 	marked = regexp.MustCompile(SecretMark + `[0-9a-z]*`)
 )
@@ -34,6 +37,14 @@ func (p *Portal) conceal(body string) string {
 		return id
 	})
 	body = signatureOrJWT.ReplaceAllString(body, concealed)
+	body = idWithMore.ReplaceAllStringFunc(body, func(digits string) string {
+		for i := range len(digits) - 31 {
+			if p.config.isID(digits[i : i+32]) {
+				return concealed
+			}
+		}
+		return digits
+	})
 	body = marked.ReplaceAllString(body, concealed)
 	given := p.opts.application
 	for _, secret := range []string{given.ClientSecret, given.ApplicationToken, p.Application().ApplicationToken} {

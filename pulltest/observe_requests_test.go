@@ -165,6 +165,30 @@ func TestObserver_Secrets(t *testing.T) {
 	}
 }
 
+// TestObserver_SecretsAmongDigits: a channel id is found also where what stands
+// before or behind it looks like a part of it.
+func TestObserver_SecretsAmongDigits(t *testing.T) {
+	observed(t, func(w watched) {
+		id := channels(w.T, w.Portal).Channels["private"].ID[:32]
+		for _, around := range [][2]string{{"", ""}, {"\\u00e9", ""}, {"\\f", "0"}, {"", "abcdef"}, {"0123456789", ""}} {
+			w.Emit(pulltest.Message{Body: `{"a":"` + around[0] + id + around[1] + `"}`})
+		}
+		synctest.Wait()
+		told := 0
+		for _, e := range w.take(false) {
+			if e.Kind != pulltest.Published {
+				continue
+			}
+			if told++; strings.Contains(e.Body, id) || !strings.Contains(e.Body, "…") {
+				w.Errorf("the id in message %d is told", told)
+			}
+		}
+		if told != 5 {
+			w.Errorf("%d messages are told of", told)
+		}
+	}, pulltest.WithChannels("seed"))
+}
+
 // everything does much of what can be told of, and looks for secrets in it.
 func everything(w watched, version int) {
 	secrets := []string{w.AccessToken(), w.Token(1).RefreshToken, pulltest.SecretMark, "s3cr3t"}

@@ -30,7 +30,7 @@ type dialect struct {
 	checksText    bool                                       // text frames must be UTF-8
 	textOnly      bool                                       // a binary frame ends the connection
 	protests      bool                                       // a breach of the protocol is told by a close frame
-	goodbye       func(data []byte) (answer []byte, ok bool) // to a client's close frame; not ok: that was none
+	closeReply    func(data []byte) (answer []byte, ok bool) // to a client's close frame; not ok: that was none
 	channelID     func(signer, channelID) string
 	parseChannels func(s *pushServer, query url.Values) ([]channelID, error)
 	parsePub      func(s signer, param string) ([]channelID, error)     // CHANNEL_ID of the portal itself
@@ -38,7 +38,7 @@ type dialect struct {
 	refuseChannel func(w http.ResponseWriter, err error)                // of a poll
 	refuseSocket  func(w http.ResponseWriter)                           // for its channel
 	badUpgrade    string                                                // what is said to an upgrade that is not well formed
-	hangsAstray   bool                                                  // an upgrade at another path is never answered
+	hangsOffPath  bool                                                  // an upgrade at another path is never answered
 	exposes       func(http.Header)                                     // of a poll's answers, but for 200
 	expiry        func(messageExpiry string) time.Duration
 	infosHead     string // of the channels that are online

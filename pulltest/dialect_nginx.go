@@ -23,7 +23,7 @@ func nginxDialect(version int) *dialect {
 		emptyPong:    true,
 		upgradeHead:  "Upgrade: WebSocket\r\nCache-Control: " + nginxNoCache + "\r\nExpires: " + nginxExpires + "\r\n",
 		textOnly:     true,
-		goodbye:      nginxGoodbye,
+		closeReply:   nginxCloseReply,
 		channelID:    func(_ signer, c channelID) string { return c.private },
 		parseChannels: func(_ *pushServer, query url.Values) ([]channelID, error) {
 			return nginxChannels(only(query, "CHANNEL_ID"))

@@ -27,7 +27,7 @@ func protoDialect() *dialect {
 		subprotocols: true,
 		maxFrame:     maxRequest,
 		checksText:   true,
-		goodbye:      strictGoodbye,
+		closeReply:   strictCloseReply,
 		channelID:    signer.channel,
 		parseChannels: func(s *pushServer, query url.Values) ([]channelID, error) {
 			return s.signer.parse(query.Get("CHANNEL_ID"), false)

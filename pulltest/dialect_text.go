@@ -26,7 +26,7 @@ func textDialect() *dialect {
 		upgradeHead:  "Upgrade: websocket\r\n",
 		subprotocols: true,
 		protests:     true,
-		goodbye:      textGoodbye,
+		closeReply:   textCloseReply,
 		channelID:    signer.channel,
 		parseChannels: func(s *pushServer, query url.Values) ([]channelID, error) {
 			return s.signer.parsePrivate(only(query, "CHANNEL_ID"))
@@ -41,17 +41,17 @@ func textDialect() *dialect {
 			exposeLast(w.Header())
 			refuseUpgrade(w, "Bad Request")
 		},
-		hangsAstray: true,
-		exposes:     exposeLast,
-		expiry:      keptAnyhow,
-		infosHead:   `{ "infos": `,
-		maxBody:     3 * maxChars,
-		maxChars:    maxChars,
-		position:    midPosition,
-		history:     (*hub).onceAfter,
-		framing:     textFraming,
-		answerHead:  func(h http.Header, _ []*message) { exposeLast(h) },
-		timeoutHead: midTimeoutHead,
+		hangsOffPath: true,
+		exposes:      exposeLast,
+		expiry:       keptAnyhow,
+		infosHead:    `{ "infos": `,
+		maxBody:      3 * maxChars,
+		maxChars:     maxChars,
+		position:     midPosition,
+		history:      (*hub).onceAfter,
+		framing:      textFraming,
+		answerHead:   func(h http.Header, _ []*message) { exposeLast(h) },
+		timeoutHead:  midTimeoutHead,
 	}
 }
 

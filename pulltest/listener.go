@@ -69,7 +69,7 @@ func (c *serverConn) Close() error {
 	return c.Conn.Close()
 }
 
-// abort resets the connection: no TLS goodbye, no close frame, and what is
+// abort resets the connection: no alert of TLS, no close frame, and what is
 // under way is lost.
 func (c *serverConn) abort() {
 	if c == nil {
@@ -84,7 +84,7 @@ func (c *serverConn) abort() {
 	c.Close()
 }
 
-// hangUp ends the connection without a goodbye; what was sent still arrives.
+// hangUp ends the connection without a close frame; what was sent still arrives.
 func (c *serverConn) hangUp() {
 	if c != nil {
 		c.Close()

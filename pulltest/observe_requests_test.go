@@ -58,7 +58,7 @@ func TestObserver_Requests(t *testing.T) {
 		{"newer webhook", "rest GET /rest/api/1/…/pull.config.get pull.config.get 200 0s", func(w watched) { w.ask("GET", w.APIWebhook()+"pull.config.get", "") }},
 		{"refused", "rest GET /rest/im.v2.chat.add im.v2.chat.add 401 NO_AUTH_FOUND 0s", func(w watched) { w.ask("GET", w.URL()+"/rest/im.v2.chat.add?auth=s3cr3t", "") }},
 		{"another's webhook", "rest GET /rest/1/…/profile profile 403 INVALID_CREDENTIALS 0s", func(w watched) { w.ask("GET", w.URL()+"/rest/1/abcdefgh/profile", "") }},
-		{"astray", "rest GET /rest/1/… 404 ERROR_METHOD_NOT_FOUND 0s", func(w watched) { w.ask("GET", w.URL()+"/rest/1/abcdefghijklmnop", "") }},
+		{"no method", "rest GET /rest/1/… 404 ERROR_METHOD_NOT_FOUND 0s", func(w watched) { w.ask("GET", w.URL()+"/rest/1/abcdefghijklmnop", "") }},
 		{"oauth", "oauth POST /oauth/token/ 400 invalid_request 0s", func(w watched) { w.ask("POST", w.AuthServer()+"/oauth/token/", "client_secret=s3cr3t") }},
 		{"authorize", "oauth GET /oauth/authorize/ 302 0s", func(w watched) {
 			w.ask("GET", w.URL()+"/oauth/authorize/?redirect_uri=https://x.example/&client_id="+w.Application().ClientID, "")

@@ -146,7 +146,7 @@ func (s *pushServer) serveUpgrade(w http.ResponseWriter, r *http.Request) {
 	case s.opts.noSockets:
 		refuseUpgrade(w, "Bad Request")
 		return
-	case r.URL.EscapedPath() != s.subPath() && s.dialect.hangsAstray:
+	case r.URL.EscapedPath() != s.subPath() && s.dialect.hangsOffPath:
 		<-r.Context().Done()
 		return
 	case r.URL.EscapedPath() != s.subPath(), r.Method != http.MethodGet && s.dialect.publicIDs, !wellFormed(r):

@@ -11,7 +11,7 @@ import (
 const (
 	// maxRequest is the size of the largest frame or body a client may send.
 	maxRequest = 1 << 20
-	// closeWait is how long a closed websocket may take to say goodbye.
+	// closeWait is how long a client may take to answer a close frame.
 	closeWait = 5 * time.Second
 )
 

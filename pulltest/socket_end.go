@@ -84,7 +84,7 @@ func (c *socket) aborting() (abortNow func()) {
 	}
 }
 
-// hangUp ends the connection without a goodbye; what was sent still arrives.
+// hangUp ends the connection without a close frame; what was sent still arrives.
 func (c *socket) hangUp() {
 	if c.raw != nil {
 		c.raw.hangUp()

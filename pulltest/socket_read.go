@@ -13,7 +13,7 @@ func (c *socket) read(s *pushServer) {
 		kind, data, err := c.ws.next()
 		switch {
 		case err == errFrame, err == errTooLarge:
-			c.offended(err)
+			c.breach(err)
 			return
 		case err != nil:
 			return
@@ -26,13 +26,13 @@ func (c *socket) read(s *pushServer) {
 		case kind == websocket.PongMessage:
 			c.pong()
 		case kind == websocket.CloseMessage:
-			c.bye(data)
+			c.answerClose(data)
 			return
 		case kind == websocket.TextMessage && c.dialect.checksText && !utf8.Valid(data):
-			c.offended(errFrame)
+			c.breach(errFrame)
 			return
 		case kind == websocket.BinaryMessage && c.dialect.textOnly:
-			c.bye(nil)
+			c.answerClose(nil)
 			return
 		case c.framing.take != nil:
 			c.framing.take(c, s, kind, data)
@@ -55,11 +55,11 @@ func (c *socket) pong() {
 	c.hub.noteOnline(c.channels)
 }
 
-// bye answers a client's close frame.
-func (c *socket) bye(data []byte) {
-	answer, ok := c.dialect.goodbye(data)
+// answerClose answers a client's close frame.
+func (c *socket) answerClose(data []byte) {
+	answer, ok := c.dialect.closeReply(data)
 	if !ok {
-		c.offended(errFrame)
+		c.breach(errFrame)
 		return
 	}
 	c.hub.mu.Lock()
@@ -71,10 +71,10 @@ func (c *socket) bye(data []byte) {
 	}
 }
 
-// offended ends a connection whose client breaks the rules of websockets: as a
+// breach ends a connection whose client breaks the rules of websockets: as a
 // rule without a word, and with a reset if a message is too long to be read;
 // only that counts as a refused request.
-func (c *socket) offended(err error) {
+func (c *socket) breach(err error) {
 	if err == errTooLarge {
 		c.hub.refuseRequest()
 	}

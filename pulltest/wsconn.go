@@ -189,12 +189,12 @@ func closeCode(data []byte) (code int, ok bool) {
 // How push servers answer a client's close frame: strictly and with what it
 // says, or with nothing at all to one that has a code, as nginx does.
 
-func strictGoodbye(data []byte) (answer []byte, ok bool) {
+func strictCloseReply(data []byte) (answer []byte, ok bool) {
 	code, ok := closeCode(data)
 	return data, ok && (code == 0 || utf8.Valid(data[2:]))
 }
 
-func textGoodbye(data []byte) (answer []byte, ok bool) {
+func textCloseReply(data []byte) (answer []byte, ok bool) {
 	code, ok := closeCode(data)
 	if !ok || code == 0 {
 		return websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), ok
@@ -202,4 +202,4 @@ func textGoodbye(data []byte) (answer []byte, ok bool) {
 	return websocket.FormatCloseMessage(code, string([]rune(string(data[2:])))), true
 }
 
-func nginxGoodbye(data []byte) (answer []byte, ok bool) { return nil, len(data) == 0 }
+func nginxCloseReply(data []byte) (answer []byte, ok bool) { return nil, len(data) == 0 }

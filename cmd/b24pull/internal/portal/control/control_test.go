@@ -231,6 +231,7 @@ func TestCut(t *testing.T) {
 	a.get("config", &config)
 	base := a.portal().PushURL() + "/sub/?binaryMode=true&CHANNEL_ID=" + url.QueryEscape(config.Channels.Shared.ID)
 	transport := a.portal().HTTPClient().Transport.(*http.Transport)
+	var seen events // go on after those of the connections before
 	open := func() (ended chan string) {
 		ended = make(chan string, 2)
 		dialer := websocket.Dialer{TLSClientConfig: transport.TLSClientConfig.Clone()}
@@ -249,10 +250,9 @@ func TestCut(t *testing.T) {
 			}
 			ended <- "poll"
 		}()
-		var log events
 		for subscribed := map[string]bool{}; len(subscribed) < 2; {
-			a.get(fmt.Sprintf("log?kind=subscribed&wait_seconds=10&after=%d", log.Last), &log)
-			for _, raw := range log.Events {
+			a.get(fmt.Sprintf("log?kind=subscribed&wait_seconds=10&after=%d", seen.Last), &seen)
+			for _, raw := range seen.Events {
 				var e event
 				json.Unmarshal(raw, &e)
 				subscribed[e.Transport] = true

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
@@ -247,6 +248,9 @@ func TestPage_Buttons(t *testing.T) {
 		p.until(key+" is done", `document.querySelector("#toasts").children.length > 0`)
 		if said := eval[string](p, `document.querySelector("#toasts .problem")?.textContent ?? ""`); said != "" {
 			t.Errorf("%s: %s", key, said)
+		}
+		if strings.Contains(eval[string](p, `document.querySelector("#toasts").textContent`), pulltest.SecretMark) {
+			t.Errorf("%s: a secret is shown", key)
 		}
 		if command := seen[key]; command != "" {
 			p.until("the stream has "+command, message(command))

@@ -44,7 +44,8 @@ const past = 3000;
  * follow hands what happens on a portal to on.event, one event at a time, and
  * tells on.state "live" or "broken". After a break it goes on with what is not
  * known yet, or calls on.anew if it has to begin again: the program may have
- * been started anew. It returns a function that ends it.
+ * been started anew. It calls on.lost where events are missing that the program
+ * no longer had. It returns a function that ends it.
  */
 export function follow(portal, on) {
   let source = null;
@@ -71,6 +72,7 @@ export function follow(portal, on) {
       last = number;
       on.event(JSON.parse(message.data));
     };
+    source.addEventListener("lost", () => on.lost());
     // The browser's own way of trying again gives up on some errors, such as
     // an answer that is no stream.
     source.onerror = () => broken(null);

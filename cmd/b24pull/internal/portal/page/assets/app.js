@@ -114,6 +114,7 @@ function look(name) {
       if (state === "live") refresh();
       draw();
     },
+    lost() { toast(t("stream.lost"), "problem"); },
     anew: forget,
   });
   refresh();
@@ -176,9 +177,9 @@ async function press(item) {
   }
 }
 
-/** done tells of an action and of what it was answered. */
+/** done tells of an action and of what it was answered, but for tokens. */
 function done(what, result) {
-  const told = Object.entries(result ?? {}).filter(([, v]) => v !== null && typeof v !== "object" && String(v).length < 80)
+  const told = Object.entries(result ?? {}).filter(([k, v]) => !k.endsWith("_token") && v !== null && typeof v !== "object" && String(v).length < 80)
     .map(([k, v]) => `${known(`result.${k}`) ? t(`result.${k}`) : k}: ${v}`).join(", ");
   toast(told ? `${what} — ${told}` : t("action.done", { what }));
 }

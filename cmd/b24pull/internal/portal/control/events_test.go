@@ -112,6 +112,9 @@ func TestStream(t *testing.T) {
 // TestStream_Slow: a reader that takes nothing is let go; others and the portal
 // do not wait for it.
 func TestStream_Slow(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes ten seconds")
+	}
 	a := newAPI(t)
 	p := a.portal()
 	openStream(t, a, "") // and nothing is read of it

@@ -4,6 +4,7 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,7 +51,11 @@ type configBook struct {
 	made    map[channelName][]*portalChannel // the last one is the present one
 	byID    map[string]*portalChannel        // all that were made, by private and by public id
 	omitted map[channelName]int              // how many configs are still to lack a channel; below 0: all
-	issued  map[string]issuedToken           // by jwt
+
+	// These outlive a reset, as what programs have got before does.
+	first map[channelName]channelID
+	lost  map[string]bool        // private ids that replaced the first ones before a reset
+	jwts  map[string]issuedToken // by jwt
 }
 
 // issuedToken is what is known of a jwt beside what it says.
@@ -59,9 +64,13 @@ type issuedToken struct {
 	end     int64     // Unix seconds
 }
 
-// maxIssued is how many tokens there may be before those are forgotten that
-// have expired.
-const maxIssued = 1000
+const (
+	// maxIssued is how many tokens there may be before those are forgotten that
+	// have expired.
+	maxIssued = 1000
+	// maxLost is how many ids may be lost before those are forgotten.
+	maxLost = 1 << 16
+)
 
 func newConfigBook(push string, s signer, o *options, u *users) *configBook {
 	b := &configBook{
@@ -69,6 +78,9 @@ func newConfigBook(push string, s signer, o *options, u *users) *configBook {
 		signer: s,
 		opts:   o,
 		users:  u,
+		first:  make(map[channelName]channelID),
+		lost:   make(map[string]bool),
+		jwts:   make(map[string]issuedToken),
 	}
 	b.begin()
 	return b
@@ -81,7 +93,6 @@ func (b *configBook) begin() {
 	b.made = make(map[channelName][]*portalChannel)
 	b.byID = make(map[string]*portalChannel)
 	b.omitted = make(map[channelName]int)
-	b.issued = make(map[string]issuedToken)
 	for _, owner := range []string{ofApplication, ofPortal} {
 		b.living(channelName{owner: owner})
 		for _, user := range b.opts.users {
@@ -120,16 +131,54 @@ func (b *configBook) living(name channelName) *portalChannel {
 func (b *configBook) renew(name channelName) *portalChannel {
 	now := b.opts.clock.now().Truncate(time.Second)
 	c := &portalChannel{name: name, start: now, end: now.Add(b.opts.channelLife)}
-	base := b.base(name)
-	c.channelID.private = b.id(base)
-	if name.user != 0 && b.opts.dialect.publicIDs {
-		c.public = b.id(base + "public")
-	}
+	c.channelID = b.nextID(name)
+	delete(b.lost, c.channelID.private)
 	b.made[name] = append(b.made[name], c)
 	for _, key := range c.keys() {
 		b.byID[key.id] = c
 	}
 	return c
+}
+
+// nextID names a new channel. The first one of a name has the same id after each
+// reset. The caller holds b.mu.
+func (b *configBook) nextID(name channelName) (next channelID) {
+	first, known := b.first[name]
+	if known && len(b.made[name]) == 0 {
+		return first
+	}
+	base := b.base(name)
+	next.private = b.id(base)
+	if name.user != 0 && b.opts.dialect.publicIDs {
+		next.public = b.id(base + "public")
+	}
+	if !known {
+		b.first[name] = next
+	}
+	return next
+}
+
+// lose notes the channels that a reset does not bring back. The caller holds
+// b.mu.
+func (b *configBook) lose() {
+	if len(b.lost) > maxLost {
+		clear(b.lost)
+	}
+	for name, made := range b.made {
+		for _, c := range made {
+			if c.channelID != b.first[name] {
+				b.lost[c.channelID.private] = true
+			}
+		}
+	}
+}
+
+// knowsLost reports whether a reset has taken one of the channels away: whoever
+// is let in there hears nothing any more.
+func (b *configBook) knowsLost(channels []channelID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(channels, func(c channelID) bool { return b.lost[c.private] })
 }
 
 // former is the channel before the present one; nil if there was none.
@@ -166,13 +215,13 @@ func (b *configBook) publicKey(owner string, user int) (key channelKey, ok bool)
 func (b *configBook) issue(claims tokenClaims, private channelID) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if now := b.opts.clock.now().Unix(); len(b.issued) >= maxIssued {
-		maps.DeleteFunc(b.issued, func(_ string, t issuedToken) bool { return t.end <= now })
+	if now := b.opts.clock.now().Unix(); len(b.jwts) >= maxIssued {
+		maps.DeleteFunc(b.jwts, func(_ string, t issuedToken) bool { return t.end <= now })
 	}
 	for {
 		token := b.signer.token(claims)
-		if t, known := b.issued[token]; !known || t.private == private {
-			b.issued[token] = issuedToken{private, claims.Expires}
+		if t, known := b.jwts[token]; !known || t.private == private {
+			b.jwts[token] = issuedToken{private, claims.Expires}
 			return token
 		}
 		claims.Expires--
@@ -188,12 +237,14 @@ func (b *configBook) claimed(token string, claims tokenClaims) []channelID {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var channels []channelID
-	if t, known := b.issued[token]; known && active {
+	if t, known := b.jwts[token]; known && active {
 		channels = append(channels, t.private)
 	}
 	for id := range strings.SplitSeq(claims.Channels, ",") {
 		if c := b.byID[id]; c != nil && c.channelID.private == id {
 			channels = append(channels, c.channelID)
+		} else if b.lost[id] {
+			channels = append(channels, channelID{private: id})
 		}
 	}
 	return distinct(channels)

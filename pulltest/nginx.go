@@ -43,7 +43,10 @@ func nginxRefusal(w http.ResponseWriter, status int, reason string) {
 	w.WriteHeader(status)
 }
 
-const nginxNoChannel = "No channel id provided."
+const (
+	nginxNoChannel = "No channel id provided."
+	nginxNoSuch    = "Subscriber could not create channels."
+)
 
 func (s *pushServer) serveNGINXPoll(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
@@ -66,6 +69,10 @@ func (s *pushServer) serveNGINXPoll(w http.ResponseWriter, r *http.Request) {
 	sub, err := s.subscribe(r, true)
 	if err != nil {
 		s.hub.count(func(st *Stats) { st.Refused++ })
+		if err == errLost {
+			nginxRefusal(w, http.StatusForbidden, nginxNoSuch)
+			return
+		}
 		nginxRefusal(w, http.StatusBadRequest, nginxNoChannel)
 		return
 	}
@@ -79,7 +86,12 @@ func (s *pushServer) serveNGINXSocket(w http.ResponseWriter, r *http.Request) {
 		nginxRefusal(w, http.StatusBadRequest, "Don't have at least one of the mandatory headers: Connection, Upgrade, Sec-WebSocket-Key and Sec-WebSocket-Version")
 		return
 	}
-	sub, _ := s.subscribe(r, false)
+	sub, err := s.subscribe(r, false)
+	if err == errLost {
+		s.hub.count(func(st *Stats) { st.Refused++ })
+		nginxRefusal(w, http.StatusForbidden, nginxNoSuch)
+		return
+	}
 	s.serveSocket(w, r, sub)
 }
 

@@ -183,7 +183,9 @@ func (s *pushServer) subscribe(r *http.Request, poll bool) (sub subscription, er
 		sub.refused = errWrongClient
 		return sub, nil
 	}
-	sub.channels, err = s.dialect.parseChannels(s, query)
+	if sub.channels, err = s.dialect.parseChannels(s, query); err == nil && s.book.knowsLost(sub.channels) {
+		return sub, errLost
+	}
 	sub.client = s.clientOf(sub.channels)
 	return sub, err
 }

@@ -6,12 +6,17 @@ import "time"
 // subscribers.
 //
 // What stays: the addresses and the certificate, the webhook, the application,
-// the member id, the signature key, and all that options say; with
-// [WithChannels] the channel ids; and the token that AccessToken returned
-// first.
+// the member id, the signature key, and all that options say; the ids of the
+// channels that the portal began with, and jwts; and the token that AccessToken
+// returned first. So a program that goes on connects again and hears what is
+// sent next.
 //
-// What begins anew: the channels, without WithChannels with ids of their own,
-// and jwts; the history; message ids, from 1 and with a later epoch than
+// Channels that have replaced those of the beginning are gone: the push server
+// refuses whoever asks for one, or has a jwt for one, as it refuses a wrong
+// signature, in versions 1 and 2 with 403; a new config has the channels of the
+// beginning.
+//
+// What begins anew: the lives of the channels; the history; message ids, from 1 and with a later epoch than
 // before, so that none is there twice; [Stats], the statistics of the push
 // server, and the numbers of connections; who is online, who was seen, who is
 // active, who is signed in; the clocks, as [WithClockShift] says; the limits of
@@ -52,8 +57,9 @@ func (h *hub) reset() (hidden int) {
 	for _, by := range h.publishers {
 		by.late = nil
 	}
-	past := max(h.pastEpoch, h.epoch)
+	past, second, tag := max(h.pastEpoch, h.epoch), h.tagger.second, h.tagger.tag
 	h.hubState = newHubState(h.opts)
+	h.tagger.second, h.tagger.tag = second, tag // who goes on after them misses nothing
 	h.polls = hanging
 	h.pastEpoch = past
 	h.era++
@@ -121,5 +127,6 @@ func (a *canned) reset() {
 func (b *configBook) reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.lose()
 	b.begin()
 }

@@ -12,6 +12,10 @@ import (
 // errChannelID is the answer to any CHANNEL_ID that cannot be trusted.
 var errChannelID = errors.New("wrong channel id")
 
+// errLost is the answer to channels that a reset has taken away, in the words of
+// errChannelID.
+var errLost = errors.New(errChannelID.Error())
+
 var hexID = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 // channelID names a channel by its private id and, if it has one, its public

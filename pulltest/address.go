@@ -123,7 +123,7 @@ func (p *Portal) listen() (_ []net.Listener, err error) {
 		listeners, names = append(listeners, l), append(names, host)
 		p.authServer = "https://" + host
 	}
-	p.where.begin("https://" + host)
+	secure, plain := "https://"+host, ""
 	if err = p.certify(names); err != nil {
 		return nil, err
 	}
@@ -135,11 +135,11 @@ func (p *Portal) listen() (_ []net.Listener, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("pulltest: cannot listen at %q for plain http: %w", p.opts.plain, err)
 		}
-		listeners, p.plainURL = append(listeners, &serverListener{l, &p.conns}), "http://"+host
+		listeners, plain = append(listeners, &serverListener{l, &p.conns}), "http://"+host
 	}
+	p.where.begin(secure, plain, p.opts.plainURLs)
 	if p.opts.plainURLs {
-		p.authServer = p.plainURL
-		p.where.begin(p.plainURL)
+		p.authServer = plain
 	}
 	return listeners, nil
 }
@@ -233,8 +233,14 @@ func listenAs(n *Network, kind string) (net.Listener, string) {
 }
 
 // PlainURL is the portal's address for plain http, no trailing slash; empty
-// without [WithPlainHTTP]. All that is below [Portal.URL] is below it, too.
-func (p *Portal) PlainURL() string { return p.plainURL }
+// without [WithPlainHTTP]. All that is below [Portal.URL] is below it, too. With
+// [WithPlainURLs] it moves with the portal, unless that goes to https: then REST
+// is answered 302 here, as at any old address.
+func (p *Portal) PlainURL() string {
+	p.where.mu.RLock()
+	defer p.where.mu.RUnlock()
+	return p.where.plain
+}
 
 // Certificate returns the certificate to trust, for clients that cannot use
 // HTTPClient: another process, say, that is given it as a PEM file in

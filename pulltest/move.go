@@ -11,16 +11,25 @@ import (
 
 // addresses are where a portal is, and where it was.
 type addresses struct {
-	mu        sync.RWMutex
-	first     string          // URL
-	url       string          // scheme://host
-	former    map[string]bool // URLs
-	listening map[string]bool // URLs
-	closed    bool
+	mu         sync.RWMutex
+	first      string          // URL
+	firstPlain string          // PlainURL
+	url        string          // scheme://host
+	plain      string          // the same for plain http; empty: none
+	former     map[string]bool // URLs
+	listening  map[string]bool // URLs
+	closed     bool
 }
 
-func (a *addresses) begin(url string) {
-	a.first, a.url, a.former, a.listening = url, url, make(map[string]bool), map[string]bool{url: true}
+// begin takes the first addresses, that for https and that for plain http, empty
+// if there is none; the portal goes by the first one unless byPlain.
+func (a *addresses) begin(secure, plain string, byPlain bool) {
+	a.url, a.plain = secure, plain
+	if byPlain {
+		a.url = plain
+	}
+	a.first, a.firstPlain = a.url, a.plain
+	a.former, a.listening = make(map[string]bool), map[string]bool{secure: true, plain: true}
 }
 
 func (a *addresses) close() {
@@ -57,10 +66,14 @@ func hostOf(url string) string {
 // portal's certificate is an authority. Without one to is not looked at, but
 // for its scheme: the portal opens another loopback port. With http:// in front
 // of it the new address is a plain http one, which no client should follow; see
-// Stats.Insecure. It panics if it cannot listen there.
+// Stats.Insecure. With neither that nor https:// it is https, or with
+// [WithPlainURLs] plain http, as the addresses of the beginning are, and
+// [Portal.PlainURL] is the new address, too. It panics if it cannot listen
+// there.
 func (p *Portal) Move(to string) string {
 	host, plain := strings.CutPrefix(to, "http://")
-	host = strings.TrimPrefix(host, "https://")
+	host, secure := strings.CutPrefix(host, "https://")
+	plain = plain || p.opts.plainURLs && !secure
 	p.where.mu.Lock()
 	defer p.where.mu.Unlock()
 	if p.where.closed {
@@ -76,6 +89,9 @@ func (p *Portal) Move(to string) string {
 	p.where.former[p.where.url] = true
 	delete(p.where.former, url)
 	p.where.url = url
+	if plain && p.opts.plainURLs {
+		p.where.plain = url
+	}
 	return url
 }
 

@@ -51,3 +51,69 @@ func TestPlainHTTP_Sockets(t *testing.T) {
 	}()
 	pulltest.NewPortal(pulltest.WithPlainHTTP(addr)).Close()
 }
+
+// TestMove_PlainURLs: a portal that tells of plain http stays with it when it
+// moves, unless it is told otherwise.
+func TestMove_PlainURLs(t *testing.T) {
+	for _, network := range []bool{true, false} {
+		var opts []pulltest.Option
+		addr := "127.0.0.1:0"
+		test := func(t *testing.T, run func(t *testing.T, p *pulltest.Portal)) {
+			t.Helper()
+			if network {
+				inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) { run(t, p) }, append(opts, pulltest.WithPlainHTTP("portal.example:80"))...)
+				return
+			}
+			p := pulltest.NewPortal(append(opts, pulltest.WithPlainHTTP(addr))...)
+			defer p.Close()
+			run(t, p)
+		}
+		answers := func(t *testing.T, p *pulltest.Portal, url string, status int, location string) {
+			t.Helper()
+			const method = "/rest/server.time"
+			r, err := postOnce(t, p, url+method, "{}")
+			if location != "" {
+				location += method
+			}
+			if err != nil || r.status != status || r.header.Get("Location") != location {
+				t.Errorf("%s: %d to %q, %v; want %d to %q", url, r.status, r.header.Get("Location"), err, status, location)
+			}
+		}
+		opts = []pulltest.Option{pulltest.WithPlainURLs()}
+		test(t, func(t *testing.T, p *pulltest.Portal) {
+			first := p.URL()
+			to := p.Move("new.example")
+			if !strings.HasPrefix(to, "http://") || to == first || p.URL() != to || p.PlainURL() != to || !strings.HasPrefix(p.Webhook(), to+"/") {
+				t.Errorf("moved from %s to %s; URL %s, PlainURL %s", first, to, p.URL(), p.PlainURL())
+			}
+			answers(t, p, first, http.StatusFound, to)
+			answers(t, p, to, http.StatusUnauthorized, "")
+			secure := p.Move("https://portal.example")
+			if !strings.HasPrefix(secure, "https://") || p.URL() != secure || p.PlainURL() != to {
+				t.Errorf("moved to %s; URL %s, PlainURL %s", secure, p.URL(), p.PlainURL())
+			}
+			answers(t, p, to, http.StatusFound, secure)
+			answers(t, p, secure, http.StatusUnauthorized, "")
+			if again := p.Move("newer.example"); !strings.HasPrefix(again, "http://") || p.PlainURL() != again {
+				t.Errorf("moved to %s, PlainURL %s", again, p.PlainURL())
+			}
+			if err := p.Reset(); err != nil || p.URL() != first || p.PlainURL() != first {
+				t.Errorf("after a reset: %v, URL %s, PlainURL %s", err, p.URL(), p.PlainURL())
+			}
+			answers(t, p, first, http.StatusUnauthorized, "")
+		})
+		opts = nil
+		test(t, func(t *testing.T, p *pulltest.Portal) {
+			plain := p.PlainURL()
+			if to := p.Move("new.example"); !strings.HasPrefix(to, "https://") || p.PlainURL() != plain {
+				t.Errorf("moved to %s, PlainURL %s", to, p.PlainURL())
+			}
+			answers(t, p, plain, http.StatusUnauthorized, "")
+			to := p.Move("http://newer.example")
+			if p.PlainURL() != plain {
+				t.Errorf("PlainURL %s", p.PlainURL())
+			}
+			answers(t, p, to, http.StatusUnauthorized, "")
+		})
+	}
+}

@@ -22,7 +22,6 @@ type Portal struct {
 	opts       *options
 	where      addresses
 	pushURL    string
-	plainURL   string // empty: none
 	authServer string
 	authAlone  bool // the authorization server is a host of its own
 	push       *pushServer

@@ -84,7 +84,7 @@ func (a *addresses) reset() {
 	defer a.mu.Unlock()
 	a.former[a.url] = true
 	delete(a.former, a.first)
-	a.url = a.first
+	a.url, a.plain = a.first, a.firstPlain
 }
 
 func (a *auth) reset() {

@@ -391,7 +391,7 @@ func knocks(t *testing.T, p *pulltest.Portal, version int, query string) (in [2]
 
 // TestReset_Knows: whoever adds a field to a portal says what becomes of it.
 func TestReset_Knows(t *testing.T) {
-	stays := strings.Fields("opts pushURL plainURL authServer authAlone push methods client cert authority trusted server conns open serving quit once")
+	stays := strings.Fields("opts pushURL authServer authAlone push methods client cert authority trusted server conns open serving quit once")
 	anew := strings.Fields("where config auth limiter watches pushes users answers handlers")
 	for field := range reflect.TypeFor[pulltest.Portal]().Fields() {
 		if !slices.Contains(append(stays, anew...), field.Name) {

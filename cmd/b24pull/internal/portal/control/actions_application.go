@@ -81,7 +81,7 @@ func call(name, does, goName string, of func(*running) func(context.Context, str
 }
 
 type move struct {
-	To string `json:"to,omitempty" enum:"http://,https://" doc:"https:// (if absent) or http://: the scheme of the new address, which is another port."`
+	To string `json:"to,omitempty" enum:"http://,https://" doc:"https:// or http://: the scheme of the new address, which is another port; if absent https://, with plain_urls http://."`
 }
 
 type moved struct {

@@ -24,38 +24,40 @@ const (
 // all; the other services know them too, but for Compressed and StaleCache.
 var (
 	// WebPage is a web server's page: HTTP 200 and HTML.
-	WebPage = FalseAnswer(http.StatusOK, "text/html; charset=utf-8", "<!DOCTYPE html>\n<html>\n<head><title>Welcome to nginx!</title></head>\n<body>\n<h1>Welcome to nginx!</h1>\n</body>\n</html>\n")
+	WebPage = FalseAnswer(http.StatusOK, "text/html; charset=utf-8", "<!DOCTYPE html>\n<html>\n<head><title>Welcome to nginx!</title></head>\n<body>\n<h1>Welcome to nginx!</h1>\n</body>\n</html>\n").named("web_page")
 
 	// LoginForm is a captive portal, which asks for a password whatever is
 	// wanted.
-	LoginForm = FalseAnswer(http.StatusOK, "text/html", "\n\n<html><body><form method=\"post\" action=\"/login\">\n<input name=\"user\"><input type=\"password\" name=\"password\">\n</form></body></html>\n")
+	LoginForm = FalseAnswer(http.StatusOK, "text/html", "\n\n<html><body><form method=\"post\" action=\"/login\">\n<input name=\"user\"><input type=\"password\" name=\"password\">\n</form></body></html>\n").named("login_form")
 
 	// ForeignJSON is the answer of another application.
-	ForeignJSON = FalseAnswer(http.StatusOK, "application/json", `{"jsonrpc":"2.0","id":null,"error":{"code":-32601,"message":"Method not found"}}`)
+	ForeignJSON = FalseAnswer(http.StatusOK, "application/json", `{"jsonrpc":"2.0","id":null,"error":{"code":-32601,"message":"Method not found"}}`).named("foreign_json")
 
 	// EmptyAnswer is HTTP 200 without a body.
-	EmptyAnswer = FalseAnswer(http.StatusOK, "", "")
+	EmptyAnswer = FalseAnswer(http.StatusOK, "", "").named("empty_answer")
 
 	// InstantNotModified is HTTP 304 at once, as a cache answers it; a push
 	// server says that only after it has held the poll.
-	InstantNotModified = FalseAnswer(http.StatusNotModified, "", "")
+	InstantNotModified = FalseAnswer(http.StatusNotModified, "", "").named("instant_not_modified")
 
 	// StaleCache answers every poll as the first one was answered that had an
 	// answer of 200 since the fault began, whatever is asked.
-	StaleCache = Fault{kind: stale}
+	StaleCache = Fault{name: "stale_cache", kind: stale}
 )
 
 // FalseAnswer answers at once with a status, a Content-Type, none if it is
 // empty, and a body, in place of the service.
 func FalseAnswer(status int, contentType, body string) Fault {
-	return Fault{kind: falsified, status: status, media: contentType, text: body}
+	return Fault{name: "false_answer", kind: falsified, status: status, media: contentType, text: body}
 }
 
 // Compressed serves polls, but compresses the answers, whether the client has
 // asked for that or not. The coding is "gzip", "deflate", "raw deflate" (sent
 // as deflate, without the zlib header that belongs to it), or any other: then
 // the answer only says so.
-func Compressed(coding string) Fault { return Fault{kind: compressed, code: coding} }
+func Compressed(coding string) Fault {
+	return Fault{name: "compressed", kind: compressed, code: coding}
+}
 
 // falsify writes the false answer.
 func (f *failure) falsify(w http.ResponseWriter) {

@@ -25,6 +25,7 @@ const services = 5
 
 // Fault is a way to misbehave.
 type Fault struct {
+	name   string // in events
 	kind   faultKind
 	status int
 	code   string
@@ -52,69 +53,64 @@ const (
 	rpcFailure
 )
 
-// String is what events call a fault.
-func (k faultKind) String() string {
-	return map[faultKind]string{
-		badGateway: "bad gateway", refused: "refuse", restFailure: "rest error", stalled: "stall", delayed: "delay",
-		garbled: "garble", garbledFrame: "garble frame", unanswered: "lose answer", rpcFailure: "rpc error",
-		objectFailure: "error object", redirected: "redirect",
-		falsified: "false answer", compressed: "compressed", stale: "stale cache",
-		surrounded: "surround", oddField: "token field", insecureEndpoint: "insecure endpoint",
-	}[k]
+// named is the fault under a name of its own.
+func (f Fault) named(name string) Fault {
+	f.name = name
+	return f
 }
-
-// passes reports whether a request that meets the fault is served all the same.
-func (k faultKind) passes() bool { return k == delayed || k == garbled || k == garbledFrame }
 
 var (
 	// BadGateway is a proxy's HTTP 502 with an HTML page.
-	BadGateway = Fault{kind: badGateway}
+	BadGateway = Fault{name: "bad_gateway", kind: badGateway}
 
 	// Stall accepts a request and never answers it; it ends when the client
 	// gives up, or with a reset when the fault ends. An open websocket stays
 	// open, but nothing is written to it any more, no message, ping, pong or
 	// close frame; what was to be written is when the fault ends.
-	Stall = Fault{kind: stalled}
+	Stall = Fault{name: "stall", kind: stalled}
 
 	// Garble breaks an answer of REST or the authorization server in the
 	// middle, and one message of each frame or answer of the push server, whose
 	// body then is no JSON: of n messages the one at n/2. In JSON-RPC a batch
 	// with such a body is no JSON as a whole.
-	Garble = Fault{kind: garbled}
+	Garble = Fault{name: "garble", kind: garbled}
 
 	// GarbleFrame replaces a whole frame or answer by garbage.
-	GarbleFrame = Fault{kind: garbledFrame}
+	GarbleFrame = Fault{name: "garble_frame", kind: garbledFrame}
 
 	// LoseAnswer does what REST, the authorization server or Publishing is
 	// asked, and resets the connection in place of the answer. Subscribers know
 	// no such fault.
-	LoseAnswer = Fault{kind: unanswered}
+	LoseAnswer = Fault{name: "lose_answer", kind: unanswered}
 )
 
 // Refuse answers with an HTTP status and a line of text.
-func Refuse(status int) Fault { return Fault{kind: refused, status: status} }
+func Refuse(status int) Fault { return Fault{name: "refuse", kind: refused, status: status} }
 
 // RESTError answers as REST tells an error, such as 503 QUERY_LIMIT_EXCEEDED,
 // with a description and the time, or as the authorization server does, without
 // a time; a status of 200 can bear an error too.
 func RESTError(status int, code string) Fault {
-	return Fault{kind: restFailure, status: status, code: code}
+	return Fault{name: "rest_error", kind: restFailure, status: status, code: code}
 }
 
 // RPCError answers calls of JSON-RPC with an error of this code, such as -32603
 // «Internal error», and does not execute them. It is for [Publishing] of version
 // 5, and changes nothing elsewhere.
 func RPCError(code int, message string) Fault {
-	return Fault{kind: rpcFailure, status: code, text: message}
+	return Fault{name: "rpc_error", kind: rpcFailure, status: code, text: message}
 }
 
 // Delay serves a request only after the time d, or when the fault ends.
-func Delay(d time.Duration) Fault { return Fault{kind: delayed, delay: d} }
+func Delay(d time.Duration) Fault { return Fault{name: "delay", kind: delayed, delay: d} }
 
 // Misbehave gives services a fault, in place of the one they had. It meets what
 // is asked from now on. What is open already, a websocket or a hanging poll,
-// meets Stall, Garble and GarbleFrame only.
+// meets Stall, Garble and GarbleFrame only. The zero Fault is BadGateway.
 func (p *Portal) Misbehave(s Service, f Fault) {
+	if f.name == "" {
+		f.name = BadGateway.name
+	}
 	for i := range services {
 		if s&(1<<i) != 0 {
 			p.push.hub.faults.set(i, &failure{Fault: f, over: make(chan struct{})})
@@ -212,7 +208,7 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 		}
 		f.announce(w.Header())
 		met := &noteOf(r).event
-		met.Fault = f.kind.String()
+		met.Fault = f.name
 		switch f.kind {
 		case redirected:
 			f.answerRedirect(w, r)
@@ -243,12 +239,18 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 			timer := time.NewTimer(f.delay)
 			defer timer.Stop()
 			p.pause(r.Context(), f, timer.C)
+			next.ServeHTTP(w, r)
+			return
 		case garbled, garbledFrame:
 			if service == REST || service == OAuth {
 				w = &garbler{w, f.kind}
 			}
+			if service != Publishing {
+				next.ServeHTTP(w, r)
+				return
+			}
 		case surrounded, oddField, insecureEndpoint:
-			if service == REST || service == OAuth || service == Polls {
+			if service == OAuth || f.kind == surrounded && (service == REST || service == Polls) {
 				f.dress(w, r, service, next)
 				return
 			}
@@ -267,9 +269,7 @@ func (p *Portal) misbehaving(next http.Handler) http.Handler {
 				return
 			}
 		}
-		if !f.kind.passes() {
-			met.Fault = "" // this service does not know it
-		}
+		met.Fault = "" // this service does not know it
 		next.ServeHTTP(w, r)
 	})
 }

@@ -63,8 +63,15 @@ type Event struct {
 	// Of Requested. Service is "rest", "oauth", "websocket", "poll", "publish"
 	// (a client's POST), "push" (what the portal asks of its push server) or
 	// "other"; Path is without the query; Status is 0 if there was no answer, and
-	// the request for a websocket ends with its 101. Fault is what
-	// [Portal.Misbehave] has made of it, such as "stall".
+	// the request for a websocket ends with its 101. Fault is the fault of
+	// [Portal.Misbehave] that it has met: "bad_gateway", "refuse", "stall",
+	// "delay", "garble", "garble_frame", "lose_answer", "rest_error",
+	// "error_object", "rpc_error", "authorization_error", "token_field",
+	// "insecure_endpoint", "redirect", "login_page", "web_page", "login_form",
+	// "foreign_json", "empty_answer", "false_answer", "instant_not_modified",
+	// "stale_cache", "compressed", "byte_order_mark", "php_notice",
+	// "php_warnings" or "surround". The control API of b24pull portal takes the
+	// same names.
 	Service    string        `json:"service,omitempty"`
 	HTTPMethod string        `json:"http_method,omitempty"`
 	Path       string        `json:"path,omitempty"`

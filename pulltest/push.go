@@ -203,7 +203,7 @@ func (s *pushServer) serveRest(w http.ResponseWriter, r *http.Request) {
 		from = s.clientOf(channels)
 	}
 	if s.dialect.rpc && from.publicID != "" && isRPC(body) {
-		s.serveRPC(w, body, from)
+		s.serveRPC(w, r, body, from)
 		return
 	}
 	s.serveBatch(w, body, from)

@@ -21,12 +21,12 @@ const loginPath = "/auth/"
 // page /auth/, whose query names the address that was asked for, secrets and
 // all: so does a portal whose licence has expired, or a gateway that wants a
 // login first.
-var LoginPage = Fault{kind: redirected, status: http.StatusFound}
+var LoginPage = Fault{name: "login_page", kind: redirected, status: http.StatusFound}
 
 // Redirect answers with a redirect to a location, such as 301 to where a portal
 // has moved for good.
 func Redirect(status int, location string) Fault {
-	return Fault{kind: redirected, status: status, text: location}
+	return Fault{name: "redirect", kind: redirected, status: status, text: location}
 }
 
 // ErrorObject answers with an error as the newer REST does: an object {code,
@@ -42,7 +42,7 @@ func ErrorObject(status int, code string, validation ...[2]string) Fault {
 	if err != nil {
 		panic("pulltest: " + err.Error())
 	}
-	return Fault{kind: objectFailure, status: status, text: string(data)}
+	return Fault{name: "error_object", kind: objectFailure, status: status, text: string(data)}
 }
 
 // WithRetryAfter adds the header Retry-After, as it is, to what BadGateway,

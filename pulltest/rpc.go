@@ -25,7 +25,8 @@ var (
 type rpcCaller struct {
 	*pushServer
 	from publisher
-	c    *socket // nil by POST
+	c    *socket      // nil by POST
+	note *requestNote // of a POST
 }
 
 // rpcMethods are what clients may call. Those that are about a connection need
@@ -52,7 +53,7 @@ func (c *socket) takeRPC(s *pushServer, _ int, data []byte) {
 		c.pongs("text")
 		return
 	}
-	answer := rpcCaller{s, c.client, c}.take(data)
+	answer := rpcCaller{s, c.client, c, nil}.take(data)
 	c.hub.mu.Lock()
 	defer c.hub.unlock()
 	c.answer(websocket.TextMessage, answer)
@@ -66,8 +67,8 @@ func isRPC(body []byte) bool {
 }
 
 // serveRPC takes the POST of a client that speaks JSON-RPC.
-func (s *pushServer) serveRPC(w http.ResponseWriter, body []byte, from publisher) {
-	answer := rpcCaller{s, from, nil}.take(body)
+func (s *pushServer) serveRPC(w http.ResponseWriter, r *http.Request, body []byte, from publisher) {
+	answer := rpcCaller{s, from, nil, noteOf(r)}.take(body)
 	if answer == nil {
 		accept(w)
 		return
@@ -155,6 +156,9 @@ func (r rpcCaller) execute(method string, params json.RawMessage) (result any, f
 	switch f.kind {
 	case rpcFailure:
 		if !f.past() {
+			if r.note != nil {
+				r.note.event.Fault = f.name
+			}
 			return nil, &rpcError{f.status, f.text}, true
 		}
 	case stalled:

@@ -22,23 +22,23 @@ const (
 var (
 	// ByteOrderMark puts one before every answer, as a PHP file does that is
 	// saved with it.
-	ByteOrderMark = Surround("\ufeff", "")
+	ByteOrderMark = Surround("\ufeff", "").named("byte_order_mark")
 
 	// PHPNotice puts a notice of PHP before every answer, as HTML, as a server
 	// does that has display_errors on.
-	PHPNotice = Surround(notice("Notice", "Undefined index: {\"scope\"}"), "")
+	PHPNotice = Surround(notice("Notice", "Undefined index: {\"scope\"}"), "").named("php_notice")
 
 	// PHPWarnings puts warnings on both sides of every answer.
-	PHPWarnings = Surround(notice("Warning", "count(): Parameter must be an array [0]")+notice("Deprecated", "{closure}"), notice("Warning", "Unknown: {1}"))
+	PHPWarnings = Surround(notice("Warning", "count(): Parameter must be an array [0]")+notice("Deprecated", "{closure}"), notice("Warning", "Unknown: {1}")).named("php_warnings")
 
 	// InsecureEndpoint has the authorization server tell a client_endpoint that
 	// begins with http://, as real answers do, though the portal has https.
-	InsecureEndpoint = Fault{kind: insecureEndpoint}
+	InsecureEndpoint = Fault{name: "insecure_endpoint", kind: insecureEndpoint}
 
 	// AuthorizationError is a refusal of the authorization server that passes,
 	// 401 authorization_error; neither a code nor a refresh token is spent. See
 	// [Fault.Times].
-	AuthorizationError = RESTError(http.StatusUnauthorized, "authorization_error")
+	AuthorizationError = RESTError(http.StatusUnauthorized, "authorization_error").named("authorization_error")
 )
 
 func notice(kind, text string) string {
@@ -48,7 +48,7 @@ func notice(kind, text string) string {
 // Surround puts texts before and after the answers of REST, the authorization
 // server and polls that have a body.
 func Surround(before, after string) Fault {
-	return Fault{kind: surrounded, text: before, after: after}
+	return Fault{name: "surround", kind: surrounded, text: before, after: after}
 }
 
 // TokenField has the authorization server answer a token with another value of
@@ -63,7 +63,7 @@ func TokenField(name string, value any) Fault {
 	if value == nil {
 		data = nil
 	}
-	return Fault{kind: oddField, code: name, text: string(data)}
+	return Fault{name: "token_field", kind: oddField, code: name, text: string(data)}
 }
 
 // Times has the fault met by n requests, and not by later ones; 0 is no bound.

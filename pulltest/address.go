@@ -73,6 +73,10 @@ func (o *options) checkAddresses() error {
 		return fmt.Errorf("pulltest: WithPushPath(%q): there the portal has its own; give one outside /rest/ and /oauth/", path)
 	case strings.ContainsAny(o.hostname, ":/ "):
 		return fmt.Errorf("pulltest: WithHostname(%q): not a name; give it without scheme and port", o.hostname)
+	case o.network != nil && strings.HasSuffix(o.address, ":0"):
+		return fmt.Errorf("pulltest: WithAddress(%q): a Network gives out no ports; give one", o.address)
+	case o.network != nil && strings.HasSuffix(o.plain, ":0"):
+		return fmt.Errorf("pulltest: WithPlainHTTP(%q): a Network gives out no ports; give one", o.plain)
 	case o.plainURLs && o.plain == "":
 		return errors.New("pulltest: WithPlainURLs needs WithPlainHTTP, which says where they lead")
 	}

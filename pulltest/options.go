@@ -20,7 +20,8 @@ type options struct {
 	pushPath      string // without a trailing slash
 	key           string
 	seed          string
-	dialect       *dialect
+	version       int
+	dialect       *dialect // of the version
 	textPing      time.Duration
 	tokenLife     time.Duration
 	noSockets     bool
@@ -62,7 +63,7 @@ func newOptions(opts []Option) (*options, error) {
 		pushPath:     "/push",
 		key:          "pulltest-secret-key",
 		clock:        new(clock),
-		dialect:      dialectOf(4),
+		version:      4,
 		pingInterval: unset,
 		textPing:     unset,
 		tokenLife:    24 * time.Hour,
@@ -83,10 +84,7 @@ func newOptions(opts []Option) (*options, error) {
 	for _, opt := range opts {
 		opt(o)
 	}
-	if err := o.checkAddresses(); err != nil {
-		return nil, err
-	}
-	if err := o.checkUsers(); err != nil {
+	if err := o.check(); err != nil {
 		return nil, err
 	}
 	o.complete()
@@ -95,6 +93,7 @@ func newOptions(opts []Option) (*options, error) {
 
 // complete sets what depends on several options.
 func (o *options) complete() {
+	o.dialect = dialectOf(o.version)
 	o.clock.set(o.clockShift)
 	o.application.complete()
 	if o.pingInterval == unset {
@@ -154,7 +153,7 @@ func WithLongPollHold(d time.Duration) Option {
 }
 
 // WithChannelLife sets how long a channel lives; the default is 43,205 s. The
-// portal then makes a new one in its place.
+// portal then makes a new one in its place. It must be longer than 0.
 func WithChannelLife(d time.Duration) Option {
 	return func(o *options) { o.channelLife = d }
 }

@@ -58,7 +58,8 @@ func NewPortal(opts ...Option) *Portal {
 }
 
 // Start starts a portal, or tells why it cannot: its addresses cannot be listened
-// at, or its options contradict each other. Close it when done.
+// at, its options contradict each other, or one of them says what cannot be.
+// Close it when done.
 func Start(opts ...Option) (*Portal, error) {
 	o, err := newOptions(opts)
 	if err != nil {

@@ -3,10 +3,10 @@ package pulltest
 import "time"
 
 // WithVersion sets the version of the push server, 1 to 5; the default is 4.
-// [NewPortal] panics at any other. Versions 1 and 2 are nginx with its
-// push-stream module, which pings only if [WithPingInterval] says so.
+// There are no others. Versions 1 and 2 are nginx with its push-stream module,
+// which pings only if [WithPingInterval] says so.
 func WithVersion(version int) Option {
-	return func(o *options) { o.dialect = dialectOf(version) }
+	return func(o *options) { o.version = version }
 }
 
 // WithTextPing sets how often a push server of version 5 sends the bare text

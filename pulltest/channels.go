@@ -1,6 +1,7 @@
 package pulltest
 
 import (
+	"cmp"
 	"crypto/md5"
 	"encoding/hex"
 	"maps"
@@ -65,9 +66,9 @@ type issuedToken struct {
 }
 
 const (
-	// maxIssued is how many tokens there may be before those are forgotten that
-	// have expired.
-	maxIssued = 1000
+	// maxJWTs is how many jwts are remembered at most. One that is forgotten
+	// stands for the channels only that it names itself.
+	maxJWTs = 1 << 16
 	// maxLost is how many ids may be lost before those are forgotten.
 	maxLost = 1 << 16
 )
@@ -215,8 +216,9 @@ func (b *configBook) publicKey(owner string, user int) (key channelKey, ok bool)
 func (b *configBook) issue(claims tokenClaims, private channelID) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if now := b.opts.clock.now().Unix(); len(b.jwts) >= maxIssued {
+	if now := b.opts.clock.now().Unix(); len(b.jwts) >= maxJWTs {
 		maps.DeleteFunc(b.jwts, func(_ string, t issuedToken) bool { return t.end <= now })
+		forgetHalf(b.jwts, maxJWTs, func(t, u issuedToken) int { return cmp.Compare(t.end, u.end) })
 	}
 	for {
 		token := b.signer.token(claims)
@@ -225,6 +227,17 @@ func (b *configBook) issue(claims tokenClaims, private channelID) string {
 			return token
 		}
 		claims.Expires--
+	}
+}
+
+// forgetHalf forgets the lesser half of what is known, if it is as much as max.
+func forgetHalf[K comparable, V any](known map[K]V, max int, compare func(V, V) int) {
+	if len(known) < max {
+		return
+	}
+	keys := slices.SortedFunc(maps.Keys(known), func(a, b K) int { return compare(known[a], known[b]) })
+	for _, key := range keys[:len(keys)/2] {
+		delete(known, key)
 	}
 }
 

@@ -1,6 +1,9 @@
 package pulltest
 
-import "crypto/tls"
+import (
+	"crypto/tls"
+	"fmt"
+)
 
 // What connections fail with, which is not the same on every system.
 var (
@@ -15,3 +18,37 @@ func (p *Portal) TLSCertificate() tls.Certificate { return p.cert }
 
 // Abort resets a connection.
 var Abort = abort
+
+// MaxBelieved is how many ids a cluster believes online at most.
+const MaxBelieved = maxBelieved
+
+// Believe has n channels with public ids be believed online, and reports how
+// many ids are, and whether the last channel is.
+func (p *Portal) Believe(n int) (believed int, last bool) {
+	h := p.push.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var c channelID
+	for i := range n {
+		c = channelID{fmt.Sprintf("private %d", i), fmt.Sprintf("public %d", i)}
+		h.noteOnline([]channelID{c})
+		believed = max(believed, len(h.believed))
+	}
+	return believed, h.isOnline(c.keys()[0]) && h.isOnline(c.keys()[1])
+}
+
+// MaxJWTs is how many jwts a portal remembers at most.
+const MaxJWTs = maxJWTs
+
+// IssueJWTs makes n jwts of several private channels, and reports how many are
+// remembered, and whether the last one is.
+func (p *Portal) IssueJWTs(n int) (remembered int, last bool) {
+	b := p.config
+	var token string
+	for i := range n {
+		token = b.issue(tokenClaims{Subject: fmt.Sprint(i), Expires: b.opts.clock.now().Unix() + 3600 + int64(i)}, channelID{private: "a channel"})
+		remembered = max(remembered, len(b.jwts))
+	}
+	_, last = b.jwts[token]
+	return remembered, last
+}

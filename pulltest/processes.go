@@ -239,8 +239,8 @@ func (h *hub) online(key channelKey) int {
 // clusterMemory is how long several processes believe that a channel is online.
 const clusterMemory = 130 * time.Second
 
-// maxBelieved is how many channels may be online before those are forgotten that
-// are no more.
+// maxBelieved is how many ids are believed online at most. Beyond it those are
+// forgotten that are no more, and if that is not enough, those who came first.
 const maxBelieved = 1 << 16
 
 // clustered reports whether there are several processes that have to tell each
@@ -256,10 +256,12 @@ func (h *hub) noteOnline(channels []channelID) {
 		return
 	}
 	now := h.clock.now()
-	if len(h.believed) > maxBelieved {
+	keys := channels[0].keys()
+	if len(h.believed)+len(keys) > maxBelieved {
 		maps.DeleteFunc(h.believed, func(_ channelKey, at time.Time) bool { return now.Sub(at) >= clusterMemory })
+		forgetHalf(h.believed, maxBelieved-len(keys)+1, time.Time.Compare)
 	}
-	for _, key := range channels[0].keys() {
+	for _, key := range keys {
 		h.believed[key] = now
 	}
 }

@@ -1,0 +1,20 @@
+package pulltest_test
+
+import (
+	"testing"
+
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// TestBounds: what a portal remembers of connections and configs is bounded in
+// number, even if none of it is old, and the latest is kept.
+func TestBounds(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
+		if n, last := p.Believe(pulltest.MaxBelieved); n > pulltest.MaxBelieved || !last {
+			t.Errorf("%d ids are believed online, want up to %d; the last one: %t", n, pulltest.MaxBelieved, last)
+		}
+		if n, last := p.IssueJWTs(pulltest.MaxJWTs + 10); n > pulltest.MaxJWTs || !last {
+			t.Errorf("%d jwts are remembered, want up to %d; the last one: %t", n, pulltest.MaxJWTs, last)
+		}
+	}, pulltest.WithVersion(5), pulltest.WithProcesses(2, 2), pulltest.WithPingInterval(0))
+}

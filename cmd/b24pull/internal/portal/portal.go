@@ -117,7 +117,7 @@ func (o *options) run(ctx context.Context, specs []control.Spec, stdout, stderr 
 	}
 	at := "http://" + reachable(listener.Addr())
 	server := &http.Server{
-		Handler:           control.New(portals, o.controlHosts(), page.Handler()),
+		Handler:           control.New(portals, o.controlHosts(), page.Handler),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
@@ -29,12 +30,15 @@ type accessToken struct {
 // canned is the answer of a REST method.
 type canned struct {
 	Method string            `json:"method" required:"true" min:"1" max:"200" doc:"Such as crm.deal.get."`
-	Result json.RawMessage   `json:"result,omitempty" doc:"The result, any JSON. Without result and list the method is again as it was."`
+	Result json.RawMessage   `json:"result,omitempty" doc:"The result, any JSON. Without result and list the method is again as it was when the portal began."`
 	List   []json.RawMessage `json:"list,omitempty" doc:"In place of result: the items of a list method, which come in pages of 50."`
 	Field  string            `json:"field,omitempty" doc:"The field of the result that holds the list, such as items; if absent the result is the list."`
 }
 
 func (c canned) check(*running) error {
+	if !isMethod(c.Method) {
+		return badField("method", notMethod, short(c.Method))
+	}
 	switch {
 	case c.Result != nil && c.List != nil:
 		return badField("list", "takes the place of result: give it, or that")
@@ -43,6 +47,13 @@ func (c canned) check(*running) error {
 	}
 	return nil
 }
+
+// method matches the name of a REST method.
+var method = regexp.MustCompile(`^\w[\w-]*(\.\w[\w-]*)*$`)
+
+func isMethod(name string) bool { return method.MatchString(name) }
+
+const notMethod = "%q is no name of a method; give one such as crm.deal.get"
 
 // answer is the same for pulltest.
 func (c canned) answer() any {
@@ -98,7 +109,13 @@ func applicationEndpoints() []endpoint {
 		simple("revoke-tokens", "Takes back all tokens and codes; the application stays installed.", []string{"RevokeTokens"},
 			func(p *running, _ nothing) { p.RevokeTokens() }),
 		simple("answer", "Gives a REST method an answer that it has from now on.", []string{"Answer"},
-			func(p *running, in canned) { p.Answer(in.Method, in.answer()) }),
+			func(p *running, in canned) {
+				answer := in.answer()
+				if answer == nil {
+					answer = p.spec.answerOf(in.Method)
+				}
+				p.Answer(in.Method, answer)
+			}),
 		action("token", "Gives out a pair of tokens for a user, as the exchange of a code does.", []string{"Token"},
 			func(_ context.Context, p *running, in user) (token, error) { return token(p.Token(in.User)), nil }),
 		simple("sign-in", "Says who uses the portal's pages from now on, and authorizes and installs.", []string{"SignIn"},

@@ -17,8 +17,18 @@ type counted struct {
 }
 
 type closing struct {
-	Code   int    `json:"code,omitempty" min:"1000" max:"4999" doc:"The close code; 1000 if absent."`
+	Code   int    `json:"code,omitempty" min:"1000" max:"4999" doc:"The close code: 1000 to 1003, 1007 to 1014 or 3000 to 4999; 1000 if absent."`
 	Reason string `json:"reason,omitempty" max:"123"`
+}
+
+// check refuses the codes that stand in no frame: of a close without a code, of
+// a connection that is lost, and those that have no meaning.
+func (c closing) check(*running) error {
+	switch n := c.Code; {
+	case n == 0, 1000 <= n && n <= 1003, 1007 <= n && n <= 1014, 3000 <= n:
+		return nil
+	}
+	return badField("code", "%d may not be sent: give 1000 to 1003, 1007 to 1014 or 3000 to 4999", c.Code)
 }
 
 type restart struct {
@@ -100,7 +110,7 @@ type expire struct {
 
 type omit struct {
 	to
-	Count *int `json:"count,omitempty" doc:"How many configs; all of them until told otherwise if absent or negative; 0 ends it."`
+	Count *int `json:"count,omitempty" min:"0" doc:"How many configs; all of them until told otherwise if absent; 0 ends it."`
 }
 
 func channelEndpoints() []endpoint {
@@ -129,6 +139,9 @@ func channelEndpoints() []endpoint {
 	}
 }
 
+// serviceNames are those of services, in the order of pulltest.
+var serviceNames = []string{"rest", "websockets", "polls", "oauth", "publishing"}
+
 var services = map[string]pulltest.Service{
 	"rest":       pulltest.REST,
 	"websockets": pulltest.WebSockets,
@@ -139,17 +152,16 @@ var services = map[string]pulltest.Service{
 
 // affected says which services.
 type affected struct {
-	Services []string `json:"services,omitempty" enum:"rest,websockets,polls,oauth,publishing" doc:"All of them if absent. rest: the portal's methods; oauth: the authorization server; publishing: what clients send to the push server."`
+	Services []string `json:"services,omitempty" enum:"rest,websockets,polls,oauth,publishing" min:"1" max:"5" doc:"If absent all to which the fault means something, or that have one. rest: the portal's methods; oauth: the authorization server; publishing: what clients send to the push server."`
 }
 
 func (a affected) set() (set pulltest.Service) {
-	for _, name := range a.Services {
-		set |= services[name]
+	names := a.Services
+	if len(names) == 0 {
+		names = serviceNames
 	}
-	if len(a.Services) == 0 {
-		for _, s := range services {
-			set |= s
-		}
+	for _, name := range names {
+		set |= services[name]
 	}
 	return set
 }

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -31,7 +32,7 @@ func newAPI(t *testing.T, specs ...Spec) *api {
 			t.Fatal(err)
 		}
 	}
-	server := httptest.NewServer(New(portals, []string{"portal.test"}, http.NotFoundHandler()))
+	server := httptest.NewServer(New(portals, []string{"portal.test"}, func(missing http.Handler) http.Handler { return missing }))
 	t.Cleanup(server.Close)
 	t.Cleanup(portals.Close)
 	return &api{t, server.URL, portals}
@@ -54,7 +55,9 @@ func (a answer) code() string {
 
 func (a *api) do(method, path, body string, header ...string) answer {
 	a.t.Helper()
-	r, err := http.NewRequestWithContext(a.t.Context(), method, a.url+path, strings.NewReader(body))
+	ctx, cancel := context.WithTimeout(a.t.Context(), time.Minute)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, a.url+path, strings.NewReader(body))
 	if err != nil {
 		a.t.Fatal(err)
 	}

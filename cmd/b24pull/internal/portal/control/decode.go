@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Structs that come from outside say by the tags of their fields what is taken:
@@ -28,13 +29,35 @@ func Decode(data []byte, into any) error {
 	if len(bytes.TrimSpace(data)) == 0 {
 		data = []byte("{}")
 	}
+	if err := CheckJSON(data); err != nil {
+		return err
+	}
 	return decodeStruct("", data, reflect.ValueOf(into).Elem())
 }
 
+// CheckJSON reports what is no JSON, and where.
+func CheckJSON(data []byte) error {
+	for i := 0; i < len(data); {
+		r, size := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && size == 1 {
+			return badField("", "the text is not UTF-8 at byte %d", i+1)
+		}
+		i += size
+	}
+	var whole json.RawMessage
+	if err := json.Unmarshal(data, &whole); err != nil {
+		return badField("", "want JSON%s", because(err))
+	}
+	return nil
+}
+
+// recorder is a struct that is told which of its fields are given.
+type recorder interface{ record(names map[string]bool) }
+
 func decodeStruct(path string, data []byte, into reflect.Value) error {
-	var given map[string]json.RawMessage
-	if err := json.Unmarshal(data, &given); err != nil || given == nil {
-		return badField(path, "want a JSON object%s", because(err))
+	given, err := members(path, data)
+	if err != nil {
+		return err
 	}
 	names := fieldNames(into.Type())
 	for name := range given {
@@ -46,16 +69,18 @@ func decodeStruct(path string, data []byte, into reflect.Value) error {
 			return badField(join(path, name), "there is no such field; %s", known)
 		}
 	}
+	there := make(map[string]bool)
 	for _, field := range jsonFields(into.Type()) {
 		name := jsonName(field)
 		at := join(path, name)
-		raw, there := given[name]
-		if !there || isNull(raw) && field.Type != rawType {
+		raw, isThere := given[name]
+		if !isThere || isNull(raw) && field.Type != rawType {
 			if field.Tag.Get("required") == "true" {
 				return badField(at, "is missing")
 			}
 			continue
 		}
+		there[name] = true
 		value := into.FieldByIndex(field.Index)
 		if err := decodeValue(at, raw, value); err != nil {
 			return err
@@ -64,7 +89,35 @@ func decodeStruct(path string, data []byte, into reflect.Value) error {
 			return err
 		}
 	}
+	if r, ok := into.Addr().Interface().(recorder); ok {
+		r.record(there)
+	}
 	return nil
+}
+
+// members are those of a JSON object, each of which is there once.
+func members(path string, data []byte) (map[string]json.RawMessage, error) {
+	in := json.NewDecoder(bytes.NewReader(data))
+	if begin, err := in.Token(); err != nil || begin != json.Delim('{') {
+		return nil, badField(path, "want a JSON object")
+	}
+	all := make(map[string]json.RawMessage)
+	for in.More() {
+		name, err := in.Token() // that it is JSON has been checked
+		var value json.RawMessage
+		if err == nil {
+			err = in.Decode(&value)
+		}
+		text, _ := name.(string)
+		if err != nil {
+			return nil, badField(path, "want a JSON object: %v", err)
+		}
+		if _, twice := all[text]; twice {
+			return nil, badField(join(path, text), "is there twice")
+		}
+		all[text] = value
+	}
+	return all, nil
 }
 
 var rawType = reflect.TypeFor[json.RawMessage]()
@@ -83,16 +136,16 @@ func decodeValue(path string, raw json.RawMessage, into reflect.Value) error {
 	case t.Kind() == reflect.Struct:
 		return decodeStruct(path, raw, into)
 	case t.Kind() == reflect.Map:
-		var elements map[string]json.RawMessage
-		if err := json.Unmarshal(raw, &elements); err != nil || elements == nil {
-			return badField(path, "want a JSON object%s", because(err))
+		elements, err := members(path, raw)
+		if err != nil {
+			return err
 		}
 		into.Set(reflect.ValueOf(elements))
 		return nil
 	case t.Kind() == reflect.Slice:
 		var elements []json.RawMessage
-		if err := json.Unmarshal(raw, &elements); err != nil {
-			return badField(path, "want a list%s", because(err))
+		if json.Unmarshal(raw, &elements) != nil {
+			return badField(path, "want a list")
 		}
 		into.Set(reflect.MakeSlice(t, len(elements), len(elements)))
 		for i, element := range elements {
@@ -104,6 +157,11 @@ func decodeValue(path string, raw json.RawMessage, into reflect.Value) error {
 	}
 	if err := json.Unmarshal(raw, into.Addr().Interface()); err != nil || isNull(raw) {
 		return badField(path, "want %s", kindName(t))
+	}
+	// The decoder puts U+FFFD in place of what is no character.
+	if t.Kind() == reflect.String && strings.Contains(into.String(), "\ufffd") &&
+		!bytes.Contains(raw, []byte("\ufffd")) && !bytes.Contains(bytes.ToLower(raw), []byte(`\ufffd`)) {
+		return badField(path, "want a text: half of a surrogate pair stands in it")
 	}
 	return nil
 }
@@ -134,21 +192,34 @@ func checkTags(path string, tag reflect.StructTag, v reflect.Value) error {
 				each = append(each, v.Index(i))
 			}
 		}
+		seen := make(map[string]bool)
 		for _, one := range each {
+			if seen[one.String()] {
+				return badField(path, "%q is there twice", one.String())
+			}
+			seen[one.String()] = true
 			if !slices.Contains(words, one.String()) {
 				return badField(path, "%q is none of %s", short(one.String()), strings.Join(words, ", "))
 			}
 		}
 	}
 	size, of := measure(v)
-	if low, ok := bound(tag, "min"); ok && size < low {
-		return badField(path, "want %s of %v or more", of, low)
+	low, hasLow := bound(tag, "min")
+	high, hasHigh := bound(tag, "max")
+	switch {
+	case (!hasLow || size >= low) && (!hasHigh || size <= high):
+		return nil
+	case hasLow && hasHigh:
+		return badField(path, "want %s from %s to %s", of, digits(low), digits(high))
+	case hasLow:
+		return badField(path, "want %s of %s or more", of, digits(low))
+	default:
+		return badField(path, "want %s of %s or less", of, digits(high))
 	}
-	if high, ok := bound(tag, "max"); ok && size > high {
-		return badField(path, "want %s of %v or less", of, high)
-	}
-	return nil
 }
+
+// digits is a number without an exponent.
+func digits(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }
 
 // measure is what min and max bound.
 func measure(v reflect.Value) (size float64, of string) {
@@ -221,5 +292,5 @@ func badField(path, format string, args ...any) error {
 	if path != "" {
 		text = path + ": " + text
 	}
-	return &Error{Status: 400, Code: "bad_request", Message: text}
+	return &Error{Status: 400, Code: "bad_request", Message: text, Field: path}
 }

@@ -13,6 +13,10 @@ type Error struct {
 	Status  int    `json:"-"`
 	Code    string `json:"code"`
 	Message string `json:"message"`
+
+	// Field is the field of a body that is wrong, with which the message begins;
+	// empty if it is none.
+	Field string `json:"-"`
 }
 
 func (e *Error) Error() string { return e.Message }
@@ -32,7 +36,7 @@ func attempt(f func()) (err error) {
 			if !ours {
 				panic(said)
 			}
-			err = refuse(http.StatusBadRequest, "not_possible", "%s", text)
+			err = refuse(http.StatusBadRequest, "not_possible", "%s", inWordsOfHere(text))
 		default:
 			panic(said)
 		}
@@ -46,8 +50,28 @@ func failure(err error) error {
 	if err == nil || errors.As(err, new(*Error)) {
 		return err
 	}
-	return refuse(http.StatusConflict, "not_possible", "%s", strings.TrimPrefix(err.Error(), "pulltest: "))
+	return refuse(http.StatusConflict, "not_possible", "%s", inWordsOfHere(strings.TrimPrefix(err.Error(), "pulltest: ")))
 }
+
+// goNames are what pulltest's errors call what has another name here.
+var goNames = strings.NewReplacer(
+	"WithPushPath", "push_path",
+	"WithHostname", "hostname",
+	"WithPlainURLs", "plain_urls",
+	"WithPlainHTTP", "plain_address",
+	"WithCertificate", "the certificate",
+	"WithUsers", "users",
+	"WithProcesses", "processes",
+	"EmitOld to a channel that", "old: the channel",
+	"EmitAsClient to a channel without", "as_client: the channel is without",
+	"CloseWebSockets", "close-websockets",
+	"CutPolls", "cut",
+	"TokenField", "token_field",
+)
+
+// inWordsOfHere is an error of pulltest without the names that things have in
+// Go.
+func inWordsOfHere(text string) string { return goNames.Replace(text) }
 
 func writeError(w http.ResponseWriter, err error) {
 	e := new(Error)

@@ -19,7 +19,7 @@ type since struct {
 
 // from is where a stream begins.
 type from struct {
-	After int64 `json:"after,omitempty" min:"0" doc:"Events with greater numbers; 0: all that are kept. From now on if absent."`
+	After *int64 `json:"after,omitempty" min:"0" doc:"Events with greater numbers; 0: all that are kept. From now on if absent."`
 }
 
 // events are a part of a journal.
@@ -140,18 +140,23 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, p *running) erro
 // streamFrom is the number behind which a stream begins: what the browser has
 // seen last, or what the query says; otherwise the present.
 func (p *running) streamFrom(r *http.Request) (int64, error) {
-	for _, from := range []struct{ name, value string }{
-		{"Last-Event-ID", r.Header.Get("Last-Event-ID")},
-		{"after", r.URL.Query().Get("after")},
-	} {
-		if from.value == "" {
-			continue
-		}
-		n, err := strconv.ParseInt(from.value, 10, 64)
+	query, err := input(r)
+	var in from
+	if err == nil {
+		err = Decode(query, &in)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if last := r.Header.Get("Last-Event-ID"); last != "" {
+		n, err := strconv.ParseInt(last, 10, 64)
 		if err != nil || n < 0 {
-			return 0, badField(from.name, "want the number of an event, not %q", short(from.value))
+			return 0, badField("Last-Event-ID", "want the number of an event, not %q", short(last))
 		}
 		return n, nil
+	}
+	if in.After != nil {
+		return *in.After, nil
 	}
 	return p.journal.read(0, false, 0).last, nil
 }

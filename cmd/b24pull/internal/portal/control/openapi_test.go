@@ -135,7 +135,7 @@ func TestOpenAPI_Served(t *testing.T) {
 	if err := json.Unmarshal(openAPI, &file); err != nil {
 		t.Fatal(err)
 	}
-	s := New(NewPortals(nil, nil), nil, http.NotFoundHandler())
+	s := New(NewPortals(nil, nil), nil, func(missing http.Handler) http.Handler { return missing })
 	for path, methods := range file.Paths {
 		for method := range methods {
 			r := httptest.NewRequest(strings.ToUpper(method), "http://localhost"+strings.ReplaceAll(path, "{name}", "nobody"), nil)

@@ -94,7 +94,7 @@ func (ps *Portals) launch(spec Spec) (*running, error) {
 		p.canned()
 	}
 	if failed != nil {
-		err = refuse(http.StatusBadRequest, "not_possible", "%s", strings.TrimPrefix(failed.Error(), "pulltest: "))
+		err = refuse(http.StatusBadRequest, "not_possible", "%s", inWordsOfHere(strings.TrimPrefix(failed.Error(), "pulltest: ")))
 	}
 	return p, err
 }

@@ -48,6 +48,11 @@ func (s *Server) routes() []route {
 	}
 	all = append(all, route{"GET", ofPortal + "/events", "What happens, as server-sent events from now on, or behind the number in Last-Event-ID or after. The data of each is an event as in log. An event named lost says that some are missing.",
 		reflect.TypeFor[from](), none, 200, "text/event-stream", s.ofPortal(s.stream)})
+	for i, r := range all {
+		if r.in == none {
+			all[i].serve = takesNothing(r.serve)
+		}
+	}
 	for _, e := range endpoints() {
 		all = append(all, route{e.method, ofPortal + "/" + e.name, e.does, e.in, e.out, 200, "", s.ofPortal(
 			func(w http.ResponseWriter, r *http.Request, p *running) error {
@@ -65,6 +70,17 @@ func (s *Server) routes() []route {
 	return all
 }
 
+// takesNothing refuses a request that gives what would be without effect.
+func takesNothing(serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := nothingGiven(r); err != nil {
+			writeError(w, err)
+			return
+		}
+		serve(w, r)
+	}
+}
+
 // ofPortal serves what is about the portal that the path names.
 func (s *Server) ofPortal(serve func(http.ResponseWriter, *http.Request, *running) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -79,7 +95,7 @@ func (s *Server) ofPortal(serve func(http.ResponseWriter, *http.Request, *runnin
 }
 
 func (s *Server) startPortal(w http.ResponseWriter, r *http.Request) {
-	body, err := readBody(r)
+	body, err := input(r)
 	var spec Spec
 	if err == nil {
 		err = Decode(body, &spec)

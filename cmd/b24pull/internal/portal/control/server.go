@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // mostBody is how long a request's body may be. A message may have a MiB, and
@@ -32,14 +33,16 @@ type Server struct {
 }
 
 // New returns the API over portals. Requests must be for loopback, or for one
-// of these host names; what is not of the API goes to the page.
-func New(portals *Portals, hosts []string, page http.Handler) *Server {
+// of these host names. What is not of the API goes to the page, which is given
+// what answers where it has nothing.
+func New(portals *Portals, hosts []string, page func(missing http.Handler) http.Handler) *Server {
 	s := &Server{portals: portals, hosts: hosts, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection()}
 	for _, r := range s.routes() {
 		s.mux.HandleFunc(r.method+" "+r.path, r.serve)
 	}
+	s.mux.HandleFunc("/v1", s.notFound)
 	s.mux.HandleFunc("/v1/", s.notFound)
-	s.mux.Handle("/", page)
+	s.mux.Handle("/", page(http.HandlerFunc(s.notFound)))
 	return s
 }
 
@@ -70,7 +73,30 @@ func (s *Server) guard(r *http.Request) error {
 	if err := s.origin.Check(r); err != nil {
 		return refuse(http.StatusForbidden, "foreign_origin", "%v: only pages of this address may do that", err)
 	}
+	if ofAPI(r.URL.Path) && isForeign(r) {
+		return refuse(http.StatusForbidden, "foreign_origin", "another page asks: only pages of this address may do that")
+	}
 	return nil
+}
+
+// ofAPI reports whether a path is not one of the page, which may be opened by a
+// link from anywhere.
+func ofAPI(path string) bool {
+	return path == "/openapi.json" || path == "/v1" || strings.HasPrefix(path, "/v1/")
+}
+
+// isForeign reports whether a browser says that a page of another address asks.
+// Those of another port are of the same site to it.
+func isForeign(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return false
+	case "":
+		origin := r.Header.Get("Origin")
+		from, err := url.Parse(origin)
+		return origin != "" && (err != nil || from.Host != r.Host)
+	}
+	return true
 }
 
 // knows reports whether a request for this host is meant for us.
@@ -84,12 +110,35 @@ func (s *Server) knows(host string) bool {
 	return name == "localhost" || ip != nil && ip.IsLoopback() || slices.Contains(s.hosts, name)
 }
 
-// input is what a request says: the body of a POST, the query of a GET.
+// input is what a request says: the body of a POST, the query of others. What
+// stands in the other place is refused.
 func input(r *http.Request) ([]byte, error) {
-	if r.Method == http.MethodGet {
-		return fromQuery(r.URL.Query())
+	body, err := readBody(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Method == http.MethodPost && r.URL.RawQuery != "":
+		return nil, badField("", "the address has a query: POST takes a body")
+	case r.Method == http.MethodPost:
+		return body, nil
 	}
-	return readBody(r)
+	if err := Decode(body, new(nothing)); err != nil {
+		return nil, badField("", "%s takes no body, but a query if any", r.Method)
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, badField("", "the query: %v", err)
+	}
+	return fromQuery(query)
+}
+
+// nothingGiven refuses what a request says that takes nothing.
+func nothingGiven(r *http.Request) error {
+	said, err := input(r)
+	if err == nil {
+		err = Decode(said, new(nothing))
+	}
+	return err
 }
 
 // fromQuery is a query as a JSON object. What looks like a number is one.
@@ -98,6 +147,9 @@ func fromQuery(query url.Values) ([]byte, error) {
 	for name, values := range query {
 		if len(values) > 1 {
 			return nil, badField(short(name), "is given %d times", len(values))
+		}
+		if !utf8.ValidString(name + values[0]) {
+			return nil, badField("", "the query is not UTF-8")
 		}
 		all[name] = values[0]
 		if n := json.Number(values[0]); json.Valid([]byte(n)) {
@@ -129,7 +181,7 @@ func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 		other := r.Clone(r.Context())
 		other.Method = method
-		if _, pattern := s.mux.Handler(other); pattern != "/v1/" && pattern != "/" {
+		if _, pattern := s.mux.Handler(other); pattern != "/v1" && pattern != "/v1/" && pattern != "/" {
 			w.Header().Add("Allow", method)
 		}
 	}

@@ -3,7 +3,12 @@ package control
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +27,7 @@ type Spec struct {
 	Key          string `json:"key,omitempty" doc:"The signature key that the portal shares with its push server."`
 	Seed         string `json:"seed,omitempty" doc:"Makes the channel ids the same in every run."`
 
-	Users       []User                     `json:"users,omitempty" max:"10000" doc:"Who uses the portal: the first is who the webhook acts for; 1, an administrator, and 2 if absent."`
+	Users       []User                     `json:"users,omitempty" min:"1" max:"10000" doc:"Who uses the portal: the first is who the webhook acts for; 1, an administrator, and 2 if absent."`
 	Scopes      []string                   `json:"scopes,omitempty" doc:"What the application and the webhook may do; pull, pull_channel and user if absent."`
 	Application *Application               `json:"application,omitempty" doc:"The application; what is absent of it is made up."`
 	Answers     map[string]json.RawMessage `json:"answers,omitempty" doc:"Results of REST methods, by the method's name."`
@@ -123,9 +128,12 @@ func (s *Spec) check() error {
 		return badField("without_polling", "without websockets and without polling nobody can listen")
 	}
 	for _, addr := range []struct{ name, value string }{{"address", s.Address}, {"plain_address", s.PlainAddress}} {
-		if _, _, err := net.SplitHostPort(addr.value); addr.value != "" && err != nil {
-			return badField(addr.name, "want host:port such as 127.0.0.1:8443, not %q", short(addr.value))
+		if err := CheckAddress(addr.value); addr.value != "" && err != nil {
+			return badField(addr.name, "%v", err)
 		}
+	}
+	if s.Hostname != "" && (!IsHost(s.Hostname) || strings.Contains(s.Hostname, ":")) {
+		return badField("hostname", "want a name, without scheme and port, not %q", short(s.Hostname))
 	}
 	seen := make(map[int]bool)
 	for i, u := range s.Users {
@@ -134,13 +142,63 @@ func (s *Spec) check() error {
 		}
 		seen[u.ID] = true
 	}
-	if s.PushPath != "" && !strings.HasPrefix(s.PushPath, "/") {
-		return badField("push_path", "want a path that begins with /, not %q", short(s.PushPath))
+	if err := s.checkAnswers(); err != nil {
+		return err
+	}
+	switch first, _, _ := strings.Cut(strings.TrimPrefix(s.PushPath, "/"), "/"); {
+	case s.PushPath == "":
+	case !strings.HasPrefix(s.PushPath, "/") || strings.ContainsAny(s.PushPath, "?#% ") || strings.Contains(s.PushPath, "//"):
+		return badField("push_path", "want a path such as /push, or / for the root, not %q", short(s.PushPath))
+	case first == "rest" || first == "oauth":
+		return badField("push_path", "want a path outside /rest/ and /oauth/, where the portal has its own, not %q", short(s.PushPath))
 	}
 	if s.PlainURLs && s.PlainAddress == "" {
 		return badField("plain_urls", "needs plain_address, which says where they lead")
 	}
 	return nil
+}
+
+// checkAnswers reports names that are none, or are one for REST.
+func (s *Spec) checkAnswers() error {
+	seen := make(map[string]bool)
+	for _, name := range slices.Sorted(maps.Keys(s.Answers)) {
+		lower := strings.ToLower(name)
+		switch {
+		case !isMethod(name):
+			return badField("answers", notMethod, short(name))
+		case seen[lower]:
+			return badField("answers", "%q is there twice: small letters and capitals are the same in it", short(name))
+		}
+		seen[lower] = true
+	}
+	return nil
+}
+
+// answerOf is the answer that a method has when the portal begins; nil is none.
+func (s *Spec) answerOf(method string) any {
+	for name, result := range s.Answers {
+		if strings.EqualFold(name, method) {
+			return result
+		}
+	}
+	return nil
+}
+
+// CheckAddress reports what is wrong with a host:port to listen at.
+func CheckAddress(text string) error {
+	host, port, err := net.SplitHostPort(text)
+	if _, wrong := strconv.ParseUint(port, 10, 16); err != nil || wrong != nil || host != "" && !IsHost(host) {
+		return fmt.Errorf("want host:port such as 127.0.0.1:8443, with a port from 0 to 65535, not %q", short(text))
+	}
+	return nil
+}
+
+var hostName = regexp.MustCompile(`^\w([\w.-]*\w)?\.?$`)
+
+// IsHost reports whether it is a host's name or its IP address.
+func IsHost(text string) bool {
+	_, err := netip.ParseAddr(text)
+	return err == nil || hostName.MatchString(text)
 }
 
 func (s *Spec) version() int {

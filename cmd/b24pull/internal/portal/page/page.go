@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
@@ -39,9 +40,9 @@ type asset struct {
 	etag    string
 }
 
-// Handler serves the page at / and its files beside it. Anything else is not
-// found.
-func Handler() http.Handler {
+// Handler serves the page at / and its files beside it. Anything else is for
+// missing.
+func Handler(missing http.Handler) http.Handler {
 	assets := load()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
@@ -50,18 +51,20 @@ func Handler() http.Handler {
 		header.Set("Referrer-Policy", "no-referrer")
 		header.Set("Cross-Origin-Opener-Policy", "same-origin")
 		header.Set("Cross-Origin-Resource-Policy", "same-origin")
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			header.Set("Allow", "GET, HEAD")
-			http.Error(w, "the page can only be read: use GET", http.StatusMethodNotAllowed)
-			return
-		}
 		name := strings.TrimPrefix(r.URL.Path, "/")
 		if name == "" {
 			name = "index.html"
 		}
 		a, ok := assets[name]
 		if !ok {
-			http.NotFound(w, r)
+			missing.ServeHTTP(w, r)
+			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			header.Set("Allow", "GET, HEAD")
+			header.Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			io.WriteString(w, `{"error":{"code":"wrong_method","message":"the page can only be read: use GET"}}`+"\n")
 			return
 		}
 		header.Set("Content-Type", types[path.Ext(name)])

@@ -18,7 +18,7 @@ func get(t *testing.T, method, path string, header http.Header) (*http.Response,
 	r := httptest.NewRequest(method, path, nil)
 	maps.Copy(r.Header, header)
 	w := httptest.NewRecorder()
-	Handler().ServeHTTP(w, r)
+	Handler(http.NotFoundHandler()).ServeHTTP(w, r)
 	body, err := io.ReadAll(w.Result().Body)
 	if err != nil {
 		t.Fatal(err)

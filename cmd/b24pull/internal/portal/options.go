@@ -1,12 +1,10 @@
 package portal
 
 import (
-	"bytes"
-	"encoding/json"
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,10 +25,13 @@ type options struct {
 	users     string
 	processes string
 	spec      control.Spec // of the one portal, or what several have in common
+
+	given map[string]bool // the flags that are set
+	own   *tls.Certificate
 }
 
 func defaults() *options {
-	return &options{control: "127.0.0.1:0", spec: control.Spec{Name: "portal", Version: 4, Address: ""}}
+	return &options{given: make(map[string]bool), control: "127.0.0.1:0", spec: control.Spec{Name: "portal", Version: 4, Address: ""}}
 }
 
 func (o *options) flags() *flag.FlagSet {
@@ -42,7 +43,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.StringVar(&o.certFile, "cert", "", "a certificate of your own for https, a PEM `file`, in place of those made up; with -cert-key")
 	f.StringVar(&o.keyFile, "cert-key", "", "its private key, a PEM `file`")
 	f.StringVar(&o.spec.Name, "name", o.spec.Name, "`name` of the portal in the control API")
-	f.IntVar(&o.spec.Version, "version", o.spec.Version, "version of the push server, 1 to 5")
+	f.Var((*version)(&o.spec.Version), "version", "version of the push server, 1 to 5")
 	f.StringVar(&o.spec.Address, "address", "", "`host:port` for https; a free loopback port if empty")
 	f.StringVar(&o.spec.Hostname, "hostname", "", "`name` that the portal calls itself by, where it is not that of the address")
 	f.StringVar(&o.spec.PlainAddress, "http", "", "`host:port` for plain http, beside https")
@@ -62,6 +63,20 @@ func (o *options) flags() *flag.FlagSet {
 		return nil
 	})
 	return f
+}
+
+// version is a flag: the version of a push server.
+type version int
+
+func (v *version) String() string { return strconv.Itoa(int(*v)) }
+
+func (v *version) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > 5 {
+		return fmt.Errorf("want a number from 1 to 5, not %q", text)
+	}
+	*v = version(n)
+	return nil
 }
 
 // words is a flag: words with commas between them.
@@ -98,129 +113,11 @@ func fromEnvironment(flags *flag.FlagSet, environ []string) error {
 			continue
 		}
 		if err := flags.Set(name, value); err != nil {
+			if b, ok := flags.Lookup(name).Value.(interface{ IsBoolFlag() bool }); ok && b.IsBoolFlag() {
+				err = fmt.Errorf("want true or false, not %q", value)
+			}
 			return fmt.Errorf("%s: %w", variable, err)
 		}
 	}
 	return nil
-}
-
-// specs are the portals to start.
-func (o *options) specs() ([]control.Spec, error) {
-	if o.processes != "" {
-		subscribers, publishers, _ := strings.Cut(o.processes, ",")
-		n := new(control.Processes)
-		var err, failed error
-		n.Subscribers, err = strconv.Atoi(subscribers)
-		n.Publishers, failed = strconv.Atoi(publishers)
-		if err != nil || failed != nil {
-			return nil, fmt.Errorf("-processes: want two numbers such as 2,2, not %q", o.processes)
-		}
-		o.spec.Processes = n
-	}
-	if err := o.readFiles(); err != nil {
-		return nil, err
-	}
-	if o.spec.Version == 0 {
-		return nil, fmt.Errorf("version: want 1 to 5")
-	}
-	if err := o.spec.Check(); err != nil {
-		return nil, err
-	}
-	switch {
-	case (o.certFile == "") != (o.keyFile == ""):
-		return nil, fmt.Errorf("-cert and -cert-key go together")
-	case o.certFile != "" && o.caFile != "":
-		return nil, fmt.Errorf("-ca-file is for certificates made up here: leave it out with -cert")
-	case o.file != "" && len(o.several) > 0:
-		return nil, fmt.Errorf("give -portals or -portal, not both")
-	case o.file != "":
-		return o.fromFile()
-	case len(o.several) > 0:
-		return o.fromFlags()
-	}
-	return []control.Spec{o.spec}, nil
-}
-
-// readFiles reads what is too long for a flag.
-func (o *options) readFiles() error {
-	for _, from := range []struct {
-		flag, value string
-	}{{"users", o.users}, {"answers", o.answers}} {
-		if from.value == "" {
-			continue
-		}
-		data, err := jsonOrFile(from.value)
-		if err == nil && !json.Valid(data) {
-			err = fmt.Errorf("it is no JSON")
-		}
-		if err == nil {
-			err = control.Decode(fmt.Appendf(nil, "{%q:%s,\"name\":%q}", from.flag, data, o.spec.Name), &o.spec)
-		}
-		if err != nil {
-			return fmt.Errorf("-%s: %w", from.flag, err)
-		}
-	}
-	return nil
-}
-
-// fromFile are the portals of -portals.
-func (o *options) fromFile() ([]control.Spec, error) {
-	data, err := jsonOrFile(o.file)
-	if err != nil {
-		return nil, fmt.Errorf("-portals: %w", err)
-	}
-	var list []json.RawMessage
-	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, fmt.Errorf("-portals: want a list of objects: %w", err)
-	}
-	if len(list) == 0 {
-		return nil, fmt.Errorf("-portals: the list is empty")
-	}
-	var specs []control.Spec
-	for i, one := range list {
-		spec := o.spec
-		err := control.Decode(one, &spec)
-		if err == nil {
-			err = spec.Check()
-		}
-		if err != nil {
-			return nil, fmt.Errorf("-portals: portal %d: %w", i+1, err)
-		}
-		specs = append(specs, spec)
-	}
-	return specs, nil
-}
-
-// fromFlags are the portals of -portal.
-func (o *options) fromFlags() ([]control.Spec, error) {
-	var specs []control.Spec
-	for _, text := range o.several {
-		spec := o.spec
-		parts := strings.SplitN(text, ":", 3)
-		spec.Name = parts[0]
-		if len(parts) > 1 {
-			version, err := strconv.Atoi(parts[1])
-			if err != nil || version == 0 { // to a Spec 0 is none
-				return nil, fmt.Errorf("-portal %q: want name:version:host:port, with a version of 1 to 5", text)
-			}
-			spec.Version = version
-		}
-		if len(parts) > 2 {
-			spec.Address = parts[2]
-		}
-		if err := spec.Check(); err != nil {
-			return nil, fmt.Errorf("-portal %q: %w", text, err)
-		}
-		specs = append(specs, spec)
-	}
-	return specs, nil
-}
-
-// jsonOrFile reads a file, if what it is given is not JSON itself.
-func jsonOrFile(text string) ([]byte, error) {
-	if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") {
-		return []byte(text), nil
-	}
-	data, err := os.ReadFile(text)
-	return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), err
 }

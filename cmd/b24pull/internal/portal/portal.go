@@ -75,6 +75,7 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	var specs []control.Spec
 	if err == nil {
+		flags.Visit(func(f *flag.Flag) { o.given[f.Name] = true })
 		specs, err = o.specs()
 	}
 	if err != nil {
@@ -161,12 +162,8 @@ func shutdown(server *http.Server) error {
 // it by its name.
 func (o *options) portals() (portals *control.Portals, remove func(), err error) {
 	remove = func() {}
-	if o.certFile != "" {
-		own, err := ownCertificate(o.certFile, o.keyFile)
-		if err != nil {
-			return nil, nil, err
-		}
-		return control.NewPortals(func(...string) (tls.Certificate, error) { return own, nil }, nil), remove, nil
+	if o.own != nil {
+		return control.NewPortals(func(...string) (tls.Certificate, error) { return *o.own, nil }, nil), remove, nil
 	}
 	a, err := newAuthority()
 	if err != nil {
@@ -191,7 +188,10 @@ func (o *options) portals() (portals *control.Portals, remove func(), err error)
 // controlHosts are the names that requests to the control API may be for,
 // besides loopback.
 func (o *options) controlHosts() []string {
-	hosts := append([]string{}, o.hosts...)
+	var hosts []string
+	for _, name := range o.hosts {
+		hosts = append(hosts, strings.ToLower(strings.TrimSuffix(name, ".")))
+	}
 	if host, _, err := net.SplitHostPort(o.control); err == nil && host != "" {
 		hosts = append(hosts, strings.ToLower(host))
 	}

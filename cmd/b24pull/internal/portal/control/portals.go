@@ -12,8 +12,8 @@ import (
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-// mostPortals is how many portals there may be at once.
-const mostPortals = 64
+// MostPortals is how many portals there may be at once.
+const MostPortals = 64
 
 // Portals are those that run, in the order of their beginning.
 type Portals struct {
@@ -113,8 +113,8 @@ func (ps *Portals) begin(name string) error {
 	switch {
 	case ps.begun[name] || ps.find(name) >= 0:
 		return refuse(http.StatusConflict, "name_taken", "name: there is a portal %q already; take another name, or DELETE that one", name)
-	case len(ps.open)+len(ps.begun) >= mostPortals:
-		return refuse(http.StatusConflict, "too_many", "there are %d portals already; DELETE one", mostPortals)
+	case len(ps.open)+len(ps.begun) >= MostPortals:
+		return refuse(http.StatusConflict, "too_many", "there are %d portals already; DELETE one", MostPortals)
 	}
 	ps.begun[name] = true
 	return nil

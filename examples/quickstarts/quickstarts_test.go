@@ -171,8 +171,42 @@ func TestQuickstarts_Fail(t *testing.T) {
 				if err == nil || stdout != "" || !strings.Contains(stderr, words) {
 					t.Errorf("%s %s: %v; printed %q\n%s", tt.flag, tt.value, err, stdout, stderr)
 				}
+				if name != "JS" || tt.flag == "-version" { // the client prints what it likes
+					alone(t, stderr)
+				}
 			}
 		})
+	}
+}
+
+// TestQuickstarts_NoProgram: without the program there is a sentence that names
+// it.
+func TestQuickstarts_NoProgram(t *testing.T) {
+	t.Parallel()
+	for name, l := range map[string]language{"PHP": php, "Python": python, "JS": js} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			command := l.command(t)
+			cmd := exec.CommandContext(t.Context(), command[0], append(command[1:], "./nosuch-program")...)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			cmd.WaitDelay = 5 * time.Second
+			if err := cmd.Run(); err == nil || !strings.Contains(stderr.String(), "cannot start ./nosuch-program") {
+				t.Errorf("%v; %s", err, &stderr)
+			}
+			alone(t, stderr.String())
+		})
+	}
+}
+
+// alone reports what a language prints of where a program has failed.
+func alone(t *testing.T, stderr string) {
+	t.Helper()
+	for _, mark := range []string{"Traceback", "Stack trace", "#0", "Fatal error", "Warning", "    at "} {
+		if strings.Contains(stderr, mark) {
+			t.Errorf("more than a sentence is said: %s", stderr)
+			return
+		}
 	}
 }
 

@@ -19,9 +19,10 @@ if (!program) {
   process.exit(2)
 }
 const portal = spawn(program, ['portal', ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+portal.on('error', (e) => console.error(`cannot start ${program}: ${e.code}`))
 try {
   const { value: ready } = await createInterface({ input: portal.stdout })[Symbol.asyncIterator]().next()
-  if (!ready) throw new Error('the portal does not start')
+  if (!ready) throw 'the portal does not start'
   // Before version 22 Node has websockets by this flag.
   const node = spawn(process.execPath, ['--experimental-websocket', '--no-warnings', fileURLToPath(new URL('client.mjs', import.meta.url)), ...client], {
     stdio: ['pipe', 'inherit', 'inherit'],
@@ -30,6 +31,9 @@ try {
   node.stdin.end(ready)
   const [status] = await once(node, 'exit')
   process.exitCode = status ?? 1
+} catch (e) {
+  console.error(e)
+  process.exitCode = 1
 } finally {
   portal.kill()
 }

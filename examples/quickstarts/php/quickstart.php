@@ -245,10 +245,19 @@ function hear(Events $events): void
 
 function main(string $program, string ...$flags): void
 {
-    $emulator = proc_open([$program, 'portal', ...$flags], [1 => ['pipe', 'w']], $pipes);
+    $emulator = @proc_open([$program, 'portal', ...$flags], [1 => ['pipe', 'w']], $pipes);
+    if ($emulator === false) {
+        throw new RuntimeException("cannot start $program");
+    }
     try {
         $line = fgets($pipes[1]);
         if ($line === false) {
+            while (($status = proc_get_status($emulator))['running']) {
+                usleep(1000);
+            }
+            if ($status['exitcode'] === 127) {
+                throw new RuntimeException("cannot start $program: there is no such program, or it may not be run");
+            }
             throw new RuntimeException('the portal does not start');
         }
         $ready = json_decode($line, true, flags: JSON_THROW_ON_ERROR);
@@ -278,5 +287,10 @@ if (realpath($_SERVER['SCRIPT_FILENAME']) === __FILE__) {
         fwrite(STDERR, "usage: php quickstart.php PROGRAM [FLAGS]\n");
         exit(2);
     }
-    main(...array_slice($argv, 1));
+    try {
+        main(...array_slice($argv, 1));
+    } catch (RuntimeException | JsonException $e) {
+        fwrite(STDERR, $e->getMessage() . "\n");
+        exit(1);
+    }
 }

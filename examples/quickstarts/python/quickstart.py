@@ -139,7 +139,10 @@ def decode(text):
 
 
 def main(program, *flags):
-    emulator = subprocess.Popen([program, "portal", *flags], stdout=subprocess.PIPE)
+    try:
+        emulator = subprocess.Popen([program, "portal", *flags], stdout=subprocess.PIPE)
+    except OSError as e:
+        raise SystemExit(f"cannot start {program}: {e.strerror}")
     try:
         line = emulator.stdout.readline()
         if not line:
@@ -185,4 +188,7 @@ def main(program, *flags):
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         raise SystemExit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (PollFailed, RuntimeError) as e:
+        raise SystemExit(str(e))

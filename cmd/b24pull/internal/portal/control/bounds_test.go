@@ -26,7 +26,7 @@ func TestBounds_Streams(t *testing.T) {
 func TestBounds_Portals(t *testing.T) {
 	a := newAPI(t)
 	a.portals.mu.Lock()
-	for i := range mostPortals - 1 {
+	for i := range MostPortals - 1 {
 		a.portals.begun[fmt.Sprint("begun", i)] = true
 	}
 	a.portals.mu.Unlock()
@@ -50,7 +50,7 @@ func TestBounds_Time(t *testing.T) {
 	w := &deadlined{ResponseRecorder: httptest.NewRecorder()}
 	r := httptest.NewRequest("POST", "http://localhost/v1/portals/none/emit", strings.NewReader("{}"))
 	before := time.Now()
-	New(portals, nil, http.NotFoundHandler()).ServeHTTP(w, r)
+	New(portals, nil, func(missing http.Handler) http.Handler { return missing }).ServeHTTP(w, r)
 	if w.readBy.Before(before) || w.readBy.After(time.Now().Add(bodyPatience)) {
 		t.Errorf("the body may take until %v", w.readBy)
 	}

@@ -73,6 +73,18 @@ func TestComplete_Options(t *testing.T) {
 	}
 }
 
+// TestComplete_Words: an error that names an option names the field in its
+// place.
+func TestComplete_Words(t *testing.T) {
+	fields := " " + strings.Join(fieldNames(reflect.TypeFor[Spec]()), " ") + " "
+	used := identifiers(t, "spec.go")
+	for name := range declared(t, source, "Option") {
+		if got := inWordsOfHere(name + "(1): no"); used[name] && !strings.Contains(fields, " "+strings.TrimSuffix(got, "(1): no")+" ") {
+			t.Errorf("%s is called %s, which is no field", name, got)
+		}
+	}
+}
+
 // TestComplete_Faults: every fault of pulltest has a name here.
 func TestComplete_Faults(t *testing.T) {
 	there := declared(t, source, "Fault")

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -55,13 +58,13 @@ func failure(err error) error {
 
 // goNames are what pulltest's errors call what has another name here.
 var goNames = strings.NewReplacer(
-	"WithPushPath", "push_path",
-	"WithHostname", "hostname",
-	"WithPlainURLs", "plain_urls",
 	"WithPlainHTTP", "plain_address",
 	"WithCertificate", "the certificate",
-	"WithUsers", "users",
-	"WithProcesses", "processes",
+	"WithTraffic", "traffic_per_second",
+	"WithChannels", "seed",
+	"WithScope", "scopes",
+	"WithSharedMode", "shared",
+	"WithHostileTiming", "hostile",
 	"EmitOld to a channel that", "old: the channel",
 	"EmitAsClient to a channel without", "as_client: the channel is without",
 	"CloseWebSockets", "close-websockets",
@@ -69,9 +72,22 @@ var goNames = strings.NewReplacer(
 	"TokenField", "token_field",
 )
 
+var option = regexp.MustCompile(`\bWith(out)?[A-Z]\w*`)
+
 // inWordsOfHere is an error of pulltest without the names that things have in
-// Go.
-func inWordsOfHere(text string) string { return goNames.Replace(text) }
+// Go: an option is called like the field that sets it.
+func inWordsOfHere(text string) string {
+	fields := fieldNames(reflect.TypeFor[Spec]())
+	return option.ReplaceAllStringFunc(goNames.Replace(text), func(name string) string {
+		field := snake(name) // with_…, or without_…
+		field = strings.TrimPrefix(field, "with_")
+		field = strings.ReplaceAll(field, "u_r_ls", "urls")
+		if timed := field + "_seconds"; slices.Contains(fields, timed) {
+			return timed
+		}
+		return field
+	})
+}
 
 func writeError(w http.ResponseWriter, err error) {
 	e := new(Error)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,9 +60,22 @@ func TestFaultNames(t *testing.T) {
 		}
 		return log.Events[0].Fault, true
 	}
-	for name := range faults {
-		const details = `"status":503,"code":"E","rpc_code":-32603,"location":"/elsewhere","coding":"gzip","field":"f","seconds":0.001,"before":"b"`
-		if got := a.do("POST", "/v1/portals/five/misbehave", `{"fault":"`+name+`",`+details+`}`); got.status != http.StatusOK {
+	details := map[string]any{
+		"status": 503, "code": "E", "rpc_code": -32603, "location": "/elsewhere",
+		"coding": "gzip", "field": "f", "seconds": 0.001, "before": "b",
+	}
+	for name, f := range faults {
+		in := map[string]any{"fault": name}
+		for field, value := range details {
+			if slices.Contains(f.needs, field) || slices.Contains(f.uses, field) {
+				in[field] = value
+			}
+		}
+		body, err := json.Marshal(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := a.do("POST", "/v1/portals/five/misbehave", string(body)); got.status != http.StatusOK {
 			t.Fatalf("%s: %d %s", name, got.status, got.body)
 		}
 		ask := rest

@@ -225,7 +225,8 @@ func TestPortalProcess_Ends(t *testing.T) {
 func TestPortalProcess_Fixed(t *testing.T) {
 	t.Parallel()
 	addresses := freeAddresses(t, 3)
-	b := startBox(t, []string{"B24PULL_PORTAL_HTTP=" + addresses[1], "B24PULL_PORTAL_PUSH_PATH=/", "B24PULL_PORTAL_VERSION=3"},
+	b := startBox(t, []string{"B24PULL_PORTAL_HTTP=" + addresses[1], "B24PULL_PORTAL_PUSH_PATH=/", "B24PULL_PORTAL_VERSION=3",
+		"B24PULL_PORTAL_PORT=tcp://10.0.0.1:8443", "B24PULL_PORTAL_PORT_8443_TCP=tcp://10.0.0.1:8443", "B24PULL_PORTAL_SERVICE_HOST=10.0.0.1"},
 		"-control", addresses[0], "-address", addresses[2], "-version", "4", "-key", "s3cr3t-key", "-seed", "seed")
 	portal := b.Portals[0]
 	if b.Control != "http://"+addresses[0] || portal.PlainURL != "http://"+addresses[1] || portal.URL != "https://"+addresses[2] || portal.PushURL != portal.URL || portal.Version != 4 {

@@ -95,17 +95,18 @@ func (w *words) Set(text string) error {
 const prefix = "B24PULL_PORTAL_"
 
 // fromEnvironment sets the flags that the command line has not. A variable that
-// is no flag is an error: it is a slip of the pen.
+// is no flag is an error: it is a slip of the pen. Kubernetes sets some for the
+// containers beside a service that is called b24pull-portal.
 func fromEnvironment(flags *flag.FlagSet, environ []string) error {
 	given := make(map[string]bool)
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	for _, entry := range environ {
 		variable, value, _ := strings.Cut(entry, "=")
 		name, ours := strings.CutPrefix(variable, prefix)
-		if !ours || value == "" {
+		name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+		if !ours || value == "" || name == "port" || strings.HasPrefix(name, "port-") || strings.HasPrefix(name, "service-") {
 			continue
 		}
-		name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
 		switch {
 		case flags.Lookup(name) == nil:
 			return fmt.Errorf("the environment has %s, and there is no flag -%s", variable, name)

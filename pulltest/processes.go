@@ -246,7 +246,7 @@ const maxBelieved = 1 << 16
 // clustered reports whether there are several processes that have to tell each
 // other who is online.
 func (h *hub) clustered() bool {
-	return !h.dialect.ordered && max(len(h.subscribers), len(h.publishers)) > 1
+	return !h.dialect.ordered && max(h.opts.subscribers, h.opts.publishers) > 1
 }
 
 // noteOnline has the processes of a cluster believe that the first channel of a

@@ -31,6 +31,25 @@ type grant struct {
 	end  time.Time // zero: none
 }
 
+// maxGrants is how many tokens of a kind are known at most. Beyond it those are
+// forgotten that end first.
+const maxGrants = 1 << 16
+
+// give adds a grant to the tokens or codes of its kind.
+func give(grants map[string]grant, token string, g grant) {
+	forgetHalf(grants, maxGrants, func(a, b grant) int {
+		switch {
+		case a.end.IsZero() == b.end.IsZero():
+			return a.end.Compare(b.end)
+		case a.end.IsZero(): // without an end, it comes last
+			return 1
+		default:
+			return -1
+		}
+	})
+	grants[token] = g
+}
+
 // Token is a pair of OAuth tokens, as the authorization server gives them out.
 type Token struct {
 	AccessToken  string
@@ -128,8 +147,8 @@ func (a *auth) issue(user int) Token {
 func (a *auth) pair(user int) Token {
 	now := a.opts.clock.now()
 	t := Token{randomSecret(), randomSecret(), now.Add(a.opts.accessLife), user}
-	a.access[t.AccessToken] = grant{user, t.Expires}
-	a.refresh[t.RefreshToken] = grant{user, now.Add(a.opts.refreshLife)}
+	give(a.access, t.AccessToken, grant{user, t.Expires})
+	give(a.refresh, t.RefreshToken, grant{user, now.Add(a.opts.refreshLife)})
 	return t
 }
 
@@ -138,7 +157,7 @@ func (a *auth) code() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	code := randomSecret()
-	a.codes[code] = grant{a.signedIn, a.opts.clock.now().Add(codeLife)}
+	give(a.codes, code, grant{a.signedIn, a.opts.clock.now().Add(codeLife)})
 	return code
 }
 

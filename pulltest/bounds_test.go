@@ -16,5 +16,17 @@ func TestBounds(t *testing.T) {
 		if n, last := p.IssueJWTs(pulltest.MaxJWTs + 10); n > pulltest.MaxJWTs || !last {
 			t.Errorf("%d jwts are remembered, want up to %d; the last one: %t", n, pulltest.MaxJWTs, last)
 		}
+		first, last := p.AccessToken(), pulltest.Token{}
+		for range pulltest.MaxGrants {
+			last = p.Token(1)
+		}
+		if n := p.Grants(); n > 2*pulltest.MaxGrants {
+			t.Errorf("%d tokens are known, want up to %d", n, 2*pulltest.MaxGrants)
+		}
+		for _, token := range []string{first, last.AccessToken} {
+			if r := get(t, p, p.URL()+"/rest/server.time?auth="+token); r.status != 200 {
+				t.Errorf("a token that is good: %d", r.status)
+			}
+		}
 	}, pulltest.WithVersion(5), pulltest.WithProcesses(2, 2), pulltest.WithPingInterval(0))
 }

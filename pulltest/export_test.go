@@ -52,3 +52,13 @@ func (p *Portal) IssueJWTs(n int) (remembered int, last bool) {
 	_, last = b.jwts[token]
 	return remembered, last
 }
+
+// MaxGrants is how many tokens of a kind a portal knows at most.
+const MaxGrants = maxGrants
+
+// Grants counts the tokens and codes that the portal knows.
+func (p *Portal) Grants() int {
+	p.auth.mu.Lock()
+	defer p.auth.mu.Unlock()
+	return len(p.auth.access) + len(p.auth.refresh) + len(p.auth.codes)
+}

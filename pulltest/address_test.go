@@ -283,6 +283,7 @@ func TestWithCertificate(t *testing.T) {
 // TestCertificate_Tools: what other languages' clients do with the authority
 // in a file. The portal is told to each by all of its names.
 func TestCertificate_Tools(t *testing.T) {
+	t.Parallel()
 	p, err := pulltest.Start(pulltest.WithAddress("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)

@@ -83,6 +83,7 @@ func through(t *testing.T, f func(t *testing.T, p *pulltest.Portal, d door, addr
 				opts = append(opts, pulltest.WithObserver(func(pulltest.Event) {}))
 			}
 			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 				var whole http.Handler
 				p := pulltest.NewPortal(append(opts, pulltest.WithHandler(func(next http.Handler) http.Handler {
 					whole = d.make(next)
@@ -176,6 +177,7 @@ func TestCut_WebSockets(t *testing.T) {
 // TestCut_Requests: what a fault or a restart resets is reset behind every
 // door, where nothing would be an answer.
 func TestCut_Requests(t *testing.T) {
+	t.Parallel()
 	through(t, func(t *testing.T, p *pulltest.Portal, d door, address string, client *http.Client) {
 		call := address + "/rest/pull.application.config.get?auth=" + p.AccessToken()
 		p.Misbehave(pulltest.REST, pulltest.LoseAnswer)
@@ -199,6 +201,7 @@ func TestCut_Requests(t *testing.T) {
 // TestCut_WebSocketsByThePortal: those that the push server or a middle box ends
 // end behind every door.
 func TestCut_WebSocketsByThePortal(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		opts []pulltest.Option

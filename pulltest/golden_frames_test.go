@@ -49,6 +49,7 @@ const (
 // of websockets, and with close frames; of version 4 with binaryMode and without
 // it, where they differ.
 func TestGolden_BadFrames(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name      string
 		frame     []byte

@@ -125,6 +125,7 @@ var answers = []struct {
 
 // TestGolden_Answers: requests and what real servers answered.
 func TestGolden_Answers(t *testing.T) {
+	t.Parallel()
 	for _, tt := range answers {
 		name := tt.method + " " + tt.path
 		t.Run(name[:min(len(name), 60)], func(t *testing.T) {

@@ -44,6 +44,9 @@ func (c *naive) read(t *testing.T, ws *websocket.Conn) {
 // TestGolden_LossesAtHandover: with cuts every 0.1 to 0.6 s and 300 messages a
 // second, the official client without its delays lost 18 of 48,000.
 func TestGolden_LossesAtHandover(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	inBubble(t, func(t *testing.T, p *pulltest.Portal, n *pulltest.Network) {
 		const messages = 48_000
 		n.SetLatency(200 * time.Microsecond)

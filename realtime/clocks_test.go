@@ -193,6 +193,7 @@ func TestClocks_Day(t *testing.T) {
 // TestClocks_DayWithoutRenewals is its twin: without the ends there is nothing
 // to renew by, and what goes to new channels is lost.
 func TestClocks_DayWithoutRenewals(t *testing.T) {
+	skipLong(t)
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		day(l, true)
 		if lost, _, _ := l.ticked(); lost < l.ticks/3 {

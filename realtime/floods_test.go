@@ -45,6 +45,7 @@ func TestFloods_PingFlood(t *testing.T) {
 // TestFloods_PollFlood: polls that are answered at once with news keep a rate,
 // where time passes and where none does.
 func TestFloods_PollFlood(t *testing.T) {
+	skipLong(t)
 	t.Parallel()
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprint(size, " messages"), func(t *testing.T) {

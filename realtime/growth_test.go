@@ -14,6 +14,7 @@ import (
 // TestGrowth_NothingGrows: however often channels are replaced under constant
 // traffic, nothing is left behind of those that are gone.
 func TestGrowth_NothingGrows(t *testing.T) {
+	skipLong(t)
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -37,9 +38,6 @@ func TestGrowth_NothingGrows(t *testing.T) {
 				replacements := 200
 				if transport == TransportLongPolling { // each message is a poll or two
 					replacements = 60
-				}
-				if testing.Short() {
-					replacements /= 4
 				}
 				pause := waningReset - 20*time.Second // sooner commands would be carried out later and later
 				n, goroutines := 0, 0

@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// skipLong skips a test of one life that lasts for days where tests are to be
-// short.
+// skipLong skips a test that takes long, such as a life of days or with large
+// messages, where tests are to be short.
 func skipLong(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")

@@ -328,6 +328,7 @@ func gateway(limit time.Duration) pulltest.Option {
 // TestSilence_OversizedHistory: a history of one message that is too long to be
 // read is one all the same.
 func TestSilence_OversizedHistory(t *testing.T) {
+	skipLong(t)
 	t.Parallel()
 	for version := 1; version <= 5; version++ {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {

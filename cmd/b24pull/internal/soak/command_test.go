@@ -108,6 +108,9 @@ func TestCommand_HostilePortal(t *testing.T) {
 // second, many messages are lost if the cursor may stand on what has just come.
 // With one publisher, whose kept messages are in order, a few would be.
 func TestCommand_HostilePortalWithoutSettling(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	t.Parallel()
 	consume := func(c *consumer, ctx context.Context, report reporter) error {
 		c.Settle = time.Nanosecond

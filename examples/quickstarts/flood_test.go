@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -31,6 +32,7 @@ func TestQuickstarts_LoseNothing(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s, version %d", name, version), func(t *testing.T) {
+				resttest.Sample(t)
 				t.Parallel()
 				command := l.command(t)
 				portal := pulltest.NewPortal(pulltest.WithVersion(version), pulltest.WithProcesses(2, 2), pulltest.WithHostileTiming())

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -138,6 +139,7 @@ func TestQuickstarts(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s, version %d", tt.name, version), func(t *testing.T) {
+				resttest.Sample(t)
 				t.Parallel()
 				stdout, stderr, err := run(t, tt.language.command(t), tt.options, slices.Concat(tt.flags, []string{"-version", fmt.Sprint(version)}))
 				want := fmt.Sprintf("version %d\ngreeting: hello\ncut\ngreeting: hello again\n", version) + tt.end

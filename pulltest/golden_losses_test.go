@@ -120,17 +120,7 @@ func TestGolden_LossesByDisorder(t *testing.T) {
 				random := rand.New(rand.NewPCG(7, 8))
 				var over atomic.Bool
 				go func() {
-					for range bursts {
-						for range size {
-							expiry := "60"
-							if tt.unkept && random.IntN(2) == 0 {
-								expiry = "0"
-							}
-							go publishSoon(t, p, channel, expiry)
-							time.Sleep(time.Duration(random.IntN(300)) * time.Microsecond)
-						}
-						time.Sleep(time.Second / 75)
-					}
+					publishBursts(t, p, channel, random, bursts, size, tt.unkept, time.Second/75)
 					over.Store(true)
 				}()
 				seen, greatest := make(map[string]bool), ""

@@ -256,19 +256,7 @@ func TestGolden_LiveOrder(t *testing.T) {
 				ws := connectAs(t, p)
 				random := rand.New(rand.NewPCG(3, 4))
 				const bursts, size = 100, 6
-				go func() {
-					for range bursts {
-						for range size {
-							expiry := "60"
-							if tt.unkept && random.IntN(2) == 0 {
-								expiry = "0"
-							}
-							go publishSoon(t, p, channel, expiry)
-							time.Sleep(time.Duration(random.IntN(300)) * time.Microsecond)
-						}
-						time.Sleep(50 * time.Millisecond)
-					}
-				}()
+				go publishBursts(t, p, channel, random, bursts, size, tt.unkept, 50*time.Millisecond)
 				late, greatest := 0, ""
 				for n := 0; n < bursts*size; {
 					for _, m := range frameMessages(t, nextFrame(t, ws)) {
@@ -285,6 +273,23 @@ func TestGolden_LiveOrder(t *testing.T) {
 				}
 			}, tt.opts...)
 		})
+	}
+}
+
+// publishBursts publishes bursts of so many messages to a channel, one within
+// 300 µs of the other and a pause between the bursts; half of them are not kept
+// if unkept says so.
+func publishBursts(t *testing.T, p *pulltest.Portal, channel string, random *rand.Rand, bursts, size int, unkept bool, pause time.Duration) {
+	for range bursts {
+		for range size {
+			expiry := "60"
+			if unkept && random.IntN(2) == 0 {
+				expiry = "0"
+			}
+			go publishSoon(t, p, channel, expiry)
+			time.Sleep(time.Duration(random.IntN(300)) * time.Microsecond)
+		}
+		time.Sleep(pause)
 	}
 }
 

@@ -73,38 +73,41 @@ func (r result) wantAll(t *testing.T, kept int) {
 	}
 }
 
-// TestCommand_Portal: all that is published arrives under cuts, whatever the version
-// and the transport.
-func TestCommand_Portal(t *testing.T) {
-	t.Parallel()
-	for _, version := range []string{"3", "4", "5"} {
+// onEveryTransport runs a test with versions from the first one to 5, by
+// websocket and by polls: args say which to the program. Not all of them are run
+// where tests are not thorough.
+func onEveryTransport(t *testing.T, first int, test func(t *testing.T, transport string, args ...string)) {
+	for version := first; version <= 5; version++ {
 		for _, transport := range []string{"ws", "poll"} {
-			t.Run(version+" "+transport, func(t *testing.T) {
+			t.Run(fmt.Sprint(version, " ", transport), func(t *testing.T) {
 				resttest.Sample(t)
 				t.Parallel()
-				r := soaked(t, quick(), (*consumer).consume, "-version", version, "-transport", transport, "-messages", "300")
-				r.wantAll(t, 300)
+				test(t, transport, "-version", strconv.Itoa(version), "-transport", transport)
 			})
 		}
 	}
 }
 
+// TestCommand_Portal: all that is published arrives under cuts, whatever the version
+// and the transport.
+func TestCommand_Portal(t *testing.T) {
+	t.Parallel()
+	onEveryTransport(t, 3, func(t *testing.T, _ string, args ...string) {
+		r := soaked(t, quick(), (*consumer).consume, append(args, "-messages", "300")...)
+		r.wantAll(t, 300)
+	})
+}
+
 // TestCommand_HostilePortal has wider holes than any real server.
 func TestCommand_HostilePortal(t *testing.T) {
 	t.Parallel()
-	for version := 1; version <= 5; version++ {
-		for _, transport := range []string{"ws", "poll"} {
-			t.Run(fmt.Sprint(version, " ", transport), func(t *testing.T) {
-				if transport == "poll" && !resttest.Thorough {
-					t.Skip("may wait for the end of a poll: B24PULL_LONG=1")
-				}
-				resttest.Sample(t)
-				t.Parallel()
-				r := soaked(t, quick(), (*consumer).consume, "-version", strconv.Itoa(version), "-transport", transport, "-messages", "300", "-hostile", "-pings", "200ms")
-				r.wantAll(t, 300)
-			})
+	onEveryTransport(t, 1, func(t *testing.T, transport string, args ...string) {
+		if transport == "poll" && !resttest.Thorough {
+			t.Skip("may wait for the end of a poll: B24PULL_LONG=1")
 		}
-	}
+		r := soaked(t, quick(), (*consumer).consume, append(args, "-messages", "300", "-hostile", "-pings", "200ms")...)
+		r.wantAll(t, 300)
+	})
 }
 
 // TestCommand_HostilePortalWithoutSettling is its twin: with a disorder of a
@@ -139,19 +142,13 @@ func TestCommand_DistantPortal(t *testing.T) {
 // nothing is lost either.
 func TestCommand_FalseServer(t *testing.T) {
 	t.Parallel()
-	for version := 1; version <= 5; version++ {
-		for _, transport := range []string{"ws", "poll"} {
-			t.Run(fmt.Sprint(version, " ", transport), func(t *testing.T) {
-				resttest.Sample(t)
-				t.Parallel()
-				r := soaked(t, quick(), (*consumer).consume, "-version", strconv.Itoa(version), "-transport", transport, "-messages", "600", "-false", "3s")
-				r.wantAll(t, 600)
-				if !strings.Contains(r.stderr, "true again") {
-					t.Errorf("there was no false server: %s", r.stderr)
-				}
-			})
+	onEveryTransport(t, 1, func(t *testing.T, _ string, args ...string) {
+		r := soaked(t, quick(), (*consumer).consume, append(args, "-messages", "600", "-false", "3s")...)
+		r.wantAll(t, 600)
+		if !strings.Contains(r.stderr, "true again") {
+			t.Errorf("there was no false server: %s", r.stderr)
 		}
-	}
+	})
 }
 
 // TestCommand_RealServer has the program make its own channel for a push server that it

@@ -195,9 +195,7 @@ func TestWayOut_OneWayOut(t *testing.T) {
 		for _, of := range services {
 			all.Go(func() {
 				t.Run(fmt.Sprintf("%s/%s", w.name, of), func(t *testing.T) {
-					if testing.Short() {
-						resttest.Sample(t)
-					}
+					resttest.SampleShort(t)
 					host, ascii := siteHost, siteHost
 					if w.idn {
 						host, ascii = idnHost, idnASCII

@@ -66,6 +66,13 @@ func Sample(t *testing.T) {
 	}
 }
 
+// SampleShort is Sample in a short run, and skips nothing in any other.
+func SampleShort(t *testing.T) {
+	if testing.Short() {
+		Sample(t)
+	}
+}
+
 // Rounds is how often a test does what it does n times: a quarter of that in a
 // short run.
 func Rounds(n int) int {

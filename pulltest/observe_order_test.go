@@ -65,10 +65,12 @@ func TestObserver_Calls(t *testing.T) {
 func TestObserver_Order(t *testing.T) {
 	l := new(eventLog)
 	p := pulltest.NewPortal(pulltest.WithObserver(l.add))
-	const publishers, each = 4, 200
-	var wg sync.WaitGroup
+	const publishers, each, subscribers = 4, 200, 2
+	var wg, connected sync.WaitGroup
+	connected.Add(subscribers)
 	for range publishers {
 		wg.Go(func() {
+			connected.Wait()
 			for i := range each {
 				p.Emit(pulltest.Message{Command: "x", Expiry: -1})
 				if i%50 == 25 {
@@ -77,10 +79,13 @@ func TestObserver_Order(t *testing.T) {
 			}
 		})
 	}
-	for range 2 {
+	for range subscribers {
 		wg.Go(func() {
-			for range 20 {
+			for i := range 20 {
 				ws, _, err := dialURL(p, subURL(t, p, ""))
+				if i == 0 {
+					connected.Done()
+				}
 				for err == nil {
 					_, _, err = ws.ReadMessage()
 				}

@@ -19,12 +19,18 @@ const Mask = "[redacted]"
 // it is grouped by other characters, and so is any part of it of 8 letters and
 // digits, or one that lacks a character. The whole word around a part goes with
 // it. It is found where the text is escaped too, as JSON, addresses and HTML
-// are, up to maxLevels times, and in base64. A secret shorter than that is found as a word of its own: in the middle
-// of another word it would tell more by what is left of that.
+// are, up to maxLevels times, and in base64. A secret shorter than that is found
+// as a word of its own: in the middle of another word it would tell more by what
+// is left of that. Of one that has hardly any letters and digits only the whole
+// is found.
 type Redactor struct{ known *secrets }
 
 // window is how many letters and digits of a secret must not be told.
 const window = 8
+
+// minWord is how few letters and digits of a longer secret, like the bytes of an
+// id, are looked for as a word: fewer are words of a language.
+const minWord = 4
 
 // secrets are those that one call of With has added.
 type secrets struct {
@@ -41,14 +47,17 @@ func (r Redactor) With(more ...string) Redactor {
 	var exact []string
 	for _, secret := range more {
 		plain := letters(secret)
+		if len(plain) < window && utf8.RuneCountInString(secret) >= window {
+			exact = append(exact, secret, Mask)
+			if len(plain) < minWord {
+				continue
+			}
+		}
 		s.add(plain)
 		for _, escaped := range []string{url.QueryEscape(secret), url.PathEscape(secret)} {
 			if form := letters(escaped); len(form) != len(plain) {
 				s.add(form)
 			}
-		}
-		if len(plain) < window && utf8.RuneCountInString(secret) >= window {
-			exact = append(exact, secret, Mask)
 		}
 	}
 	if len(exact) > 0 {

@@ -131,7 +131,7 @@ func TestRedact_ReadableTexts(t *testing.T) {
 }
 
 func TestRedact_ShortSecrets(t *testing.T) {
-	known := Redactor{}.With("te", "s3cr3t", "p@ss", "!!!!!!!!!!", "")
+	known := Redactor{}.With("te", "s3cr3t", "p@ss", "!!!!!!!!!!", "", "\xf3\xa0a\x00\x9b\x10\x80\xff\x07n\x02")
 	for text, want := range map[string]string{
 		"text/html; te":            "text/html; [redacted]",
 		"key=s3cr3t&a=1":           "key=[redacted]&a=1",
@@ -139,6 +139,8 @@ func TestRedact_ShortSecrets(t *testing.T) {
 		"user:p@ss@host":           "user:[redacted]@host",
 		"it said !!!!!!!!!! to me": "it said [redacted] to me",
 		"TE":                       "[redacted]",
+		"a redirect, an echo":      "a redirect, an echo",
+		"it was \xf3\xa0a\x00\x9b\x10\x80\xff\x07n\x02": "it was [redacted]",
 	} {
 		if got := known.Text(text); got != want {
 			t.Errorf("%q became %q, want %q", text, got, want)

@@ -3,7 +3,7 @@
 // what portals post when they install, open or uninstall the application.
 //
 // An [Application] makes tokens; [Tokens] keeps them in a TokenStore,
-// MemoryStore or FileStore or your own, and refreshes them.
+// MemoryStore or TokenFolder or your own, and refreshes them.
 //
 //	app := &oauth.Application{ClientID: "app.1", ClientSecret: secret}
 //	tokens, err := oauth.NewTokens(app, store)

@@ -26,7 +26,7 @@ func newInstallation(t *testing.T) *installation {
 	p := pulltest.NewPortal()
 	t.Cleanup(p.Close)
 	t.Cleanup(p.HTTPClient().CloseIdleConnections)
-	store, err := oauth.NewFileStore(t.TempDir())
+	store, err := oauth.NewTokenFolder(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ import (
 )
 
 // lockFiles are the lock files of a store.
-func lockFiles(t *testing.T, store *FileStore) (own, shared []string) {
+func lockFiles(t *testing.T, store *TokenFolder) (own, shared []string) {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(store.folder, "*.lock"))
 	if err != nil {
@@ -98,7 +98,7 @@ func TestLocks_OfCallbacks(t *testing.T) {
 		var wg sync.WaitGroup
 		var stored, deleted atomic.Int32
 		for range 2 {
-			store, err := NewFileStore(files.folder)
+			store, err := NewTokenFolder(files.folder)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -218,7 +218,7 @@ func (s *secondLoad) Load(ctx context.Context, key string) (*Token, error) {
 
 // A slowSave stores a token only after it was told to.
 type slowSave struct {
-	*FileStore
+	*TokenFolder
 	began        sync.Once
 	saving, goOn chan struct{}
 }
@@ -226,7 +226,7 @@ type slowSave struct {
 func (s *slowSave) Save(ctx context.Context, key string, t *Token) error {
 	s.began.Do(func() { close(s.saving) })
 	<-s.goOn
-	return s.FileStore.Save(ctx, key, t)
+	return s.TokenFolder.Save(ctx, key, t)
 }
 
 // TestLocks_InstallExcludesRefresh: while one process stores the token of an
@@ -234,7 +234,7 @@ func (s *slowSave) Save(ctx context.Context, key string, t *Token) error {
 // new one.
 func TestLocks_InstallExcludesRefresh(t *testing.T) {
 	l := newLab(t, 0)
-	store := &slowSave{FileStore: l.store, saving: make(chan struct{}), goOn: make(chan struct{})}
+	store := &slowSave{TokenFolder: l.store, saving: make(chan struct{}), goOn: make(chan struct{})}
 	app := testApp(&http.Client{Transport: l.http.Client().Transport})
 	app.AuthServer = l.http.URL
 	ts, err := NewTokens(app, store)

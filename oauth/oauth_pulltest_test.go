@@ -147,7 +147,7 @@ func TestOAuth_ThousandRefreshOnce(t *testing.T) {
 	})
 }
 
-// TestOAuth_TwoTokensRefreshOnce: what two processes with one FileStore do, in one.
+// TestOAuth_TwoTokensRefreshOnce: what two processes with one TokenFolder do, in one.
 func TestOAuth_TwoTokensRefreshOnce(t *testing.T) {
 	t.Parallel()
 	p := pulltest.NewPortal()
@@ -155,7 +155,7 @@ func TestOAuth_TwoTokensRefreshOnce(t *testing.T) {
 	l, folder := authorized(t, p), t.TempDir()
 	var sources []*oauth.TokenSource
 	for range 2 {
-		store, err := oauth.NewFileStore(folder)
+		store, err := oauth.NewTokenFolder(folder)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -298,7 +298,7 @@ func TestOAuth_PortalsAsTheyAre(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			withPortal(t, func(l *lives) {
 				folder := l.TempDir()
-				store, err := oauth.NewFileStore(folder)
+				store, err := oauth.NewTokenFolder(folder)
 				if err != nil {
 					l.Fatal(err)
 				}

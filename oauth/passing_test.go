@@ -28,7 +28,7 @@ func TestPassing_StoredTokensAreRead(t *testing.T) {
 		"odd fields":              {`{` + tokens + `,"portal":"https://portal.example","member_id":"m","user_id":"x","expires":"soon","scope":{},"status":5}`, "https://portal.example"},
 	} {
 		folder := t.TempDir()
-		store, err := NewFileStore(folder)
+		store, err := NewTokenFolder(folder)
 		if err != nil {
 			t.Fatal(err)
 		}

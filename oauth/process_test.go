@@ -28,11 +28,11 @@ import (
 // The tests of this file start their own binary again as other processes.
 const childEnv = "B24PULL_TEST_CHILD"
 
-// child is such a process: it refreshes the token of a FileStore until it has
+// child is such a process: it refreshes the token of a TokenFolder until it has
 // got as many new ones as it should, and tells each.
 func child() error {
 	ctx := context.Background()
-	store, err := NewFileStore(os.Getenv("B24PULL_TEST_FOLDER"))
+	store, err := NewTokenFolder(os.Getenv("B24PULL_TEST_FOLDER"))
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func child() error {
 
 // A dyingStore kills its process at a point of a refresh.
 type dyingStore struct {
-	*FileStore
+	*TokenFolder
 	at string
 }
 
@@ -89,7 +89,7 @@ func (s dyingStore) Save(ctx context.Context, key string, t *Token) error {
 	if s.at == "answered" {
 		die()
 	}
-	err := s.FileStore.Save(ctx, key, t)
+	err := s.TokenFolder.Save(ctx, key, t)
 	if s.at == "stored" {
 		die()
 	}
@@ -112,7 +112,7 @@ func die() {
 type lab struct {
 	server *rotating
 	http   *httptest.Server
-	store  *FileStore
+	store  *TokenFolder
 }
 
 func newLab(t *testing.T, took time.Duration) *lab {

@@ -97,12 +97,12 @@ func TestQueue_Crowd(t *testing.T) {
 	})
 }
 
-// TestQueue_FileStoreTurns: a process that takes a lock again and again does not keep
+// TestQueue_TokenFolderTurns: a process that takes a lock again and again does not keep
 // it from another.
-func TestQueue_FileStoreTurns(t *testing.T) {
+func TestQueue_TokenFolderTurns(t *testing.T) {
 	store := fileStore(t)
 	synctest.Test(t, func(t *testing.T) {
-		elsewhere, err := NewFileStore(store.folder)
+		elsewhere, err := NewTokenFolder(store.folder)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +145,7 @@ func TestQueue_FileStoreTurns(t *testing.T) {
 
 // A crowdedStore tells how many wait for its locks at once.
 type crowdedStore struct {
-	*FileStore
+	*TokenFolder
 	mu        sync.Mutex
 	now, most int
 }
@@ -160,7 +160,7 @@ func (s *crowdedStore) Lock(ctx context.Context, key string) (func(), error) {
 		s.now--
 		s.mu.Unlock()
 	}()
-	return s.FileStore.Lock(ctx, key)
+	return s.TokenFolder.Lock(ctx, key)
 }
 
 // TestQueue_LockInTurn: whoever waits for a key in a process gets it in turn, and
@@ -168,7 +168,7 @@ func (s *crowdedStore) Lock(ctx context.Context, key string) (func(), error) {
 func TestQueue_LockInTurn(t *testing.T) {
 	files := fileStore(t)
 	synctest.Test(t, func(t *testing.T) {
-		store := &crowdedStore{FileStore: files}
+		store := &crowdedStore{TokenFolder: files}
 		ts := keep(t, &rotating{}, store)
 		unlock, err := files.Lock(t.Context(), "member1")
 		if err != nil {

@@ -124,7 +124,7 @@ func (s *MemoryStore) Lock(ctx context.Context, key string) (unlock func(), err 
 	}
 }
 
-// FileStore keeps tokens in a folder, a file each, which only its owner may
+// TokenFolder keeps tokens in a folder, a file each, which only its owner may
 // read. Several processes may share it. A file is replaced as a whole, so that
 // a crash leaves the old or the new token; the file and the folder are synced
 // before Save returns. A file that is mounted alone cannot be replaced: it is
@@ -137,32 +137,32 @@ func (s *MemoryStore) Lock(ctx context.Context, key string) (unlock func(), err 
 // many knock. Remove none of them while a program uses the store. The folder
 // may be on a network file system if that has locks which hold between
 // machines.
-type FileStore struct {
+type TokenFolder struct {
 	folder string
 	turns  turns
 }
 
-// NewFileStore returns a store in a folder and makes the folder if there is
+// NewTokenFolder returns a store in a folder and makes the folder if there is
 // none. It checks that the folder can be written. One that everybody may write
 // is refused, and one that everybody may put another in the place of: because a
 // folder above it, or one that a link leads through, is writable by everybody
 // and has no sticky bit. Nobody but the processes that use it should be able to.
 //
 // A volume that everybody may write, as an emptyDir of Kubernetes is, is
-// refused itself, but a folder in it is taken: NewFileStore("/volume/tokens").
+// refused itself, but a folder in it is taken: NewTokenFolder("/volume/tokens").
 // Whoever shares the volume is trusted not to replace that.
-func NewFileStore(folder string) (*FileStore, error) {
+func NewTokenFolder(folder string) (*TokenFolder, error) {
 	if folder == "" {
-		return nil, errors.New("b24pull: token store: the path is empty; give NewFileStore the path of a folder")
+		return nil, errors.New("b24pull: token store: the path is empty; give NewTokenFolder the path of a folder")
 	}
 	if err := atomicfile.MakeFolder(folder); err != nil {
 		return nil, storeError(err)
 	}
-	return &FileStore{folder: folder}, nil
+	return &TokenFolder{folder: folder}, nil
 }
 
 // Load reads the token's file.
-func (s *FileStore) Load(_ context.Context, key string) (*Token, error) {
+func (s *TokenFolder) Load(_ context.Context, key string) (*Token, error) {
 	path, err := s.path(key)
 	if err != nil {
 		return nil, err
@@ -182,7 +182,7 @@ func (s *FileStore) Load(_ context.Context, key string) (*Token, error) {
 }
 
 // Save replaces the token's file.
-func (s *FileStore) Save(_ context.Context, key string, t *Token) error {
+func (s *TokenFolder) Save(_ context.Context, key string, t *Token) error {
 	path, err := s.path(key)
 	if err != nil {
 		return err
@@ -195,7 +195,7 @@ func (s *FileStore) Save(_ context.Context, key string, t *Token) error {
 func file(path string) *atomicfile.File { return &atomicfile.File{Path: path + ".json"} }
 
 // Delete removes the token's file.
-func (s *FileStore) Delete(_ context.Context, key string) error {
+func (s *TokenFolder) Delete(_ context.Context, key string) error {
 	path, err := s.path(key)
 	if err != nil {
 		return err
@@ -205,7 +205,7 @@ func (s *FileStore) Delete(_ context.Context, key string) error {
 
 // Keys returns the keys that have a token, in the order of their bytes: a
 // program that starts again goes on with them.
-func (s *FileStore) Keys() ([]string, error) {
+func (s *TokenFolder) Keys() ([]string, error) {
 	files, err := os.ReadDir(s.folder)
 	if err != nil {
 		return nil, storeError(err)
@@ -223,7 +223,7 @@ func (s *FileStore) Keys() ([]string, error) {
 
 // path is the name of a key's files without their ending. Lower case letters,
 // digits, - and _ stand for themselves: file systems may not tell cases apart.
-func (s *FileStore) path(key string) (string, error) {
+func (s *TokenFolder) path(key string) (string, error) {
 	var name strings.Builder
 	for _, c := range []byte(key) {
 		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' {

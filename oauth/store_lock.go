@@ -37,7 +37,7 @@ const (
 // path, and on a network file system none could be sure to notice. The price is
 // that each key that was ever locked leaves an empty file. Tokens therefore
 // locks no key that a stranger makes up; see TokenStore.
-func (s *FileStore) Lock(ctx context.Context, key string) (unlock func(), err error) {
+func (s *TokenFolder) Lock(ctx context.Context, key string) (unlock func(), err error) {
 	path, err := s.path(key)
 	if err != nil {
 		return nil, err

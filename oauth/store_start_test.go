@@ -18,7 +18,7 @@ import (
 // wantNoStore checks that a folder is refused, and with what.
 func wantNoStore(t *testing.T, folder string, says ...string) {
 	t.Helper()
-	_, err := NewFileStore(folder)
+	_, err := NewTokenFolder(folder)
 	for _, text := range says {
 		if err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("%q: got %v, which does not say %q", folder, err, text)
@@ -26,10 +26,10 @@ func wantNoStore(t *testing.T, folder string, says ...string) {
 	}
 }
 
-// TestStoreStart_FileStoreFailsAtStart: a folder that cannot hold tokens is found before
+// TestStoreStart_TokenFolderFailsAtStart: a folder that cannot hold tokens is found before
 // there is one.
-func TestStoreStart_FileStoreFailsAtStart(t *testing.T) {
-	wantNoStore(t, "", "path is empty", "NewFileStore")
+func TestStoreStart_TokenFolderFailsAtStart(t *testing.T) {
+	wantNoStore(t, "", "path is empty", "NewTokenFolder")
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -48,7 +48,7 @@ func TestStoreStart_FileStoreFailsAtStart(t *testing.T) {
 		own := filepath.Join(open, "own")
 		if mode&fs.ModeSticky == 0 { // everybody may put another in its place
 			wantNoStore(t, own, open+":", "everybody may write it, and replace own", "chmod +t")
-		} else if _, err := NewFileStore(own); err != nil {
+		} else if _, err := NewTokenFolder(own); err != nil {
 			t.Errorf("a folder of its own in that: %v", err)
 		}
 		link := filepath.Join(open, "link")
@@ -67,14 +67,14 @@ func TestStoreStart_FileStoreFailsAtStart(t *testing.T) {
 		if err := errors.Join(os.Mkdir(folder, 0o700), os.Chmod(folder, mode)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := NewFileStore(folder); err != nil {
+		if _, err := NewTokenFolder(folder); err != nil {
 			t.Errorf("%v: %v", mode, err)
 		}
 		link := folder + " link"
 		if err := os.Symlink(folder, link); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := NewFileStore(link); err != nil {
+		if _, err := NewTokenFolder(link); err != nil {
 			t.Errorf("a link to %v: %v", mode, err)
 		}
 		if files, err := os.ReadDir(folder); err != nil || len(files) != 0 {
@@ -83,9 +83,9 @@ func TestStoreStart_FileStoreFailsAtStart(t *testing.T) {
 	}
 }
 
-// TestStoreStart_FileStoreMounts: disks that are read-only or full, and a token's file
+// TestStoreStart_TokenFolderMounts: disks that are read-only or full, and a token's file
 // that is mounted alone.
-func TestStoreStart_FileStoreMounts(t *testing.T) {
+func TestStoreStart_TokenFolderMounts(t *testing.T) {
 	mounttest.Run(t, func(t *testing.T, dir string) {
 		ctx := context.Background()
 		folders := map[string]string{}
@@ -100,7 +100,7 @@ func TestStoreStart_FileStoreMounts(t *testing.T) {
 
 		full := folders["full"]
 		mounttest.Small(t, full, "64k")
-		store, err := NewFileStore(full)
+		store, err := NewTokenFolder(full)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +130,7 @@ func TestStoreStart_FileStoreMounts(t *testing.T) {
 			t.Errorf("Delete on a full disk: %v", err)
 		}
 
-		if store, err = NewFileStore(folders["alone"]); err != nil {
+		if store, err = NewTokenFolder(folders["alone"]); err != nil {
 			t.Fatal(err)
 		}
 		host, path := filepath.Join(dir, "host"), filepath.Join(folders["alone"], "member1.json")
@@ -162,9 +162,9 @@ func TestStoreStart_FileStoreMounts(t *testing.T) {
 	})
 }
 
-// TestStoreStart_FileStoreLinks: a link at the name of a lock or of a token may have been
+// TestStoreStart_TokenFolderLinks: a link at the name of a lock or of a token may have been
 // put there by another, to have a file of ours made, or read.
-func TestStoreStart_FileStoreLinks(t *testing.T) {
+func TestStoreStart_TokenFolderLinks(t *testing.T) {
 	ctx := context.Background()
 	store := fileStore(t)
 	other := filepath.Join(t.TempDir(), "other")

@@ -17,9 +17,9 @@ import (
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-func fileStore(t *testing.T) *FileStore {
+func fileStore(t *testing.T) *TokenFolder {
 	t.Helper()
-	store, err := NewFileStore(filepath.Join(t.TempDir(), "tokens"))
+	store, err := NewTokenFolder(filepath.Join(t.TempDir(), "tokens"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestStore_Stores(t *testing.T) {
 					t.Errorf("%q: %v, %v", key, got, err)
 				}
 			}
-			if files, ok := store.(*FileStore); ok {
+			if files, ok := store.(*TokenFolder); ok {
 				slices.Sort(keys)
 				if got, err := files.Keys(); err != nil || !slices.Equal(got, keys) {
 					t.Errorf("keys %q, %v", got, err)
@@ -148,7 +148,7 @@ func TestStore_Copies(t *testing.T) {
 	}
 }
 
-func TestStore_FileStoreFiles(t *testing.T) {
+func TestStore_TokenFolderFiles(t *testing.T) {
 	ctx := context.Background()
 	store := fileStore(t)
 	left := filepath.Join(store.folder, "member1.json.tmp")

@@ -185,7 +185,7 @@ func TestStrangers_RefreshElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, store)
 		d.want("installed", d.handle(formOf("first")), nil, "first-1 ")
-		elsewhere, err := NewFileStore(store.folder)
+		elsewhere, err := NewTokenFolder(store.folder)
 		if err != nil {
 			t.Fatal(err)
 		}

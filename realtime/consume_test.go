@@ -39,7 +39,7 @@ func (l *life) goOn(store CursorStore, h HandlerFunc, opts ...Option) *life {
 func TestConsume_StoreResumes(t *testing.T) {
 	stores := map[string]func(t *testing.T) CursorStore{
 		"memory": func(*testing.T) CursorStore { return new(MemoryStore) },
-		"file":   func(t *testing.T) CursorStore { return NewFileStore(filepath.Join(t.TempDir(), "cursor")) },
+		"file":   func(t *testing.T) CursorStore { return cursorFile(filepath.Join(t.TempDir(), "cursor")) },
 	}
 	for name, newStore := range stores {
 		for _, before := range [][]string{nil, {"one", "two"}} {

@@ -59,7 +59,7 @@
 // message that is not, however many have been handled after it.
 //
 // [WithCursorStore] loads the cursor at the start, saves it every second as it
-// changes ([WithSaveInterval]) and at the end. [NewFileStore] keeps it in a
+// changes ([WithSaveInterval]) and at the end. [NewCursorFile] keeps it in a
 // file. After a crash what was handled since the last save comes again. When
 // Commit returns nil, the store has saved the message's cursor.
 //

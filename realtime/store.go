@@ -63,7 +63,7 @@ func (s *MemoryStore) Save(_ context.Context, c Cursor) error {
 	return nil
 }
 
-// FileStore is a [CursorStore] in a file. A save writes a new file beside it,
+// CursorFile is a [CursorStore] in a file. A save writes a new file beside it,
 // named .tmp, has it and its folder synced to the disk, and puts it in place at
 // once: whenever the machine stops, there is the cursor before or the one
 // after. Where the path is a symbolic link, the file that it leads to is
@@ -89,7 +89,7 @@ func (s *MemoryStore) Save(_ context.Context, c Cursor) error {
 //
 // One subscription uses a file at a time. If a save finds that another has
 // written it, it fails once and says so.
-type FileStore struct {
+type CursorFile struct {
 	file atomicfile.File
 
 	mu    sync.Mutex
@@ -97,18 +97,23 @@ type FileStore struct {
 	last  []byte // nothing if there is none
 }
 
-// NewFileStore returns a store in the file at path, which is made by the first
-// save; its folder must be there. What is wrong with the path is an error of
-// Load or of the first Save, which both end a run before its first message.
-func NewFileStore(path string) *FileStore {
-	return &FileStore{file: atomicfile.File{Path: path, Follow: true, Check: true}}
+// NewCursorFile returns a store in the file at path, which is made by the first
+// save; its folder must be there. An empty path is refused; what else is wrong
+// with the path is an error of Load or of the first Save, which both end a run
+// before its first message.
+func NewCursorFile(path string) (*CursorFile, error) {
+	if path == "" {
+		return nil, errNoPath
+	}
+	return &CursorFile{file: atomicfile.File{Path: path, Follow: true, Check: true}}, nil
 }
 
-var errNoPath = errors.New("realtime: cursor file: the path is empty; give NewFileStore the path of a file")
+// errNoPath is also what a CursorFile says that NewCursorFile has not made.
+var errNoPath = errors.New("realtime: cursor file: the path is empty; give NewCursorFile the path of a file")
 
 // Load implements [CursorStore]. A file that is not there is an empty store;
 // one that does not hold a cursor is an error.
-func (s *FileStore) Load(context.Context) (Cursor, error) {
+func (s *CursorFile) Load(context.Context) (Cursor, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	path := s.file.Path
@@ -139,7 +144,7 @@ func (s *FileStore) Load(context.Context) (Cursor, error) {
 const restore = "; restore it, or remove it (empty it, if it is mounted alone) to start without a cursor"
 
 // Save implements [CursorStore]. To save the zero Cursor removes the file.
-func (s *FileStore) Save(_ context.Context, c Cursor) error {
+func (s *CursorFile) Save(_ context.Context, c Cursor) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	path := s.file.Path
@@ -159,7 +164,7 @@ func (s *FileStore) Save(_ context.Context, c Cursor) error {
 	return nil
 }
 
-func (s *FileStore) write(c Cursor) (text []byte, err error) {
+func (s *CursorFile) write(c Cursor) (text []byte, err error) {
 	if c.IsZero() {
 		return nil, s.file.Clear()
 	}
@@ -171,7 +176,7 @@ func (s *FileStore) write(c Cursor) (text []byte, err error) {
 }
 
 // taken reports whether another has written the file.
-func (s *FileStore) taken() bool {
+func (s *CursorFile) taken() bool {
 	if !s.known {
 		return false
 	}

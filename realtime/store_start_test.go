@@ -55,7 +55,6 @@ func TestStore_FailsAtStart(t *testing.T) {
 		name, path string
 		says       []string
 	}{
-		{"no path", "", []string{"path is empty", "NewFileStore"}},
 		{"no folder", filepath.Join(dir, "none", "cursor"), []string{"none", "make the folder"}},
 		{"a folder", dir, []string{dir, "no regular file"}},
 		{"a device", os.DevNull, []string{"no regular file"}},
@@ -64,7 +63,7 @@ func TestStore_FailsAtStart(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, opts := range [][]Option{nil, {WithHistory()}} {
-				wantNoStart(t, NewFileStore(tt.path), opts, tt.says...)
+				wantNoStart(t, cursorFile(tt.path), opts, tt.says...)
 			}
 		})
 	}
@@ -83,19 +82,19 @@ func TestStore_FailsAtStartMounted(t *testing.T) {
 				t.Fatal(err)
 			}
 			if there {
-				if err := NewFileStore(path).Save(t.Context(), after(1)); err != nil {
+				if err := cursorFile(path).Save(t.Context(), after(1)); err != nil {
 					t.Fatal(err)
 				}
 			}
 			mounttest.ReadOnly(t, folder)
-			wantNoStart(t, NewFileStore(path), nil, path, "read-only", "may write")
+			wantNoStart(t, cursorFile(path), nil, path, "read-only", "may write")
 		}
 		alone := filepath.Join(dir, "alone")
 		if err := os.WriteFile(alone, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		mounttest.ReadOnly(t, alone)
-		wantNoStart(t, NewFileStore(alone), nil, alone, "read-only", "may write")
+		wantNoStart(t, cursorFile(alone), nil, alone, "read-only", "may write")
 		full := filepath.Join(dir, "full")
 		if err := os.Mkdir(full, 0o700); err != nil {
 			t.Fatal(err)
@@ -106,7 +105,7 @@ func TestStore_FailsAtStartMounted(t *testing.T) {
 				break
 			}
 		}
-		wantNoStart(t, NewFileStore(filepath.Join(full, "cursor")), nil, "no space left")
+		wantNoStart(t, cursorFile(filepath.Join(full, "cursor")), nil, "no space left")
 		if left, _ := filepath.Glob(filepath.Join(full, "cursor*")); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
@@ -209,7 +208,7 @@ func TestStore_FileMountedAlone(t *testing.T) {
 		mounttest.Bind(t, host, path)
 		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 			l.open()
-			l.subscribe(nil, WithCursorStore(NewFileStore(path)))
+			l.subscribe(nil, WithCursorStore(cursorFile(path)))
 			l.run(nil)
 			select {
 			case <-l.sub.Ready():
@@ -223,14 +222,14 @@ func TestStore_FileMountedAlone(t *testing.T) {
 				t.Errorf("Run returned %v", err)
 			}
 			l.emit("two")
-			next := l.goOn(NewFileStore(path), nil)
+			next := l.goOn(cursorFile(path), nil)
 			time.Sleep(time.Minute)
 			next.want("two")
 			if err := next.stop(); err != nil {
 				t.Errorf("Run returned %v", err)
 			}
 		})
-		on, err := NewFileStore(path).Load(t.Context())
+		on, err := cursorFile(path).Load(t.Context())
 		if err != nil || on.IsZero() {
 			t.Errorf("loaded %v, %v", on, err)
 		}

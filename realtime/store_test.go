@@ -12,12 +12,37 @@ import (
 	"testing"
 )
 
-// TestStore_FileStoreDamaged: a file that is no cursor ends the subscription
+// cursorFile is the store in the file at a path.
+func cursorFile(path string) *CursorFile {
+	store, err := NewCursorFile(path)
+	if err != nil {
+		panic(err)
+	}
+	return store
+}
+
+// TestStore_CursorFileNoPath: an empty path is refused at once, and a store
+// that was made by hand does not write to it either.
+func TestStore_CursorFileNoPath(t *testing.T) {
+	store, refused := NewCursorFile("")
+	if store != nil {
+		t.Error("a store of no file")
+	}
+	byHand := new(CursorFile)
+	_, loaded := byHand.Load(t.Context())
+	for _, err := range []error{refused, loaded, byHand.Save(t.Context(), after(7))} {
+		if err == nil || !strings.Contains(err.Error(), "the path is empty; give NewCursorFile") {
+			t.Errorf("no path: %v", err)
+		}
+	}
+}
+
+// TestStore_CursorFileDamaged: a file that is no cursor ends the subscription
 // and stays as it is.
-func TestStore_FileStoreDamaged(t *testing.T) {
+func TestStore_CursorFileDamaged(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "cursor")
-	store := NewFileStore(path)
+	store := cursorFile(path)
 	if err := store.Save(t.Context(), after(7)); err != nil {
 		t.Fatal(err)
 	}
@@ -48,14 +73,14 @@ func TestStore_FileStoreDamaged(t *testing.T) {
 	if files, err := os.ReadDir(filepath.Dir(path)); err != nil || len(files) != 1 {
 		t.Errorf("left behind: %v, %v", files, err)
 	}
-	if err := NewFileStore(filepath.Join(path, "no folder")).Save(t.Context(), after(7)); err == nil {
+	if err := cursorFile(filepath.Join(path, "no folder")).Save(t.Context(), after(7)); err == nil {
 		t.Error("saved where there is no folder")
 	}
 }
 
-// TestStore_FileStoreZero: the zero cursor is none, also after another one.
-func TestStore_FileStoreZero(t *testing.T) {
-	store := NewFileStore(filepath.Join(t.TempDir(), "cursor"))
+// TestStore_CursorFileZero: the zero cursor is none, also after another one.
+func TestStore_CursorFileZero(t *testing.T) {
+	store := cursorFile(filepath.Join(t.TempDir(), "cursor"))
 	for _, c := range []Cursor{{}, after(7), {}, {}, after(8)} {
 		if err := store.Save(t.Context(), c); err != nil {
 			t.Fatal(err)
@@ -66,14 +91,14 @@ func TestStore_FileStoreZero(t *testing.T) {
 	}
 }
 
-// TestStore_FileStoreLeftover: what a process left that was killed in a save is
+// TestStore_CursorFileLeftover: what a process left that was killed in a save is
 // in nobody's way, and does not stay.
-func TestStore_FileStoreLeftover(t *testing.T) {
+func TestStore_CursorFileLeftover(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cursor")
 	if err := os.WriteFile(path+".tmp", []byte("half a cur"), 0o400); err != nil {
 		t.Fatal(err)
 	}
-	store := NewFileStore(path)
+	store := cursorFile(path)
 	if c, err := store.Load(t.Context()); err != nil || !c.IsZero() {
 		t.Fatalf("loaded %v, %v", c, err)
 	}
@@ -88,14 +113,14 @@ func TestStore_FileStoreLeftover(t *testing.T) {
 
 func wantCursorFile(t *testing.T, path string, want Cursor) {
 	t.Helper()
-	if c, err := NewFileStore(path).Load(context.Background()); err != nil || c.String() != want.String() {
+	if c, err := cursorFile(path).Load(context.Background()); err != nil || c.String() != want.String() {
 		t.Errorf("loaded %v, %v", c, err)
 	}
 }
 
-// TestStore_FileStoreLink: a link stays one, and the file it leads to is
+// TestStore_CursorFileLink: a link stays one, and the file it leads to is
 // replaced, in its own folder.
-func TestStore_FileStoreLink(t *testing.T) {
+func TestStore_CursorFileLink(t *testing.T) {
 	for _, there := range []bool{false, true} {
 		dir := t.TempDir()
 		for _, folder := range []string{"data", "links", "links/far"} {
@@ -105,7 +130,7 @@ func TestStore_FileStoreLink(t *testing.T) {
 		}
 		file, first, second := filepath.Join(dir, "data", "file"), filepath.Join(dir, "links", "first"), filepath.Join(dir, "links", "far", "second")
 		if there {
-			if err := NewFileStore(file).Save(t.Context(), after(1)); err != nil {
+			if err := cursorFile(file).Save(t.Context(), after(1)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -115,7 +140,7 @@ func TestStore_FileStoreLink(t *testing.T) {
 			}
 			t.Fatal(err)
 		}
-		if err := NewFileStore(second).Save(t.Context(), after(7)); err != nil {
+		if err := cursorFile(second).Save(t.Context(), after(7)); err != nil {
 			t.Fatal(err)
 		}
 		for _, link := range []string{first, second} {
@@ -135,8 +160,8 @@ func TestStore_FileStoreLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, err := range map[string]error{
-		"loaded": func() error { _, err := NewFileStore(filepath.Join(open, "planted")).Load(t.Context()); return err }(),
-		"saved":  NewFileStore(filepath.Join(open, "planted")).Save(t.Context(), after(7)),
+		"loaded": func() error { _, err := cursorFile(filepath.Join(open, "planted")).Load(t.Context()); return err }(),
+		"saved":  cursorFile(filepath.Join(open, "planted")).Save(t.Context(), after(7)),
 	} {
 		if runtime.GOOS != "windows" && (err == nil || !strings.Contains(err.Error(), "everybody may write")) {
 			t.Errorf("%s where everybody can have put the link: %v", name, err)
@@ -146,13 +171,13 @@ func TestStore_FileStoreLink(t *testing.T) {
 	if err := os.Symlink(loop, loop); err != nil {
 		t.Skip(err)
 	}
-	if err := NewFileStore(loop).Save(t.Context(), after(7)); err == nil {
+	if err := cursorFile(loop).Save(t.Context(), after(7)); err == nil {
 		t.Error("saved where a link leads to itself")
 	}
 }
 
-// TestStore_FileStoreFolder: a cursor is not kept where anybody may replace it.
-func TestStore_FileStoreFolder(t *testing.T) {
+// TestStore_CursorFileFolder: a cursor is not kept where anybody may replace it.
+func TestStore_CursorFileFolder(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("modes say nothing")
 	}
@@ -172,8 +197,8 @@ func TestStore_FileStoreFolder(t *testing.T) {
 		"own/cursor": true, "sticky/in/cursor": true, "link to own/cursor": true,
 		"open/cursor": false, "sticky/cursor": false, "open/in/cursor": false, "link/cursor": false, "own/led away": false,
 	} {
-		_, loaded := NewFileStore(filepath.Join(dir, path)).Load(t.Context())
-		for _, err := range []error{loaded, NewFileStore(filepath.Join(dir, path)).Save(t.Context(), after(7))} {
+		_, loaded := cursorFile(filepath.Join(dir, path)).Load(t.Context())
+		for _, err := range []error{loaded, cursorFile(filepath.Join(dir, path)).Save(t.Context(), after(7))} {
 			if well && err != nil || !well && (err == nil || !strings.Contains(err.Error(), "everybody may write it") || !strings.Contains(err.Error(), dir)) {
 				t.Errorf("%s: %v", path, err)
 			}
@@ -181,18 +206,18 @@ func TestStore_FileStoreFolder(t *testing.T) {
 	}
 }
 
-// TestStore_FileStoreShared: who finds that another has written the file is
+// TestStore_CursorFileShared: who finds that another has written the file is
 // told so, once, and goes on.
-func TestStore_FileStoreShared(t *testing.T) {
+func TestStore_CursorFileShared(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cursor")
-	one, other := NewFileStore(path), NewFileStore(path)
-	for _, s := range []*FileStore{one, other} {
+	one, other := cursorFile(path), cursorFile(path)
+	for _, s := range []*CursorFile{one, other} {
 		if _, err := s.Load(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	n := uint64(0)
-	save := func(s *FileStore, well bool) {
+	save := func(s *CursorFile, well bool) {
 		t.Helper()
 		n++
 		before, _ := os.ReadFile(path)

@@ -59,7 +59,7 @@ const stopTime = 20 * time.Second
 // until ctx is done. What has been received is handled then.
 func (a *app) serve(ctx context.Context, l net.Listener) error {
 	defer l.Close()
-	store, err := oauth.NewFileStore(a.folder)
+	store, err := oauth.NewTokenFolder(a.folder)
 	if err != nil {
 		return err
 	}
@@ -226,8 +226,12 @@ func (a *app) subscribe(p *portal) error {
 	if err != nil {
 		return err
 	}
+	cursor, err := realtime.NewCursorFile(a.cursor(p))
+	if err != nil {
+		return err
+	}
 	sub, err := realtime.Subscribe(client,
-		realtime.WithCursorStore(realtime.NewFileStore(a.cursor(p))),
+		realtime.WithCursorStore(cursor),
 		realtime.WithLogger(p.log),
 		realtime.WithErrorPolicy(func(*realtime.HandlerError, int) realtime.ErrorAction { return realtime.SkipMessage() }),
 	)

@@ -64,7 +64,11 @@ func (c *consumer) consume(ctx context.Context, report reporter) error {
 	if c.Cursor != "" {
 		_, err := os.Stat(c.Cursor)
 		first = errors.Is(err, fs.ErrNotExist)
-		opts = append(opts, realtime.WithCursorStore(realtime.NewFileStore(c.Cursor)), realtime.WithSaveInterval(c.SaveEvery))
+		store, err := realtime.NewCursorFile(c.Cursor)
+		if err != nil {
+			return err
+		}
+		opts = append(opts, realtime.WithCursorStore(store), realtime.WithSaveInterval(c.SaveEvery))
 	}
 	sub, err := realtime.Subscribe(realtime.FromConfig(cfg), opts...)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 // one the second time, has the authorization server asked now and then only,
 // whatever the number of calls. Counted are refreshes in an hour.
 func TestDistance_RefreshesKeepTheirDistance(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		good func(calls int) bool
 		most int
@@ -55,6 +56,7 @@ func TestDistance_RefreshesKeepTheirDistance(t *testing.T) {
 // other's tokens by turns, keep their distance as well, and the error says why
 // a refused token is not refreshed.
 func TestDistance_RefreshesOfProcesses(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server, store := &rotating{}, new(MemoryStore)
 		rest := resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {

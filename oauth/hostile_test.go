@@ -70,6 +70,7 @@ func quoted(s string) string {
 // TestHostile_ErrorsPlayNoTricks: whatever a portal, an authorization server or a proxy
 // writes, no error prints what does not print.
 func TestHostile_ErrorsPlayNoTricks(t *testing.T) {
+	t.Parallel()
 	for _, s := range []string{hostile, endless, "\xff\xfe" + hostile} {
 		for name, handler := range map[string]http.HandlerFunc{
 			"description":       resttest.Reply(400, `{"error":"NEW","error_description":`+quoted(s)+`}`),

@@ -66,6 +66,7 @@ func (i *installation) caller(t *testing.T) func() error {
 // TestInstallation_InstallOverSockets: the form and the event of one installation come at
 // once, and the portal is believed when it uninstalls.
 func TestInstallation_InstallOverSockets(t *testing.T) {
+	t.Parallel()
 	i := newInstallation(t)
 	rounds := 10
 	if resttest.Thorough {
@@ -100,6 +101,7 @@ func TestInstallation_InstallOverSockets(t *testing.T) {
 // TestInstallation_OpenedAfterLostAnswer: the way out that ErrInvalidGrant names is one, and
 // the portal can still uninstall the application.
 func TestInstallation_OpenedAfterLostAnswer(t *testing.T) {
+	t.Parallel()
 	for name, install := range map[string]func(*installation) error{
 		"form":  func(i *installation) error { return i.portal.Install(t.Context(), i.handler) },
 		"event": func(i *installation) error { return i.portal.InstallByEvent(t.Context(), i.handler) },
@@ -138,6 +140,7 @@ func TestInstallation_OpenedAfterLostAnswer(t *testing.T) {
 // TestInstallation_ReinstalledUnseen: the application was away when the portal uninstalled
 // it.
 func TestInstallation_ReinstalledUnseen(t *testing.T) {
+	t.Parallel()
 	for name, again := range map[string]func(*installation) error{
 		"installed": func(i *installation) error { return i.portal.Install(t.Context(), i.handler) },
 		"opened": func(i *installation) error {

@@ -42,6 +42,7 @@ func lockFiles(t *testing.T, store *TokenFolder) (own, shared []string) {
 // TestLocks_OfStrangers: however many portals strangers make up, the files for
 // locks are no more than 256 beside those of the portals that have a token.
 func TestLocks_OfStrangers(t *testing.T) {
+	t.Parallel()
 	store := fileStore(t)
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, store)
@@ -92,6 +93,7 @@ func TestLocks_OfStrangers(t *testing.T) {
 // processes, whichever of its locks it takes, while what is decided makes it
 // the other one.
 func TestLocks_OfCallbacks(t *testing.T) {
+	t.Parallel()
 	files := fileStore(t)
 	synctest.Test(t, func(t *testing.T) {
 		var inside atomic.Int32
@@ -233,6 +235,7 @@ func (s *slowSave) Save(ctx context.Context, key string, t *Token) error {
 // installation another does not refresh the one that it replaces, but takes the
 // new one.
 func TestLocks_InstallExcludesRefresh(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, 0)
 	store := &slowSave{TokenFolder: l.store, saving: make(chan struct{}), goOn: make(chan struct{})}
 	app := testApp(&http.Client{Transport: l.http.Client().Transport})

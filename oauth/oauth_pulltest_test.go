@@ -117,6 +117,7 @@ func (h holder) Token() (*oauth2.Token, error) { return &h.old, nil }
 // TestOAuth_ThousandRefreshOnce: goroutines over five seconds, all of which hold the
 // expired token.
 func TestOAuth_ThousandRefreshOnce(t *testing.T) {
+	t.Parallel()
 	withPortal(t, func(l *lives) {
 		goroutines, over := 1000, 5*time.Second
 		if !resttest.Thorough {

@@ -182,6 +182,7 @@ func (l *lab) refresh(t *testing.T) string {
 // TestProcess_TwoProcessesRefreshOnce: each with twenty goroutines that hold the
 // expired token.
 func TestProcess_TwoProcessesRefreshOnce(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, 200*time.Millisecond)
 	first, out1 := l.start(t, "late", 1)
 	second, out2 := l.start(t, "late", 1)
@@ -229,6 +230,7 @@ func TestProcess_KilledAtAPoint(t *testing.T) {
 // TestProcess_KilledAnytime: the store never holds less than the last token that
 // somebody got, and never a torn one.
 func TestProcess_KilledAnytime(t *testing.T) {
+	t.Parallel()
 	rounds := 12
 	if testing.Short() {
 		rounds = 3

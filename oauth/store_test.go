@@ -93,6 +93,7 @@ func TestStore_Stores(t *testing.T) {
 // file stays, with nothing in it: one that was removed could be locked beside
 // another in its place.
 func TestStore_LockWithoutToken(t *testing.T) {
+	t.Parallel()
 	files, memory := fileStore(t), new(MemoryStore)
 	for name, store := range map[string]TokenStore{"memory": memory, "file": files} {
 		var inside atomic.Int32

@@ -114,8 +114,8 @@ func TestCommand_HostilePortal(t *testing.T) {
 // second, many messages are lost if the cursor may stand on what has just come.
 // With one publisher, whose kept messages are in order, a few would be.
 func TestCommand_HostilePortalWithoutSettling(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long")
+	if !resttest.Thorough {
+		t.Skip("takes 12 s; B24PULL_LONG=1 runs it")
 	}
 	t.Parallel()
 	consume := func(c *consumer, ctx context.Context, report reporter) error {

@@ -115,6 +115,7 @@ func TestStream_Slow(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes ten seconds")
 	}
+	t.Parallel()
 	a := newAPI(t)
 	p := a.portal()
 	openStream(t, a, "") // and nothing is read of it

@@ -43,6 +43,9 @@ func WithScope(scopes ...string) Option {
 	return func(o *options) { o.scopes = slices.Clone(scopes) }
 }
 
+// Scopes are what the application and the webhook may do, as [WithScope] says.
+func (p *Portal) Scopes() []string { return append([]string{}, p.opts.scopes...) }
+
 // WithAccessTokenLife sets how long the access tokens are good that the
 // authorization server, Token, Install and Open give out, in whole seconds; the
 // default is an hour.

@@ -118,6 +118,20 @@ func (b *configBook) channel(name channelName) portalChannel {
 	return *b.living(name)
 }
 
+// present are the channels that live now, in the order of their names.
+func (b *configBook) present() []portalChannel {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var channels []portalChannel
+	for _, made := range b.made {
+		channels = append(channels, *made[len(made)-1])
+	}
+	slices.SortFunc(channels, func(c, d portalChannel) int {
+		return cmp.Or(cmp.Compare(c.name.owner, d.name.owner), cmp.Compare(c.name.user, d.name.user))
+	})
+	return channels
+}
+
 // living is channel for a caller that holds b.mu.
 func (b *configBook) living(name channelName) *portalChannel {
 	if made := b.made[name]; len(made) > 0 {

@@ -37,6 +37,10 @@
 //     [Portal.SetClock] set the clocks wrong.
 //   - [Portal.Reset] undoes all of it, so that one portal can serve many tests.
 //
+// [WithHistory] has its channels hold something from before, as those of a
+// portal at work do: a subscription is then ready at once, where it has to wait
+// two seconds to be sure of an empty history.
+//
 // [WithObserver] is told what happens, one [Event] after another: who connects
 // and leaves and why, what is published and to whom it is delivered, live or
 // from the history, pings, and requests with the faults that met them.

@@ -61,12 +61,12 @@ func (p *Portal) Emit(m Message) (mid string) {
 // emit returns the last mid where several channels need several messages.
 func (p *Portal) emit(m Message, receivers []channelKey) (mid string) {
 	for _, keys := range p.audiences(receivers) {
-		mid = p.push.hub.publishWith(m.extras(), keys, p.messageBody(m, keys), m.keep(), backend.sender(), true)
+		mid = p.push.hub.publishWith(m.extras(), keys, p.messageBody(m, keys, p.opts.clock.now()), m.keep(), backend.sender(), true)
 	}
 	return mid
 }
 
-func (p *Portal) messageBody(m Message, receivers []channelKey) string {
+func (p *Portal) messageBody(m Message, receivers []channelKey, now time.Time) string {
 	if m.Body != "" {
 		return m.Body
 	}
@@ -74,7 +74,7 @@ func (p *Portal) messageBody(m Message, receivers []channelKey) string {
 	if params == nil {
 		params = []any{}
 	}
-	body, err := p.eventBody(m.Module, m.Command, params, receivers)
+	body, err := p.eventBody(m.Module, m.Command, params, receivers, now)
 	if err != nil {
 		panic(fmt.Sprintf("pulltest: the params of %q are no JSON: %v", m.Command, err))
 	}
@@ -130,8 +130,8 @@ type eventExtra struct {
 	Channel        string  `json:"channel,omitempty"`
 }
 
-// eventBody is the JSON of a portal's event.
-func (p *Portal) eventBody(module, command string, params any, receivers []channelKey) (string, error) {
+// eventBody is the JSON of an event that a portal publishes now.
+func (p *Portal) eventBody(module, command string, params any, receivers []channelKey, now time.Time) (string, error) {
 	if module == "" {
 		module = "application"
 	}
@@ -139,7 +139,6 @@ func (p *Portal) eventBody(module, command string, params any, receivers []chann
 	if p.opts.dialect.extraChannel && len(receivers) > 0 {
 		channel = receivers[0].id
 	}
-	now := p.opts.clock.now()
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

@@ -88,7 +88,7 @@ func (p *Portal) sendEvent(e event) bool {
 		return false
 	}
 	for _, keys := range p.audiences(e.receivers) {
-		body, err := p.eventBody(e.module, e.command, e.params, keys)
+		body, err := p.eventBody(e.module, e.command, e.params, keys, p.opts.clock.now())
 		if err != nil || len(body) > maxRequest {
 			return false
 		}

@@ -1,15 +1,20 @@
 package pulltest_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"log"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/gorilla/websocket"
+	"golang.org/x/oauth2"
 
+	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime"
 )
 
 // A program asks the portal for its config, as over REST, and hears over a
@@ -68,4 +73,40 @@ func ExamplePortal() {
 	fmt.Println(message.Text.Module_id, message.Text.Command, message.Text.Params)
 	// Output:
 	// application order.changed map[id:7]
+}
+
+// clientOf is a client of the portal's application. A program under test makes
+// its own.
+func clientOf(portal *pulltest.Portal) *b24pull.Client {
+	tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: portal.AccessToken()})
+	client, err := b24pull.New(b24pull.OAuth(portal.URL(), tokens), b24pull.WithHTTPClient(portal.HTTPClient()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	return client
+}
+
+// A portal at work has something in its channels, and whoever subscribes to it is
+// ready at once: so a test need not wait two seconds on real time, either. What
+// was there before the subscription is not handed to it.
+func ExampleWithHistory() {
+	portal := pulltest.NewPortal(pulltest.WithHistory(pulltest.Message{Command: "order.changed", Params: map[string]any{"id": 6}}))
+	defer portal.Close()
+
+	sub, err := realtime.Subscribe(clientOf(portal))
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		<-sub.Ready()
+		portal.Emit(pulltest.Message{Command: "order.changed", Params: map[string]any{"id": 7}})
+	}()
+	for message, err := range sub.Messages(context.Background()) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(message.Command, string(message.Params))
+		break
+	}
+	// Output: order.changed {"id":7}
 }

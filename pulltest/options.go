@@ -51,6 +51,7 @@ type options struct {
 	limits        limits
 	idleTimeout   time.Duration // of a middle box; 0: there is none
 	traffic       int           // ids a second that others take
+	before        []Message     // what is there from before the beginning; nil: nothing
 	middleware    func(http.Handler) http.Handler
 	observe       func(Event)
 }

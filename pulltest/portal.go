@@ -83,6 +83,7 @@ func Start(opts ...Option) (*Portal, error) {
 	p.push.book = p.config
 	p.push.hub.observer = newObserver(o.observe)
 	p.push.hub.book, p.push.hub.conceal = p.config, p.conceal
+	p.push.hub.hold(p.history())
 	p.server = &http.Server{
 		Handler:     p.handler(),
 		ConnContext: withRawConn,

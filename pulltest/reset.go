@@ -16,7 +16,7 @@ import "time"
 // signature, in versions 1 and 2 with 403; a new config has the channels of the
 // beginning.
 //
-// What begins anew: the lives of the channels; the history; message ids, from 1 and with a later epoch than
+// What begins anew: the lives of the channels; the history, as [WithHistory] says; message ids, from 1 and with a later epoch than
 // before, so that none is there twice; [Stats], the statistics of the push
 // server, and the numbers of connections; who is online, who was seen, who is
 // active, who is signed in; the clocks, as [WithClockShift] says; the limits of
@@ -40,11 +40,12 @@ func (p *Portal) Reset() error {
 	p.answers.reset()
 	p.handlers.clear()
 	p.config.reset()
-	return errHidden("Reset", p.push.hub.reset())
+	return errHidden("Reset", p.push.hub.reset(p.history()))
 }
 
-// reset cuts all connections, and counts those that it cannot cut.
-func (h *hub) reset() (hidden int) {
+// reset cuts all connections, and counts those that it cannot cut. What there is
+// from before the beginning is there again.
+func (h *hub) reset(before []held, then time.Time) (hidden int) {
 	h.mu.Lock()
 	defer h.unlock()
 	h.cutSockets("reset")
@@ -62,6 +63,7 @@ func (h *hub) reset() (hidden int) {
 	h.tagger.second, h.tagger.tag = second, tag // who goes on after them misses nothing
 	h.polls = hanging
 	h.pastEpoch = past
+	h.hold(before, then)
 	h.era++
 	return hidden
 }

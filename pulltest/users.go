@@ -29,6 +29,9 @@ func WithUsers(users ...User) Option {
 	return func(o *options) { o.users = slices.Clone(users) }
 }
 
+// Users are who uses the portal, as [WithUsers] says, active or not.
+func (p *Portal) Users() []User { return slices.Clone(p.opts.users) }
+
 func defaultUsers() []User {
 	return []User{
 		{ID: 1, Name: "User", LastName: "One", Email: "user1@portal.example", Admin: true},

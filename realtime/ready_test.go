@@ -80,3 +80,32 @@ func TestReady_Time(t *testing.T) {
 		}
 	})
 }
+
+// TestReady_WithHistory: on a portal with something from before a subscription
+// is ready at once, on every server, and is given none of it. By polls it waits
+// until one has hung long enough to be sure that the server has it.
+func TestReady_WithHistory(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
+		t.Parallel()
+		for name, before := range map[string]pulltest.Option{
+			"the portal's own": pulltest.WithHistory(),
+			"private":          pulltest.WithHistory(pulltest.Message{Command: "old"}),
+			"shared":           pulltest.WithHistory(pulltest.Message{Command: "old", To: pulltest.Shared}),
+		} {
+			onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
+				begin := time.Now()
+				l.start(append(opts, before), WithTransport(transport))
+				took, most := time.Since(begin), 10*time.Millisecond
+				if l.portal.Stats().WebSockets == 0 {
+					most = shortReplayAfter
+				}
+				if took > most {
+					t.Errorf("%s: ready after %v", name, took)
+				}
+				l.emit("new")
+				time.Sleep(time.Minute)
+				l.want("new")
+			})
+		}
+	})
+}

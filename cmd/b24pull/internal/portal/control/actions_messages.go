@@ -13,22 +13,27 @@ type mid struct {
 	Mid string `json:"mid" doc:"The message's id."`
 }
 
-// emit is what to publish.
-type emit struct {
+// message is [pulltest.Message] as JSON.
+type message struct {
 	to
 	Module     string          `json:"module,omitempty" doc:"module_id; application if absent."`
 	Command    string          `json:"command,omitempty" doc:"Names the event."`
 	Params     json.RawMessage `json:"params,omitempty" doc:"Any JSON; [] if absent, as PHP's empty array."`
 	Expiry     *float64        `json:"expiry_seconds,omitempty" min:"0" max:"86400" doc:"How long it is kept; 0: not at all; 86400 if absent."`
 	Body       string          `json:"body,omitempty" doc:"The whole body as it is, in place of module, command and params."`
-	AsClient   bool            `json:"as_client,omitempty" doc:"Publish as another client does, the second user (from version 4 on)."`
-	Old        bool            `json:"old,omitempty" doc:"Publish to the channel that was there before the present one."`
 	UserParams json.RawMessage `json:"user_params,omitempty" doc:"Extra of version 5, beside the body."`
 	Dictionary json.RawMessage `json:"dictionary,omitempty" doc:"Extra of version 5, beside the body."`
 }
 
-// message is the same for pulltest.
-func (e *emit) message() pulltest.Message {
+// emit is what to publish.
+type emit struct {
+	message
+	AsClient bool `json:"as_client,omitempty" doc:"Publish as another client does, the second user (from version 4 on)."`
+	Old      bool `json:"old,omitempty" doc:"Publish to the channel that was there before the present one."`
+}
+
+// pulltest is the same for that package.
+func (e *message) pulltest() pulltest.Message {
 	m := pulltest.Message{Module: e.Module, Command: e.Command, Body: e.Body, To: e.target()}
 	// A nil json.RawMessage within an any would not be nil.
 	for _, part := range []struct {
@@ -49,12 +54,22 @@ func (e *emit) message() pulltest.Message {
 	return m
 }
 
-func (e emit) check(p *running) error {
+// check is what the tags cannot say. Path is where the message stands.
+func (e *message) check(path string) error {
 	switch {
 	case e.Command == "" && e.Body == "":
-		return badField("command", "is missing: give a command, or the whole body in its place")
+		return badField(join(path, "command"), "is missing: give a command, or the whole body in its place")
 	case e.Body != "" && (e.Command != "" || e.Module != "" || e.Params != nil):
-		return badField("body", "takes the place of module, command and params: give it, or those")
+		return badField(join(path, "body"), "takes the place of module, command and params: give it, or those")
+	}
+	return e.to.checkShared(path)
+}
+
+func (e emit) check(p *running) error {
+	if err := e.message.check(""); err != nil {
+		return err
+	}
+	switch {
 	case e.AsClient && e.Old:
 		return badField("old", "does not go together with as_client")
 	case e.AsClient && p.spec.version() < 4:
@@ -82,7 +97,7 @@ func messageEndpoints() []endpoint {
 				case in.Old:
 					publish = p.EmitOld
 				}
-				return mid{publish(in.message())}, nil
+				return mid{publish(in.message.pulltest())}, nil
 			}),
 		action("control", "Sends a command of the module pull, as the portal itself does.", []string{"Control"},
 			func(_ context.Context, p *running, in command) (mid, error) {

@@ -33,6 +33,8 @@ func TestComplete_Methods(t *testing.T) {
 		"APIWebhook":  known,
 		"AccessToken": known,
 		"MemberID":    known,
+		"Users":       known,
+		"Scopes":      known,
 		"Application": known,
 		"Certificate": "ca_file and GET /v1/ca.pem are what a client is to trust",
 		"HTTPClient":  "a client of net/http",

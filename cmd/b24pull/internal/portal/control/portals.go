@@ -215,11 +215,10 @@ func (p *running) info() Info {
 		MemberID:         p.MemberID(),
 		Shared:           p.spec.Shared,
 		Hostile:          p.spec.Hostile,
-		Scopes:           p.spec.Scopes,
-		Users:            p.spec.users(),
+		Scopes:           p.Scopes(),
 	}
-	if info.Scopes == nil {
-		info.Scopes = []string{"pull", "pull_channel", "user"}
+	for _, u := range p.Users() {
+		info.Users = append(info.Users, User(u))
 	}
 	return info
 }

@@ -31,6 +31,7 @@ type Spec struct {
 	Scopes      []string                   `json:"scopes,omitempty" doc:"What the application and the webhook may do; pull, pull_channel and user if absent."`
 	Application *Application               `json:"application,omitempty" doc:"The application; what is absent of it is made up."`
 	Answers     map[string]json.RawMessage `json:"answers,omitempty" doc:"Results of REST methods, by the method's name."`
+	History     []message                  `json:"history,omitempty" max:"10000" doc:"Messages from a minute before the portal began. Channels that get none of them hold one of the portal's own; if absent, all are empty."`
 
 	Shared            bool       `json:"shared,omitempty" doc:"A push server that many portals share, as in the cloud."`
 	Hostile           bool       `json:"hostile,omitempty" doc:"Wide holes, disorder of 1 s, two processes of each kind and a ping every 5 s."`
@@ -65,17 +66,6 @@ type User struct {
 	LastName string `json:"last_name,omitempty"`
 	Email    string `json:"email,omitempty"`
 	Admin    bool   `json:"admin,omitempty" doc:"An administrator of the portal."`
-}
-
-// users are who uses the portal.
-func (s *Spec) users() []User {
-	if len(s.Users) > 0 {
-		return s.Users
-	}
-	return []User{
-		{ID: 1, Name: "User", LastName: "One", Email: "user1@portal.example", Admin: true},
-		{ID: 2, Name: "User", LastName: "Two", Email: "user2@portal.example"},
-	}
 }
 
 // Application is [pulltest.Application] as JSON.
@@ -144,6 +134,11 @@ func (s *Spec) check() error {
 	}
 	if err := s.checkAnswers(); err != nil {
 		return err
+	}
+	for i := range s.History {
+		if err := s.History[i].check(fmt.Sprintf("history[%d]", i)); err != nil {
+			return err
+		}
 	}
 	switch first, _, _ := strings.Cut(strings.TrimPrefix(s.PushPath, "/"), "/"); {
 	case s.PushPath == "":
@@ -230,11 +225,7 @@ func (s *Spec) processes() Processes {
 
 // options are the same for pulltest.
 func (s *Spec) options() []pulltest.Option {
-	var users []pulltest.User
-	for _, u := range s.users() {
-		users = append(users, pulltest.User(u))
-	}
-	opts := []pulltest.Option{pulltest.WithVersion(s.version()), pulltest.WithUsers(users...)}
+	opts := []pulltest.Option{pulltest.WithVersion(s.version())}
 	add := func(is bool, o func() pulltest.Option) {
 		if is {
 			opts = append(opts, o())
@@ -257,6 +248,20 @@ func (s *Spec) options() []pulltest.Option {
 	add(s.Seed != "", func() pulltest.Option { return pulltest.WithChannels(s.Seed) })
 	add(s.Scopes != nil, func() pulltest.Option { return pulltest.WithScope(s.Scopes...) })
 	add(s.Traffic > 0, func() pulltest.Option { return pulltest.WithTraffic(s.Traffic) })
+	if s.Users != nil {
+		var users []pulltest.User
+		for _, u := range s.Users {
+			users = append(users, pulltest.User(u))
+		}
+		opts = append(opts, pulltest.WithUsers(users...))
+	}
+	if s.History != nil {
+		var messages []pulltest.Message
+		for _, m := range s.History {
+			messages = append(messages, m.pulltest())
+		}
+		opts = append(opts, pulltest.WithHistory(messages...))
+	}
 	if a := s.Application; a != nil {
 		opts = append(opts, pulltest.WithApplication(pulltest.Application(*a)))
 	}

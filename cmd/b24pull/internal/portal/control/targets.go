@@ -23,13 +23,19 @@ var targets = map[string]pulltest.Target{
 }
 
 func (t to) check(p *running) error {
-	switch {
-	case t.User == 0:
-		return nil
-	case strings.HasSuffix(t.To, "shared"):
-		return badField("user", "a shared channel is nobody's own: leave it out")
+	if err := t.checkShared(""); err != nil || t.User == 0 {
+		return err
 	}
 	return p.checkUser(t.User)
+}
+
+// checkShared reports that a channel is somebody's own and everybody's. Path is
+// where it stands.
+func (t to) checkShared(path string) error {
+	if t.User != 0 && strings.HasSuffix(t.To, "shared") {
+		return badField(join(path, "user"), "a shared channel is nobody's own: leave it out")
+	}
+	return nil
 }
 
 func (t to) target() pulltest.Target {
@@ -50,7 +56,7 @@ func (u user) check(p *running) error { return p.checkUser(u.User) }
 // checkUser reports that a portal does not have a user.
 func (p *running) checkUser(id int) error {
 	var ids []string
-	for _, u := range p.spec.users() {
+	for _, u := range p.Users() {
 		if u.ID == id {
 			return nil
 		}

@@ -1,14 +1,12 @@
 package realtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"runtime/debug"
-	"sync"
 
-	"github.com/b24pull/b24pull/internal/dial"
 	"github.com/b24pull/b24pull/internal/sleep"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
@@ -108,28 +106,28 @@ func (s *Subscription) handle(ctx context.Context, h Handler, m Message) error {
 	}
 }
 
-var (
-	errLeft    = errors.New("the consumer wants no more")
-	errClosed  = errors.New("the subscription was closed")
-	errDrained = errors.New("the subscription was drained")
-)
-
 // consume runs the machine and the committer beside the consumer and returns
-// when all have stopped: nil after Close and Drain.
-func (s *Subscription) consume(ctx context.Context, deliver func(context.Context) error) (err error) {
-	given := ctx
+// when all have stopped: nil after Close and Drain, and where the loop was left.
+func (s *Subscription) consume(given context.Context, deliver func(context.Context) error) (err error) {
 	ctx, receiving, err := s.begin(given)
 	if err != nil {
 		return err
 	}
-	defer s.cancel(errLeft)
+	returned := false
 	defer func() { // also where a callback has panicked
 		s.state.set(StateClosed)
 		s.calls.Lack(ErrClosed, 0)
+		if !returned {
+			err = cmp.Or[error](s.guard.panicked(), errBrokenOff)
+		}
+		s.end(err)
 	}()
-	if err := s.open(ctx); err != nil {
-		err = s.outcome(ctx, err)
+	defer s.guard.enter()()
+	defer s.cancel(errLeft)
+	if err := s.open(receiving); err != nil {
+		err = s.outcome(receiving, err)
 		s.notBegun(ctx, err)
+		returned = true
 		return err
 	}
 	s.guard.stop = s.cancel
@@ -143,7 +141,7 @@ func (s *Subscription) consume(ctx context.Context, deliver func(context.Context
 		defer close(received)
 		s.guard.do(func() { s.machine(receiving) })
 	}()
-	returned := false
+	handled := false
 	defer func() { // also on a panic's way out
 		s.cancel(errLeft)
 		<-received
@@ -152,35 +150,50 @@ func (s *Subscription) consume(ctx context.Context, deliver func(context.Context
 			s.opts.logger.Error("cursor not saved", "err", saved)
 			err = errors.Join(err, saved)
 		}
-		if returned {
+		if handled {
 			if ended := s.guard.raise(); ended != nil {
 				err = ended
 			}
+			returned = true
 		}
 	}()
-	err = deliver(ctx)
+	err = deliver(context.WithValue(ctx, handling{s}, true))
 	s.skips.flush(s.opts.logger)
-	returned = true
+	handled = true
 	cause := s.outcome(ctx, err)
+	stop := errors.Is(err, ctx.Err())
 	s.cancel(err)
 	<-received
-	if cause != nil && err == ctx.Err() && s.lastError != nil {
-		return fmt.Errorf("%w; not connected: %w", cause, s.lastError)
+	if last := s.trouble.last(); cause != nil && stop && last != nil {
+		return fmt.Errorf("%w; not connected: %w", cause, last)
 	}
 	return cause
 }
 
-// outcome is what a run has come to: nil if it was closed or drained.
+// outcome is what a run has come to: nil if it was closed, drained or left, and
+// the cause if its context is done.
 func (s *Subscription) outcome(ctx context.Context, err error) error {
-	if err == errDrained || context.Cause(ctx) == errClosed && errors.Is(err, context.Canceled) {
+	cause := context.Cause(ctx)
+	switch {
+	case err == errDrained, err == errLeft:
 		return nil
+	case ctx.Err() == nil || !errors.Is(err, ctx.Err()):
+		return err
+	case cause == errClosed, cause == errDrained:
+		return nil
+	case err == ctx.Err():
+		return endOf(ctx)
+	default:
+		return err
 	}
-	return err
 }
 
 // open gets the cursor to start from. It saves it again, which changes nothing,
 // to find a store that does not save.
 func (s *Subscription) open(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err // closed, drained or cancelled before it was run
+	}
 	cursor := s.opts.cursor
 	if s.opts.store != nil {
 		var err error
@@ -229,7 +242,7 @@ func (s *Subscription) deliver(ctx context.Context, handle func(context.Context,
 		if err := handle(ctx, m); err != nil {
 			return err
 		}
-		s.acks.Handled(m.receipt)
+		s.acks.Returned(m.receipt)
 	}
 }
 
@@ -265,6 +278,7 @@ func (s *Subscription) newLoop(ctx context.Context) *loop {
 		queue:   s.queue,
 		state:   &s.state,
 		ready:   s.ready,
+		trouble: &s.trouble,
 		stats:   &s.stats,
 		acks:    s.acks,
 		calls:   &s.calls,
@@ -280,7 +294,6 @@ func (s *Subscription) machine(ctx context.Context) {
 	l := s.newLoop(ctx)
 	err := l.run(s.guard.watching(ctx))
 	s.client.CloseIdleConnections()
-	s.lastError = l.lastError
 	if context.Cause(ctx) == errDrained {
 		err = errDrained
 	}
@@ -291,80 +304,4 @@ func (s *Subscription) machine(ctx context.Context) {
 func (s *Subscription) tell(ctx context.Context, e Event) {
 	logEvent(ctx, s.opts.logger, e)
 	s.opts.observer(e)
-}
-
-var (
-	errPanicked       = errors.New("realtime: a callback has panicked")
-	errCallbackGoexit = fmt.Errorf("realtime: a callback was the end of a goroutine: %w", errGoexit)
-)
-
-// guard stands around what runs in the goroutines of a run. The first panic
-// ends the run, and goes on from where the user can recover it.
-type guard struct {
-	stop func(cause error)
-
-	mu     sync.Mutex
-	panic  *CallbackPanic
-	exited bool // a goroutine was ended by runtime.Goexit
-}
-
-// do calls f and reports whether it has returned.
-func (g *guard) do(f func()) (returned bool) {
-	defer func() {
-		if returned {
-			return
-		}
-		switch v := recover().(type) {
-		case nil:
-			g.caught(nil)
-		case *CallbackPanic: // with a stack of its own
-			g.caught(v)
-		default:
-			g.caught(&CallbackPanic{Value: v, Stack: debug.Stack()})
-		}
-	}()
-	f()
-	return true
-}
-
-// watching returns a context in which connections hand their panics to the
-// guard.
-func (g *guard) watching(ctx context.Context) context.Context {
-	return dial.OnPanic(ctx, func(v any, stack []byte) { g.caught(&CallbackPanic{Value: v, Stack: stack}) })
-}
-
-func (g *guard) caught(p *CallbackPanic) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.panic == nil {
-		g.panic = p
-	}
-	g.exited = g.exited || p == nil
-	g.stop(errPanicked)
-}
-
-// raise has a panic go on, or returns what else has ended a goroutine, once all
-// of them have stopped.
-func (g *guard) raise() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case g.panic != nil:
-		panic(g.panic)
-	case g.exited:
-		return errCallbackGoexit
-	default:
-		return nil
-	}
-}
-
-// tasks are goroutines that a guard stands around.
-type tasks struct {
-	sync.WaitGroup
-	guard *guard
-}
-
-// Go calls f in a goroutine.
-func (t *tasks) Go(f func()) {
-	t.WaitGroup.Go(func() { t.guard.do(f) })
 }

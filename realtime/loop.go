@@ -47,11 +47,11 @@ type loop struct {
 
 	confirmer *transport.Confirmer
 
-	ctx       context.Context
-	inbox     chan inbound
-	tasks     tasks
-	err       error // why it ends
-	lastError error // why it is not connected
+	ctx     context.Context
+	inbox   chan inbound
+	tasks   tasks
+	err     error    // why it ends
+	trouble *trouble // why it is not connected
 
 	dedup    *delivery.Dedup
 	main     *connection   // what the subscription stands on
@@ -245,10 +245,10 @@ func (l *loop) show(cause error) {
 		l.err = cause
 		l.notices.flushAll()
 	case after == StateLive:
-		l.lastError = nil
+		l.trouble.note(nil)
 		l.scheduleReturn()
 	case cause != nil:
-		l.lastError = cause
+		l.trouble.note(cause)
 	}
 	l.state.set(after)
 	l.lastTransport = l.main.transport()

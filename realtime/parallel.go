@@ -100,7 +100,7 @@ func (w *workers) dispatch(ctx context.Context, key string, m Message) {
 // work handles the messages of a key until there is none left.
 func (w *workers) work(ctx context.Context, key string, j job) {
 	for more := true; more && w.handled(ctx, j.Message); j, more = w.next(key) {
-		j.acks.Handled(j.receipt)
+		j.acks.Returned(j.receipt)
 		w.finish(j.n)
 	}
 }

@@ -1,10 +1,19 @@
 package realtime
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/addr"
+	"github.com/b24pull/b24pull/realtime/internal/config"
+	"github.com/b24pull/b24pull/realtime/internal/transport"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // A ConfigSource gives the connection data of a push server. A *b24pull.Client
@@ -71,3 +80,164 @@ func (s portalConfig) Call(ctx context.Context, method string, params, result an
 }
 
 func (s portalConfig) UserAgent() string { return s.client.UserAgent() }
+
+// endpoint is where and as whom to connect: a config boiled down to URLs. They
+// hold channel ids, so an endpoint is never printed.
+type endpoint struct {
+	dialect  wire.Dialect
+	server   string            // names the server whose positions they are
+	socket   transport.Address // no URL: there are no websockets
+	poll     transport.Address // asks for no history, as after does; no URL: there is no long polling
+	confirm  transport.Address // where what polls bring is confirmed; no URL: it is not
+	channels map[string]wire.Channel
+
+	badSocket, badPoll error // why there is no URL although the config has one; nil otherwise
+}
+
+// newEndpoint checks a config and makes the URLs of it.
+func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
+	if cfg == nil {
+		return endpoint{}, errors.New("realtime: the config source returned no config")
+	}
+	dialect, ok := wire.DialectOf(cfg.Server.Version)
+	if !ok {
+		return endpoint{}, fmt.Errorf("%w: its version is %d", ErrUnsupportedServer, cfg.Server.Version)
+	}
+	if err := config.CheckLengths(cfg); err != nil {
+		return endpoint{}, err
+	}
+	query, err := config.Query(cfg, dialect)
+	if err != nil {
+		return endpoint{}, err
+	}
+	s := &cfg.Server
+	socket, badSocket := config.Base(insecure, "websocket", s.WebSocketSecure, s.WebSocket, "wss", "ws")
+	poll, badPoll := config.Base(insecure, "long_polling", s.LongPollingSecure, s.LongPolling, "https", "http")
+	if !s.WebSocketEnabled {
+		socket, badSocket = "", nil
+	}
+	switch {
+	case socket == "" && poll == "":
+		return endpoint{}, config.Because(fmt.Errorf("%w: it has neither websockets nor long polling", b24pull.ErrInvalidConfig), badSocket, badPoll)
+	case poll == "" && dialect == wire.DialectTags:
+		return endpoint{}, config.Because(fmt.Errorf("%w: it has no long polling URL, by which a version %d server is read", b24pull.ErrInvalidConfig, s.Version), badPoll)
+	}
+	secrets := config.Secrets(cfg)
+	e := endpoint{
+		dialect: dialect, server: serverOf(cmp.Or(poll, socket), cfg), channels: channelTypes(cfg.Channels),
+		badSocket: badSocket, badPoll: badPoll,
+	}
+	if socket != "" {
+		e.socket = transport.Address{URL: config.WithQuery(socket, query), Secrets: secrets, RPC: dialect == wire.DialectRPC}
+	}
+	if poll != "" {
+		e.poll = transport.Address{URL: config.WithQuery(poll, query), Secrets: secrets, Tags: dialect == wire.DialectTags}
+	}
+	if poll != "" && dialect == wire.DialectRPC {
+		// an address that cannot be used is none: nothing depends on it
+		publish, _ := config.Base(insecure, "publish", s.PublishSecure, s.Publish, "https", "http")
+		if publish != "" && (insecure || strings.HasPrefix(publish, "https:") || strings.HasPrefix(poll, "http:")) {
+			e.confirm = transport.Address{URL: config.WithQuery(publish, query), Secrets: secrets}
+		}
+	}
+	return e, nil
+}
+
+// endpoint makes the endpoint of a config, and refuses one that cannot be used
+// as the user wants.
+func (o *options) endpoint(cfg *b24pull.Config) (endpoint, error) {
+	ep, err := newEndpoint(cfg, o.insecure)
+	if o.transport == TransportAuto && !o.insecure {
+		ep.keepSecure()
+	}
+	switch {
+	case err != nil:
+		return endpoint{}, err
+	case o.transport == TransportWebSocket && ep.badSocket != nil:
+		return endpoint{}, fmt.Errorf("%w: WithTransport wants a websocket; %w", b24pull.ErrInvalidConfig, ep.badSocket)
+	case o.transport == TransportLongPolling && ep.badPoll != nil:
+		return endpoint{}, fmt.Errorf("%w: WithTransport wants long polling; %w", b24pull.ErrInvalidConfig, ep.badPoll)
+	case o.transport == TransportWebSocket && ep.socket.URL == "":
+		return endpoint{}, errNoWebSocket
+	case o.transport == TransportLongPolling && ep.poll.URL == "":
+		return endpoint{}, errNoPolling
+	}
+	for _, at := range []*transport.Address{&ep.socket, &ep.poll, &ep.confirm} {
+		at.Secrets = at.Secrets.With(transport.HeaderSecrets(o.header)...)
+	}
+	return ep, nil
+}
+
+// keepSecure does without a URL that is not secure where the other one is.
+// (Versions 1 and 2 can be read by polls only.)
+func (e *endpoint) keepSecure() {
+	socket, poll := strings.HasPrefix(e.socket.URL, "wss:"), strings.HasPrefix(e.poll.URL, "https:")
+	switch {
+	case poll && !socket:
+		e.socket.URL = ""
+	case socket && !poll && e.dialect != wire.DialectTags:
+		e.poll.URL = ""
+	}
+}
+
+// serverOf names the server behind a URL; its positions are of one sequence.
+func serverOf(base string, cfg *b24pull.Config) string {
+	host := base
+	if u, err := url.Parse(base); err == nil {
+		host = strings.ToLower(addr.ASCIIHost(u))
+	}
+	return host + " " + portalOf(cfg)
+}
+
+// portalOf names the portal of a config: to a push server of the cloud by the
+// id that it has there, which it keeps when it is renamed.
+func portalOf(cfg *b24pull.Config) string { return cmp.Or(cfg.ClientID, cfg.Server.Hostname) }
+
+// same reports whether two endpoints are the same channels at the same
+// addresses.
+func (e *endpoint) same(o *endpoint) bool {
+	return e.continues(o) && e.socket.URL == o.socket.URL && e.poll.URL == o.poll.URL
+}
+
+// continues reports whether the positions of two endpoints are of one sequence:
+// they are of the same server, or of one channel. A portal that is renamed, and
+// its push server with it, has the channels that it had, and their ids are
+// nobody else's. Should the server have been replaced, the messages tell, whose
+// ids begin anew.
+func (e *endpoint) continues(o *endpoint) bool {
+	if e.dialect != o.dialect {
+		return false
+	}
+	for id := range e.channels {
+		if _, common := o.channels[id]; common && id != "" {
+			return true
+		}
+	}
+	return e.server == o.server
+}
+
+// after is an address that asks for what follows a position.
+func (e *endpoint) after(at transport.Address, m wire.Mid) transport.Address {
+	at.URL = config.WithQuery(at.URL, e.dialect.After(m))
+	return at
+}
+
+// channelTypes names the channels by what frames call them: their private ids.
+func channelTypes(channels b24pull.Channels) map[string]wire.Channel {
+	types := make(map[string]wire.Channel)
+	if c := channels.Private; c != nil {
+		types[privateID(string(c.ID))] = wire.ChannelPrivate
+	}
+	if c := channels.Shared; c != nil {
+		types[privateID(string(c.ID))] = wire.ChannelShared
+	}
+	return types
+}
+
+// privateID is the first part of private[:public].signature.
+func privateID(id string) string {
+	if i := strings.IndexAny(id, ":."); i >= 0 {
+		return id[:i]
+	}
+	return id
+}

@@ -40,18 +40,22 @@ type Subscription struct {
 	calls   rpc.Caller
 	senders senders.Book
 
+	done    chan struct{}
+	trouble trouble
+
 	mu      sync.Mutex
 	run     bool
+	over    bool  // done is closed
+	err     error // what the run has come to
 	closed  bool
 	drained bool
 	cancel  context.CancelCauseFunc // of the run; nil before
 	drain   context.CancelCauseFunc // of the machine alone
 
-	guard     guard
-	skips     skips
-	acks      *delivery.Acks
-	commits   *committer
-	lastError error // why the machine was not connected when it stopped; nil if it was
+	guard   guard
+	skips   skips
+	acks    *delivery.Acks
+	commits *committer
 }
 
 // Subscribe makes a subscription to the portal that source gives the config of.
@@ -104,18 +108,12 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 		posting: transport.Posting{Client: client, Header: header, Wait: confirmWithin},
 		queue:   delivery.NewQueue(o.maxMessages, o.maxBytes),
 		ready:   make(chan struct{}),
+		done:    make(chan struct{}),
 	}, nil
 }
 
 // confirmWithin is how long a request may take that confirms messages.
 const confirmWithin = 10 * time.Second
-
-// Ready returns a channel that is closed when the subscription is first
-// established: it is connected and knows where the history ends, so what is
-// published from now on arrives. On channels for which the server keeps
-// nothing, that takes two seconds longer. It stays open if the subscription
-// ends before.
-func (s *Subscription) Ready() <-chan struct{} { return s.ready }
 
 // State returns where the subscription stands. It changes on its own; use
 // [WithObserver] to follow it.
@@ -210,37 +208,5 @@ func (l *loop) offerCalls() {
 		l.calls.Use(s.live.line)
 	default:
 		l.calls.Use(nil)
-	}
-}
-
-// Drain ends the subscription when what it has received is handled: it
-// disconnects, the messages in the queue are delivered, the cursor is saved,
-// and then Run returns nil and the loop over Messages ends. Drain does not wait
-// for that. When ctx is done before, Drain becomes Close. It can be called
-// before Run, from a handler, and more than once.
-func (s *Subscription) Drain(ctx context.Context) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.drained = true
-	if s.drain != nil {
-		s.drain(errDrained)
-	}
-	context.AfterFunc(ctx, s.Close)
-}
-
-// Close ends the subscription: Run returns nil, and the loop over Messages
-// ends, as soon as the handler that is running returns and the cursor is saved.
-// Close does not wait for that. Messages that were received and not handled are
-// dropped. A run that goes on from the cursor brings those that the server
-// keeps; without a cursor, or a time to live, they are lost.
-// [Subscription.Drain] has them handled. Close can be called more than once,
-// and before Run.
-func (s *Subscription) Close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	s.calls.Lack(ErrClosed, 0)
-	if s.cancel != nil {
-		s.cancel(errClosed)
 	}
 }

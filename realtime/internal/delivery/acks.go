@@ -24,6 +24,7 @@ type Acks struct {
 	untold    *Gap
 	Progress         // the history's
 	pending   keySet // to be delivered or delivered, not handled
+	transient int    // the same of messages that the server does not keep
 	acked     keySet // handled, or never to be, and not below the position
 	dropped   int    // of acked, since there were too many, and not told of yet
 }
@@ -77,11 +78,12 @@ func (l *Acks) Begin() {
 
 // take enters a message that the user is to get.
 func (l *Acks) take(m Message) {
-	if m.Transient {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if m.Transient {
+		l.transient++
+		return
+	}
 	l.acked.remove(m.Key)
 	l.pending.add(m.Key)
 }
@@ -90,7 +92,29 @@ func (l *Acks) take(m Message) {
 func (l *Acks) giveBack(m Message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if m.Transient {
+		l.transient--
+		return
+	}
 	l.pending.remove(m.Key)
+}
+
+// Unhandled counts what is to be delivered, or delivered, and not handled.
+func (l *Acks) Unhandled() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pending.len() + l.transient
+}
+
+// Returned enters a message as handled whose handler has returned: once for
+// each that was taken, whether it was entered as handled before or not.
+func (l *Acks) Returned(r Receipt) {
+	if r.Transient {
+		l.mu.Lock()
+		l.transient--
+		l.mu.Unlock()
+	}
+	l.Handled(r)
 }
 
 // Handled enters a message as handled.

@@ -243,6 +243,13 @@ func Idempotent() CallOption { return func(q *request) { q.idempotent = true } }
 
 var methodForm = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*$`)
 
+func checkMethod(name string) error {
+	if !methodForm.MatchString(name) {
+		return errors.New("want a method's name in lower case, like crm.deal.list")
+	}
+	return nil
+}
+
 // Call calls any method; its name is in lower case, like crm.deal.list. params
 // marshals to a JSON object; nil, or a map or pointer that is nil, is an empty
 // one. The answer's result is decoded into result by encoding/json; nil leaves
@@ -257,8 +264,8 @@ var methodForm = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*$`)
 // the portal's values, or the network's.
 func (c *Client) Call(ctx context.Context, method string, params, result any, opts ...CallOption) (Response, error) {
 	var answered Response
-	if !methodForm.MatchString(method) {
-		return answered, errors.New("b24pull: Call: want a method's name in lower case, like crm.deal.list")
+	if err := checkMethod(method); err != nil {
+		return answered, fmt.Errorf("b24pull: Call: %w", err)
 	}
 	q := request{method: method}
 	for _, option := range opts {

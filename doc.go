@@ -87,6 +87,12 @@
 // whole call is the context: nothing waits if its deadline would be reached
 // before.
 //
+// # Other methods
+//
+// Client.Call calls any method, List reads a list method page after page, and
+// Client.Batch makes up to 50 calls at once. All three wait for the Limiter and
+// are repeated as above. There is no more of REST than that here.
+//
 // # Portals that move
 //
 // A portal with a new address answers 302, which names its REST or nothing but

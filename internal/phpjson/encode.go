@@ -33,7 +33,7 @@ func Encode(v any) (json.RawMessage, error) {
 		return nil, err
 	}
 	if _, at, problem := ScanText(data); problem != "" {
-		return nil, &EncodeError{pathAt(data, at), problem}
+		return nil, &EncodeError{PathAt(data, at), problem}
 	}
 	if bytes.Contains(data, replaced) { // or hidden by the option "string" of a field
 		if path, problem := invalidText(reflect.ValueOf(v)); problem != "" {

@@ -115,9 +115,9 @@ func (n *nesting) value() string {
 	return strings.TrimPrefix(n.path+keyPath(n.key), ".")
 }
 
-// pathAt names the value of a JSON document that stands at an offset, or whose
+// PathAt names the value of a JSON document that stands at an offset, or whose
 // key does, like PARAMS.list[3].
-func pathAt(doc []byte, offset int) string {
+func PathAt(doc []byte, offset int) string {
 	d := json.NewDecoder(bytes.NewReader(doc))
 	d.UseNumber()
 	levels := []*nesting{{root: true, named: true}}

@@ -72,12 +72,12 @@ func TestStrangers_WaitEnds(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			store := new(MemoryStore)
 			d := newDesk(t, store)
-			unlock, err := store.Lock(t.Context(), key)
+			held, err := store.Lock(t.Context(), key)
 			if err != nil {
 				t.Fatal(err)
 			}
 			began := time.Now()
-			time.AfterFunc(time.Minute, unlock)
+			time.AfterFunc(time.Minute, held.Unlock)
 			err = d.handle(formOf("open"))
 			took := time.Since(began)
 			if key != "member1" && (took != admitTimeout || !errors.Is(err, ErrBusy)) || key == "member1" && (took != time.Minute || err != nil) {
@@ -97,11 +97,11 @@ func TestStrangers_WithoutLock(t *testing.T) {
 		d.want("forged by a user", d.handle(installOf("user", "forged")), ErrApplicationToken, "first-2 app")
 		d.server.seen()
 		for _, key := range []string{"member1", "member1+", "member2", sharedLock("member1"), sharedLock("member2")} {
-			unlock, err := store.Lock(t.Context(), key)
+			held, err := store.Lock(t.Context(), key)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer unlock()
+			defer held.Unlock()
 		}
 		began := time.Now()
 		d.want("forged", d.handle(uninstallEvent(resttest.Mark+"forged")), ErrApplicationToken, "first-2 app")
@@ -206,7 +206,7 @@ type failingLock struct {
 	fails int
 }
 
-func (s *failingLock) Lock(ctx context.Context, key string) (func(), error) {
+func (s *failingLock) Lock(ctx context.Context, key string) (LockedToken, error) {
 	if s.fails--; s.fails == 0 {
 		return nil, errLost
 	}
@@ -218,7 +218,7 @@ func TestStrangers_PanickingStore(t *testing.T) {
 	for nth := 1; nth <= 3; nth++ {
 		store := new(panickingLock)
 		d := newDesk(t, store)
-		if err := store.Save(t.Context(), "member1", &Token{Revoked: true}); err != nil { // so that it is locked before, too
+		if err := put(t.Context(), store, "member1", &Token{Revoked: true}); err != nil { // so that it is locked before, too
 			t.Fatal(err)
 		}
 		store.panics = nth
@@ -243,7 +243,7 @@ type panickingLock struct {
 	panics int
 }
 
-func (s *panickingLock) Lock(ctx context.Context, key string) (func(), error) {
+func (s *panickingLock) Lock(ctx context.Context, key string) (LockedToken, error) {
 	if s.panics--; s.panics == 0 {
 		panic("lock")
 	}

@@ -56,12 +56,10 @@ func TestCorners_RereadThatHangs(t *testing.T) {
 // slowUnlock takes its time to release a lock.
 type slowUnlock struct{ MemoryStore }
 
-func (s *slowUnlock) Lock(ctx context.Context, key string) (func(), error) {
-	unlock, err := s.MemoryStore.Lock(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	return func() { time.Sleep(50 * time.Millisecond); unlock() }, nil
+func (s *slowUnlock) Lock(ctx context.Context, key string) (LockedToken, error) {
+	return tap(ctx, &s.MemoryStore, key, func(held LockedToken) tapped {
+		return tapped{unlock: func() { time.Sleep(50 * time.Millisecond); held.Unlock() }}
+	})
 }
 
 // TestCorners_RefusedWhileLanding: a refresh underway that has brought a token which is

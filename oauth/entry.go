@@ -59,8 +59,12 @@ type pending struct {
 }
 
 // lockedEntry is an entry whose key is locked in the store. Only Tokens.locked
-// hands one out, so what needs the lock is a method of it.
-type lockedEntry struct{ *entry }
+// hands one out, so what needs the lock is a method of it. It reads and writes
+// the token by what was locked: the store may have no connection left beside.
+type lockedEntry struct {
+	*entry
+	held LockedToken
+}
 
 // identity tells tokens apart; its zero value is no token's.
 type identity struct{ access, refresh string }
@@ -193,9 +197,15 @@ func (e *entry) paid() {
 
 // stored reads the token from the store.
 func (e *entry) stored(ctx context.Context) (*Token, error) {
+	return e.read(ctx, func(ctx context.Context) (*Token, error) { return e.tokens.store.Load(ctx, e.key) })
+}
+
+func (e lockedEntry) stored(ctx context.Context) (*Token, error) { return e.read(ctx, e.held.Load) }
+
+func (e *entry) read(ctx context.Context, load func(context.Context) (*Token, error)) (*Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	t, err := e.tokens.store.Load(ctx, e.key)
+	t, err := load(ctx)
 	switch {
 	case errors.Is(err, b24pull.ErrNoToken):
 		return nil, fmt.Errorf("%w: its key is %q; have a user of the portal install, open or authorize the application", err, e.key)
@@ -210,7 +220,14 @@ func (e *entry) stored(ctx context.Context) (*Token, error) {
 // current returns the token that counts, and a pending if it is not stored yet.
 // The caller may change the token.
 func (e *entry) current(ctx context.Context) (*Token, *pending, error) {
-	t, err := e.stored(ctx)
+	return e.counts(e.stored(ctx))
+}
+
+func (e lockedEntry) current(ctx context.Context) (*Token, *pending, error) {
+	return e.counts(e.stored(ctx))
+}
+
+func (e *entry) counts(t *Token, err error) (*Token, *pending, error) {
 	if err != nil && !errors.Is(err, b24pull.ErrNoToken) {
 		return nil, nil, err
 	}
@@ -256,7 +273,7 @@ func (e lockedEntry) save(ctx context.Context, p *pending) error {
 		e.pending = p
 	}
 	e.mu.Unlock()
-	if err := e.tokens.store.Save(ctx, e.key, t.clone()); err != nil {
+	if err := e.held.Save(ctx, t.clone()); err != nil {
 		known := redact.Redactor{}.With(t.secrets()...)
 		if older != nil {
 			known = known.With(older.token.secrets()...)
@@ -309,7 +326,7 @@ func (e lockedEntry) renew(ctx context.Context, old *Token) (*Token, error) {
 func (e lockedEntry) remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	if err := e.tokens.store.Delete(ctx, e.key); err != nil {
+	if err := e.held.Delete(ctx); err != nil {
 		return err
 	}
 	e.tokens.forget(e.entry)

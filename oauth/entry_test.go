@@ -123,7 +123,7 @@ func TestEntry_UnsavedElsewhere(t *testing.T) {
 	store.fail = nil
 	other := (&rotating{}).present()
 	other.AccessToken, other.RefreshToken = resttest.Mark+"-other", resttest.Mark+"-other"
-	if err := store.Save(t.Context(), "member1", other); err != nil {
+	if err := put(t.Context(), store, "member1", other); err != nil {
 		t.Fatal(err)
 	}
 	if next, err := ts.Source("member1").Refresh(t.Context(), bare((&rotating{}).present())); err != nil || next.AccessToken != other.AccessToken {
@@ -131,7 +131,7 @@ func TestEntry_UnsavedElsewhere(t *testing.T) {
 	}
 	_, store, ts = unsaved(t)
 	store.fail = nil
-	if err := store.Delete(t.Context(), "member1"); err != nil {
+	if err := remove(t.Context(), store, "member1"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := ts.Source("member1").Refresh(t.Context(), bare((&rotating{}).present())); !errors.Is(err, b24pull.ErrUninstalled) {

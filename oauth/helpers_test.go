@@ -18,6 +18,77 @@ func mustNew(t testing.TB, auth b24pull.Auth, opts ...b24pull.Option) *b24pull.C
 	return c
 }
 
+// put stores a token, as who has the key locked does.
+func put(ctx context.Context, store TokenStore, key string, t *Token) error {
+	held, err := store.Lock(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer held.Unlock()
+	return held.Save(ctx, t)
+}
+
+// remove deletes a token.
+func remove(ctx context.Context, store TokenStore, key string) error {
+	held, err := store.Lock(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer held.Unlock()
+	return held.Delete(ctx)
+}
+
+// A tapped is a locked token of another store; the functions that are there
+// take the place of its methods.
+type tapped struct {
+	LockedToken
+	load   func(context.Context) (*Token, error)
+	save   func(context.Context, *Token) error
+	del    func(context.Context) error
+	unlock func()
+}
+
+func (l *tapped) Load(ctx context.Context) (*Token, error) {
+	if l.load != nil {
+		return l.load(ctx)
+	}
+	return l.LockedToken.Load(ctx)
+}
+
+func (l *tapped) Save(ctx context.Context, t *Token) error {
+	if l.save != nil {
+		return l.save(ctx, t)
+	}
+	return l.LockedToken.Save(ctx, t)
+}
+
+func (l *tapped) Delete(ctx context.Context) error {
+	if l.del != nil {
+		return l.del(ctx)
+	}
+	return l.LockedToken.Delete(ctx)
+}
+
+func (l *tapped) Unlock() {
+	if l.unlock != nil {
+		l.unlock()
+		return
+	}
+	l.LockedToken.Unlock()
+}
+
+// tap locks a key of a store and puts in the place of its methods those that
+// with returns.
+func tap(ctx context.Context, store TokenStore, key string, with func(LockedToken) tapped) (LockedToken, error) {
+	held, err := store.Lock(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	l := with(held)
+	l.LockedToken = held
+	return &l, nil
+}
+
 // once keeps tests on the wall's clock from pausing.
 var once = b24pull.WithRetry(b24pull.Retry{Attempts: 1})
 

@@ -123,10 +123,10 @@ func TestLocks_OfCallbacks(t *testing.T) {
 						_, err = store.Load(t.Context(), "member1")
 						inside.Add(-1)
 						if errors.Is(err, b24pull.ErrNoToken) {
-							err = store.Save(t.Context(), "member1", (&rotating{}).present())
+							err = put(t.Context(), store, "member1", (&rotating{}).present())
 							stored.Add(1)
 						} else if err == nil && rand.IntN(2) == 0 {
-							err = store.Delete(t.Context(), "member1")
+							err = remove(t.Context(), store, "member1")
 							deleted.Add(1)
 						}
 						if err != nil {
@@ -178,7 +178,7 @@ func TestLocks_StoreFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Save(t.Context(), "member1", (&rotating{}).present()); err != nil {
+	if err := put(t.Context(), store, "member1", (&rotating{}).present()); err != nil {
 		t.Fatal(err)
 	}
 	unlock, err := ts.lockCallbacks(t.Context(), "member1")
@@ -205,6 +205,12 @@ func (s *failingLoad) Load(ctx context.Context, key string) (*Token, error) {
 	return s.MemoryStore.Load(ctx, key)
 }
 
+func (s *failingLoad) Lock(ctx context.Context, key string) (LockedToken, error) {
+	return tap(ctx, &s.MemoryStore, key, func(LockedToken) tapped {
+		return tapped{load: func(ctx context.Context) (*Token, error) { return s.Load(ctx, key) }}
+	})
+}
+
 // secondLoad panics when it is asked for the second token.
 type secondLoad struct {
 	MemoryStore
@@ -225,10 +231,14 @@ type slowSave struct {
 	saving, goOn chan struct{}
 }
 
-func (s *slowSave) Save(ctx context.Context, key string, t *Token) error {
-	s.began.Do(func() { close(s.saving) })
-	<-s.goOn
-	return s.TokenFolder.Save(ctx, key, t)
+func (s *slowSave) Lock(ctx context.Context, key string) (LockedToken, error) {
+	return tap(ctx, s.TokenFolder, key, func(held LockedToken) tapped {
+		return tapped{save: func(ctx context.Context, t *Token) error {
+			s.began.Do(func() { close(s.saving) })
+			<-s.goOn
+			return held.Save(ctx, t)
+		}}
+	})
 }
 
 // TestLocks_InstallExcludesRefresh: while one process stores the token of an

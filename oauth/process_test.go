@@ -85,15 +85,19 @@ type dyingStore struct {
 	at string
 }
 
-func (s dyingStore) Save(ctx context.Context, key string, t *Token) error {
-	if s.at == "answered" {
-		die()
-	}
-	err := s.TokenFolder.Save(ctx, key, t)
-	if s.at == "stored" {
-		die()
-	}
-	return err
+func (s dyingStore) Lock(ctx context.Context, key string) (LockedToken, error) {
+	return tap(ctx, s.TokenFolder, key, func(held LockedToken) tapped {
+		return tapped{save: func(ctx context.Context, t *Token) error {
+			if s.at == "answered" {
+				die()
+			}
+			err := held.Save(ctx, t)
+			if s.at == "stored" {
+				die()
+			}
+			return err
+		}}
+	})
 }
 
 func die() {
@@ -130,7 +134,7 @@ func newLab(t *testing.T, took time.Duration) *lab {
 		w.WriteHeader(status)
 		w.Write(data)
 	})
-	if err := l.store.Save(context.Background(), "member1", l.server.present()); err != nil {
+	if err := put(context.Background(), l.store, "member1", l.server.present()); err != nil {
 		t.Fatal(err)
 	}
 	return l

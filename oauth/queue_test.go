@@ -111,24 +111,24 @@ func TestQueue_TokenFolderTurns(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for ctx.Err() == nil && turns < 1000 {
-				unlock, err := store.Lock(ctx, "member1")
+				held, err := store.Lock(ctx, "member1")
 				if err != nil {
 					return
 				}
 				turns++
 				time.Sleep(100 * time.Millisecond)
-				unlock()
+				held.Unlock()
 			}
 			cancel()
 		})
 		wg.Go(func() {
 			for ctx.Err() == nil && others < 50 {
-				unlock, err := elsewhere.Lock(ctx, "member1")
+				held, err := elsewhere.Lock(ctx, "member1")
 				if err != nil {
 					return
 				}
 				others++
-				unlock()
+				held.Unlock()
 				time.Sleep(time.Second)
 			}
 			cancel()
@@ -150,7 +150,7 @@ type crowdedStore struct {
 	now, most int
 }
 
-func (s *crowdedStore) Lock(ctx context.Context, key string) (func(), error) {
+func (s *crowdedStore) Lock(ctx context.Context, key string) (LockedToken, error) {
 	s.mu.Lock()
 	s.now++
 	s.most = max(s.most, s.now)
@@ -170,7 +170,7 @@ func TestQueue_LockInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &crowdedStore{TokenFolder: files}
 		ts := keep(t, &rotating{}, store)
-		unlock, err := files.Lock(t.Context(), "member1")
+		held, err := files.Lock(t.Context(), "member1")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,7 +185,7 @@ func TestQueue_LockInTurn(t *testing.T) {
 			})
 			synctest.Wait()
 		}
-		unlock()
+		held.Unlock()
 		wg.Wait()
 		if !slices.Equal(order, want) || store.most != 1 {
 			t.Errorf("in the order of %v; %d have asked the store at once", order, store.most)

@@ -72,11 +72,11 @@ func TestRefresh_LockTakesNoTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := &rotating{took: 50 * time.Second}, new(MemoryStore)
 		ts := keep(t, server, store)
-		unlock, err := store.Lock(t.Context(), "member1")
+		held, err := store.Lock(t.Context(), "member1")
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.AfterFunc(59*time.Second, unlock)
+		time.AfterFunc(59*time.Second, held.Unlock)
 		if next, err := ts.Source("member1").Refresh(t.Context(), bare((&rotating{}).present())); err != nil || next.AccessToken != resttest.Mark+"-access-1" {
 			t.Error(err)
 		}
@@ -84,11 +84,11 @@ func TestRefresh_LockTakesNoTime(t *testing.T) {
 		if _, err := ts.Source("member1").Refresh(t.Context(), &oauth2.Token{AccessToken: resttest.Mark + "-access-1"}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("an answer after 65 seconds: %v", err)
 		}
-		unlock, err = store.Lock(t.Context(), "member1")
+		held, err = store.Lock(t.Context(), "member1")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer unlock()
+		defer held.Unlock()
 		start := time.Now()
 		_, err = ts.Source("member1").Refresh(t.Context(), &oauth2.Token{AccessToken: resttest.Mark + "-access-1"})
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != lockTimeout || server.asked != 2 {
@@ -105,21 +105,20 @@ type tiedStore struct {
 	t *testing.T
 }
 
-func (s *tiedStore) Lock(ctx context.Context, key string) (func(), error) {
-	unlock, err := s.MemoryStore.Lock(ctx, key)
-	return func() {
-		if ctx.Err() != nil {
-			s.t.Error("the lock's context has ended before unlock")
-		}
-		unlock()
-	}, err
-}
-
-func (s *tiedStore) Save(ctx context.Context, key string, t *Token) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return s.MemoryStore.Save(ctx, key, t)
+func (s *tiedStore) Lock(living context.Context, key string) (LockedToken, error) {
+	return tap(living, &s.MemoryStore, key, func(held LockedToken) tapped {
+		return tapped{unlock: func() {
+			if living.Err() != nil {
+				s.t.Error("the lock's context has ended before Unlock")
+			}
+			held.Unlock()
+		}, save: func(ctx context.Context, t *Token) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return held.Save(ctx, t)
+		}}
+	})
 }
 
 // TestRefresh_LockContext: it lives until unlock, whatever becomes of the caller's.
@@ -253,12 +252,16 @@ type peekingStore struct {
 	fail error
 }
 
-func (s *peekingStore) Delete(ctx context.Context, key string) error {
-	s.peek()
-	if s.fail != nil {
-		return s.fail
-	}
-	return s.MemoryStore.Delete(ctx, key)
+func (s *peekingStore) Lock(ctx context.Context, key string) (LockedToken, error) {
+	return tap(ctx, &s.MemoryStore, key, func(held LockedToken) tapped {
+		return tapped{del: func(ctx context.Context) error {
+			s.peek()
+			if s.fail != nil {
+				return s.fail
+			}
+			return held.Delete(ctx)
+		}}
+	})
 }
 
 // TestRefresh_AskedWhileDeleted: no source that was made before the end of Delete
@@ -286,11 +289,15 @@ type panickingStore struct {
 	save, load any
 }
 
-func (s *panickingStore) Save(ctx context.Context, key string, t *Token) error {
-	if s.save != nil {
-		panic(s.save)
-	}
-	return s.MemoryStore.Save(ctx, key, t)
+func (s *panickingStore) Lock(ctx context.Context, key string) (LockedToken, error) {
+	return tap(ctx, &s.MemoryStore, key, func(held LockedToken) tapped {
+		return tapped{save: func(ctx context.Context, t *Token) error {
+			if s.save != nil {
+				panic(s.save)
+			}
+			return held.Save(ctx, t)
+		}, load: func(ctx context.Context) (*Token, error) { return s.Load(ctx, key) }}
+	})
 }
 
 func (s *panickingStore) Load(ctx context.Context, key string) (*Token, error) {
@@ -335,11 +342,11 @@ func TestRefresh_NobodyWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := &rotating{}, &panickingStore{}
 		ts := keep(t, server, store)
-		if err := store.Save(t.Context(), "member2", server.present()); err != nil {
+		if err := put(t.Context(), store, "member2", server.present()); err != nil {
 			t.Fatal(err)
 		}
 		for _, key := range []string{"member1", "member2"} {
-			unlock, err := store.Lock(t.Context(), key)
+			held, err := store.Lock(t.Context(), key)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -353,7 +360,7 @@ func TestRefresh_NobodyWaitsFor(t *testing.T) {
 			} else {
 				store.load = "away"
 			}
-			unlock()
+			held.Unlock()
 			if err := ts.Wait(t.Context()); err != nil {
 				t.Error(err)
 			}

@@ -4,16 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net/url"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 
 	"github.com/b24pull/b24pull"
-	"github.com/b24pull/b24pull/internal/atomicfile"
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
@@ -21,19 +14,17 @@ import (
 // store in a database saves Token.Raw, which is secret. All methods are called
 // by several goroutines at once. What a method's error says is told to whoever
 // calls Tokens; only the tokens that Save was given are taken out of it.
+//
+// There are [MemoryStore] and [TokenFolder] here, and those of package
+// oauth/sqlstore for PostgreSQL and SQLite. pulltest/storetest tries out a
+// store of one's own.
 type TokenStore interface {
 	// Load returns the token, or an error that is b24pull.ErrNoToken. The
 	// caller may change the token: a store that keeps tokens in memory returns
 	// a copy, with a Scope of its own.
 	Load(ctx context.Context, key string) (*Token, error)
-	// Save keeps the token in place of an older one. When it returns, the token
-	// must be where neither a crash nor a power cut takes it away. The token is
-	// the store's: nobody changes it any more. The key is locked.
-	Save(ctx context.Context, key string, t *Token) error
-	// Delete forgets the token. There may be none. The key is locked.
-	Delete(ctx context.Context, key string) error
 	// Lock waits until nobody else holds the key, in whatever process uses the
-	// store, and holds it until unlock is called. A process that dies must not
+	// store, and holds it until Unlock is called. A process that dies must not
 	// hold it any more. The lock is held while a token is refreshed: two that
 	// refresh at once would burn the refresh token. ctx ends the waiting; it
 	// does not end while the lock is held. Who waits for long should get it
@@ -46,8 +37,42 @@ type TokenStore interface {
 	// it locks, while what a callback brings is confirmed: the MemberID with a
 	// + behind it where that has a token, and else one of the 256 that are
 	// called callbacks+00 to callbacks+ff.
-	Lock(ctx context.Context, key string) (unlock func(), err error)
+	//
+	// A lock may hold something of which there is not much, like a connection
+	// of a pool. A Tokens that has locked the token itself asks the LockedToken
+	// alone, and for nothing of the store beside it. While it confirms
+	// callbacks it holds up to eight of the other locks, and then wants one
+	// more, or a Load: with nine connections it never waits for itself.
+	Lock(ctx context.Context, key string) (LockedToken, error)
 }
+
+// LockedToken is a key of a TokenStore whose lock is held. It has what it was
+// locked with, like a connection or a row's mark, so that what it does needs
+// nothing else, and is not done any more by who does not hold the lock. Its
+// methods are not called at the same time.
+//
+// A lock may be lost while it is held, with its connection or because it was
+// not prolonged in time, and somebody else has it then. That is ErrLockLost
+// from then on.
+type LockedToken interface {
+	// Load returns the token as TokenStore.Load does.
+	Load(ctx context.Context) (*Token, error)
+	// Save keeps the token in place of an older one. When it returns, the token
+	// must be where neither a crash nor a power cut takes it away. The token is
+	// the store's: nobody changes it any more. If the lock is lost nothing is
+	// kept, and the error is ErrLockLost: what is stored may be newer.
+	Save(ctx context.Context, t *Token) error
+	// Delete forgets the token. There may be none. If the lock is lost nothing
+	// is deleted, and the error is ErrLockLost.
+	Delete(ctx context.Context) error
+	// Unlock ends the lock. It waits for nobody for long, and does nothing when
+	// it is called again or the lock is lost. All else is ErrLockLost after it.
+	Unlock()
+}
+
+// ErrLockLost is the error of a LockedToken that does not hold its lock any
+// more, and so has stored and deleted nothing.
+var ErrLockLost = errors.New("b24pull: token store: the lock of the token is not held any more; nothing was stored")
 
 // MemoryStore keeps tokens in memory: for tests, and for one process that may
 // forget them. The zero value is empty and ready to use.
@@ -76,27 +101,8 @@ func (s *MemoryStore) Load(_ context.Context, key string) (*Token, error) {
 	return t.clone(), nil
 }
 
-// Save keeps a copy of the token.
-func (s *MemoryStore) Save(_ context.Context, key string, t *Token) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.tokens == nil {
-		s.tokens = make(map[string]*Token)
-	}
-	s.tokens[key] = t.clone()
-	return nil
-}
-
-// Delete forgets the token.
-func (s *MemoryStore) Delete(_ context.Context, key string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.tokens, key)
-	return nil
-}
-
 // Lock waits for the key.
-func (s *MemoryStore) Lock(ctx context.Context, key string) (unlock func(), err error) {
+func (s *MemoryStore) Lock(ctx context.Context, key string) (LockedToken, error) {
 	s.mu.Lock()
 	if s.locks == nil {
 		s.locks = make(map[string]*memoryLock)
@@ -117,130 +123,71 @@ func (s *MemoryStore) Lock(ctx context.Context, key string) (unlock func(), err 
 	}
 	select {
 	case lock.held <- struct{}{}:
-		return func() { <-lock.held; leave() }, nil
+		return &memoryLocked{heldLock{release: func() { <-lock.held; leave() }}, s, key}, nil
 	case <-ctx.Done():
 		leave()
 		return nil, context.Cause(ctx)
 	}
 }
 
-// TokenFolder keeps tokens in a folder, a file each, which only its owner may
-// read. Several processes may share it. A file is replaced as a whole, so that
-// a crash leaves the old or the new token; the file and the folder are synced
-// before Save returns. A file that is mounted alone cannot be replaced: it is
-// written in place, and holds the token before beside the new one then, each
-// with a checksum, so that a crash leaves one of them as well. A link at the
-// name of a token or a lock is refused.
-//
-// Beside a token are one or two empty files for its locks, which stay when it
-// is deleted; for portals without a token there are 256 at the most, however
-// many knock. Remove none of them while a program uses the store. The folder
-// may be on a network file system if that has locks which hold between
-// machines.
-type TokenFolder struct {
-	folder string
-	turns  turns
+// A memoryLocked is a key of a MemoryStore that is locked.
+type memoryLocked struct {
+	heldLock
+	store *MemoryStore
+	key   string
 }
 
-// NewTokenFolder returns a store in a folder and makes the folder if there is
-// none. It checks that the folder can be written. One that everybody may write
-// is refused, and one that everybody may put another in the place of: because a
-// folder above it, or one that a link leads through, is writable by everybody
-// and has no sticky bit. Nobody but the processes that use it should be able to.
-//
-// A volume that everybody may write, as an emptyDir of Kubernetes is, is
-// refused itself, but a folder in it is taken: NewTokenFolder("/volume/tokens").
-// Whoever shares the volume is trusted not to replace that.
-func NewTokenFolder(folder string) (*TokenFolder, error) {
-	if folder == "" {
-		return nil, errors.New("b24pull: token store: the path is empty; give NewTokenFolder the path of a folder")
-	}
-	if err := atomicfile.MakeFolder(folder); err != nil {
-		return nil, storeError(err)
-	}
-	return &TokenFolder{folder: folder}, nil
+// Load returns a copy of the token.
+func (l *memoryLocked) Load(ctx context.Context) (t *Token, err error) {
+	err = l.do(func() error { t, err = l.store.Load(ctx, l.key); return err })
+	return t, err
 }
 
-// Load reads the token's file.
-func (s *TokenFolder) Load(_ context.Context, key string) (*Token, error) {
-	path, err := s.path(key)
-	if err != nil {
-		return nil, err
-	}
-	data, err := file(path).Read()
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, b24pull.ErrNoToken
-	case err != nil:
-		return nil, storeError(err)
-	}
-	t := new(Token)
-	if err := t.UnmarshalJSON(data); err != nil {
-		return nil, storeError(err)
-	}
-	return t, nil
-}
-
-// Save replaces the token's file.
-func (s *TokenFolder) Save(_ context.Context, key string, t *Token) error {
-	path, err := s.path(key)
-	if err != nil {
-		return err
-	}
-	return storeError(file(path).Write(t.Raw()))
-}
-
-// file is a key's, without links: a token that is written through one would be
-// in another's place.
-func file(path string) *atomicfile.File { return &atomicfile.File{Path: path + ".json"} }
-
-// Delete removes the token's file.
-func (s *TokenFolder) Delete(_ context.Context, key string) error {
-	path, err := s.path(key)
-	if err != nil {
-		return err
-	}
-	return storeError(file(path).Remove())
-}
-
-// Keys returns the keys that have a token, in the order of their bytes: a
-// program that starts again goes on with them.
-func (s *TokenFolder) Keys() ([]string, error) {
-	files, err := os.ReadDir(s.folder)
-	if err != nil {
-		return nil, storeError(err)
-	}
-	var keys []string
-	for _, f := range files {
-		name, token := strings.CutSuffix(f.Name(), ".json")
-		if key, err := url.PathUnescape(name); token && err == nil {
-			keys = append(keys, key)
+// Save keeps a copy of the token.
+func (l *memoryLocked) Save(_ context.Context, t *Token) error {
+	return l.do(func() error {
+		l.store.mu.Lock()
+		defer l.store.mu.Unlock()
+		if l.store.tokens == nil {
+			l.store.tokens = make(map[string]*Token)
 		}
-	}
-	slices.Sort(keys)
-	return keys, nil
-}
-
-// path is the name of a key's files without their ending. Lower case letters,
-// digits, - and _ stand for themselves: file systems may not tell cases apart.
-func (s *TokenFolder) path(key string) (string, error) {
-	var name strings.Builder
-	for _, c := range []byte(key) {
-		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' {
-			name.WriteByte(c)
-		} else {
-			fmt.Fprintf(&name, "%%%02x", c)
-		}
-	}
-	if name.Len() == 0 || name.Len() > 200 {
-		return "", errors.New("b24pull: token store: the key is empty or too long")
-	}
-	return filepath.Join(s.folder, name.String()), nil
-}
-
-func storeError(err error) error {
-	if err == nil {
+		l.store.tokens[l.key] = t.clone()
 		return nil
+	})
+}
+
+// Delete forgets the token.
+func (l *memoryLocked) Delete(context.Context) error {
+	return l.do(func() error {
+		l.store.mu.Lock()
+		defer l.store.mu.Unlock()
+		delete(l.store.tokens, l.key)
+		return nil
+	})
+}
+
+// A heldLock is a lock until it is released. What is done under it is not done
+// at the same time as that, nor afterwards.
+type heldLock struct {
+	mu      sync.Mutex
+	release func() // nil when it has been called
+}
+
+func (l *heldLock) do(f func() error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.release == nil {
+		return ErrLockLost
 	}
-	return fmt.Errorf("b24pull: token store: %w%s", err, atomicfile.Advice(err))
+	return f()
+}
+
+// Unlock releases the lock once.
+func (l *heldLock) Unlock() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.release != nil {
+		l.release()
+		l.release = nil
+	}
 }

@@ -35,14 +35,14 @@ func TestStore_Stores(t *testing.T) {
 				if _, err := store.Load(ctx, key); !errors.Is(err, b24pull.ErrNoToken) {
 					t.Errorf("%q: %v", key, err)
 				}
-				if err := store.Delete(ctx, key); err != nil {
+				if err := remove(ctx, store, key); err != nil {
 					t.Errorf("%q: %v", key, err)
 				}
 			}
 			token := (&rotating{}).present()
 			for i, key := range keys {
 				token.UserID = int64(i)
-				if err := store.Save(ctx, key, token); err != nil {
+				if err := put(ctx, store, key, token); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -57,13 +57,13 @@ func TestStore_Stores(t *testing.T) {
 					t.Errorf("keys %q, %v", got, err)
 				}
 			}
-			if err := store.Delete(ctx, "member1"); err != nil {
+			if err := remove(ctx, store, "member1"); err != nil {
 				t.Error(err)
 			}
 			if _, err := store.Load(ctx, "member1"); !errors.Is(err, b24pull.ErrNoToken) {
 				t.Errorf("after Delete: %v", err)
 			}
-			unlock, err := store.Lock(ctx, "member1")
+			held, err := store.Lock(ctx, "member1")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,13 +78,13 @@ func TestStore_Stores(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			other()
-			unlock()
+			other.Unlock()
+			held.Unlock()
 			again, err := store.Lock(ctx, "member1")
 			if err != nil {
 				t.Fatal(err)
 			}
-			again()
+			again.Unlock()
 		})
 	}
 }
@@ -101,7 +101,7 @@ func TestStore_LockWithoutToken(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				for range 20 {
-					unlock, err := store.Lock(context.Background(), "nobody")
+					held, err := store.Lock(context.Background(), "nobody")
 					if err != nil {
 						t.Error(err)
 						return
@@ -111,7 +111,7 @@ func TestStore_LockWithoutToken(t *testing.T) {
 					}
 					time.Sleep(100 * time.Microsecond)
 					inside.Add(-1)
-					unlock()
+					held.Unlock()
 				}
 			})
 		}
@@ -156,7 +156,7 @@ func TestStore_TokenFolderFiles(t *testing.T) {
 	if err := os.WriteFile(left, []byte("half a to"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Save(ctx, "member1", (&rotating{}).present()); err != nil {
+	if err := put(ctx, store, "member1", (&rotating{}).present()); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(filepath.Join(store.folder, "member1.json"))
@@ -170,7 +170,7 @@ func TestStore_TokenFolderFiles(t *testing.T) {
 		t.Errorf("the rest of a crash: %v", err)
 	}
 	for _, key := range []string{"", strings.Repeat("x", 201)} {
-		if err := store.Save(ctx, key, (&rotating{}).present()); err == nil {
+		if err := put(ctx, store, key, (&rotating{}).present()); err == nil {
 			t.Errorf("a key of %d bytes was taken", len(key))
 		}
 	}
@@ -182,10 +182,48 @@ func TestStore_TokenFolderFiles(t *testing.T) {
 	if err := os.RemoveAll(store.folder); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Save(ctx, "member1", (&rotating{}).present()); !errors.Is(err, os.ErrNotExist) {
+	if err := put(ctx, store, "member1", (&rotating{}).present()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without a folder: %v", err)
 	}
 	if _, err := store.Lock(ctx, "member1"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without a folder: %v", err)
+	}
+}
+
+// TestStore_AfterUnlock: who has released a lock does nothing under it any
+// more, nor is it released again for who has it then.
+func TestStore_AfterUnlock(t *testing.T) {
+	ctx := context.Background()
+	for name, store := range map[string]TokenStore{"memory": new(MemoryStore), "file": fileStore(t)} {
+		held, err := store.Lock(ctx, "member1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		token := (&rotating{}).present()
+		if err := held.Save(ctx, token); err != nil {
+			t.Fatal(err)
+		}
+		held.Unlock()
+		next, err := store.Lock(ctx, "member1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		held.Unlock()
+		brief, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		if third, err := store.Lock(brief, "member1"); err == nil {
+			t.Errorf("%s: a second Unlock has released another one's lock", name)
+			third.Unlock()
+		}
+		cancel()
+		_, loaded := held.Load(ctx)
+		for _, err := range []error{loaded, held.Save(ctx, token), held.Delete(ctx)} {
+			if !errors.Is(err, ErrLockLost) {
+				t.Errorf("%s: after Unlock: %v", name, err)
+			}
+		}
+		if got, err := next.Load(ctx); err != nil || got.AccessToken != token.AccessToken {
+			t.Errorf("%s: loaded %v, %v", name, got, err)
+		}
+		next.Unlock()
 	}
 }

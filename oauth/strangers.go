@@ -20,8 +20,9 @@ import (
 // authorization server are bounded, in this process and for each key.
 const (
 	// maxAsking ask the authorization server at once, and as many whose
-	// callbacks bring the application_token.
-	maxAsking = 8
+	// callbacks bring the application_token. Each of them holds a lock of the
+	// store, and wants another then: TokenStore.Lock tells how many there are.
+	maxAsking = 4
 	// maxWaiting wait for that, each for another portal.
 	maxWaiting = 64
 	// maxCallers wait for the one who is asked about a portal.
@@ -109,7 +110,7 @@ func (ts *Tokens) lockCallbacks(ctx context.Context, key string) (unlock func(),
 	defer ts.release(e)
 	lock, err := e.callbacksLock(ctx)
 	for err == nil {
-		unlock, failed := ts.lock(ctx, lock)
+		turn, failed := ts.lock(ctx, lock)
 		if failed != nil {
 			return nil, failed
 		}
@@ -117,14 +118,14 @@ func (ts *Tokens) lockCallbacks(ctx context.Context, key string) (unlock func(),
 		func() {
 			defer func() {
 				if !right {
-					unlock() // also if the store panics
+					turn.Unlock() // also if the store panics
 				}
 			}()
 			lock, err = e.callbacksLock(ctx)
 			right = err == nil && lock == held
 		}()
 		if right {
-			return unlock, nil
+			return turn.Unlock, nil
 		}
 	}
 	return nil, err

@@ -198,38 +198,35 @@ func (ts *Tokens) mustHave(ctx context.Context, key string) error {
 
 // locked holds the lock of a key. The end of ctx ends only the waiting for it.
 func (ts *Tokens) locked(ctx context.Context, key string, do func(lockedEntry) error) error {
-	unlock, err := ts.lock(ctx, key)
+	held, err := ts.lock(ctx, key)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer held.Unlock()
 	e := ts.acquire(key)
 	defer ts.release(e)
-	return do(lockedEntry{e})
+	return do(lockedEntry{e, held})
 }
 
 // lock waits for the lock. Of this process only one at a time asks the store
 // for that of a key, whom all others wait behind. The store's context lives
-// until unlock: a database may tie a lock to it.
-func (ts *Tokens) lock(ctx context.Context, key string) (unlock func(), err error) {
+// until Unlock: a database may tie a lock to it.
+func (ts *Tokens) lock(ctx context.Context, key string) (LockedToken, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	held, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	living, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	late := fmt.Errorf("b24pull: nobody has released the lock of %q within %v: %w", key, lockTimeout, context.DeadlineExceeded)
 	timer := time.AfterFunc(lockTimeout, func() { cancel(late) })
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-	release, err := ts.lockInTurn(held, key)
+	held, err := ts.lockInTurn(living, key)
 	inTime := timer.Stop()
 	inTime = stop() && inTime
 	switch {
 	case err == nil && inTime:
-		return func() {
-			defer cancel(nil)
-			release()
-		}, nil
+		return &turnLocked{held, func() { cancel(nil) }}, nil
 	case err == nil:
-		release()
+		held.Unlock()
 		err = cmp.Or(ctx.Err(), late)
 	case !inTime && !errors.Is(err, cmp.Or(ctx.Err(), late)):
 		err = fmt.Errorf("%w; %w", err, cmp.Or(ctx.Err(), late))
@@ -238,24 +235,36 @@ func (ts *Tokens) lock(ctx context.Context, key string) (unlock func(), err erro
 	return nil, err
 }
 
-func (ts *Tokens) lockInTurn(ctx context.Context, key string) (unlock func(), err error) {
+func (ts *Tokens) lockInTurn(ctx context.Context, key string) (held LockedToken, err error) {
 	leave, err := ts.locks.enter(ctx, key)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
-		if unlock == nil {
+		if held == nil {
 			leave() // also if the store panics
 		}
 	}()
-	release, err := ts.store.Lock(ctx, key)
-	if err != nil {
+	locked, err := ts.store.Lock(ctx, key)
+	switch {
+	case err != nil:
 		return nil, err
+	case locked == nil:
+		return nil, errors.New("b24pull: the token store returned neither a lock nor an error")
 	}
-	return func() {
-		defer leave()
-		release()
-	}, nil
+	return &turnLocked{locked, leave}, nil
+}
+
+// A turnLocked does something when its lock has been released.
+type turnLocked struct {
+	LockedToken
+	after func()
+}
+
+// Unlock releases the lock.
+func (l *turnLocked) Unlock() {
+	defer l.after()
+	l.LockedToken.Unlock()
 }
 
 // Source returns a source of the key's token for b24pull.OAuth. It does no I/O.

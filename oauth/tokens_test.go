@@ -25,20 +25,20 @@ type brokenStore struct {
 	locks int
 }
 
-func (s *brokenStore) Lock(ctx context.Context, key string) (func(), error) {
+func (s *brokenStore) Lock(ctx context.Context, key string) (LockedToken, error) {
 	s.mu.Lock()
 	s.locks++
 	s.mu.Unlock()
-	return s.MemoryStore.Lock(ctx, key)
-}
-
-func (s *brokenStore) Save(ctx context.Context, key string, t *Token) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fail != nil {
-		return s.fail
-	}
-	return s.MemoryStore.Save(ctx, key, t)
+	return tap(ctx, &s.MemoryStore, key, func(held LockedToken) tapped {
+		return tapped{save: func(ctx context.Context, t *Token) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.fail != nil {
+				return s.fail
+			}
+			return held.Save(ctx, t)
+		}}
+	})
 }
 
 // keep returns the Tokens of a server with its present token stored.
@@ -190,7 +190,7 @@ func TestTokens_FinalRefusals(t *testing.T) {
 		}
 		next := server.present()
 		next.AccessToken = resttest.Mark + "-new"
-		if err := store.Save(ctx, "member1", next); err != nil {
+		if err := put(ctx, store, "member1", next); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := source.Refresh(ctx, old); err != nil || got.AccessToken != next.AccessToken {
@@ -263,7 +263,7 @@ func TestTokens_DeletedElsewhere(t *testing.T) {
 	server, store := &rotating{}, new(MemoryStore)
 	ts := keep(t, server, store)
 	source := ts.Source("member1")
-	if err := store.Delete(ctx, "member1"); err != nil {
+	if err := remove(ctx, store, "member1"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := source.Refresh(ctx, bare(server.present())); !errors.Is(err, b24pull.ErrUninstalled) {

@@ -37,12 +37,12 @@ const (
 // path, and on a network file system none could be sure to notice. The price is
 // that each key that was ever locked leaves an empty file. Tokens therefore
 // locks no key that a stranger makes up; see TokenStore.
-func (s *TokenFolder) Lock(ctx context.Context, key string) (unlock func(), err error) {
-	path, err := s.path(key)
+func (s *TokenFolder) Lock(ctx context.Context, key string) (LockedToken, error) {
+	name, err := s.path(key)
 	if err != nil {
 		return nil, err
 	}
-	path += ".lock"
+	path := name + ".lock"
 	wait := s.turns.pause(path)
 	for {
 		if wait > 0 && !sleep.Within(ctx, wait) {
@@ -60,10 +60,10 @@ func (s *TokenFolder) Lock(ctx context.Context, key string) (unlock func(), err 
 		case err != nil:
 			return nil, storeError(err)
 		case !held:
-			return func() {
+			return &folderLocked{heldLock{release: func() {
 				unlock()
 				s.turns.passed(path)
-			}, nil
+			}}, s, key, name}, nil
 		}
 		wait = lockPoll/2 + rand.N(lockPoll)
 	}

@@ -122,7 +122,10 @@ func (p *Portal) listen() (_ []net.Listener, err error) {
 	}
 	listeners, names := append(listeners, l), []string{host}
 	p.authServer = "https://" + host
-	if p.authAlone = p.opts.network != nil && !p.opts.plainURLs; p.authAlone {
+	p.authAlone = p.opts.authServer != nil || p.opts.network != nil && !p.opts.plainURLs
+	if s := p.opts.authServer; s != nil {
+		p.authServer = s.url
+	} else if p.authAlone {
 		l, host := listenAs(p.opts.network, "oauth")
 		listeners, names = append(listeners, l), append(names, host)
 		p.authServer = "https://" + host
@@ -205,10 +208,8 @@ func (p *Portal) certify(hosts []string) (err error) {
 			return fmt.Errorf("pulltest: WithCertificate: %w", err)
 		}
 	} else {
-		if p.authority, err = newAuthority(); err == nil {
-			p.cert, err = newCertificate(p.authority, hosts...)
-		}
-		if err != nil {
+		p.authority = p.opts.certifier()
+		if p.cert, err = newCertificate(p.authority, hosts...); err != nil {
 			return fmt.Errorf("pulltest: cannot make a certificate: %w", err)
 		}
 	}
@@ -223,6 +224,20 @@ func (p *Portal) certify(hosts []string) (err error) {
 	}
 	p.client = newClient(p.opts.network, clientTLS(roots, p.opts.network != nil))
 	return nil
+}
+
+// certifier is the authority that signs the portal's certificates: that of the
+// server that many portals share, of the Network, or one of its own.
+func (o *options) certifier() *authority {
+	switch {
+	case o.authServer != nil:
+		return o.authServer.authority
+	case o.network != nil:
+		return &o.network.authority
+	}
+	own := new(authority)
+	own.make()
+	return own
 }
 
 // listenAs listens as the first host of a kind that is free on a network.
@@ -249,6 +264,7 @@ func (p *Portal) PlainURL() string {
 // Certificate returns the certificate to trust, for clients that cannot use
 // HTTPClient: another process, say, that is given it as a PEM file in
 // SSL_CERT_FILE, NODE_EXTRA_CA_CERTS or curl's --cacert. It is that of an
-// authority of the portal's own, whose certificates are for localhost, 127.0.0.1,
-// ::1 and the portal's name; with [WithCertificate] the last of its chain.
+// authority of the portal's own, or of all on a [Network] or with one
+// [AuthServer], whose certificates are for localhost, 127.0.0.1, ::1 and the
+// portal's name; with [WithCertificate] the last of its chain.
 func (p *Portal) Certificate() *x509.Certificate { return p.trusted }

@@ -14,7 +14,7 @@ import (
 // heldIn is what a poll from the very beginning is answered.
 func heldIn(t *testing.T, p *pulltest.Portal) string {
 	t.Helper()
-	res, err := p.HTTPClient().Get(subURL(t, p, strings.Repeat("0", 26))+"&tag=0&time=Thu,%2001%20Jan%201970%2000:00:01%20GMT")
+	res, err := p.HTTPClient().Get(subURL(t, p, strings.Repeat("0", 26)) + "&tag=0&time=Thu,%2001%20Jan%201970%2000:00:01%20GMT")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,25 +8,42 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"slices"
 	"time"
 )
 
-// newAuthority makes a certificate that others can be signed with. A server
-// shows another: some clients take no authority's for a server's.
-func newAuthority() (*tls.Certificate, error) {
+// authority signs the certificates of servers. They do not show its own: some
+// clients take no authority's for a server's.
+type authority struct {
+	tls.Certificate
+}
+
+// make makes it. Without randomness there is nothing to be done; the package
+// crypto/rand ends the program first.
+func (a *authority) make() {
 	c, err := signed(nil, &x509.Certificate{
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		IsCA:     true,
 	})
-	return &c, err
+	if err != nil {
+		panic(fmt.Sprintf("pulltest: cannot make a certificate: %v", err))
+	}
+	a.Certificate = c
+}
+
+// roots are what a client is to trust.
+func (a *authority) roots() *x509.CertPool {
+	roots := x509.NewCertPool()
+	roots.AddCert(a.Leaf)
+	return roots
 }
 
 // newCertificate makes a certificate for hosts, with or without a port, and for
 // loopback. The authority's comes behind it.
-func newCertificate(authority *tls.Certificate, hosts ...string) (tls.Certificate, error) {
+func newCertificate(by *authority, hosts ...string) (tls.Certificate, error) {
 	template := &x509.Certificate{
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
@@ -45,8 +62,8 @@ func newCertificate(authority *tls.Certificate, hosts ...string) (tls.Certificat
 			template.IPAddresses = append(template.IPAddresses, ip)
 		}
 	}
-	c, err := signed(authority, template)
-	c.Certificate = append(c.Certificate, authority.Leaf.Raw)
+	c, err := signed(&by.Certificate, template)
+	c.Certificate = append(c.Certificate, by.Leaf.Raw)
 	return c, err
 }
 

@@ -53,6 +53,9 @@
 //     an hour, refresh tokens 180 days or until they are used. [Portal.Token]
 //     is the short way there, [Portal.ExpireToken] lets access tokens expire,
 //     [Portal.SignIn] changes the user.
+//   - [NewAuthServer] is one authorization server for all portals of an
+//     application, which [WithAuthServer] gives to each of them, and
+//     [Network.HTTPClient] or [AuthServer.HTTPClient] reaches them all.
 //   - [Portal.Install], [Portal.InstallByEvent], [Portal.Open] and
 //     [Portal.Uninstall] call its handlers.
 //   - [Portal.Move] takes the portal to another address, [WithQueryLimit] and

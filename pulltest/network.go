@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -18,6 +19,9 @@ const networkName = "pulltest"
 //
 // A Network and all that uses it must live in the same bubble, or in none.
 type Network struct {
+	authority authority // of the portals' certificates
+	client    *http.Client
+
 	mu        sync.Mutex
 	listeners map[string]*memListener
 	latency   time.Duration
@@ -26,8 +30,19 @@ type Network struct {
 
 // NewNetwork returns an empty network without latency.
 func NewNetwork() *Network {
-	return &Network{listeners: make(map[string]*memListener)}
+	n := &Network{listeners: make(map[string]*memListener)}
+	n.authority.make()
+	n.client = newClient(n, clientTLS(n.authority.roots(), true))
+	return n
 }
+
+// HTTPClient returns a client that reaches all portals of the network, and their
+// authorization servers, and trusts the certificates that are made up for them,
+// which are of one authority. It is the same client each time. A portal with a
+// certificate of [WithCertificate] is reached by its own client,
+// [Portal.HTTPClient]. A server of a test at [Network.Listen] is reached too, at
+// a plain http address.
+func (n *Network) HTTPClient() *http.Client { return n.client }
 
 // SetLatency sets how long bytes written from now on travel one way. Opening
 // a connection takes two such delays. Zero, the default, is no delay.

@@ -12,6 +12,9 @@ import (
 const (
 	authorizePath = "/oauth/authorize/"
 	tokenPath     = "/oauth/token/"
+
+	byCode         = "authorization_code"
+	byRefreshToken = "refresh_token"
 )
 
 // Errors of the authorization server.
@@ -29,10 +32,24 @@ var (
 // Network it is https://oauth.example, for further portals
 // https://oauth2.example and so on, with a certificate that HTTPClient trusts;
 // without one, or with [WithPlainURLs], it is the URL that the portal has at the
-// beginning.
+// beginning. With [WithAuthServer] it is the URL of that one.
 func (p *Portal) AuthServer() string { return p.authServer }
 
 func (p *Portal) authHost() string { return hostOf(p.authServer) }
+
+// authorizing serves the authorization server where that is a host of its own.
+func (p *Portal) authorizing(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !p.atAuthHost(r):
+			next.ServeHTTP(w, r)
+		case r.URL.Path == tokenPath:
+			p.serveToken(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+}
 
 // authorize is the page where the user who is signed in lets the application
 // in, without asking.
@@ -85,24 +102,39 @@ func (p *Portal) serveToken(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Portal) grant(form url.Values) (Token, *restError) {
-	app := p.opts.application
+	kind, key, err := p.opts.application.asked(form)
+	switch {
+	case err != nil:
+		return Token{}, err
+	case !p.opts.allows(form.Get("scope")):
+		return Token{}, errInvalidScope
+	case kind == byCode:
+		return p.redeem(p.auth.exchange, key, func(s *Stats) { s.Exchanges++ })
+	default:
+		return p.redeem(p.auth.rotate, key, func(s *Stats) { s.Refreshes++ })
+	}
+}
+
+// asked is which kind of grant a request for a token wants, and by what code or
+// refresh token.
+func (a Application) asked(form url.Values) (kind, key string, err *restError) {
 	id, secret := form.Get("client_id"), form.Get("client_secret")
 	switch {
 	case id == "" || secret == "":
-		return Token{}, errInvalidRequest
-	case id != app.ClientID || secret != app.ClientSecret:
-		return Token{}, errInvalidClient
-	case !p.opts.allows(form.Get("scope")):
-		return Token{}, errInvalidScope
+		return "", "", errInvalidRequest
+	case id != a.ClientID || secret != a.ClientSecret:
+		return "", "", errInvalidClient
 	}
-	code, refresh := form.Get("code"), form.Get("refresh_token")
-	switch kind := form.Get("grant_type"); {
-	case kind == "authorization_code" && code != "":
-		return p.redeem(p.auth.exchange, code, func(s *Stats) { s.Exchanges++ })
-	case kind == "refresh_token" && refresh != "":
-		return p.redeem(p.auth.rotate, refresh, func(s *Stats) { s.Refreshes++ })
+	switch kind = form.Get("grant_type"); kind {
+	case byCode:
+		key = form.Get("code")
+	case byRefreshToken:
+		key = form.Get("refresh_token")
 	}
-	return Token{}, errInvalidRequest
+	if key == "" {
+		return "", "", errInvalidRequest
+	}
+	return kind, key, nil
 }
 
 // redeem counts what is granted.

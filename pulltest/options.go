@@ -12,10 +12,11 @@ type Option func(*options)
 
 type options struct {
 	network       *Network
-	address       string // for https; "": a loopback port, or portal.example
-	plain         string // address for plain http; "": none
-	plainURLs     bool   // what the portal tells of itself is plain
-	hostname      string // what the portal calls itself; "": as its address
+	authServer    *AuthServer // that many portals share; nil: one of the portal's own
+	address       string      // for https; "": a loopback port, or portal.example
+	plain         string      // address for plain http; "": none
+	plainURLs     bool        // what the portal tells of itself is plain
+	hostname      string      // what the portal calls itself; "": as its address
 	certificate   *tls.Certificate
 	pushPath      string // without a trailing slash
 	key           string
@@ -84,6 +85,9 @@ func newOptions(opts []Option) (*options, error) {
 	}
 	for _, opt := range opts {
 		opt(o)
+	}
+	if err := o.adopt(); err != nil {
+		return nil, err
 	}
 	if err := o.check(); err != nil {
 		return nil, err

@@ -36,7 +36,7 @@ type Portal struct {
 	handlers   handlers
 	client     *http.Client
 	cert       tls.Certificate
-	authority  *tls.Certificate  // who has signed it; nil if it is the user's
+	authority  *authority        // who has signed it; nil if it is the user's
 	trusted    *x509.Certificate // for other clients
 	server     *http.Server
 	conns      connections
@@ -87,10 +87,16 @@ func Start(opts ...Option) (*Portal, error) {
 	p.server = &http.Server{
 		Handler:     p.handler(),
 		ConnContext: withRawConn,
-		ConnState:   p.track,
+		ConnState:   tracking(&p.open),
 		IdleTimeout: o.dialect.idleTimeout,
 		ErrorLog:    log.New(panicsOnly{}, "", log.LstdFlags),
 		Protocols:   http1(),
+	}
+	if err := o.authServer.join(p); err != nil {
+		for _, l := range listeners {
+			l.Close()
+		}
+		return nil, err
 	}
 	for _, l := range listeners {
 		p.start(l)
@@ -150,13 +156,10 @@ func (p *Portal) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/rest/", p.atHome(p.serveREST))
 	mux.Handle(authorizePath, p.atHome(p.authorize))
-	if p.authAlone {
-		mux.Handle(p.authHost()+"/", http.NotFoundHandler())
-		mux.HandleFunc(p.authHost()+tokenPath, p.serveToken)
-	} else {
+	if !p.authAlone {
 		mux.HandleFunc(tokenPath, p.serveToken)
 	}
-	h := p.misbehaving(p.pushing(mux))
+	h := p.misbehaving(p.authorizing(p.pushing(mux)))
 	if p.opts.middleware != nil {
 		h = p.opts.middleware(h)
 	}
@@ -185,20 +188,12 @@ func (p *Portal) pushing(next http.Handler) http.Handler {
 	})
 }
 
-func (p *Portal) track(_ net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		p.open.Add(1)
-	case http.StateClosed, http.StateHijacked:
-		p.open.Done()
-	}
-}
-
 // Close cuts every connection, stops the portal and waits until nothing of it
 // runs any more. The idle connections of [Portal.HTTPClient] are closed too.
 func (p *Portal) Close() {
 	p.once.Do(func() {
 		p.where.close()
+		p.opts.authServer.leave(p)
 		close(p.quit)
 		p.push.hub.close()
 		p.conns.abortAll()

@@ -63,6 +63,7 @@ func TestComplete_Methods(t *testing.T) {
 func TestComplete_Options(t *testing.T) {
 	reasons := map[string]string{
 		"WithNetwork":     "a network within a process",
+		"WithAuthServer":  "a server within a process",
 		"WithHandler":     "a function",
 		"WithObserver":    "a function: what it hears is in the log",
 		"WithCertificate": "-cert",

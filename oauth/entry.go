@@ -306,7 +306,11 @@ func (e lockedEntry) renew(ctx context.Context, old *Token) (*Token, error) {
 	case errors.Is(err, b24pull.ErrInvalidGrant):
 		dead := old.clone()
 		dead.Revoked = true
-		_ = e.save(ctx, &pending{token: dead, before: old.identity()}) // kept if that fails
+		// Kept if that fails. If the lock is lost another may have refreshed
+		// the token, and this one is dead because of that.
+		if lost := e.save(ctx, &pending{token: dead, before: old.identity()}); errors.Is(lost, ErrLockLost) {
+			return nil, lost
+		}
 		return nil, err
 	case errors.Is(err, b24pull.ErrPaymentRequired):
 		e.mu.Lock()

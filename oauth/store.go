@@ -71,7 +71,9 @@ type LockedToken interface {
 }
 
 // ErrLockLost is the error of a LockedToken that does not hold its lock any
-// more, and so has stored and deleted nothing.
+// more, and so has stored and deleted nothing. Tokens then locks the key again
+// and stores what counts: its own token, unless another process has stored a
+// newer one meanwhile.
 var ErrLockLost = errors.New("b24pull: token store: the lock of the token is not held any more; nothing was stored")
 
 // MemoryStore keeps tokens in memory: for tests, and for one process that may

@@ -1,7 +1,6 @@
 package oauth
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -150,10 +149,14 @@ func (ts *Tokens) Update(ctx context.Context, key string, change func(*Token) er
 	if err := ts.mustHave(ctx, key); err != nil {
 		return err
 	}
+	var changed *pending
 	return ts.locked(ctx, key, func(e lockedEntry) error {
 		t, p, err := e.current(context.WithoutCancel(ctx))
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case p != nil && p == changed:
+			return e.save(ctx, p) // the lock was lost
 		}
 		old, before := t.clone(), t.identity()
 		if p != nil {
@@ -164,7 +167,8 @@ func (ts *Tokens) Update(ctx context.Context, key string, change func(*Token) er
 		}
 		next := t.clone()
 		next.keep(old)
-		return e.save(ctx, &pending{token: next, before: before})
+		changed = &pending{token: next, before: before}
+		return e.save(ctx, changed)
 	})
 }
 
@@ -194,77 +198,6 @@ func (ts *Tokens) mustHave(ctx context.Context, key string) error {
 		return nil
 	}
 	return err
-}
-
-// locked holds the lock of a key. The end of ctx ends only the waiting for it.
-func (ts *Tokens) locked(ctx context.Context, key string, do func(lockedEntry) error) error {
-	held, err := ts.lock(ctx, key)
-	if err != nil {
-		return err
-	}
-	defer held.Unlock()
-	e := ts.acquire(key)
-	defer ts.release(e)
-	return do(lockedEntry{e, held})
-}
-
-// lock waits for the lock. Of this process only one at a time asks the store
-// for that of a key, whom all others wait behind. The store's context lives
-// until Unlock: a database may tie a lock to it.
-func (ts *Tokens) lock(ctx context.Context, key string) (LockedToken, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	living, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	late := fmt.Errorf("b24pull: nobody has released the lock of %q within %v: %w", key, lockTimeout, context.DeadlineExceeded)
-	timer := time.AfterFunc(lockTimeout, func() { cancel(late) })
-	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-	held, err := ts.lockInTurn(living, key)
-	inTime := timer.Stop()
-	inTime = stop() && inTime
-	switch {
-	case err == nil && inTime:
-		return &turnLocked{held, func() { cancel(nil) }}, nil
-	case err == nil:
-		held.Unlock()
-		err = cmp.Or(ctx.Err(), late)
-	case !inTime && !errors.Is(err, cmp.Or(ctx.Err(), late)):
-		err = fmt.Errorf("%w; %w", err, cmp.Or(ctx.Err(), late))
-	}
-	cancel(nil)
-	return nil, err
-}
-
-func (ts *Tokens) lockInTurn(ctx context.Context, key string) (held LockedToken, err error) {
-	leave, err := ts.locks.enter(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if held == nil {
-			leave() // also if the store panics
-		}
-	}()
-	locked, err := ts.store.Lock(ctx, key)
-	switch {
-	case err != nil:
-		return nil, err
-	case locked == nil:
-		return nil, errors.New("b24pull: the token store returned neither a lock nor an error")
-	}
-	return &turnLocked{locked, leave}, nil
-}
-
-// A turnLocked does something when its lock has been released.
-type turnLocked struct {
-	LockedToken
-	after func()
-}
-
-// Unlock releases the lock.
-func (l *turnLocked) Unlock() {
-	defer l.after()
-	l.LockedToken.Unlock()
 }
 
 // Source returns a source of the key's token for b24pull.OAuth. It does no I/O.

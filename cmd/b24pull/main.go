@@ -1,6 +1,7 @@
 // Command b24pull has tools around the pull API of Bitrix24:
 //
 //	b24pull listen   prints the events of a portal as they arrive
+//	b24pull doctor   tells what would keep them from coming
 //	b24pull soak     proves that a subscription loses nothing and repeats nothing
 //	b24pull portal   runs portals for tests in any language
 //
@@ -19,6 +20,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/b24pull/b24pull/cmd/b24pull/internal/doctor"
 	"github.com/b24pull/b24pull/cmd/b24pull/internal/listen"
 	"github.com/b24pull/b24pull/cmd/b24pull/internal/portal"
 	"github.com/b24pull/b24pull/cmd/b24pull/internal/soak"
@@ -29,6 +31,7 @@ const help = `b24pull has tools around the pull API of Bitrix24.
 usage: b24pull COMMAND [flags]
 
     listen   prints the events of a portal as they arrive
+    doctor   tells what would keep them from coming
     soak     proves that a subscription loses nothing and repeats nothing
     portal   runs portals for tests in any language
     help     prints this
@@ -56,6 +59,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch command, rest := args[0], args[1:]; command {
 	case "listen":
 		return listen.Run(ctx, rest, os.Getenv, stdout, stderr)
+	case "doctor":
+		return doctor.Run(ctx, rest, os.Getenv, stdout, stderr)
 	case "soak":
 		return soak.Run(ctx, rest, os.Stdin, stdout, stderr)
 	case "portal":
@@ -74,7 +79,7 @@ func runHelp(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case len(args) == 0:
 		fmt.Fprint(stdout, help)
 		return 0
-	case len(args) == 1 && slices.Contains([]string{"listen", "soak", "portal"}, args[0]):
+	case len(args) == 1 && slices.Contains([]string{"listen", "doctor", "soak", "portal"}, args[0]):
 		return run(ctx, []string{args[0], "-h"}, stdout, stdout) // it was asked for
 	default:
 		fmt.Fprintf(stderr, "b24pull: there is no help for %q; see b24pull help\n", strings.Join(args, " "))

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
-	"github.com/b24pull/b24pull/internal/sleep"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
@@ -79,33 +79,6 @@ func (s *Subscription) Run(ctx context.Context, h Handler) error {
 	})
 }
 
-// handle calls the handler, and again if the error policy says so.
-func (s *Subscription) handle(ctx context.Context, h Handler, m Message) error {
-	for attempt := 1; ; attempt++ {
-		err := h.Handle(ctx, m)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			return ctx.Err() // the handler gave up because it was told to
-		}
-		failed := &HandlerError{Message: m, Err: err}
-		var then ErrorAction
-		if s.opts.policy != nil {
-			then = s.opts.policy(failed, attempt)
-		}
-		switch {
-		case then.skip:
-			s.skips.note(s.opts.logger, m, attempt)
-			return nil
-		case !then.retry:
-			return failed
-		case !sleep.For(ctx, then.delay):
-			return ctx.Err()
-		}
-	}
-}
-
 // consume runs the machine and the committer beside the consumer and returns
 // when all have stopped: nil after Close and Drain, and where the loop was left.
 func (s *Subscription) consume(given context.Context, deliver func(context.Context) error) (err error) {
@@ -124,6 +97,7 @@ func (s *Subscription) consume(given context.Context, deliver func(context.Conte
 	}()
 	defer s.guard.enter()()
 	defer s.cancel(errLeft)
+	s.events.take(receiving)
 	if err := s.open(receiving); err != nil {
 		err = s.outcome(receiving, err)
 		s.notBegun(ctx, err)
@@ -147,9 +121,9 @@ func (s *Subscription) consume(given context.Context, deliver func(context.Conte
 		<-received
 		<-stopped
 		if saved := s.commits.finish(given); saved != nil {
-			s.opts.logger.Error("cursor not saved", "err", saved)
 			err = errors.Join(err, saved)
 		}
+		s.guard.catch(s.events.finish)
 		if handled {
 			if ended := s.guard.raise(); ended != nil {
 				err = ended
@@ -158,7 +132,6 @@ func (s *Subscription) consume(given context.Context, deliver func(context.Conte
 		}
 	}()
 	err = deliver(context.WithValue(ctx, handling{s}, true))
-	s.skips.flush(s.opts.logger)
 	handled = true
 	cause := s.outcome(ctx, err)
 	stop := errors.Is(err, ctx.Err())
@@ -200,15 +173,17 @@ func (s *Subscription) open(ctx context.Context) error {
 		if cursor, err = s.opts.store.Load(ctx); err != nil {
 			return fmt.Errorf("realtime: loading the cursor: %w", err)
 		}
+		begun := time.Now()
 		if err := s.opts.store.Save(ctx, cursor); err != nil {
 			return savingFailed(err)
 		}
+		s.events.post(Saved{Took: time.Since(begun), Count: 1})
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opts.cursor = cursor
 	s.acks = delivery.NewAcks(cursor.position)
-	s.commits = newCommitter(&s.opts, s.acks, cursor)
+	s.commits = newCommitter(&s.opts, s.acks, cursor, s.events)
 	return nil
 }
 
@@ -234,7 +209,7 @@ func (s *Subscription) next(ctx context.Context) (Message, error) {
 
 // deliver hands over message by message until there is an error.
 func (s *Subscription) deliver(ctx context.Context, handle func(context.Context, Message) error) error {
-	for {
+	for n := uint64(1); ; n++ {
 		m, err := s.next(ctx)
 		if err != nil {
 			return err
@@ -242,7 +217,7 @@ func (s *Subscription) deliver(ctx context.Context, handle func(context.Context,
 		if err := handle(ctx, m); err != nil {
 			return err
 		}
-		s.acks.Returned(m.receipt)
+		s.stats.handled(s.acks.Returned(m.receipt), n)
 	}
 }
 
@@ -266,14 +241,14 @@ func (s *Subscription) begin(ctx context.Context) (all, receiving context.Contex
 	return all, receiving, nil
 }
 
-func (s *Subscription) newLoop(ctx context.Context) *loop {
+func (s *Subscription) newLoop() *loop {
 	return &loop{
 		source:  s.source,
 		opts:    &s.opts,
 		socket:  s.dial,
 		poll:    s.poll,
 		history: s.history,
-		tell:    func(e Event) { s.tell(ctx, e) },
+		events:  s.events,
 		log:     s.opts.logger,
 		queue:   s.queue,
 		state:   &s.state,
@@ -291,7 +266,8 @@ func (s *Subscription) newLoop(ctx context.Context) *loop {
 }
 
 func (s *Subscription) machine(ctx context.Context) {
-	l := s.newLoop(ctx)
+	l := s.newLoop()
+	defer s.events.release()
 	err := l.run(s.guard.watching(ctx))
 	s.client.CloseIdleConnections()
 	if context.Cause(ctx) == errDrained {

@@ -295,9 +295,14 @@ func (g *guard) owns(n uint64) bool {
 	return g.own[n]
 }
 
-// do calls f and reports whether it has returned.
+// do calls f, in a goroutine of its own, and reports whether it has returned.
 func (g *guard) do(f func()) (returned bool) {
 	defer g.enter()()
+	return g.catch(f)
+}
+
+// catch is do in a goroutine that has been entered, or is a handler's.
+func (g *guard) catch(f func()) (returned bool) {
 	defer func() {
 		if returned {
 			return

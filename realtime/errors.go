@@ -87,6 +87,23 @@ func (e *HandlerError) Error() string {
 
 func (e *HandlerError) Unwrap() error { return e.Err }
 
+// ParamsError is what [Decode] and a handler of [On] return where the params of
+// a message are not what the program takes them for. To try again does not
+// help, neither in place nor after a restart. What becomes of the message is
+// said at [WithErrorPolicy].
+type ParamsError struct {
+	Module  string // of the message
+	Command string // of the message
+	Type    string // the Go type that they were to become, such as "main.Order"
+	Err     error  // of encoding/json
+}
+
+func (e *ParamsError) Error() string {
+	return fmt.Sprintf("realtime: params of %s %s as %s: %v", quote.Name(e.Module), quote.Name(e.Command), e.Type, quote.Error(e.Err))
+}
+
+func (e *ParamsError) Unwrap() error { return e.Err }
+
 // HandlerPanic is what Run panics with if a handler has panicked that
 // [WithParallel] had called: in a goroutine of its own, whose stack would be
 // lost.

@@ -57,7 +57,7 @@ func TestErrors_GapReasons(t *testing.T) {
 			t.Errorf("%v is %d, and %d in delivery", own, own, its)
 		}
 	}
-	if unnamed := GapReason(delivery.ServerChanged + 1).String(); unnamed != "none" {
+	if unnamed := GapReason(delivery.ServerChanged + 1).String(); unnamed != "GapReason(6)" {
 		t.Errorf("there is another one: %s", unnamed)
 	}
 }

@@ -4,23 +4,55 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/enum"
 	"github.com/b24pull/b24pull/internal/quote"
+	"github.com/b24pull/b24pull/internal/redact"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 )
 
 // An Event is something that happened inside a subscription. It is one of
-// [StateChange], [ReplayEnded], [Repeat], [Undecodable], [Renewal], [Gap] and
-// [Forgotten]. Later releases add kinds: a switch over them needs a default.
+// [StateChange], [ReplayEnded], [Repeat], [Undecodable], [Renewal], [Gap],
+// [Forgotten], [HandlerFailed], [Saved] and [SaveFailed]. Later releases add
+// kinds: a switch over them needs a default.
 //
-// Of the latter five, which a server can cause in any number, the first of a
-// kind is told at once. Those of the kind that follow within ten seconds are
-// told together then, or at the end of the run: as the first of them, with
-// their Count. A kind of Gap and Renewal are those of one Reason, with an Err
-// or without. [Stats] counts each one when it happens.
+// Of all but the first two, which a server or a handler can cause in any
+// number, the first of a kind is told at once. Those of the kind that follow
+// within ten seconds are told together then, or at the end of the run: as the
+// first of them, with their Count. A kind of Gap and Renewal are those of one
+// Reason, with an Err or without, one of HandlerFailed those of one Action.
+// [Stats] counts each one when it happens.
 type Event interface{ event() }
+
+// State is where a subscription stands.
+type State uint8
+
+const (
+	StateIdle        State = iota // not run yet
+	StateConfiguring              // asking the source for the config
+	StateConnecting               // opening the live connection
+	StateLive                     // connected; messages arrive
+	StateDegraded                 // connected and messages arrive, but the server's history cannot be read: what live delivery misses is missing
+	StateWaiting                  // disconnected; the next attempt is due after a delay
+	StatePaused                   // disconnected, because the queue is full
+	StateClosed                   // over, for good
+)
+
+var states = []string{"idle", "configuring", "connecting", "live", "degraded", "waiting", "paused", "closed"}
+
+// String is the name of the state in lower case.
+func (s State) String() string { return enum.Name(states, s) }
+
+// MarshalText gives the text of String.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// stateBox shows the state to other goroutines.
+type stateBox struct{ v atomic.Uint32 }
+
+func (b *stateBox) set(s State) { b.v.Store(uint32(s)) }
+func (b *stateBox) get() State  { return State(b.v.Load()) }
 
 // StateChange tells that the subscription has entered another state, or that
 // another transport has taken over while it was live.
@@ -95,27 +127,13 @@ const (
 	RenewIncomplete                  // the config before lacked a channel that there was one of before
 )
 
+var renewReasons = []string{"none", "due", "channel expired", "config expired", "server restarted", "refused", "unreachable", "incomplete"}
+
 // String is the reason in lower case.
-func (r RenewReason) String() string {
-	switch r {
-	case RenewDue:
-		return "due"
-	case RenewChannelExpired:
-		return "channel expired"
-	case RenewConfigExpired:
-		return "config expired"
-	case RenewServerRestarted:
-		return "server restarted"
-	case RenewRefused:
-		return "refused"
-	case RenewUnreachable:
-		return "unreachable"
-	case RenewIncomplete:
-		return "incomplete"
-	default:
-		return "none"
-	}
-}
+func (r RenewReason) String() string { return enum.Name(renewReasons, r) }
+
+// MarshalText gives the text of String.
+func (r RenewReason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // Gap tells that messages may have been lost that no replay can bring. The
 // observer is told, and the next message bears it; of several the gravest.
@@ -137,22 +155,20 @@ const (
 	GapServerChanged             // there is another server, or it has lost its data: the history is another one
 )
 
+var gapReasons = []string{"none", "paused", "unread", "channel replaced", "expired", "server changed"}
+
 // String is the reason in lower case.
-func (r GapReason) String() string {
-	switch r {
-	case GapPaused:
-		return "paused"
-	case GapUnread:
-		return "unread"
-	case GapChannelReplaced:
-		return "channel replaced"
-	case GapServerChanged:
-		return "server changed"
-	case GapExpired:
-		return "expired"
-	default:
-		return "none"
+func (r GapReason) String() string { return enum.Name(gapReasons, r) }
+
+// MarshalText gives the text of String.
+func (r GapReason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText takes what MarshalText gives.
+func (r *GapReason) UnmarshalText(text []byte) error {
+	if err := enum.Parse(gapReasons, text, r); err != nil {
+		return fmt.Errorf("realtime: reason of a gap: %w", err)
 	}
+	return nil
 }
 
 // gapOf makes a Gap of one that delivery has found.
@@ -168,25 +184,44 @@ func gapOf(g *delivery.Gap) *Gap {
 // 262,144 messages within five minutes, or since replays fail.
 type Forgotten struct{ Messages int }
 
-func (Forgotten) event()   {}
-func (Renewal) event()     {}
-func (Gap) event()         {}
-func (StateChange) event() {}
-func (ReplayEnded) event() {}
-func (Repeat) event()      {}
-func (Undecodable) event() {}
-
-// noticeEvery is how often an event of a kind is told that a peer can cause in
-// any number; what comes in between is summed up.
-const noticeEvery = 10 * time.Second
-
-// notices tell the observer and the log of events that a peer can cause in any
-// number: the first of a kind at once, those that follow within noticeEvery
-// together, as one event that says how many they are.
-type notices struct {
-	tell func(Event)
-	sums map[noticeKind]*notice
+// HandlerFailed tells that a handler of Run has returned an error, and what
+// becomes of the message. It may come after StateClosed: what was received is
+// still handled by [Subscription.Drain].
+type HandlerFailed struct {
+	Err     *HandlerError // with the message; of several, the first
+	Attempt int           // how often the handler had been called for the message
+	Action  FailureAction // what becomes of it
+	Delay   time.Duration // ActionRetry: until the handler is called again
+	Count   int           // how many are told of: 1, or more where they are summed up
 }
+
+// Saved tells that the [CursorStore] has saved a cursor. The last one of a run
+// comes after StateClosed.
+type Saved struct {
+	Took  time.Duration // the save; of several, the longest
+	Count int           // how many are told of: 1, or more where they are summed up
+}
+
+// SaveFailed tells that a cursor could not be saved: what has been handled
+// since the last one that was comes again if the process ends. A save that is
+// given up since the run ends is none, if the last one of the run follows it.
+type SaveFailed struct {
+	Err     error // of the [CursorStore]; of several, the first
+	Attempt int   // saves in a row that have failed; of several, the most
+	Last    bool  // it was the last one of the run: it is not tried again
+	Count   int   // how many are told of: 1, or more where they are summed up
+}
+
+func (Forgotten) event()     {}
+func (Renewal) event()       {}
+func (Gap) event()           {}
+func (StateChange) event()   {}
+func (ReplayEnded) event()   {}
+func (Repeat) event()        {}
+func (Undecodable) event()   {}
+func (HandlerFailed) event() {}
+func (Saved) event()         {}
+func (SaveFailed) event()    {}
 
 // noticeKind is what events have to have in common to be summed up.
 type noticeKind struct {
@@ -194,69 +229,6 @@ type noticeKind struct {
 	reason  uint8
 	changed bool
 	failed  bool
-}
-
-// notice is the sum of the events of a kind since the last was told.
-type notice struct {
-	sum Event     // the first of them, with their count; nil: there was none
-	due time.Time // when a kind may be told of again
-}
-
-// add takes an event, and reports whether it was one to be summed up. Any other
-// is not its affair.
-func (n *notices) add(e Event, now time.Time) bool {
-	kind, ok := kindOfNotice(e)
-	if !ok {
-		return false
-	}
-	kept := n.sums[kind]
-	if kept == nil {
-		if n.sums == nil {
-			n.sums = make(map[noticeKind]*notice)
-		}
-		kept = new(notice)
-		n.sums[kind] = kept
-	}
-	switch {
-	case kept.sum != nil:
-		kept.sum = summed(kept.sum, e)
-	case now.Before(kept.due):
-		kept.sum = e
-	default:
-		kept.due = now.Add(noticeEvery)
-		n.tell(e)
-	}
-	return true
-}
-
-// next is when a sum is to be told; zero: there is none.
-func (n *notices) next() (at time.Time) {
-	for _, kept := range n.sums {
-		if kept.sum != nil && (at.IsZero() || kept.due.Before(at)) {
-			at = kept.due
-		}
-	}
-	return at
-}
-
-// flush tells the sums that are due.
-func (n *notices) flush(now time.Time) {
-	for _, kept := range n.sums {
-		if sum := kept.sum; sum != nil && !now.Before(kept.due) {
-			kept.sum, kept.due = nil, now.Add(noticeEvery)
-			n.tell(sum)
-		}
-	}
-}
-
-// flushAll tells what there is, at the end.
-func (n *notices) flushAll() {
-	for _, kept := range n.sums {
-		if sum := kept.sum; sum != nil {
-			kept.sum = nil
-			n.tell(sum)
-		}
-	}
 }
 
 func kindOfNotice(e Event) (kind noticeKind, ok bool) {
@@ -271,6 +243,12 @@ func kindOfNotice(e Event) (kind noticeKind, ok bool) {
 		return noticeKind{kind: 'g', reason: uint8(e.Reason)}, true
 	case Renewal:
 		return noticeKind{kind: 'n', reason: uint8(e.Reason), changed: e.Changed, failed: e.Err != nil}, true
+	case HandlerFailed:
+		return noticeKind{kind: 'h', reason: uint8(e.Action)}, true
+	case Saved:
+		return noticeKind{kind: 's'}, true
+	case SaveFailed:
+		return noticeKind{kind: 's', changed: e.Last, failed: true}, true
 	}
 	return noticeKind{}, false
 }
@@ -292,6 +270,16 @@ func summed(sum, e Event) Event {
 		return s
 	case Renewal:
 		s.Count += e.(Renewal).Count
+		return s
+	case HandlerFailed:
+		s.Count += e.(HandlerFailed).Count
+		return s
+	case Saved:
+		more := e.(Saved)
+		return Saved{max(s.Took, more.Took), s.Count + more.Count}
+	case SaveFailed:
+		more := e.(SaveFailed)
+		s.Attempt, s.Count = max(s.Attempt, more.Attempt), s.Count+more.Count
 		return s
 	}
 	return sum
@@ -332,43 +320,32 @@ func logEvent(ctx context.Context, log *slog.Logger, e Event) {
 			return
 		}
 		log.Info("renewal", "reason", e.Reason.String(), "count", e.Count, "changed", e.Changed)
+	case HandlerFailed:
+		logFailure(ctx, log, e)
+	case Saved:
+		log.Debug("cursor saved", "count", e.Count, "took", e.Took)
+	case SaveFailed:
+		level := slog.LevelWarn
+		if e.Last {
+			level = slog.LevelError
+		}
+		log.Log(ctx, level, "cursor not saved", "attempt", e.Attempt, "count", e.Count, "err", redact.Redactor{}.Error(e.Err))
 	}
 }
 
-// skips log of messages that were skipped because their handler fails: the
-// first at once, those that follow within noticeEvery with the first after it,
-// or at the end. Several handlers may fail at a time.
-type skips struct {
-	mu    sync.Mutex
-	due   time.Time
-	count int // not told of yet
-}
-
-func (k *skips) note(log *slog.Logger, m Message, attempt int) {
-	if count := k.take(time.Now()); count > 0 {
-		log.Warn("message skipped", "id", quote.Name(m.ID), "module", quote.Name(m.Module), "command", quote.Name(m.Command), "attempt", attempt, "count", count)
+// logFailure logs the failure of a handler, whose error may be anything.
+func logFailure(ctx context.Context, log *slog.Logger, e HandlerFailed) {
+	m := &e.Err.Message
+	level, text := slog.LevelWarn, "message skipped"
+	switch e.Action {
+	case ActionRetry:
+		text = "handler failed and is called again"
+	case ActionStop:
+		level, text = slog.LevelError, "handler failed and the run ends"
 	}
-}
-
-// take returns how many are to be told of now; 0: nothing is.
-func (k *skips) take(now time.Time) (count int) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.count++; now.Before(k.due) {
-		return 0
+	about := []any{"id", quote.Name(m.ID), "module", quote.Name(m.Module), "command", quote.Name(m.Command), "attempt", e.Attempt}
+	if e.Action == ActionRetry {
+		about = append(about, "delay", e.Delay)
 	}
-	count, k.count = k.count, 0
-	k.due = now.Add(noticeEvery)
-	return count
-}
-
-// flush tells of what is left.
-func (k *skips) flush(log *slog.Logger) {
-	k.mu.Lock()
-	count := k.count
-	k.count = 0
-	k.mu.Unlock()
-	if count > 0 {
-		log.Warn("messages skipped", "count", count)
-	}
+	log.Log(ctx, level, text, append(about, "err", redact.Redactor{}.Error(e.Err.Err), "count", e.Count)...)
 }

@@ -36,6 +36,11 @@ func newTestLogger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
+// telling is an emitter that tells observe.
+func telling(observe func(Event)) *emitter {
+	return newEmitter(new(counters), func(_ context.Context, e Event) { observe(e) })
+}
+
 // midAt is the mid number n of one server's sequence.
 func midAt(n uint64) wire.Mid { return wire.Mid{Epoch: 1795421100, Counter: n} }
 

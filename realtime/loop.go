@@ -35,12 +35,12 @@ type loop struct {
 	socket  transport.Transport
 	poll    transport.Transport
 	history transport.Transport // reads the history by websockets, where there are no polls
-	tell    func(Event)         // the observer and the log
+	events  *emitter            // counts, logs and tells of what happens
 	log     *slog.Logger
 	queue   *delivery.Queue
 	state   *stateBox
 	ready   chan struct{}
-	stats   *counters
+	stats   *counters // of messages
 	acks    *delivery.Acks
 	calls   *rpc.Caller
 	senders *senders.Book
@@ -73,7 +73,6 @@ type loop struct {
 	muted     idling // of websockets that the server sends on and nothing is sent over
 	idlePolls idling // of polls that nothing is sent over
 
-	notices       notices   // to be told together
 	announced     bool      // ready is closed
 	refusals      int       // of a fixed config, in a row
 	lastTransport Transport // as the world was last shown
@@ -95,7 +94,6 @@ func (l *loop) run(ctx context.Context) error {
 	l.inbox = make(chan inbound)
 	l.confirmer.Context, l.confirmer.Go = ctx, l.tasks.Go
 	l.replayPace, l.shortReplayPace = replayPace, shortReplayPace
-	l.notices.tell = l.tell
 	l.alarm = newAlarm()
 	defer l.alarm.stop()
 	l.dedup = delivery.NewDedup(l.opts.cursor.position, l.acks, l.queue, time.Now(), l.reported)
@@ -117,6 +115,8 @@ func (l *loop) run(ctx context.Context) error {
 			l.receive(in)
 		case <-l.queue.Room:
 			l.all(event{kind: evRoom})
+		case <-l.events.wake:
+			l.events.tellPosted()
 		case <-l.alarm.at(l.deadline()):
 			l.expire()
 		case <-ctx.Done():
@@ -125,18 +125,12 @@ func (l *loop) run(ctx context.Context) error {
 		l.afterEvent()
 	}
 	l.deliverReceived()
-	l.notices.flushAll()
+	l.events.finish()
 	return l.err
 }
 
-// emit counts an event, and tells the log and the observer of it, at once or
-// together with others.
-func (l *loop) emit(e Event) {
-	l.stats.event(e)
-	if !l.notices.add(e, time.Now()) {
-		l.tell(e)
-	}
-}
+// emit has an event be counted, logged and told.
+func (l *loop) emit(e Event) { l.events.emit(e) }
 
 // reported tells of what delivery has to report.
 func (l *loop) reported(e delivery.Event) {
@@ -243,7 +237,7 @@ func (l *loop) show(cause error) {
 			cause = l.renewal.ended(cause)
 		}
 		l.err = cause
-		l.notices.flushAll()
+		l.events.finish()
 	case after == StateLive:
 		l.trouble.note(nil)
 		l.scheduleReturn()
@@ -344,7 +338,7 @@ func (l *loop) afterEvent() {
 		}
 	}
 	l.timers.arm(timerHold, l.dedup.Reorder.Expire(now))
-	l.timers.arm(timerTell, l.notices.next())
+	l.timers.arm(timerTell, l.events.notices.Next())
 }
 
 var (

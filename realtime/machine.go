@@ -1,32 +1,5 @@
 package realtime
 
-import "sync/atomic"
-
-// State is where a subscription stands.
-type State uint8
-
-const (
-	StateIdle        State = iota // not run yet
-	StateConfiguring              // asking the source for the config
-	StateConnecting               // opening the live connection
-	StateLive                     // connected; messages arrive
-	StateDegraded                 // connected and messages arrive, but the server's history cannot be read: what live delivery misses is missing
-	StateWaiting                  // disconnected; the next attempt is due after a delay
-	StatePaused                   // disconnected, because the queue is full
-	StateClosed                   // over, for good
-)
-
-// String is the name of the state in lower case.
-func (s State) String() string {
-	return [...]string{"idle", "configuring", "connecting", "live", "degraded", "waiting", "paused", "closed"}[s]
-}
-
-// stateBox shows the state to other goroutines.
-type stateBox struct{ v atomic.Uint32 }
-
-func (b *stateBox) set(s State) { b.v.Store(uint32(s)) }
-func (b *stateBox) get() State  { return State(b.v.Load()) }
-
 // An event is something the machine decides upon.
 type event struct {
 	kind    eventKind

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"time"
 
@@ -145,8 +146,7 @@ func (t ChannelType) String() string { return wire.Channel(t).String() }
 
 // Decode decodes the params of m into a value of type T with encoding/json.
 // Absent params, and the [] that PHP writes for an empty object, decode to the
-// zero T unless T can take them as they are. The error names the module and
-// command of the message.
+// zero T unless T can take them as they are. The error is a [*ParamsError].
 func Decode[T any](m Message) (T, error) {
 	var v T
 	if len(m.Params) == 0 {
@@ -160,5 +160,5 @@ func Decode[T any](m Message) (T, error) {
 	if wire.IsEmptyArray(m.Params) {
 		return zero, nil
 	}
-	return zero, fmt.Errorf("realtime: params of %s: %w", m.name(), quote.Error(err))
+	return zero, &ParamsError{Module: m.Module, Command: m.Command, Type: reflect.TypeFor[T]().String(), Err: err}
 }

@@ -3,8 +3,11 @@ package realtime
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+
+	"github.com/b24pull/b24pull/internal/quote"
 )
 
 // A Handler handles the messages of [Subscription.Run]. A message whose Handle
@@ -20,9 +23,9 @@ type HandlerFunc func(ctx context.Context, m Message) error
 func (f HandlerFunc) Handle(ctx context.Context, m Message) error { return f(ctx, m) }
 
 // Mux is a [Handler] that gives each message to the handler registered for its
-// module and command. A message that has none goes to the default handler, and
-// without one counts as handled. Handlers can be registered at any time. The
-// zero Mux is ready to use.
+// module and command, or else to that of its module, or else to the default
+// handler. A message that has none counts as handled. Handlers can be registered
+// at any time. The zero Mux is ready to use.
 //
 // Its handlers, the default one too, get the portal's own messages alone. From
 // version 4 of the push server on, every client of it, such as the browser of
@@ -32,14 +35,21 @@ func (f HandlerFunc) Handle(ctx context.Context, m Message) error { return f(ctx
 // handled.
 type Mux struct {
 	mu       sync.RWMutex
-	handlers map[route]Handler
-	fallback Handler
+	handlers map[route]*handler
+	fallback *handler
+	around   []func(Handler) Handler
 
 	ofClients bool // for the messages of clients, and no others
 	clients   *Mux // the one that is; nil before FromClients
 }
 
+// route is what a handler is registered for. Without a command it is a whole
+// module.
 type route struct{ module, command string }
+
+// handler is one that was registered, and what is called in its place: it with
+// the middleware around it.
+type handler struct{ own, wrapped Handler }
 
 // NewMux returns a Mux without handlers.
 func NewMux() *Mux { return new(Mux) }
@@ -50,8 +60,9 @@ func NewMux() *Mux { return new(Mux) }
 //
 //	realtime.On(mux.FromClients(), "im", "typing", func(ctx context.Context, t Typing, m realtime.Message) error { … })
 //
-// What it hands over proves nothing but who sent it. Params that do not decode
-// stop Run with [On]; with what clients can send, use [WithErrorPolicy].
+// What it hands over proves nothing but who sent it. Clients can send params
+// that do not decode, a [*ParamsError] with [On]: a policy of [WithErrorPolicy]
+// should skip those, as is the default.
 func (x *Mux) FromClients() *Mux {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -84,42 +95,124 @@ func (x *Mux) handler(m Message) Handler {
 	default:
 		return nil
 	}
-	if h, ok := x.handlers[route{strings.ToLower(m.Module), m.Command}]; ok {
-		return h
+	module := strings.ToLower(m.Module)
+	h := x.handlers[route{module, m.Command}]
+	if h == nil {
+		h = x.handlers[route{module, ""}]
 	}
-	return x.fallback
+	if h == nil {
+		h = x.fallback
+	}
+	if h == nil {
+		return nil
+	}
+	return h.wrapped
 }
 
 // HandleMessage registers h for a module, whose case does not matter, and a
-// command. It panics if h is nil, or if there is a handler already, as
-// [net/http.ServeMux] does.
+// command, whose case does. As [net/http.ServeMux] does, it panics if h is nil,
+// or if there is a handler already; and if the module or the command is empty or
+// has a star in it: there are no patterns, but [Mux.HandleModule] and
+// [Mux.HandleDefault].
 func (x *Mux) HandleMessage(module, command string, h Handler) {
+	checkName("module", module, "HandleDefault registers a handler for what has no other")
+	checkName("command", command, "HandleModule registers a handler for all commands of a module that have no other")
+	x.register(route{strings.ToLower(module), command}, h)
+}
+
+// HandleModule registers h for all messages of a module whose command has no
+// handler of its own. It panics as HandleMessage does.
+func (x *Mux) HandleModule(module string, h Handler) {
+	checkName("module", module, "HandleDefault registers a handler for what has no other")
+	x.register(route{strings.ToLower(module), ""}, h)
+}
+
+// checkName panics about a name that no message has.
+func checkName(kind, name, instead string) {
+	switch {
+	case strings.TrimSpace(name) == "":
+		panic(fmt.Sprintf("realtime: Mux: the %s is empty, as none is; %s", kind, instead))
+	case strings.Contains(name, "*"):
+		panic(fmt.Sprintf("realtime: Mux: the %s %s: there are no patterns; %s", kind, quote.Name(name), instead))
+	}
+}
+
+func (x *Mux) register(r route, h Handler) {
 	if h == nil {
 		panic("realtime: Mux: the handler is nil")
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.handlers == nil {
-		x.handlers = make(map[route]Handler)
+		x.handlers = make(map[route]*handler)
 	}
-	r := route{strings.ToLower(module), command}
 	if _, taken := x.handlers[r]; taken {
-		panic(fmt.Sprintf("realtime: Mux: %s %s has a handler already", r.module, command))
+		panic(fmt.Sprintf("realtime: Mux: %s has a handler already", strings.TrimSpace(r.module+" "+r.command)))
 	}
-	x.handlers[r] = h
+	x.handlers[r] = &handler{h, x.wrap(h)}
 }
 
 // HandleDefault registers h for the messages that have no other handler; on a
-// Mux that is not one of [Mux.FromClients], for the portal's.
+// Mux that is not one of [Mux.FromClients], for the portal's. It takes the place
+// of the one before; nil: there is none any more.
 func (x *Mux) HandleDefault(h Handler) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.fallback = h
+	if x.fallback = nil; h != nil {
+		x.fallback = &handler{h, x.wrap(h)}
+	}
+}
+
+// Use puts middleware around each handler of x, those that are registered
+// already too: a function that gets a handler and returns the one to be called
+// in its place, as those of net/http are.
+//
+//	mux.Use(func(next realtime.Handler) realtime.Handler {
+//		return realtime.HandlerFunc(func(ctx context.Context, m realtime.Message) error {
+//			begun := time.Now()
+//			err := next.Handle(ctx, m)
+//			slog.Info("handled", "message", m, "took", time.Since(begun), "err", err)
+//			return err
+//		})
+//	})
+//
+// The first one is the outermost, also over several calls. It is not called for
+// messages that have no handler, nor for those of clients: the Mux of
+// [Mux.FromClients] has middleware of its own. A function is called once for
+// each handler, and again when Use is called again. Use panics if a function is
+// nil or returns nil. To have something around the whole of x, whatever the
+// sender, wrap x itself before it is given to [Subscription.Run].
+func (x *Mux) Use(middleware ...func(Handler) Handler) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, around := range middleware {
+		if around == nil {
+			panic("realtime: Mux: Use: the function is nil")
+		}
+	}
+	x.around = append(x.around, middleware...)
+	for _, h := range x.handlers {
+		h.wrapped = x.wrap(h.own)
+	}
+	if x.fallback != nil {
+		x.fallback.wrapped = x.wrap(x.fallback.own)
+	}
+}
+
+// wrap puts the middleware around a handler.
+func (x *Mux) wrap(h Handler) Handler {
+	for _, around := range slices.Backward(x.around) {
+		if h = around(h); h == nil {
+			panic("realtime: Mux: Use: a function returned nil in place of a handler")
+		}
+	}
+	return h
 }
 
 // On registers a function that gets the params of a message decoded, as
-// [Decode] does. Params that cannot be decoded are an error of the handler:
-// they stop Run.
+// [Decode] does. Params that cannot be decoded are an error of the handler, a
+// [*ParamsError]: by default the message is skipped and told of, and
+// [WithErrorPolicy] can say otherwise.
 func On[T any](x *Mux, module, command string, handle func(ctx context.Context, params T, m Message) error) {
 	if handle == nil {
 		panic("realtime: On: the function is nil")

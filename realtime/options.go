@@ -1,12 +1,14 @@
 package realtime
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/enum"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/gorilla/websocket"
 )
@@ -34,6 +36,7 @@ type options struct {
 	store        CursorStore
 	saveInterval time.Duration
 	policy       func(*HandlerError, int) ErrorAction
+	deadLetters  func(context.Context, *HandlerError) error
 	workers      int
 	key          func(Message) string
 }
@@ -214,36 +217,6 @@ func WithSettleTime(d time.Duration) Option {
 	}
 }
 
-// ErrorAction is what becomes of a message whose handler failed: [StopRun],
-// [SkipMessage] or [RetryAfter]. The zero ErrorAction is StopRun's.
-type ErrorAction struct {
-	skip, retry bool
-	delay       time.Duration
-}
-
-// StopRun has Run return the error; the message is not handled.
-func StopRun() ErrorAction { return ErrorAction{} }
-
-// SkipMessage has the message count as handled.
-func SkipMessage() ErrorAction { return ErrorAction{skip: true} }
-
-// RetryAfter calls the handler again after a delay. Messages that come after,
-// in order, wait meanwhile.
-func RetryAfter(delay time.Duration) ErrorAction { return ErrorAction{retry: true, delay: delay} }
-
-// WithErrorPolicy decides what becomes of a message whose handler has returned
-// an error to Run. attempt is how often it has been called for the message. By
-// default an error stops Run.
-func WithErrorPolicy(policy func(err *HandlerError, attempt int) ErrorAction) Option {
-	return func(o *options) error {
-		if policy == nil {
-			return errors.New("realtime: WithErrorPolicy: the function is nil")
-		}
-		o.policy = policy
-		return nil
-	}
-}
-
 // WithParallel has Run call its handler for up to n messages at a time.
 // Messages with the same key are handled in order, one after the other; a nil
 // key is the message's module and command. key is called by one goroutine.
@@ -288,17 +261,13 @@ const (
 	TransportLongPolling
 )
 
+var transports = []string{"auto", "websocket", "long polling"}
+
 // String is the name of the transport in lower case.
-func (t Transport) String() string {
-	switch t {
-	case TransportWebSocket:
-		return "websocket"
-	case TransportLongPolling:
-		return "long polling"
-	default:
-		return "auto"
-	}
-}
+func (t Transport) String() string { return enum.Name(transports, t) }
+
+// MarshalText gives the text of String.
+func (t Transport) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // WithTransport says how messages are to arrive. If the server does not offer
 // that, the subscription ends with [ErrUnsupportedServer].

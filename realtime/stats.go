@@ -1,17 +1,21 @@
 package realtime
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/fifo"
+	notice "github.com/b24pull/b24pull/internal/notices"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 )
 
-// Stats counts what a subscription has done since it was run. All but Lag only
-// grow, so that a metrics library can take them for counters.
+// Stats counts what a subscription has done since it was run. The counters, of
+// type uint64, only grow; the rest is what it is at the moment.
 type Stats struct {
 	Messages      uint64 // put into the queue for the user
 	Bytes         uint64 // that these messages took
@@ -21,9 +25,30 @@ type Stats struct {
 	Found         uint64 // messages that only a replay has brought
 	Undecodable   uint64 // messages, or rests of frames, that could not be decoded
 	Gaps          uint64 // reported as Gap
+	Forgotten     uint64 // messages that are not remembered any more, and may come again ([Forgotten])
 	Renewals      uint64 // configs fetched in place of another
 	Reconnects    map[Cause]uint64
 	Lag           time.Duration // from the portal's clock in a recent live message (server_time_unix) to its arrival; clocks that differ count
+
+	Handled uint64 // messages that count as handled, the skipped ones among them
+	Failed  uint64 // calls of a handler that it has answered with an error; one that gives up with its context is none
+	Retried uint64 // of these, those after which it is called again
+	Skipped uint64 // messages that count as handled since their handler failed
+
+	Saves       uint64    // of the cursor
+	FailedSaves uint64    // that the store has answered with an error
+	LastSave    time.Time // when the store has saved last, at the start of the run too; zero: never. What has not changed is not saved, so it grows old on a quiet portal
+
+	QueuedMessages int // received, and not yet taken by a handler or the loop over Messages
+	QueuedBytes    int // that these take, of the 16 MiB that there is room for
+
+	// CursorLag is for how long the oldest message that is not handled has been
+	// waiting since it was put into the queue, to a tenth of a second; 0 if
+	// all are handled. So far the cursor is behind what has been received: it
+	// passes no message that is not handled. What the store has not saved yet
+	// is not in it: that is as old as the save interval, as long as there are
+	// no FailedSaves.
+	CursorLag time.Duration
 }
 
 // Cause is why a connection was lost or could not be made.
@@ -66,14 +91,49 @@ type counters struct {
 	mu      sync.Mutex
 	stats   Stats
 	sampled time.Time
+
+	done   uint64           // so many messages, in the order of the queue, are handled without one before them that is not
+	oldest time.Time        // when the next one was put into the queue, roughly; of no meaning if there is none
+	marks  fifo.Queue[mark] // the same of those behind it
+	marked time.Time        // when the last of these was made
 }
+
+// mark says that message n, counted from 0, was put into the queue at a time;
+// those behind it, up to the next mark, within markEvery.
+type mark struct {
+	n  uint64
+	at time.Time
+}
+
+const markEvery = 100 * time.Millisecond
 
 func (c *counters) snapshot() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stats := c.stats
 	stats.Reconnects = maps.Clone(stats.Reconnects)
+	if c.done < stats.Messages {
+		stats.CursorLag = max(time.Since(c.oldest), 0)
+	}
 	return stats
+}
+
+// handled counts a message that is handled, if it has not been counted before,
+// and takes how many are handled without one before them that is not.
+func (c *counters) handled(first bool, done uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if first {
+		c.stats.Handled++
+	}
+	if done <= c.done {
+		return
+	}
+	c.done = done
+	for c.marks.Len() > 0 && c.marks.First().n <= done {
+		m, _ := c.marks.Pop()
+		c.oldest = m.at
+	}
 }
 
 // event counts an event that the observer is told of.
@@ -106,6 +166,21 @@ func (c *counters) event(e Event) {
 		if e.Err == nil {
 			s.Renewals++
 		}
+	case Forgotten:
+		s.Forgotten += uint64(e.Messages)
+	case HandlerFailed:
+		s.Failed++
+		switch e.Action {
+		case ActionRetry:
+			s.Retried++
+		case ActionSkip:
+			s.Skipped++
+		}
+	case Saved:
+		s.Saves++
+		s.LastSave = time.Now()
+	case SaveFailed:
+		s.FailedSaves++
 	}
 }
 
@@ -113,6 +188,13 @@ func (c *counters) event(e Event) {
 func (c *counters) Delivered(m delivery.Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	switch now := time.Now(); {
+	case c.done == c.stats.Messages:
+		c.oldest, c.marked = now, now
+	case now.Sub(c.marked) >= markEvery:
+		c.marks.Push(mark{c.stats.Messages, now})
+		c.marked = now
+	}
 	c.stats.Messages++
 	c.stats.Bytes += uint64(m.Size)
 }
@@ -136,4 +218,120 @@ func (c *counters) Arrived(m delivery.Message, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Lag = now.Sub(time.UnixMicro(int64(seconds * 1e6)))
+}
+
+// emitter is the one place that events go through: there they are counted,
+// logged, and told to the observer, one at a time. The loop tells while it
+// lives, of what others post as well, and later who posts.
+type emitter struct {
+	stats   *counters
+	tell    func(Event)     // the log and the observer
+	ctx     context.Context // of receiving
+	guard   *guard          // around what is told outside of the loop; nil: there is none
+	wake    chan struct{}
+	notices notices // of the one who tells
+
+	mu      sync.Mutex
+	posted  []Event // one of a kind at the most
+	looping bool    // the loop tells
+	telling bool    // another does
+}
+
+// notices sum up what can be caused in any number.
+type notices = notice.Notices[noticeKind, Event]
+
+func newEmitter(stats *counters, tell func(context.Context, Event)) *emitter {
+	e := &emitter{stats: stats, ctx: context.Background(), wake: make(chan struct{}, 1)}
+	e.tell = func(told Event) {
+		if tell == nil {
+			return // it has panicked
+		}
+		call := tell
+		tell = nil
+		call(e.ctx, told)
+		tell = call
+	}
+	e.notices = notices{Tell: e.tell, Sum: summed}
+	return e
+}
+
+// emit takes an event of the loop's.
+func (t *emitter) emit(e Event) {
+	t.stats.event(e)
+	t.announce(e)
+}
+
+// announce tells of an event, at once or with others of its kind.
+func (t *emitter) announce(e Event) {
+	if kind, ok := kindOfNotice(e); ok {
+		t.notices.Add(kind, e, time.Now())
+		return
+	}
+	t.tell(e)
+}
+
+// post takes an event of another goroutine, one that can be summed up. It waits
+// for nobody: the observer may be the one who has caused it.
+func (t *emitter) post(e Event) {
+	t.stats.event(e)
+	t.mu.Lock()
+	kind, _ := kindOfNotice(e)
+	i := slices.IndexFunc(t.posted, func(p Event) bool { other, _ := kindOfNotice(p); return other == kind })
+	if i < 0 {
+		t.posted = append(t.posted, e)
+	} else {
+		t.posted[i] = summed(t.posted[i], e)
+	}
+	mine := !t.looping && !t.telling
+	t.telling = t.telling || mine
+	t.mu.Unlock()
+	switch {
+	case !mine:
+		select {
+		case t.wake <- struct{}{}:
+		default:
+		}
+	case t.guard != nil:
+		t.guard.catch(t.tellPosted)
+	default:
+		t.tellPosted()
+	}
+}
+
+// tellPosted tells of what was posted until there is nothing more.
+func (t *emitter) tellPosted() {
+	for {
+		t.mu.Lock()
+		list := t.posted
+		t.posted = nil
+		if t.telling = t.telling && len(list) > 0; len(list) == 0 {
+			t.mu.Unlock()
+			t.notices.Flush(time.Now())
+			return
+		}
+		t.mu.Unlock()
+		for _, e := range list {
+			t.announce(e)
+		}
+	}
+}
+
+// take has the loop tell, which runs in a context.
+func (t *emitter) take(ctx context.Context) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ctx, t.looping = ctx, true
+}
+
+// release has those tell who post: the loop is over.
+func (t *emitter) release() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.looping = false
+}
+
+// finish tells what is left at the end of a run.
+func (t *emitter) finish() {
+	t.tellPosted()
+	t.notices.FlushAll()
 }

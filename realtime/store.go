@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -199,17 +198,19 @@ type committer struct {
 	store    CursorStore // nil: there is nothing to do
 	acks     *delivery.Acks
 	interval time.Duration
-	log      *slog.Logger
+	events   *emitter
 
-	turn  chan struct{} // held by the one who saves
-	saved string        // belongs to whose turn it is
-	fell  bool          // run was ended by a save: the store has panicked, and may be locked
+	turn   chan struct{} // held by the one who saves, whose are
+	saved  string        // what the store holds
+	failed int           // saves in a row that have failed
+
+	fell  bool // run was ended by a save: the store has panicked, and may be locked
 	tried atomic.Pointer[time.Time]
 }
 
 // newCommitter wants the cursor that the store holds.
-func newCommitter(o *options, l *delivery.Acks, saved Cursor) *committer {
-	return &committer{store: o.store, acks: l, interval: o.saveInterval, log: o.logger, turn: make(chan struct{}, 1), saved: saved.String()}
+func newCommitter(o *options, l *delivery.Acks, saved Cursor, events *emitter) *committer {
+	return &committer{store: o.store, acks: l, interval: o.saveInterval, events: events, turn: make(chan struct{}, 1), saved: saved.String()}
 }
 
 // run saves until the context is done.
@@ -235,11 +236,10 @@ func (c *committer) run(ctx context.Context) {
 			return
 		}
 		c.fell = true
-		err := c.save(ctx)
+		err := c.save(ctx, false)
 		c.fell = false
 		if err != nil {
 			failures++
-			c.log.Warn("cursor not saved", "attempt", failures, "err", err)
 			c.acks.Again()
 			continue
 		}
@@ -247,13 +247,17 @@ func (c *committer) run(ctx context.Context) {
 	}
 }
 
-// save saves the cursor, if it is another than the one saved last. Saves come
-// one after the other.
-func (c *committer) save(ctx context.Context) error {
+// save saves the cursor, if it is another than the one saved last, and tells of
+// it. Saves come one after the other; the last one of a run says so.
+func (c *committer) save(ctx context.Context, last bool) error {
 	if c.store == nil {
 		return nil
 	}
-	if err := c.saveInTurn(ctx); err != nil {
+	told, err := c.saveInTurn(ctx, last)
+	if told != nil { // not in its turn: who is told may save, too
+		c.events.post(told)
+	}
+	if err != nil {
 		return savingFailed(err)
 	}
 	return nil
@@ -261,27 +265,33 @@ func (c *committer) save(ctx context.Context) error {
 
 func savingFailed(err error) error { return fmt.Errorf("realtime: saving the cursor: %w", err) }
 
-func (c *committer) saveInTurn(ctx context.Context) error {
+func (c *committer) saveInTurn(ctx context.Context, last bool) (told Event, err error) {
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
 	case <-ctx.Done():
 	}
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
 	at, ok := c.acks.Position()
 	cursor := Cursor{at}
 	text := cursor.String()
 	if !ok || text == c.saved {
-		return nil
+		return nil, nil
 	}
-	c.tried.Store(new(time.Now()))
-	if err := c.store.Save(ctx, cursor); err != nil {
-		return err
+	begun := time.Now()
+	c.tried.Store(&begun)
+	switch err := c.store.Save(ctx, cursor); {
+	case err == nil:
+		c.saved, c.failed = text, 0
+		return Saved{Took: time.Since(begun), Count: 1}, nil
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()) && !last:
+		return nil, err // given up, and another one follows
+	default:
+		c.failed++
+		return SaveFailed{Err: err, Attempt: c.failed, Last: last, Count: 1}, err
 	}
-	c.saved = text
-	return nil
 }
 
 // finish saves what is left when all has stopped, even if that was because the
@@ -302,5 +312,5 @@ func (c *committer) finish(ctx context.Context) error {
 		case <-saving.Done():
 		}
 	})
-	return c.save(saving)
+	return c.save(saving, true)
 }

@@ -53,7 +53,7 @@ type Subscription struct {
 	drain   context.CancelCauseFunc // of the machine alone
 
 	guard   guard
-	skips   skips
+	events  *emitter
 	acks    *delivery.Acks
 	commits *committer
 }
@@ -68,7 +68,7 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 	o := options{
 		maxMessages: defaultMaxMessages, maxBytes: defaultMaxBytes,
 		backoff: defaultBackoff, settle: delivery.SettleTime, pingInterval: adaptive, saveInterval: defaultSaveInterval,
-		observer: func(Event) {},
+		policy: defaultPolicy, observer: func(Event) {},
 	}
 	for _, opt := range opts {
 		if opt == nil {
@@ -98,7 +98,7 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 	if o.dialer != nil {
 		socket.Dial = transport.DialWith(o.dialer)
 	}
-	return &Subscription{
+	s := &Subscription{
 		source:  source,
 		opts:    o,
 		client:  client,
@@ -109,7 +109,10 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 		queue:   delivery.NewQueue(o.maxMessages, o.maxBytes),
 		ready:   make(chan struct{}),
 		done:    make(chan struct{}),
-	}, nil
+	}
+	s.events = newEmitter(&s.stats, s.tell)
+	s.events.guard = &s.guard
+	return s, nil
 }
 
 // confirmWithin is how long a request may take that confirms messages.
@@ -120,7 +123,11 @@ const confirmWithin = 10 * time.Second
 func (s *Subscription) State() State { return s.state.get() }
 
 // Stats returns what the subscription has done so far.
-func (s *Subscription) Stats() Stats { return s.stats.snapshot() }
+func (s *Subscription) Stats() Stats {
+	stats := s.stats.snapshot()
+	stats.QueuedMessages, stats.QueuedBytes = s.queue.Taken()
+	return stats
+}
 
 // Format writes the state, whatever the verb: a subscription holds secrets that
 // fmt would find.
@@ -142,8 +149,10 @@ func (s *Subscription) Commit(ctx context.Context, m Message) error {
 	if !mine {
 		return errors.New("realtime: Commit: the message was not delivered by this subscription")
 	}
-	m.acks.Handled(m.receipt)
-	return commits.save(ctx)
+	if m.acks.Handled(m.receipt) {
+		s.stats.handled(true, 0)
+	}
+	return commits.save(ctx, false)
 }
 
 // Call calls a method of the push server, over the websocket that the

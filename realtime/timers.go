@@ -158,7 +158,7 @@ func (l *loop) expire() {
 		l.check(now)
 	}
 	if l.timers.due(timerTell, now) {
-		l.notices.flush(now)
+		l.events.notices.Flush(now)
 	}
 	if l.timers.due(timerRenew, now) {
 		l.renew()

@@ -107,24 +107,24 @@ func (l *Acks) Unhandled() int {
 }
 
 // Returned enters a message as handled whose handler has returned: once for
-// each that was taken, whether it was entered as handled before or not.
-func (l *Acks) Returned(r Receipt) {
+// each that was taken, whether it was entered as handled before or not. It
+// reports whether it was not.
+func (l *Acks) Returned(r Receipt) (first bool) {
 	if r.Transient {
 		l.mu.Lock()
 		l.transient--
 		l.mu.Unlock()
 	}
-	l.Handled(r)
+	return l.Handled(r) || r.Transient
 }
 
-// Handled enters a message as handled.
-func (l *Acks) Handled(r Receipt) {
+// Handled enters a message as handled, and reports whether it was to be: false
+// for one that the server does not keep.
+func (l *Acks) Handled(r Receipt) (first bool) {
 	if r.Gap != nil {
 		l.told(r.Gap)
 	}
-	if !r.Transient {
-		l.settle(r.Key)
-	}
+	return !r.Transient && l.settle(r.Key)
 }
 
 func (l *Acks) told(g *Gap) {
@@ -137,15 +137,16 @@ func (l *Acks) told(g *Gap) {
 }
 
 // settle enters the key of a handled message, or of one that the user is not to
-// get.
-func (l *Acks) settle(k wire.Key) {
+// get, and reports whether it was pending.
+func (l *Acks) settle(k wire.Key) (pending bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.pending.remove(k)
+	pending = l.pending.remove(k)
 	l.unsettled.remove(k)
 	l.finish(k)
 	l.rebind()
 	signal(l.Changed)
+	return pending
 }
 
 // finish enters a key as acked. Where a message stays pending for long, what

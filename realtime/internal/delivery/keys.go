@@ -54,10 +54,13 @@ func (s *keySet) add(k wire.Key) {
 	}
 }
 
-func (s *keySet) remove(k wire.Key) {
-	if p, found := s.find(k); found {
+// remove reports whether the key was there.
+func (s *keySet) remove(k wire.Key) (found bool) {
+	p, found := s.find(k)
+	if found {
 		s.list.remove(p)
 	}
+	return found
 }
 
 // cut removes what is below pos.

@@ -59,6 +59,13 @@ func (q *Queue) grant(size int) {
 	q.bytes += size
 }
 
+// Taken is the room that is taken, in messages and bytes.
+func (q *Queue) Taken() (messages, bytes int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.messages, q.bytes
+}
+
 // drop gives back the room of an admitted message that will not be pushed.
 func (q *Queue) drop(size int) {
 	q.mu.Lock()

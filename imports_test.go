@@ -26,6 +26,7 @@ func TestImports(t *testing.T) {
 		{"realtime/internal/delivery", []string{"realtime/internal/wire", "internal/fifo"}},
 		{"realtime/doctor", []string{"", "php", "realtime", "internal"}},
 		{"realtime/publish", []string{"", "php", "realtime", "internal"}},
+		{"realtime/fleet", []string{"", "oauth", "realtime", "internal"}},
 		{"realtime", []string{"", "realtime/internal/config", "realtime/internal/delivery", "realtime/internal/rpc", "realtime/internal/senders", "realtime/internal/transport", "realtime/internal/wire", "internal"}},
 		{"oauth", []string{"", "internal"}},
 		{"php", []string{"internal"}},

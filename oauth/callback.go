@@ -32,6 +32,17 @@ var memberForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 // comes from the portal.
 var ErrApplicationToken = errors.New("b24pull: the application_token is missing or not the portal's")
 
+// ErrCallback is the error, by errors.Is, of a request that is no callback of a
+// portal, or one that brings what no portal sends.
+var ErrCallback = errors.New("b24pull: the request is no callback of a portal")
+
+// badCallback says what is wrong with a callback.
+type badCallback string
+
+func (e badCallback) Error() string { return string(e) }
+
+func (e badCallback) Is(target error) bool { return target == ErrCallback }
+
 // AuthCode is what the portal sends the user's browser back with.
 type AuthCode struct {
 	// Code is to be exchanged within 30 seconds.
@@ -110,14 +121,14 @@ type Callback struct {
 //
 // Anybody can send such a request. Before a token of it is kept it has to be
 // confirmed, before an event is believed its application_token has to be
-// verified: Tokens.Handle does both.
+// verified: Tokens.Handle does both. Errors are ErrCallback, by errors.Is.
 func ParseCallback(r *http.Request) (*Callback, error) {
 	if r.Method != http.MethodPost {
-		return nil, errors.New("b24pull: callback: want a POST")
+		return nil, badCallback("b24pull: callback: want a POST")
 	}
 	r.Body = http.MaxBytesReader(nil, r.Body, callbackLimit)
 	if err := r.ParseForm(); err != nil {
-		return nil, errors.New("b24pull: callback: the body is not a form, or too long")
+		return nil, badCallback("b24pull: callback: the body is not a form, or too long")
 	}
 	form := r.Form
 	c := &Callback{
@@ -127,27 +138,27 @@ func ParseCallback(r *http.Request) (*Callback, error) {
 	fields := c.fields()
 	c.MemberID, c.ApplicationToken = fields["member_id"], b24pull.Secret(fields["application_token"])
 	if !memberForm.MatchString(c.MemberID) {
-		return nil, errors.New("b24pull: callback: no member_id, or one that is none")
+		return nil, badCallback("b24pull: callback: no member_id, or one that is none")
 	}
 	for _, name := range []string{"domain", "client_endpoint", "server_endpoint"} {
 		if addr.HasUser(fields[name]) {
-			return nil, fmt.Errorf("b24pull: callback: %s has a user or a password before the host", name)
+			return nil, badCallback("b24pull: callback: " + name + " has a user or a password before the host")
 		}
 	}
 	if fields["access_token"] == "" {
 		if c.Event == "" {
-			return nil, errors.New("b24pull: callback: neither an event nor a token")
+			return nil, badCallback("b24pull: callback: neither an event nor a token")
 		}
 		return c, nil
 	}
 	maps.DeleteFunc(fields, func(_, v string) bool { return v == "" })
 	data, err := json.Marshal(fields)
 	if err != nil {
-		return nil, errors.New("b24pull: callback: the fields cannot be read")
+		return nil, badCallback("b24pull: callback: the fields cannot be read")
 	}
 	c.Token = new(Token)
 	if err := c.Token.UnmarshalJSON(data); err != nil {
-		return nil, fmt.Errorf("b24pull: callback: %w", err)
+		return nil, fmt.Errorf("%w%w", badCallback("b24pull: callback: "), err)
 	}
 	return c, nil
 }

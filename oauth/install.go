@@ -329,7 +329,7 @@ func (a *Application) confirm(ctx context.Context, claimed *Token) (*Token, erro
 	return t, err
 }
 
-var errOtherPortal = errors.New("b24pull: callback: the token is another portal's")
+var errOtherPortal = badCallback("b24pull: callback: the token is another portal's")
 
 // fit makes of a confirmed token one to be stored. It is believed to be of the
 // member that the callback names if the authorization server does not name any:

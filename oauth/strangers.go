@@ -13,6 +13,7 @@ import (
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/addr"
 	"github.com/b24pull/b24pull/internal/pace"
+	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/internal/sleep"
 )
 
@@ -194,16 +195,16 @@ func (c *Callback) checkToken() error {
 	case c.Event != "" && !c.Installed():
 		return nil
 	case c.Token == nil:
-		return fmt.Errorf("b24pull: callback: %s brings no token", cmp.Or(c.Event, "the form"))
+		return badCallback("b24pull: callback: " + quote.Name(cmp.Or(c.Event, "the form")) + " brings no token")
 	case len(c.Token.AccessToken) > maxToken || len(c.Token.RefreshToken) > maxToken:
-		return fmt.Errorf("b24pull: callback: its token is longer than the %d bytes that any has", maxToken)
+		return badCallback(fmt.Sprintf("b24pull: callback: its token is longer than the %d bytes that any has", maxToken))
 	}
 	refresh := addr.Trim(c.Token.RefreshToken)
 	if refresh == "" {
-		return errNoRefreshToken
+		return fmt.Errorf("%w%w", badCallback("b24pull: callback: "), errNoRefreshToken)
 	}
 	if strings.ContainsFunc(refresh, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return errors.New("b24pull: callback: its refresh token has characters that none has")
+		return badCallback("b24pull: callback: its refresh token has characters that none has")
 	}
 	return nil
 }

@@ -47,6 +47,9 @@ type Tokens struct {
 	asking  queues // the authorization server about them, by rank
 	spacing queues // for their distance
 	apart   distance
+
+	exchanging chan struct{} // has a place for each code that is exchanged
+	codes      distance      // of codes
 }
 
 // NewTokens checks the application and does no I/O.
@@ -61,8 +64,12 @@ func NewTokens(app *Application, store TokenStore) (*Tokens, error) {
 		app: app, store: store, entries: make(map[string]*entry), flights: make(map[*flight]struct{}),
 		locks: queues{places: 1}, callers: queues{places: 1, most: maxCallers}, asking: queues{places: maxAsking, most: maxWaiting},
 		spacing: queues{places: 1}, apart: distance{pace: pace.Pace{Burst: askedAtOnce, Every: askDistance}},
+		exchanging: make(chan struct{}, maxExchanging), codes: distance{pace: pace.Pace{Burst: askedAtOnce, Every: askDistance}},
 	}, nil
 }
+
+// Application returns the application whose tokens they are.
+func (ts *Tokens) Application() *Application { return ts.app }
 
 // Format names the application and tells no secret, whatever the verb.
 func (ts *Tokens) Format(f fmt.State, verb rune) {

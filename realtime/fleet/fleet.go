@@ -1,0 +1,272 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/b24pull/b24pull/internal/quote"
+	"github.com/b24pull/b24pull/realtime"
+)
+
+var (
+	// ErrKeyExists is the error of Add for a key that is there.
+	ErrKeyExists = errors.New("fleet: the key is there already; Remove it first, or Restart it")
+
+	// ErrNoKey is the error of Remove and Restart for a key that is not there.
+	ErrNoKey = errors.New("fleet: there is no such key")
+
+	// ErrShutdown is the error of Add after Shutdown.
+	ErrShutdown = errors.New("fleet: it has been shut down")
+)
+
+// A Fleet runs the subscriptions of many portals, each under a key. It is made
+// by [New]. All its methods can be called from any goroutine, also from a
+// handler and an observer; those that wait say what then.
+type Fleet struct {
+	opts options
+
+	mu      sync.Mutex
+	members map[string]*member // the last one of a key
+	closed  bool
+	past    realtime.Stats // of members that are gone
+	left    leftCursors
+}
+
+// New makes a fleet without keys. It does no I/O.
+func New(opts ...Option) (*Fleet, error) {
+	f, err := newFleet(opts)
+	if err != nil {
+		return nil, err
+	}
+	if given := f.opts.application.given; given != "" {
+		return nil, fmt.Errorf("fleet: New: %s is for NewApplication", given)
+	}
+	return f, nil
+}
+
+func newFleet(opts []Option) (*Fleet, error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	return &Fleet{opts: o, members: make(map[string]*member)}, nil
+}
+
+// Format counts the keys, whatever the verb: a fleet holds secrets that fmt
+// would find.
+func (f *Fleet) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "fleet.Fleet(%d keys)", len(f.Keys())) }
+
+// Add has the portal that source gives the config of listened to, under a key,
+// until Remove or Shutdown. It checks what it is given and does no I/O: errors
+// are those of [realtime.Subscribe], ErrKeyExists and ErrShutdown. What goes
+// wrong later is told by the observer, and met as the restart policy says. If
+// the key is just being removed, the new subscription begins when the old one
+// has ended.
+//
+// The handler gets the messages of all subscriptions of the key. It and opts
+// are as with [realtime.Subscription.Run] and [realtime.Subscribe]; but for the
+// cursor, see [WithCursors]. An observer in opts takes the place of
+// Event.Told; a logger that of the fleet's.
+func (f *Fleet) Add(key string, source realtime.ConfigSource, handler realtime.Handler, opts ...realtime.Option) error {
+	switch {
+	case key == "":
+		return errors.New("fleet: Add: the key is empty")
+	case handler == nil:
+		return errors.New("fleet: Add: the handler is nil")
+	}
+	run := &added{source: source, handler: handler, opts: slices.Clone(opts)}
+	try := []realtime.Option{realtime.WithCursorStore(new(realtime.MemoryStore))}
+	if _, err := realtime.Subscribe(source, append(append(try, f.opts.each...), run.opts...)...); err != nil {
+		return fmt.Errorf("fleet: Add: %w", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m := f.members[key]; m != nil && !m.ending && !f.closed {
+		return ErrKeyExists
+	}
+	return f.start(key, run)
+}
+
+// start begins a member. mu is held.
+func (f *Fleet) start(key string, r runner) error {
+	if f.closed {
+		return ErrShutdown
+	}
+	m := &member{fleet: f, key: key, runner: r, done: make(chan struct{}), woken: make(chan struct{}, 1), log: f.opts.logger.With("key", key)}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.life, m.end = context.WithCancel(m.ctx)
+	m.status.State = StateQueued
+	if before := f.members[key]; before != nil {
+		m.after = before.done
+	}
+	m.cursor = &cursor{last: f.left.take(key)}
+	f.members[key] = m
+	go m.loop()
+	return nil
+}
+
+// Remove ends the subscription of a key and forgets the key. It waits until
+// what has come is handled and the cursor is saved; the cursor stays in its
+// store. When ctx ends before, what is left is not handled, and the error is
+// ctx's, with a [*realtime.DrainError]; the subscription ends then as soon as
+// its handler returns. An error of the run, as of its last save, is returned as
+// well. It is ErrNoKey if there is no such key.
+//
+// Called by the key's own handler, Remove begins all that and does not wait, as
+// [realtime.Subscription.Drain] does not.
+func (f *Fleet) Remove(ctx context.Context, key string) error {
+	f.mu.Lock()
+	m := f.members[key]
+	f.mu.Unlock()
+	if m == nil {
+		return ErrNoKey
+	}
+	return m.remove(ctx)
+}
+
+// remove ends a member.
+func (m *member) remove(ctx context.Context) error {
+	f := m.fleet
+	f.mu.Lock()
+	m.ending = true
+	m.end()
+	sub := m.sub
+	f.mu.Unlock()
+	var err error
+	if sub != nil {
+		err = sub.Drain(ctx)
+		select {
+		case <-sub.Done():
+		default:
+			if err == nil {
+				return nil // called from its own handler
+			}
+		}
+	}
+	if ctx.Err() == nil {
+		select {
+		case <-m.done:
+			return m.named(err)
+		case <-ctx.Done():
+		}
+	}
+	select {
+	case <-m.done:
+		return m.named(err)
+	default:
+	}
+	m.cancel()
+	if err == nil {
+		err = ctx.Err()
+	}
+	return m.named(err)
+}
+
+// named is an error with the key in it.
+func (m *member) named(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("fleet: %s: %w", quote.Name(m.key), err)
+}
+
+// Restart begins the subscription of a key again, at once, if it has ended and
+// waits; a subscription that runs goes on. It does not wait. It is ErrNoKey if
+// there is no such key.
+func (f *Fleet) Restart(key string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.members[key]
+	if m == nil {
+		return ErrNoKey
+	}
+	m.wake()
+	return nil
+}
+
+// Keys returns the keys, those that are being removed included, in the order of
+// their bytes.
+func (f *Fleet) Keys() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	keys := make([]string, 0, len(f.members))
+	for key := range f.members {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// Subscription returns the subscription of a key that runs now, nil if none
+// does. Another one takes its place when it ends. To end it for good use
+// Remove.
+func (f *Fleet) Subscription(key string) *realtime.Subscription {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m := f.members[key]; m != nil {
+		return m.sub
+	}
+	return nil
+}
+
+// Shutdown removes all keys, at once and within one deadline: each subscription
+// takes in no more, what has come is handled, and the cursors are saved. Nothing
+// can be added any more. When ctx ends before, what is left is not handled, and
+// the error is a *ShutdownError; the subscriptions end then as soon as their
+// handlers return. Shutdown can be called again to wait for that. Called by a
+// handler, it waits for all keys but the handler's own.
+func (f *Fleet) Shutdown(ctx context.Context) error {
+	f.mu.Lock()
+	f.closed = true
+	var all []*member
+	for _, m := range f.members {
+		all = append(all, m)
+	}
+	f.mu.Unlock()
+	var ending sync.WaitGroup
+	errs := make([]error, len(all))
+	for i, m := range all {
+		ending.Go(func() { errs[i] = m.remove(ctx) })
+	}
+	ending.Wait()
+	failed := &ShutdownError{}
+	for i, m := range all {
+		if errs[i] == nil {
+			continue
+		}
+		failed.Keys, failed.Err = append(failed.Keys, m.key), cmp.Or(failed.Err, errs[i])
+		var left *realtime.DrainError
+		if errors.As(errs[i], &left) {
+			failed.Unhandled += left.Unhandled
+		}
+	}
+	if len(failed.Keys) == 0 {
+		return nil
+	}
+	slices.Sort(failed.Keys)
+	return failed
+}
+
+// A ShutdownError says that of some keys not all was handled, or that something
+// failed at their end.
+type ShutdownError struct {
+	Keys      []string // in the order of their bytes
+	Unhandled int      // messages that were received and not handled
+	Err       error    // of one of the keys; the context's, by errors.Is, if that has ended
+}
+
+// Error names the first of the keys.
+func (e *ShutdownError) Error() string {
+	text := fmt.Sprintf("%v; unhandled messages: %d", e.Err, e.Unhandled)
+	if n := len(e.Keys) - 1; n > 0 {
+		text += fmt.Sprintf("; and so it is with %d more keys", n)
+	}
+	return text
+}
+
+// Unwrap returns Err.
+func (e *ShutdownError) Unwrap() error { return e.Err }

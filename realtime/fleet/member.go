@@ -1,0 +1,326 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime"
+)
+
+// A runner is what a key stands for.
+type runner interface {
+	// open makes what a run needs, anew for each run, of m.ctx. ctx ends when
+	// the member is to end.
+	open(ctx context.Context, m *member) (*job, error)
+	// ended is told how a run has ended, and reports whether the key is to be
+	// forgotten, with its cursor.
+	ended(m *member, err error) (leaves bool)
+	// changed reports whether a run would find something else than the last one
+	// has.
+	changed(m *member) bool
+}
+
+// A job is what a run needs.
+type job struct {
+	source  realtime.ConfigSource
+	handler realtime.Handler
+	opts    []realtime.Option
+	ctx     context.Context       // of the run; its cause says why it ended
+	cancel  context.CancelFunc    // of ctx
+	ready   func(context.Context) // called beside the run when it is ready; may be nil
+	over    func()                // called when the run and ready have ended; may be nil
+}
+
+// added is what Add was given.
+type added struct {
+	source  realtime.ConfigSource
+	handler realtime.Handler
+	opts    []realtime.Option
+}
+
+func (a *added) open(_ context.Context, m *member) (*job, error) {
+	ctx, cancel := context.WithCancel(m.ctx)
+	return &job{source: a.source, handler: a.handler, opts: a.opts, ctx: ctx, cancel: cancel}, nil
+}
+
+func (a *added) ended(*member, error) bool { return false }
+
+func (a *added) changed(*member) bool { return false }
+
+// A member is a key and the goroutine that runs its subscriptions, one after
+// the other.
+type member struct {
+	fleet  *Fleet
+	key    string
+	runner runner
+	cursor *cursor
+	after  <-chan struct{} // closed when the one before it under the key has ended; may be nil
+
+	ctx    context.Context // of handlers: ends when nothing is waited for any more
+	cancel context.CancelFunc
+	life   context.Context // ends when the member is to end, be it later
+	end    context.CancelFunc
+	done   chan struct{} // closed when nothing of the member runs any more
+	woken  chan struct{} // has one place
+
+	log *slog.Logger // the goroutine's own
+
+	// Guarded by the fleet's mu:
+	ending  bool
+	touched bool      // by a callback since the present run has begun
+	opened  string    // the token that the present run, or the last, began with
+	seen    string    // the token that a callback has found last
+	since   time.Time // when the rest after a run has begun
+	address string    // of a portal that has installed the application
+	sub     *realtime.Subscription
+	status  Status
+	past    realtime.Stats // of the runs before
+}
+
+// loop runs subscriptions until the member is to end.
+func (m *member) loop() {
+	var ended error
+	defer func() { m.finish(ended) }()
+	if m.after != nil {
+		<-m.after
+	}
+	m.cursor.CursorStore = m.fleet.opts.store(m.key)
+	for failures := 0; m.begin(); {
+		began := time.Now()
+		ended = errGoexit
+		ended = m.run()
+		m.over(ended)
+		if time.Since(began) >= lasted {
+			failures = 0
+		}
+		if m.life.Err() != nil {
+			return
+		}
+		switch leaves := m.runner.ended(m, ended); {
+		case leaves && m.leave():
+			return
+		case leaves: // a callback has come meanwhile
+		case errors.Is(ended, realtime.ErrCursorMismatch) && m.cursor.drop():
+			m.tell(Event{Kind: KindCursorDropped, Err: ended})
+		default:
+			failures++
+			m.rest(ended, m.fleet.opts.restart(m.key, ended, failures))
+		}
+	}
+}
+
+// begin notes that a run begins, and reports false if none is to.
+func (m *member) begin() bool {
+	if m.life.Err() != nil {
+		return false
+	}
+	m.fleet.mu.Lock()
+	m.touched = false
+	m.status.State, m.status.Err, m.status.Next = StateRunning, nil, time.Time{}
+	m.status.Runs++
+	m.fleet.mu.Unlock()
+	m.tell(Event{Kind: KindBegun})
+	return true
+}
+
+// run is one run. A panic of what it calls is its error.
+func (m *member) run() (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = panicked(value)
+		}
+	}()
+	j, err := m.runner.open(m.life, m)
+	if err != nil {
+		return err
+	}
+	defer j.cancel()
+	sub, err := m.subscribe(j)
+	if err != nil {
+		return err
+	}
+	m.fleet.mu.Lock()
+	m.sub = sub
+	m.fleet.mu.Unlock()
+	if m.life.Err() != nil {
+		return nil // whoever has ended it did not see the subscription
+	}
+	beside, stop := context.WithCancel(j.ctx)
+	var ready sync.WaitGroup
+	defer func() {
+		stop()
+		ready.Wait()
+		if j.over != nil {
+			j.over()
+		}
+	}()
+	ready.Go(func() {
+		select {
+		case <-sub.Ready():
+		case <-beside.Done():
+			return
+		}
+		m.tell(Event{Kind: KindReady})
+		if j.ready != nil {
+			j.ready(beside)
+		}
+	})
+	err = sub.Run(j.ctx, j.handler)
+	if cause := context.Cause(j.ctx); cause != nil && err != nil && m.life.Err() == nil {
+		err = cause
+	}
+	return err
+}
+
+// subscribe makes the subscription of a run.
+func (m *member) subscribe(j *job) (*realtime.Subscription, error) {
+	opts := []realtime.Option{
+		realtime.WithLogger(m.log), realtime.WithCursorStore(m.cursor),
+		realtime.WithObserver(func(e realtime.Event) { m.tell(Event{Kind: KindTold, Told: e}) }),
+	}
+	if m.cursor.isDropped() {
+		opts = append(opts, realtime.WithHistory())
+	}
+	opts = append(append(opts, m.fleet.opts.each...), j.opts...)
+	return realtime.Subscribe(j.source, opts...)
+}
+
+// over notes that a run has ended.
+func (m *member) over(err error) {
+	m.fleet.mu.Lock()
+	defer m.fleet.mu.Unlock()
+	if m.sub != nil {
+		addStats(&m.past, m.sub.Stats())
+		m.sub = nil
+	}
+	m.status.Err = err
+}
+
+// rest waits until the member is to run again, or to end.
+func (m *member) rest(err error, then Restart) {
+	f := m.fleet
+	f.mu.Lock()
+	select { // what has woken it before is done
+	case <-m.woken:
+	default:
+	}
+	touched := m.touched
+	m.since, m.status.State = time.Now(), StateWaiting // from here on a callback wakes it
+	f.mu.Unlock()
+	if (touched || b24pull.EndingOf(err) == b24pull.EndsRun) && m.runner.changed(m) {
+		then = After(0)
+	}
+	kind := KindWaiting
+	var timer <-chan time.Time
+	if then.again {
+		kind = KindFailed
+		t := time.NewTimer(then.delay)
+		defer t.Stop()
+		timer = t.C
+		f.mu.Lock()
+		m.status.State, m.status.Next = StateDelayed, time.Now().Add(then.delay)
+		f.mu.Unlock()
+	}
+	m.tell(Event{Kind: kind, Err: err, Delay: then.delay})
+	select {
+	case <-timer:
+	case <-m.woken:
+	case <-m.life.Done():
+	}
+}
+
+// wake has it rest no longer.
+func (m *member) wake() {
+	select {
+	case m.woken <- struct{}{}:
+	default:
+	}
+}
+
+// errGoexit is the error of a run whose handler has ended the goroutine.
+var errGoexit = errors.New("fleet: something has called runtime.Goexit, which ends the subscription and its key")
+
+// leave forgets the key and removes its cursor, and reports false if a callback
+// has come meanwhile: then there may be an installation again.
+func (m *member) leave() bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.life), removeTimeout)
+	last, err := m.cursor.remove(ctx)
+	cancel()
+	if err != nil {
+		m.tell(Event{Kind: KindCursorNotRemoved, Err: err})
+	}
+	f := m.fleet
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m.touched && !m.ending {
+		return false
+	}
+	f.left.keep(m.key, last)
+	m.ending = true
+	return true
+}
+
+// removeTimeout bounds what a store is given to remove a cursor.
+const removeTimeout = 10 * time.Second
+
+// finish tells that nothing of the member runs any more.
+func (m *member) finish(err error) {
+	m.over(err)
+	m.cancel()
+	m.tell(Event{Kind: KindRemoved, Err: err})
+	f := m.fleet
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m.end()
+	addStats(&f.past, m.past)
+	if f.members[m.key] == m {
+		delete(f.members, m.key)
+	}
+	close(m.done)
+}
+
+// tell tells the log and the observer.
+func (m *member) tell(e Event) {
+	m.fleet.mu.Lock()
+	e.Key, e.Run = m.key, m.status.Runs
+	m.fleet.mu.Unlock()
+	if e.Kind != KindTold {
+		e.log(m.log)
+	}
+	m.fleet.opts.observer(e)
+}
+
+// A PanicError is the error of a run in which something of yours has panicked:
+// a handler, a store, a source. It does not end the process, as a panic in a
+// handler of net/http does not.
+type PanicError struct {
+	Value any    // what it panicked with
+	Stack []byte // of the goroutine, as [runtime/debug.Stack] writes it
+}
+
+func panicked(value any) error {
+	var handler *realtime.HandlerPanic
+	var callback *realtime.CallbackPanic
+	switch err, _ := value.(error); {
+	case errors.As(err, &handler):
+		return &PanicError{handler.Value, handler.Stack}
+	case errors.As(err, &callback):
+		return &PanicError{callback.Value, callback.Stack}
+	}
+	return &PanicError{value, debug.Stack()}
+}
+
+// Error has the value and the stack in it.
+func (e *PanicError) Error() string { return fmt.Sprintf("fleet: panic: %v\n\n%s", e.Value, e.Stack) }
+
+// Unwrap returns the value if it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}

@@ -1,0 +1,205 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/oauth"
+	"github.com/b24pull/b24pull/realtime"
+)
+
+// An Option changes how a [Fleet] or an [Application] works.
+type Option func(*options) error
+
+type options struct {
+	logger   *slog.Logger
+	observer func(Event)
+	restart  func(key string, err error, failures int) Restart
+	cursors  func(key string) realtime.CursorStore
+	each     []realtime.Option
+
+	application applicationOptions
+}
+
+// applicationOptions are those that a Fleet has no use for.
+type applicationOptions struct {
+	given    string // the name of one that was given
+	hosts    oauth.Hosts
+	eventURL string
+	ready    func(context.Context, Portal) error
+	client   []b24pull.Option
+}
+
+func newOptions(opts []Option) (options, error) {
+	o := options{
+		logger: slog.New(slog.DiscardHandler), observer: func(Event) {},
+		restart: func(_ string, err error, failures int) Restart { return DefaultRestart(err, failures) },
+	}
+	for _, opt := range opts {
+		if opt == nil {
+			return o, errors.New("fleet: an option is nil")
+		}
+		if err := opt(&o); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// WithLogger has the fleet and its subscriptions log, each line with the key of
+// its portal; see [realtime.WithLogger]. No secret is logged; keys are, so a
+// key must not be one.
+func WithLogger(l *slog.Logger) Option {
+	return func(o *options) error {
+		if l == nil {
+			return errors.New("fleet: WithLogger: the logger is nil")
+		}
+		o.logger = l
+		return nil
+	}
+}
+
+// WithObserver has observe called for each [Event]. Those of one key come in
+// order; several goroutines call it at once, one a key. It must return quickly:
+// the subscription receives nothing while it runs. It can call what does not
+// wait, like [Fleet.Add].
+func WithObserver(observe func(Event)) Option {
+	return func(o *options) error {
+		if observe == nil {
+			return errors.New("fleet: WithObserver: the function is nil")
+		}
+		o.observer = observe
+		return nil
+	}
+}
+
+// WithCursors gives each key the store of its cursor: a [CursorFolder] has one,
+// as a database may. It is called once for each time that a key is added, and
+// the store is used by one subscription at a time. The default keeps cursors in
+// memory while their key is there, so that a subscription that is begun again
+// goes on where it was.
+//
+// A cursor that does not fit any more, as after a portal has moved or its push
+// server was replaced, is given up: the subscription is begun without it, with
+// all that the server keeps ([realtime.WithHistory]), and an Event of kind
+// [KindCursorDropped] tells. What was handled of that comes again then.
+func WithCursors(cursors func(key string) realtime.CursorStore) Option {
+	return func(o *options) error {
+		if cursors == nil {
+			return errors.New("fleet: WithCursors: the function is nil")
+		}
+		o.cursors = cursors
+		return nil
+	}
+}
+
+// WithSubscription gives options to all subscriptions, before those of
+// [Fleet.Add]. [WithCursors] takes the place of [realtime.WithCursor] and
+// [realtime.WithCursorStore], which are not to be given: a run that was begun
+// again with them would go back to where the first one began.
+func WithSubscription(opts ...realtime.Option) Option {
+	return func(o *options) error {
+		for _, opt := range opts {
+			if opt == nil {
+				return errors.New("fleet: WithSubscription: an option is nil")
+			}
+		}
+		o.each = append(o.each, opts...)
+		return nil
+	}
+}
+
+// WithRestart decides what becomes of a subscription that has ended with an
+// error. failures counts the runs that have failed one after the other, from 1
+// on; a run that has lasted for ten minutes begins the count anew. The default
+// is [DefaultRestart], which a policy can call for what it does not decide.
+func WithRestart(policy func(key string, err error, failures int) Restart) Option {
+	return func(o *options) error {
+		if policy == nil {
+			return errors.New("fleet: WithRestart: the function is nil")
+		}
+		o.restart = policy
+		return nil
+	}
+}
+
+// WithPortals names hosts of portals outside the Bitrix24 cloud, like
+// portal.example, *.company.example or portal.example:8443: an Application
+// follows a portal to them when it moves, and sends users there to authorize
+// it. What is neither named nor in the cloud may be anybody's.
+func WithPortals(hosts ...string) Option {
+	return func(o *options) (err error) {
+		o.application.given = "WithPortals"
+		if o.application.hosts, err = oauth.ParseHosts(hosts...); err != nil {
+			return fmt.Errorf("fleet: WithPortals: %w", err)
+		}
+		return nil
+	}
+}
+
+// WithEventURL has an Application bind the event ONAPPUNINSTALL of each portal
+// to this address, where it is not bound yet: a portal does not tell of its own
+// accord that it has uninstalled the application. It leads to
+// [Application.Callback].
+func WithEventURL(address string) Option {
+	return func(o *options) error {
+		o.application.given = "WithEventURL"
+		u, err := url.Parse(address)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil {
+			return errors.New("fleet: WithEventURL: want https://HOST/PATH, where the portal posts its events")
+		}
+		o.application.eventURL = address
+		return nil
+	}
+}
+
+// WithReady has an Application call f beside each subscription once no event
+// of the portal can be missed any more: what f has the portal send arrives. Its
+// context ends with the subscription. An error is logged and told by an Event
+// of kind [KindReadyFailed], and does no more.
+func WithReady(f func(ctx context.Context, p Portal) error) Option {
+	return func(o *options) error {
+		o.application.given = "WithReady"
+		if f == nil {
+			return errors.New("fleet: WithReady: the function is nil")
+		}
+		o.application.ready = f
+		return nil
+	}
+}
+
+// WithClient gives options to the [b24pull.Client] that an Application makes of
+// each portal: a limiter, say. Its HTTP client is that of the
+// [oauth.Application] unless one is given; [b24pull.WithMoved] is the
+// Application's own.
+func WithClient(opts ...b24pull.Option) Option {
+	return func(o *options) error {
+		o.application.given = "WithClient"
+		for _, opt := range opts {
+			if opt == nil {
+				return errors.New("fleet: WithClient: an option is nil")
+			}
+		}
+		o.application.client = append(o.application.client, opts...)
+		return nil
+	}
+}
+
+// Restart is what becomes of a subscription that has ended: [After] and
+// [Wait]. The zero Restart is Wait's.
+type Restart struct {
+	again bool
+	delay time.Duration
+}
+
+// After has a subscription begun again after a delay.
+func After(delay time.Duration) Restart { return Restart{again: true, delay: max(delay, 0)} }
+
+// Wait has a subscription wait until [Fleet.Restart] is called for its key, or,
+// of an [Application], until the portal's next callback.
+func Wait() Restart { return Restart{} }

@@ -1,0 +1,134 @@
+package fleet
+
+import (
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/b24pull/b24pull/realtime"
+)
+
+// State is where the portal of a key stands.
+type State uint8
+
+// The states of a key.
+const (
+	_            State = iota
+	StateQueued        // it waits for the end of the one before it under the key
+	StateRunning       // its subscription runs; Status.Subscription says where that stands
+	StateDelayed       // its subscription has ended with an error and is begun again at Status.Next
+	StateWaiting       // its subscription has ended and is not begun again of itself; see Wait
+	StateEnding        // it is being removed
+	states
+)
+
+var stateNames = [states]string{"none", "queued", "running", "delayed", "waiting", "ending"}
+
+// String is the state in lower case.
+func (s State) String() string {
+	if s < states {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("State(%d)", uint8(s))
+}
+
+// MarshalText is String.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Status is how it stands with the portal of a key.
+type Status struct {
+	State State
+	// Subscription is the state of the subscription that runs.
+	Subscription realtime.State
+	// Runs counts the subscriptions of the key since it was added.
+	Runs int
+	// Err is why the last run has ended; nil while one runs. It holds no
+	// secret.
+	Err error
+	// Next is when the next run begins, in StateDelayed.
+	Next time.Time
+	// Stats are those of all runs since the key was added.
+	Stats realtime.Stats
+}
+
+// Stats are those of a whole fleet.
+type Stats struct {
+	// Keys counts the keys in each State.
+	Keys map[State]int
+	// Live counts the subscriptions that are connected.
+	Live int
+	// Total are the sums over all subscriptions, those that have ended
+	// included, so that what is counted only grows. Of what is no counter it
+	// has any one subscription's value.
+	Total realtime.Stats
+}
+
+// Status returns how it stands with a key; false if there is no such key.
+func (f *Fleet) Status(key string) (Status, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.members[key]
+	if m == nil {
+		return Status{}, false
+	}
+	return m.now(), true
+}
+
+// now is the status with what the subscription says. The fleet's mu is held.
+func (m *member) now() Status {
+	s := m.status
+	if m.ending {
+		s.State = StateEnding
+	}
+	addStats(&s.Stats, m.past)
+	if m.sub != nil {
+		s.Subscription = m.sub.State()
+		addStats(&s.Stats, m.sub.Stats())
+	}
+	return s
+}
+
+// Stats returns the statistics of the fleet.
+func (f *Fleet) Stats() Stats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := Stats{Keys: make(map[State]int)}
+	addStats(&all.Total, f.past)
+	for _, m := range f.members {
+		s := m.now()
+		all.Keys[s.State]++
+		if s.Subscription == realtime.StateLive || s.Subscription == realtime.StateDegraded {
+			all.Live++
+		}
+		addStats(&all.Total, s.Stats)
+	}
+	return all
+}
+
+// addStats adds what is counted. What is no counter, like a duration or a time,
+// is the later one's.
+func addStats(sum *realtime.Stats, s realtime.Stats) {
+	to, from := reflect.ValueOf(sum).Elem(), reflect.ValueOf(s)
+	for i := range from.NumField() {
+		switch a, b := to.Field(i), from.Field(i); a.Kind() {
+		case reflect.Uint64:
+			a.SetUint(a.Uint() + b.Uint())
+		case reflect.Map:
+			next := reflect.MakeMapWithSize(a.Type(), a.Len())
+			for _, m := range []reflect.Value{a, b} {
+				for k, v := range m.Seq2() {
+					n := v.Uint()
+					if old := next.MapIndex(k); old.IsValid() {
+						n += old.Uint()
+					}
+					next.SetMapIndex(k, reflect.ValueOf(n).Convert(a.Type().Elem()))
+				}
+			}
+			a.Set(next)
+		default:
+			if !b.IsZero() {
+				a.Set(b)
+			}
+		}
+	}
+}

@@ -75,7 +75,6 @@ type member struct {
 	ending  bool
 	touched bool      // by a callback since the present run has begun
 	opened  string    // the token that the present run, or the last, began with
-	seen    string    // the token that a callback has found last
 	since   time.Time // when the rest after a run has begun
 	address string    // of a portal that has installed the application
 	sub     *realtime.Subscription

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"regexp"
 	"runtime/debug"
@@ -23,8 +22,9 @@ type Auth interface {
 	fmt.Formatter
 	slog.LogValuer
 
-	// endpoint checks what the Auth was made of.
-	endpoint() (endpoint, error)
+	// endpoint checks what the Auth was made of. plain has http be taken for
+	// every host.
+	endpoint(plain bool) (endpoint, error)
 	// token returns the token to call with, nil where a call needs none.
 	token(ctx context.Context) (*oauth2.Token, error)
 	// refused is told that the portal refused a token as expired. It returns
@@ -78,14 +78,15 @@ type TokenReloader interface {
 // or that of the newer REST, https://portal.bitrix24.com/rest/api/USER/CODE/,
 // and is a secret. Calls go below that address; a method's name at its end, as
 // portals show it in examples, is left out. New checks it: https is required,
-// http is taken for a loopback host only. White space and quotes around it, and
+// http is taken for a loopback host, or with WithPlainHTTP. White space and quotes around it, and
 // around all addresses and tokens that this package is given, are left out.
 func Webhook(url string) Auth { return &webhookAuth{url: func() string { return url }} }
 
 // OAuth calls as an application, for the user its tokens were given for. portal
 // is the portal's address, https://portal.bitrix24.com, or its bare host name;
-// with the path /rest/api/ the calls go to the newer REST. http is refused: a
-// token goes to the portal's https address and nowhere else.
+// with the path /rest/api/ the calls go to the newer REST. A token goes to that
+// address and nowhere else; https is required, http is taken for a loopback
+// host, or with WithPlainHTTP.
 //
 // ts.Token is asked before each call, so it should keep its token for as long
 // as it is good. It takes no context: a call that is cancelled while Token runs
@@ -109,39 +110,58 @@ var (
 	callForm = regexp.MustCompile(`^(?i)[a-z0-9_]+(\.[a-z0-9_]+)*$`)
 )
 
-const webhookWant = "want https://PORTAL/rest/USER/CODE/ or https://PORTAL/rest/api/USER/CODE/"
+const webhookWant = "want https://PORTAL/rest/USER/CODE/ or https://PORTAL/rest/api/USER/CODE/, as the portal shows it"
 
 // hookPath takes the path of a webhook apart: what comes before the user, the
-// user and the code.
-func hookPath(escaped string) (base, user, code string, ok bool) {
+// user and the code. A problem says what is wrong with it.
+func hookPath(escaped string) (base, user, code, problem string) {
 	base = "/rest/"
 	rest, newer := strings.CutPrefix(escaped, "/rest/api/")
+	below := newer
 	if newer {
 		base = "/rest/api/"
-	} else if rest, ok = strings.CutPrefix(escaped, "/rest/"); !ok {
-		return "", "", "", false
+	} else {
+		rest, below = strings.CutPrefix(escaped, "/rest/")
 	}
 	parts := strings.Split(strings.TrimSuffix(rest, "/"), "/")
 	switch {
-	case len(parts) != 2 && len(parts) != 3, len(parts) == 3 && !callForm.MatchString(parts[2]):
-		return "", "", "", false
+	case strings.Trim(escaped, "/") == "":
+		problem = "this is only the portal's address"
+	case strings.Contains(escaped, "//"):
+		problem = "it has // in its path"
+	case !below && strings.HasPrefix(strings.ToLower(escaped), "/rest/"):
+		problem = "want /rest/ in lower case"
+	case !below && strings.Trim(escaped, "/") != "rest":
+		problem = "this is the address of a page, not of a webhook"
+	case !below, len(parts) < 2:
+		problem = "USER or CODE is missing in it"
+	case parts[0] == "USER" || parts[1] == "CODE":
+		problem = "USER stands for the number of your webhook's user, CODE for its code"
+	case !userForm.MatchString(parts[0]):
+		problem = "in the place of USER there is no number"
+	case !hookForm.MatchString(parts[1]):
+		problem = "its CODE has other characters than letters, digits, _ and -"
+	case len(parts) > 3, len(parts) == 3 && !callForm.MatchString(parts[2]):
+		problem = "something follows its CODE that is no method's name"
+	default:
+		return base, parts[0], parts[1], ""
 	}
-	return base, parts[0], parts[1], userForm.MatchString(parts[0]) && hookForm.MatchString(parts[1])
+	return "", "", "", problem
 }
 
-func (a *webhookAuth) endpoint() (endpoint, error) {
+func (a *webhookAuth) endpoint(plain bool) (endpoint, error) {
 	u, err := addr.Base(a.url())
 	if err != nil {
-		return endpoint{}, fmt.Errorf("b24pull: webhook: %w; %s", err, webhookWant)
+		return endpoint{}, fmt.Errorf("b24pull: webhook: the address: %w; %s", err, webhookWant)
 	}
-	base, user, code, ok := hookPath(u.EscapedPath())
+	base, user, code, problem := hookPath(u.EscapedPath())
 	switch {
-	case u.Scheme == "http" && !loopback(u.Hostname()):
-		return endpoint{}, errors.New("b24pull: webhook: https is required (http for a loopback host only): the address is a secret")
 	case u.Scheme != "https" && u.Scheme != "http":
-		return endpoint{}, errors.New("b24pull: webhook: https is required; " + webhookWant)
-	case !ok:
-		return endpoint{}, errors.New("b24pull: webhook: the path is not that of a webhook; take the address as the portal shows it: " + webhookWant)
+		return endpoint{}, fmt.Errorf("b24pull: webhook: the address begins with %s://; %s", u.Scheme, webhookWant)
+	case problem != "":
+		return endpoint{}, errors.New("b24pull: webhook: the address: " + problem + "; " + webhookWant)
+	case u.Scheme == "http" && !plain && !addr.Loopback(u.Hostname()):
+		return endpoint{}, errors.New("b24pull: webhook: https is required: over http anybody on the way reads the webhook's code; http is for a loopback host, or with WithPlainHTTP")
 	}
 	u.Path = base + user + "/" + code + "/"
 	return endpoint{base: u, portal: u.Scheme + "://" + u.Host, secrets: redact.Redactor{}.With(code)}, nil
@@ -176,15 +196,15 @@ type oauthAuth struct {
 	source func() oauth2.TokenSource
 }
 
-func (a *oauthAuth) endpoint() (endpoint, error) {
+func (a *oauthAuth) endpoint(plain bool) (endpoint, error) {
 	if a.source() == nil {
-		return endpoint{}, errors.New("b24pull: oauth: the token source is nil")
+		return endpoint{}, errors.New("b24pull: oauth: the token source is nil; give one, like that of oauth.Tokens, or oauth2.StaticTokenSource")
 	}
-	base, err := addr.REST(a.portal())
+	base, err := addr.REST(a.portal(), plain)
 	if err != nil {
 		return endpoint{}, fmt.Errorf("b24pull: oauth: %w", err)
 	}
-	return endpoint{base: base, portal: "https://" + base.Host}, nil
+	return endpoint{base: base, portal: portalOf(base)}, nil
 }
 
 func (a *oauthAuth) token(ctx context.Context) (*oauth2.Token, error) {
@@ -234,16 +254,11 @@ func (a *oauthAuth) MarshalText() ([]byte, error) { return []byte(a.String()), n
 // describeAuth prints no part of an address that New would refuse: it may be a
 // secret in a wrong place.
 func describeAuth(kind string, a Auth) string {
-	e, err := a.endpoint()
+	e, err := a.endpoint(true)
 	if err != nil {
 		return "b24pull." + kind + "(invalid)"
 	}
 	return "b24pull." + kind + "(" + e.portal + ")"
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // ask has a source of the user's give a token.

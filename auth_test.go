@@ -106,6 +106,9 @@ func TestAuth_OAuthAddress(t *testing.T) {
 		"portal.example":                   "https://portal.example",
 		"Portal.example:8443":              "https://portal.example:8443",
 		"127.0.0.1:8443":                   "https://127.0.0.1:8443",
+		"http://127.0.0.1:8080":            "http://127.0.0.1:8080",
+		"http://localhost/rest/":           "http://localhost",
+		"http://[::1]:8080":                "http://[::1]:8080",
 	}
 	for address, portal := range good {
 		c, err := New(OAuth(address, resttest.Static("t")))
@@ -118,7 +121,7 @@ func TestAuth_OAuthAddress(t *testing.T) {
 		}
 	}
 	bad := []string{
-		"", "https://", "http://portal.example", "http://127.0.0.1", "http://localhost", "ws://portal.example", "HTTP://portal.example",
+		"", "https://", "http://portal.example", "http://127.0.0.1.portal.example", "http://localhost.example", "http://10.0.0.1", "ws://portal.example", "HTTP://portal.example",
 		"https://portal.example/rest/1/s3cr3thookcode/", "https://portal.example/?auth=s3cr3thookcode", "https://s3cr3thookcode@portal.example", "s3cr3thookcode@portal.example",
 		"https://portal.example/#s3cr3thookcode", "https://portal.example/s3cr3t%68ookcode",
 	}
@@ -314,5 +317,43 @@ func TestAuth_ShortTokenKeepsTheCode(t *testing.T) {
 	c := mustNew(t, OAuth(srv.URL, resttest.Static("token")), WithHTTPClient(srv.Client()))
 	if _, err := c.GetApplicationConfig(context.Background(), true); !errors.Is(err, ErrExpiredToken) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestAuth_PlainHTTP: http to any host is the explicit choice of WithPlainHTTP,
+// for a webhook and a token alike, and leads nowhere else over http.
+func TestAuth_PlainHTTP(t *testing.T) {
+	for _, auth := range []Auth{
+		Webhook("http://portal.lan:8080/rest/1/" + resttest.HookCode + "/"), OAuth("http://portal.lan:8080", resttest.Static(resttest.AccessToken)),
+	} {
+		if _, err := New(auth); err == nil || !strings.Contains(err.Error(), "WithPlainHTTP") {
+			t.Errorf("%v was taken: %v", auth, err)
+		}
+		var asked []string
+		location := ""
+		c := mustNew(t, auth, WithPlainHTTP(), WithHTTPClient(&http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
+			asked = append(asked, r.URL.Scheme+"://"+r.URL.Host)
+			if location != "" {
+				resp := resttest.JSONResponse(r, 302, "")
+				resp.Header.Set("Location", location)
+				return resp, nil
+			}
+			return resttest.JSONResponse(r, 200, `{"result":true}`), nil
+		})}))
+		if _, err := c.Call(t.Context(), "user.admin", nil, nil); err != nil {
+			t.Error(err)
+		}
+		location = "http://elsewhere.lan/rest/"
+		_, err := c.Call(t.Context(), "user.admin", nil, nil)
+		resttest.CheckError(t, err)
+		if want := []string{"http://portal.lan:8080", "http://portal.lan:8080"}; !slices.Equal(asked, want) || c.Portal() != want[0] {
+			t.Errorf("asked %v", asked)
+		}
+		if text := c.String(); !strings.HasSuffix(text, "(http://portal.lan:8080))") {
+			t.Errorf("it prints as %s", text)
+		}
+		if form := resttest.Leak(c); form != "" {
+			t.Error(form)
+		}
 	}
 }

@@ -151,7 +151,7 @@ func TestBatch_Answers(t *testing.T) {
 			[]string{"0 a.b final: b24pull: a.b: the portal refused; its error code is a string (HTTP 200)", "k a.c throttled: b24pull: a.c: QUERY_LIMIT_EXCEEDED: Too many requests (HTTP 200); call again later, not more often than twice a second"}},
 		{"a blank error beside a result", `{"result":{"0":1,"k":2},"result_error":{"0":"","k":{"error":"","error_description":""}}}`, false, []string{"0 a.b 1", "k a.c 2"}},
 		{"halted", `{"result":[],"result_error":[{"error":"ACCESS_DENIED","error_description":"no s3cr3t-token"}]}`, true,
-			[]string{"0 a.b final: b24pull: a.b: ACCESS_DENIED: no [redacted] (HTTP 200)", "k a.c final: " + ErrNotRun.Error()}},
+			[]string{"0 a.b final: b24pull: a.b: ACCESS_DENIED: no [redacted] (HTTP 200); ask the portal's administrator", "k a.c final: " + ErrNotRun.Error()}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, _ := scripted(t, `{"result":`+tt.answer+`}`)

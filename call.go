@@ -67,7 +67,7 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 		return err
 	}
 	var token *oauth2.Token
-	err := c.limited(ctx, "", func(ctx context.Context) (err error) {
+	err := c.limited(ctx, "", "", func(ctx context.Context) (err error) {
 		token, err = c.auth.token(ctx)
 		return err
 	})
@@ -86,7 +86,7 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 			continue
 		}
 		var next *oauth2.Token
-		failed := c.limited(ctx, "", func(ctx context.Context) (err error) {
+		failed := c.limited(ctx, "", "", func(ctx context.Context) (err error) {
 			next, err = other.token(ctx, token)
 			return err
 		})
@@ -128,8 +128,8 @@ func (c *Client) turn(ctx context.Context, q request) error {
 }
 
 // limited bounds one step of a call by the client's timeout. name is what the
-// error begins with.
-func (c *Client) limited(ctx context.Context, name string, step func(context.Context) error) error {
+// error begins with, from says who did not answer.
+func (c *Client) limited(ctx context.Context, name, from string, step func(context.Context) error) error {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	err := step(limited)
@@ -140,7 +140,7 @@ func (c *Client) limited(ctx context.Context, name string, step func(context.Con
 		if errors.As(err, &broken) {
 			sent = broken.Sent
 		}
-		return &netfail.Error{Text: fmt.Sprintf("%sno answer within %v: %v", name, c.timeout, late), Err: late, Sent: sent}
+		return &netfail.Error{Text: fmt.Sprintf("%sno answer%s within %v: %v", name, from, c.timeout, late), Err: late, Sent: sent}
 	}
 	return err
 }
@@ -157,7 +157,7 @@ func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known
 	start := c.base.now()
 	at := start
 	for range maxMoves + 1 {
-		err = c.limited(ctx, "b24pull: "+q.method+": ", func(ctx context.Context) (err error) {
+		err = c.limited(ctx, "b24pull: "+q.method+": ", " from "+known.Text(addr.HostPort(at)), func(ctx context.Context) (err error) {
 			a, err = c.post(ctx, at, q, token, known)
 			return err
 		})
@@ -197,7 +197,7 @@ func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oaut
 	if err != nil {
 		return response{}, fmt.Errorf("b24pull: %s: the parameters: %w", q.method, known.Error(err))
 	}
-	a := response{method: q.method, known: known}
+	a := response{method: q.method, known: known, portal: known.Text(portalOf(base))}
 	var trace netfail.Trace
 	resp, err := c.rest.R().SetContext(redact.KeepLocation(trace.Watch(ctx), &a.location)).SetBody(payload).Post(base.String() + q.method)
 	if resp != nil && resp.RawResponse != nil {
@@ -212,7 +212,7 @@ func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oaut
 		return response{}, a.fail(fmt.Sprintf("the answer is larger than %d MiB", answerLimit>>20))
 	case err != nil:
 		clean := known.Error(err)
-		return response{}, &netfail.Error{Text: fmt.Sprintf("b24pull: %s: %v", q.method, clean), Err: clean, Sent: trace.Sent()}
+		return response{}, &netfail.Error{Text: "b24pull: " + q.method + ": " + netfail.Explain(known.Text(addr.HostPort(base)), clean), Err: clean, Sent: trace.Sent()}
 	}
 	a.body = phpjson.Find(a.body, isEnvelope)
 	a.raw, err = a.result()

@@ -51,6 +51,7 @@ type options struct {
 	limiter   *Limiter
 	retry     Retry
 	moved     func(ctx context.Context, from, to string) error
+	plain     bool
 }
 
 // WithHTTPClient sets the HTTP client for all calls: its transport has the
@@ -65,7 +66,7 @@ type options struct {
 func WithHTTPClient(c *http.Client) Option {
 	return func(o *options) error {
 		if c == nil {
-			return errors.New("b24pull: WithHTTPClient: the client is nil")
+			return errors.New("b24pull: WithHTTPClient: the client is nil; leave the option out for one of the Client's own")
 		}
 		o.http = c
 		return nil
@@ -78,7 +79,7 @@ func WithHTTPClient(c *http.Client) Option {
 func WithTimeout(d time.Duration) Option {
 	return func(o *options) error {
 		if d <= 0 {
-			return fmt.Errorf("b24pull: WithTimeout: %v is not a positive duration", d)
+			return fmt.Errorf("b24pull: WithTimeout: %v is not a positive duration; the default is %v", d, DefaultTimeout)
 		}
 		o.timeout = d
 		return nil
@@ -117,6 +118,18 @@ func WithLimiter(l *Limiter) Option {
 	}
 }
 
+// WithPlainHTTP lets the portal's address be http on any host, like that of a
+// box in the own network without a certificate. The webhook's code or the token
+// then goes over the network as it is, with every call: whoever is on the way
+// can read it and call as you. Without this option http is taken for a loopback
+// host only. A portal that moves is followed to https alone, all the same.
+func WithPlainHTTP() Option {
+	return func(o *options) error {
+		o.plain = true
+		return nil
+	}
+}
+
 // WithMoved has moved called when the portal answers that it has another
 // address, before that address is sent anything: a request there has the token
 // or the code of the webhook in it. from and to are scheme and host,
@@ -136,7 +149,7 @@ func WithLimiter(l *Limiter) Option {
 func WithMoved(moved func(ctx context.Context, from, to string) error) Option {
 	return func(o *options) error {
 		if moved == nil {
-			return errors.New("b24pull: WithMoved: the function is nil")
+			return errors.New("b24pull: WithMoved: the function is nil; without the option every move is followed")
 		}
 		o.moved = moved
 		return nil
@@ -149,10 +162,6 @@ func New(auth Auth, opts ...Option) (*Client, error) {
 	if auth == nil {
 		return nil, errors.New("b24pull: New: the auth is nil; use Webhook or OAuth")
 	}
-	at, err := auth.endpoint()
-	if err != nil {
-		return nil, err
-	}
 	o := options{timeout: DefaultTimeout, userAgent: DefaultUserAgent, limiter: NewLimiter(DefaultLimitBurst, DefaultLimitRate)}
 	o.retry, _ = Retry{}.withDefaults()
 	for _, option := range opts {
@@ -162,6 +171,10 @@ func New(auth Auth, opts ...Option) (*Client, error) {
 		if err := option(&o); err != nil {
 			return nil, err
 		}
+	}
+	at, err := auth.endpoint(o.plain)
+	if err != nil {
+		return nil, err
 	}
 	if o.http == nil {
 		o.http = &http.Client{Transport: defaultTransport()}

@@ -261,7 +261,7 @@ func TestClient_ContextErrors(t *testing.T) {
 	}
 	t.Run("timeout of the client", func(t *testing.T) {
 		_, err := webhookClient(t, resttest.Portal(t, hang), WithTimeout(20*time.Millisecond)).GetConfig(context.Background(), true)
-		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer within 20ms") {
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), " within 20ms: ") {
 			t.Errorf("got %v", err)
 		}
 	})

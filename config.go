@@ -10,6 +10,7 @@ import (
 
 	"github.com/b24pull/b24pull/internal/addr"
 	"github.com/b24pull/b24pull/internal/phpjson"
+	"github.com/b24pull/b24pull/internal/redact"
 )
 
 func decodeConfig(o phpjson.Object) Config {
@@ -68,12 +69,18 @@ func decodeChannel(o phpjson.Object) *Channel {
 func (c *Config) UnmarshalJSON(data []byte) error {
 	root, err := phpjson.Root("config", data)
 	if err != nil {
-		return err
+		return otherThanConfig(root, err)
 	}
 	o := root.Object(&err)
+	if problem := otherThanFields(o.Fields); problem != "" {
+		return root.Wrong(problem)
+	}
 	if o.Fields["server"] == nil && phpjson.KindOf(o.Fields["result"]) == phpjson.KindObject {
 		root.Raw = o.Fields["result"]
 		o = root.Object(&err)
+		if problem := otherThanFields(o.Fields); problem != "" {
+			return root.Wrong(problem)
+		}
 	}
 	decoded := decodeConfig(o)
 	if err == nil {
@@ -86,6 +93,38 @@ func (c *Config) UnmarshalJSON(data []byte) error {
 	decoded.raw = &raw
 	*c = decoded
 	return nil
+}
+
+// otherThanConfig completes the error of a text that is no JSON.
+func otherThanConfig(root phpjson.Node, err error) error {
+	switch text := strings.TrimSpace(string(root.Raw)); {
+	case text == "":
+		return root.Wrong("it is empty; want the answer of pull.application.config.get or pull.config.get")
+	case strings.HasPrefix(text, "<"):
+		return root.Wrong("want JSON, got a page")
+	case strings.HasPrefix(text, "{") || strings.HasPrefix(text, "["):
+		return root.Wrong("want JSON, got what begins as such and is cut off or damaged")
+	}
+	return err
+}
+
+// otherThanFields says what an object is that is no config, "" if it may be
+// one.
+func otherThanFields(fields map[string]json.RawMessage) string {
+	code, failed := fields["error"]
+	switch {
+	case fields["server"] != nil:
+		return ""
+	case failed && !(fields["result"] != nil && blank(code)):
+		told, _, _ := phpjson.ErrorParts(code)
+		name := redact.Redactor{}.Code(phpjson.Node{Raw: told}.Scalar(), knownCode)
+		return strings.TrimSpace("it holds the portal's error "+name) + " in place of a config"
+	case fields["access_token"] != nil:
+		return "this is a token, not a config"
+	case fields["result"] != nil && phpjson.KindOf(fields["result"]) != phpjson.KindObject:
+		return "its result is " + string(phpjson.KindOf(fields["result"])) + "; want the answer of pull.application.config.get or pull.config.get"
+	}
+	return ""
 }
 
 // UnmarshalJSON decodes a channel as it stands in a config, or as new_channel

@@ -33,19 +33,22 @@ var (
 	ErrAccess              = newCode("ACCESS_ERROR", ClassFinal, EndsNothing, "the method may not be called this way", "")
 	ErrInvalidFormat       = newCode("INVALID_FORMAT", ClassFinal, EndsNothing, "a parameter has a wrong format", "")
 	ErrExpiredToken        = newCode("expired_token", ClassExpired, EndsNothing, "the access token has expired", "get a new one with the refresh token")
-	ErrNoAuth              = newCode("NO_AUTH_FOUND", ClassFinal, EndsRun, "the portal does not know the token or webhook", "make a new one")
-	ErrInsufficientScope   = newCode("insufficient_scope", ClassFinal, EndsRun, "the scope is missing", "give the application or webhook the scope of the method: pull, or pull_channel")
-	ErrInvalidCredentials  = newCode("INVALID_CREDENTIALS", ClassFinal, EndsRun, "the user of the token or webhook may not do this", "")
-	ErrAccessDenied        = newCode("ACCESS_DENIED", ClassFinal, EndsNothing, "the portal's plan or settings do not allow REST", "")
-	ErrUserAccess          = newCode("user_access_error", ClassFinal, EndsNothing, "the user has no access to the application", "give it to the user in the application's settings")
-	ErrQueryLimit          = newCode("QUERY_LIMIT_EXCEEDED", ClassThrottled, EndsNothing, "too many calls in a short time", "call again later, not more often than twice a second")
-	ErrOperationTimeLimit  = newCode("OPERATION_TIME_LIMIT", ClassPaused, EndsNothing, "the method has used up its time", "call again in ten minutes")
-	ErrOverload            = newCode("OVERLOAD_LIMIT", ClassFinal, EndsNothing, "REST is blocked on this portal for overload", "call again later, or ask the portal's support")
-	ErrInternal            = newCode("INTERNAL_SERVER_ERROR", ClassUnavailable, EndsNothing, "the portal failed", "call again later")
-	ErrUnexpectedAnswer    = newCode("ERROR_UNEXPECTED_ANSWER", ClassUnavailable, EndsNothing, "the portal failed", "call again later")
-	ErrPortalDeleted       = newCode("PORTAL_DELETED", ClassFinal, EndsRun, "the portal has been deleted", "")
-	ErrInvalidRequest      = newCode("INVALID_REQUEST", ClassFinal, EndsNothing, "the request is not acceptable", "")
-	ErrBatchMethod         = newCode("ERROR_BATCH_METHOD_NOT_ALLOWED", ClassFinal, EndsNothing, "the method may not be called in a batch", "call it by itself")
+	ErrNoAuth              = newCode("NO_AUTH_FOUND", ClassFinal, EndsRun, "the portal does not know the token or webhook",
+		"the portal does not know this access token: it is another portal's or application's, or there is a newer one; get one for this portal (of a webhook, check USER and CODE)")
+	ErrInsufficientScope  = newCode("insufficient_scope", ClassFinal, EndsRun, "the scope is missing", "give the application or webhook the scope of the method")
+	ErrInvalidCredentials = newCode("INVALID_CREDENTIALS", ClassFinal, EndsRun, "the user of the token or webhook may not do this",
+		"check USER and CODE of the webhook, and that it has not been deleted (of a token, what its user may do)")
+	ErrAccessDenied       = newCode("ACCESS_DENIED", ClassFinal, EndsNothing, "the portal's plan or settings do not allow REST", "ask the portal's administrator")
+	ErrUserAccess         = newCode("user_access_error", ClassFinal, EndsNothing, "the user has no access to the application", "give it to the user in the application's settings")
+	ErrQueryLimit         = newCode("QUERY_LIMIT_EXCEEDED", ClassThrottled, EndsNothing, "too many calls in a short time", "call again later, not more often than twice a second")
+	ErrOperationTimeLimit = newCode("OPERATION_TIME_LIMIT", ClassPaused, EndsNothing, "the method has used up its time", "call again in ten minutes")
+	ErrOverload           = newCode("OVERLOAD_LIMIT", ClassFinal, EndsNothing, "REST is blocked on this portal for overload", "call again later, or ask the portal's support")
+	ErrInternal           = newCode("INTERNAL_SERVER_ERROR", ClassUnavailable, EndsNothing, "the portal failed", "call again later")
+	ErrUnexpectedAnswer   = newCode("ERROR_UNEXPECTED_ANSWER", ClassUnavailable, EndsNothing, "the portal failed", "call again later")
+	ErrPortalDeleted      = newCode("PORTAL_DELETED", ClassFinal, EndsRun, "the portal has been deleted", "")
+	ErrInvalidRequest     = newCode("INVALID_REQUEST", ClassFinal, EndsNothing, "the request is not acceptable", "")
+	ErrMethodNotFound     = newCode("ERROR_METHOD_NOT_FOUND", ClassFinal, EndsNothing, "the portal has no such method", "check the method's name, and the scope of the token or webhook")
+	ErrBatchMethod        = newCode("ERROR_BATCH_METHOD_NOT_ALLOWED", ClassFinal, EndsNothing, "the method may not be called in a batch", "call it by itself")
 
 	// ErrAuthorization of the authorization server passes, and is
 	// ClassUnavailable then.
@@ -231,6 +234,14 @@ func (e *APIError) advice() string {
 			"or the channels of the webhook's user through GetConfig (realtime.PortalConfig)"
 	case sentinel == ErrWrongAuthType && e.Method == methodApplicationEvent:
 		return "an application sends its events with OAuth, not with a webhook"
+	case sentinel == ErrServerNotConfigured && (e.Method == methodPublicChannel || e.Method == methodPublicChannels):
+		return sentinel.advice + "; or its push server is older than version 4, which has no public channels"
+	case sentinel == ErrInsufficientScope:
+		if scope := scopeOf(e.Method); scope != "" {
+			return "give the application or webhook the scope " + scope + ", which " + quote.Name(e.Method) + " is of"
+		}
+	case sentinel == ErrInvalidRequest && strings.Contains(strings.ToLower(e.Description), "https"):
+		return "use the portal's https address"
 	case sentinel == ErrUserID && e.Method != methodApplicationEvent && e.Method != "":
 		return "name users of the portal"
 	case sentinel == ErrAccess && e.Method == methodApplicationPush:
@@ -240,6 +251,17 @@ func (e *APIError) advice() string {
 			"or the application's channels through GetApplicationConfig"
 	}
 	return sentinel.advice
+}
+
+// scopeOf is the scope of a method of the pull API, "" of any other.
+func scopeOf(method string) string {
+	switch method {
+	case methodConfig, methodPublicChannel, methodPublicChannels:
+		return "pull_channel"
+	case methodApplicationConfig, methodApplicationEvent, methodApplicationPush, methodWatchExtend:
+		return "pull"
+	}
+	return ""
 }
 
 // TokenError says that there is no access token: the TokenSource or

@@ -19,7 +19,7 @@ var documented = map[string]error{
 	"insufficient_scope": ErrInsufficientScope, "INVALID_CREDENTIALS": ErrInvalidCredentials, "ACCESS_DENIED": ErrAccessDenied,
 	"user_access_error": ErrUserAccess, "QUERY_LIMIT_EXCEEDED": ErrQueryLimit, "OPERATION_TIME_LIMIT": ErrOperationTimeLimit,
 	"OVERLOAD_LIMIT": ErrOverload, "INTERNAL_SERVER_ERROR": ErrInternal, "ERROR_UNEXPECTED_ANSWER": ErrUnexpectedAnswer,
-	"TEXT_ERROR": ErrText, "EMPTY_APP_NAME": ErrEmptyAppName, "ERROR_BATCH_METHOD_NOT_ALLOWED": ErrBatchMethod,
+	"TEXT_ERROR": ErrText, "ERROR_METHOD_NOT_FOUND": ErrMethodNotFound, "EMPTY_APP_NAME": ErrEmptyAppName, "ERROR_BATCH_METHOD_NOT_ALLOWED": ErrBatchMethod,
 	"PORTAL_DELETED": ErrPortalDeleted, "authorization_error": ErrAuthorization, "INVALID_REQUEST": ErrInvalidRequest, "invalid_client": ErrInvalidClient,
 	"invalid_grant": ErrInvalidGrant, "invalid_scope": ErrInvalidScope, "PAYMENT_REQUIRED": ErrPaymentRequired,
 }

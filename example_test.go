@@ -26,7 +26,7 @@ func ExampleNew() {
 	// Output:
 	// https://portal.bitrix24.com
 	// b24pull.Client(b24pull.Webhook(https://portal.bitrix24.com))
-	// b24pull: webhook: https is required (http for a loopback host only): the address is a secret
+	// b24pull: webhook: https is required: over http anybody on the way reads the webhook's code; http is for a loopback host, or with WithPlainHTTP
 }
 
 func ExampleClient_GetApplicationConfig() {

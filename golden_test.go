@@ -99,7 +99,7 @@ func goldenText(t *testing.T, name string, data []byte) string {
 	}
 	cfg, err := c.GetApplicationConfig(ctx, true)
 	if err != nil {
-		return goldenError(err)
+		return strings.ReplaceAll(goldenError(err), c.Portal(), "https://portal.example")
 	}
 	checkReload(t, cfg, data)
 	return dump(cfg)

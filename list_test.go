@@ -174,7 +174,7 @@ func TestList_Refusals(t *testing.T) {
 		{"items without an id", nil, id, `{"result":[{"TITLE":"s3cr3t"}]}`, 1, "b24pull: crm.deal.list: an item has no number as its ID; a select has to name that field (HTTP 200)"},
 		{"an id that is no number", nil, id, `{"result":[{"ID":"s3cr3t"}]}`, 1, "b24pull: crm.deal.list: an item has no number as its ID; a select has to name that field (HTTP 200)"},
 		{"an item of another type", nil, nil, `{"result":[{"ID":{}}]}`, 1, "b24pull: crm.deal.list: an item: b24pull: want an integer, got an object that is none"},
-		{"the portal's error", nil, nil, `{"error":"ACCESS_DENIED","error_description":"no"}`, 1, "b24pull: crm.deal.list: ACCESS_DENIED: no (HTTP 200)"},
+		{"the portal's error", nil, nil, `{"error":"ACCESS_DENIED","error_description":"no"}`, 1, "b24pull: crm.deal.list: ACCESS_DENIED: no (HTTP 200); ask the portal's administrator"},
 
 		{"a start below 0", map[string]any{"start": -1}, nil, "", 0, "b24pull: List: crm.deal.list: the parameters: start: want a number from 0 on, or none; ByID is for what -1 is for"},
 		{"a start that is none", map[string]any{"start": "x"}, nil, "", 0, "b24pull: List: crm.deal.list: the parameters: start: want a number from 0 on, or none; ByID is for what -1 is for"},

@@ -1,10 +1,12 @@
 package b24pull
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"mime"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/b24pull/b24pull/internal/phpjson"
@@ -14,6 +16,7 @@ import (
 // An answer is what came back from a call.
 type response struct {
 	method      string
+	portal      string // scheme and host that was asked, "" where that does not help
 	status      int
 	contentType string
 	body        []byte
@@ -68,23 +71,39 @@ func isEnvelope(fields map[string]json.RawMessage) bool {
 // goes into no error: a proxy's page can repeat the address.
 func (a response) result() (json.RawMessage, error) {
 	if !json.Valid(a.body) {
-		return nil, a.fail(fmt.Sprintf("the answer is not JSON (%s, %d bytes)", a.mediaType(), len(a.body)))
+		doubt := a.doubt()
+		if bytes.HasPrefix(bytes.TrimSpace(a.body), []byte("{")) { // it has been cut off
+			doubt = ""
+		}
+		return nil, a.fail(fmt.Sprintf("the answer is not JSON (%s, %d bytes)", a.mediaType(), len(a.body)) + doubt)
 	}
 	var envelope map[string]json.RawMessage
 	if kind := phpjson.KindOf(a.body); kind != phpjson.KindObject || json.Unmarshal(a.body, &envelope) != nil {
-		return nil, a.fail(fmt.Sprintf("want an object as the answer, got %s (%d bytes)", kind, len(a.body)))
+		return nil, a.fail(fmt.Sprintf("want an object as the answer, got %s (%d bytes)", kind, len(a.body)) + a.doubt())
 	}
 	result, has := envelope["result"]
 	if code, found := envelope["error"]; found && !(has && blank(code)) {
 		return nil, a.refusal(code, envelope["error_description"])
 	}
 	if !has {
-		return nil, a.fail(fmt.Sprintf("the answer has neither result nor error (%d bytes)", len(a.body)))
+		return nil, a.fail(fmt.Sprintf("the answer has neither result nor error (%d bytes)", len(a.body)) + a.doubt())
 	}
 	if a.status != http.StatusOK {
 		return nil, a.fail("the answer has a result and a status that is not 200")
 	}
 	return result, nil
+}
+
+// doubt asks whether what has answered is a portal at all. A gateway before one
+// answers 500 and above, or 429.
+func (a response) doubt() string {
+	if a.portal == "" || a.status >= http.StatusInternalServerError || a.status == http.StatusTooManyRequests {
+		return ""
+	}
+	if strings.HasPrefix(a.portal, "http:") && a.status == http.StatusBadRequest {
+		return ": is " + a.portal + " really the portal's address, and not that with https://?"
+	}
+	return ": is " + a.portal + " really the portal's address?"
 }
 
 const mediaTypeLimit = 64

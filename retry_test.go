@@ -30,7 +30,7 @@ var classes = []struct {
 	{"NO_AUTH_FOUND", 401, ClassFinal}, {"insufficient_scope", 403, ClassFinal}, {"INVALID_CREDENTIALS", 403, ClassFinal}, {"ACCESS_DENIED", 403, ClassFinal},
 	{"user_access_error", 403, ClassFinal}, {"QUERY_LIMIT_EXCEEDED", 503, ClassThrottled}, {"OPERATION_TIME_LIMIT", 429, ClassPaused},
 	{"OVERLOAD_LIMIT", 503, ClassFinal}, {"INTERNAL_SERVER_ERROR", 500, ClassUnavailable}, {"ERROR_UNEXPECTED_ANSWER", 500, ClassUnavailable},
-	{"PORTAL_DELETED", 500, ClassFinal}, {"INVALID_REQUEST", 400, ClassFinal}, {"ERROR_BATCH_METHOD_NOT_ALLOWED", 405, ClassFinal},
+	{"PORTAL_DELETED", 500, ClassFinal}, {"INVALID_REQUEST", 400, ClassFinal}, {"ERROR_BATCH_METHOD_NOT_ALLOWED", 405, ClassFinal}, {"ERROR_METHOD_NOT_FOUND", 404, ClassFinal},
 	{"authorization_error", 401, ClassFinal}, {"invalid_client", 401, ClassFinal}, {"invalid_grant", 400, ClassFinal}, {"invalid_scope", 403, ClassFinal}, {"PAYMENT_REQUIRED", 402, ClassFinal},
 	{"NEVER_SEEN", 400, ClassFinal}, {"NEVER_SEEN", 502, ClassUnavailable}, {"", 502, ClassUnavailable}, {"", 429, ClassThrottled}, {"", 404, ClassFinal}, {"", 200, ClassFinal},
 }

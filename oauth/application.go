@@ -83,8 +83,8 @@ func authServer(address string) (*url.URL, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w; want https://HOST", err)
-	case u.Scheme != "https":
-		return nil, errors.New("https is required: the client_secret goes there")
+	case u.Scheme != "https" && !(u.Scheme == "http" && addr.Loopback(u.Hostname())):
+		return nil, errors.New("https is required (http for a loopback host only): the client_secret goes there")
 	}
 	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
 }
@@ -131,10 +131,10 @@ func (a *Application) AuthCodeURL(portal, state string) (string, error) {
 	if _, err := a.check(); err != nil {
 		return "", err
 	}
-	base, err := addr.REST(portal)
+	base, err := addr.REST(portal, false)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("b24pull: application: the portal: %w", err)
+		return "", fmt.Errorf("b24pull: application: %w", err)
 	case state == "":
 		return "", errors.New("b24pull: application: the state is empty: anybody could bring a code of his own")
 	}

@@ -200,7 +200,7 @@ func (a *oauthAuth) endpoint(plain bool) (endpoint, error) {
 	if a.source() == nil {
 		return endpoint{}, errors.New("b24pull: oauth: the token source is nil; give one, like that of oauth.Tokens, or oauth2.StaticTokenSource")
 	}
-	base, err := addr.REST(a.portal(), plain)
+	base, err := addr.PlainREST(a.portal(), plain)
 	if err != nil {
 		return endpoint{}, fmt.Errorf("b24pull: oauth: %w", err)
 	}

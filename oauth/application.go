@@ -131,7 +131,7 @@ func (a *Application) AuthCodeURL(portal, state string) (string, error) {
 	if _, err := a.check(); err != nil {
 		return "", err
 	}
-	base, err := addr.REST(portal, false)
+	base, err := addr.PlainREST(portal, false)
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("b24pull: application: %w", err)

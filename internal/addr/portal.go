@@ -95,10 +95,19 @@ var (
 	authServers = []string{"oauth.bitrix.info", "oauth.bitrix24.tech"}
 )
 
-// REST parses the address of a portal, or its bare host name, to that
-// of its REST. http is for loopback hosts, unless plain says for all. Its
-// errors do not repeat the address.
-func REST(address string, plain bool) (*url.URL, error) {
+// REST parses the https address of a portal, or its bare host name, to that of
+// its REST. Its errors do not repeat the address.
+func REST(address string) (*url.URL, error) {
+	u, err := PlainREST(address, false)
+	if err == nil && u.Scheme != "https" {
+		return nil, errors.New("https is required: a token goes to the portal's https address only")
+	}
+	return u, err
+}
+
+// PlainREST is REST that takes http of loopback hosts, and with everywhere of
+// all hosts.
+func PlainREST(address string, everywhere bool) (*url.URL, error) {
 	if Trim(address) != "" {
 		address = WithScheme(address)
 	}
@@ -114,7 +123,7 @@ func REST(address string, plain bool) (*url.URL, error) {
 		return nil, errors.New("this is the authorization server's address, not a portal's; want https://PORTAL")
 	case u.Scheme != "https" && u.Scheme != "http":
 		return nil, fmt.Errorf("the portal's address begins with %s://; want https://PORTAL", u.Scheme)
-	case u.Scheme == "http" && !plain && !Loopback(u.Hostname()):
+	case u.Scheme == "http" && !everywhere && !Loopback(u.Hostname()):
 		return nil, errors.New("https is required: over http anybody on the way reads the token; http is for a loopback host, or with WithPlainHTTP")
 	case path != "" && path != "/rest" && path != "/rest/api":
 		return nil, errors.New("the portal's address has a path; want https://PORTAL")
@@ -149,7 +158,7 @@ func Portal(address string) string {
 		return ""
 	}
 	portal := "https://" + Host(u)
-	if _, err := REST(portal, false); err != nil {
+	if _, err := REST(portal); err != nil {
 		return ""
 	}
 	return portal

@@ -19,6 +19,7 @@ func TestImports(t *testing.T) {
 		dir  string
 		only []string
 	}{
+		{"pulltest/storetest", []string{"", "oauth", "realtime"}},
 		{"pulltest", []string{"pulltest"}},
 		{"realtime/internal/wire", []string{"internal"}},
 		{"realtime/internal/transport", []string{"internal"}},
@@ -28,6 +29,7 @@ func TestImports(t *testing.T) {
 		{"realtime/publish", []string{"", "php", "realtime", "internal"}},
 		{"realtime/fleet", []string{"", "oauth", "realtime", "internal"}},
 		{"realtime", []string{"", "realtime/internal/config", "realtime/internal/delivery", "realtime/internal/rpc", "realtime/internal/senders", "realtime/internal/transport", "realtime/internal/wire", "internal"}},
+		{"oauth/sqlstore", []string{"", "oauth", "realtime"}},
 		{"oauth", []string{"", "internal"}},
 		{"php", []string{"internal"}},
 		{"internal", []string{"internal"}},

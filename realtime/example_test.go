@@ -15,7 +15,7 @@ import (
 // portal starts a portal in memory and makes a client of its application. A
 // program uses its own portal's address and token source instead.
 func portal() (*pulltest.Portal, *b24pull.Client) {
-	p := pulltest.NewPortal()
+	p := pulltest.NewPortal(pulltest.WithHistory())
 	tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: p.AccessToken()})
 	client, err := b24pull.New(b24pull.OAuth(p.URL(), tokens), b24pull.WithHTTPClient(p.HTTPClient()))
 	if err != nil {

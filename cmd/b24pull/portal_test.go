@@ -134,7 +134,7 @@ func (b *box) get(path string, into any) {
 // which emits, cuts the connection, emits meanwhile, and tells of it all.
 func TestPortalProcess(t *testing.T) {
 	t.Parallel()
-	b := startBox(t, nil, "-ca-file", filepath.Join(t.TempDir(), "ca.pem"), "-portal", "shop:4", "-portal", "old:2")
+	b := startBox(t, nil, "-ca-file", filepath.Join(t.TempDir(), "ca.pem"), "-portals", `[{"name":"shop","version":4,"history":[]},{"name":"old","version":2}]`)
 	if len(b.Portals) != 2 || b.Portals[0].Name != "shop" || b.Portals[1].Version != 2 {
 		t.Fatalf("there are %d portals", len(b.Portals))
 	}

@@ -57,7 +57,7 @@ func run(ctx context.Context, to string, version int, in io.Reader, out io.Write
 	case version != 4 && version != 5:
 		return fmt.Errorf("-version: %d: want 4 or 5; below, clients cannot send", version)
 	case address == "":
-		portal := pulltest.NewPortal(pulltest.WithVersion(version))
+		portal := pulltest.NewPortal(pulltest.WithVersion(version), pulltest.WithHistory())
 		defer portal.Close()
 		return onPortal(ctx, portal, in, out)
 	}

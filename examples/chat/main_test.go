@@ -107,7 +107,7 @@ func eachVersion(t *testing.T, test func(t *testing.T, portal *pulltest.Portal))
 	for _, version := range []int{4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			t.Parallel()
-			portal := pulltest.NewPortal(pulltest.WithVersion(version))
+			portal := pulltest.NewPortal(pulltest.WithVersion(version), pulltest.WithHistory())
 			t.Cleanup(portal.Close)
 			test(t, portal)
 		})
@@ -207,7 +207,7 @@ func TestChat_Piped(t *testing.T) {
 // TestChat_LongLine: a line that is too long is refused, and what follows said.
 func TestChat_LongLine(t *testing.T) {
 	t.Parallel()
-	portal := pulltest.NewPortal()
+	portal := pulltest.NewPortal(pulltest.WithHistory())
 	defer portal.Close()
 	const limit = 64 << 10
 	lines := strings.Repeat("a", limit) + "\r\n" + strings.Repeat("b", limit+1) + "\n" + strings.Repeat("c", 5*limit) + "\nafter"
@@ -363,7 +363,7 @@ func TestChat_Mistakes(t *testing.T) {
 // ends.
 func TestChat_OldServer(t *testing.T) {
 	t.Parallel()
-	portal := pulltest.NewPortal(pulltest.WithVersion(3))
+	portal := pulltest.NewPortal(pulltest.WithVersion(3), pulltest.WithHistory())
 	defer portal.Close()
 	in, keyboard := io.Pipe()
 	defer keyboard.Close()

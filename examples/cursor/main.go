@@ -4,8 +4,8 @@
 //
 //	B24PULL_PORTAL=https://PORTAL B24PULL_ACCESS_TOKEN=… go run ./examples/cursor
 //
-// Without these it listens to a portal in memory, and starts anew every two
-// seconds. Ctrl-C ends it.
+// Without these it listens to a portal in memory, and starts anew every
+// second. Ctrl-C ends it.
 package main
 
 import (
@@ -52,7 +52,7 @@ func run(ctx context.Context, out io.Writer) error {
 	db := &file{path: filepath.Join(dir, "payments.json")}
 	for err == nil && ctx.Err() == nil {
 		fmt.Fprintln(out, "started")
-		life, cancel := context.WithTimeout(ctx, 2*time.Second)
+		life, cancel := context.WithTimeout(ctx, time.Second)
 		err = count(life, client, db, out)
 		cancel()
 	}

@@ -78,7 +78,7 @@ func (m *mortal) update(change func(*data)) error {
 // TestCursorKilled: however often the program is killed, each payment is
 // counted once.
 func TestCursorKilled(t *testing.T) {
-	portal := pulltest.NewPortal()
+	portal := pulltest.NewPortal(pulltest.WithHistory())
 	defer portal.Close()
 	defer portal.HTTPClient().CloseIdleConnections()
 	client, err := demo.Client(portal)

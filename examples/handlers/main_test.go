@@ -35,7 +35,7 @@ func TestHandlers(t *testing.T) {
 // is skipped; what a client sends reaches no handler of the portal's; and what
 // has been received when the program is interrupted is handled before it ends.
 func TestHandlersErrors(t *testing.T) {
-	portal := pulltest.NewPortal()
+	portal := pulltest.NewPortal(pulltest.WithHistory())
 	defer portal.Close()
 	defer portal.HTTPClient().CloseIdleConnections()
 	client, err := demo.Client(portal)

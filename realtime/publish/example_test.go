@@ -15,7 +15,7 @@ import (
 
 // Two users of an application, on a portal in memory: the first one types.
 func Example() {
-	portal := pulltest.NewPortal()
+	portal := pulltest.NewPortal(pulltest.WithHistory())
 	defer portal.Close()
 	user := func(id int) *b24pull.Client {
 		tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: portal.Token(id).AccessToken})

@@ -27,7 +27,7 @@ type Portal struct {
 // Start starts a portal that emits what next returns, with n from 1 on, until
 // it is closed.
 func Start(next func(n int) pulltest.Message) *Portal {
-	p := &Portal{Portal: pulltest.NewPortal(), stop: make(chan struct{})}
+	p := &Portal{Portal: pulltest.NewPortal(pulltest.WithHistory()), stop: make(chan struct{})}
 	p.emitter.Go(func() {
 		ticker := time.NewTicker(interval)
 		defer ticker.Stop()

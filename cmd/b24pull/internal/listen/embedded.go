@@ -11,14 +11,14 @@ import (
 	"github.com/b24pull/b24pull/realtime"
 )
 
-// embedded is a portal in memory that emits events and now and then cuts its
-// connections.
-func embedded() (*target, error) {
-	portal := pulltest.NewPortal()
-	emit := func(n int, text string) {
-		portal.Emit(pulltest.Message{Command: "order.changed", Params: map[string]any{"id": n, "text": text}})
+// embedded is a portal in memory that emits an event every so often, and now and
+// then cuts its connections.
+func embedded(pace time.Duration) (*target, error) {
+	event := func(n int, text string) pulltest.Message {
+		return pulltest.Message{Command: "order.changed", Params: map[string]any{"id": n, "text": text}}
 	}
-	emit(0, "long past: it stands before the beginning and is not printed")
+	portal := pulltest.NewPortal(pulltest.WithHistory(event(0, "long past: it stands before the beginning and is not printed")))
+	emit := func(n int, text string) { portal.Emit(event(n, text)) }
 	client, err := b24pull.New(
 		b24pull.OAuth(portal.URL(), oauth2.StaticTokenSource(&oauth2.Token{AccessToken: portal.AccessToken()})),
 		b24pull.WithHTTPClient(portal.HTTPClient()),
@@ -38,7 +38,7 @@ func embedded() (*target, error) {
 				emit(n, "hello")
 			}
 			select {
-			case <-time.After(time.Second):
+			case <-time.After(pace):
 			case <-ctx.Done():
 				return
 			}
@@ -49,7 +49,7 @@ func embedded() (*target, error) {
 		note:   "on a real portal " + silence,
 		source: client,
 		options: []realtime.Option{
-			realtime.WithBackoff(func(int) time.Duration { return 500 * time.Millisecond }),
+			realtime.WithBackoff(func(int) time.Duration { return pace / 2 }),
 		},
 		client: client,
 		ready:  ready,

@@ -3,6 +3,7 @@
 package listen
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -61,6 +62,7 @@ type program struct {
 	stdout, stderr io.Writer
 	httpClient     *http.Client      // nil: the default
 	options        []realtime.Option // further ones
+	pace           time.Duration     // between events of the portal in memory; 0: a second
 
 	configFile string
 	json, emit bool
@@ -227,7 +229,7 @@ func (p *program) portal(ctx context.Context) (*target, error) {
 	case oauth:
 		t, err = p.fromOAuth(portal, token)
 	default:
-		t, err = embedded()
+		t, err = embedded(cmp.Or(p.pace, time.Second))
 	}
 	if err == nil && t.close == nil {
 		t.close = func() {}

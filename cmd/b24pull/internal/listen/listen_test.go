@@ -55,6 +55,7 @@ func listenTo(t *testing.T, env map[string]string, client *http.Client, connecte
 			}
 		})),
 		httpClient: client,
+		pace:       50 * time.Millisecond,
 		options:    []realtime.Option{realtime.WithBackoff(func(int) time.Duration { return 10 * time.Millisecond })},
 	}
 	code = p.run(ctx, args)
@@ -113,7 +114,7 @@ func TestListen_Embedded(t *testing.T) {
 
 // TestListen_Portals: each way to name a portal, against one in memory.
 func TestListen_Portals(t *testing.T) {
-	portal := pulltest.NewPortal()
+	portal := pulltest.NewPortal(pulltest.WithHistory())
 	defer portal.Close()
 	defer portal.HTTPClient().CloseIdleConnections()
 	config := filepath.Join(t.TempDir(), "config.json")
@@ -165,7 +166,7 @@ func TestListen_Portals(t *testing.T) {
 // TestListen_Webhook: where the portal refuses the application's channels, those of
 // the webhook's user are listened to, and the output says so.
 func TestListen_Webhook(t *testing.T) {
-	portal := pulltest.NewPortal()
+	portal := pulltest.NewPortal(pulltest.WithHistory())
 	defer portal.Close()
 	defer portal.HTTPClient().CloseIdleConnections()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -35,7 +35,7 @@ func TestAddresses_OneBrokenAddress(t *testing.T) {
 			}
 			all.Go(func() {
 				t.Run(fmt.Sprintf("version %d, %s", version, tt.name), func(t *testing.T) {
-					portal := pulltest.NewPortal(pulltest.WithVersion(version))
+					portal := pulltest.NewPortal(pulltest.WithVersion(version), pulltest.WithHistory())
 					defer portal.Close()
 					var saved map[string]any
 					if err := json.Unmarshal(portal.ConfigJSON(), &saved); err != nil {

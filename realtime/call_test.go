@@ -169,7 +169,7 @@ func TestCall_Secrets(t *testing.T) {
 // come once and in order.
 func TestCall_UnderCuts(t *testing.T) {
 	t.Parallel()
-	portal := pulltest.NewPortal(pulltest.WithVersion(5))
+	portal := pulltest.NewPortal(pulltest.WithVersion(5), pulltest.WithHistory())
 	t.Cleanup(portal.Close)
 	t.Cleanup(portal.HTTPClient().CloseIdleConnections)
 	c := begin(t, portal, TransportWebSocket)

@@ -3,6 +3,7 @@ package realtime
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -234,7 +235,7 @@ func TestCarry_ChannelOmittedAtStartOnSockets(t *testing.T) {
 	for _, s := range servers {
 		all.Go(func() {
 			t.Run(s.name, func(t *testing.T) {
-				portal := pulltest.NewPortal(s.portal...)
+				portal := pulltest.NewPortal(slices.Concat(s.portal, []pulltest.Option{pulltest.WithHistory()})...)
 				portal.OmitChannel(pulltest.Private, 1)
 				o := runOn(t, portal)
 				portal.Emit(pulltest.Message{Command: "private"})

@@ -240,7 +240,7 @@ type onSockets struct {
 
 func runOnSockets(t *testing.T, portal []pulltest.Option, opts ...Option) *onSockets {
 	t.Helper()
-	return runOn(t, pulltest.NewPortal(portal...), opts...)
+	return runOn(t, pulltest.NewPortal(slices.Concat([]pulltest.Option{pulltest.WithHistory()}, portal)...), opts...)
 }
 
 // runOn is the same with a portal that has been prepared.

@@ -59,18 +59,9 @@ func (p *Portal) Answer(method string, result any) {
 		delete(a.list, name)
 		return
 	}
-	list, paged := result.(List)
-	if paged {
-		result = append([]any{}, list.Items...)
-	}
-	data, err := json.Marshal(result)
+	answer, err := answerFrom(result)
 	if err != nil {
 		panic(fmt.Sprintf("pulltest: the answer of %q is no JSON: %v", method, err))
-	}
-	var answer any = json.RawMessage(data)
-	if paged {
-		list.Items, _ = generic(answer).([]any)
-		answer = list
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -78,6 +69,28 @@ func (p *Portal) Answer(method string, result any) {
 		a.list = make(map[string]any)
 	}
 	a.list[name] = answer
+}
+
+// answerFrom is a result as JSON has it, a json.RawMessage or a List.
+func answerFrom(result any) (any, error) {
+	list, paged := result.(List)
+	if paged {
+		result = append([]any{}, list.Items...)
+	}
+	data, err := json.Marshal(result)
+	if err != nil || !paged {
+		return json.RawMessage(data), err
+	}
+	list.Items, _ = generic(json.RawMessage(data)).([]any)
+	return list, nil
+}
+
+// answerTo is what of such a result a call is answered.
+func answerTo(result any, call restCall) any {
+	if list, paged := result.(List); paged {
+		return list.page(call.params)
+	}
+	return result
 }
 
 func (a *canned) names() []string {
@@ -91,10 +104,7 @@ func (a *canned) method(name string) (method, bool) {
 	defer a.mu.Unlock()
 	answer, given := a.list[name]
 	return method{scopeBase, func(_ *Portal, call restCall) (any, *restError) {
-		if list, paged := answer.(List); paged {
-			return list.page(call.params), nil
-		}
-		return answer, nil
+		return answerTo(answer, call), nil
 	}}, given
 }
 

@@ -101,7 +101,7 @@ func (p *Portal) runCommand(b *batchResult, call restCall, c batchCommand, pendi
 		params[name] = b.substitute(value)
 	}
 	start := p.opts.clock.now()
-	result, used, err := p.run(restCall{webhook: call.webhook, user: call.user, params: params, events: pending}, name)
+	result, used, err := p.run(restCall{ctx: call.ctx, webhook: call.webhook, user: call.user, params: params, events: pending}, name)
 	if err != nil {
 		return err
 	}

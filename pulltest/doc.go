@@ -74,7 +74,8 @@
 //   - Beside the pull API there is what SDKs call when they start: batch, with
 //     its references $result[key][field], profile, app.info, user.current,
 //     user.admin, scope, methods, server.time, event.bind, event.unbind and
-//     event.get. [Portal.Answer] gives any other method an answer.
+//     event.get. [Portal.Answer] gives any other method an answer,
+//     and [WithMethod] has a function of the test carry it out.
 //
 // Programs in other languages use it over a real socket: [WithAddress] and
 // [WithPlainHTTP] set where, [Portal.Certificate] is what they are to trust, or

@@ -110,3 +110,24 @@ func ExampleWithHistory() {
 	}
 	// Output: order.changed {"id":7}
 }
+
+// A program reads a deal, by a method that the test carries out itself.
+func ExampleWithMethod() {
+	portal := pulltest.NewPortal(pulltest.WithMethod("crm.deal.get", func(_ context.Context, call pulltest.Call) (any, error) {
+		if id, ok := call.Int("id"); !ok || id != 7 {
+			return nil, &pulltest.MethodError{Description: "Not found"}
+		}
+		return map[string]any{"ID": "7", "TITLE": "Chairs"}, nil
+	}))
+	defer portal.Close()
+
+	client := clientOf(portal)
+	for _, id := range []int{7, 8} {
+		var deal struct{ Title string }
+		_, err := client.Call(context.Background(), "crm.deal.get", map[string]any{"id": id}, &deal)
+		fmt.Printf("%q %v\n", deal.Title, err)
+	}
+	// Output:
+	// "Chairs" <nil>
+	// "" b24pull: crm.deal.get: Not found (HTTP 400)
+}

@@ -23,9 +23,10 @@ const (
 	methodBatch = "batch"
 )
 
-// portalMethods are the methods that a portal has.
-func portalMethods() map[string]method {
-	return map[string]method{
+// portalMethods are the methods that a portal has, those of the test's own in
+// place of others.
+func portalMethods(o *options) map[string]method {
+	methods := map[string]method{
 		methodBatch:    {scopeBase, (*Portal).batch},
 		"app.info":     {scopeBase, (*Portal).appInfo},
 		"event.bind":   {scopeBase, (*Portal).bindEvent},
@@ -48,6 +49,10 @@ func portalMethods() map[string]method {
 		"pull.channel.public.get":     {scopeChannels, (*Portal).publicChannel},
 		"pull.channel.public.list":    {scopeChannels, (*Portal).publicChannels},
 	}
+	for name, f := range o.methods {
+		methods[name] = f.method(name)
+	}
+	return methods
 }
 
 // method finds one by its name in lower case; what [Portal.Answer] has set comes

@@ -50,9 +50,10 @@ type options struct {
 	refreshLife   time.Duration
 	stringNumbers bool
 	limits        limits
-	idleTimeout   time.Duration // of a middle box; 0: there is none
-	traffic       int           // ids a second that others take
-	before        []Message     // what is there from before the beginning; nil: nothing
+	idleTimeout   time.Duration         // of a middle box; 0: there is none
+	traffic       int                   // ids a second that others take
+	before        []Message             // what is there from before the beginning; nil: nothing
+	methods       map[string]methodFunc // of the test's own, by their names in lower case
 	middleware    func(http.Handler) http.Handler
 	observe       func(Event)
 }

@@ -12,7 +12,7 @@ const maxProcesses = 1000
 // check is what is wrong with the options. It is all that refuses: an option
 // only takes down what it is given.
 func (o *options) check() error {
-	for _, check := range []func() error{o.checkNumbers, o.checkTimes, o.checkAddresses, o.checkUsers, o.checkHistory} {
+	for _, check := range []func() error{o.checkNumbers, o.checkTimes, o.checkAddresses, o.checkUsers, o.checkHistory, o.checkMethods} {
 		if err := check(); err != nil {
 			return err
 		}

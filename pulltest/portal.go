@@ -70,7 +70,7 @@ func Start(opts ...Option) (*Portal, error) {
 		push:    newPushServer(o),
 		auth:    newAuth(o),
 		users:   newUsers(o),
-		methods: portalMethods(),
+		methods: portalMethods(o),
 		conns:   connections{open: make(map[*serverConn]struct{})},
 		quit:    make(chan struct{}),
 	}

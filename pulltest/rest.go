@@ -1,6 +1,7 @@
 package pulltest
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -47,6 +48,7 @@ func describeError(code string) string {
 // restCall is a call of a REST method: who calls, and the parameters with
 // upper-case names.
 type restCall struct {
+	ctx     context.Context
 	webhook bool
 	user    int
 	params  map[string]any
@@ -110,7 +112,7 @@ func writeAnswer(w http.ResponseWriter, err *restError, answer map[string]any) {
 
 // route authorizes a call and makes it.
 func (p *Portal) route(r *http.Request) (result any, used operating, err *restError) {
-	call := restCall{}
+	call := restCall{ctx: r.Context()}
 	if call.params, call.order, err = readParams(r); err != nil {
 		return nil, used, err
 	}

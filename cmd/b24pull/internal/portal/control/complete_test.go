@@ -65,6 +65,7 @@ func TestComplete_Options(t *testing.T) {
 		"WithNetwork":     "a network within a process",
 		"WithAuthServer":  "a server within a process",
 		"WithHandler":     "a function",
+		"WithMethod":      "a function: answers give methods their results",
 		"WithObserver":    "a function: what it hears is in the log",
 		"WithCertificate": "-cert",
 	}

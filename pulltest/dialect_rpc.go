@@ -60,6 +60,8 @@ type extras struct {
 	userParams, dictionary json.RawMessage
 
 	own map[channelKey]json.RawMessage // userParams of single receivers
+
+	awaited *delivery // who waits for the message to be sent; nil: nobody
 }
 
 // incomingRequest calls incoming.message; the body goes in as it is.

@@ -41,6 +41,9 @@
 // portal at work do: a subscription is then ready at once, where it has to wait
 // two seconds to be sure of an empty history.
 //
+// [Portal.EmitAndWait] publishes, and waits until the message has been sent to all
+// who listen.
+//
 // [WithObserver] is told what happens, one [Event] after another: who connects
 // and leaves and why, what is published and to whom it is delivered, live or
 // from the history, pings, and requests with the faults that met them.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/gorilla/websocket"
 	"golang.org/x/oauth2"
@@ -130,4 +131,40 @@ func ExampleWithMethod() {
 	// Output:
 	// "Chairs" <nil>
 	// "" b24pull: crm.deal.get: Not found (HTTP 400)
+}
+
+// The portal knows when it has sent a message; that the handler is done with it,
+// the handler tells. Here the connection is cut just before, and the message is
+// read from the history.
+func ExamplePortal_EmitAndWait() {
+	portal := pulltest.NewPortal(pulltest.WithHistory())
+	defer portal.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+
+	sub, err := realtime.Subscribe(clientOf(portal))
+	if err != nil {
+		log.Fatal(err)
+	}
+	handled := make(chan string)
+	done := make(chan error)
+	go func() {
+		done <- sub.Run(ctx, realtime.HandlerFunc(func(_ context.Context, m realtime.Message) error {
+			handled <- m.Command
+			return nil
+		}))
+	}()
+	<-sub.Ready()
+	if _, err := portal.Cut(); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := portal.EmitAndWait(ctx, pulltest.Message{Command: "order.changed"}); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("sent, and handled:", <-handled)
+	sub.Close()
+	fmt.Println("ended:", <-done)
+	// Output:
+	// sent, and handled: order.changed
+	// ended: <nil>
 }

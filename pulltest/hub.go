@@ -63,6 +63,7 @@ type hubState struct {
 	presence  map[int]*presence // by user
 	daily     daily
 	numbered  int // connections
+	awaited   map[*delivery]struct{}
 
 	processes
 }
@@ -87,6 +88,7 @@ func newHubState(o *options) hubState {
 		sockets:   make(map[*socket]struct{}),
 		polls:     make(map[*poll]struct{}),
 		presence:  make(map[int]*presence),
+		awaited:   make(map[*delivery]struct{}),
 		daily:     daily{make(map[string]int), make(map[string]int)},
 		processes: newProcesses(o),
 	}
@@ -134,6 +136,7 @@ func (h *hub) publishWith(x extras, receivers []channelKey, body string, expiry 
 		h.stats.ClientMessages++
 	}
 	h.tellPublished(m, receivers)
+	h.expects(x.awaited, receivers)
 	by := h.nextPublisher()
 	switch {
 	case m.expiry == 0:

@@ -58,6 +58,7 @@ func (h *hub) reset(before []held, then time.Time) (hidden int) {
 	for _, by := range h.publishers {
 		by.late = nil
 	}
+	h.endAwaited()
 	past, second, tag := max(h.pastEpoch, h.epoch), h.tagger.second, h.tagger.tag
 	h.hubState = newHubState(h.opts)
 	h.tagger.second, h.tagger.tag = second, tag // who goes on after them misses nothing

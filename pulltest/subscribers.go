@@ -127,6 +127,9 @@ func (c *connection) leaves(reason string, code int) {
 		return
 	}
 	c.left = true
+	for w := range c.hub.awaited {
+		w.leaves(c)
+	}
 	c.told(Event{Kind: Unsubscribed, Reason: reason, Code: code})
 }
 
@@ -143,6 +146,7 @@ func (c *connection) sends(messages []*message, history bool) {
 		} else {
 			c.live++
 		}
+		m.extras.awaited.arrives(c)
 		c.told(Event{Kind: Delivered, Mid: m.mid, History: history})
 	}
 }

@@ -3,6 +3,8 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"net/http"
+	"strings"
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
@@ -28,8 +30,9 @@ type message struct {
 // emit is what to publish.
 type emit struct {
 	message
-	AsClient bool `json:"as_client,omitempty" doc:"Publish as another client does, the second user (from version 4 on)."`
-	Old      bool `json:"old,omitempty" doc:"Publish to the channel that was there before the present one."`
+	Wait     float64 `json:"wait_seconds,omitempty" min:"0" max:"60" doc:"How long to wait at most until everybody who listens has been sent it; not at all if absent."`
+	AsClient bool    `json:"as_client,omitempty" doc:"Publish as another client does, the second user (from version 4 on)."`
+	Old      bool    `json:"old,omitempty" doc:"Publish to the channel that was there before the present one."`
 }
 
 // pulltest is the same for that package.
@@ -70,6 +73,8 @@ func (e emit) check(p *running) error {
 		return err
 	}
 	switch {
+	case e.Wait > 0 && (e.AsClient || e.Old):
+		return badField("wait_seconds", "does not go together with as_client and old")
 	case e.AsClient && e.Old:
 		return badField("old", "does not go together with as_client")
 	case e.AsClient && p.spec.version() < 4:
@@ -85,13 +90,26 @@ type command struct {
 	Params  json.RawMessage `json:"params,omitempty" doc:"Any JSON; [] if absent."`
 }
 
+// emitAndWait publishes a message, and waits until it has been sent.
+func emitAndWait(ctx context.Context, p *running, in emit) (mid, error) {
+	ctx, cancel := context.WithTimeout(ctx, seconds(in.Wait))
+	defer cancel()
+	id, err := p.EmitAndWait(ctx, in.message.pulltest())
+	if err != nil {
+		err = refuse(http.StatusGatewayTimeout, "not_sent", "message %s is published, but %s", id, strings.TrimPrefix(err.Error(), "pulltest: EmitAndWait: "))
+	}
+	return mid{id}, err
+}
+
 func messageEndpoints() []endpoint {
 	return []endpoint{
 		action("emit", "Publishes a message, as the portal itself does or as another client.",
-			[]string{"Emit", "EmitAsClient", "EmitOld"},
-			func(_ context.Context, p *running, in emit) (mid, error) {
+			[]string{"Emit", "EmitAndWait", "EmitAsClient", "EmitOld"},
+			func(ctx context.Context, p *running, in emit) (mid, error) {
 				publish := p.Emit
 				switch {
+				case in.Wait > 0:
+					return emitAndWait(ctx, p, in)
 				case in.AsClient:
 					publish = p.EmitAsClient
 				case in.Old:

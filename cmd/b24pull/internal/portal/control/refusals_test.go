@@ -22,6 +22,7 @@ func TestBadBodies(t *testing.T) {
 		{"main/emit", `{"command":"a","expiry_seconds":-1}`, "expiry_seconds: want a number from 0 to 86400"},
 		{"main/emit", `{"command":"a","body":"b"}`, "body: takes the place"},
 		{"main/emit", `{"command":"a","old":true}`, "never replaced"},
+		{"main/emit", `{"command":"a","old":true,"wait_seconds":1}`, "wait_seconds: does not go together with as_client and old"},
 		{"old/emit", `{"command":"a","as_client":true}`, "as_client: clients publish from version 4"},
 		{"main/misbehave", `{}`, "fault: is missing"},
 		{"main/misbehave", `{"fault":"sleep"}`, `fault: "sleep" is none of`},

@@ -39,6 +39,10 @@ func (x *examination) checkConfig(ctx context.Context) {
 	switch {
 	case x.options.config != nil:
 		x.config = x.options.config
+	case x.client == nil:
+		x.found(nameConfig, time.Now(), finding{Fail, x.barred, "give Check a *b24pull.Client, or WithConfig"})
+		x.skipped("there is no config", nameChannels)
+		return
 	case x.barred != "":
 		x.skipped(x.barred, nameConfig, nameChannels)
 		return

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
 
@@ -27,6 +28,10 @@ func failed(err error) finding {
 			return finding{Fail, detail, advice}
 		}
 	}
+	var asked *url.Error // which repeats what was asked for
+	if errors.As(err, &asked) {
+		err = asked.Err
+	}
 	return finding{Fail, quote.Error(err).Error(), ""}
 }
 
@@ -34,6 +39,7 @@ const (
 	adviseAddress   = "check that it is really the address of the portal"
 	adviseBetween   = "something between here and the server answers in its place: look at the web server, the gateway or the proxy in front of it"
 	adviseSilent    = "look whether the server is up, and whether a firewall or a proxy on the way swallows requests"
+	adviseProxy     = "check the proxy's address, user and password, and what it lets through (HTTPS_PROXY, or Proxy of the HTTP client's transport)"
 	adviseLater     = "try again later; if it lasts, ask who runs the portal"
 	advisePullAdmin = "turn on Push & Pull in the portal's settings, or have its push server started"
 	adviseLicence   = "look at the portal in a browser: it asks for a login, or its licence has expired"
@@ -143,7 +149,7 @@ func explainNetwork(err error) (detail, advice string) {
 		detail, advice = "the name "+quote.Name(name.Name)+" is not known", "check how the address is written, and look at the name server"
 	case errors.As(err, &name):
 		detail, advice = "the name "+quote.Name(name.Name)+" could not be resolved: "+quote.Name(name.Err), "look at the name server"
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		detail, advice = "what answers speaks no TLS", "check the port: it may be that of plain http, or of another service"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		detail, advice = "the connection is refused: nothing listens there", "check the address and the port, that the server is up, and that no firewall refuses"
@@ -153,15 +159,31 @@ func explainNetwork(err error) (detail, advice string) {
 		detail, advice = "it broke off without a close frame", "look whether the server restarts, and whether a firewall or a proxy on the way cuts connections"
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE):
 		detail, advice = "the connection was cut before an answer came", "look whether the server restarts, and whether a firewall or a proxy on the way cuts connections"
+	case refusedByProxy(err) != "":
+		return "the proxy answers: " + refusedByProxy(err), adviseProxy
 	case proxied:
 		detail, advice = quote.Error(op.Err).Error(), ""
 	default:
 		return "", ""
 	}
 	if proxied {
-		return "the proxy: " + detail, "check the proxy's address, and what it wants (HTTPS_PROXY, or Proxy of the HTTP client's transport)"
+		return "the proxy: " + detail, adviseProxy
 	}
 	return detail, advice
+}
+
+// refusedByProxy is what a proxy has answered that does not connect: of its
+// answer net/http tells nothing but the name of the status.
+func refusedByProxy(err error) string {
+	for next := err; next != nil; next = errors.Unwrap(next) {
+		err = next
+	}
+	for status := http.StatusMultipleChoices; status <= http.StatusNetworkAuthenticationRequired; status++ {
+		if name := http.StatusText(status); name != "" && err.Error() == name {
+			return name
+		}
+	}
+	return ""
 }
 
 func isTimeout(err error) bool {

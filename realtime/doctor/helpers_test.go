@@ -23,7 +23,7 @@ func application(t *testing.T, portal *pulltest.Portal, token string) *b24pull.C
 
 func newClient(t *testing.T, portal *pulltest.Portal, auth b24pull.Auth, opts ...b24pull.Option) *b24pull.Client {
 	t.Helper()
-	client, err := b24pull.New(auth, append(opts, b24pull.WithHTTPClient(portal.HTTPClient()))...)
+	client, err := b24pull.New(auth, append([]b24pull.Option{b24pull.WithHTTPClient(portal.HTTPClient())}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -150,8 +150,11 @@ func (r *reached) proof() finding {
 // checkPortal looks at the way to the portal, and at proxies.
 func (x *examination) checkPortal(ctx context.Context) {
 	if x.client == nil {
-		x.skipped("a saved config is checked: no portal is asked", nameAddress, nameCertificate)
 		x.barred = "a saved config is checked: no portal is asked"
+		if x.options.config == nil {
+			x.barred = "there is neither a client nor a config"
+		}
+		x.skipped(x.barred, nameAddress, nameCertificate)
 		x.checkProxy(ctx, nil)
 		return
 	}

@@ -19,7 +19,7 @@ const slow = 2 * time.Second
 // checkREST asks the portal what it knows of the caller: methods that need no
 // scope.
 func (x *examination) checkREST(ctx context.Context) {
-	if x.barred != "" {
+	if x.barred != "" || x.client == nil {
 		x.skipped(x.barred, nameREST, nameScope, nameUser)
 		return
 	}

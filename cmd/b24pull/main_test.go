@@ -48,6 +48,8 @@ func TestCommands(t *testing.T) {
 		{"--help", 0, "b24pull has tools", ""},
 		{"help listen", 0, "usage: b24pull listen", ""},
 		{"listen -h", 0, "", "usage: b24pull listen"},
+		{"help doctor", 0, "usage: b24pull doctor", ""},
+		{"doctor -idle long", exitUsage, "", "b24pull doctor: "},
 		{"help soak", 0, "usage: b24pull soak", ""},
 		{"soak -help", 0, "", "usage: b24pull soak"},
 		{"dance", exitUsage, "", `b24pull: there is no command "dance"; see b24pull help`},

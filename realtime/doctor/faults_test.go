@@ -3,6 +3,7 @@ package doctor_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -152,6 +153,9 @@ var faultsOfPush = slices.Concat(
 		{name: "polls: a cache", wrong: kept(misbehave(pulltest.Polls, pulltest.StaleCache))},
 		{name: "polls: cut after 30s by a gateway", portal: []pulltest.Option{pulltest.WithIdleTimeout(30 * time.Second)}, quiet: true},
 		{name: "cut when idle", portal: []pulltest.Option{pulltest.WithIdleTimeout(time.Minute)}, options: []doctor.Option{doctor.WithIdle(5 * time.Minute)}},
+		{name: "a gateway that repeats what it is asked", portal: []pulltest.Option{pulltest.WithHandler(echo("/push/", http.StatusBadGateway))}},
+		{name: "a gateway that repeats what it is asked, and says that all is well", portal: []pulltest.Option{pulltest.WithHandler(echo("/push/", http.StatusOK))}},
+		{name: "a portal that repeats what it is asked", portal: []pulltest.Option{pulltest.WithHandler(echo("/rest/", http.StatusBadGateway))}, auth: webhook, client: once},
 		{name: "a silent process", wrong: func(p *pulltest.Portal) { p.Silence(0, time.Hour) }},
 		{name: "the portal's clock an hour ahead", portal: []pulltest.Option{pulltest.WithClockShift(time.Hour)}},
 		{name: "the portal's clock a minute behind", portal: []pulltest.Option{pulltest.WithClockShift(-time.Minute)}},
@@ -181,6 +185,26 @@ var faultsOfPush = slices.Concat(
 func wrongChannels(c *b24pull.Config) {
 	for _, channel := range []*b24pull.Channel{c.Channels.Private, c.Channels.Shared} {
 		channel.ID = "s3cr3ts3cr3ts3cr3ts3cr3t.s3cr3ts3cr3t"
+	}
+}
+
+// echo answers what is below a path with what was asked, secrets and all.
+func echo(path string, status int) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !strings.HasPrefix(r.URL.Path, path) {
+				next.ServeHTTP(w, r)
+				return
+			}
+			asked := r.URL.String()
+			if at := strings.Index(asked, pulltest.SecretMark); at >= 0 {
+				asked = asked[at:] // what is first is not cut away
+			}
+			w.Header().Set("Server", asked)
+			w.Header().Set("Content-Type", "text/plain")
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, asked)
+		})
 	}
 }
 

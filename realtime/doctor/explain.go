@@ -95,7 +95,8 @@ func explainAPI(err error) (detail, advice string) {
 	if !errors.As(err, &api) {
 		return "", ""
 	}
-	detail = fmt.Sprintf("%s: %s (HTTP %d)", api.Method, cmp.Or(api.Code, api.Description), api.Status)
+	what, _, _ := strings.Cut(api.Description, ": is http") // asks what the advice says
+	detail = fmt.Sprintf("%s: %s (HTTP %d)", api.Method, cmp.Or(api.Code, what), api.Status)
 	if api.Code != "" && api.Description != "" {
 		detail = fmt.Sprintf("%s: %s, «%s» (HTTP %d)", api.Method, api.Code, api.Description, api.Status)
 	}

@@ -31,9 +31,10 @@ func TestImports(t *testing.T) {
 		{"realtime", []string{"", "realtime/internal/config", "realtime/internal/delivery", "realtime/internal/rpc", "realtime/internal/senders", "realtime/internal/transport", "realtime/internal/wire", "internal"}},
 		{"oauth/sqlstore", []string{"", "oauth", "realtime"}},
 		{"oauth", []string{"", "internal"}},
+		{"otel", []string{"realtime"}},
 		{"php", []string{"internal"}},
 		{"internal", []string{"internal"}},
-		{"examples", []string{"", "oauth", "php", "realtime", "pulltest", "examples"}},
+		{"examples", []string{"", "oauth", "otel", "php", "realtime", "pulltest", "examples"}},
 		{"cmd", []string{"", "oauth", "php", "realtime", "pulltest", "cmd"}},
 		{".", []string{"php", "internal"}},
 	}

@@ -222,6 +222,8 @@ func (p *Program) Kills(kills int, publish func(n int), enough func(published in
 	}
 	end()
 	c := p.Start()
+	published++
+	publish(published) // so that there is one that the last process handles
 	c.Run(func() bool { return enough(published) })
 	c.Stop()
 	return published

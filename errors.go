@@ -113,6 +113,9 @@ func (e Ending) String() string {
 	}
 }
 
+// MarshalText gives the text of String.
+func (e Ending) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
+
 // EndingOf returns the Ending of an error, EndsNothing if it is none of this
 // package's.
 func EndingOf(err error) Ending {

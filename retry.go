@@ -51,6 +51,9 @@ func (c Class) String() string {
 	return classNames[c]
 }
 
+// MarshalText gives the text of String.
+func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
 // ClassOf returns the class of an error of this package: by its code where that
 // is known, else by the HTTP status: 429 is ClassThrottled, 500 and above are
 // ClassUnavailable. So it is with a *TokenError, which without both has the

@@ -2,6 +2,8 @@ package realtime
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -167,6 +169,35 @@ func (r GapReason) MarshalText() ([]byte, error) { return []byte(r.String()), ni
 func (r *GapReason) UnmarshalText(text []byte) error {
 	if err := enum.Parse(gapReasons, text, r); err != nil {
 		return fmt.Errorf("realtime: reason of a gap: %w", err)
+	}
+	return nil
+}
+
+// gapJSON is the JSON form of a Gap.
+type gapJSON struct {
+	Reason GapReason `json:"reason"`
+	Count  int       `json:"count"`
+	Error  string    `json:"error,omitempty"`
+}
+
+// MarshalJSON gives the form in which a Gap stands in that of a [Message]: with
+// the text of its error.
+func (g Gap) MarshalJSON() ([]byte, error) {
+	j := gapJSON{Reason: g.Reason, Count: g.Count}
+	if g.Err != nil {
+		j.Error = quote.Error(g.Err).Error()
+	}
+	return json.Marshal(j)
+}
+
+// UnmarshalJSON takes what MarshalJSON gives.
+func (g *Gap) UnmarshalJSON(data []byte) error {
+	var j gapJSON
+	if err := json.Unmarshal(data, &j); err != nil {
+		return err
+	}
+	if *g = (Gap{Reason: j.Reason, Count: j.Count}); j.Error != "" {
+		g.Err = errors.New(j.Error)
 	}
 	return nil
 }

@@ -36,6 +36,7 @@ func (n *names) intern(text []byte) string {
 // and extra will share body's memory.
 func (n *names) parseBody(m *Record, body []byte) error {
 	var module string
+	m.Body = body
 	body = bytes.TrimPrefix(body, byteOrderMark)
 	err := eachMember(body, func(name, value []byte) (err error) {
 		switch string(name) {

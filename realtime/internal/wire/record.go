@@ -14,6 +14,7 @@ type Record struct {
 	Sender  Sender  // who published it
 	Channel Channel // which channel it came through
 
+	Body    []byte          // the message as it was published, without what a server adds; has the names, the params and the extra below
 	Module  string          // in lower case
 	Command string          // as the portal sent it
 	Params  json.RawMessage // nil if the server sent none

@@ -83,7 +83,7 @@ func TestListen_Embedded(t *testing.T) {
 	var ids []int
 	replayed := false
 	for line := range strings.Lines(stdout) {
-		var e jsonEvent
+		var e realtime.Message
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
@@ -93,7 +93,7 @@ func TestListen_Embedded(t *testing.T) {
 		}
 		ids = append(ids, params.ID)
 		replayed = replayed || e.Replayed
-		if e.Command != "order.changed" || e.Module != "application" || e.Sender != "backend" || len(e.ID) != 26 || time.Since(e.Time) > time.Minute {
+		if e.Command != "order.changed" || e.Module != "application" || e.Sender.Type != realtime.SenderBackend || len(e.ID) != 26 || time.Since(e.Time) > time.Minute {
 			t.Errorf("event %s", line)
 		}
 	}

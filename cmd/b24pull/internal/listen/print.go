@@ -18,14 +18,11 @@ import (
 // printEvent prints one event on a line.
 func printEvent(w io.Writer, m realtime.Message, asJSON bool) error {
 	if asJSON {
-		line, err := json.Marshal(jsonEvent{
-			Time: m.Time, Module: m.Module, Command: m.Command, Params: m.Params,
-			ID: m.ID, Sender: m.Sender.Type.String(), SenderID: m.Sender.ID, Replayed: m.Replayed, Late: m.Late,
-		})
+		line, err := json.Marshal(m)
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintln(w, escaped(string(line)))
+		_, err = fmt.Fprintf(w, "%s\n", line)
 		return err
 	}
 	mark := ""
@@ -58,18 +55,6 @@ func escaped(compact string) string {
 		}
 	}
 	return line.String()
-}
-
-type jsonEvent struct {
-	Time     time.Time       `json:"time"`
-	Module   string          `json:"module"`
-	Command  string          `json:"command"`
-	Params   json.RawMessage `json:"params,omitempty"`
-	ID       string          `json:"id"`
-	Sender   string          `json:"sender"`
-	SenderID string          `json:"sender_id,omitempty"`
-	Replayed bool            `json:"replayed"`
-	Late     bool            `json:"late"`
 }
 
 // printable keeps a name from playing tricks on the terminal.

@@ -35,10 +35,14 @@ func TestPrint_EventHostile(t *testing.T) {
 			if !asJSON {
 				continue
 			}
-			var got, want struct{ Command, SenderID string }
-			plain, _ := json.Marshal(map[string]string{"command": hostile})
-			if json.Unmarshal([]byte(line), &got) != nil || json.Unmarshal(plain, &want) != nil || got != want {
+			var got, exactly realtime.Message
+			var want string
+			plain, _ := json.Marshal(hostile)
+			if json.Unmarshal([]byte(line), &got) != nil || json.Unmarshal(plain, &want) != nil || got.Command != want || got.Sender.ID != want {
 				t.Errorf("%q became %q", want, got)
+			}
+			if form, err := json.Marshal(m); err != nil || string(form) != line || json.Unmarshal(form, &exactly) != nil || got.Key() != m.Key() {
+				t.Errorf("printed %s, the JSON form is %s, %v", line, form, err)
 			}
 		}
 	}

@@ -113,9 +113,9 @@ func TestReplay_RecordedServers(t *testing.T) {
 			if code != 0 || strings.Contains(stderr, "not connected") {
 				t.Fatalf("exit code %d: %s", code, stderr)
 			}
-			var got []jsonEvent
+			var got []printed
 			for line := range strings.Lines(stdout) {
-				var e jsonEvent
+				var e printed
 				if err := json.Unmarshal([]byte(line), &e); err != nil {
 					t.Fatalf("%s: %v", line, err)
 				}
@@ -131,9 +131,22 @@ func TestReplay_RecordedServers(t *testing.T) {
 	}
 }
 
+// printed is what of a printed message stands in a recording.
+type printed struct {
+	ID       string            `json:"id"`
+	Time     time.Time         `json:"time"`
+	Module   string            `json:"module"`
+	Command  string            `json:"command"`
+	Params   json.RawMessage   `json:"params"`
+	Sender   map[string]string `json:"sender"`
+	Replayed bool              `json:"replayed"`
+}
+
+var backend = map[string]string{"type": "backend"}
+
 // wanted is what is to be printed: the live messages, then what a read finds
 // that the server came to keep after them.
-func (s *replayServer) wanted() (events []jsonEvent) {
+func (s *replayServer) wanted() (events []printed) {
 	tape := s.text
 	if s.version == 4 {
 		tape = s.binary
@@ -141,9 +154,9 @@ func (s *replayServer) wanted() (events []jsonEvent) {
 	live := tape.live.messages(s.t)
 	for _, m := range slices.CompactFunc(slices.Clone(tape.kept[tape.before:]), message.same) {
 		sent := slices.ContainsFunc(live, m.same)
-		events = append(events, jsonEvent{
+		events = append(events, printed{
 			Time: m.time, Module: m.body.Module, Command: m.body.Command, Params: m.body.Params,
-			ID: m.mid, Sender: "backend", Replayed: !sent && !s.polling,
+			ID: m.mid, Sender: backend, Replayed: !sent && !s.polling,
 		})
 	}
 	return events

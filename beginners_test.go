@@ -13,50 +13,20 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull/internal/resttest"
 )
 
-// A mistake is one that a beginner makes, by its name: an input tells secrets.
-type mistake struct {
-	name string
-	err  error
-}
-
-// checkMistakes compares whole messages with a golden file.
-func checkMistakes(t *testing.T, golden string, mistakes []mistake) {
-	t.Helper()
-	var b strings.Builder
-	for _, m := range mistakes {
-		resttest.CheckError(t, m.err)
-		fmt.Fprintf(&b, "%s\n    %v\n", m.name, m.err)
-	}
-	if *update {
-		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(b.String(), "\n")); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", golden, diff)
-	}
-}
-
 // TestBeginners_Addresses: what New says of addresses that are none.
 func TestBeginners_Addresses(t *testing.T) {
 	const hook = "https://portal.bitrix24.com/rest/1/s3cr3tcode0/"
-	var all []mistake
+	var all []resttest.Mistake
 	for _, w := range [][2]string{
 		{"nothing", ""},
 		{"a space", " "},
@@ -118,7 +88,7 @@ func TestBeginners_Addresses(t *testing.T) {
 		{"a code of other characters", "https://portal.bitrix24.com/rest/1/s3cr3t+code/"},
 	} {
 		_, err := New(Webhook(w[1]))
-		all = append(all, mistake{"Webhook: " + w[0], err})
+		all = append(all, resttest.Mistake{Name: "Webhook: " + w[0], Err: err})
 	}
 	tokens := resttest.Static("s3cr3t-token")
 	for _, w := range [][2]string{
@@ -141,16 +111,16 @@ func TestBeginners_Addresses(t *testing.T) {
 		{"a port that is none", "portal.bitrix24.com:https"},
 	} {
 		_, err := New(OAuth(w[1], tokens))
-		all = append(all, mistake{"OAuth: " + w[0], err})
+		all = append(all, resttest.Mistake{Name: "OAuth: " + w[0], Err: err})
 	}
-	checkMistakes(t, "testdata/beginners/addresses.golden", all)
+	resttest.CheckMistakes(t, "testdata/beginners/addresses.golden", all)
 }
 
 // TestBeginners_Options: what New says of options, and Call of what it is given.
 func TestBeginners_Options(t *testing.T) {
 	auth := Webhook("https://portal.example/rest/1/s3cr3tcode0/")
-	var all []mistake
-	add := func(name string, err error) { all = append(all, mistake{name, err}) }
+	var all []resttest.Mistake
+	add := func(name string, err error) { all = append(all, resttest.Mistake{Name: name, Err: err}) }
 	made := func(name string, auth Auth, opts ...Option) {
 		_, err := New(auth, opts...)
 		add(name, err)
@@ -193,7 +163,7 @@ func TestBeginners_Options(t *testing.T) {
 	add("AddApplicationEvent: a command with a space", c.AddApplicationEvent(t.Context(), ApplicationEvent{Command: "order changed"}))
 	add("AddApplicationEvent: a module in capitals", c.AddApplicationEvent(t.Context(), ApplicationEvent{Command: "a", Module: "Main"}))
 	add("AddApplicationEvent: a list", c.AddApplicationEvent(t.Context(), ApplicationEvent{Command: "a", Params: []int{1}}))
-	checkMistakes(t, "testdata/beginners/options.golden", all)
+	resttest.CheckMistakes(t, "testdata/beginners/options.golden", all)
 }
 
 // TestBeginners_Network: what a call says of a host that does not answer, or is
@@ -223,7 +193,7 @@ func TestBeginners_Network(t *testing.T) {
 	}
 	secureAt := secure.Listener.Addr().String()
 	dns := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "portal.example", IsNotFound: true}}
-	var all []mistake
+	var all []resttest.Mistake
 	call := func(name, portal string, hc *http.Client) {
 		c := mustNew(t, Webhook(portal+"/rest/1/s3cr3tcode0/"), WithHTTPClient(hc), WithTimeout(50*time.Millisecond))
 		if !strings.HasPrefix(name, "no answer") {
@@ -235,7 +205,7 @@ func TestBeginners_Network(t *testing.T) {
 		for _, address := range []string{nobody, silent, secureAt, plain.Listener.Addr().String()} {
 			text = strings.ReplaceAll(text, address, "127.0.0.1:PORT")
 		}
-		all = append(all, mistake{name, errors.New(text)})
+		all = append(all, resttest.Mistake{Name: name, Err: errors.New(text)})
 	}
 	if runtime.GOOS == "linux" { // other systems have other words
 		call("nothing listens", "https://portal.example", to(nobody, nil))
@@ -257,20 +227,20 @@ func TestBeginners_Network(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		return
 	}
-	checkMistakes(t, "testdata/beginners/network.golden", all)
+	resttest.CheckMistakes(t, "testdata/beginners/network.golden", all)
 }
 
 // TestBeginners_Answers: what a call says of an answer that is no portal's, and
 // of a portal's refusal.
 func TestBeginners_Answers(t *testing.T) {
-	var all []mistake
+	var all []resttest.Mistake
 	answer := func(name string, status int, media, body string, call func(*Client) error) {
 		c := mustNew(t, Webhook("https://portal.example/rest/1/s3cr3tcode0/"), WithHTTPClient(&http.Client{Transport: resttest.RoundTrip(func(r *http.Request) (*http.Response, error) {
 			resp := resttest.JSONResponse(r, status, body)
 			resp.Header.Set("Content-Type", media)
 			return resp, nil
 		})}))
-		all = append(all, mistake{name, call(c)})
+		all = append(all, resttest.Mistake{Name: name, Err: call(c)})
 	}
 	config := func(c *Client) error { _, err := c.GetConfig(context.Background(), true); return err }
 	application := func(c *Client) error { _, err := c.GetApplicationConfig(context.Background(), true); return err }
@@ -313,14 +283,14 @@ func TestBeginners_Answers(t *testing.T) {
 	})
 	for name, source := range map[string]oauth2.TokenSource{"a token source of nothing": resttest.Static("")} {
 		c := mustNew(t, OAuth("portal.example", source))
-		all = append(all, mistake{name, application(c)})
+		all = append(all, resttest.Mistake{Name: name, Err: application(c)})
 	}
-	checkMistakes(t, "testdata/beginners/answers.golden", all)
+	resttest.CheckMistakes(t, "testdata/beginners/answers.golden", all)
 }
 
 // TestBeginners_Configs: what Config says of a file that holds something else.
 func TestBeginners_Configs(t *testing.T) {
-	var all []mistake
+	var all []resttest.Mistake
 	for _, w := range [][2]string{
 		{"nothing", ""},
 		{"white space", " \n"},
@@ -341,7 +311,7 @@ func TestBeginners_Configs(t *testing.T) {
 		{"no addresses", `{"server":{"version":4},"channels":{"shared":{"id":"s3cr3t"}}}`},
 		{"a config in a text", `"{\"server\":{}}"`},
 	} {
-		all = append(all, mistake{w[0], new(Config).UnmarshalJSON([]byte(w[1]))})
+		all = append(all, resttest.Mistake{Name: w[0], Err: new(Config).UnmarshalJSON([]byte(w[1]))})
 	}
-	checkMistakes(t, "testdata/beginners/configs.golden", all)
+	resttest.CheckMistakes(t, "testdata/beginners/configs.golden", all)
 }

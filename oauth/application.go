@@ -131,10 +131,12 @@ func (a *Application) AuthCodeURL(portal, state string) (string, error) {
 	if _, err := a.check(); err != nil {
 		return "", err
 	}
-	base, err := addr.PlainREST(portal, false)
+	base, err := addr.PlainREST(portal, true)
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("b24pull: application: %w", err)
+	case base.Scheme == "http" && !addr.Loopback(base.Hostname()):
+		return "", errors.New("b24pull: application: https is required (http for a loopback host only): the code comes back from there")
 	case state == "":
 		return "", errors.New("b24pull: application: the state is empty: anybody could bring a code of his own")
 	}
@@ -269,7 +271,7 @@ func (a *Application) askOnce(ctx context.Context, known redact.Redactor, server
 	}
 	if err != nil && netfail.FromNetwork(err) {
 		clean := known.Error(err)
-		err = &netfail.Error{Text: clean.Error(), Err: clean, Sent: trace.Sent()}
+		err = &netfail.Error{Text: netfail.Explain(known.Text(addr.HostPort(server)), clean), Err: clean, Sent: trace.Sent()}
 	}
 	return answer, err
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"mime"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -67,7 +68,7 @@ func ParseRedirect(r *http.Request, state string) (AuthCode, error) {
 		code.MemberID = "" // none that a portal has
 	}
 	if state == "" || subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(state)) != 1 {
-		return AuthCode{}, errors.New("b24pull: redirect: the state is not that of the user's session")
+		return AuthCode{}, errors.New("b24pull: redirect: " + wrongState(state, q.Get("state")))
 	}
 	if refusal := q.Get("error"); refusal != "" {
 		return AuthCode{}, &b24pull.TokenError{Code: redact.Redactor{}.Code(refusal, nil)}
@@ -79,9 +80,20 @@ func ParseRedirect(r *http.Request, state string) (AuthCode, error) {
 	case code.Portal == "":
 		return AuthCode{}, errors.New("b24pull: redirect: domain: it is missing, or names no host")
 	case code.Code == "":
-		return AuthCode{}, errors.New("b24pull: redirect: no code")
+		return AuthCode{}, errors.New("b24pull: redirect: no code: want the request that the portal sends the browser back with")
 	}
 	return code, nil
+}
+
+// wrongState says what is wrong with the state of a redirect.
+func wrongState(kept, came string) string {
+	switch {
+	case kept == "":
+		return "the state of the user's session is empty: give the one that AuthCodeURL was given"
+	case came == "":
+		return "there is no state: want the request that the portal sends the browser back with, after AuthCodeURL"
+	}
+	return "the state is not that of the user's session"
 }
 
 // String names the portal and the member.
@@ -124,11 +136,11 @@ type Callback struct {
 // verified: Tokens.Handle does both. Errors are ErrCallback, by errors.Is.
 func ParseCallback(r *http.Request) (*Callback, error) {
 	if r.Method != http.MethodPost {
-		return nil, badCallback("b24pull: callback: want a POST")
+		return nil, badCallback("b24pull: callback: want a POST, got " + quote.Name(r.Method) + ": portals post; a browser that opens the address does not")
 	}
 	r.Body = http.MaxBytesReader(nil, r.Body, callbackLimit)
 	if err := r.ParseForm(); err != nil {
-		return nil, badCallback("b24pull: callback: the body is not a form, or too long")
+		return nil, badCallback("b24pull: callback: " + noForm(err))
 	}
 	form := r.Form
 	c := &Callback{
@@ -138,7 +150,7 @@ func ParseCallback(r *http.Request) (*Callback, error) {
 	fields := c.fields()
 	c.MemberID, c.ApplicationToken = fields["member_id"], b24pull.Secret(fields["application_token"])
 	if !memberForm.MatchString(c.MemberID) {
-		return nil, badCallback("b24pull: callback: no member_id, or one that is none")
+		return nil, badCallback("b24pull: callback: " + noMember(r, c.MemberID))
 	}
 	for _, name := range []string{"domain", "client_endpoint", "server_endpoint"} {
 		if addr.HasUser(fields[name]) {
@@ -161,6 +173,36 @@ func ParseCallback(r *http.Request) (*Callback, error) {
 		return nil, fmt.Errorf("%w%w", badCallback("b24pull: callback: "), err)
 	}
 	return c, nil
+}
+
+// noForm says why a request has no form that can be read. The error itself
+// quotes it.
+func noForm(err error) string {
+	if errors.As(err, new(*http.MaxBytesError)) {
+		return fmt.Sprintf("the body has more than %d bytes", callbackLimit)
+	}
+	return "the body, or the query, is not a form that can be read"
+}
+
+const (
+	formMedia  = "application/x-www-form-urlencoded"
+	mediaLimit = 64
+)
+
+// noMember says why there is no member_id, or none that can be.
+func noMember(r *http.Request, member string) string {
+	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case member != "":
+		return "its member_id is not one that a portal has"
+	case r.Header.Get("Content-Type") == "":
+		return "want a form (" + formMedia + "), got no Content-Type"
+	case media != formMedia:
+		return "want a form (" + formMedia + "), got " + cmp.Or(redact.Redactor{}.Line(media, mediaLimit), "a Content-Type that is none")
+	case len(r.PostForm) == 0:
+		return "the form is empty: something may have read the body before"
+	}
+	return "no member_id: want what a portal posts to the install or open handler, or an event"
 }
 
 // fields are those of the token, as the authorization server names them.

@@ -308,7 +308,7 @@ func WithInsecureURLs() Option {
 func WithPingInterval(d time.Duration) Option {
 	return func(o *options) error {
 		if d != 0 && d < time.Second {
-			return fmt.Errorf("realtime: WithPingInterval: %v is neither 0 nor a second or more", d)
+			return fmt.Errorf("realtime: WithPingInterval: %v is neither 0 nor a second or more, like 30*time.Second", d)
 		}
 		o.pingInterval = d
 		return nil

@@ -94,10 +94,20 @@ type endpoint struct {
 	badSocket, badPoll error // why there is no URL although the config has one; nil otherwise
 }
 
+// empty reports whether nothing has been decoded into a config.
+func empty(cfg *b24pull.Config) bool {
+	s := cfg.Server
+	return s.Version == 0 && s.WebSocketSecure+s.WebSocket+s.LongPollingSecure+s.LongPolling == "" &&
+		cfg.Channels == (b24pull.Channels{}) && cfg.JWT == ""
+}
+
 // newEndpoint checks a config and makes the URLs of it.
 func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 	if cfg == nil {
 		return endpoint{}, errors.New("realtime: the config source returned no config")
+	}
+	if empty(cfg) {
+		return endpoint{}, fmt.Errorf("%w: the config is empty; decode an answer of pull.application.config.get or pull.config.get into it, by json.Unmarshal", b24pull.ErrInvalidConfig)
 	}
 	dialect, ok := wire.DialectOf(cfg.Server.Version)
 	if !ok {

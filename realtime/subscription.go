@@ -63,7 +63,7 @@ type Subscription struct {
 // server connected to, by Run or Messages.
 func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 	if config.IsNil(source) {
-		return nil, errors.New("realtime: Subscribe: the config source is nil; give a *b24pull.Client, FromConfig or PortalConfig")
+		return nil, errors.New("realtime: Subscribe: the config source is nil; give a *b24pull.Client, FromConfig or PortalConfig (of nil, these are nil too)")
 	}
 	o := options{
 		maxMessages: defaultMaxMessages, maxBytes: defaultMaxBytes,

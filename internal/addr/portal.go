@@ -98,7 +98,7 @@ var (
 // REST parses the https address of a portal, or its bare host name, to that of
 // its REST. Its errors do not repeat the address.
 func REST(address string) (*url.URL, error) {
-	u, err := PlainREST(address, false)
+	u, err := PlainREST(address, true)
 	if err == nil && u.Scheme != "https" {
 		return nil, errors.New("https is required: a token goes to the portal's https address only")
 	}

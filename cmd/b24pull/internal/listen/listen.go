@@ -98,7 +98,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	case err != nil:
 		err = usagef("%w; see -h", err)
 	default:
-		err = p.checkArgs(flags.Args())
+		err = p.checkArgs(flags)
 	}
 	if err == nil {
 		err = p.listen(ctx)
@@ -115,8 +115,12 @@ func (p *program) run(ctx context.Context, args []string) int {
 	}
 }
 
-func (p *program) checkArgs(rest []string) error {
-	switch {
+func (p *program) checkArgs(flags *flag.FlagSet) error {
+	given := false
+	flags.Visit(func(f *flag.Flag) { given = given || f.Name == "config" })
+	switch rest := flags.Args(); {
+	case given && p.configFile == "":
+		return usagef("-config: the name of the file is empty")
 	case len(rest) > 0:
 		return usagef("unexpected argument %q; see -h", rest[0])
 	case p.count < 0:
@@ -275,8 +279,24 @@ func (p *program) fromWebhook(ctx context.Context, webhook string) (*target, err
 	return t, err
 }
 
+// maxConfig is more than any config has.
+const maxConfig = 8 << 20
+
+func readConfig(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxConfig+1))
+	if err == nil && len(data) > maxConfig {
+		err = fmt.Errorf("%s has more than %d MiB: it is no config", name, maxConfig>>20)
+	}
+	return data, err
+}
+
 func (p *program) fromFile() (*target, error) {
-	data, err := os.ReadFile(p.configFile)
+	data, err := readConfig(p.configFile)
 	if err != nil {
 		return nil, usagef("-config: %w", err)
 	}

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime"
 )
@@ -233,6 +236,40 @@ func TestListen_Mistakes(t *testing.T) {
 				t.Errorf("a secret in %q", stderr)
 			}
 		})
+	}
+}
+
+// TestListen_Configs: what is said of a file that is no config, in whole.
+func TestListen_Configs(t *testing.T) {
+	var all []resttest.Mistake
+	file := filepath.Join(t.TempDir(), "config.json")
+	say := func(name string, args ...string) {
+		code, stdout, stderr := listenTo(t, nil, nil, nil, args...)
+		if code != exitUsage || stdout != "" || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%s: exit code %d, stdout %q", name, code, stdout)
+		}
+		text := strings.TrimSpace(strings.ReplaceAll(stderr, file, "config.json"))
+		all = append(all, resttest.Mistake{Name: name, Err: errors.New(text)})
+	}
+	for _, w := range [][2]string{
+		{"a saved error", `{"error":"expired_token","error_description":"The access token provided has expired."}`},
+		{"an empty file", ""},
+		{"a page", "<html>s3cr3t</html>"},
+		{"a token", `{"access_token":"s3cr3t"}`},
+		{"half a config", `{"server":{"version":4`},
+		{"no channel", `{"server":{"version":4}}`},
+		{"an endless file", strings.Repeat(" ", maxConfig+1)},
+	} {
+		if err := os.WriteFile(file, []byte(w[1]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		say(w[0], "-config", file)
+	}
+	say("no name", "-config", "")
+	if runtime.GOOS == "linux" { // other systems have other words
+		say("no such file", "-config", "no-such-file.json")
+		say("a folder", "-config", ".")
+		resttest.CheckMistakes(t, "testdata/configs.golden", all)
 	}
 }
 

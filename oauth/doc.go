@@ -13,8 +13,9 @@
 // application, or whose user opens it, posts a form or the event ONAPPINSTALL:
 // ParseCallback reads it and Tokens.Handle keeps its token, as it deletes that
 // of a portal which posts ONAPPUNINSTALL. Or a user's browser is sent to
-// Application.AuthCodeURL and comes back with a code, for ParseRedirect,
-// Application.Exchange and Tokens.Put.
+// Application.AuthCodeURL and comes back with a code, for ParseRedirect and
+// Tokens.HandleCode. Package realtime/fleet has http.Handlers for both, and
+// listens to the portals.
 //
 // A token is refreshed when a portal has refused it as expired, never on a
 // schedule: once for all goroutines that wait for it, for those that come later

@@ -121,13 +121,18 @@ func WithLogger(l *slog.Logger) Option {
 }
 
 // WithObserver has observe called for each [Event], in order and from one
-// goroutine. It must return quickly: nothing is received while it runs.
+// goroutine. It must return quickly: nothing is received while it runs. Given
+// several times, each observer is called, the first one first.
 func WithObserver(observe func(Event)) Option {
 	return func(o *options) error {
 		if observe == nil {
 			return errors.New("realtime: WithObserver: the function is nil")
 		}
-		o.observer = observe
+		before := o.observer
+		o.observer = func(e Event) {
+			before(e)
+			observe(e)
+		}
 		return nil
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/b24pull/b24pull/oauth"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime"
+	"github.com/b24pull/b24pull/realtime/fleet"
 )
 
 // demo goes through the life of an installation with a portal in memory, over
@@ -36,18 +37,13 @@ func demo(ctx context.Context, listen string, logger *slog.Logger) error {
 		return fmt.Errorf("-listen: %w", err)
 	}
 	address, heard := "http://"+l.Addr().String(), make(chan string, 10)
-	a := &app{
-		Application: &oauth.Application{
-			ClientID: portal.Application().ClientID, ClientSecret: b24pull.Secret(portal.Application().ClientSecret),
-			RedirectURL: address + "/redirect", AuthServer: portal.AuthServer(), HTTPClient: portal.HTTPClient(),
-		},
-		folder: folder, log: logger,
-		handler: func(log *slog.Logger) realtime.Handler {
-			return realtime.HandlerFunc(func(ctx context.Context, m realtime.Message) error {
-				defer func() { heard <- m.Command }()
-				return handler(log).Handle(ctx, m)
-			})
-		},
+	a := ofPortal(portal, l, folder, logger)
+	a.handler = func(p fleet.Portal) realtime.Handler {
+		h := handler(p)
+		return realtime.HandlerFunc(func(ctx context.Context, m realtime.Message) error {
+			defer func() { heard <- m.Command }()
+			return h.Handle(ctx, m)
+		})
 	}
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
@@ -61,6 +57,19 @@ func demo(ctx context.Context, listen string, logger *slog.Logger) error {
 		logger.Info("-- done")
 	}
 	return err
+}
+
+// ofPortal is the application of a portal in memory.
+func ofPortal(portal *pulltest.Portal, l net.Listener, folder string, logger *slog.Logger) *app {
+	of := portal.Application()
+	address := "http://" + l.Addr().String()
+	return &app{
+		Application: &oauth.Application{
+			ClientID: of.ClientID, ClientSecret: b24pull.Secret(of.ClientSecret),
+			RedirectURL: address + "/redirect", AuthServer: portal.AuthServer(), HTTPClient: portal.HTTPClient(),
+		},
+		folder: folder, opts: []fleet.Option{fleet.WithEventURL(address + "/event")}, handler: handler, log: logger,
+	}
 }
 
 // walk is what the portal and a user do with the application at the address.

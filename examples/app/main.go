@@ -24,9 +24,9 @@
 // Ctrl-C. When the program starts again it goes on with all portals where it
 // stopped.
 //
-// To make an application of your own of it, begin with handler in main.go; app.go
-// installs, listens and uninstalls, authorize.go is the way of the code. demo.go
-// is the portal in memory, and can be deleted with its call.
+// To make an application of your own of it, begin with handler. What installs,
+// listens and uninstalls is package fleet. demo.go is the portal in memory, and
+// can be deleted with its call.
 package main
 
 import (
@@ -45,10 +45,12 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/oauth"
 	"github.com/b24pull/b24pull/realtime"
+	"github.com/b24pull/b24pull/realtime/fleet"
 )
 
 func main() {
@@ -77,6 +79,43 @@ func run(ctx context.Context, listen string, getenv func(string) string, out io.
 	return a.serve(ctx, l)
 }
 
+// hello is an event of the application's own. Others carry what the application
+// needs.
+type hello struct {
+	Text string `json:"text"`
+}
+
+const helloCommand = "app.hello"
+
+// handler is what the application does with the events of a portal.
+func handler(p fleet.Portal) realtime.Handler {
+	mux := realtime.NewMux()
+	realtime.On(mux, "application", helloCommand, func(_ context.Context, h hello, _ realtime.Message) error {
+		p.Log.Info(helloCommand, "text", h.Text)
+		return nil
+	})
+	mux.HandleDefault(realtime.HandlerFunc(func(_ context.Context, m realtime.Message) error {
+		p.Log.Info("no handler", "event", m)
+		return nil
+	}))
+	return mux
+}
+
+// greet is what the application does as soon as no event of a portal can be
+// missed: it has the portal send one to all who use the application.
+func greet(ctx context.Context, p fleet.Portal) error {
+	return p.Client.AddApplicationEvent(ctx, b24pull.ApplicationEvent{Command: helloCommand, Params: hello{"hello from the application"}})
+}
+
+// app is what differs between real portals and the one in memory.
+type app struct {
+	*oauth.Application
+	folder  string // of tokens and cursors
+	opts    []fleet.Option
+	handler func(fleet.Portal) realtime.Handler
+	log     *slog.Logger
+}
+
 // configure makes the application of the environment, or none if nothing is
 // set.
 func configure(getenv func(string) string, logger *slog.Logger) (*app, error) {
@@ -100,39 +139,67 @@ func configure(getenv func(string) string, logger *slog.Logger) (*app, error) {
 			// network, leave the transport out.
 			HTTPClient: &http.Client{Transport: b24pull.PublicTransport()},
 		},
-		folder:   cmp.Or(folder, "b24pull-app"),
-		hosts:    strings.FieldsFunc(strings.ToLower(hosts), func(c rune) bool { return c == ',' || c == ' ' }),
-		eventURL: "https://" + u.Host + "/event",
-		handler:  handler,
-		log:      logger,
+		folder: cmp.Or(folder, "b24pull-app"),
+		opts: []fleet.Option{
+			fleet.WithEventURL("https://" + u.Host + "/event"),
+			fleet.WithPortals(strings.FieldsFunc(hosts, func(c rune) bool { return c == ',' || c == ' ' })...),
+		},
+		handler: handler, log: logger,
 	}, nil
 }
 
-// hello is an event of the application's own. Others carry what the application
-// needs.
-type hello struct {
-	Text string `json:"text"`
+// serve takes callbacks, and listens to the portals whose tokens are stored,
+// until ctx is done. What has been received is handled then.
+func (a *app) serve(ctx context.Context, l net.Listener) error {
+	defer l.Close()
+	store, err := oauth.NewTokenFolder(a.folder)
+	if err != nil {
+		return err
+	}
+	members, err := store.Keys()
+	if err != nil {
+		return err
+	}
+	cursors, err := fleet.NewCursorFolder(a.folder)
+	if err != nil {
+		return err
+	}
+	tokens, err := oauth.NewTokens(a.Application, store)
+	if err != nil {
+		return err
+	}
+	// A message whose handler fails is logged and skipped.
+	skip := realtime.WithErrorPolicy(func(*realtime.HandlerError, int) realtime.ErrorAction { return realtime.SkipMessage() })
+	portals, err := fleet.NewApplication(tokens, a.handler, append(a.opts, fleet.WithLogger(a.log),
+		fleet.WithCursors(cursors.Cursors), fleet.WithReady(greet), fleet.WithSubscription(skip))...)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST /install", portals.Callback(fleet.InstallPage()))
+	mux.Handle("POST /open", portals.Callback(http.HandlerFunc(open)))
+	mux.Handle("POST /event", portals.Callback(nil))
+	mux.Handle("GET /authorize", portals.Authorize())
+	mux.Handle("GET /redirect", portals.Redirect(http.HandlerFunc(open)))
+	server := &http.Server{
+		Handler: http.MaxBytesHandler(mux, 1<<20), ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(l) }()
+	a.log.Info("callbacks are served", "at", "http://"+l.Addr().String())
+	portals.Start(ctx, members...)
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	return errors.Join(err, server.Shutdown(grace), portals.Shutdown(grace))
 }
 
-const helloCommand = "app.hello"
-
-// greet is what the application does as soon as no event of a portal can be
-// missed: it has the portal send one to all who use the application.
-func greet(ctx context.Context, client *b24pull.Client) error {
-	return client.AddApplicationEvent(ctx, b24pull.ApplicationEvent{Command: helloCommand, Params: hello{"hello from the application"}})
-}
-
-// handler is what the application does with the events of a portal. One that
-// fails is logged and skipped.
-func handler(portal *slog.Logger) realtime.Handler {
-	mux := realtime.NewMux()
-	realtime.On(mux, "application", helloCommand, func(_ context.Context, h hello, _ realtime.Message) error {
-		portal.Info(helloCommand, "text", h.Text)
-		return nil
-	})
-	mux.HandleDefault(realtime.HandlerFunc(func(_ context.Context, m realtime.Message) error {
-		portal.Info("no handler", "event", m)
-		return nil
-	}))
-	return mux
+// open is the application's page.
+func open(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	io.WriteString(w, "<!doctype html><title>Application</title><p>The application listens to this portal.")
 }

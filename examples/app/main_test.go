@@ -5,13 +5,14 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"net/http"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/pulltest"
 	"go.uber.org/goleak"
 )
 
@@ -43,27 +44,12 @@ type running struct {
 	ended  chan error
 }
 
-// start runs the program as main does. With a client it is the application of
-// the environment, which calls portals with that client.
-func start(t *testing.T, env map[string]string, client *http.Client, listen string) *running {
+// start runs the program as main does.
+func start(t *testing.T, env map[string]string, listen string) *running {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	r := &running{t: t, cancel: cancel, ended: make(chan error, 1)}
-	getenv := func(name string) string { return env[name] }
-	if client == nil {
-		go func() { r.ended <- run(ctx, listen, getenv, &r.out) }()
-		return r
-	}
-	a, err := configure(getenv, slog.New(slog.NewTextHandler(&r.out, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.HTTPClient = client
-	l, err := net.Listen("tcp", listen)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { r.ended <- a.serve(ctx, l) }()
+	go func() { r.ended <- run(ctx, listen, func(name string) string { return env[name] }, &r.out) }()
 	return r
 }
 
@@ -76,15 +62,6 @@ func (r *running) says(parts ...string) {
 				r.t.Fatalf("does not say %q:\n%s", part, r.out.String())
 			}
 		}
-	}
-}
-
-// stop ends the program as Ctrl-C does.
-func (r *running) stop() {
-	r.t.Helper()
-	r.cancel()
-	if err := <-r.ended; err != nil {
-		r.t.Errorf("ended with %v\n%s", err, r.out.String())
 	}
 }
 
@@ -105,7 +82,7 @@ func checkOrder(t *testing.T, text string, parts ...string) {
 // life, in order, and tells no token.
 func TestEmbedded(t *testing.T) {
 	t.Parallel()
-	r := start(t, nil, nil, "")
+	r := start(t, nil, "")
 	if err := <-r.ended; err != nil {
 		t.Fatalf("%v\n%s", err, r.out.String())
 	}
@@ -160,7 +137,7 @@ func TestMistakes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := start(t, tt.env, nil, tt.listen)
+			r := start(t, tt.env, tt.listen)
 			err := <-r.ended
 			if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("got %v", err)
@@ -169,5 +146,76 @@ func TestMistakes(t *testing.T) {
 				t.Error("the error, or what was printed, has a secret")
 			}
 		})
+	}
+}
+
+// TestPublicOnly: what a stranger names is not connected to where it leads
+// inward.
+func TestPublicOnly(t *testing.T) {
+	t.Parallel()
+	r := start(t, map[string]string{"B24PULL_CLIENT_ID": "app.1", "B24PULL_CLIENT_SECRET": "s3cr3t", "B24PULL_REDIRECT_URL": "https://app.example/redirect",
+		"B24PULL_TOKEN_FOLDER": t.TempDir(), "B24PULL_AUTH_SERVER": "https://127.0.0.1:1"}, "127.0.0.1:0")
+	r.says("callbacks are served", "at=http://")
+	app := regexp.MustCompile(`at=(http://\S+)`).FindStringSubmatch(r.out.String())[1]
+	portal := pulltest.NewPortal()
+	defer portal.Close()
+	if err := portal.InstallByEvent(t.Context(), app+"/install"); err == nil {
+		t.Error("the authorization server was reached")
+	}
+	r.says("path=/install", "is not a public address")
+	portal.HTTPClient().CloseIdleConnections()
+	r.cancel()
+	if err := <-r.ended; err != nil {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// TestRestart: the program goes on with all portals where it stopped.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	portal := pulltest.NewPortal()
+	defer portal.Close()
+	defer portal.HTTPClient().CloseIdleConnections()
+	folder := t.TempDir()
+	begin := func() (r *running, app string) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		t.Cleanup(cancel)
+		r = &running{t: t, cancel: cancel, ended: make(chan error, 1)}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := ofPortal(portal, l, folder, slog.New(slog.NewTextHandler(&r.out, nil)))
+		go func() { r.ended <- a.serve(ctx, l) }()
+		return r, "http://" + l.Addr().String()
+	}
+	end := func(r *running) {
+		portal.HTTPClient().CloseIdleConnections()
+		r.cancel()
+		if err := <-r.ended; err != nil {
+			t.Fatalf("ended with %v\n%s", err, r.out.String())
+		}
+	}
+	r, app := begin()
+	if err := portal.InstallByEvent(t.Context(), app+"/install"); err != nil {
+		t.Fatal(err)
+	}
+	r.says(`text="hello from the application"`)
+	end(r)
+	portal.Emit(pulltest.Message{Command: helloCommand, Params: hello{"while you were away"}, To: pulltest.Shared})
+	r, app = begin()
+	r.says(`text="while you were away"`)
+	if err := portal.Uninstall(t.Context(), app+"/event"); err != nil {
+		t.Fatal(err)
+	}
+	r.says("the token was deleted")
+	end(r)
+	if n := strings.Count(r.out.String(), "app.hello"); n > 2 { // and its own greeting
+		t.Errorf("an event came again:\n%s", r.out.String())
+	}
+	for _, pattern := range []string{"*.json", "*.cursor"} {
+		if left, err := filepath.Glob(filepath.Join(folder, pattern)); err != nil || len(left) > 0 {
+			t.Errorf("left behind: %q, %v", left, err)
+		}
 	}
 }

@@ -165,6 +165,9 @@ func (t *tenant) open(ctx context.Context, m *member) (*job, error) {
 	token, err := a.tokens.Get(ctx, t.member)
 	if err != nil {
 		cancel()
+		if errors.Is(err, b24pull.ErrNoToken) && m.opened != "" { // which nobody else writes
+			return nil, b24pull.ErrUninstalled
+		}
 		return nil, err
 	}
 	a.fleet.mu.Lock()
@@ -187,9 +190,7 @@ func (t *tenant) open(ctx context.Context, m *member) (*job, error) {
 		return nil, errors.New("fleet: the application's function has returned no handler")
 	}
 	return &job{
-		source: client, handler: handler, ctx: life, cancel: cancel,
-		// A cursor, where there is one, wins.
-		opts:  []realtime.Option{realtime.WithHistory(), realtime.WithLogger(log)},
+		source: client, handler: handler, history: true, ctx: life, cancel: cancel,
 		ready: func(ctx context.Context) { t.ready(ctx, m, portal) }, over: t.over,
 	}, nil
 }
@@ -198,7 +199,7 @@ func (t *tenant) open(ctx context.Context, m *member) (*job, error) {
 func (t *tenant) ready(ctx context.Context, m *member, portal Portal) {
 	opts := &t.app.fleet.opts.application
 	t.mu.Lock()
-	t.run = &binding{ctx: ctx, client: portal.Client, address: opts.eventURL, tell: m.tell, again: make(chan struct{}, 1)}
+	t.run = &binding{ctx: ctx, client: portal.Client, address: opts.eventURL, tell: m.tell}
 	t.run.begin()
 	t.mu.Unlock()
 	if opts.ready != nil {

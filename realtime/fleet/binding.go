@@ -20,25 +20,43 @@ type binding struct {
 	address string // "": nothing is bound
 	tell    func(Event)
 	running sync.WaitGroup
-	again   chan struct{} // full while somebody binds
-	looked  time.Time     // when that began; the tenant's mu guards it
+
+	mu     sync.Mutex
+	wanted bool // that it is looked at once more
+	busy   bool // somebody looks
 }
 
-// begin binds the event, unless somebody does. It does not wait.
+// rebind is how long it is waited before it is looked again.
+const rebind = time.Minute
+
+// begin looks whether the event is bound, and binds it, now or soon. It does
+// not wait.
 func (b *binding) begin() {
 	if b.address == "" {
 		return
 	}
-	select {
-	case b.again <- struct{}{}:
-	default:
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wanted = true
+	if b.busy {
 		return
 	}
-	b.looked = time.Now()
+	b.busy = true
 	b.running.Go(func() {
-		defer func() { <-b.again }()
-		b.bind()
+		for b.next() {
+			b.bind()
+			sleep.For(b.ctx, rebind)
+		}
 	})
+}
+
+// next reports whether it is to be looked at once more.
+func (b *binding) next() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	more := b.wanted && b.ctx.Err() == nil
+	b.wanted, b.busy = false, more
+	return more
 }
 
 const (
@@ -84,16 +102,13 @@ func (b *binding) once() (bound bool, err error) {
 	return err == nil, err
 }
 
-// rebind is how long a binding counts that was just looked at.
-const rebind = time.Minute
-
 // bindAgain looks whether the event is still bound: an installation that comes
 // while the portal is listened to may have ended an earlier one unseen, and
 // with it what was bound.
 func (t *tenant) bindAgain() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.run != nil && time.Since(t.run.looked) >= rebind {
+	if t.run != nil {
 		t.run.begin()
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/realtime"
 )
@@ -156,19 +157,17 @@ func (m *member) remove(ctx context.Context) error {
 	}
 	select {
 	case <-m.done:
-		return m.named(err)
 	default:
-	}
-	m.cancel()
-	if err == nil {
-		err = ctx.Err()
+		m.cancel()
+		err = cmp.Or(err, ctx.Err())
 	}
 	return m.named(err)
 }
 
-// named is an error with the key in it.
+// named is an error with the key in it; nil if the run had come to its own end
+// before.
 func (m *member) named(err error) error {
-	if err == nil {
+	if err == nil || b24pull.EndingOf(err) == b24pull.EndsRun {
 		return nil
 	}
 	return fmt.Errorf("fleet: %s: %w", quote.Name(m.key), err)
@@ -217,8 +216,9 @@ func (f *Fleet) Subscription(key string) *realtime.Subscription {
 // takes in no more, what has come is handled, and the cursors are saved. Nothing
 // can be added any more. When ctx ends before, what is left is not handled, and
 // the error is a *ShutdownError; the subscriptions end then as soon as their
-// handlers return. Shutdown can be called again to wait for that. Called by a
-// handler, it waits for all keys but the handler's own.
+// handlers return. Shutdown can be called again to wait for that; what was not
+// handled it tells again. Called by a handler, it waits for all keys but the
+// handler's own.
 func (f *Fleet) Shutdown(ctx context.Context) error {
 	f.mu.Lock()
 	f.closed = true
@@ -261,11 +261,10 @@ type ShutdownError struct {
 
 // Error names the first of the keys.
 func (e *ShutdownError) Error() string {
-	text := fmt.Sprintf("%v; unhandled messages: %d", e.Err, e.Unhandled)
 	if n := len(e.Keys) - 1; n > 0 {
-		text += fmt.Sprintf("; and so it is with %d more keys", n)
+		return fmt.Sprintf("%v; and so it is with %d more keys; unhandled messages of all: %d", e.Err, n, e.Unhandled)
 	}
-	return text
+	return e.Err.Error()
 }
 
 // Unwrap returns Err.

@@ -31,6 +31,7 @@ type job struct {
 	source  realtime.ConfigSource
 	handler realtime.Handler
 	opts    []realtime.Option
+	history bool                  // it begins with all that is kept: nothing is missed as soon as it is connected
 	ctx     context.Context       // of the run; its cause says why it ended
 	cancel  context.CancelFunc    // of ctx
 	ready   func(context.Context) // called beside the run when it is ready; may be nil
@@ -140,9 +141,14 @@ func (m *member) run() (err error) {
 		return err
 	}
 	defer j.cancel()
-	sub, err := m.subscribe(j)
+	live := make(chan struct{})
+	sub, err := m.subscribe(j, sync.OnceFunc(func() { close(live) }))
 	if err != nil {
 		return err
+	}
+	established := sub.Ready()
+	if j.history {
+		established = live
 	}
 	m.fleet.mu.Lock()
 	m.sub = sub
@@ -161,7 +167,7 @@ func (m *member) run() (err error) {
 	}()
 	ready.Go(func() {
 		select {
-		case <-sub.Ready():
+		case <-established:
 		case <-beside.Done():
 			return
 		}
@@ -177,13 +183,19 @@ func (m *member) run() (err error) {
 	return err
 }
 
-// subscribe makes the subscription of a run.
-func (m *member) subscribe(j *job) (*realtime.Subscription, error) {
+// subscribe makes the subscription of a run. live is called when it is
+// connected.
+func (m *member) subscribe(j *job, live func()) (*realtime.Subscription, error) {
 	opts := []realtime.Option{
 		realtime.WithLogger(m.log), realtime.WithCursorStore(m.cursor),
-		realtime.WithObserver(func(e realtime.Event) { m.tell(Event{Kind: KindTold, Told: e}) }),
+		realtime.WithObserver(func(e realtime.Event) {
+			if change, ok := e.(realtime.StateChange); ok && change.To == realtime.StateLive {
+				live()
+			}
+			m.tell(Event{Kind: KindTold, Told: e})
+		}),
 	}
-	if m.cursor.isDropped() {
+	if j.history || m.cursor.isDropped() { // a cursor, where there is one, wins
 		opts = append(opts, realtime.WithHistory())
 	}
 	opts = append(append(opts, m.fleet.opts.each...), j.opts...)

@@ -153,10 +153,12 @@ func TestBeginners_Options(t *testing.T) {
 	add("Call: no client", err)
 	_, err = new(Client).GetConfig(t.Context(), true)
 	add("GetConfig: a client of its own", err)
-	_, err = c.GetPublicChannel(t.Context(), 0, true)
+	_, err = c.GetPublicChannel(t.Context(), 0, ApplicationChannels)
 	add("GetPublicChannel: user 0", err)
-	_, err = c.ListPublicChannels(t.Context(), nil, true)
+	_, err = c.ListPublicChannels(t.Context(), nil, ApplicationChannels)
 	add("ListPublicChannels: nobody", err)
+	_, err = c.GetPublicChannel(t.Context(), 2, 7)
+	add("GetPublicChannel: no such owner", err)
 	_, err = c.ExtendWatch(t.Context())
 	add("ExtendWatch: no tags", err)
 	add("AddApplicationEvent: no command", c.AddApplicationEvent(t.Context(), ApplicationEvent{}))
@@ -272,7 +274,7 @@ func TestBeginners_Answers(t *testing.T) {
 		}
 		if refusal.code == "SERVER_ERROR" {
 			answer("SERVER_ERROR for public channels", refusal.status, "application/json", string(body), func(c *Client) error {
-				_, err := c.ListPublicChannels(context.Background(), []int64{2}, true)
+				_, err := c.ListPublicChannels(context.Background(), []int64{2}, ApplicationChannels)
 				return err
 			})
 		}

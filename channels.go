@@ -13,16 +13,51 @@ import (
 	"github.com/b24pull/b24pull/php"
 )
 
+// ChannelOwner says whose channels are meant: a user of a portal has some of
+// each application's, and some of the portal's own.
+type ChannelOwner int
+
+const (
+	// ApplicationChannels are those of the application that calls: its clients
+	// listen to them, see GetApplicationConfig.
+	ApplicationChannels ChannelOwner = iota
+	// PortalChannels are the portal's own: its pages and the Bitrix24 clients
+	// listen to them, see GetConfig.
+	PortalChannels
+)
+
+// String is "application" or "portal".
+func (o ChannelOwner) String() string {
+	switch o {
+	case ApplicationChannels:
+		return "application"
+	case PortalChannels:
+		return "portal"
+	}
+	return fmt.Sprintf("ChannelOwner(%d)", int(o))
+}
+
+// MarshalText is String for encoding/json and log/slog.
+func (o ChannelOwner) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+// check refuses what is none of the two.
+func (o ChannelOwner) check() error {
+	if o != ApplicationChannels && o != PortalChannels {
+		return fmt.Errorf("%v: want ApplicationChannels or PortalChannels (%w)", o, ErrInvalidFormat)
+	}
+	return nil
+}
+
 // GetPublicChannel returns the channel to publish to a user (method
 // pull.channel.public.get, scope pull_channel): the application's for the user,
-// or else the portal's own. A user without one is ErrInvalidConfig.
+// or the portal's own. A user without one is ErrInvalidConfig.
 //
 // Other errors are those of GetApplicationConfig.
-func (c *Client) GetPublicChannel(ctx context.Context, userID int64, application bool) (PublicChannel, error) {
-	if err := checkUsers([]int64{userID}); err != nil {
+func (c *Client) GetPublicChannel(ctx context.Context, userID int64, owner ChannelOwner) (PublicChannel, error) {
+	if err := cmp.Or(checkUsers([]int64{userID}), owner.check()); err != nil {
 		return PublicChannel{}, fmt.Errorf("b24pull: %s: %w", methodPublicChannel, err)
 	}
-	params := map[string]any{"USER_ID": userID, "APPLICATION": yesNo(application)}
+	params := map[string]any{"USER_ID": userID, "APPLICATION": yesNo(owner == ApplicationChannels)}
 	var channel PublicChannel
 	err := c.call(ctx, request{methodPublicChannel, params, true, func(a response) (err error) {
 		o := phpjson.Node{Path: "result", Raw: a.raw}.Object(&err)
@@ -43,14 +78,14 @@ func (c *Client) GetPublicChannel(ctx context.Context, userID int64, application
 // left out. Errors are those of GetApplicationConfig. There are public channels
 // from version 4 of the push server on; below, portals answer SERVER_ERROR
 // ([ErrServerNotConfigured]).
-func (c *Client) ListPublicChannels(ctx context.Context, userIDs []int64, application bool) (map[int64]PublicChannel, error) {
+func (c *Client) ListPublicChannels(ctx context.Context, userIDs []int64, owner ChannelOwner) (map[int64]PublicChannel, error) {
 	if len(userIDs) == 0 {
 		return nil, fmt.Errorf("b24pull: %s: the list of users is empty (%w)", methodPublicChannels, ErrUserID)
 	}
-	if err := checkUsers(userIDs); err != nil {
+	if err := cmp.Or(checkUsers(userIDs), owner.check()); err != nil {
 		return nil, fmt.Errorf("b24pull: %s: %w", methodPublicChannels, err)
 	}
-	params := map[string]any{"USERS": userIDs, "APPLICATION": yesNo(application)}
+	params := map[string]any{"USERS": userIDs, "APPLICATION": yesNo(owner == ApplicationChannels)}
 	var channels map[int64]PublicChannel
 	err := c.call(ctx, request{methodPublicChannels, params, true, func(a response) (err error) {
 		channels = decodePublicChannels(phpjson.Node{Path: "result", Raw: keyed(a.raw)}.Object(&err))

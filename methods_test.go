@@ -46,11 +46,11 @@ func TestMethods_MethodRequests(t *testing.T) {
 			return err
 		}, map[string]any{"TAGS": []any{"a", "b"}}},
 		{"public channel", `{"result":` + channel + `}`, methodPublicChannel, func(c *Client) error {
-			_, err := c.GetPublicChannel(ctx, 577, true)
+			_, err := c.GetPublicChannel(ctx, 577, ApplicationChannels)
 			return err
 		}, map[string]any{"USER_ID": 577.0, "APPLICATION": "Y"}},
 		{"public channels", `{"result":{"577":` + channel + `}}`, methodPublicChannels, func(c *Client) error {
-			_, err := c.ListPublicChannels(ctx, []int64{577, 1}, false)
+			_, err := c.ListPublicChannels(ctx, []int64{577, 1}, PortalChannels)
 			return err
 		}, map[string]any{"USERS": []any{577.0, 1.0}, "APPLICATION": "N"}},
 		{"anything", `{"result":[]}`, "crm.deal.list", func(c *Client) error {
@@ -81,9 +81,9 @@ func TestMethods_RefusedWithoutACall(t *testing.T) {
 	push := func(p ApplicationPush) error { return c.AddApplicationPush(ctx, p) }
 	call := func(method string, params any) error { _, err := c.Call(ctx, method, params, nil); return err }
 	_, noTags := c.ExtendWatch(ctx)
-	_, user0 := c.GetPublicChannel(ctx, 0, true)
-	_, noUsers := c.ListPublicChannels(ctx, nil, true)
-	_, badUsers := c.ListPublicChannels(ctx, []int64{1, -1}, true)
+	_, user0 := c.GetPublicChannel(ctx, 0, ApplicationChannels)
+	_, noUsers := c.ListPublicChannels(ctx, nil, ApplicationChannels)
+	_, badUsers := c.ListPublicChannels(ctx, []int64{1, -1}, ApplicationChannels)
 	for name, tt := range map[string]struct{ err, want error }{
 		"no text":         {push(ApplicationPush{UserIDs: []int64{1}}), ErrText},
 		"blank text":      {push(ApplicationPush{UserIDs: []int64{1}, Text: " \n"}), ErrText},
@@ -147,12 +147,12 @@ func TestMethods_PublicChannels(t *testing.T) {
 	want := PublicChannel{UserID: 577, PublicID: resttest.Mark, Signature: resttest.Mark + "sig", Start: time.Date(2026, 3, 31, 8, 6, 39, 0, time.UTC), End: time.Date(2026, 3, 31, 20, 6, 44, 0, time.UTC)}
 	ctx := context.Background()
 	get := func(result string) (channel PublicChannel, err error) {
-		_, err = calling(t, `{"result":`+result+`}`, func(c *Client) (err error) { channel, err = c.GetPublicChannel(ctx, 577, true); return err })
+		_, err = calling(t, `{"result":`+result+`}`, func(c *Client) (err error) { channel, err = c.GetPublicChannel(ctx, 577, ApplicationChannels); return err })
 		return channel, err
 	}
 	list := func(result string) (channels map[int64]PublicChannel, err error) {
 		_, err = calling(t, `{"result":`+result+`}`, func(c *Client) (err error) {
-			channels, err = c.ListPublicChannels(ctx, []int64{577}, true)
+			channels, err = c.ListPublicChannels(ctx, []int64{577}, ApplicationChannels)
 			return err
 		})
 		return channels, err
@@ -363,5 +363,13 @@ func TestMethods_KeepWatchEnds(t *testing.T) {
 	c := mustNew(t, OAuth("portal.example", resttest.Static(resttest.AccessToken)))
 	if err := c.KeepWatch(context.Background(), Watch{Tags: []string{"a"}, Interval: -1}); err == nil {
 		t.Error("a negative interval was taken")
+	}
+}
+
+// TestMethods_ChannelOwner: the owner prints as a word, also in JSON.
+func TestMethods_ChannelOwner(t *testing.T) {
+	data, err := json.Marshal([]ChannelOwner{ApplicationChannels, PortalChannels, 7})
+	if want := `["application","portal","ChannelOwner(7)"]`; string(data) != want || err != nil {
+		t.Errorf("got %s, %v", data, err)
 	}
 }

@@ -52,7 +52,7 @@ func (s alsoPublic) GetApplicationConfig(ctx context.Context, cache bool) (*b24p
 	if err != nil {
 		return nil, err
 	}
-	channels, err := c.ListPublicChannels(ctx, []int64{s.user}, false)
+	channels, err := c.ListPublicChannels(ctx, []int64{s.user}, b24pull.PortalChannels)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func TestSenders_OfTheConfig(t *testing.T) {
 func TestSenders_Added(t *testing.T) {
 	publishing(t, func(t *testing.T, l *life, version int, transport Transport) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version)}, WithTransport(transport))
-		channels, err := client(t, l.portal).ListPublicChannels(t.Context(), []int64{1, 2}, true)
+		channels, err := client(t, l.portal).ListPublicChannels(t.Context(), []int64{1, 2}, b24pull.ApplicationChannels)
 		if err != nil {
 			t.Fatal(err)
 		}

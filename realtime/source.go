@@ -70,8 +70,8 @@ func (s portalConfig) HTTPClient() *http.Client { return s.client.HTTPClient() }
 
 // ListPublicChannels is for publishers: those who use the portal's own channels
 // are reached by theirs.
-func (s portalConfig) ListPublicChannels(ctx context.Context, users []int64, _ bool) (map[int64]b24pull.PublicChannel, error) {
-	return s.client.ListPublicChannels(ctx, users, false)
+func (s portalConfig) ListPublicChannels(ctx context.Context, users []int64, _ b24pull.ChannelOwner) (map[int64]b24pull.PublicChannel, error) {
+	return s.client.ListPublicChannels(ctx, users, b24pull.PortalChannels)
 }
 
 // Call is for publishers, too, which ask when users were last seen.

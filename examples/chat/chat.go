@@ -182,7 +182,7 @@ func (c *chat) watch(ctx context.Context) error {
 func (c *chat) introduce(ctx context.Context) bool {
 	within, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	channels, err := c.client.ListPublicChannels(within, c.others, true)
+	channels, err := c.client.ListPublicChannels(within, c.others, b24pull.ApplicationChannels)
 	switch {
 	case err == nil:
 		c.sub.AddSenders(channels)

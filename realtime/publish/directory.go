@@ -154,7 +154,11 @@ func (d *directory) list(b *batch) {
 	slices.Sort(users)
 	b.found = make(map[int64]target, len(users))
 	for part := range slices.Chunk(users, maxAsked) {
-		channels, err := d.p.opts.directory.ListPublicChannels(d.p.life, part, !d.p.opts.portal)
+		owner := b24pull.ApplicationChannels
+		if d.p.opts.portal {
+			owner = b24pull.PortalChannels
+		}
+		channels, err := d.p.opts.directory.ListPublicChannels(d.p.life, part, owner)
 		if err != nil {
 			if d.p.life.Err() != nil {
 				err = ErrClosed

@@ -57,10 +57,10 @@ type listed struct {
 	err      error
 }
 
-func (d *listed) ListPublicChannels(ctx context.Context, users []int64, application bool) (map[int64]b24pull.PublicChannel, error) {
+func (d *listed) ListPublicChannels(ctx context.Context, users []int64, owner b24pull.ChannelOwner) (map[int64]b24pull.PublicChannel, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.calls, d.as = append(d.calls, users), application
+	d.calls, d.as = append(d.calls, users), owner == b24pull.ApplicationChannels
 	select {
 	case <-time.After(d.wait):
 	case <-ctx.Done():
@@ -72,7 +72,7 @@ func (d *listed) ListPublicChannels(ctx context.Context, users []int64, applicat
 // directoryOf knows the channels of the portal's application.
 func directoryOf(t *testing.T, s *stage) *listed {
 	t.Helper()
-	channels, err := s.client(1).ListPublicChannels(t.Context(), []int64{1, 2}, true)
+	channels, err := s.client(1).ListPublicChannels(t.Context(), []int64{1, 2}, b24pull.ApplicationChannels)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,7 @@
 // Whose a public id is stands in lists that a subscription has to be told of,
 // from time to time, since channels are replaced after 12 hours:
 //
-//	channels, err := client.ListPublicChannels(ctx, users, true)
+//	channels, err := client.ListPublicChannels(ctx, users, b24pull.ApplicationChannels)
 //	…
 //	sub.AddSenders(channels)
 package publish

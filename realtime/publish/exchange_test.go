@@ -130,7 +130,7 @@ func (x *exchange) join(user int) *party {
 	if p.publisher, err = New(client, WithSubscription(p.sub)); err != nil {
 		x.t.Fatal(err)
 	}
-	channels, err := client.ListPublicChannels(x.t.Context(), []int64{1, 2}, true)
+	channels, err := client.ListPublicChannels(x.t.Context(), []int64{1, 2}, b24pull.ApplicationChannels)
 	if err != nil {
 		x.t.Fatal(err)
 	}

@@ -83,10 +83,9 @@ func WithPortalChannels() Option {
 }
 
 // A Directory knows the public channels of users. A *b24pull.Client is one. Who
-// is unknown, or has no channel, is left out. With application the channels are
-// those of the application.
+// is unknown, or has no channel, is left out.
 type Directory interface {
-	ListPublicChannels(ctx context.Context, users []int64, application bool) (map[int64]b24pull.PublicChannel, error)
+	ListPublicChannels(ctx context.Context, users []int64, owner b24pull.ChannelOwner) (map[int64]b24pull.PublicChannel, error)
 }
 
 // WithDirectory says where the public channels of users are asked for, on

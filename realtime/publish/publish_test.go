@@ -128,7 +128,7 @@ func TestPublish_Cancelled(t *testing.T) {
 // A slow directory takes its time also when it is told to end.
 type slow struct{ ended atomic.Bool }
 
-func (d *slow) ListPublicChannels(ctx context.Context, _ []int64, _ bool) (map[int64]b24pull.PublicChannel, error) {
+func (d *slow) ListPublicChannels(ctx context.Context, _ []int64, _ b24pull.ChannelOwner) (map[int64]b24pull.PublicChannel, error) {
 	<-ctx.Done()
 	time.Sleep(time.Second)
 	d.ended.Store(true)

@@ -24,7 +24,7 @@ func TestSecrets_NothingIsTold(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			channels, err := client.ListPublicChannels(t.Context(), []int64{1, 2}, true)
+			channels, err := client.ListPublicChannels(t.Context(), []int64{1, 2}, b24pull.ApplicationChannels)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,7 +84,7 @@ func TestSecrets_NothingIsTold(t *testing.T) {
 // neither his channel nor its signature.
 func TestSecrets_RefusedCalls(t *testing.T) {
 	eachOf5(t, func(t *testing.T, s *stage, publisher func(...Option) *Publisher) {
-		channels, err := s.client(1).ListPublicChannels(t.Context(), []int64{2}, true)
+		channels, err := s.client(1).ListPublicChannels(t.Context(), []int64{2}, b24pull.ApplicationChannels)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -69,7 +69,7 @@ func TestVersions_Publish(t *testing.T) {
 			t.Fatal(err)
 		}
 		soon() // what was accepted may be stored later
-		channels, err := s.client(2).ListPublicChannels(t.Context(), []int64{2}, true)
+		channels, err := s.client(2).ListPublicChannels(t.Context(), []int64{2}, b24pull.ApplicationChannels)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,6 +24,9 @@ const mark = "s3cr3t" // of the tests' secrets
 type authServer struct {
 	*httptest.Server
 	took time.Duration
+	// before is called for each request that comes, and after when its token is
+	// spent, before the answer.
+	before, after func(n int)
 
 	mu    sync.Mutex
 	asked int
@@ -32,7 +35,8 @@ type authServer struct {
 
 func newAuthServer(t *testing.T) *authServer {
 	t.Helper()
-	s := &authServer{spent: make(map[string]bool), took: 50 * time.Millisecond}
+	s := &authServer{spent: make(map[string]bool), took: 50 * time.Millisecond,
+		before: func(int) {}, after: func(int) {}}
 	s.Server = httptest.NewTLSServer(http.HandlerFunc(s.serve))
 	t.Cleanup(s.Close)
 	return s
@@ -41,19 +45,28 @@ func newAuthServer(t *testing.T) *authServer {
 func (s *authServer) serve(w http.ResponseWriter, r *http.Request) {
 	time.Sleep(s.took)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.asked++
+	n := s.asked
+	s.mu.Unlock()
+	s.before(n)
+	status, answer := s.renew(r)
+	s.after(n)
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(answer)
+}
+
+func (s *authServer) renew(r *http.Request) (status int, answer any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	refresh := r.FormValue("refresh_token")
 	name, n, ok := cutLast(refresh)
 	if !ok || s.spent[refresh] {
-		w.WriteHeader(http.StatusBadRequest)
-		fmt.Fprint(w, `{"error":"invalid_grant"}`)
-		return
+		return http.StatusBadRequest, map[string]any{"error": "invalid_grant"}
 	}
 	s.spent[refresh] = true
 	member := strings.TrimPrefix(name, mark+"-")
-	json.NewEncoder(w).Encode(map[string]any{"access_token": fmt.Sprintf("access-%s-%d", name, n+1), "refresh_token": fmt.Sprintf("%s-%d", name, n+1),
-		"expires_in": 3600, "client_endpoint": "https://" + member + ".example/rest/", "member_id": member, "user_id": 1, "scope": "pull", "status": "L"})
+	return http.StatusOK, map[string]any{"access_token": fmt.Sprintf("access-%s-%d", name, n+1), "refresh_token": fmt.Sprintf("%s-%d", name, n+1),
+		"expires_in": 3600, "client_endpoint": "https://" + member + ".example/rest/", "member_id": member, "user_id": 1, "scope": "pull", "status": "L"}
 }
 
 // cutLast takes the number at the end of a token off.
@@ -122,4 +135,66 @@ func installAll(t *testing.T, tokens []*oauth.Tokens, members int) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestCrowd_Installations: however many install the application at once, and
+// however few connections there are, nobody waits for another's connection.
+func TestCrowd_Installations(t *testing.T) {
+	each(t, func(t *testing.T, d database) {
+		for _, c := range []struct{ pool, processes, members int }{{10, 1, 20}, {10, 5, 100}, {1, 1, 20}, {1, 2, 20}} {
+			t.Run(fmt.Sprintf("%d of %d Tokens on %d connections", c.members, c.processes, c.pool), func(t *testing.T) {
+				s, db := newAuthServer(t), d.pool(t, d.place(t), c.pool)
+				var tokens []*oauth.Tokens
+				for range c.processes {
+					tokens = append(tokens, s.tokens(t, d.over(t, db).Tokens()))
+				}
+				installAll(t, tokens, c.members)
+				var left int
+				if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM b24pull_locks").Scan(&left); err != nil || left != 0 {
+					t.Errorf("%d locks are left, %v", left, err)
+				}
+			})
+		}
+	})
+}
+
+// TestCrowd_Refreshes: a hundred portals whose tokens are refreshed at once, by
+// two processes each, and each is refreshed once.
+func TestCrowd_Refreshes(t *testing.T) {
+	each(t, func(t *testing.T, d database) {
+		const portals = 100
+		s, db := newAuthServer(t), d.pool(t, d.place(t), 10)
+		one, other := s.tokens(t, d.over(t, db).Tokens()), s.tokens(t, d.over(t, db).Tokens())
+		var wg sync.WaitGroup
+		for n := range portals {
+			member := fmt.Sprint("member", n)
+			first := tokenOf(t, member, 0)
+			if err := one.Put(t.Context(), member, first); err != nil {
+				t.Fatal(err)
+			}
+			for _, ts := range []*oauth.Tokens{one, other} {
+				wg.Go(func() {
+					next, err := ts.Source(member).Refresh(t.Context(), &first.Token)
+					if err != nil || next.RefreshToken != tokenOf(t, member, 1).RefreshToken {
+						t.Errorf("%s: not the next token: %v", member, err)
+					}
+				})
+			}
+		}
+		wg.Wait()
+		if s.asked != portals {
+			t.Errorf("%d refreshes, want %d", s.asked, portals)
+		}
+	})
+}
+
+// tokenOf is the nth token of a member.
+func tokenOf(t *testing.T, member string, n int) *oauth.Token {
+	t.Helper()
+	token := new(oauth.Token)
+	text := fmt.Sprintf(`{"access_token":"access-%s-%s-%d","refresh_token":"%[1]s-%[2]s-%[3]d","portal":"https://%[2]s.example","member_id":"%[2]s"}`, mark, member, n)
+	if err := token.UnmarshalJSON([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return token
 }

@@ -42,8 +42,10 @@
 //
 // A token that a crash takes away is lost with its portal, until a user opens
 // the application again: leave synchronous_commit on in PostgreSQL, and in
-// SQLite synchronous at FULL. In SQLite set a busy_timeout and journal_mode WAL
-// in the address of the database; a database in memory wants
+// SQLite synchronous at FULL. In SQLite set journal_mode WAL in the address of
+// the database, and a busy_timeout of a tenth of a second: the store itself asks
+// a busy database again, until its time or the context is over, and a driver
+// that waits is not interrupted. A database in memory wants
 // db.SetMaxOpenConns(1), since each connection has another one.
 //
 // Tokens are secrets and stand in the table as they are: who can read it can

@@ -35,7 +35,7 @@ func newPostgres(t testing.TB) string {
 
 func newSQLite(t testing.TB) string {
 	t.Helper()
-	return "file:" + filepath.ToSlash(filepath.Join(t.TempDir(), "db")) + "?_pragma=busy_timeout(2000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
+	return "file:" + filepath.ToSlash(filepath.Join(t.TempDir(), "db")) + "?_pragma=busy_timeout(100)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
 }
 
 // pool opens a database with so many connections at the most.

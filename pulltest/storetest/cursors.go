@@ -174,8 +174,8 @@ func checkAnothersSave(b *cursorBench) {
 		b.Fatalf("Load: %v", err)
 	}
 	for n := range uint64(4) {
-		for _, store := range []realtime.CursorStore{one, other} {
-			c := cursor(n+10, 1)
+		for i, store := range []realtime.CursorStore{one, other} {
+			c := cursor(10*(n+1)+uint64(i), 1)
 			err := store.Save(b.ctx(), c)
 			if err == nil {
 				b.want("after another's save", b.open(), c)

@@ -35,12 +35,16 @@ func TokensOfProcesses(t *testing.T, place func(t *testing.T) string, open func(
 	Tokens(t, func(t *testing.T) oauth.TokenStore { return open(t, at) })
 	t.Run("death", func(t *testing.T) {
 		checkDeath(&bench{TB: t, open: func() oauth.TokenStore { return open(t, at) }}, func(key string) *exec.Cmd {
-			whole := strings.TrimSuffix(t.Name(), "/death")
-			cmd := exec.Command(os.Args[0], "-test.run", "^"+strings.ReplaceAll(whole, "/", "$/^")+"$")
-			cmd.Env = append(os.Environ(), placeEnv+"="+at, keyEnv+"="+key)
-			return cmd
+			return again(strings.TrimSuffix(t.Name(), "/death"), at, key)
 		})
 	})
+}
+
+// again is the program of the tests, to run one as the other process.
+func again(test, place, key string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], "-test.run", "^"+strings.ReplaceAll(test, "/", "$/^")+"$")
+	cmd.Env = append(os.Environ(), placeEnv+"="+place, keyEnv+"="+key)
+	return cmd
 }
 
 // holdLock is the other process.

@@ -40,3 +40,9 @@ func TestStores_CursorMemory(t *testing.T) {
 	store := new(realtime.MemoryStore)
 	storetest.Cursors(t, func(*testing.T) realtime.CursorStore { return store })
 }
+
+// TestStores_Example: the store of the example is one.
+func TestStores_Example(t *testing.T) {
+	store := newOwnStore()
+	storetest.Tokens(t, func(*testing.T) oauth.TokenStore { return store })
+}

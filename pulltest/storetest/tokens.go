@@ -14,8 +14,9 @@ import (
 	"github.com/b24pull/b24pull/oauth"
 )
 
-// patience is how long a store is waited for.
-const patience = time.Minute
+// patience is how long a store is waited for. The tests of this package have
+// less.
+var patience = time.Minute
 
 // Tokens tries out a store of tokens. Each check is a test below t, with a name
 // of its own.
@@ -216,10 +217,12 @@ func checkDelete(b *bench) {
 	for _, t := range []*oauth.Token{token("first"), token("second")} {
 		b.put(store, key, t)
 		held := b.lock(ctx, store, key)
+		got, err := held.Load(ctx)
+		b.want("before Delete", got, err, t)
 		if err := held.Delete(ctx); err != nil {
 			b.Errorf("Delete: %v", err)
 		}
-		got, err := held.Load(ctx)
+		got, err = held.Load(ctx)
 		b.wantNone("after Delete, under the lock", got, err)
 		held.Unlock()
 		got, err = other.Load(ctx, key)

@@ -1,0 +1,135 @@
+package sqlstore_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/b24pull/b24pull/oauth"
+	"github.com/b24pull/b24pull/oauth/sqlstore"
+)
+
+// TestLost_Connections: the server ends all connections while the authorization
+// server answers, and again while the token is saved for the first time. The
+// token is stored all the same, and nobody else has refreshed it meanwhile.
+func TestLost_Connections(t *testing.T) {
+	d := databases[0]
+	dsn := d.place(t)
+	admin := d.pool(t, dsn, 1)
+	s := newAuthServer(t)
+	s.after = func(int) {
+		var ended int
+		err := admin.QueryRowContext(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+			WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'`).Scan(&ended)
+		if err != nil || ended == 0 {
+			t.Errorf("%d connections ended, %v", ended, err)
+		}
+	}
+	one, other := s.tokens(t, d.store(t, dsn, 10).Tokens()), s.tokens(t, d.store(t, dsn, 10).Tokens())
+	first := tokenOf(t, "member1", 0)
+	if err := one.Put(t.Context(), "member1", first); err != nil {
+		t.Fatal(err)
+	}
+	refreshed := make(chan error)
+	for _, ts := range []*oauth.Tokens{one, other} {
+		go func() {
+			next, err := ts.Source("member1").Refresh(t.Context(), &first.Token)
+			if err == nil && next.RefreshToken != tokenOf(t, "member1", 1).RefreshToken {
+				err = errors.New("not the next token")
+			}
+			refreshed <- err
+		}()
+	}
+	if err := errors.Join(<-refreshed, <-refreshed); err != nil || s.asked != 1 {
+		t.Errorf("refreshed %d times: %v", s.asked, err)
+	}
+	if got, err := other.Get(t.Context(), "member1"); err != nil || got.RefreshToken != tokenOf(t, "member1", 1).RefreshToken {
+		t.Errorf("not the next token is stored: %v", err)
+	}
+}
+
+// endLeases has all locks be free for who comes, as they are when their holders
+// have not prolonged them.
+func endLeases(t *testing.T, d database, dsn string) {
+	t.Helper()
+	if _, err := d.pool(t, dsn, 1).ExecContext(t.Context(), "UPDATE b24pull_locks SET held_until = 0"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLost_Lease: who has lost the lock to another neither overwrites nor
+// deletes what that one stores, nor ends his lock. Who has not been prolonged,
+// but nobody else has come, still has it.
+func TestLost_Lease(t *testing.T) {
+	each(t, func(t *testing.T, d database) {
+		ctx, dsn := t.Context(), d.place(t)
+		one, other := d.store(t, dsn, 2).Tokens(), d.store(t, dsn, 2).Tokens()
+		lost, err := one.Lock(ctx, "member1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		endLeases(t, d, dsn)
+		if err := lost.Save(ctx, tokenOf(t, "member1", 0)); err != nil {
+			t.Errorf("late, but nobody has come: %v", err)
+		}
+		endLeases(t, d, dsn)
+		held, err := other.Lock(ctx, "member1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, loaded := lost.Load(ctx)
+		for _, err := range []error{loaded, lost.Save(ctx, tokenOf(t, "member1", 7)), lost.Delete(ctx)} {
+			if !errors.Is(err, oauth.ErrLockLost) {
+				t.Errorf("the lock is another's: %v", err)
+			}
+		}
+		if err := held.Save(ctx, tokenOf(t, "member1", 1)); err != nil {
+			t.Error(err)
+		}
+		if err := lost.Save(ctx, tokenOf(t, "member1", 7)); !errors.Is(err, oauth.ErrLockLost) {
+			t.Errorf("an older token, after a newer one: %v", err)
+		}
+		lost.Unlock()
+		brief, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		defer cancel()
+		if third, err := one.Lock(brief, "member1"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a lock that was lost is released for who has it: %v", err)
+			if err == nil {
+				third.Unlock()
+			}
+		}
+		if got, err := held.Load(ctx); err != nil || got.RefreshToken != tokenOf(t, "member1", 1).RefreshToken {
+			t.Errorf("another token is stored: %v", err)
+		}
+		held.Unlock()
+	})
+}
+
+// TestLost_Prolonged: a lock is prolonged for as long as it is held, and not
+// afterwards.
+func TestLost_Prolonged(t *testing.T) {
+	each(t, func(t *testing.T, d database) {
+		dsn := d.place(t)
+		db := d.pool(t, dsn, 1)
+		held, err := d.store(t, dsn, 2, sqlstore.WithLease(time.Second)).Tokens().Lock(t.Context(), "member1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var until, last int64
+		for n := 0; n < 4; n++ {
+			for last = until; until == last; time.Sleep(10 * time.Millisecond) {
+				if err := db.QueryRowContext(t.Context(), "SELECT held_until FROM b24pull_locks").Scan(&until); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if until < last {
+				t.Errorf("prolonged from %d to %d", last, until)
+			}
+		}
+		held.Unlock()
+		if err := db.QueryRowContext(t.Context(), "SELECT held_until FROM b24pull_locks").Scan(&until); err == nil {
+			t.Error("the lock is not released")
+		}
+	})
+}

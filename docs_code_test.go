@@ -21,12 +21,19 @@ var docPackages = []string{
 	"context", "encoding/json", "errors", "fmt", "iter", "log", "log/slog", "net/http", "os", "os/signal", "syscall", "testing", "time",
 	"golang.org/x/oauth2",
 	"github.com/b24pull/b24pull", "github.com/b24pull/b24pull/oauth", "github.com/b24pull/b24pull/php", "github.com/b24pull/b24pull/pulltest",
-	"github.com/b24pull/b24pull/realtime", "github.com/b24pull/b24pull/realtime/publish",
+	"github.com/b24pull/b24pull/realtime", "github.com/b24pull/b24pull/realtime/doctor", "github.com/b24pull/b24pull/realtime/fleet",
+	"github.com/b24pull/b24pull/realtime/publish",
 }
 
 // docVariables are what statements in a document may use without declaring it.
 const docVariables = `ctx context.Context, client *b24pull.Client, cfg *b24pull.Config, sub *realtime.Subscription, mux *realtime.Mux,
 	handler realtime.Handler, store realtime.CursorStore, tokens *oauth.Tokens, portal *pulltest.Portal, t *testing.T, err error`
+
+// docDeclarations are a user's own, which code in a document may use.
+const docDeclarations = `
+type OrderChanged struct{ ID int64 }
+func save(ctx context.Context, v any) error { return nil }
+`
 
 // TestDocs_Code: the Go code that documents show is formatted and compiles: a
 // program, declarations, or statements.
@@ -82,6 +89,7 @@ func asProgram(code string) string {
 	for _, name := range docPackages {
 		fmt.Fprintf(&b, "import %q\n", name)
 	}
+	b.WriteString(docDeclarations)
 	if regexp.MustCompile(`(?m)\A(//.*\n)*(func|type|var|const) `).MatchString(code) {
 		b.WriteString(code)
 	} else {

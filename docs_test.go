@@ -77,7 +77,7 @@ func TestDocs_Tests(t *testing.T) {
 		if document == "CHANGELOG.md" {
 			continue
 		}
-		for _, test := range named.FindAllString(text, -1) {
+		for _, test := range named.FindAllString(withoutCode(text), -1) {
 			seen++
 			if !there[test] {
 				t.Errorf("%s names %s, and there is no such test", document, test)

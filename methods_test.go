@@ -147,7 +147,10 @@ func TestMethods_PublicChannels(t *testing.T) {
 	want := PublicChannel{UserID: 577, PublicID: resttest.Mark, Signature: resttest.Mark + "sig", Start: time.Date(2026, 3, 31, 8, 6, 39, 0, time.UTC), End: time.Date(2026, 3, 31, 20, 6, 44, 0, time.UTC)}
 	ctx := context.Background()
 	get := func(result string) (channel PublicChannel, err error) {
-		_, err = calling(t, `{"result":`+result+`}`, func(c *Client) (err error) { channel, err = c.GetPublicChannel(ctx, 577, ApplicationChannels); return err })
+		_, err = calling(t, `{"result":`+result+`}`, func(c *Client) (err error) {
+			channel, err = c.GetPublicChannel(ctx, 577, ApplicationChannels)
+			return err
+		})
 		return channel, err
 	}
 	list := func(result string) (channels map[int64]PublicChannel, err error) {

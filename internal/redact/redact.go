@@ -21,15 +21,17 @@ const Mask = "[redacted]"
 // it. It is found where the text is escaped too, as JSON, addresses and HTML
 // are, up to maxLevels times, and in base64. A secret shorter than that is found
 // as a word of its own: in the middle of another word it would tell more by what
-// is left of that. Of one that has hardly any letters and digits only the whole
-// is found.
+// is left of that. One of fewer than 4 letters and digits is found where a value
+// stands in an address, a form, JSON or a header: elsewhere it is a word of a
+// language, and a text without it is a riddle. Of one that has hardly any
+// letters and digits among other characters the whole is found.
 type Redactor struct{ known *secrets }
 
 // window is how many letters and digits of a secret must not be told.
 const window = 8
 
-// minWord is how few letters and digits of a longer secret, like the bytes of an
-// id, are looked for as a word: fewer are words of a language.
+// minWord is how many letters and digits a secret needs to be looked for as a
+// word anywhere: fewer are words of a language.
 const minWord = 4
 
 // secrets are those that one call of With has added.
@@ -47,11 +49,12 @@ func (r Redactor) With(more ...string) Redactor {
 	var exact []string
 	for _, secret := range more {
 		plain := letters(secret)
-		if len(plain) < window && utf8.RuneCountInString(secret) >= window {
+		runes := utf8.RuneCountInString(secret)
+		if len(plain) < window && runes >= window || len(plain) < minWord && runes > len(plain) && runes >= minWord {
 			exact = append(exact, secret, Mask)
-			if len(plain) < minWord {
-				continue
-			}
+		}
+		if len(plain) < minWord && runes >= window {
+			continue // such as the bytes of an id
 		}
 		s.add(plain)
 		for _, escaped := range []string{url.QueryEscape(secret), url.PathEscape(secret)} {
@@ -165,6 +168,8 @@ type place struct {
 	begins  bool  // a word does with it
 	gap     rune  // what stands before the word, if that is one character; else 0
 	at, end int32 // in bytes
+
+	before, after [2]rune // the characters next to it, the nearest first; 0: none
 }
 
 // lettersIn are the letters and digits of a text.
@@ -177,6 +182,14 @@ func lettersIn(text []sign) []place {
 			continue
 		}
 		p := place{letter: b, begins: i == 0 || last != i-1, at: c.at, end: c.end}
+		for n := range 2 {
+			if i-1-n >= 0 {
+				p.before[n] = text[i-1-n].r
+			}
+			if i+1+n < len(text) {
+				p.after[n] = text[i+1+n].r
+			}
+		}
 		if last >= 0 && last == i-2 {
 			p.gap = text[i-1].r
 		}
@@ -199,7 +212,7 @@ func (k *secrets) find(text []place) []bool {
 		var word uint64
 		for n := i; n < min(i+window-1, len(text)); n++ {
 			word = word<<8 | uint64(text[n].letter)
-			if ends(text, n) && k.hasWord(word) {
+			if ends(text, n) && k.hasWord(word) && (n-i+1 >= minWord || isValue(text[i:n+1])) {
 				for j := i; j <= n; j++ {
 					secret[j] = true
 				}
@@ -207,6 +220,30 @@ func (k *secrets) find(text []place) []bool {
 		}
 	}
 	return secret
+}
+
+// isValue reports whether letters stand where a value does in an address, a
+// form, JSON or a header, or are all there is.
+func isValue(letters []place) bool {
+	first, last := letters[0], letters[len(letters)-1]
+	for _, p := range letters[1:] {
+		if p.begins && (p.gap == 0 || unicode.IsSpace(p.gap)) {
+			return false
+		}
+	}
+	// A word of a sentence in quotes, or after a colon, is followed by others.
+	closed := last.after[0] == 0 || strings.ContainsRune("&;,\"'`\\/?#@)]}>|\r\n", last.after[0])
+	switch before := first.before[0]; {
+	case before == 0:
+		return last.after[0] == 0
+	case strings.ContainsRune("=/", before):
+		return true
+	case strings.ContainsRune(":\"'`@?&", before):
+		return closed
+	case before == ' ':
+		return closed && strings.ContainsRune(":=", first.before[1])
+	}
+	return false
 }
 
 // findParts is find for the secrets that are long, which no text holds by

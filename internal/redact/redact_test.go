@@ -133,7 +133,7 @@ func TestRedact_ReadableTexts(t *testing.T) {
 func TestRedact_ShortSecrets(t *testing.T) {
 	known := Redactor{}.With("te", "s3cr3t", "p@ss", "!!!!!!!!!!", "", "\xf3\xa0a\x00\x9b\x10\x80\xff\x07n\x02")
 	for text, want := range map[string]string{
-		"text/html; te":            "text/html; [redacted]",
+		"text/html; te":            "text/html; te",
 		"key=s3cr3t&a=1":           "key=[redacted]&a=1",
 		"s3cr3ts are xs3cr3t":      "s3cr3ts are xs3cr3t",
 		"user:p@ss@host":           "user:[redacted]@host",
@@ -145,6 +145,44 @@ func TestRedact_ShortSecrets(t *testing.T) {
 		if got := known.Text(text); got != want {
 			t.Errorf("%q became %q, want %q", text, got, want)
 		}
+	}
+}
+
+// TestRedact_TinySecrets: of a few letters a secret is hidden where values stand,
+// in an address, a form, JSON or a header, and is no riddle in prose.
+func TestRedact_TinySecrets(t *testing.T) {
+	for _, secret := range []string{"a", "no", "the", "is", "7", "42", "Ab1", "не"} {
+		known := Redactor{}.With(secret, "s3cr3t-token")
+		for _, value := range []string{
+			"auth=%s", "?auth=%s&x=1", "auth=%s and more", "https://portal.example/rest/1/%s/", "GET /rest/1/%s HTTP/1.1", "/rest/1/%s?x",
+			`{"auth":"%s"}`, `{"auth": "%s","x":1}`, `{\"auth\":\"%s\"}`, "{'auth': '%s'}", `{"auth":%s}`, "X-Token: %s", "X-Token: %s\r\nX: y",
+			"user:%s@host", "%s", "auth=%s; path=/", "(auth=%s)", "auth[0]=%s,auth[1]=x",
+		} {
+			text := fmt.Sprintf(value, secret)
+			want := fmt.Sprintf(value, Mask)
+			if got := known.Text(text); got != want {
+				t.Errorf("%q became %q, want %q", text, got, want)
+			}
+		}
+		for _, prose := range []string{
+			"there %s such host", "%s such host", "such a host %s", "b24pull: pull.config.get: %s such host", "text/html; %s", "(%s answer)", `"%s such"`,
+			"a %s, and another", "in 3-%s-x", "want %s.", "x%sy=1", "%sy", "it is %s!", "that was %s\nand more",
+		} {
+			text := fmt.Sprintf(prose, secret)
+			if got := known.Text(text); got != text {
+				t.Errorf("%q became %q", text, got)
+			}
+		}
+	}
+	known := Redactor{}.With("ab")
+	if got := known.Text("auth%3Dab%26x"); strings.Contains(got, "ab") {
+		t.Errorf("escaped: %q", got)
+	}
+	if got := known.Text("auth=a b"); got != "auth=a b" {
+		t.Errorf("two words became %q", got)
+	}
+	if got := (Redactor{}).With("none").Text("of none such"); got != "of "+Mask+" such" {
+		t.Errorf("a secret of four letters: %q", got)
 	}
 }
 
@@ -200,7 +238,7 @@ func TestRedact_ManySecrets(t *testing.T) {
 	}
 	id := strings.Join(parts, ".")
 	known := Redactor{}.With(append(values, id)...)
-	if got := known.Text("no " + parts[30_000] + " and v7 there"); got != "no [redacted] and [redacted] there" {
+	if got := known.Text("no " + parts[30_000] + " and a=v7 there"); got != "no [redacted] and a=[redacted] there" {
 		t.Errorf("got %q", got)
 	}
 	if got := known.Text(id); got != Mask {

@@ -3,30 +3,25 @@ package main
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"time"
 
 	"github.com/b24pull/b24pull/realtime"
 )
 
 // way is how payments are written until ctx is done.
-type way func(ctx context.Context, source realtime.ConfigSource, db *sql.DB, out io.Writer) error
+type way func(ctx context.Context, source realtime.ConfigSource, db *database, out io.Writer) error
 
 // subscription names the row with our position, so that one table serves
 // several subscriptions.
 const subscription = "payments"
 
-// errTaken ends a process that is not the only one.
-var errTaken = errors.New("another process has stored a position: only one may run")
-
 // byCursor writes payments and the position behind each in one transaction. It
 // begins behind the last one that is in the database, or else with all that the
 // server still keeps.
-func byCursor(ctx context.Context, source realtime.ConfigSource, db *sql.DB, out io.Writer) error {
-	at, err := loadPosition(ctx, db)
+func byCursor(ctx context.Context, source realtime.ConfigSource, db *database, out io.Writer) error {
+	at, err := loadPosition(ctx, db.DB)
 	if err != nil {
 		return err
 	}
@@ -36,7 +31,7 @@ func byCursor(ctx context.Context, source realtime.ConfigSource, db *sql.DB, out
 	}
 	sub, err := realtime.Subscribe(source,
 		realtime.WithCursor(cursor), realtime.WithHistory(), // the latter where there is no cursor
-		realtime.WithLogger(slog.Default()), realtime.WithErrorPolicy(patience))
+		realtime.WithLogger(slog.Default()), realtime.WithErrorPolicy(policy))
 	if err != nil {
 		return err
 	}
@@ -45,7 +40,7 @@ func byCursor(ctx context.Context, source realtime.ConfigSource, db *sql.DB, out
 		if m.Gap != nil {
 			slog.Error("payments may be missing: compare with the books", "gap", m.Gap.Reason)
 		}
-		err := at.move(ctx, db, m.Cursor().String(), func(tx *sql.Tx) error {
+		err := at.move(ctx, db.DB, m.Key(), m.Cursor().String(), func(tx *sql.Tx) error {
 			_, err := pay(ctx, tx, "", p)
 			return err
 		})
@@ -57,19 +52,11 @@ func byCursor(ctx context.Context, source realtime.ConfigSource, db *sql.DB, out
 	return sub.Run(ctx, mux) // after ErrCursorMismatch begin without the cursor
 }
 
-// patience is for a database that is away for a while.
-func patience(err *realtime.HandlerError, attempt int) realtime.ErrorAction {
-	if errors.Is(err, errTaken) {
-		return realtime.StopRun()
-	}
-	slog.Warn("payment not stored yet", "attempt", attempt, "err", err)
-	return realtime.RetryAfter(time.Second)
-}
-
 // position is where the database says that we are. One goroutine uses it.
 type position struct {
 	stored string // what the row holds
-	tried  string // what it may hold already, after an attempt that failed; empty: there was none
+	event  string // the key of the event that was handled last,
+	next   string // and what the row holds if that was stored
 }
 
 // loadPosition makes the row where there is none.
@@ -85,19 +72,20 @@ func loadPosition(ctx context.Context, db *sql.DB) (*position, error) {
 	return at, nil
 }
 
-// move stores a position together with what do changes, in place of the one
-// before. It is an error, and do's changes are not stored, if the one before is
-// none of ours: then there is another process with the same subscription.
+// move stores the position behind an event together with what do changes, in
+// place of the one before. It is an error, and do's changes are not stored, if
+// the one before is none of ours: then there is another process with the same
+// subscription.
 //
-// After an error move is to be called again for the same event, before any
-// other. A connection that breaks during COMMIT leaves open whether that was
-// done: where the next attempt finds the position of this one, it has been.
-func (at *position) move(ctx context.Context, db *sql.DB, to string, do func(*sql.Tx) error) error {
-	if at.tried == "" {
-		at.tried = to
+// A connection that breaks during COMMIT leaves open whether that was done. So
+// after an error the next attempt for the same event looks for the position of
+// this one: where it is there, so are the changes.
+func (at *position) move(ctx context.Context, db *sql.DB, event, to string, do func(*sql.Tx) error) error {
+	if at.event != event {
+		at.event, at.next = event, to
 	}
 	err := transact(ctx, db, func(tx *sql.Tx) error {
-		moved, err := tx.ExecContext(ctx, `UPDATE positions SET cursor = $1 WHERE subscription = $2 AND cursor = $3`, at.tried, subscription, at.stored)
+		moved, err := tx.ExecContext(ctx, `UPDATE positions SET cursor = $1 WHERE subscription = $2 AND cursor = $3`, at.next, subscription, at.stored)
 		if err != nil {
 			return err
 		}
@@ -110,13 +98,13 @@ func (at *position) move(ctx context.Context, db *sql.DB, to string, do func(*sq
 		if err := tx.QueryRowContext(ctx, `SELECT cursor FROM positions WHERE subscription = $1`, subscription).Scan(&there); err != nil {
 			return err
 		}
-		if there != at.tried {
+		if there != at.next {
 			return errTaken
 		}
 		return nil // the attempt before has done it all
 	})
 	if err == nil {
-		at.stored, at.tried = at.tried, ""
+		at.stored = at.next
 	}
 	return err
 }

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/b24pull/b24pull/oauth/sqlstore"
+
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	_ "modernc.org/sqlite"             // the driver "sqlite"
 )
@@ -31,16 +33,22 @@ CREATE TABLE IF NOT EXISTS positions (
 	cursor       text NOT NULL
 )`
 
+// database is one of which it is known what it understands.
+type database struct {
+	*sql.DB
+	dialect sqlstore.Dialect
+}
+
 // open opens the database and makes its tables.
-func open(ctx context.Context, address string) (*sql.DB, error) {
+func open(ctx context.Context, address string) (*database, error) {
 	if address == "" {
 		address = defaultDatabase
 	}
-	driver, counter := "pgx", "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+	driver, dialect, counter := "pgx", sqlstore.PostgreSQL, "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
 	if file, ok := strings.CutPrefix(address, "sqlite:"); ok {
 		// A transaction that will write locks at once, and waits for
 		// another's: it cannot find later that what it has read is old.
-		driver, counter = "sqlite", "integer PRIMARY KEY"
+		driver, dialect, counter = "sqlite", sqlstore.SQLite, "integer PRIMARY KEY"
 		address = "file:" + (&url.URL{Path: file}).EscapedPath() +
 			"?_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
 	}
@@ -52,7 +60,7 @@ func open(ctx context.Context, address string) (*sql.DB, error) {
 		db.Close()
 		return nil, fmt.Errorf("making the tables: %w", err)
 	}
-	return db, nil
+	return &database{db, dialect}, nil
 }
 
 // transact has do's changes stored all, or, if it returns an error, none.

@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	ways := map[string]way{"cursor": byCursor}
+	ways := map[string]way{"cursor": byCursor, "key": byKey}
 	way := ways[*by]
 	if way == nil {
 		return fmt.Errorf("-by %q: want cursor or key", *by)

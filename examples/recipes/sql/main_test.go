@@ -17,21 +17,22 @@ func TestMain(m *testing.M) { killtest.Main(m, main) }
 // TestKilled: however often the program is killed, each payment is in the
 // database, once, in order, and in its customer's sum.
 func TestKilled(t *testing.T) {
-	for _, way := range []string{"cursor"} {
-		t.Run(way+"/SQLite", func(t *testing.T) { killed(t, way, sqlite(t)) })
-		t.Run(way+"/PostgreSQL", func(t *testing.T) { killed(t, way, pgtest.Start(t, "pgx").URL()) })
+	for _, way := range []string{"cursor", "key"} {
+		t.Run(way+"/SQLite", func(t *testing.T) { killed(t, way, sqlite(t), 4) })
+		t.Run(way+"/SQLite/version 1", func(t *testing.T) { killed(t, way, sqlite(t), 1) }) // without ids
+		t.Run(way+"/PostgreSQL", func(t *testing.T) { killed(t, way, pgtest.Start(t, "pgx").URL(), 4) })
 	}
 }
 
-func killed(t *testing.T, way, address string) {
+func killed(t *testing.T, way, address string, version int) {
 	kills := 25
 	if testing.Short() {
 		kills = 5
 	}
-	portal := newPortal(t)
+	portal := newPortal(t, pulltest.WithVersion(version))
 	db := opened(t, address)
 	program := killtest.New(t, portal, []string{"DATABASE_URL=" + address}, []string{"-by", way})
-	published := program.Kills(kills, publisher(portal), func(published int) bool { return rows(t, db) >= published })
+	published := program.Kills(kills, publisher(portal, version), func(published int) bool { return rows(t, db) >= published })
 	check(t, db, published)
 	t.Logf("%d kills, %d payments", kills, published)
 }
@@ -40,13 +41,13 @@ func killed(t *testing.T, way, address string) {
 // goes on; what it has lost of a COMMIT, or only of its answer, it finds out.
 func TestDatabaseCrashes(t *testing.T) {
 	server := pgtest.Start(t, "pgx")
-	for _, way := range []string{"cursor"} {
+	for _, way := range []string{"cursor", "key"} {
 		t.Run(way, func(t *testing.T) {
 			portal := newPortal(t)
 			db := opened(t, server.URL())
 			empty(t, db)
 			program := killtest.New(t, portal, []string{"DATABASE_URL=" + server.URL()}, []string{"-by", way}).Start()
-			publish, n := publisher(portal), 0
+			publish, n := publisher(portal, 4), 0
 			for range 3 {
 				for range 100 {
 					n++
@@ -63,14 +64,13 @@ func TestDatabaseCrashes(t *testing.T) {
 }
 
 // TestTwo: of two processes with the same position one ends and says why, as
-// soon as both have had an event. Nothing is counted twice.
+// soon as both have had a payment. Nothing is counted twice.
 func TestTwo(t *testing.T) {
-	portal := newPortal(t)
-	address := sqlite(t)
+	portal, address := newPortal(t), sqlite(t)
 	db := opened(t, address)
 	program := killtest.New(t, portal, []string{"DATABASE_URL=" + address}, nil)
 	two := []*killtest.Process{program.Start(), program.Start()}
-	publish, n := publisher(portal), 0
+	publish, n := publisher(portal, 4), 0
 	var left *killtest.Process
 	for left == nil {
 		n++
@@ -86,6 +86,75 @@ func TestTwo(t *testing.T) {
 	left.Run(func() bool { return rows(t, db) >= n })
 	left.Stop()
 	check(t, db, n)
+}
+
+// TestTwoByKey: two processes write all payments side by side, and each is
+// there once.
+func TestTwoByKey(t *testing.T) {
+	portal, address := newPortal(t), pgtest.Start(t, "pgx").URL()
+	db := opened(t, address)
+	program := killtest.New(t, portal, []string{"DATABASE_URL=" + address}, []string{"-by", "key"})
+	publish, n := publisher(portal, 4), 0
+	two := []*killtest.Process{program.Start(), program.Start()}
+	for range 200 {
+		n++
+		publish(n)
+	}
+	for _, c := range two {
+		c.Handled(n)
+	}
+	for _, c := range two {
+		c.Stop()
+	}
+	if got := rows(t, db); got != n {
+		t.Errorf("%d rows of %d payments", got, n)
+	}
+}
+
+// TestLostPosition: by key, all that the server keeps can come again.
+func TestLostPosition(t *testing.T) {
+	portal, address := newPortal(t), sqlite(t)
+	db := opened(t, address)
+	program := killtest.New(t, portal, []string{"DATABASE_URL=" + address}, []string{"-by", "key"})
+	publish, n := publisher(portal, 4), 0
+	for range 3 {
+		for range 20 {
+			n++
+			publish(n)
+		}
+		c := program.Start()
+		c.Handled(n)
+		c.Stop()
+		if _, err := db.ExecContext(t.Context(), `DELETE FROM b24pull_cursors`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(t, db, n)
+}
+
+// TestPoison: a payment that PostgreSQL cannot store is passed over, and what
+// comes after it is stored, and positions with it.
+func TestPoison(t *testing.T) {
+	server := pgtest.Start(t, "pgx")
+	for _, way := range []string{"cursor", "key"} {
+		t.Run(way, func(t *testing.T) {
+			portal, db := newPortal(t), opened(t, server.URL())
+			empty(t, db)
+			program := killtest.New(t, portal, []string{"DATABASE_URL=" + server.URL()}, []string{"-by", way})
+			publish, n := publisher(portal, 4), 0
+			for range 3 {
+				c := program.Start()
+				for range 5 {
+					n++
+					portal.Emit(pulltest.Message{Command: "order.paid", Params: payment{"a name with \x00", n}})
+					publish(n)
+				}
+				c.Run(func() bool { return rows(t, db) >= n })
+				c.Kill()
+			}
+			check(t, db, n)
+		})
+	}
 }
 
 // TestMove: a position and what comes with it are stored both, or neither is;
@@ -107,43 +176,52 @@ func TestMove(t *testing.T) {
 				return err
 			}
 			broken := errors.New("broken")
-			err = at.move(ctx, db, "one", func(tx *sql.Tx) error { return errors.Join(add(tx), broken) })
+			err = at.move(ctx, db, "event 0", "zero", func(tx *sql.Tx) error { return errors.Join(add(tx), broken) })
 			if !errors.Is(err, broken) || rows(t, db) != 0 {
 				t.Errorf("%v, and %d rows", err, rows(t, db))
 			}
-			if again, err := loadPosition(ctx, db); err != nil || again.stored != "" {
-				t.Errorf("the position is %+v, %v", again, err)
+			stored := func(want string) {
+				t.Helper()
+				if row, err := loadPosition(ctx, db); err != nil || row.stored != want {
+					t.Errorf("the position is %q, %v, want %q", row.stored, err, want)
+				}
 			}
-			if err := at.move(ctx, db, "one", add); err != nil || rows(t, db) != 1 {
+			stored("")
+			if err := at.move(ctx, db, "event 1", "one", add); err != nil || rows(t, db) != 1 {
 				t.Errorf("%v, and %d rows", err, rows(t, db))
 			}
-			unheard := position{stored: "", tried: "one"} // as if COMMIT had not been answered
-			if err := unheard.move(ctx, db, "one, later", add); err != nil || rows(t, db) != 1 || unheard != *at {
+			stored("one")
+			unheard := position{stored: "", event: "event 1", next: "one"} // as if COMMIT had not been answered
+			if err := unheard.move(ctx, db, "event 1", "one, later", add); err != nil || rows(t, db) != 1 || unheard != *at {
 				t.Errorf("%v, %d rows, at %+v", err, rows(t, db), unheard)
 			}
-			other := position{stored: "zero"}
-			if err := other.move(ctx, db, "other", add); !errors.Is(err, errTaken) || rows(t, db) != 1 {
+			other := position{stored: ""}
+			if err := other.move(ctx, db, "event 1", "other", add); !errors.Is(err, errTaken) || rows(t, db) != 1 {
 				t.Errorf("%v, and %d rows", err, rows(t, db))
 			}
 		})
 	}
 }
 
-func newPortal(t *testing.T) *pulltest.Portal {
-	portal := pulltest.NewPortal()
+func newPortal(t *testing.T, opts ...pulltest.Option) *pulltest.Portal {
+	portal := pulltest.NewPortal(opts...)
 	t.Cleanup(portal.Close)
 	return portal
 }
 
 // publisher publishes payments of 1, 2, 3 … cents, and among them what is none.
-func publisher(portal *pulltest.Portal) func(n int) {
+func publisher(portal *pulltest.Portal, version int) func(n int) {
 	return func(n int) {
 		portal.Emit(pulltest.Message{Command: "order.paid", Params: payment{customer(n), n}})
 		switch n % 10 {
+		case 1:
+			portal.Emit(pulltest.Message{Command: "order.paid", Params: []string{"no payment"}})
 		case 3:
 			portal.Emit(pulltest.Message{Command: "order.packed", Params: payment{"Ada", n}})
 		case 7: // a user's browser says that somebody has paid
-			portal.EmitAsClient(pulltest.Message{Command: "order.paid", Params: payment{"Ada", 1_000_000}})
+			if version >= 4 {
+				portal.EmitAsClient(pulltest.Message{Command: "order.paid", Params: payment{"Ada", 1_000_000}})
+			}
 		}
 	}
 }
@@ -159,7 +237,7 @@ func opened(t *testing.T, address string) *sql.DB {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	return db
+	return db.DB
 }
 
 func empty(t *testing.T, db *sql.DB) {

@@ -93,3 +93,21 @@ func TestBeginners_Applications(t *testing.T) {
 		resttest.CheckMistakes(t, "testdata/beginners/applications.golden", all)
 	}
 }
+
+// TestBeginners_LocalServer: an authorization server of one's own on this
+// machine may be asked over http; what a callback names is not.
+func TestBeginners_LocalServer(t *testing.T) {
+	a := &Application{ClientID: "app.1", ClientSecret: "s3cr3t", AuthServer: "http://127.0.0.1:8080"}
+	address, err := a.AuthCodeURL("http://localhost:8081", "st")
+	if err != nil || !strings.HasPrefix(address, "http://localhost:8081/oauth/authorize/?") {
+		t.Errorf("not taken: %v", err)
+	}
+	for named, own := range map[string]bool{"http://127.0.0.1:8080/rest/": true, "http://127.0.0.1:6379/rest/": false, "http://localhost/": false, "http://oauth.bitrix.info": false} {
+		if u := a.namedServer(named); (u != nil) != own {
+			t.Errorf("%s: taken is %t", named, u != nil)
+		}
+	}
+	if portal := (&Application{}); portal.namedServer("http://127.0.0.1:8080") != nil {
+		t.Error("a server of this machine may see a client_secret that is not for it")
+	}
+}

@@ -71,6 +71,9 @@
 //	b24pull.gap                               the reason of its Gap, where it has one
 //	error.type                                of an error: "params", "panic", or the Go type
 //
+// A loop over [realtime.Subscription.Messages] has none of its own: make its
+// body a handler, and have the middleware call it.
+//
 // Params, Extra and ids of senders are never among them. The text of an error
 // is recorded as the handler has returned it, but for a
 // [realtime.ParamsError], of which only the type is told: its text can hold

@@ -36,6 +36,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
@@ -68,6 +69,9 @@ func run(ctx context.Context, out io.Writer) error {
 	}
 	conn, err := nats.Connect(address, nats.Name("b24pull"), nats.MaxReconnects(-1))
 	if err != nil {
+		if wrong := (*url.Error)(nil); errors.As(err, &wrong) {
+			err = wrong.Err // without the address, which can hold a password
+		}
 		return fmt.Errorf("connecting to NATS: %w", err)
 	}
 	defer conn.Close()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"testing"
@@ -268,5 +269,22 @@ func check(t *testing.T, js jetstream.JetStream, published int) {
 	}
 	if n != published || len(seen) != published || seen[1_000_000] || disordered != 0 {
 		t.Errorf("%d events of %d in the stream, %d distinct, %d out of order", n, published, len(seen), disordered)
+	}
+}
+
+// TestRun_Errors: where there is no NATS server that is said, and no password.
+func TestRun_Errors(t *testing.T) {
+	t.Setenv("B24PULL_PORTAL", "")
+	t.Setenv("B24PULL_ACCESS_TOKEN", "")
+	for _, address := range []string{
+		"nats://ada:s3cr3t@127.0.0.1:1", "nats://ada:s3cr3t@127.0.0.1:port", "nats://ada:s3cr3t%zz@127.0.0.1", "://s3cr3t",
+	} {
+		t.Setenv("NATS_URL", address)
+		err := run(t.Context(), io.Discard)
+		if err == nil || strings.Contains(err.Error(), "s3cr3t") {
+			t.Error("no error, or one that tells a secret")
+		} else if !strings.HasPrefix(err.Error(), "connecting to NATS: ") {
+			t.Error(err)
+		}
 	}
 }

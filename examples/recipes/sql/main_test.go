@@ -3,7 +3,9 @@ package main
 import (
 	"database/sql"
 	"errors"
+	"io"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -291,6 +293,27 @@ func check(t *testing.T, db *sql.DB, published int) {
 		var sum int
 		if err := db.QueryRowContext(t.Context(), `SELECT cents FROM sums WHERE customer = $1`, name).Scan(&sum); err != nil || sum != sums[name] {
 			t.Errorf("%s has paid %d in all, %v, want %d", name, sum, err, sums[name])
+		}
+	}
+}
+
+// TestRun_Errors: what is wrong with the arguments is said, and no password.
+func TestRun_Errors(t *testing.T) {
+	t.Setenv("B24PULL_PORTAL", "")
+	t.Setenv("B24PULL_ACCESS_TOKEN", "")
+	for _, tt := range []struct{ address, by, want string }{
+		{"", "luck", `-by "luck": want cursor or key`},
+		{"postgres://ada:s3cr3t@127.0.0.1:1/payments", "cursor", "making the tables: "},
+		{"postgres://ada:s3cr3t@127.0.0.1:port/payments", "cursor", ""},
+		{"postgres://ada:s3cr3t%zz@127.0.0.1/payments", "cursor", ""},
+		{"sqlite:" + filepath.Join(t.TempDir(), "no", "such", "folder.db"), "key", "making the tables: "},
+	} {
+		t.Setenv("DATABASE_URL", tt.address)
+		err := run(t.Context(), []string{"-by", tt.by}, io.Discard)
+		if err == nil || strings.Contains(err.Error(), "s3cr3t") {
+			t.Errorf("-by %s: no error, or one that tells a secret", tt.by)
+		} else if !strings.HasPrefix(err.Error(), tt.want) {
+			t.Errorf("%v, want %s", err, tt.want)
 		}
 	}
 }

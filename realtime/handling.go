@@ -182,13 +182,17 @@ type workers struct {
 	handle func(context.Context, Message) error
 	key    func(Message) string
 	stop   context.CancelFunc
-	stats  *counters
 
+	stats   *counters
+	guard   *guard
+	most    int // of goroutines: handlers that may run
 	running sync.WaitGroup
-	turns   chan struct{} // one for each handler that may run
+	ready   chan job      // may be handled: the first of their keys
 	window  chan struct{} // one for each message from the oldest that is not handled to the newest that was taken
 
 	mu      sync.Mutex
+	begun   int                         // goroutines
+	ended   bool                        // no more is taken
 	waiting map[string]*fifo.Queue[job] // behind the one of the same key that is being handled
 	taken   int
 	oldest  int    // the number of the oldest job that is not done
@@ -201,7 +205,8 @@ type workers struct {
 // queue.
 type job struct {
 	Message
-	n int
+	key string
+	n   int
 }
 
 // deliverParallel takes messages and has them handled until there is an error,
@@ -214,7 +219,9 @@ func (s *Subscription) deliverParallel(ctx context.Context, handle func(context.
 		key:     s.opts.key,
 		stop:    stop,
 		stats:   &s.stats,
-		turns:   make(chan struct{}, n),
+		guard:   &s.guard,
+		most:    n,
+		ready:   make(chan job, n*messagesPerWorker),
 		window:  make(chan struct{}, n*messagesPerWorker),
 		done:    make([]bool, n*messagesPerWorker),
 		waiting: make(map[string]*fifo.Queue[job]),
@@ -222,6 +229,7 @@ func (s *Subscription) deliverParallel(ctx context.Context, handle func(context.
 	defer w.running.Wait() // also where the key function panics
 	defer stop()
 	err := w.take(handling, s)
+	w.end()
 	w.running.Wait() // where the queue has come to its end, what was taken from it is handled
 	switch {
 	case w.panic != nil:
@@ -248,60 +256,86 @@ func (w *workers) take(ctx context.Context, s *Subscription) error {
 	}
 }
 
-// dispatch begins with a message, or puts it behind those of its key.
+// dispatch has a message handled, or puts it behind those of its key.
 func (w *workers) dispatch(ctx context.Context, key string, m Message) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	j := job{m, w.taken}
+	j := job{m, key, w.taken}
 	w.taken++
 	if behind, busy := w.waiting[key]; busy {
 		behind.Push(j)
 		return
 	}
 	w.waiting[key] = new(fifo.Queue[job])
-	w.running.Go(func() { w.work(ctx, key, j) })
+	w.offer(ctx, j)
 }
 
-// work handles the messages of a key until there is none left.
-func (w *workers) work(ctx context.Context, key string, j job) {
-	for more := true; more && w.handled(ctx, j.Message); j, more = w.next(key) {
-		w.finish(j)
+// offer has a goroutine handle a job that is the first of its key. There is
+// room: what is ready is within the window. It holds the lock.
+func (w *workers) offer(ctx context.Context, j job) {
+	w.ready <- j
+	if w.begun < w.most {
+		w.begun++
+		w.running.Go(func() { w.work(ctx) })
 	}
 }
 
-func (w *workers) next(key string) (job, bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	j, more := w.waiting[key].Pop()
-	if !more {
-		delete(w.waiting, key)
+// work handles what is ready until there is no more to come. Keys take turns.
+func (w *workers) work(ctx context.Context) {
+	defer w.guard.enter()()
+	for {
+		select {
+		case j, more := <-w.ready:
+			if !more || !w.handled(ctx, j.Message) {
+				return
+			}
+			w.finish(ctx, j)
+		case <-ctx.Done():
+			return
+		}
 	}
-	return j, more
 }
 
-// finish enters a message as handled, and gives room in the window to as many as
-// are done without one before them that is not.
-func (w *workers) finish(j job) {
+// finish enters a message as handled, has the next one of its key handled, and
+// gives room in the window to as many as are done without one before them
+// that is not.
+func (w *workers) finish(ctx context.Context, j job) {
 	first := j.acks.Returned(j.receipt)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if next, more := w.waiting[j.key].Pop(); more {
+		w.offer(ctx, next)
+	} else {
+		delete(w.waiting, j.key)
+	}
 	size := len(w.done)
 	for w.done[j.n%size] = true; w.done[w.oldest%size]; w.oldest++ {
 		w.done[w.oldest%size] = false
 		<-w.window
 	}
 	w.stats.handled(first, uint64(w.oldest))
+	w.close()
 }
 
-// handled runs the handler when it is its turn, and reports whether the message
-// is handled. Whatever else happens ends the run, before another one gets the
-// turn.
-func (w *workers) handled(ctx context.Context, m Message) bool {
-	select {
-	case w.turns <- struct{}{}:
-		defer func() { <-w.turns }()
-	case <-ctx.Done():
+// end says that no more messages come.
+func (w *workers) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = true
+	w.close()
+}
+
+// close lets the goroutines go when all is handled that was taken. It holds the
+// lock.
+func (w *workers) close() {
+	if w.ended && w.oldest == w.taken {
+		close(w.ready)
 	}
+}
+
+// handled runs the handler and reports whether the message is handled. Whatever
+// else happens ends the run, before the goroutine goes on.
+func (w *workers) handled(ctx context.Context, m Message) bool {
 	if ctx.Err() != nil {
 		return false
 	}

@@ -219,9 +219,13 @@ func (a *oauthAuth) refused(ctx context.Context, token *oauth2.Token) (*oauth2.T
 	return ask(ctx, func() (*oauth2.Token, error) { return refresher.Refresh(ctx, token) })
 }
 
+// errEmptyToken is a token that is none, like that of a variable of the
+// environment that is not set.
+var errEmptyToken = end(errors.New("the token source returned an empty token and no error; give it an access token"), EndsStart)
+
 func checkToken(token *oauth2.Token, err error) error {
 	if err == nil && (token == nil || addr.Trim(token.AccessToken) == "") {
-		return errors.New("the token source returned an empty token and no error")
+		return errEmptyToken
 	}
 	return err
 }

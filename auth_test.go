@@ -205,8 +205,8 @@ func TestAuth_TokenErrors(t *testing.T) {
 		want   string
 	}{
 		{"error of the source's own", func() (*oauth2.Token, error) { return nil, own }, own, "b24pull: no access token: nobody has logged in"},
-		{"nil token", func() (*oauth2.Token, error) { return nil, nil }, nil, "b24pull: no access token: the token source returned an empty token and no error"},
-		{"empty token", func() (*oauth2.Token, error) { return &oauth2.Token{}, nil }, nil, "b24pull: no access token: the token source returned an empty token and no error"},
+		{"nil token", func() (*oauth2.Token, error) { return nil, nil }, nil, "b24pull: no access token: the token source returned an empty token and no error; give it an access token"},
+		{"empty token", func() (*oauth2.Token, error) { return &oauth2.Token{}, nil }, nil, "b24pull: no access token: the token source returned an empty token and no error; give it an access token"},
 		{"answer with a code", func() (*oauth2.Token, error) {
 			return nil, &oauth2.RetrieveError{Response: &http.Response{StatusCode: 400}, ErrorCode: "invalid_grant", Body: []byte("the body")}
 		}, ErrInvalidGrant, "b24pull: no access token: invalid_grant: the authorization server refused the code or refresh token (HTTP 400); have a user open or authorize the application again"},

@@ -82,7 +82,8 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 	}{{ErrNoAuth, c.auth.unknown}, {ErrExpiredToken, c.auth.refused}} {
 		// The error of a veto may be one of these as well, and is no answer to
 		// this call.
-		if refused, ok := err.(*APIError); token == nil || !ok || !refused.Is(other.after) {
+		refused, ok := err.(*APIError)
+		if token == nil || !ok || !refused.Is(other.after) {
 			continue
 		}
 		var next *oauth2.Token
@@ -97,6 +98,7 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 		case failed != nil:
 			return tokenError(known, failed)
 		case next == nil || next.AccessToken == token.AccessToken:
+			refused.unrefreshed = other.after == ErrExpiredToken
 			return err
 		}
 		if err := c.turn(ctx, q); err != nil {

@@ -30,24 +30,24 @@ var (
 	ErrParams              = newCode("PARAMS_ERROR", ClassFinal, EndsNothing, "the parameters of the command are not acceptable", "pass an object")
 	ErrText                = newCode("TEXT_ERROR", ClassFinal, EndsNothing, "the text is empty", "")
 	ErrEmptyAppName        = newCode("EMPTY_APP_NAME", ClassFinal, EndsNothing, "the application has no name to show", "give it one in the application's settings")
-	ErrAccess              = newCode("ACCESS_ERROR", ClassFinal, EndsNothing, "the method may not be called this way", "")
-	ErrInvalidFormat       = newCode("INVALID_FORMAT", ClassFinal, EndsNothing, "a parameter has a wrong format", "")
+	ErrAccess              = newCode("ACCESS_ERROR", ClassFinal, EndsStart, "the method may not be called this way", "")
+	ErrInvalidFormat       = newCode("INVALID_FORMAT", ClassFinal, EndsStart, "a parameter has a wrong format", "")
 	ErrExpiredToken        = newCode("expired_token", ClassExpired, EndsNothing, "the access token has expired", "get a new one with the refresh token")
 	ErrNoAuth              = newCode("NO_AUTH_FOUND", ClassFinal, EndsRun, "the portal does not know the token or webhook",
 		"the portal does not know this access token: it is another portal's or application's, or there is a newer one; get one for this portal (of a webhook, check USER and CODE)")
-	ErrInsufficientScope  = newCode("insufficient_scope", ClassFinal, EndsRun, "the scope is missing", "give the application or webhook the scope of the method")
+	ErrInsufficientScope  = newCode("insufficient_scope", ClassFinal, EndsStart, "the scope is missing", "give the application or webhook the scope of the method")
 	ErrInvalidCredentials = newCode("INVALID_CREDENTIALS", ClassFinal, EndsRun, "the user of the token or webhook may not do this",
 		"check USER and CODE of the webhook, and that it has not been deleted (of a token, what its user may do)")
-	ErrAccessDenied       = newCode("ACCESS_DENIED", ClassFinal, EndsNothing, "the portal's plan or settings do not allow REST", "ask the portal's administrator")
-	ErrUserAccess         = newCode("user_access_error", ClassFinal, EndsNothing, "the user has no access to the application", "give it to the user in the application's settings")
+	ErrAccessDenied       = newCode("ACCESS_DENIED", ClassFinal, EndsStart, "the portal's plan or settings do not allow REST", "ask the portal's administrator")
+	ErrUserAccess         = newCode("user_access_error", ClassFinal, EndsStart, "the user has no access to the application", "give it to the user in the application's settings")
 	ErrQueryLimit         = newCode("QUERY_LIMIT_EXCEEDED", ClassThrottled, EndsNothing, "too many calls in a short time", "call again later, not more often than twice a second")
 	ErrOperationTimeLimit = newCode("OPERATION_TIME_LIMIT", ClassPaused, EndsNothing, "the method has used up its time", "call again in ten minutes")
 	ErrOverload           = newCode("OVERLOAD_LIMIT", ClassFinal, EndsNothing, "REST is blocked on this portal for overload", "call again later, or ask the portal's support")
 	ErrInternal           = newCode("INTERNAL_SERVER_ERROR", ClassUnavailable, EndsNothing, "the portal failed", "call again later")
 	ErrUnexpectedAnswer   = newCode("ERROR_UNEXPECTED_ANSWER", ClassUnavailable, EndsNothing, "the portal failed", "call again later")
 	ErrPortalDeleted      = newCode("PORTAL_DELETED", ClassFinal, EndsRun, "the portal has been deleted", "")
-	ErrInvalidRequest     = newCode("INVALID_REQUEST", ClassFinal, EndsNothing, "the request is not acceptable", "")
-	ErrMethodNotFound     = newCode("ERROR_METHOD_NOT_FOUND", ClassFinal, EndsNothing, "the portal has no such method", "check the method's name, and the scope of the token or webhook")
+	ErrInvalidRequest     = newCode("INVALID_REQUEST", ClassFinal, EndsStart, "the request is not acceptable", "")
+	ErrMethodNotFound     = newCode("ERROR_METHOD_NOT_FOUND", ClassFinal, EndsStart, "the portal has no such method", "check the method's name, and the scope of the token or webhook")
 	ErrBatchMethod        = newCode("ERROR_BATCH_METHOD_NOT_ALLOWED", ClassFinal, EndsNothing, "the method may not be called in a batch", "call it by itself")
 
 	// ErrAuthorization of the authorization server passes, and is
@@ -83,64 +83,6 @@ var ErrInvalidConfig = phpjson.ErrInvalid
 
 // codes is the one table from code to sentinel; newCode fills it.
 var codes = map[string]*codeError{}
-
-// Ending says whether an error of the source of a subscription's config ends
-// that.
-type Ending int
-
-const (
-	// EndsNothing: the source is asked again after a delay.
-	EndsNothing Ending = iota
-	// EndsStart: it ends a subscription that has not had a config yet. Once it
-	// has, it goes on: an administrator of the portal has brought the error
-	// about, and can take it back.
-	EndsStart
-	// EndsRun: it ends a subscription, however long that has run.
-	EndsRun
-)
-
-// String is the ending in words, like "ends a start".
-func (e Ending) String() string {
-	switch e {
-	case EndsNothing:
-		return "ends nothing"
-	case EndsStart:
-		return "ends a start"
-	case EndsRun:
-		return "ends a run"
-	default:
-		return fmt.Sprintf("Ending(%d)", int(e))
-	}
-}
-
-// MarshalText gives the text of String.
-func (e Ending) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
-
-// EndingOf returns the Ending of an error, EndsNothing if it is none of this
-// package's.
-func EndingOf(err error) Ending {
-	for _, e := range endings {
-		if errors.Is(err, e.err) {
-			return e.ending
-		}
-	}
-	return EndsNothing
-}
-
-// endings are the sentinels that end a subscription; end fills it.
-var endings []ended
-
-type ended struct {
-	err    error
-	ending Ending
-}
-
-func end(err error, how Ending) error {
-	if how != EndsNothing {
-		endings = append(endings, ended{err, how})
-	}
-	return err
-}
 
 // A codeError is a sentinel: whether to call again, what the code means, and
 // what to do.
@@ -188,7 +130,9 @@ type APIError struct {
 	// where nothing was told.
 	RetryAfter time.Duration
 
-	invalid *[]InvalidField // a pointer: an APIError can be compared
+	invalid     *[]InvalidField // a pointer: an APIError can be compared
+	page        bool            // what has answered need be no portal: it is no JSON
+	unrefreshed bool            // the token has expired, and its source has no other one
 }
 
 // Validation returns what a newer portal has found not to be valid among the
@@ -232,6 +176,8 @@ func (e *APIError) advice() string {
 	switch {
 	case sentinel == nil:
 		return ""
+	case sentinel == ErrExpiredToken && e.unrefreshed:
+		return "its source has no other one: give a new access token, or a source that refreshes tokens, as package oauth has"
 	case sentinel == ErrWrongAuthType && e.Method == methodApplicationConfig:
 		return "today's portals give the application's config to an application only: use OAuth, " +
 			"or the channels of the webhook's user through GetConfig (realtime.PortalConfig)"

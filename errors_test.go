@@ -64,7 +64,8 @@ func TestErrors_Endings(t *testing.T) {
 		&TokenError{Err: ErrNoToken}:                                        EndsRun,
 		errors.Join(errors.New("other"), ErrUninstalled):                    EndsRun,
 		&APIError{Code: "QUERY_LIMIT_EXCEEDED"}:                             EndsNothing,
-		&APIError{Code: "NEW", Status: 400}:                                 EndsNothing,
+		&APIError{Code: "NEW", Status: 400}:                                 EndsStart,
+		&APIError{Code: "NEW", Status: 503}:                                 EndsNothing,
 		errors.New("b24pull: NO_AUTH_FOUND: the portal does not know this"): EndsNothing,
 	} {
 		if got := EndingOf(err); got != want {

@@ -29,7 +29,7 @@ type response struct {
 }
 
 func (a response) fail(problem string) *APIError {
-	return &APIError{Status: a.status, Method: a.method, Description: problem, Timing: a.timing(), RetryAfter: a.retryAfter}
+	return &APIError{Status: a.status, Method: a.method, Description: problem, Timing: a.timing(), RetryAfter: a.retryAfter, page: !a.isJSON()}
 }
 
 // minShift is the least difference between two clocks that is taken for one: a
@@ -107,6 +107,12 @@ func (a response) doubt() string {
 }
 
 const mediaTypeLimit = 64
+
+// isJSON reports whether the answer calls itself JSON.
+func (a response) isJSON() bool {
+	media, _, err := mime.ParseMediaType(a.contentType)
+	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json"))
+}
 
 func (a response) mediaType() string {
 	media, _, err := mime.ParseMediaType(a.contentType)

@@ -276,6 +276,9 @@ func (l *loop) judgeReplay(s *connection, how delivery.Outcome, cause error) {
 		}
 		l.tellUnread(u, now)
 	}
+	if s == l.main {
+		l.trouble.reading(u.cause)
+	}
 }
 
 // tellUnread tells of a history that has not been read for long.

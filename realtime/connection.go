@@ -299,7 +299,7 @@ func (l *loop) receiveSocket(in inbound) {
 		s.garbled = true
 	case inDown:
 		s.live.hangUp(transport.CloseNormal)
-		why := l.failureOf(in.err)
+		why := l.failureOf(in.err, false)
 		if isPage(in.err) {
 			s.history.Deceive(now)
 		}
@@ -311,7 +311,7 @@ func (l *loop) receiveSocket(in inbound) {
 // opened: a connection stands. It has a replay follow, whatever the pace of
 // replays: connections have one of their own.
 func (l *loop) opened(s *connection) {
-	l.replayPace = replayPace
+	l.replayPace, l.reached = replayPace, true
 	l.handle(s, event{kind: evOpened}, nil)
 }
 

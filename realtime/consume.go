@@ -137,7 +137,7 @@ func (s *Subscription) consume(given context.Context, deliver func(context.Conte
 	stop := errors.Is(err, ctx.Err())
 	s.cancel(err)
 	<-received
-	if last := s.trouble.last(); cause != nil && stop && last != nil {
+	if last := s.trouble.unconnected(); cause != nil && stop && last != nil {
 		return fmt.Errorf("%w; not connected: %w", cause, last)
 	}
 	return cause

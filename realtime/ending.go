@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func (s *Subscription) WaitReady(ctx context.Context) error {
 
 func (s *Subscription) notReady(ctx context.Context) error {
 	err := fmt.Errorf("realtime: not ready: %w; the subscription is %v", endOf(ctx), s.describe())
-	if last := s.trouble.last(); last != nil {
+	if last := s.trouble.unready(); last != nil {
 		err = fmt.Errorf("%w; last error: %w", err, last)
 	}
 	return err
@@ -223,23 +224,37 @@ func endOf(ctx context.Context) error {
 	}
 }
 
-// trouble is what went wrong last on the way to a connection, nil if there is
-// one.
+// trouble is what went wrong last.
 type trouble struct {
-	mu  sync.Mutex
-	err error
+	mu        sync.Mutex
+	connect   error // on the way to a connection; nil if there is one
+	replaying error // as the history was to be read; nil if it was
 }
 
-func (t *trouble) note(err error) {
+func (t *trouble) connecting(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.err = err
+	t.connect = err
 }
 
-func (t *trouble) last() error {
+func (t *trouble) reading(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.err
+	t.replaying = err
+}
+
+// unconnected is why there is no connection.
+func (t *trouble) unconnected() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.connect
+}
+
+// unready is why a subscription is not ready.
+func (t *trouble) unready() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return cmp.Or(t.connect, t.replaying)
 }
 
 // handling is the key by which a handler's context is known.

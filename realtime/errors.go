@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/netfail"
 	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/realtime/internal/rpc"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
@@ -266,11 +267,8 @@ const (
 func classify(err error) failure {
 	var status *StatusError
 	var closed *CloseError
-	var vetoed *b24pull.MoveError
 	switch {
-	case errors.As(err, &vetoed):
-		return failPassing // whatever the veto's own error is
-	case endingOf(err) != b24pull.EndsNothing:
+	case endingOf(err) == b24pull.EndsRun:
 		return failFatal
 	case errors.As(err, &closed):
 		return classifyClose(closed.Code)
@@ -281,6 +279,14 @@ func classify(err error) failure {
 	default:
 		return failPassing
 	}
+}
+
+// advised says what to do about a push server that waiting does not help to.
+func advised(err error) error {
+	if netfail.BadCertificate(err) {
+		return fmt.Errorf("%w; it is the push server's certificate that is not trusted: have its authority trusted (SSL_CERT_FILE, or b24pull.WithHTTPClient), or the certificate renewed", err)
+	}
+	return fmt.Errorf("%w; this machine knows no host of the push server's name, which stands in the portal's Push & Pull settings", err)
 }
 
 func classifyClose(code int) failure {
@@ -296,11 +302,23 @@ func classifyClose(code int) failure {
 
 // endingOf returns what an error of a config source does to a subscription.
 func endingOf(err error) b24pull.Ending {
+	var vetoed *b24pull.MoveError
 	switch {
+	case errors.As(err, &vetoed):
+		return b24pull.EndsNothing // whatever the veto's own error is
 	case errors.Is(err, ErrUnsupportedServer):
 		return b24pull.EndsStart
 	case errors.Is(err, ErrConfigExpired), errors.Is(err, ErrCursorMismatch), errors.Is(err, transport.ErrNoUpgrade):
 		return b24pull.EndsRun
 	}
 	return b24pull.EndingOf(err)
+}
+
+// advisedConfig says what to do about a portal, or an authorization server,
+// where its error does not.
+func advisedConfig(err error) error {
+	if netfail.NoSuchHost(err) {
+		return fmt.Errorf("%w; this machine knows no such host: is the address right, and is there a network?", err)
+	}
+	return err
 }

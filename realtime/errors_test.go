@@ -29,16 +29,16 @@ func TestErrors_Classify(t *testing.T) {
 		{&b24pull.APIError{Status: 502}, failPassing},
 		{&b24pull.APIError{Status: 401, Code: "expired_token"}, failPassing},
 		{&b24pull.APIError{Status: 403, Code: "WRONG_AUTH_TYPE"}, failFatal},
-		{&b24pull.APIError{Status: 500, Code: "SERVER_ERROR"}, failFatal},
+		{&b24pull.APIError{Status: 500, Code: "SERVER_ERROR"}, failPassing},
 		{&b24pull.APIError{Status: 401, Code: "NO_AUTH_FOUND"}, failFatal},
-		{&b24pull.APIError{Status: 403, Code: "insufficient_scope"}, failFatal},
+		{&b24pull.APIError{Status: 403, Code: "insufficient_scope"}, failPassing},
 		{&b24pull.APIError{Status: 500, Code: "PORTAL_DELETED"}, failFatal},
-		{&b24pull.TokenError{Code: "PAYMENT_REQUIRED"}, failFatal},
+		{&b24pull.TokenError{Code: "PAYMENT_REQUIRED"}, failPassing},
 		{&b24pull.TokenError{Code: "invalid_grant"}, failFatal},
 		{&b24pull.MoveError{Err: &b24pull.APIError{Status: 500, Code: "PORTAL_DELETED"}}, failPassing},
 		{&b24pull.MoveError{Err: b24pull.ErrInvalidGrant}, failPassing},
 		{ErrConfigExpired, failFatal},
-		{fmt.Errorf("%w: version 9", ErrUnsupportedServer), failFatal},
+		{fmt.Errorf("%w: version 9", ErrUnsupportedServer), failPassing},
 	}
 	for _, tt := range tests {
 		if got := classify(tt.err); got != tt.want {

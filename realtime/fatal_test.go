@@ -22,39 +22,39 @@ var answers = []struct {
 	status   int
 	code     string
 	sentinel error
-	fatal    bool
+	ending   b24pull.Ending
 }{
-	{500, "SERVER_ERROR", b24pull.ErrServerNotConfigured, true},
-	{200, "SERVER_ERROR", b24pull.ErrServerNotConfigured, true},
-	{403, "WRONG_AUTH_TYPE", b24pull.ErrWrongAuthType, true},
-	{401, "NO_AUTH_FOUND", b24pull.ErrNoAuth, true},
-	{403, "INVALID_CREDENTIALS", b24pull.ErrInvalidCredentials, true},
-	{403, "insufficient_scope", b24pull.ErrInsufficientScope, true},
-	{400, "invalid_scope", b24pull.ErrInvalidScope, true},
-	{400, "invalid_client", b24pull.ErrInvalidClient, true},
-	{400, "invalid_grant", b24pull.ErrInvalidGrant, true},
-	{402, "PAYMENT_REQUIRED", b24pull.ErrPaymentRequired, true},
-	{500, "PORTAL_DELETED", b24pull.ErrPortalDeleted, true},
-	{200, "portal_deleted", b24pull.ErrPortalDeleted, true},
+	{500, "SERVER_ERROR", b24pull.ErrServerNotConfigured, b24pull.EndsStart},
+	{200, "SERVER_ERROR", b24pull.ErrServerNotConfigured, b24pull.EndsStart},
+	{403, "WRONG_AUTH_TYPE", b24pull.ErrWrongAuthType, b24pull.EndsRun},
+	{401, "NO_AUTH_FOUND", b24pull.ErrNoAuth, b24pull.EndsRun},
+	{403, "INVALID_CREDENTIALS", b24pull.ErrInvalidCredentials, b24pull.EndsRun},
+	{403, "insufficient_scope", b24pull.ErrInsufficientScope, b24pull.EndsStart},
+	{400, "invalid_scope", b24pull.ErrInvalidScope, b24pull.EndsRun},
+	{400, "invalid_client", b24pull.ErrInvalidClient, b24pull.EndsRun},
+	{400, "invalid_grant", b24pull.ErrInvalidGrant, b24pull.EndsRun},
+	{402, "PAYMENT_REQUIRED", b24pull.ErrPaymentRequired, b24pull.EndsStart},
+	{500, "PORTAL_DELETED", b24pull.ErrPortalDeleted, b24pull.EndsRun},
+	{200, "portal_deleted", b24pull.ErrPortalDeleted, b24pull.EndsRun},
 
-	{403, "ACCESS_DENIED", b24pull.ErrAccessDenied, false},
-	{403, "user_access_error", b24pull.ErrUserAccess, false},
-	{401, "expired_token", b24pull.ErrExpiredToken, false},
-	{401, "authorization_error", b24pull.ErrAuthorization, false},
-	{503, "QUERY_LIMIT_EXCEEDED", b24pull.ErrQueryLimit, false},
-	{429, "OPERATION_TIME_LIMIT", b24pull.ErrOperationTimeLimit, false},
-	{503, "OVERLOAD_LIMIT", b24pull.ErrOverload, false},
-	{500, "INTERNAL_SERVER_ERROR", b24pull.ErrInternal, false},
-	{500, "ERROR_UNEXPECTED_ANSWER", b24pull.ErrUnexpectedAnswer, false},
-	{400, "INVALID_REQUEST", b24pull.ErrInvalidRequest, false},
-	{400, "USER_ID_ACCESS_ERROR", b24pull.ErrUserID, false},
-	{400, "MODULE_ID_ERROR", b24pull.ErrModuleID, false},
-	{400, "COMMAND_ERROR", b24pull.ErrCommand, false},
-	{400, "PARAMS_ERROR", b24pull.ErrParams, false},
-	{400, "ACCESS_ERROR", b24pull.ErrAccess, false},
-	{400, "INVALID_FORMAT", b24pull.ErrInvalidFormat, false},
-	{400, "SOMETHING_NEW", nil, false},
-	{405, "ERROR_BATCH_METHOD_NOT_ALLOWED", nil, false},
+	{403, "ACCESS_DENIED", b24pull.ErrAccessDenied, b24pull.EndsStart},
+	{403, "user_access_error", b24pull.ErrUserAccess, b24pull.EndsStart},
+	{401, "expired_token", b24pull.ErrExpiredToken, b24pull.EndsStart},
+	{401, "authorization_error", b24pull.ErrAuthorization, b24pull.EndsNothing},
+	{503, "QUERY_LIMIT_EXCEEDED", b24pull.ErrQueryLimit, b24pull.EndsNothing},
+	{429, "OPERATION_TIME_LIMIT", b24pull.ErrOperationTimeLimit, b24pull.EndsNothing},
+	{503, "OVERLOAD_LIMIT", b24pull.ErrOverload, b24pull.EndsNothing},
+	{500, "INTERNAL_SERVER_ERROR", b24pull.ErrInternal, b24pull.EndsNothing},
+	{500, "ERROR_UNEXPECTED_ANSWER", b24pull.ErrUnexpectedAnswer, b24pull.EndsNothing},
+	{400, "INVALID_REQUEST", b24pull.ErrInvalidRequest, b24pull.EndsStart},
+	{400, "USER_ID_ACCESS_ERROR", b24pull.ErrUserID, b24pull.EndsNothing},
+	{400, "MODULE_ID_ERROR", b24pull.ErrModuleID, b24pull.EndsNothing},
+	{400, "COMMAND_ERROR", b24pull.ErrCommand, b24pull.EndsNothing},
+	{400, "PARAMS_ERROR", b24pull.ErrParams, b24pull.EndsNothing},
+	{400, "ACCESS_ERROR", b24pull.ErrAccess, b24pull.EndsStart},
+	{400, "INVALID_FORMAT", b24pull.ErrInvalidFormat, b24pull.EndsStart},
+	{400, "SOMETHING_NEW", nil, b24pull.EndsStart},
+	{405, "ERROR_BATCH_METHOD_NOT_ALLOWED", nil, b24pull.EndsStart},
 }
 
 // faults are answers that are none.
@@ -62,7 +62,6 @@ var faults = map[string]pulltest.Fault{
 	"a proxy's page": pulltest.BadGateway,
 	"half an answer": pulltest.Garble,
 	"garbage":        pulltest.GarbleFrame,
-	"404":            pulltest.Refuse(404),
 	"no answer":      pulltest.Stall,
 }
 
@@ -82,7 +81,7 @@ func TestFatal_AtTheStart(t *testing.T) {
 		t.Run(fmt.Sprint(a.status, " ", a.code), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
 				start(t, l, pulltest.RESTError(a.status, a.code))
-				if a.fatal {
+				if a.ending != b24pull.EndsNothing {
 					l.ended(a.sentinel)
 					return
 				}
@@ -119,20 +118,13 @@ func (l *life) ended(want error) {
 	default:
 		l.t.Fatalf("Run goes on, in state %v", l.sub.State())
 	}
-	if !errors.Is(l.err, want) {
+	if want != nil && !errors.Is(l.err, want) {
 		l.t.Errorf("Run returned %v, want %v", l.err, want)
 	}
 	closed := l.changes(StateClosed)
 	if l.sub.State() != StateClosed || len(closed) != 1 || closed[0].Cause != l.err {
 		l.t.Errorf("state is %v, closed by %+v", l.sub.State(), closed)
 	}
-}
-
-// passes reports whether what an error tells of can change while a subscription
-// runs: an administrator turns the push server off and on, a plan that has
-// ended is paid for.
-func passes(err error) bool {
-	return errors.Is(err, b24pull.ErrServerNotConfigured) || errors.Is(err, b24pull.ErrPaymentRequired)
 }
 
 // TestFatal_AtARenewal: the same while it is connected, but for what can pass.
@@ -149,7 +141,7 @@ func TestFatal_AtARenewal(t *testing.T) {
 				l.portal.ExpireConfig()
 				time.Sleep(3 * time.Minute)
 				synctest.Wait()
-				if a.fatal && !passes(a.sentinel) {
+				if a.ending == b24pull.EndsRun {
 					l.ended(a.sentinel)
 					return
 				}

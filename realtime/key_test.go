@@ -149,7 +149,7 @@ func TestKey_SameAndDistinct(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		first()
 		_ = store.Save(t.Context(), saved) // as if it had been killed, and had not come to save
-		emit(20) // only replays bring the first receiver these
+		emit(20)                           // only replays bring the first receiver these
 		second := k.receive(0, client(t, l.portal), WithTransport(TransportWebSocket), WithCursorStore(store))
 		emit(20)
 		time.Sleep(10 * time.Second)

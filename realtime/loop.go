@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/internal/fifo"
+	"github.com/b24pull/b24pull/internal/netfail"
 	"github.com/b24pull/b24pull/internal/pace"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/rpc"
@@ -74,6 +75,9 @@ type loop struct {
 	idlePolls idling // of polls that nothing is sent over
 
 	announced     bool      // ready is closed
+	reached       bool      // a push server has answered
+	noSocket      bool      // the last try by a websocket has met a push server that is none, or not trusted
+	noPolls       bool      // the last poll has
 	refusals      int       // of a fixed config, in a row
 	lastTransport Transport // as the world was last shown
 }
@@ -235,14 +239,17 @@ func (l *loop) show(cause error) {
 	case after == StateClosed:
 		if l.ctx.Err() == nil {
 			cause = l.renewal.ended(cause)
+			if !l.reached && netfail.Hopeless(cause) {
+				cause = advised(cause)
+			}
 		}
 		l.err = cause
 		l.events.finish()
 	case after == StateLive:
-		l.trouble.note(nil)
+		l.trouble.connecting(nil)
 		l.scheduleReturn()
 	case cause != nil:
-		l.trouble.note(cause)
+		l.trouble.connecting(cause)
 	}
 	l.state.set(after)
 	l.lastTransport = l.main.transport()

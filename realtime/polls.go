@@ -65,7 +65,7 @@ func (l *loop) receivePoll(in inbound) {
 			s.believed = false
 		}
 		s.live.hangUp(transport.CloseNormal)
-		l.handle(s, event{kind: evLost, failure: l.failureOf(in.err)}, in.err)
+		l.handle(s, event{kind: evLost, failure: l.failureOf(in.err, true)}, in.err)
 	}
 }
 

@@ -169,12 +169,12 @@ func (l *loop) keep(reason RenewReason, anew bool) {
 }
 
 // notConfigured: what waits for a config tries again. What is connected goes on
-// for as long as its config is good. What is final at the start, but can pass,
-// is met with patience once there has been a config.
+// for as long as its config is good. What is final at the start is met with
+// patience once there has been a config.
 func (l *loop) notConfigured(err error) {
 	why := classify(err)
-	if l.main.config != nil && endingOf(err) == b24pull.EndsStart {
-		why = failPassing
+	if l.main.config == nil && endingOf(err) == b24pull.EndsStart {
+		why, err = failFatal, advisedConfig(err)
 	}
 	now := time.Now()
 	waits, must := false, false

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/netfail"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
@@ -74,16 +75,37 @@ func (s *connection) mayReplayBySocket() bool {
 	return (s.status.auto || !s.status.polling) && s.endpoint.socket.URL != "" && s.endpoint.dialect != wire.DialectTags
 }
 
-// failureOf is what an error asks for. Where there is no other config to be
-// had, an HTTP 400 is not believed at once: a proxy can answer that, too.
-func (l *loop) failureOf(err error) failure {
+// failureOf is what an error asks for that has come by polling, or by a
+// websocket. Where there is no other config to be had, an HTTP 400 is not
+// believed at once: a proxy can answer that, too. A push server that has never
+// answered, and has no name or no good certificate by any way that there is, is
+// not waited for; one that answers in another way than it should is, since the
+// portal has named it.
+func (l *loop) failureOf(err error, polling bool) failure {
 	why := classify(err)
+	none := netfail.Hopeless(err)
+	if polling {
+		l.noPolls = none
+	} else {
+		l.noSocket = none
+	}
+	if none && !l.reached && l.noWay() {
+		return failFatal
+	}
 	var status *StatusError
 	if _, fixed := l.source.(fixedConfig); fixed && why == failConfig && errors.As(err, &status) && l.refusals < believed {
 		l.refusals++
 		return failPassing
 	}
 	return why
+}
+
+// noWay reports whether there was no push server by any way that there is.
+func (l *loop) noWay() bool {
+	s := l.main
+	websocket := s.endpoint.socket.URL != "" && (s.status.auto || !s.status.polling)
+	polls := s.endpoint.poll.URL != "" && (s.status.auto || s.status.polling)
+	return (!websocket || l.noSocket) && (!polls || l.noPolls)
 }
 
 // believed is how many refusals of a config that cannot be replaced are taken
@@ -235,13 +257,14 @@ func (l *loop) replayOver(s *connection, how delivery.Outcome, cause error) {
 	l.joins(s)
 	pending := l.pendingOf(s) || l.pendingElsewhere(s)
 	messages, again := l.endReplay(s, how, pending, cause)
+	l.reached = l.reached || how == delivery.ReplayEnded
 	if how == delivery.ReplayEnded && messages > 0 {
 		s.answeredAt = time.Now()
 		defer l.hangingAfterAll(s)
 	}
 	if how == delivery.ReplayBroken || how == delivery.ReplayUnconfirmed {
 		silent := cause == delivery.ErrNoAnswer && !polled
-		l.handle(s, event{kind: evReplayBroken, failure: l.failureOf(cause), silent: silent}, cause)
+		l.handle(s, event{kind: evReplayBroken, failure: l.failureOf(cause, polled), silent: silent}, cause)
 	} else {
 		l.handle(s, event{kind: evReplayEnded, again: again}, nil)
 	}

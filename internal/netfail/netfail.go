@@ -65,6 +65,27 @@ func BadCertificate(err error) bool {
 	return errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &name) || errors.As(err, &invalid)
 }
 
+// NoSuchHost reports whether a host's name does not exist. A resolver that does
+// not answer says nothing of it.
+func NoSuchHost(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsNotFound && !dns.IsTimeout && !dns.IsTemporary
+}
+
+// Hopeless reports whether waiting hardly helps against an error of the
+// network: the address is wrong, or the other side is not who it should be.
+func Hopeless(err error) bool { return BadCertificate(err) || NoSuchHost(err) }
+
+// Refused reports whether an HTTP status is a refusal that does not ask for
+// another try.
+func Refused(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return status >= http.StatusMultipleChoices && status < http.StatusInternalServerError
+}
+
 // FromNetwork reports whether an error is one of net or net/http, the end of a
 // deadline among them.
 func FromNetwork(err error) bool {

@@ -1,0 +1,315 @@
+package realtime
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/oauth"
+	"github.com/b24pull/b24pull/pulltest"
+)
+
+// world is what a subscription finds, and what goes wrong in it.
+type world struct {
+	*life
+	untrusted atomic.Value // the host whose certificate is not trusted, "" for none
+	unknown   atomic.Value // the host whose name does not exist
+	token     atomic.Value // the access token that the source gives
+}
+
+func newWorld(l *life) *world {
+	w := &world{life: l}
+	w.untrusted.Store("")
+	w.unknown.Store("")
+	return w
+}
+
+// client trusts all but one host, and does not find another.
+func (w *world) client() *http.Client {
+	good := w.portal.HTTPClient().Transport.(*http.Transport).Clone()
+	good.DisableKeepAlives = true
+	good.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if host, _, _ := net.SplitHostPort(addr); host == w.unknown.Load() {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}}
+		}
+		return w.network.DialContext(ctx, network, addr)
+	}
+	bad := good.Clone()
+	bad.TLSClientConfig.RootCAs = nil
+	return &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Hostname() == w.untrusted.Load() {
+			return bad.RoundTrip(r)
+		}
+		return good.RoundTrip(r)
+	})}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// Token makes a world a source that cannot refresh.
+func (w *world) Token() (*oauth2.Token, error) {
+	token, _ := w.token.Load().(string)
+	return &oauth2.Token{AccessToken: token}, nil
+}
+
+// source is the application, with tokens that are not refreshed.
+func (w *world) source() ConfigSource {
+	return w.made(b24pull.New(b24pull.OAuth(w.portal.URL(), w), b24pull.WithHTTPClient(w.client())))
+}
+
+// refreshing is the application, with a token that has to be refreshed first.
+func (w *world) refreshing() ConfigSource {
+	app := w.portal.Application()
+	tokens, err := oauth.NewTokens(&oauth.Application{
+		ClientID: app.ClientID, ClientSecret: b24pull.Secret(app.ClientSecret),
+		AuthServer: w.portal.AuthServer(), HTTPClient: w.client(),
+	}, new(oauth.MemoryStore))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	given := w.portal.Token(w.portal.Users()[0].ID)
+	old := &oauth.Token{Token: oauth2.Token{AccessToken: given.AccessToken, RefreshToken: given.RefreshToken, Expiry: time.Now().Add(-time.Hour)}}
+	w.portal.ExpireToken()
+	if err := tokens.Put(w.t.Context(), "portal", old); err != nil {
+		w.t.Fatal(err)
+	}
+	return w.made(b24pull.New(b24pull.OAuth(w.portal.URL(), tokens.Source("portal")), b24pull.WithHTTPClient(w.client())))
+}
+
+func (w *world) webhook(address string) ConfigSource {
+	c, err := b24pull.New(b24pull.Webhook(address), b24pull.WithHTTPClient(w.client()))
+	w.made(c, err)
+	return PortalConfig(c)
+}
+
+func (w *world) made(c *b24pull.Client, err error) *b24pull.Client {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c
+}
+
+// misbehave is a fault of a service, and its end.
+func misbehave(service pulltest.Service, fault pulltest.Fault) func(*world, bool) {
+	return func(w *world, wrong bool) {
+		if wrong {
+			w.portal.Misbehave(service, fault)
+		} else {
+			w.portal.Behave(service)
+		}
+	}
+}
+
+func hostOf(address string) string {
+	host, _, _ := strings.Cut(strings.TrimPrefix(address, "https://"), "/")
+	host, _, _ = strings.Cut(host, ":")
+	return host
+}
+
+// wrongs are what somebody has to see to.
+var wrongs = []struct {
+	name   string
+	set    func(w *world, wrong bool)
+	source func(*world) ConfigSource // nil: the application
+	opts   []Option
+	portal []pulltest.Option
+	final  bool     // afterwards, too
+	text   []string // of the error
+}{
+	{name: "empty token", set: func(w *world, wrong bool) {
+		if wrong {
+			w.token.Store("")
+		}
+	}, text: []string{"empty token", "give it"}},
+	{name: "expired token", set: misbehave(pulltest.REST, pulltest.RESTError(401, "expired_token")), text: []string{"expired_token", "no other one", "refreshes"}},
+	{name: "unknown token", set: func(w *world, wrong bool) {
+		if wrong {
+			w.token.Store("s3cr3t-of-another-portal")
+		}
+	}, final: true, text: []string{"NO_AUTH_FOUND"}},
+	{name: "wrong code", set: func(*world, bool) {}, source: func(w *world) ConfigSource {
+		return w.webhook(w.portal.URL() + "/rest/1/s3cr3tcode/")
+	}, final: true, text: []string{"webhook"}},
+	{name: "missing scope", set: misbehave(pulltest.REST, pulltest.RESTError(403, "insufficient_scope")), text: []string{"insufficient_scope", "pull"}},
+	{name: "no REST for the plan", set: misbehave(pulltest.REST, pulltest.RESTError(403, "ACCESS_DENIED")), text: []string{"ACCESS_DENIED", "plan"}},
+	{name: "unknown refusal", set: misbehave(pulltest.REST, pulltest.RESTError(400, "NEW")), text: []string{"NEW"}},
+	{name: "404 page", set: misbehave(pulltest.REST, pulltest.FalseAnswer(404, "text/html", "<h1>Not Found</h1>")), text: []string{"404"}},
+	{name: "web page", set: misbehave(pulltest.REST, pulltest.WebPage), text: []string{"text/html"}},
+	{name: "login page", set: misbehave(pulltest.REST, pulltest.LoginPage), text: []string{"login page"}},
+	{name: "portal's certificate", set: func(w *world, wrong bool) { w.distrust(w.portal.URL(), wrong) }, text: []string{"certificate"}},
+	{name: "portal's name", set: func(w *world, wrong bool) { w.hide(w.portal.URL(), wrong) }, text: []string{"no such host", "is the address right"}},
+
+	{name: "authorization server's certificate", source: (*world).refreshing, set: func(w *world, wrong bool) { w.distrust(w.portal.AuthServer(), wrong) }, text: []string{"certificate"}},
+	{name: "authorization server's name", source: (*world).refreshing, set: func(w *world, wrong bool) { w.hide(w.portal.AuthServer(), wrong) }, text: []string{"no such host"}},
+	{name: "no authorization server", source: (*world).refreshing, set: misbehave(pulltest.OAuth, pulltest.FalseAnswer(404, "text/html", "<h1>Not Found</h1>")), text: []string{"404"}},
+	{name: "unknown application", source: (*world).refreshing, set: misbehave(pulltest.OAuth, pulltest.RESTError(400, "invalid_client")), final: true, text: []string{"invalid_client", "client_secret"}},
+	{name: "new refusal of the authorization server", source: (*world).refreshing, set: misbehave(pulltest.OAuth, pulltest.RESTError(400, "unauthorized_client")), text: []string{"unauthorized_client"}},
+
+	{name: "push server's certificate", set: distrustPush, text: []string{"certificate", "push server"}},
+	{name: "push server's certificate, websocket", set: distrustPush, opts: []Option{WithTransport(TransportWebSocket)}, text: []string{"certificate", "push server"}},
+	{name: "push server's certificate, polls", set: distrustPush, opts: []Option{WithTransport(TransportLongPolling)}, text: []string{"certificate", "push server"}},
+	{name: "push server's certificate, no polls", set: distrustPush, portal: []pulltest.Option{pulltest.WithVersion(5), pulltest.WithoutPolling()}, text: []string{"certificate", "push server"}},
+	{name: "push server's name", set: hidePush, text: []string{"no such host", "push server"}},
+	{name: "push server's name, websocket", set: hidePush, opts: []Option{WithTransport(TransportWebSocket)}, text: []string{"no such host", "push server"}},
+	{name: "push server's name, polls", set: hidePush, opts: []Option{WithTransport(TransportLongPolling)}, text: []string{"no such host", "push server"}},
+}
+
+func set(v *atomic.Value, address string, wrong bool) {
+	if v.Store(""); wrong {
+		v.Store(hostOf(address))
+	}
+}
+
+func (w *world) distrust(address string, wrong bool) { set(&w.untrusted, address, wrong) }
+func (w *world) hide(address string, wrong bool)     { set(&w.unknown, address, wrong) }
+
+func distrustPush(w *world, wrong bool) { w.distrust(w.pushHost(), wrong) }
+func hidePush(w *world, wrong bool)     { w.hide(w.pushHost(), wrong) }
+
+// open makes a world in which nothing is wrong yet.
+func (w *world) open(opts ...pulltest.Option) {
+	w.life.open(opts...)
+	w.token.Store(w.portal.AccessToken())
+}
+
+// TestFailFast_AtTheStart: what somebody has to see to ends a subscription that
+// has never worked, soon, and without an observer or a logger, and says what to
+// do. Nothing secret is in it.
+func TestFailFast_AtTheStart(t *testing.T) {
+	for _, tt := range wrongs {
+		t.Run(tt.name, func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				w := newWorld(l)
+				w.open(tt.portal...)
+				source := (*world).source
+				if tt.source != nil {
+					source = tt.source
+				}
+				from := source(w)
+				tt.set(w, true)
+				sub, err := Subscribe(from, tt.opts...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				l.sub = sub
+				l.run(nil)
+				began := time.Now()
+				err = sub.WaitReady(within(t, time.Hour))
+				if took := time.Since(began); took > 10*time.Second {
+					t.Errorf("it took %v", took)
+				}
+				if err == nil || errors.Is(err, context.DeadlineExceeded) || err != sub.Err() {
+					t.Fatalf("WaitReady returned %v", err)
+				}
+				for _, want := range tt.text {
+					if !strings.Contains(err.Error(), want) {
+						t.Errorf("%q is not in: %v", want, err)
+					}
+				}
+				if strings.Contains(err.Error(), pulltest.SecretMark) || strings.Contains(err.Error(), "s3cr"+"3t") {
+					t.Error("a secret is in the error")
+				}
+			})
+		})
+	}
+}
+
+// TestFailFast_Later: the same is met with patience by one that has worked,
+// where it can pass, and nothing is lost of what is sent afterwards.
+func TestFailFast_Later(t *testing.T) {
+	for _, tt := range wrongs {
+		if tt.source != nil && tt.final {
+			continue
+		}
+		t.Run(tt.name, func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				w := newWorld(l)
+				life := time.Hour
+				if tt.source == nil {
+					life *= 24 // nobody refreshes it
+				}
+				w.open(append(tt.portal, pulltest.WithAccessTokenLife(life))...)
+				source := (*world).source
+				if tt.source != nil {
+					source = tt.source
+				}
+				l.subscribe(source(w), tt.opts...)
+				l.run(nil)
+				if err := l.sub.WaitReady(within(t, time.Minute)); err != nil {
+					t.Fatal(err)
+				}
+				good := w.token.Load()
+				tt.set(w, true)
+				l.portal.ExpireConfig()
+				l.portal.Cut()
+				time.Sleep(3 * time.Hour)
+				synctest.Wait()
+				if tt.final {
+					if !isOver(l.sub.Done()) {
+						t.Error("it goes on")
+					}
+					return
+				}
+				if isOver(l.sub.Done()) {
+					t.Fatalf("Run returned %v", l.sub.Err())
+				}
+				tt.set(w, false)
+				w.token.Store(good)
+				time.Sleep(20 * time.Minute)
+				l.tickFor(time.Minute, time.Second)
+				l.wantTicks()
+			})
+		})
+	}
+}
+
+// TestFailFast_Passes: what passes is waited for from the start.
+func TestFailFast_Passes(t *testing.T) {
+	passing := map[string]func(w *world, wrong bool){
+		"REST fails":             misbehave(pulltest.REST, pulltest.BadGateway),
+		"REST is busy":           misbehave(pulltest.REST, pulltest.RESTError(503, "QUERY_LIMIT_EXCEEDED")),
+		"half an answer":         misbehave(pulltest.REST, pulltest.Garble),
+		"REST stalls":            misbehave(pulltest.REST, pulltest.Stall),
+		"authorization fails":    misbehave(pulltest.OAuth, pulltest.BadGateway),
+		"no push server answers": misbehave(pulltest.WebSockets|pulltest.Polls, pulltest.Refuse(404)),
+		"it fails":               misbehave(pulltest.WebSockets|pulltest.Polls, pulltest.Refuse(502)),
+		"a page for a websocket": misbehave(pulltest.WebSockets|pulltest.Polls, pulltest.WebPage),
+		"one way is not trusted, the other fails": func(w *world, wrong bool) {
+			distrustPush(w, wrong)
+			misbehave(pulltest.Polls, pulltest.Refuse(502))(w, wrong)
+		},
+	}
+	for name, set := range passing {
+		t.Run(name, func(t *testing.T) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
+				w := newWorld(l)
+				w.open()
+				from := w.refreshing()
+				set(w, true)
+				l.subscribe(from)
+				l.run(nil)
+				time.Sleep(20 * time.Minute)
+				synctest.Wait()
+				if isOver(l.sub.Done()) {
+					t.Fatalf("Run returned %v", l.sub.Err())
+				}
+				set(w, false)
+				if err := l.sub.WaitReady(within(t, 30*time.Minute)); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}

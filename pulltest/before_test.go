@@ -44,7 +44,7 @@ func TestHistory_Before(t *testing.T) {
 		} {
 			observed(t, func(w watched) {
 				w.take(false)
-				begin := time.Now().Add(time.Hour)
+				begin, newest := time.Now().Add(time.Hour), ""
 				for _, when := range []string{"at first", "after a reset"} {
 					body := heldIn(w.T, w.Portal)
 					ours, users := strings.Count(body, own), strings.Count(body, `"command":"old"`)
@@ -62,7 +62,11 @@ func TestHistory_Before(t *testing.T) {
 							w.Errorf("version %d, %s: told of %s", version, when, e.Command)
 						}
 					}
-					w.Emit(pulltest.Message{Command: "new"})
+					if mid := w.Emit(pulltest.Message{Command: "new"}); mid <= newest {
+						w.Errorf("version %d, %s: mid %s comes after %s", version, when, mid, newest)
+					} else {
+						newest = mid
+					}
 					synctest.Wait()
 					w.take(false)
 					if err := w.Reset(); err != nil {

@@ -1,6 +1,7 @@
 package pulltest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -189,15 +190,18 @@ func (p *Portal) command(command string, params any, receivers []channelKey) str
 	return p.emit(Message{Module: "pull", Command: command, Params: params}, receivers)
 }
 
-// EmitAsClient publishes a message as another client does, the second user, or
-// the first where there is no other: the frame
-// names that user's public id as its sender, the body has no extra, and it goes
-// to the public id of the private channel of m.To. It panics if that channel
-// has no public id, as shared ones have none, nor any below version 4.
+// EmitAsClient publishes a message as another client does, that of user m.From,
+// or else the second user, or the first where there is no other: the frame names
+// that user's public id as its sender, the body has no extra, and it goes to the
+// public id of the private channel of m.To. It panics if that channel has no
+// public id, as shared ones have none, nor any below version 4, or if there is no
+// such user.
 func (p *Portal) EmitAsClient(m Message) (mid string) {
 	name := p.opts.name(m.target())
 	to := p.config.channel(name)
-	from := p.config.private(name.owner, p.opts.other())
+	sender := cmp.Or(m.From, p.opts.other())
+	p.opts.mustKnow(sender)
+	from := p.config.private(name.owner, sender)
 	if to.public == "" || from.public == "" {
 		panic("pulltest: EmitAsClient to a channel without a public id")
 	}

@@ -43,6 +43,7 @@ type Message struct {
 	Body    string        // if set, the body as it is, instead of Module, Command and Params
 	To      Target        // the channel; Private, the application's own, by default
 	User    int           // whose private channel that is, as [Target.Of] has it; 0: the first user's, or To's
+	From    int           // which user's client publishes, of [Portal.EmitAsClient] alone; 0: the second user's
 
 	// Extras that version 5 sends beside the body to those who speak JSON-RPC,
 	// and no other version does; nil: none. They are marshalled to JSON.

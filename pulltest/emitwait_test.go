@@ -87,6 +87,8 @@ func TestEmitAndWait_Gathered(t *testing.T) {
 			emitAndWait(t, p, t.Context(), pulltest.Message{Command: "at once"}).after(0)
 			w := emitAndWait(t, p, t.Context(), pulltest.Message{Command: "gathered"})
 			if !cut {
+				time.Sleep(100 * time.Millisecond)
+				heldIn(t, p) // which is another connection
 				w.after(400 * time.Millisecond)
 				return
 			}
@@ -119,6 +121,12 @@ func TestEmitAndWait_Fails(t *testing.T) {
 		defer cancel()
 		w = emitAndWait(t, p, late, pulltest.Message{Command: "x", To: pulltest.Both})
 		if err := <-w.done; !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1 of those who listen have not been sent it") {
+			t.Error(err)
+		}
+		late, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		w = emitAndWait(t, p, late, pulltest.Message{Command: "x", User: 2})
+		if err := <-w.done; err == nil || !strings.Contains(err.Error(), "nobody listens") {
 			t.Error(err)
 		}
 		w = emitAndWait(t, p, t.Context(), pulltest.Message{Command: "x"})

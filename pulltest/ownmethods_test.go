@@ -108,7 +108,9 @@ func TestMethod_Answers(t *testing.T) {
 			}
 			check("batch", b.Error["it"].Code, string(b.Result["it"])+b.Error["it"].Description)
 		}
-	}, pulltest.WithMethod("own", func(context.Context, pulltest.Call) (any, error) { return tests[now].result, tests[now].err }))
+	}, pulltest.WithMethod("own", func(ctx context.Context, _ pulltest.Call) (any, error) {
+		return tests[now].result, errors.Join(tests[now].err, ctx.Err())
+	}))
 }
 
 // TestMethod_Place: it stands in place of the portal's own, is listed, stays

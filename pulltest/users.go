@@ -23,7 +23,7 @@ const maxUsers = 10_000
 
 // WithUsers sets who uses the portal. The first is who the webhook acts for, who
 // is signed in at the beginning, and whose the channels are where none is named;
-// the second is who [Portal.EmitAsClient] plays. By default there are user 1,
+// the second is who [Portal.EmitAsClient] plays unless a message says otherwise. By default there are user 1,
 // an administrator, and user 2, who is none.
 func WithUsers(users ...User) Option {
 	return func(o *options) { o.users = slices.Clone(users) }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
@@ -238,4 +239,26 @@ func TestWithUsers_Refuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// TestWithUsers_Clients: any user's client can publish; unless it is said whose,
+// it is the second user's.
+func TestWithUsers_Clients(t *testing.T) {
+	observed(t, func(w watched) {
+		for from, want := range map[int]int{0: chief, clerk: clerk, chief: chief, guest: guest} {
+			m := to("x", pulltest.Private, clerk)
+			m.From = from
+			w.EmitAsClient(m)
+			synctest.Wait()
+			if events := w.take(false); len(events) != 1 || !events[0].Client || events[0].User != want {
+				w.Errorf("from %d: %+v", from, events)
+			}
+		}
+		defer func() {
+			if said, _ := recover().(string); !strings.Contains(said, "there is no user 1;") {
+				w.Errorf("from nobody: %q", said)
+			}
+		}()
+		w.EmitAsClient(pulltest.Message{Command: "x", From: 1})
+	}, staff())
 }

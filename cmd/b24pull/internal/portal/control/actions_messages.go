@@ -31,7 +31,8 @@ type message struct {
 type emit struct {
 	message
 	Wait     float64 `json:"wait_seconds,omitempty" min:"0" max:"60" doc:"How long to wait at most until everybody who listens has been sent it; not at all if absent."`
-	AsClient bool    `json:"as_client,omitempty" doc:"Publish as another client does, the second user (from version 4 on)."`
+	AsClient bool    `json:"as_client,omitempty" doc:"Publish as another client does, the second user's (from version 4 on)."`
+	From     int     `json:"from,omitempty" min:"1" doc:"With as_client, the user whose client publishes; the second user if absent."`
 	Old      bool    `json:"old,omitempty" doc:"Publish to the channel that was there before the present one."`
 }
 
@@ -75,10 +76,17 @@ func (e emit) check(p *running) error {
 	switch {
 	case e.Wait > 0 && (e.AsClient || e.Old):
 		return badField("wait_seconds", "does not go together with as_client and old")
+	case e.From != 0 && !e.AsClient:
+		return badField("from", "is the user whose client publishes: it needs as_client")
 	case e.AsClient && e.Old:
 		return badField("old", "does not go together with as_client")
 	case e.AsClient && p.spec.version() < 4:
 		return badField("as_client", "clients publish from version 4 of the push server on")
+	}
+	if e.From != 0 {
+		if err := p.checkUser("from", e.From); err != nil {
+			return err
+		}
 	}
 	return e.to.check(p)
 }
@@ -115,7 +123,9 @@ func messageEndpoints() []endpoint {
 				case in.Old:
 					publish = p.EmitOld
 				}
-				return mid{publish(in.message.pulltest())}, nil
+				m := in.message.pulltest()
+				m.From = in.From
+				return mid{publish(m)}, nil
 			}),
 		action("control", "Sends a command of the module pull, as the portal itself does.", []string{"Control"},
 			func(_ context.Context, p *running, in command) (mid, error) {

@@ -21,6 +21,7 @@ func TestEmit_Waits(t *testing.T) {
 	}
 	sent := make(chan string, 1)
 	go func() { sent <- held(t, a.portal().Portal, "") }()
+	a.do("GET", "/v1/portals/main/log?kind=subscribed&after=0&wait_seconds=60", "")
 	got = a.do("POST", "/v1/portals/main/emit", `{"command":"b","wait_seconds":30}`)
 	if body := <-sent; got.status != http.StatusOK || !strings.Contains(got.body, `"mid":"`) || !strings.Contains(body, `"command":"b"`) {
 		t.Errorf("somebody listens: %d %s, sent %q", got.status, got.body, body)

@@ -23,6 +23,8 @@ func TestBadBodies(t *testing.T) {
 		{"main/emit", `{"command":"a","body":"b"}`, "body: takes the place"},
 		{"main/emit", `{"command":"a","old":true}`, "never replaced"},
 		{"main/emit", `{"command":"a","old":true,"wait_seconds":1}`, "wait_seconds: does not go together with as_client and old"},
+		{"main/emit", `{"command":"a","from":1}`, "from: is the user whose client publishes: it needs as_client"},
+		{"main/emit", `{"command":"a","as_client":true,"from":9}`, "from: there is no user 9; there are: 1, 2"},
 		{"old/emit", `{"command":"a","as_client":true}`, "as_client: clients publish from version 4"},
 		{"main/misbehave", `{}`, "fault: is missing"},
 		{"main/misbehave", `{"fault":"sleep"}`, `fault: "sleep" is none of`},

@@ -26,7 +26,7 @@ func (t to) check(p *running) error {
 	if err := t.checkShared(""); err != nil || t.User == 0 {
 		return err
 	}
-	return p.checkUser(t.User)
+	return p.checkUser("user", t.User)
 }
 
 // checkShared reports that a channel is somebody's own and everybody's. Path is
@@ -51,10 +51,10 @@ type user struct {
 	User int `json:"user" required:"true" min:"1" doc:"The user's ID."`
 }
 
-func (u user) check(p *running) error { return p.checkUser(u.User) }
+func (u user) check(p *running) error { return p.checkUser("user", u.User) }
 
-// checkUser reports that a portal does not have a user.
-func (p *running) checkUser(id int) error {
+// checkUser reports that a portal does not have the user that a field names.
+func (p *running) checkUser(field string, id int) error {
 	var ids []string
 	for _, u := range p.Users() {
 		if u.ID == id {
@@ -65,5 +65,5 @@ func (p *running) checkUser(id int) error {
 	if len(ids) > 20 {
 		ids = append(ids[:20], "…")
 	}
-	return badField("user", "there is no user %d; there are: %s", id, strings.Join(ids, ", "))
+	return badField(field, "there is no user %d; there are: %s", id, strings.Join(ids, ", "))
 }

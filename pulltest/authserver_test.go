@@ -201,7 +201,7 @@ func TestNetwork_HTTPClient(t *testing.T) {
 			}
 			resp.Body.Close()
 		}
-		if n.HTTPClient() != n.HTTPClient() || s.HTTPClient() != n.HTTPClient() {
+		if s.HTTPClient() != n.HTTPClient() {
 			t.Error("there are several clients")
 		}
 	})

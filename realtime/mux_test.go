@@ -57,6 +57,9 @@ func TestMux(t *testing.T) {
 		"twice":        func() { mux.HandleMessage("crm", "order", note("")) },
 		"nil":          func() { mux.HandleMessage("crm", "x", nil) },
 		"nil function": func() { On[order](mux, "crm", "x", nil) },
+		"nil module":   func() { mux.HandleModule("crm", nil) },
+		"nil around":   func() { mux.Use(nil) },
+		"nil inside":   func() { mux.Use(func(Handler) Handler { return nil }) },
 	} {
 		func() {
 			defer func() {
@@ -67,6 +70,147 @@ func TestMux(t *testing.T) {
 			register()
 		}()
 	}
+}
+
+// TestMux_Modules: the nearest handler gets a message.
+func TestMux_Modules(t *testing.T) {
+	t.Parallel()
+	var got []string
+	note := func(text string) HandlerFunc {
+		return func(_ context.Context, m Message) error {
+			got = append(got, text+" of "+m.Module+" "+m.Command)
+			return nil
+		}
+	}
+	mux := new(Mux)
+	mux.HandleModule("CRM", note("module"))
+	mux.HandleMessage("crm", "order", note("command"))
+	mux.HandleDefault(note("default"))
+	mux.FromClients().HandleModule("im", note("client"))
+	for _, m := range []Message{
+		{Module: "crm", Command: "order"}, {Module: "crm", Command: "deal"}, {Module: "Crm", Command: ""}, {Module: "im", Command: "order"}, {Module: "", Command: ""},
+	} {
+		for _, sender := range []SenderType{SenderBackend, SenderClient} {
+			m.Sender.Type = sender
+			if err := mux.Handle(t.Context(), m); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	want := []string{"command of crm order", "module of crm deal", "module of Crm ", "default of im order", "client of im order", "default of  "}
+	if !slices.Equal(got, want) {
+		t.Errorf("handled %q, want %q", got, want)
+	}
+	if text := panicOf(func() { mux.HandleModule("crm", note("")) }); !strings.Contains(text, "crm has a handler already") {
+		t.Errorf("panic %q", text)
+	}
+}
+
+// TestMux_NamesOfNone: names that no message has are refused, with what to do.
+func TestMux_NamesOfNone(t *testing.T) {
+	t.Parallel()
+	h := HandlerFunc(func(context.Context, Message) error { return nil })
+	on := func(context.Context, numbered, Message) error { return nil }
+	for _, tt := range []struct {
+		module, command, advice string
+	}{
+		{"", "order", "HandleDefault"}, {"*", "order", "HandleDefault"}, {" ", "order", "HandleDefault"}, {"cr*", "order", "HandleDefault"},
+		{"crm", "", "HandleModule"}, {"crm", "*", "HandleModule"}, {"crm", "order.*", "HandleModule"}, {"crm", "\t", "HandleModule"}, {"*", "*", "HandleDefault"},
+	} {
+		for name, register := range map[string]func(*Mux){
+			"HandleMessage": func(x *Mux) { x.HandleMessage(tt.module, tt.command, h) },
+			"On":            func(x *Mux) { On(x, tt.module, tt.command, on) },
+			"of clients":    func(x *Mux) { On(x.FromClients(), tt.module, tt.command, on) },
+		} {
+			if text := panicOf(func() { register(new(Mux)) }); !strings.HasPrefix(text, "realtime: Mux: ") || !strings.Contains(text, tt.advice) {
+				t.Errorf("%s(%q, %q): panic %q", name, tt.module, tt.command, text)
+			}
+		}
+	}
+	for _, module := range []string{"", "*", "\n"} {
+		if text := panicOf(func() { new(Mux).HandleModule(module, h) }); !strings.Contains(text, "HandleDefault") {
+			t.Errorf("HandleModule(%q): panic %q", module, text)
+		}
+	}
+}
+
+// TestMux_Use: middleware is around every handler of its Mux, whenever that was
+// registered, the first outermost; not around those of clients, nor around
+// none.
+func TestMux_Use(t *testing.T) {
+	t.Parallel()
+	var got []string
+	note := func(text string) HandlerFunc {
+		return func(context.Context, Message) error {
+			got = append(got, text)
+			return errHandler
+		}
+	}
+	around := func(name string) func(Handler) Handler {
+		return func(next Handler) Handler {
+			return HandlerFunc(func(ctx context.Context, m Message) error {
+				got = append(got, name+"(")
+				err := next.Handle(ctx, m)
+				got = append(got, ")"+name)
+				if err != nil {
+					err = fmt.Errorf("%s: %w", name, err)
+				}
+				return err
+			})
+		}
+	}
+	mux := NewMux()
+	mux.HandleMessage("crm", "before", note("before"))
+	mux.Use(around("a"), around("b"))
+	mux.HandleMessage("crm", "after", note("after"))
+	mux.HandleModule("im", note("module"))
+	mux.FromClients().HandleDefault(note("client"))
+	mux.Use(around("c"))
+	mux.FromClients().Use(around("d"))
+	send := func(module, command string, sender SenderType) string {
+		got = nil
+		err := mux.Handle(t.Context(), Message{Module: module, Command: command, Sender: Sender{Type: sender}})
+		return fmt.Sprint(strings.Join(got, ""), " ", err)
+	}
+	check := func(got, want string) {
+		t.Helper()
+		if got != want {
+			t.Errorf("handled %s, want %s", got, want)
+		}
+	}
+	for command, want := range map[string]string{"before": "before", "after": "after"} {
+		check(send("crm", command, SenderBackend), "a(b(c("+want+")c)b)a a: b: c: the handler failed")
+	}
+	check(send("im", "x", SenderBackend), "a(b(c(module)c)b)a a: b: c: the handler failed")
+	check(send("crm", "x", SenderBackend), " <nil>")
+	mux.HandleDefault(note("default"))
+	check(send("crm", "x", SenderBackend), "a(b(c(default)c)b)a a: b: c: the handler failed")
+	check(send("crm", "before", SenderClient), "d(client)d d: the handler failed")
+	mux.HandleDefault(nil)
+	check(send("crm", "x", SenderBackend), " <nil>")
+}
+
+// TestMux_UsedAtWork: to register handlers and middleware while messages are
+// handled is safe.
+func TestMux_UsedAtWork(t *testing.T) {
+	t.Parallel()
+	mux := NewMux()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 200 {
+			mux.HandleMessage("crm", fmt.Sprint("c", i), HandlerFunc(func(context.Context, Message) error { return nil }))
+			if i%50 == 0 {
+				mux.Use(func(next Handler) Handler { return next })
+			}
+		}
+	}()
+	for i := range 2000 {
+		if err := mux.Handle(t.Context(), Message{Module: "crm", Command: fmt.Sprint("c", i%200), Sender: Sender{Type: SenderBackend}}); err != nil {
+			t.Error(err)
+		}
+	}
+	<-done
 }
 
 // TestMux_OfClients: what a client has published reaches no handler that is

@@ -69,6 +69,11 @@
 // message that was handled since the history was last replayed: some 4 kB at 10
 // messages a second, 12 kB at 300.
 //
+// Where the effects are elsewhere, and can be had by a name of their own,
+// [Message.Key] is that name: the same whenever the message comes, and no other
+// message's. The ID is not: versions 1 and 2 give none, and a server that has
+// lost its data gives IDs anew.
+//
 // A cursor belongs to a portal and to a kind of push server; one of another is
 // [ErrCursorMismatch].
 //
@@ -212,11 +217,16 @@
 // it cannot be read there is one after a few attempts, [StateDegraded].
 //
 // A handler's error stops Run with a [*HandlerError] and leaves the message
-// unhandled, unless [WithErrorPolicy] skips it or tries again. A handler that
-// panics takes Run with it, its message unhandled, and so does whatever else of
-// yours panics ([CallbackPanic]): the cursor is saved, every goroutine is gone,
-// and the panic can be recovered. A handler that blocks is waited for, up to
-// its context's end and beyond.
+// unhandled, unless [WithErrorPolicy] skips it or tries again, which a
+// [RetryPolicy] does with growing delays. Params that do not decode, a
+// [*ParamsError], skip their message without a policy: after a restart they
+// would not decode either. [WithDeadLetters] is given what is skipped.
+//
+// A handler that panics takes Run with it, its message unhandled, and so does
+// whatever else of yours panics ([CallbackPanic]): the cursor is saved, every
+// goroutine is gone, and the panic can be recovered. [Mux.Use] shows how to make
+// an error of it. A handler that blocks is waited for, up to its context's end
+// and beyond.
 //
 // [WithParallel] runs several handlers at a time, in order by a key, and no
 // further than 16 messages for each of them behind the oldest that is not
@@ -225,6 +235,19 @@
 // [Subscription.Drain] ends a run when what was received is handled,
 // [Subscription.Close] as soon as the running handler returns. Both, and
 // Commit, can be called from a handler.
+//
+// # What to watch
+//
+// [Subscription.Stats] has counters and gauges for a metrics library, and each
+// of what follows is an [Event] and a line of the log as well. Worth an alert
+// are
+//
+//   - CursorLag that grows: for so long a message has been waiting to be
+//     handled, whatever the reason;
+//   - FailedSaves: a crash repeats what has been handled since LastSave;
+//   - Skipped, and Undecodable: messages that nobody has handled;
+//   - Gaps, and Forgotten: messages may have been lost, or may come again;
+//   - a [State] that is not StateLive for minutes.
 //
 // # What it costs
 //
@@ -276,9 +299,9 @@
 //     the last one began.
 //   - Of answers to calls only those are kept that a call waits for, up to 1 MiB
 //     each, and 64 calls wait at a time, 20 seconds each.
-//   - Messages that cannot be decoded, gaps, renewals, repeats and what is
-//     forgotten are told of, to the log and the observer, once in ten seconds
-//     for each kind, with their number ([Event]).
+//   - Messages that cannot be decoded, gaps, renewals, repeats, what is
+//     forgotten, failures of handlers and saves are told of, to the log and the
+//     observer, once in ten seconds for each kind, with their number ([Event]).
 //
 // SECURITY.md of this module's repository says against whom these and other
 // bounds hold.

@@ -129,7 +129,7 @@ func (l *loop) run(ctx context.Context) error {
 		l.afterEvent()
 	}
 	l.deliverReceived()
-	l.events.finish()
+	l.events.flush()
 	return l.err
 }
 
@@ -244,7 +244,7 @@ func (l *loop) show(cause error) {
 			}
 		}
 		l.err = cause
-		l.events.finish()
+		l.events.flush()
 	case after == StateLive:
 		l.trouble.connecting(nil)
 		l.scheduleReturn()

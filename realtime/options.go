@@ -106,10 +106,11 @@ func WithHeader(header http.Header) Option {
 }
 
 // WithLogger has the subscription log: at Error what ends it, at Warn what
-// could not be decoded, at Info what breaks a connection and what mends it, at
-// Debug the rest. What a server can cause in any number has a line in ten
-// seconds, with its count ([Event]). The default is not to log. No secret is
-// ever logged.
+// could not be decoded, handled or saved, at Info what breaks a connection and
+// what mends it, at Debug the rest. What a server or a handler can cause in any
+// number has a line in ten seconds, with its count ([Event]). The default is not
+// to log. No secret is ever logged. The error of a handler is yours: it is
+// logged in up to 1,024 characters, without the addresses of HTTP calls.
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) error {
 		if l == nil {
@@ -120,9 +121,9 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithObserver has observe called for each [Event], in order and from one
-// goroutine. It must return quickly: nothing is received while it runs. Given
-// several times, each observer is called, the first one first.
+// WithObserver has observe called for each [Event], in order and one at a time.
+// It must return quickly: nothing is received while it runs. Given several
+// times, each observer is called, the first one first.
 func WithObserver(observe func(Event)) Option {
 	return func(o *options) error {
 		if observe == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,7 +87,7 @@ func TestSaves_GivenUp(t *testing.T) {
 		l.run(nil)
 		<-l.sub.Ready()
 		time.Sleep(time.Minute)
-		store.slow = true
+		store.slow.Store(true)
 		l.tick()
 		time.Sleep(2 * time.Second)
 		l.sub.Close()
@@ -100,12 +101,11 @@ func TestSaves_GivenUp(t *testing.T) {
 // stubbornStore has its first slow save wait for its context.
 type stubbornStore struct {
 	MemoryStore
-	slow bool
+	slow atomic.Bool
 }
 
 func (s *stubbornStore) Save(ctx context.Context, c Cursor) error {
-	if s.slow {
-		s.slow = false
+	if s.slow.CompareAndSwap(true, false) {
 		<-ctx.Done()
 		return fmt.Errorf("gave up: %w", ctx.Err())
 	}

@@ -235,6 +235,7 @@ type emitter struct {
 	posted  []Event // one of a kind at the most
 	looping bool    // the loop tells
 	telling bool    // another does
+	ending  bool    // nothing is summed up any more
 }
 
 // notices sum up what can be caused in any number.
@@ -302,16 +303,21 @@ func (t *emitter) post(e Event) {
 func (t *emitter) tellPosted() {
 	for {
 		t.mu.Lock()
-		list := t.posted
+		list, all := t.posted, t.ending
 		t.posted = nil
-		if t.telling = t.telling && len(list) > 0; len(list) == 0 {
+		if len(list) == 0 && !(all && !t.notices.Next().IsZero()) {
+			t.telling = false
 			t.mu.Unlock()
-			t.notices.Flush(time.Now())
 			return
 		}
 		t.mu.Unlock()
 		for _, e := range list {
 			t.announce(e)
+		}
+		if all {
+			t.notices.FlushAll()
+		} else {
+			t.notices.Flush(time.Now())
 		}
 	}
 }
@@ -330,8 +336,20 @@ func (t *emitter) release() {
 	t.looping = false
 }
 
-// finish tells what is left at the end of a run.
-func (t *emitter) finish() {
+// flush has the loop tell all there is.
+func (t *emitter) flush() {
 	t.tellPosted()
 	t.notices.FlushAll()
+}
+
+// finish tells what is left at the end of a run; from now on all is told at
+// once.
+func (t *emitter) finish() {
+	t.mu.Lock()
+	mine := !t.telling
+	t.telling, t.ending = true, true
+	t.mu.Unlock()
+	if mine {
+		t.tellPosted()
+	}
 }

@@ -4,6 +4,7 @@
 //	b24pull doctor   tells what would keep them from coming
 //	b24pull soak     proves that a subscription loses nothing and repeats nothing
 //	b24pull portal   runs portals for tests in any language
+//	b24pull bench    measures how many messages a second a subscription takes
 //
 // None needs an account: with nothing set they make a portal in memory.
 // "b24pull COMMAND -h" has a command's flags and what it reads of the
@@ -20,6 +21,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/b24pull/b24pull/cmd/b24pull/internal/bench"
 	"github.com/b24pull/b24pull/cmd/b24pull/internal/doctor"
 	"github.com/b24pull/b24pull/cmd/b24pull/internal/listen"
 	"github.com/b24pull/b24pull/cmd/b24pull/internal/portal"
@@ -34,6 +36,7 @@ usage: b24pull COMMAND [flags]
     doctor   tells what would keep them from coming
     soak     proves that a subscription loses nothing and repeats nothing
     portal   runs portals for tests in any language
+    bench    measures how many messages a second a subscription takes
     help     prints this
 
 None needs an account: with nothing set they make a portal in memory.
@@ -65,6 +68,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return soak.Run(ctx, rest, os.Stdin, stdout, stderr)
 	case "portal":
 		return portal.Run(ctx, rest, os.Environ(), stdout, stderr)
+	case "bench":
+		return bench.Run(ctx, rest, os.Stdin, stdout, stderr)
 	case "help", "-h", "-help", "--help":
 		return runHelp(ctx, rest, stdout, stderr)
 	default:
@@ -79,7 +84,7 @@ func runHelp(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case len(args) == 0:
 		fmt.Fprint(stdout, help)
 		return 0
-	case len(args) == 1 && slices.Contains([]string{"listen", "doctor", "soak", "portal"}, args[0]):
+	case len(args) == 1 && slices.Contains([]string{"listen", "doctor", "soak", "portal", "bench"}, args[0]):
 		return run(ctx, []string{args[0], "-h"}, stdout, stdout) // it was asked for
 	default:
 		fmt.Fprintf(stderr, "b24pull: there is no help for %q; see b24pull help\n", strings.Join(args, " "))

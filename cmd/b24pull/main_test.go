@@ -58,6 +58,10 @@ func TestCommands(t *testing.T) {
 		{"portal -x", exitUsage, "", "b24pull portal: "},
 		{"help listen soak", exitUsage, "", `b24pull: there is no help for "listen soak"; see b24pull help`},
 		{"listen -n many", exitUsage, "", "b24pull listen: "},
+		{"bench -help", 0, "", "usage: b24pull bench"},
+		{"bench -versions 4,2", exitUsage, "", "b24pull bench: "},
+		{"bench -messages 0", exitUsage, "", "b24pull bench: "},
+		{"bench now", exitUsage, "", "b24pull bench: "},
 		{"soak -messages many", exitUsage, "", "b24pull soak: "},
 	}
 	begins := func(text, with string) bool { return strings.HasPrefix(text, with) && (text == "") == (with == "") }
@@ -107,5 +111,33 @@ func TestSoakProcess(t *testing.T) {
 	out, err := cmd.Output()
 	if err != nil || !strings.HasPrefix(string(out), "lost 0, repeated 0, out of order 0 of 200; ") || !strings.HasSuffix(string(out), "kills 1\n") {
 		t.Errorf("printed %q, %v", out, err)
+	}
+}
+
+// TestBenchProcess runs the real program, which starts itself to serve and to
+// consume: each row of its table has something measured in it.
+func TestBenchProcess(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), binary, "bench", "-messages", "205", "-runs", "1", "-idle", "2", "-js", t.TempDir())
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, &stderr)
+	}
+	rows := make(map[string]int)
+	for line := range strings.Lines(string(out)) {
+		for _, row := range []string{"this SDK", "bare loop", "frames alone"} {
+			_, figures, ok := strings.Cut(line, row)
+			if fields := strings.Fields(figures); ok && len(fields) >= 4 && fields[0] != "0" {
+				rows[row]++
+			}
+		}
+	}
+	if rows["this SDK"] != 5 || rows["bare loop"] != 5 || rows["frames alone"] != 3 {
+		t.Errorf("rows with figures: %v, want 5 of each, 3 of frames alone, in\n%s", rows, out)
+	}
+	if !strings.Contains(stderr.String(), "without the official JS client") {
+		t.Errorf("nothing says why there is no JS client: %s", &stderr)
 	}
 }

@@ -1,0 +1,243 @@
+// Package bench is the subcommand that measures: how many messages a second a
+// subscription takes, beside the official JS client and beside a loop that does
+// nothing else, and what an idle one costs.
+package bench
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+const help = `usage: b24pull bench [flags]
+
+bench measures how many messages a second a subscription takes from a push
+server that sends as fast as it can, and what an idle subscription costs. Beside
+it, in the same run, stand
+
+    frames alone  a loop that reads the frames of a websocket, and counts
+    bare loop     the same, with each message decoded by protowire and
+                  encoding/json, and nothing kept of it
+    official JS   the package @bitrix24/b24jssdk in Node, where there is one
+
+The server is a process of its own that has made its frames beforehand; so is
+whoever consumes, one at a time. The rate is the best of several runs, taken in
+turns, from the first frame to the last message handled; CPU is what the process
+took from its start to its end, for a message. Two idle cores are wanted: one is
+the server's.
+
+Flags:
+
+`
+
+// options are the flags.
+type options struct {
+	messages, size, perFrame, runs int
+	versions                       []int
+	idle                           int
+	js, profiles                   string
+}
+
+func (o *options) flags() *flag.FlagSet {
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.IntVar(&o.messages, "messages", 200_000, "`messages` of a run")
+	f.IntVar(&o.size, "size", 200, "about how many `bytes` the body of a message has")
+	f.IntVar(&o.perFrame, "frame", 10, "`messages` in a frame")
+	f.IntVar(&o.runs, "runs", 3, "`runs` of each, of which the best counts")
+	o.versions = []int{4, 3, 5}
+	f.Func("versions", "`versions` of the push server, with commas: 3 text, 4 protobuf, 5 JSON-RPC (default 4,3,5)", func(list string) error {
+		o.versions = nil
+		for text := range strings.SplitSeq(list, ",") {
+			v, err := strconv.Atoi(text)
+			if _, ok := framingOf(v); err != nil || !ok {
+				return errors.New("want some of 3, 4 and 5")
+			}
+			o.versions = append(o.versions, v)
+		}
+		return nil
+	})
+	f.IntVar(&o.idle, "idle", 1000, "idle `subscriptions` to be measured; 0: none")
+	f.StringVar(&o.js, "js", filepath.Join("internal", "jstest", "testdata"), "`folder` whose node_modules has @bitrix24/b24jssdk")
+	f.StringVar(&o.profiles, "profiles", "", "`folder` for CPU profiles of the subscription, by framing")
+	return f
+}
+
+func (o *options) check(f *flag.FlagSet) error {
+	switch {
+	case f.NArg() > 0:
+		return fmt.Errorf("there is no argument %q; see -h", f.Arg(0))
+	case o.messages < 1 || o.size < 1 || o.perFrame < 1 || o.runs < 1 || o.idle < 0:
+		return errors.New("-messages, -size, -frame and -runs are 1 or more, -idle is 0 or more")
+	}
+	return nil
+}
+
+// Run is the subcommand with its arguments. It returns the exit status: 0, 1 if
+// something could not be measured, 2 for a mistake of the caller. In a process
+// that another run has started it is a part of that.
+func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	fail := func(err error, code int) int {
+		fmt.Fprintln(stderr, "b24pull bench:", err)
+		return code
+	}
+	if spec := os.Getenv(childMark); spec != "" {
+		if err := partMain(ctx, spec, stdin, stdout); err != nil {
+			return fail(err, exitFailed)
+		}
+		return 0
+	}
+	o := new(options)
+	flags := o.flags()
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stderr, help)
+		flags.SetOutput(stderr)
+		flags.PrintDefaults()
+		return 0
+	case err != nil:
+		return fail(fmt.Errorf("%w; see -h", err), exitUsage)
+	}
+	if err := o.check(flags); err != nil {
+		return fail(err, exitUsage)
+	}
+	if err := o.run(ctx, stdout, stderr); err != nil {
+		return fail(err, exitFailed)
+	}
+	return 0
+}
+
+// run makes the table.
+func (o *options) run(ctx context.Context, stdout, stderr io.Writer) error {
+	who := []string{whoSDK, whoJS, whoBare, whoFrames}
+	if why := jsMissing(o.js); why != "" {
+		fmt.Fprintf(stderr, "without the official JS client: %s\n", why)
+		who = slices.DeleteFunc(who, func(w string) bool { return w == whoJS })
+	}
+	fmt.Fprintf(stdout, "%d messages of %d bytes, %d a frame, best of %d runs\n\n", o.messages, o.size, o.perFrame, o.runs)
+	fmt.Fprintf(stdout, "%-10s %-13s %10s %8s %8s %8s %9s\n", "framing", "", "msg/s", "of SDK's", "allocs", "bytes", "CPU µs")
+	for _, version := range o.versions {
+		best := make(map[string]outcome)
+		for range o.runs {
+			for _, w := range who {
+				got, err := o.once(ctx, version, w, stderr)
+				if err != nil {
+					return fmt.Errorf("%s, version %d: %w", w, version, err)
+				}
+				best[w] = best[w].better(got)
+			}
+		}
+		for _, w := range who {
+			best[w].print(stdout, version, w, best[whoSDK].rate())
+		}
+		fmt.Fprintln(stdout)
+	}
+	if o.idle == 0 {
+		return nil
+	}
+	return o.runIdle(ctx, stdout, stderr)
+}
+
+// once is one run of one consumer.
+func (o *options) once(ctx context.Context, version int, who string, stderr io.Writer) (got outcome, err error) {
+	at, stop, err := startServer(ctx, serverSpec{Version: version, Messages: o.messages, Size: o.size, PerFrame: o.perFrame}, stderr)
+	if err != nil {
+		return got, err
+	}
+	defer stop()
+	if who == whoJS {
+		got.cpu, err = measureJS(ctx, o.js, at, o.messages, &got.result, stderr)
+		return got, err
+	}
+	spec := consumerSpec{Who: who, At: at, Messages: o.messages}
+	if who == whoSDK && o.profiles != "" {
+		spec.Profile = filepath.Join(o.profiles, fmt.Sprintf("v%d.prof", version))
+	}
+	got.cpu, err = part{Consumer: &spec}.measure(ctx, &got.result, stderr)
+	return got, err
+}
+
+// outcome is what came of a run.
+type outcome struct {
+	result
+	cpu time.Duration
+}
+
+func (r outcome) rate() float64 {
+	if r.Seconds == 0 {
+		return 0
+	}
+	return float64(r.Messages) / r.Seconds
+}
+
+// better is the faster of two, with the less CPU of the two.
+func (r outcome) better(o outcome) outcome {
+	if r.Messages == 0 {
+		return o
+	}
+	cpu := min(r.cpu, o.cpu)
+	if o.rate() > r.rate() {
+		r = o
+	}
+	r.cpu = cpu
+	return r
+}
+
+func (r outcome) print(out io.Writer, version int, who string, sdk float64) {
+	f, _ := framingOf(version)
+	n := float64(r.Messages)
+	memory := fmt.Sprintf("%8.1f %8.0f", float64(r.Allocs)/n, float64(r.Bytes)/n)
+	if r.Allocs == 0 {
+		memory = fmt.Sprintf("%8s %8s", "", "")
+	}
+	fmt.Fprintf(out, "%-10s %-13s %10.0f %8.2f %s %9.2f", f.name, who, r.rate(), sdk/r.rate(), memory, r.cpu.Seconds()*1e6/n)
+	if r.Pauses > 0 {
+		fmt.Fprintf(out, "  paused %d times", r.Pauses)
+	}
+	fmt.Fprintln(out)
+}
+
+// idleWait is until what a beginning takes is over.
+const idleWait = 5 * time.Second
+
+// runIdle measures idle subscriptions.
+func (o *options) runIdle(ctx context.Context, stdout, stderr io.Writer) error {
+	fmt.Fprintf(stdout, "%d idle connections, each takes\n\n%-6s %-13s %8s %8s %8s %11s\n", o.idle, "", "", "rss KB", "heap KB", "stack KB", "goroutines")
+	for _, secure := range []bool{false, true} {
+		scheme := "ws"
+		if secure {
+			scheme = "wss"
+		}
+		for _, who := range []string{whoSDK, whoBare} {
+			u, err := o.onceIdle(ctx, who, secure, stderr)
+			if err != nil {
+				return fmt.Errorf("%s, idle over %s: %w", who, scheme, err)
+			}
+			fmt.Fprintf(stdout, "%-6s %-13s %8.1f %8.1f %8.1f %11.1f\n", scheme, who, u.RSS/1024, u.Heap/1024, u.Stacks/1024, u.Goroutines)
+		}
+	}
+	return nil
+}
+
+func (o *options) onceIdle(ctx context.Context, who string, secure bool, stderr io.Writer) (u usage, err error) {
+	at, stop, err := startServer(ctx, serverSpec{Version: 4, Messages: 1, Size: o.size, PerFrame: 1, Secure: secure}, stderr)
+	if err != nil {
+		return u, err
+	}
+	defer stop()
+	_, err = part{Idle: &idleSpec{Who: who, At: at, Count: o.idle, Wait: idleWait}}.measure(ctx, &u, stderr)
+	return u, err
+}

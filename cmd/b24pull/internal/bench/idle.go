@@ -1,0 +1,129 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/b24pull/b24pull/realtime"
+)
+
+// idleSpec is what a process is to keep open.
+type idleSpec struct {
+	Who   string
+	At    address
+	Count int
+	Wait  time.Duration // until what a beginning takes is over
+}
+
+// usage is what a process takes, and later what each of its connections does.
+type usage struct {
+	RSS        float64 // bytes; 0: it cannot be told here
+	Heap       float64
+	Stacks     float64
+	Goroutines float64
+}
+
+// used is what this process takes when it has let go of what it can.
+func used() usage {
+	for range 2 {
+		debug.FreeOSMemory() // collects first
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return usage{residentSize(), float64(m.HeapInuse), float64(m.StackInuse), float64(runtime.NumGoroutine())}
+}
+
+// residentSize is what of this process lies in memory.
+func residentSize() float64 {
+	statm, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	var size, resident float64
+	if _, err := fmt.Fscan(bytes.NewReader(statm), &size, &resident); err != nil {
+		return 0
+	}
+	return resident * float64(os.Getpagesize())
+}
+
+// idleMain is the life of a process that keeps connections open.
+func idleMain(ctx context.Context, spec idleSpec, stdout io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, runWithin)
+	defer cancel()
+	open := spec.openSDK()
+	if spec.Who == whoBare {
+		open = spec.openBare()
+	}
+	before := used()
+	var wait sync.WaitGroup
+	failed := make(chan error, spec.Count)
+	turns := make(chan struct{}, 32) // handshakes at a time
+	for range spec.Count {
+		wait.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			if err := open(ctx); err != nil {
+				failed <- err
+			}
+		})
+	}
+	wait.Wait()
+	select {
+	case err := <-failed:
+		return err
+	case <-time.After(spec.Wait):
+	}
+	after, n := used(), float64(spec.Count)
+	return json.NewEncoder(stdout).Encode(usage{
+		(after.RSS - before.RSS) / n, (after.Heap - before.Heap) / n, (after.Stacks - before.Stacks) / n, (after.Goroutines - before.Goroutines) / n,
+	})
+}
+
+func (spec *idleSpec) openSDK() func(context.Context) error {
+	client := spec.At.client()
+	return func(ctx context.Context) error {
+		s, err := spec.At.subscribe(client)
+		if err != nil {
+			return err
+		}
+		go s.Run(ctx, realtime.HandlerFunc(func(context.Context, realtime.Message) error { return nil }))
+		return s.WaitReady(ctx)
+	}
+}
+
+// openBare opens connections that are read, and no more. They use the library
+// sparingly: their buffers are small.
+func (spec *idleSpec) openBare() func(context.Context) error {
+	dialer := websocket.Dialer{
+		NetDialContext:  new(net.Dialer).DialContext,
+		TLSClientConfig: &tls.Config{RootCAs: spec.At.trusted()},
+		WriteBufferPool: new(sync.Pool),
+	}
+	return func(ctx context.Context) error {
+		ws, err := spec.At.open(ctx, &dialer)
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer ws.Close()
+			for {
+				if _, _, err := ws.ReadMessage(); err != nil {
+					return
+				}
+			}
+		}()
+		return nil
+	}
+}

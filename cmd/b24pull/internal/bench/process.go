@@ -1,0 +1,140 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// childMark in the environment makes this program a part of a bench and nothing
+// else: what it holds is a part's JSON.
+const childMark = "B24PULL_BENCH_PART"
+
+// part is what a process is to be: one of these.
+type part struct {
+	Server   *serverSpec   `json:",omitempty"`
+	Consumer *consumerSpec `json:",omitempty"`
+	Idle     *idleSpec     `json:",omitempty"`
+}
+
+// partMain is the life of a process that another run has started.
+func partMain(ctx context.Context, spec string, stdin io.Reader, stdout io.Writer) error {
+	var p part
+	if err := json.Unmarshal([]byte(spec), &p); err != nil {
+		return err
+	}
+	switch {
+	case p.Server != nil:
+		return serverMain(*p.Server, stdin, stdout)
+	case p.Consumer != nil:
+		return consumerMain(ctx, *p.Consumer, stdout)
+	case p.Idle != nil:
+		return idleMain(ctx, *p.Idle, stdout)
+	default:
+		return errors.New("nothing to be")
+	}
+}
+
+// command is this program as a part.
+func (p part) command(ctx context.Context, stderr io.Writer) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	spec, err := json.Marshal(p)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, self, "bench")
+	cmd.Env = append(os.Environ(), childMark+"="+string(spec))
+	cmd.Stderr = stderr
+	return cmd, nil
+}
+
+// startServer starts a firehose, which ends with stop.
+func startServer(ctx context.Context, spec serverSpec, stderr io.Writer) (at address, stop func(), err error) {
+	cmd, err := part{Server: &spec}.command(ctx, stderr)
+	if err != nil {
+		return at, nil, err
+	}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return at, nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return at, nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return at, nil, err
+	}
+	stop = func() {
+		_ = stdin.Close()
+		_ = cmd.Wait()
+	}
+	if err := json.NewDecoder(stdout).Decode(&at); err != nil {
+		stop()
+		return at, nil, fmt.Errorf("the server does not start: %w", err)
+	}
+	return at, stop, nil
+}
+
+// measure runs a part, takes what it says, and returns the CPU time that it
+// took from its start to its end.
+func (p part) measure(ctx context.Context, into any, stderr io.Writer) (time.Duration, error) {
+	cmd, err := p.command(ctx, stderr)
+	if err != nil {
+		return 0, err
+	}
+	return said(cmd, into)
+}
+
+func said(cmd *exec.Cmd, into any) (time.Duration, error) {
+	out, err := cmd.Output()
+	if err != nil {
+		return 0, err
+	}
+	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
+	if err := json.Unmarshal(lines[len(lines)-1], into); err != nil {
+		return 0, fmt.Errorf("it has not said what it has measured: %w", err)
+	}
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
+}
+
+//go:embed js.mjs
+var jsProgram string
+
+// jsMissing says why there is no JS client in a folder; "" if there is.
+func jsMissing(folder string) string {
+	if _, err := exec.LookPath("node"); err != nil {
+		return "there is no Node"
+	}
+	if _, err := os.Stat(filepath.Join(folder, "node_modules", "@bitrix24", "b24jssdk")); err != nil {
+		return "the package @bitrix24/b24jssdk is not in the folder that -js names"
+	}
+	return ""
+}
+
+// measureJS is measure for the JS client.
+func measureJS(ctx context.Context, folder string, at address, messages int, into any, stderr io.Writer) (time.Duration, error) {
+	spec, err := json.Marshal(map[string]any{"At": at, "Messages": messages, "Config": json.RawMessage(at.config())})
+	if err != nil {
+		return 0, err
+	}
+	// Before version 22 Node has websockets by this flag.
+	cmd := exec.CommandContext(ctx, "node", "--experimental-websocket", "--no-warnings", "--input-type=module", "-")
+	cmd.Dir = folder
+	cmd.Stdin = strings.NewReader(jsProgram)
+	cmd.Stderr = stderr
+	cmd.Env = append(os.Environ(), "SPEC="+string(spec))
+	return said(cmd, into)
+}

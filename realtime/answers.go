@@ -2,12 +2,14 @@ package realtime
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
 
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
+	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 // A cache between the server and us may answer a replay with what it has
@@ -298,4 +300,42 @@ func (l *loop) unheardPoll(s *connection, now time.Time) {
 		u.failed = max(u.failed, patience+1)
 		l.tellUnread(u, now)
 	}
+}
+
+// A push server answers a poll with messages, or holds it until one comes. So
+// an answer without a message, or a 304 that comes at once, is not the server's
+// but of something that stands in its place: a web server, a login page, a
+// cache. It says nothing of the history.
+
+var errNoMessage = errors.New("there is no message in it")
+
+// proves reports whether what a codec has yielded can only come from a push
+// server: it has a place in the history. That of a message that is too long to
+// be looked at is not known.
+func proves(r *wire.Record, err error) bool {
+	if !r.Key.Mid.IsZero() {
+		return true
+	}
+	var bad *wire.RecordError
+	return errors.As(err, &bad) && bad.Framed && isTooLong(err)
+}
+
+func isTooLong(err error) bool {
+	var tooLong *wire.TooLongError
+	return errors.As(err, &tooLong)
+}
+
+// judge looks at what an answer has come to: err is what its frame ended with.
+func (p *poster) judge(c transport.Conn, err error) error {
+	if !p.attempt.awaitsAnswer() || p.believed || err != nil && !errors.Is(err, wire.ErrFrame) {
+		return err
+	}
+	why := errNoMessage
+	if err != nil {
+		why = fmt.Errorf("%w: %v", errNoMessage, err) // the frame is not garbled: it is none
+	}
+	if c, ok := c.(transport.Answered); ok {
+		return ownError(c.Reject(p.start, why))
+	}
+	return &AnswerError{Err: why}
 }

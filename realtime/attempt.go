@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -154,18 +153,20 @@ func serve(ctx context.Context, t transport.Transport, at transport.Address, cod
 		return
 	}
 	defer c.Close(transport.CloseNormal)
+	if c, ok := c.(transport.Busy); ok {
+		p.gathers = true
+		c.BeforeWaiting(p.flush)
+	}
 	p.carryCalls(c, at)
 	p.post(inbound{kind: inOpened, attempt: p.attempt, conn: c, line: p.line})
+	in := &progress{p: p}
 	for {
 		frame, err := c.Next()
 		if err != nil {
 			p.down(ownError(err))
 			return
 		}
-		in := &progress{frame: frame, tell: func() { p.tell(inProgress, nil) }}
-		if p.attempt.awaitsAnswer() {
-			in.start = &p.start
-		}
+		in.frame, in.fresh = frame, true
 		err = p.frame(codec, in, c.Received)
 		p.confirm(0)
 		switch err = p.judge(c, err); {
@@ -236,12 +237,19 @@ type poster struct {
 	start    []byte    // of the answer, where the attempt asks
 	held     *decoded  // the first that proves nothing, until another does
 
+	batch   *[]decoded // to be posted; nil: nothing
+	size    int        // of it, in bytes
+	begun   time.Time  // when its first message was decoded
+	gathers bool       // a batch goes on over frames: flush is called before more is waited for
+
 	confirmer *transport.Confirmer
 	confirmAt transport.Address // of messages of a poll; no URL: they are not to be
 	polled    []string          // ids of those that are to be
 }
 
+// tell posts what has happened after all messages before it.
 func (p *poster) tell(kind inboundKind, err error) {
+	p.flush()
 	p.post(inbound{kind: kind, attempt: p.attempt, err: err})
 }
 
@@ -256,8 +264,9 @@ type decoded struct {
 	err     error
 }
 
-// A batch goes to the loop when it has so many messages or bytes, or when its
-// first message has waited so long.
+// A batch goes to the loop when it has so many messages or bytes, or when
+// nothing more has come yet. Where that is not known it goes at the end of its
+// frame, or when its first message has waited so long.
 const (
 	batchSize  = 64
 	batchBytes = 256 << 10
@@ -273,19 +282,38 @@ func recycle(batch *[]decoded) {
 	batches.Put(batch)
 }
 
+// flush posts the batch.
+func (p *poster) flush() {
+	if batch := p.batch; batch != nil {
+		p.batch = nil
+		p.post(inbound{kind: inMessages, attempt: p.attempt, batch: batch})
+	}
+}
+
+// add puts a message into the batch, which it may complete.
+func (p *poster) add(d decoded) {
+	if p.batch == nil {
+		p.batch, p.size = batches.Get().(*[]decoded), 0
+		if !p.gathers {
+			p.begun = time.Now()
+		}
+	}
+	*p.batch = append(*p.batch, d)
+	if p.size += d.message.Size; len(*p.batch) >= batchSize || p.size >= batchBytes {
+		p.flush()
+	}
+}
+
+// waited posts a batch that has waited for long.
+func (p *poster) waited() {
+	if p.batch != nil && !p.gathers && time.Since(p.begun) >= batchDelay {
+		p.flush()
+	}
+}
+
 // frame decodes one frame and posts its messages in batches; received is told
 // of each.
 func (p *poster) frame(c wire.Codec, frame io.Reader, received func(id string)) error {
-	batch := batches.Get().(*[]decoded)
-	var size int
-	var begun time.Time
-	flush := func() {
-		if len(*batch) == 0 {
-			recycle(batch)
-			return
-		}
-		p.post(inbound{kind: inMessages, attempt: p.attempt, batch: batch})
-	}
 	err := c.Decode(frame, func(r wire.Record, err error) bool {
 		if !p.believes(&r, err) {
 			if p.held == nil {
@@ -293,24 +321,18 @@ func (p *poster) frame(c wire.Codec, frame io.Reader, received func(id string)) 
 			}
 			return true
 		}
-		if len(*batch) == 0 {
-			size, begun = 0, time.Now()
-		}
 		received(r.ID)
 		p.received(r.ID)
 		if p.held != nil {
-			*batch = append(*batch, *p.held)
+			p.add(*p.held)
 			p.held = nil
 		}
-		*batch = append(*batch, decoded{delivery.Message{Record: r}, decodeError(err)})
-		size += r.Size
-		if len(*batch) >= batchSize || size >= batchBytes || time.Since(begun) >= batchDelay {
-			flush()
-			batch = batches.Get().(*[]decoded)
-		}
+		p.add(decoded{delivery.Message{Record: r}, decodeError(err)})
 		return true
 	})
-	flush()
+	if !p.gathers {
+		p.flush()
+	}
 	return err
 }
 
@@ -324,63 +346,38 @@ func (p *poster) believes(r *wire.Record, err error) bool {
 // startSize is how much of an answer is looked at for an error.
 const startSize = 2 << 10
 
-// progress tells, at most once a second, that bytes of a frame have come.
+// progress reads frames, and tells now and then that bytes of them have come.
 type progress struct {
 	frame io.Reader
-	tell  func()
+	fresh bool // nothing of the frame has been read
+	p     *poster
 	told  time.Time
-	start *[]byte // takes the first bytes; may be nil
 }
 
-func (r *progress) Read(p []byte) (int, error) {
-	n, err := r.frame.Read(p)
+// A new frame is told of sooner, but not each of many.
+const (
+	tellEvery = time.Second
+	tellFresh = 10 * time.Millisecond
+)
+
+func (r *progress) Read(b []byte) (int, error) {
+	r.p.waited()
+	n, err := r.frame.Read(b)
 	if err != nil && err != io.EOF {
 		err = ownError(err)
 	}
-	if r.start != nil && len(*r.start) < startSize {
-		*r.start = append(*r.start, p[:min(n, startSize-len(*r.start))]...)
+	if p := r.p; p.attempt.awaitsAnswer() && len(p.start) < startSize {
+		p.start = append(p.start, b[:min(n, startSize-len(p.start))]...)
 	}
-	if now := time.Now(); n > 0 && now.Sub(r.told) >= time.Second {
+	r.p.waited()
+	every := tellEvery
+	if r.fresh {
+		every = tellFresh
+	}
+	if now := time.Now(); n > 0 && now.Sub(r.told) >= every {
 		r.told = now
-		r.tell()
+		r.p.tell(inProgress, nil)
 	}
+	r.fresh = r.fresh && n == 0
 	return n, err
-}
-
-// A push server answers a poll with messages, or holds it until one comes. So
-// an answer without a message, or a 304 that comes at once, is not the server's
-// but of something that stands in its place: a web server, a login page, a
-// cache. It says nothing of the history.
-
-var errNoMessage = errors.New("there is no message in it")
-
-// proves reports whether what a codec has yielded can only come from a push
-// server: it has a place in the history. That of a message that is too long to
-// be looked at is not known.
-func proves(r *wire.Record, err error) bool {
-	if !r.Key.Mid.IsZero() {
-		return true
-	}
-	var bad *wire.RecordError
-	return errors.As(err, &bad) && bad.Framed && isTooLong(err)
-}
-
-func isTooLong(err error) bool {
-	var tooLong *wire.TooLongError
-	return errors.As(err, &tooLong)
-}
-
-// judge looks at what an answer has come to: err is what its frame ended with.
-func (p *poster) judge(c transport.Conn, err error) error {
-	if !p.attempt.awaitsAnswer() || p.believed || err != nil && !errors.Is(err, wire.ErrFrame) {
-		return err
-	}
-	why := errNoMessage
-	if err != nil {
-		why = fmt.Errorf("%w: %v", errNoMessage, err) // the frame is not garbled: it is none
-	}
-	if c, ok := c.(transport.Answered); ok {
-		return ownError(c.Reject(p.start, why))
-	}
-	return &AnswerError{Err: why}
 }

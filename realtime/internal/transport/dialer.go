@@ -38,10 +38,16 @@ func DialWith(dialer *websocket.Dialer) DialFunc {
 				c = dial.Safe(ctx, c)
 				stop = context.AfterFunc(ctx, func() { c.Close() })
 				counted = &boundedConn{Conn: c, left: limit}
-				return counted, nil
+				return newAheadConn(counted), nil
 			}
 		}
 		d := *dialer
+		if d.ReadBufferSize == 0 {
+			d.ReadBufferSize = libraryBuffer
+		}
+		if d.WriteBufferSize == 0 && d.WriteBufferPool == nil {
+			d.WriteBufferSize, d.WriteBufferPool = libraryBuffer, &libraryBuffers
+		}
 		limit := maxHeader
 		if strings.HasPrefix(address, "wss:") {
 			limit += maxTLS

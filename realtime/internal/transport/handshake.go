@@ -30,9 +30,14 @@ func DialOver(client *http.Client) DialFunc {
 	return func(ctx context.Context, address string, header http.Header) (*websocket.Conn, *http.Response, error) {
 		var request *http.Request
 		connect := func(context.Context, string, string) (net.Conn, error) {
-			return carry(ctx, tunnelled(client, request), request)
+			c, err := carry(ctx, tunnelled(client, request), request)
+			if err != nil {
+				return nil, err
+			}
+			return newAheadConn(c), nil
 		}
 		d := websocket.Dialer{
+			ReadBufferSize: libraryBuffer, WriteBufferSize: libraryBuffer, WriteBufferPool: &libraryBuffers,
 			// Proxy is told the request; the client has proxies of its own.
 			Proxy: func(r *http.Request) (*url.URL, error) {
 				request = r
@@ -44,6 +49,12 @@ func DialOver(client *http.Client) DialFunc {
 		return d.Dial(address, header) // carry is bound by ctx, and all else is in memory
 	}
 }
+
+// libraryBuffer is the size of gorilla/websocket's own buffers: what is read
+// ahead is in others. That for writing is taken while something is written.
+const libraryBuffer = 1 << 10
+
+var libraryBuffers sync.Pool
 
 // carry has the client make the request of a handshake. It is given up when ctx
 // is done or handshakeTimeout has passed.

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -10,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -40,7 +40,9 @@ func (t *Socket) Open(ctx context.Context, at Address, sink Sink) (Conn, error) 
 		return nil, at.refused(answer, location, err)
 	}
 	sink.Sent()
-	c := &socketConn{at: at, ws: ws, heartbeat: sink.Heartbeat, ctx: ctx}
+	c := &socketConn{at: at, ws: ws, ahead: aheadOf(ws.NetConn()), heartbeat: sink.Heartbeat, ctx: ctx}
+	c.frame.at = at
+	c.BeforeWaiting(func() {})
 	context.AfterFunc(ctx, func() { c.Close(CloseNormal) })
 	ws.SetPingHandler(func(payload string) error {
 		err := c.control(websocket.PongMessage, []byte(payload))
@@ -65,17 +67,45 @@ func (at Address) refused(answer *http.Response, location string, err error) err
 	return at.refusal(answer, cmp.Or(location, answer.Header.Get("Location")))
 }
 
+// aheadOf is what is read ahead of a connection, also below TLS; nil where
+// nothing is.
+func aheadOf(c net.Conn) *aheadConn {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	ahead, _ := c.(*aheadConn)
+	return ahead
+}
+
 type socketConn struct {
 	at        Address
 	ws        *websocket.Conn
+	ahead     *aheadConn // nil: nothing is read ahead
+	frame     socketFrame
 	heartbeat func()
 	once      sync.Once
+	closing   atomic.Bool
 	ctx       context.Context // that it was opened with
 
 	writing sync.Mutex // of data frames, which take one writer at a time
 
-	owing sync.Mutex
-	owed  []string // short frames, which reading must not wait for
+	owing  sync.Mutex
+	owed   []shortFrame // which reading must not wait for
+	spare  []shortFrame // memory for the next
+	frames []byte       // memory for writing them; the writer's
+}
+
+// shortFrame is the text of a short frame, in two parts.
+type shortFrame struct{ head, tail string }
+
+// BeforeWaiting implements Busy. Confirmations are written then as well.
+func (c *socketConn) BeforeWaiting(f func()) {
+	if c.ahead != nil {
+		c.ahead.waits = func() {
+			_ = c.settle() // that this fails is told by reading, as with Received
+			f()
+		}
+	}
 }
 
 func (c *socketConn) Next() (io.Reader, error) {
@@ -84,19 +114,20 @@ func (c *socketConn) Next() (io.Reader, error) {
 		if err != nil {
 			return nil, c.at.broken(err)
 		}
+		f := &c.frame
+		f.frame, f.head = frame, f.begin[:0]
 		if !c.at.RPC || kind != websocket.TextMessage {
-			return &socketFrame{c.at, frame}, nil
+			return f, nil
 		}
-		head := make([]byte, len(textPing)+1)
-		n, err := io.ReadFull(frame, head)
+		n, err := io.ReadFull(frame, f.begin[:])
 		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 			return nil, c.at.broken(err)
 		}
-		if string(head[:n]) != textPing {
-			return &socketFrame{c.at, io.MultiReader(bytes.NewReader(head[:n]), frame)}, nil
+		if f.head = f.begin[:n]; string(f.head) != textPing {
+			return f, nil
 		}
 		c.heartbeat()
-		if err := c.reply(textPong); err != nil {
+		if err := c.reply(shortFrame{head: textPong}); err != nil {
 			return nil, c.at.broken(err)
 		}
 	}
@@ -109,11 +140,17 @@ const (
 	textReceipt = "mack:"
 )
 
-// Received confirms a message. That this fails is told by reading, which fails
-// as well.
+// gathered is how many confirmations are written at once.
+const gathered = 64
+
+// Received confirms a message, together with those that come at about the same
+// time. That this fails is told by reading, which fails as well.
 func (c *socketConn) Received(id string) {
-	if c.at.RPC && id != "" {
-		_ = c.reply(textReceipt + id)
+	if !c.at.RPC || id == "" {
+		return
+	}
+	if n := c.owe(shortFrame{textReceipt, id}); c.ahead == nil || n >= gathered {
+		_ = c.settled(n)
 	}
 }
 
@@ -135,12 +172,19 @@ const maxOwed = 1024
 
 // reply sends a short frame. While a long one is being written it leaves that
 // to its writer: what is read must not wait for what is sent.
-func (c *socketConn) reply(text string) error {
+func (c *socketConn) reply(f shortFrame) error { return c.settled(c.owe(f)) }
+
+// owe has a short frame be written next, and returns how many are.
+func (c *socketConn) owe(f shortFrame) int {
 	c.owing.Lock()
-	c.owed = append(c.owed, text)
-	many := len(c.owed) > maxOwed
-	c.owing.Unlock()
-	if many {
+	defer c.owing.Unlock()
+	c.owed = append(c.owed, f)
+	return len(c.owed)
+}
+
+// settled is settle where so much is owed.
+func (c *socketConn) settled(owed int) error {
+	if owed > maxOwed {
 		c.writing.Lock()
 		defer c.writing.Unlock()
 		return c.writeOwed()
@@ -167,19 +211,45 @@ func (c *socketConn) owes() bool {
 	return len(c.owed) > 0
 }
 
-// writeOwed writes all that is owed. The caller holds c.writing.
+// writeOwed writes all that is owed, at once where that can be. The caller
+// holds c.writing.
 func (c *socketConn) writeOwed() error {
 	c.owing.Lock()
 	owed := c.owed
-	c.owed = nil
+	c.owed, c.spare = c.spare, nil
 	c.owing.Unlock()
-	for _, text := range owed {
-		if err := c.write([]byte(text)); err != nil {
-			return err
+	defer func() {
+		clear(owed)
+		c.owing.Lock()
+		defer c.owing.Unlock()
+		if c.spare == nil && cap(owed) <= maxOwed {
+			c.spare = owed[:0]
 		}
+	}()
+	if len(owed) == 1 || c.ahead == nil || c.ws.NetConn() != net.Conn(c.ahead) {
+		for _, f := range owed {
+			if err := c.write([]byte(f.head + f.tail)); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	return nil
+	if c.closing.Load() {
+		return websocket.ErrCloseSent
+	}
+	c.frames = c.frames[:0]
+	for _, f := range owed {
+		c.frames = appendText(c.frames, f.head, f.tail)
+	}
+	_, err := c.ahead.write(c.frames, time.Now().Add(writeTimeout))
+	if cap(c.frames) > keptFrames {
+		c.frames = nil
+	}
+	return err
 }
+
+// keptFrames is how much memory is kept for frames that are written at once.
+const keptFrames = 8 << 10
 
 // write sends a text frame. A peer that does not read loses the connection: the
 // library takes no second try. The caller holds c.writing.
@@ -192,14 +262,21 @@ func (c *socketConn) write(text []byte) error {
 type socketFrame struct {
 	at    Address
 	frame io.Reader
+	head  []byte // what of its beginning has been read already
+	begin [len(textPing) + 1]byte
 }
 
 func (f *socketFrame) Read(p []byte) (int, error) {
-	n, err := f.frame.Read(p)
+	had := copy(p, f.head)
+	f.head = f.head[had:]
+	if had == len(p) {
+		return had, nil
+	}
+	n, err := f.frame.Read(p[had:])
 	if err != nil && err != io.EOF {
 		err = f.at.broken(err)
 	}
-	return n, err
+	return had + n, err
 }
 
 // broken is why a websocket ended.
@@ -219,6 +296,7 @@ func (c *socketConn) control(kind int, payload []byte) error {
 
 func (c *socketConn) Close(code int) {
 	c.once.Do(func() {
+		c.closing.Store(true)
 		_ = dial.Recover(c.ctx, "the end of a websocket", func() error {
 			if err := c.control(websocket.CloseMessage, websocket.FormatCloseMessage(code, "")); err != nil {
 				closeRaw(c.ws.NetConn()) // a peer that does not read would keep TLS waiting to say goodbye
@@ -229,6 +307,9 @@ func (c *socketConn) Close(code int) {
 }
 
 func closeRaw(c net.Conn) {
+	if ahead, ok := c.(*aheadConn); ok {
+		c = ahead.Conn
+	}
 	switch own := c.(type) {
 	case *carriedConn:
 		c = own.Conn

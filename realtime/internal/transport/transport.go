@@ -39,6 +39,14 @@ type Answered interface {
 	Reject(start []byte, why error) error
 }
 
+// A Busy is a Conn that may have received more than was read.
+type Busy interface {
+	Conn
+	// BeforeWaiting has f be called when all was read that has come, before
+	// more is waited for; by Next, and by the reading of a frame.
+	BeforeWaiting(f func())
+}
+
 // A Duplex is a Conn that frames can be sent over: a websocket.
 type Duplex interface {
 	Conn

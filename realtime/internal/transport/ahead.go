@@ -1,0 +1,156 @@
+package transport
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// aheadSize is how much is read at once while a connection is busy.
+const aheadSize = 64 << 10
+
+// aheads are the buffers of connections that are busy.
+var aheads = sync.Pool{New: func() any { return new([aheadSize]byte) }}
+
+// An aheadConn reads ahead what has come already, so that a busy connection
+// takes few system calls, and an idle one no memory. One that has filled what
+// it was to be read into is taken for busy.
+//
+// Several frames of a websocket can be written over it at once, beside its
+// library.
+type aheadConn struct {
+	net.Conn
+	waits func() // called before a read that may wait; may be nil
+
+	mem      *[aheadSize]byte // nil while it is idle
+	from, to int              // what of mem has not been given
+	err      error            // behind it
+	busy     bool
+
+	deadline time.Time     // of the library's next write; its lock guards it
+	turn     chan struct{} // held by the one who writes, whose is
+	set      time.Time     // the deadline of the connection
+}
+
+func newAheadConn(c net.Conn) *aheadConn {
+	return &aheadConn{Conn: c, turn: make(chan struct{}, 1)}
+}
+
+func (c *aheadConn) Read(p []byte) (n int, err error) {
+	if c.from < c.to {
+		return c.give(p), nil
+	}
+	if err, c.err = c.err, nil; err != nil {
+		return 0, err
+	}
+	if c.waits != nil {
+		c.waits()
+	}
+	if !c.busy || len(p) >= aheadSize {
+		c.rest()
+		n, err = c.Conn.Read(p)
+		c.busy = n == len(p) && err == nil
+		return n, err
+	}
+	if c.mem == nil {
+		c.mem = aheads.Get().(*[aheadSize]byte)
+	}
+	n, c.err = c.Conn.Read(c.mem[:])
+	c.from, c.to = 0, n
+	c.busy = n == aheadSize // or else this may be all for now
+	if n == 0 {
+		err, c.err = c.err, nil
+		return 0, err
+	}
+	return c.give(p), nil
+}
+
+// give hands over what was read ahead.
+func (c *aheadConn) give(p []byte) int {
+	n := copy(p, c.mem[c.from:c.to])
+	c.from += n
+	if c.from == c.to && !c.busy {
+		c.rest()
+	}
+	return n
+}
+
+// rest gives the buffer back.
+func (c *aheadConn) rest() {
+	if c.mem != nil {
+		aheads.Put(c.mem)
+		c.mem = nil
+	}
+}
+
+// SetWriteDeadline sets the deadline of the next Write.
+func (c *aheadConn) SetWriteDeadline(t time.Time) error {
+	c.deadline = t
+	return nil
+}
+
+// Write takes the whole of a frame, or of a part of a message.
+func (c *aheadConn) Write(p []byte) (int, error) { return c.write(p, c.deadline) }
+
+func (c *aheadConn) write(p []byte, deadline time.Time) (int, error) {
+	if !c.take(deadline) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	defer func() { <-c.turn }()
+	if deadline != c.set { // not while the handshake is made, which has none
+		_ = c.Conn.SetWriteDeadline(deadline)
+		c.set = deadline
+	}
+	return c.Conn.Write(p)
+}
+
+// take waits for the turn to write; not longer than to the deadline.
+func (c *aheadConn) take(deadline time.Time) bool {
+	select {
+	case c.turn <- struct{}{}:
+		return true
+	default:
+	}
+	var late <-chan time.Time
+	if !deadline.IsZero() {
+		timer := time.NewTimer(time.Until(deadline))
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case c.turn <- struct{}{}:
+		return true
+	case <-late:
+		return false
+	}
+}
+
+// appendText appends a frame as a client writes it, with a short text in two
+// parts.
+func appendText(b []byte, head, tail string) []byte {
+	const (
+		final      = 0x80
+		text       = 0x01
+		masked     = 0x80
+		maxShort   = 125
+		mediumSize = 126
+	)
+	b = append(b, final|text)
+	if n := len(head) + len(tail); n <= maxShort {
+		b = append(b, masked|byte(n))
+	} else {
+		b = binary.BigEndian.AppendUint16(append(b, masked|mediumSize), uint16(n))
+	}
+	var mask [4]byte
+	binary.BigEndian.PutUint32(mask[:], rand.Uint32())
+	b = append(b, mask[:]...)
+	begun := len(b)
+	b = append(append(b, head...), tail...)
+	for i := range b[begun:] {
+		b[begun+i] ^= mask[i%len(mask)]
+	}
+	return b
+}

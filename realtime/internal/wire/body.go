@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unsafe"
 )
 
 // names keeps the module and command names of an attempt, which are few and
@@ -57,6 +58,76 @@ func (n *names) parseBody(m *Record, body []byte) error {
 	m.Module = strings.ToLower(module)
 	m.Size += copied(m.Module) + copied(m.Command)
 	return err
+}
+
+// bodyParts are where the members of a body stand in it, found on the way over
+// what it stands in.
+type bodyParts struct {
+	known                          bool // the body is an object, and its names are strings
+	module, command, params, extra part
+}
+
+// part is a piece of a body: its bytes from one on and before another.
+type part struct{ from, to int }
+
+func (p part) of(body []byte) []byte { return body[p.from:p.to:p.to] }
+
+// skipBody is skipValue for a body, of which it tells the parts.
+func skipBody(b []byte, i, depth int, parts *bodyParts) int {
+	*parts = bodyParts{}
+	if i >= len(b) || b[i] != '{' {
+		return skipValue(b, i, depth)
+	}
+	parts.known = true
+	m := membersOf(b, i, depth+1)
+	for m.next() && m.skip() {
+		p := part{m.from - i, m.at - i}
+		switch string(m.text()) {
+		case "module_id":
+			parts.module = p
+			parts.known = parts.known && b[m.from] == '"'
+		case "command":
+			parts.command = p
+			parts.known = parts.known && b[m.from] == '"'
+		case "params":
+			parts.params = p
+		case "extra":
+			parts.extra = p
+		}
+	}
+	return m.end
+}
+
+// takeBody is parseBody where the parts of the body may be known.
+func (n *names) takeBody(m *Record, body []byte, parts *bodyParts) error {
+	if !parts.known {
+		return n.parseBody(m, body)
+	}
+	if parts.module.to > 0 {
+		m.Module = strings.ToLower(n.intern(unquote(parts.module.of(body))))
+	}
+	if parts.command.to > 0 {
+		m.Command = n.intern(unquote(parts.command.of(body)))
+	}
+	if parts.params.to > 0 {
+		m.Params = present(parts.params.of(body))
+	}
+	if parts.extra.to > 0 {
+		m.Extra = present(parts.extra.of(body))
+	}
+	m.Size += copied(m.Module) + copied(m.Command)
+	return nil
+}
+
+// ownMemory returns memory for n bytes, and an id in the same allocation.
+func ownMemory(n int, id []byte) ([]byte, string) {
+	if len(id) == 0 {
+		return make([]byte, n), ""
+	}
+	mem := make([]byte, n+len(id))
+	copy(mem[n:], id)
+	// Nothing writes there any more: what is returned beside it ends before.
+	return mem[:n:n], unsafe.String(&mem[n], len(id))
 }
 
 // copied is how much memory a name takes that is too long to be kept for its

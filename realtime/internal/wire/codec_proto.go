@@ -57,7 +57,7 @@ func (c *protoCodec) message(buf []byte) (Record, error) {
 		return Record{Key: keyOfBCD(nil, buf)}, &RecordError{Err: err}
 	}
 	m := Record{
-		ID:   idString(out.ID),
+		ID:   idStringIn(buf, out.ID),
 		Key:  keyOfBCD(out.ID, out.Body),
 		Size: len(buf),
 
@@ -74,7 +74,11 @@ func (c *protoCodec) message(buf []byte) (Record, error) {
 	case SenderBackend:
 		m.Sender.Type = SenderBackend
 	}
-	if err := c.names.parseBody(&m, out.Body); err != nil {
+	var parts bodyParts
+	if end := skipBody(out.Body, skipSpace(out.Body, 0), 0, &parts); end < 0 || end != len(out.Body) || out.Body[0] != '{' {
+		parts.known = false
+	}
+	if err := c.names.takeBody(&m, out.Body, &parts); err != nil {
 		return m, &RecordError{ID: m.ID, Err: err}
 	}
 	return m, nil

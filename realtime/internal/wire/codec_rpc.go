@@ -53,11 +53,19 @@ func (c *rpcCodec) over() error {
 
 func (c *rpcCodec) single(yield func(Record, error) bool) error {
 	in := &c.text.in
+	var e call
 	var k skimmer
-	if in.skim(&k); k.open() {
-		return in.cut()
+	goOn := true
+	if k.at = c.whole(&e, false); k.at >= 0 {
+		goOn = c.deliver(&e, yield)
+	} else {
+		k.at = 0
+		if in.skim(&k); k.open() {
+			return in.cut()
+		}
+		goOn = c.element(&k, yield)
 	}
-	if !c.element(&k, yield) {
+	if !goOn {
 		return nil
 	}
 	in.take(k.at)
@@ -72,11 +80,19 @@ func (c *rpcCodec) batch(yield func(Record, error) bool) error {
 		return c.over()
 	}
 	for {
+		var e call
 		var k skimmer
-		if !in.skim(&k) {
-			return in.cut()
+		goOn := true
+		if k.at = c.whole(&e, true); k.at >= 0 {
+			goOn = c.deliver(&e, yield)
+		} else {
+			k.at = 0
+			if !in.skim(&k) {
+				return in.cut()
+			}
+			goOn = c.element(&k, yield)
 		}
-		if !c.element(&k, yield) {
+		if !goOn {
 			return nil
 		}
 		last := in.window()[k.at] == ']'
@@ -87,43 +103,140 @@ func (c *rpcCodec) batch(yield func(Record, error) bool) error {
 	}
 }
 
+// whole looks at an element, of a batch or alone in its frame, that is valid and
+// does not take many reads, and returns where it ends; -1 if it is none.
+func (c *rpcCodec) whole(e *call, batch bool) int {
+	in := &c.text.in
+	for range maxReads {
+		w := in.window()
+		end := e.skip(w, skipSpace(w, 0))
+		if end >= 0 {
+			end = skipSpace(w, end)
+		}
+		switch {
+		case end > MaxMessageSize:
+			return -1
+		case end >= 0 && end < len(w):
+			if batch && (w[end] == ',' || w[end] == ']') {
+				return end
+			}
+			return -1
+		case end < 0 && new(skimmer).scan(w), !in.fill():
+			if end >= 0 && !batch && in.err == io.EOF {
+				return end
+			}
+			return -1
+		}
+	}
+	return -1
+}
+
+// call holds the JSON values of a call, or of an answer to one.
+type call struct {
+	whole          []byte
+	method, params []byte
+	reply
+	in    incoming // of params, where these are an object
+	taken bool     // in is
+	body  bodyParts
+}
+
+func (e *call) set(name, value []byte) error {
+	switch string(name) {
+	case "method":
+		e.method = value
+	case "params":
+		e.params = value
+	case "id":
+		e.id = value
+	case "result":
+		e.result = value
+	case "error":
+		e.err = value
+	}
+	return nil
+}
+
+// skip takes a call, and returns the index behind it; -1 if it is not valid, or
+// no object.
+func (e *call) skip(b []byte, i int) int {
+	*e = call{}
+	if i >= len(b) || b[i] != '{' {
+		return -1
+	}
+	m := membersOf(b, i, 1)
+	for m.next() {
+		name := m.text()
+		if string(name) == "params" {
+			m.at = e.skipParams(b, m.at, m.depth)
+		} else {
+			m.skip()
+		}
+		if m.at < 0 {
+			return -1
+		}
+		_ = e.set(name, m.value())
+	}
+	if m.end >= 0 {
+		e.whole = b[i:m.end]
+	}
+	return m.end
+}
+
+func (e *call) skipParams(b []byte, i, depth int) int {
+	e.in, e.body, e.taken = incoming{}, bodyParts{}, false
+	if i >= len(b) || b[i] != '{' {
+		return skipValue(b, i, depth)
+	}
+	e.taken = true
+	m := membersOf(b, i, depth+1)
+	for m.next() {
+		name := m.text()
+		if string(name) == "body" {
+			m.at = skipBody(b, m.at, m.depth, &e.body)
+		} else {
+			m.skip()
+		}
+		if m.at < 0 {
+			return -1
+		}
+		_ = e.in.set(name, m.value())
+	}
+	return m.end
+}
+
 // element yields the message of the call that k has gone over, if it is one,
 // and hands an answer to who has asked. It returns what yield does.
 func (c *rpcCodec) element(k *skimmer, yield func(Record, error) bool) bool {
 	if err := k.tooLong(); err != nil {
 		return yield(Record{}, err)
 	}
-	raw := c.text.in.window()[:k.at]
-	var method, params []byte
-	var r reply
-	err := eachMember(raw, func(name, value []byte) error {
-		switch string(name) {
-		case "method":
-			method = value
-		case "params":
-			params = value
-		case "id":
-			r.id = value
-		case "result":
-			r.result = value
-		case "error":
-			r.err = value
-		}
-		return nil
-	})
-	ours := bytes.Equal(plain(method), IncomingMethod)
-	if err != nil {
-		return yield(Record{Key: keyOfBCD(nil, raw)}, &RecordError{Err: err, Framed: ours})
+	e := call{whole: c.text.in.window()[:k.at]}
+	if err := eachMember(e.whole, e.set); err != nil {
+		return yield(Record{Key: keyOfBCD(nil, e.whole)}, &RecordError{Err: err, Framed: e.brings()})
 	}
-	if !ours {
-		if c.answered != nil && present(method) == nil && r.is() {
-			if a, ok := r.answer(len(raw)); ok {
+	return c.deliver(&e, yield)
+}
+
+// brings reports whether the call brings a message.
+func (e *call) brings() bool { return bytes.Equal(plain(e.method), IncomingMethod) }
+
+// deliver is element for a call that is valid.
+func (c *rpcCodec) deliver(e *call, yield func(Record, error) bool) bool {
+	if !e.brings() {
+		if c.answered != nil && present(e.method) == nil && e.is() {
+			if a, ok := e.answer(len(e.whole)); ok {
 				c.answered(a)
 			}
 		}
 		return true
 	}
-	m, err := c.message(params)
+	if !e.taken {
+		if err := eachMember(e.params, e.in.set); err != nil {
+			return yield(Record{Key: keyOfBCD(nil, e.params)}, &RecordError{Err: errors.New("its params are no object"), Framed: true})
+		}
+	}
+	m, err := c.message(e)
 	return yield(m, framed(err))
 }
 
@@ -147,37 +260,36 @@ func (in *incoming) set(name, value []byte) error {
 }
 
 // message decodes the params of an incoming.message. It keeps nothing of them.
-func (c *rpcCodec) message(params []byte) (Record, error) {
-	var in incoming
-	if err := eachMember(params, in.set); err != nil {
-		return Record{Key: keyOfBCD(nil, params)}, &RecordError{Err: errors.New("its params are no object")}
-	}
+func (c *rpcCodec) message(e *call) (Record, error) {
+	in := &e.in
 	id := plain(in.mid)
 	if len(id) > maxIDSize {
-		return Record{Key: keyOfBCD(nil, params)}, &RecordError{Err: fmt.Errorf("its id has %d bytes", len(id))}
+		return Record{Key: keyOfBCD(nil, e.params)}, &RecordError{Err: fmt.Errorf("its id has %d bytes", len(id))}
 	}
-	m := Record{ID: string(id), Key: keyOfDigits(id, in.body), Sender: senderOf(in.sender)}
-	if err := c.parseBody(&m, &in); err != nil {
+	m := Record{Key: keyOfDigits(id, in.body), Sender: senderOf(in.sender)}
+	if err := c.parseBody(&m, in, id, &e.body); err != nil {
+		m.ID = string(id)
 		return m, &RecordError{ID: m.ID, Err: err}
 	}
 	return m, nil
 }
 
-func (c *rpcCodec) parseBody(m *Record, in *incoming) error {
+func (c *rpcCodec) parseBody(m *Record, in *incoming, id []byte, parts *bodyParts) error {
 	if len(in.body) == 0 {
 		return errors.New("it has no body")
 	}
-	var own []byte
+	text := in.body
 	switch in.body[0] {
 	case '{':
-		own = bytes.Clone(in.body)
 	case '"':
-		own = bytes.Clone(unquote(in.body)) // exactly as long
+		text = unquote(in.body) // exactly as long
 	default:
 		return fmt.Errorf("body: want an object, got %s", kindOf(in.body))
 	}
-	m.Size = len(own) + len(m.Sender.ID)
-	if err := c.text.names.parseBody(m, own); err != nil {
+	own, known := ownMemory(len(text), id)
+	copy(own, text)
+	m.ID, m.Size = known, len(own)+len(m.Sender.ID)
+	if err := c.text.names.takeBody(m, own, parts); err != nil {
 		return err
 	}
 	merged, err := mergeObjects(m.Params, in.userParams, in.dictionary)
@@ -194,15 +306,16 @@ func (c *rpcCodec) parseBody(m *Record, in *incoming) error {
 // senderOf reads {"type","id"}, the type a number or its digits.
 func senderOf(value []byte) Sender {
 	var kind, id []byte
-	_ = eachMember(value, func(name, value []byte) error { // anything but an object names no sender
-		switch string(name) {
-		case "type":
-			kind = plain(value)
-		case "id":
-			id = plain(value)
+	if len(value) > 0 && value[0] == '{' { // anything but an object names no sender
+		for m := membersOf(value, 0, 1); m.next() && m.skip(); {
+			switch string(m.text()) {
+			case "type":
+				kind = plain(m.value())
+			case "id":
+				id = plain(m.value())
+			}
 		}
-		return nil
-	})
+	}
 	switch string(kind) {
 	case "1":
 		return Sender{SenderClient, string(id)}

@@ -208,17 +208,26 @@ func (k *skimmer) scan(b []byte) bool {
 }
 
 func (k *skimmer) scanString(b []byte) {
+	if k.escaped {
+		k.escaped = false
+		k.at++
+	}
 	for k.at < len(b) {
+		k.at = plainEnd(b, k.at)
+		if k.at == len(b) {
+			return
+		}
 		c := b[k.at]
 		k.at++
 		switch {
-		case k.escaped:
-			k.escaped = false
-		case c == '\\':
-			k.escaped = true
 		case c == '"':
 			k.inString, k.closed = false, true
 			return
+		case c != '\\':
+		case k.at == len(b):
+			k.escaped = true
+		default:
+			k.at++
 		}
 	}
 }

@@ -33,6 +33,9 @@ type textCodec struct {
 	sender SenderType // the framing names none
 	in     jsonStream
 	names  names
+
+	stamp string    // the last time that stood in a message
+	time  time.Time // which it was
 }
 
 // newTextCodec returns a codec that takes every message for the backend's: to
@@ -76,6 +79,9 @@ func (c *textCodec) messages(yield func(Record, error) bool) error {
 // next takes the message behind a start mark, and its end mark. ErrFrame says
 // that the stream ends before.
 func (c *textCodec) next() (m Record, err error) {
+	if m, err, ok := c.whole(); ok {
+		return m, err
+	}
 	k := skimmer{text: true}
 	if c.in.skim(&k) && c.in.has(k.at, endMark) {
 		if err = k.tooLong(); err == nil {
@@ -90,6 +96,32 @@ func (c *textCodec) next() (m Record, err error) {
 	}
 	return m, &RecordError{Err: errQuotes}
 }
+
+// whole is next for a message that is valid and does not take many reads.
+func (c *textCodec) whole() (m Record, err error, ok bool) {
+	for range maxReads {
+		w := c.in.window()
+		var e envelope
+		var parts bodyParts
+		if end := e.skip(w, skipSpace(w, 0), &parts); end >= 0 {
+			if end = skipSpace(w, end); end > MaxMessageSize {
+				break
+			}
+			if bytes.HasPrefix(w[end:], endMark) {
+				m, err = c.record(&e, &parts)
+				c.in.take(end + len(endMark))
+				return m, err, true
+			}
+		}
+		if bytes.Contains(w, endMark) || !c.in.fill() {
+			break
+		}
+	}
+	return m, nil, false
+}
+
+// maxReads is how many reads a message may take that is looked at as a whole.
+const maxReads = 4
 
 // resync takes what comes up to an end mark that is followed by a start mark or
 // the end of the frame.
@@ -107,7 +139,7 @@ func (c *textCodec) resync() bool {
 }
 
 // envelope holds the JSON values around a message's body.
-type envelope struct{ id, mid, channel, tag, time, text, extra []byte }
+type envelope struct{ whole, id, mid, channel, tag, time, text, extra []byte }
 
 func (e *envelope) set(name, value []byte) error {
 	switch string(name) {
@@ -129,30 +161,59 @@ func (e *envelope) set(name, value []byte) error {
 	return nil
 }
 
+// skip takes an envelope, and returns the index behind it; -1 if it is not
+// valid, or no object.
+func (e *envelope) skip(b []byte, i int, parts *bodyParts) int {
+	if i >= len(b) || b[i] != '{' {
+		return -1
+	}
+	m := membersOf(b, i, 1)
+	for m.next() {
+		name := m.text()
+		if string(name) == "text" {
+			m.at = skipBody(b, m.at, m.depth, parts)
+		} else {
+			m.skip()
+		}
+		if m.at < 0 {
+			return -1
+		}
+		_ = e.set(name, m.value())
+	}
+	if e.whole = b[i:]; m.end >= 0 {
+		e.whole = b[i:m.end]
+	}
+	return m.end
+}
+
 // message decodes one message. It keeps nothing of raw.
 func (c *textCodec) message(raw []byte) (Record, error) {
-	var e envelope
+	e := envelope{whole: raw}
 	if err := eachMember(raw, e.set); err != nil {
 		return Record{Key: keyOfBCD(nil, raw)}, &RecordError{Err: err}
 	}
+	return c.record(&e, new(bodyParts))
+}
+
+// record makes the record of a message.
+func (c *textCodec) record(e *envelope, parts *bodyParts) (Record, error) {
 	m := Record{Sender: Sender{Type: c.sender}}
-	m.Time, _ = time.Parse(http.TimeFormat, string(plain(e.time)))
+	m.Time = c.timeOf(plain(e.time))
 	at := plain(e.channel)
+	var id []byte
 	if c.tags {
 		m.Key = keyOfTag(m.Time, plain(e.tag), at, channelIn(e.extra), e.id, e.text)
 	} else {
-		id := plain(e.mid)
-		if len(id) > maxIDSize {
-			return Record{Key: keyOfBCD(nil, raw)}, &RecordError{Err: fmt.Errorf("its id has %d bytes", len(id))}
+		if id = plain(e.mid); len(id) > maxIDSize {
+			return Record{Key: keyOfBCD(nil, e.whole)}, &RecordError{Err: fmt.Errorf("its id has %d bytes", len(id))}
 		}
-		m.ID = string(id)
 		m.Key = keyOfDigits(id, e.text)
 		if len(id) == 0 {
 			// all there is to tell it from its like
 			m.Key.Sum = crc32.Update(crc32.Checksum(e.text, Castagnoli), Castagnoli, e.id) | FullSum
 		}
 	}
-	if err := c.parseText(&m, &e); err != nil {
+	if err := c.parseText(&m, e, id, parts); err != nil {
 		return m, &RecordError{ID: m.ID, Err: err}
 	}
 	if len(at) == 0 {
@@ -162,18 +223,32 @@ func (c *textCodec) message(raw []byte) (Record, error) {
 	return m, nil
 }
 
-// parseText reads the body, and the extra that may stand beside it, into m and
-// memory of its own.
-func (c *textCodec) parseText(m *Record, e *envelope) error {
+// timeOf reads a time, zero if it is none. Many messages have the same.
+func (c *textCodec) timeOf(stamp []byte) time.Time {
+	if string(stamp) == c.stamp {
+		return c.time
+	}
+	t, err := time.Parse(http.TimeFormat, string(stamp))
+	if err == nil && len(stamp) == len(http.TimeFormat) {
+		c.stamp, c.time = string(stamp), t
+	}
+	return t
+}
+
+// parseText reads the id, the body, and the extra that may stand beside it,
+// into m and memory of its own.
+func (c *textCodec) parseText(m *Record, e *envelope, id []byte, parts *bodyParts) error {
 	if len(e.text) == 0 {
+		m.ID = string(id)
 		return errors.New("it has no text")
 	}
 	n := len(e.text)
-	own := make([]byte, n+len(e.extra))
+	own, text := ownMemory(n+len(e.extra), id)
+	m.ID = text
 	copy(own, e.text)
 	copy(own[n:], e.extra)
 	m.Size = len(own)
-	if err := c.names.parseBody(m, own[:n]); err != nil {
+	if err := c.names.takeBody(m, own[:n], parts); err != nil {
 		return err
 	}
 	if m.Extra == nil && e.extra != nil {

@@ -34,7 +34,10 @@ func mergeObjects(params json.RawMessage, others ...[]byte) (json.RawMessage, er
 	size := len("{}")
 	for _, o := range objects {
 		size += len(o)
-		if skipObject(o, 0, 1, m.add); m.members > maxMerged {
+		for of := membersOf(o, 0, 1); of.next() && of.skip(); {
+			m.add(of.name, of.value())
+		}
+		if m.members > maxMerged {
 			return nil, fmt.Errorf("its params, user_params and dictionary have more than %d members", maxMerged)
 		}
 	}

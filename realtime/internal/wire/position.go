@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"time"
+	"unsafe"
 )
 
 // A Mid is 26 decimal digits: 10 of the Unix second in which the server's
@@ -163,6 +164,18 @@ func keyOfTag(t time.Time, tag []byte, parts ...[]byte) Key {
 	}
 	k.Sum |= FullSum
 	return k
+}
+
+// idStringIn is idString in the room behind a buffer that nobody else uses, if
+// there is enough of it: a message is one allocation.
+func idStringIn(buf, id []byte) string {
+	n := len(buf)
+	if len(id) != midBytes || cap(buf)-n < midDigits {
+		return idString(id)
+	}
+	digits := buf[n : n+midDigits]
+	hex.Encode(digits, id)
+	return unsafe.String(&digits[0], midDigits)
 }
 
 // idString is the public form of a message id: the hex of its bytes.

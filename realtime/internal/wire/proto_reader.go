@@ -93,7 +93,7 @@ func (r *reader) message(size int64) ([]byte, error) {
 		}
 		return nil, &TooLongError{Size: size, Limit: r.limit}
 	}
-	buf := make([]byte, size)
+	buf := make([]byte, size, size+midDigits) // with room for the id in digits
 	if _, err := io.ReadFull(r.src, buf); err != nil {
 		return nil, cutShort(err)
 	}

@@ -2,8 +2,10 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"math/bits"
 )
 
 // The functions here check JSON and find its parts in one pass, without taking
@@ -11,9 +13,9 @@ import (
 // function returns the index behind what begins at b[i], or -1 if that is not
 // valid JSON. They accept exactly what encoding/json accepts.
 //
-// Codecs use no more of them than eachMember and unquote, merging skipObject as
-// well: behind these the jsontext of encoding/json/v2 can take their place when
-// it is no experiment any more.
+// Codecs use no more of them than eachMember, unquote and members with
+// skipValue: behind these the jsontext of encoding/json/v2 can take their place
+// when it is no experiment any more.
 
 var (
 	errNoJSON   = errors.New("body is no JSON")
@@ -35,15 +37,103 @@ func eachMember(b []byte, visit func(name, value []byte) error) error {
 		return errNoObject
 	}
 	var failed error
-	end := skipObject(b, i, 1, func(name, value []byte) {
-		if failed == nil {
-			failed = visit(unquote(name), value)
+	m := membersOf(b, i, 1)
+	for m.next() {
+		if failed == nil && m.skip() {
+			failed = visit(m.text(), m.value())
+		} else if failed != nil {
+			m.skip()
 		}
-	})
-	if end < 0 || skipSpace(b, end) != len(b) {
+	}
+	if m.end < 0 || skipSpace(b, m.end) != len(b) {
 		return errNoJSON
 	}
 	return failed
+}
+
+// members goes over those of an object:
+//
+//	for m := membersOf(b, i, depth); m.next(); m.skip() {
+//
+// Its value can be skipped otherwise, by setting at behind it.
+type members struct {
+	b     []byte
+	depth int
+	at    int // where the member's value begins, and then where it ends
+	from  int // where its value begins
+	name  []byte
+	begun bool
+	end   int // behind the object when there are no more; -1 if it is not valid
+}
+
+// membersOf are those of the object at b[i], which is so deep in others, itself
+// included.
+func membersOf(b []byte, i, depth int) members {
+	m := members{b: b, depth: depth, at: i, end: -1}
+	if depth > maxNesting {
+		m.at = -1
+	}
+	return m
+}
+
+// next goes to the next member's value.
+func (m *members) next() bool {
+	b, i := m.b, m.at
+	if i < 0 {
+		return false
+	}
+	if !m.begun {
+		m.begun = true
+		if i = skipSpace(b, i+1); i < len(b) && b[i] == '}' {
+			m.end = i + 1
+			return false
+		}
+	} else {
+		if i = skipSpace(b, i); i >= len(b) {
+			return false
+		}
+		switch b[i] {
+		case '}':
+			m.end = i + 1
+			return false
+		case ',':
+			i = skipSpace(b, i+1)
+		default:
+			return false
+		}
+	}
+	if i >= len(b) || b[i] != '"' {
+		return false
+	}
+	end := skipString(b, i)
+	if end < 0 {
+		return false
+	}
+	m.name = b[i:end]
+	if i = skipSpace(b, end); i >= len(b) || b[i] != ':' {
+		return false
+	}
+	m.at = skipSpace(b, i+1)
+	m.from = m.at
+	return true
+}
+
+// skip goes behind the value, and reports whether it is valid.
+func (m *members) skip() bool {
+	m.at = skipValue(m.b, m.at, m.depth)
+	return m.at >= 0
+}
+
+// value is what skip has gone over.
+func (m *members) value() []byte { return m.b[m.from:m.at:m.at] }
+
+// text is what the member's name says. Only where that is one of letters is it
+// sure to be valid UTF-8.
+func (m *members) text() []byte {
+	if bytes.IndexByte(m.name, '\\') < 0 {
+		return m.name[1 : len(m.name)-1]
+	}
+	return unquote(m.name)
 }
 
 func skipSpace(b []byte, i int) int {
@@ -61,7 +151,7 @@ func skipValue(b []byte, i, depth int) int {
 	case '"':
 		return skipString(b, i)
 	case '{':
-		return skipObject(b, i, depth+1, nil)
+		return skipObject(b, i, depth+1)
 	case '[':
 		return skipArray(b, i, depth+1)
 	case 't':
@@ -75,48 +165,11 @@ func skipValue(b []byte, i, depth int) int {
 	}
 }
 
-// skipObject calls visit, if there is one, with the members of the object,
-// names quoted.
-func skipObject(b []byte, i, depth int, visit func(name, value []byte)) int {
-	if depth > maxNesting {
-		return -1
+func skipObject(b []byte, i, depth int) int {
+	m := membersOf(b, i, depth)
+	for m.next() && m.skip() {
 	}
-	i = skipSpace(b, i+1)
-	if i < len(b) && b[i] == '}' {
-		return i + 1
-	}
-	for i < len(b) && b[i] == '"' {
-		nameEnd := skipString(b, i)
-		if nameEnd < 0 {
-			return -1
-		}
-		name := b[i:nameEnd]
-		i = skipSpace(b, nameEnd)
-		if i >= len(b) || b[i] != ':' {
-			return -1
-		}
-		i = skipSpace(b, i+1)
-		end := skipValue(b, i, depth)
-		if end < 0 {
-			return -1
-		}
-		if visit != nil {
-			visit(name, b[i:end:end])
-		}
-		i = skipSpace(b, end)
-		if i >= len(b) {
-			return -1
-		}
-		switch b[i] {
-		case '}':
-			return i + 1
-		case ',':
-			i = skipSpace(b, i+1)
-		default:
-			return -1
-		}
-	}
-	return -1
+	return m.end
 }
 
 func skipArray(b []byte, i, depth int) int {
@@ -146,19 +199,47 @@ func skipArray(b []byte, i, depth int) int {
 }
 
 func skipString(b []byte, i int) int {
-	for i++; i < len(b); i++ {
+	for i++; ; i++ {
+		if i = plainEnd(b, i); i >= len(b) {
+			return -1
+		}
 		switch c := b[i]; {
 		case c == '"':
 			return i + 1
 		case c < 0x20:
 			return -1
-		case c == '\\':
+		default: // a backslash
 			if i = skipEscape(b, i+1); i < 0 {
 				return -1
 			}
 		}
 	}
-	return -1
+}
+
+// plainEnd is the index of the first byte from b[i] on that is a quote, a
+// backslash or a control character; len(b) if there is none. It looks at eight
+// at a time.
+func plainEnd(b []byte, i int) int {
+	const (
+		ones  = 0x0101010101010101
+		highs = 0x8080808080808080
+	)
+	for ; i+8 <= len(b); i += 8 {
+		w := binary.LittleEndian.Uint64(b[i:])
+		quote, slash := w^(ones*'"'), w^(ones*'\\')
+		// The high bit of each byte that was less than what is subtracted; of
+		// those above the first, which has borrowed, it need not be true.
+		found := ((w-ones*0x20)&^w | (quote-ones)&^quote | (slash-ones)&^slash) & highs
+		if found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for ; i < len(b); i++ {
+		if c := b[i]; c == '"' || c == '\\' || c < 0x20 {
+			break
+		}
+	}
+	return i
 }
 
 // skipEscape takes the index behind a backslash and returns that of the

@@ -64,7 +64,7 @@ const (
 func (l *loop) connect(k *attempt, t transport.Transport, at transport.Address) *attempt {
 	ctx, cancel := context.WithCancel(l.ctx)
 	k.up, k.ended, k.cancel, k.tasks, k.polls = true, ctx.Done(), cancel, &l.tasks, t == l.poll
-	p := &poster{post: l.post, attempt: k}
+	p := &poster{post: l.post, attempt: k, queue: l.queue}
 	p.confirmer, p.confirmAt = l.confirmer, k.connection.endpoint.confirm
 	codec := k.connection.endpoint.dialect.Codec(k.connection.endpoint.channels, p.answered)
 	l.tasks.Go(func() { serve(ctx, t, at, codec, p) })
@@ -231,6 +231,7 @@ func (p *poster) down(err error) {
 // poster posts to the loop in the name of one attempt.
 type poster struct {
 	post     func(inbound)
+	queue    *delivery.Queue
 	attempt  *attempt
 	line     *rpc.Line // nil where it carries no calls
 	believed bool      // there was a message of a push server
@@ -282,10 +283,16 @@ func recycle(batch *[]decoded) {
 	batches.Put(batch)
 }
 
+// easeWithin is how long nothing is read since the user is behind, before what
+// is read pauses the subscription: servers, and what stands before them, wait
+// that long with what they send.
+const easeWithin = 250 * time.Millisecond
+
 // flush posts the batch.
 func (p *poster) flush() {
 	if batch := p.batch; batch != nil {
 		p.batch = nil
+		p.queue.Ease(easeWithin, p.attempt.ended)
 		p.post(inbound{kind: inMessages, attempt: p.attempt, batch: batch})
 	}
 }

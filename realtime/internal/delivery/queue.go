@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/b24pull/b24pull/internal/fifo"
 )
@@ -22,15 +23,19 @@ type Queue struct {
 	refused  bool // admit said no since the last room
 	err      error
 	closed   bool
+	awaited  bool // somebody waits until half is free
+	tired    bool // that has taken too long
 
-	more chan struct{} // signals the user: there is something to pop
-	Room chan struct{} // signals the machine: after a refusal, half of the queue is free again
+	eased chan struct{} // signals him
+	more  chan struct{} // signals the user: there is something to pop
+	Room  chan struct{} // signals the machine: after a refusal, half of the queue is free again
 }
 
 func NewQueue(maxMessages, maxBytes int) *Queue {
 	return &Queue{
 		MaxMessages: maxMessages,
 		maxBytes:    maxBytes,
+		eased:       make(chan struct{}, 1),
 		more:        make(chan struct{}, 1),
 		Room:        make(chan struct{}, 1),
 	}
@@ -57,6 +62,37 @@ func (q *Queue) grant(size int) {
 	defer q.mu.Unlock()
 	q.messages++
 	q.bytes += size
+}
+
+// Ease waits while little room is left until half of it is, so that the user
+// can catch up who is behind for a moment; not longer than some time, and not
+// again before he has caught up, nor when stop is closed. For one at a time.
+func (q *Queue) Ease(most time.Duration, stop <-chan struct{}) {
+	q.mu.Lock()
+	scarce := q.messages > q.MaxMessages*3/4 || q.bytes > q.maxBytes/4*3
+	q.tired = q.tired && scarce
+	q.awaited = scarce && !q.tired && !q.closed
+	wait := q.awaited
+	q.mu.Unlock()
+	if !wait {
+		return
+	}
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	tired := false
+	select {
+	case <-q.eased:
+	case <-stop:
+	case <-timer.C:
+		tired = true
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.awaited, q.tired = false, tired
+	select {
+	case <-q.eased: // in the same moment
+	default:
+	}
 }
 
 // Taken is the room that is taken, in messages and bytes.
@@ -124,9 +160,16 @@ func (q *Queue) TryPop() (m Message, err error, ok bool) {
 func (q *Queue) release(size int) {
 	q.messages--
 	q.bytes -= size
-	if q.refused && q.messages <= q.MaxMessages/2 && q.bytes <= q.maxBytes/2 {
+	if !q.refused && !q.awaited || q.messages > q.MaxMessages/2 || q.bytes > q.maxBytes/2 {
+		return
+	}
+	if q.refused {
 		q.refused = false
 		signal(q.Room)
+	}
+	if q.awaited {
+		q.awaited = false
+		signal(q.eased)
 	}
 }
 

@@ -3,6 +3,8 @@ package delivery
 import (
 	"io"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
@@ -40,4 +42,56 @@ func TestQueue_RefusesAndTells(t *testing.T) {
 	if _, err := q.Pop(t.Context()); err != io.EOF {
 		t.Errorf("the end is %v", err)
 	}
+}
+
+// TestQueue_Ease: who fills the queue waits for a user who is behind for a
+// moment, until half is free, and once only for one who stays behind.
+func TestQueue_Ease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := NewQueue(100, 1000)
+		fill := func(n int) {
+			for range n {
+				q.admit(1)
+				q.push(Message{Record: wire.Record{Size: 1}})
+			}
+		}
+		waits := func() time.Duration {
+			begun := time.Now()
+			q.Ease(time.Second, nil)
+			return time.Since(begun)
+		}
+		pop := func(n int) {
+			for range n {
+				if _, err := q.Pop(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		fill(75)
+		if d := waits(); d != 0 {
+			t.Errorf("waited %v with room left", d)
+		}
+		fill(5)
+		time.AfterFunc(100*time.Millisecond, func() { pop(29) })
+		time.AfterFunc(200*time.Millisecond, func() { pop(1) })
+		if d := waits(); d != 200*time.Millisecond {
+			t.Errorf("waited %v, want until half is free after 200 ms", d)
+		}
+		fill(30)
+		for i, want := range []time.Duration{time.Second, 0, 0} {
+			if d := waits(); d != want {
+				t.Errorf("wait %d for a user who does nothing: %v, want %v", i+1, d, want)
+			}
+		}
+		pop(10)
+		waits()
+		fill(10)
+		stop := make(chan struct{})
+		time.AfterFunc(300*time.Millisecond, func() { close(stop) })
+		begun := time.Now()
+		q.Ease(time.Second, stop)
+		if d := time.Since(begun); d != 300*time.Millisecond {
+			t.Errorf("waited %v after one who had caught up, want until it was stopped after 300 ms", d)
+		}
+	})
 }

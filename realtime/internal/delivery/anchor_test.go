@@ -138,8 +138,8 @@ func TestAnchor_LongHistoryIsNotRemembered(t *testing.T) {
 	}
 	s.EndReplay(ReplayEnded, false, s.now)
 	s.wantKnown(n - 6)
-	if len(s.seen) > 400 || cap(s.above) > 1000 {
-		t.Errorf("%d messages remembered", len(s.seen))
+	if s.seen.len() > 400 || cap(s.above) > 1000 {
+		t.Errorf("%d messages remembered", s.seen.len())
 	}
 	if s.reads(n-6, n-5, n-4, n-3, n-2, n-1, n, n+1); s.Watermark != midAt(n-6) {
 		t.Errorf("cursor at %v", s.Watermark)

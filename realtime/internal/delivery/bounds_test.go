@@ -62,7 +62,7 @@ func (f *flooded) small(t *testing.T, came int) {
 	for _, g := range f.passed {
 		passed += len(g.keys)
 	}
-	remembered := len(f.seen)
+	remembered := f.seen.len()
 	if remembered > MaxRemembered || remembered < MaxRemembered-forgetAtOnce || len(f.above)+passed != remembered {
 		t.Errorf("%d are remembered: %d above the low watermark and %d passed", remembered, len(f.above), passed)
 	}
@@ -242,11 +242,11 @@ func TestBounds_FirstReplayIsBounded(t *testing.T) {
 			f.EndReplay(ReplayEnded, false, f.now)
 			held := heapHeld() - before
 			t.Logf("%s: %d MB", name, held>>20)
-			if held > 40<<20 || len(f.seen) > MaxRemembered || f.Replay != nil {
-				t.Errorf("%s: %d bytes are held, %d messages remembered", name, held, len(f.seen))
+			if held > 40<<20 || f.seen.len() > MaxRemembered || f.Replay != nil {
+				t.Errorf("%s: %d bytes are held, %d messages remembered", name, held, f.seen.len())
 			}
-			if f.forgotten+len(f.seen) != many || f.events > 1 {
-				t.Errorf("%s: %d are remembered, and %d events told that %d are not", name, len(f.seen), f.events, f.forgotten)
+			if f.forgotten+f.seen.len() != many || f.events > 1 {
+				t.Errorf("%s: %d are remembered, and %d events told that %d are not", name, f.seen.len(), f.events, f.forgotten)
 			}
 			runtime.KeepAlive(f)
 		}

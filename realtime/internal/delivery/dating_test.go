@@ -33,8 +33,8 @@ func TestDating_TimesThatCannotBe(t *testing.T) {
 		s.Replayed(s.message(4, 0), s.now)
 		s.EndReplay(ReplayEnded, false, s.now)
 		s.wantKnown(0)
-		if len(s.seen) != 4 {
-			t.Errorf("%d remembered", len(s.seen))
+		if s.seen.len() != 4 {
+			t.Errorf("%d remembered", s.seen.len())
 		}
 	})
 	t.Run("screen", func(t *testing.T) {

@@ -25,11 +25,11 @@ type Dedup struct {
 	deceived  time.Time // when something else than the server has answered last
 	histories []*History
 
-	short  keySet              // of a cursor: keys with a part of their checksums, under which those messages are remembered
-	begun  time.Time           // what arrivals are counted from
-	seen   map[packedKey]int64 // nanoseconds to when it first arrived; all from the low watermark on, and for a while what it passed
-	above  []packedKey         // seen and not below the low watermark, in the order of arrival
-	passed []generation        // seen, and no replay will bring them: below the low watermark, or never kept
+	short  keySet       // of a cursor: keys with a part of their checksums, under which those messages are remembered
+	begun  time.Time    // what arrivals are counted from
+	seen   seenSet      // nanoseconds to when it first arrived; all from the low watermark on, and for a while what it passed
+	above  []packedKey  // seen and not below the low watermark, in the order of arrival
+	passed []generation // seen, and no replay will bring them: below the low watermark, or never kept
 }
 
 const (
@@ -57,7 +57,7 @@ type generation struct {
 }
 
 func NewDedup(from Position, l *Acks, q *Queue, now time.Time, report func(Event)) *Dedup {
-	b := &Dedup{queue: q, acks: l, report: report, begun: now, seen: make(map[packedKey]int64)}
+	b := &Dedup{queue: q, acks: l, report: report, begun: now}
 	b.Reorder.emit, b.Reorder.Patience = b.emit, HoldMax
 	for _, k := range from.Acked {
 		b.remember(k, now)
@@ -105,7 +105,7 @@ type Remembered struct {
 
 // Remembers says how much is remembered, for tests.
 func (b *Dedup) Remembers() Remembered {
-	r := Remembered{Histories: len(b.histories), Seen: len(b.seen), Above: len(b.above), Generations: len(b.passed)}
+	r := Remembered{Histories: len(b.histories), Seen: b.seen.len(), Above: len(b.above), Generations: len(b.passed)}
 	for _, g := range b.passed {
 		r.Passed += len(g.keys)
 	}
@@ -152,16 +152,14 @@ func (b *Dedup) remembered(k wire.Key) wire.Key {
 // arrival is when a message first arrived; seen is false for one that is not
 // remembered.
 func (b *Dedup) arrival(k wire.Key) (at time.Time, seen bool) {
-	ns, seen := b.seen[pack(k)]
+	ns, seen := b.seen.get(pack(k))
 	return b.begun.Add(time.Duration(ns)), seen
 }
 
 // enter notes when a message arrived, and reports whether it was not
 // remembered.
 func (b *Dedup) enter(k packedKey, now time.Time) bool {
-	n := len(b.seen)
-	b.seen[k] = int64(now.Sub(b.begun))
-	return len(b.seen) > n
+	return b.seen.put(k, int64(now.Sub(b.begun)))
 }
 
 // recall takes back what the low watermark has passed and a connection that
@@ -222,7 +220,7 @@ func (b *Dedup) pass(k packedKey, now time.Time) {
 // replay should bring, then of what came first. It may come again, and that is
 // told.
 func (b *Dedup) bound() {
-	if len(b.seen) <= MaxRemembered {
+	if b.seen.len() <= MaxRemembered {
 		return
 	}
 	gone := 0
@@ -241,7 +239,7 @@ func (b *Dedup) bound() {
 
 func (b *Dedup) unsee(keys []packedKey) int {
 	for _, k := range keys {
-		delete(b.seen, k)
+		b.seen.remove(k)
 	}
 	return len(keys)
 }
@@ -314,7 +312,7 @@ func (b *Dedup) GiveBack() {
 		}
 		k := pack(w.Key)
 		back[k] = true
-		delete(b.seen, k)
+		b.seen.remove(k)
 		b.acks.giveBack(w.Message)
 		b.queue.drop(w.Size)
 		for _, s := range b.histories {
@@ -352,14 +350,14 @@ func (b *Dedup) forgetUnkept(start time.Time, settle time.Duration, but wire.Mid
 	before := func(d time.Duration) int64 { return int64(start.Add(-d).Sub(b.begun)) }
 	unkeptBefore, forgottenBefore := before(settle), before(rememberPassed)
 	b.above = slices.DeleteFunc(b.above, func(k packedKey) bool {
-		at := b.seen[k]
+		at, _ := b.seen.get(k)
 		if at >= unkeptBefore || k.mid() == b.histories[0].Watermark || k.mid() == but {
 			return false
 		}
 		gone = append(gone, k)
 		old := at < forgottenBefore
 		if old {
-			delete(b.seen, k)
+			b.seen.remove(k)
 		}
 		return old
 	})

@@ -119,7 +119,7 @@ func TestHistory_Repeats(t *testing.T) {
 	s.want()
 	s.lives(5)
 	s.want("5L") // forgotten: forgetting may repeat, it cannot lose
-	if n := len(s.seen); n != 3 {
+	if n := s.seen.len(); n != 3 {
 		t.Errorf("%d messages remembered, want 3", n)
 	}
 }
@@ -171,8 +171,8 @@ func TestHistory_UnkeptIsForgotten(t *testing.T) {
 		}
 	}
 	s.wantKnown(4)
-	if len(s.seen) > 1000 || len(s.above) > 1000 || s.acks.acked.len() > 1000 {
-		t.Errorf("%d messages remembered, %d above the cursor, %d handled", len(s.seen), len(s.above), s.acks.acked.len())
+	if s.seen.len() > 1000 || len(s.above) > 1000 || s.acks.acked.len() > 1000 {
+		t.Errorf("%d messages remembered, %d above the cursor, %d handled", s.seen.len(), len(s.above), s.acks.acked.len())
 	}
 	s.Live(s.message(n, 0), s.now)
 	s.reads(4)

@@ -115,3 +115,43 @@ func keySetOf(keys []wire.Key) (s keySet) {
 	}
 	return s
 }
+
+// seenKey is a key, and when what it is of arrived.
+type seenKey struct {
+	packedKey
+	at int64
+}
+
+// seenSet is when what has been seen arrived first, by key. Most that is
+// looked for is greater than all that there is.
+type seenSet struct {
+	list sortedList[seenKey, *seenKey]
+}
+
+func (s *seenSet) len() int { return s.list.len() }
+
+// get returns when it arrived; ok is false if it has not been seen.
+func (s *seenSet) get(k packedKey) (at int64, ok bool) {
+	p, ok := s.list.seek(k, false)
+	if ok {
+		at = s.list.at(p).at
+	}
+	return at, ok
+}
+
+// put enters when it arrived, and reports whether it had not been seen.
+func (s *seenSet) put(k packedKey, at int64) bool {
+	p, found := s.list.seek(k, false)
+	if found {
+		s.list.at(p).at = at
+	} else {
+		s.list.insert(p, seenKey{k, at})
+	}
+	return !found
+}
+
+func (s *seenSet) remove(k packedKey) {
+	if p, found := s.list.seek(k, false); found {
+		s.list.remove(p)
+	}
+}

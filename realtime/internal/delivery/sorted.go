@@ -184,6 +184,11 @@ func (s *sortedList[T, P]) shrink(n int) {
 	switch {
 	case size == 0:
 		empty := s.chunks[n].buf[:0]
+		if n == 0 && len(s.chunks) > 1 { // others need not move
+			s.chunks[0] = chunk[T]{}
+			s.chunks = s.chunks[1:]
+			break
+		}
 		s.chunks = slices.Delete(s.chunks, n, n+1)
 		if len(s.chunks) == 0 && cap(empty) <= 2*chunkSize {
 			s.chunks[:1][0].buf = empty // for the next
@@ -212,7 +217,8 @@ func (s *sortedList[T, P]) cut(p slot) {
 	for _, c := range s.chunks[:p.chunk] {
 		s.size -= len(c.live())
 	}
-	s.chunks = slices.Delete(s.chunks, 0, p.chunk)
+	clear(s.chunks[:p.chunk])
+	s.chunks = s.chunks[p.chunk:]
 	for range p.index {
 		s.pop()
 	}

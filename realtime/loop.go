@@ -285,19 +285,23 @@ func (l *loop) receive(in inbound) {
 
 // messages hands a batch to the history until the queue refuses one.
 func (l *loop) messages(s *connection, read bool, batch *[]decoded, now time.Time, take func(delivery.Message, time.Time) bool) {
-	for _, d := range *batch {
-		if d.err != nil {
-			if s.history.Undecodable(d.message, read, now) {
+	full := false
+	l.dedup.Together(func() {
+		for i := range *batch {
+			d := &(*batch)[i]
+			if d.err == nil {
+				if full = !take(d.message, now); full {
+					return
+				}
+			} else if s.history.Undecodable(d.message, read, now) {
 				l.undecodable(d.err)
 			}
-			continue
 		}
-		if !take(d.message, now) {
-			l.full()
-			break
-		}
-	}
+	})
 	recycle(batch)
+	if full {
+		l.full()
+	}
 }
 
 // full pauses everything: the queue is the same for all connections.

@@ -184,19 +184,22 @@ func (c *counters) event(e Event) {
 	}
 }
 
-// Delivered counts a message that goes to the user.
-func (c *counters) Delivered(m delivery.Message) {
+// Delivered counts messages that go to the user.
+func (c *counters) Delivered(messages ...delivery.Message) {
+	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch now := time.Now(); {
-	case c.done == c.stats.Messages:
-		c.oldest, c.marked = now, now
-	case now.Sub(c.marked) >= markEvery:
-		c.marks.Push(mark{c.stats.Messages, now})
-		c.marked = now
+	for i := range messages {
+		switch {
+		case c.done == c.stats.Messages:
+			c.oldest, c.marked = now, now
+		case now.Sub(c.marked) >= markEvery:
+			c.marks.Push(mark{c.stats.Messages, now})
+			c.marked = now
+		}
+		c.stats.Messages++
+		c.stats.Bytes += uint64(messages[i].Size)
 	}
-	c.stats.Messages++
-	c.stats.Bytes += uint64(m.Size)
 }
 
 // Arrived takes the lag of a live message, once a second at the most.

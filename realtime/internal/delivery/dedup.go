@@ -24,6 +24,8 @@ type Dedup struct {
 	newest    wire.Mid  // the greatest delivered
 	deceived  time.Time // when something else than the server has answered last
 	histories []*History
+	out       []Message // to be given to the user
+	gathers   bool      // at once with others
 
 	short  keySet       // of a cursor: keys with a part of their checksums, under which those messages are remembered
 	begun  time.Time    // what arrivals are counted from
@@ -278,19 +280,6 @@ func (b *Dedup) epoch(pos wire.Mid) (changed bool) {
 	}
 	b.epochs = append(b.epochs, pos.Epoch)
 	return changed
-}
-
-func (b *Dedup) emit(m Message) {
-	if m.Key.Mid.Less(b.newest) {
-		m.Late = true
-	} else {
-		b.newest = m.Key.Mid
-	}
-	m.Gap, b.gap = b.gap, nil
-	if b.Meter != nil {
-		b.Meter.Delivered(m)
-	}
-	b.queue.push(m)
 }
 
 // isPassed reports whether a place is below the watermark of a connection:

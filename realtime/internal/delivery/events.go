@@ -37,5 +37,5 @@ func (Gap) event()       {}
 // A Meter takes measurements.
 type Meter interface {
 	Arrived(m Message, now time.Time) // live
-	Delivered(m Message)              // goes to the user
+	Delivered(messages ...Message)    // go to the user
 }

@@ -210,10 +210,10 @@ func (m *model) handleOne() {
 }
 
 func (m *model) check() {
-	for m.queue.messages > 0 {
-		before := m.queue.messages
+	for m.queue.messages.Load() > 0 {
+		before := m.queue.messages.Load()
 		m.handleOne()
-		if m.queue.messages == before {
+		if m.queue.messages.Load() == before {
 			break // what waits for a replay
 		}
 	}

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/b24pull/b24pull/internal/fifo"
@@ -16,26 +17,29 @@ type Queue struct {
 	MaxMessages int
 	maxBytes    int
 
-	mu       sync.Mutex
-	items    fifo.Queue[Message]
-	messages int  // admitted and not yet popped
-	bytes    int  // that they pin
-	refused  bool // admit said no since the last room
-	err      error
-	closed   bool
-	awaited  bool // somebody waits until half is free
-	tired    bool // that has taken too long
+	taken []Message // by the user, who pops one at a time; his alone
+	next  int       // of them
 
-	eased chan struct{} // signals him
-	more  chan struct{} // signals the user: there is something to pop
-	Room  chan struct{} // signals the machine: after a refusal, half of the queue is free again
+	messages atomic.Int64 // admitted and not yet popped
+	bytes    atomic.Int64 // that they pin
+	wanted   atomic.Bool  // somebody is to be told when half is free
+
+	mu      sync.Mutex
+	items   fifo.Queue[Message]
+	refused bool // admit said no since the last room
+	err     error
+	closed  bool
+	eased   chan struct{} // closed when half is free; nil: nobody waits
+	scarce  atomic.Bool   // that has taken too long
+
+	more chan struct{} // signals the user: there is something to pop
+	Room chan struct{} // signals the machine: after a refusal, half of the queue is free again
 }
 
 func NewQueue(maxMessages, maxBytes int) *Queue {
 	return &Queue{
 		MaxMessages: maxMessages,
 		maxBytes:    maxBytes,
-		eased:       make(chan struct{}, 1),
 		more:        make(chan struct{}, 1),
 		Room:        make(chan struct{}, 1),
 	}
@@ -45,75 +49,75 @@ func NewQueue(maxMessages, maxBytes int) *Queue {
 // is full, and room will tell when it is not. A message is never refused by an
 // empty queue, however large it is.
 func (q *Queue) admit(size int) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.messages > 0 && (q.messages >= q.MaxMessages || q.bytes+size > q.maxBytes) {
+	if n := q.messages.Load(); n > 0 && (n >= int64(q.MaxMessages) || q.bytes.Load()+int64(size) > int64(q.maxBytes)) {
+		q.mu.Lock()
+		defer q.mu.Unlock()
 		q.refused = true
+		q.tell()
 		return false
 	}
-	q.messages++
-	q.bytes += size
+	q.grant(size)
 	return true
 }
 
 // grant takes room whether there is any or not.
 func (q *Queue) grant(size int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.messages++
-	q.bytes += size
+	q.messages.Add(1)
+	q.bytes.Add(int64(size))
 }
 
 // Ease waits while little room is left until half of it is, so that the user
 // can catch up who is behind for a moment; not longer than some time, and not
-// again before he has caught up, nor when stop is closed. For one at a time.
+// again before he has caught up, nor when stop is closed.
 func (q *Queue) Ease(most time.Duration, stop <-chan struct{}) {
-	q.mu.Lock()
-	scarce := q.messages > q.MaxMessages*3/4 || q.bytes > q.maxBytes/4*3
-	q.tired = q.tired && scarce
-	q.awaited = scarce && !q.tired && !q.closed
-	wait := q.awaited
-	q.mu.Unlock()
-	if !wait {
+	if !q.over(3, 4) {
+		q.scarce.Store(false)
 		return
 	}
-	timer := time.NewTimer(most)
-	defer timer.Stop()
-	tired := false
-	select {
-	case <-q.eased:
-	case <-stop:
-	case <-timer.C:
-		tired = true
+	if q.scarce.Load() {
+		return
 	}
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.awaited, q.tired = false, tired
+	if q.closed {
+		q.mu.Unlock()
+		return
+	}
+	if q.eased == nil {
+		q.eased = make(chan struct{})
+	}
+	eased := q.eased
+	q.tell()
+	q.mu.Unlock()
+	timer := time.NewTimer(most)
+	defer timer.Stop()
 	select {
-	case <-q.eased: // in the same moment
-	default:
+	case <-eased:
+	case <-stop:
+	case <-timer.C:
+		q.scarce.Store(true)
 	}
 }
 
 // Taken is the room that is taken, in messages and bytes.
 func (q *Queue) Taken() (messages, bytes int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.messages, q.bytes
+	return int(q.messages.Load()), int(q.bytes.Load())
+}
+
+// over reports whether more than a part of the room is taken.
+func (q *Queue) over(part, of int64) bool {
+	return q.messages.Load() > int64(q.MaxMessages)*part/of || q.bytes.Load() > int64(q.maxBytes)*part/of
 }
 
 // drop gives back the room of an admitted message that will not be pushed.
-func (q *Queue) drop(size int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.release(size)
-}
+func (q *Queue) drop(size int) { q.release(size) }
 
-// push hands over an admitted message.
-func (q *Queue) push(m Message) {
+// push hands over admitted messages.
+func (q *Queue) push(messages ...Message) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.items.Push(m)
+	for i := range messages {
+		q.items.Push(messages[i])
+	}
 	signal(q.more)
 }
 
@@ -144,33 +148,67 @@ func (q *Queue) Pop(ctx context.Context) (Message, error) {
 	}
 }
 
+// maxTaken is how many messages the user takes at a time.
+const maxTaken = 32
+
+// TryPop is Pop for one who does not wait.
 func (q *Queue) TryPop() (m Message, err error, ok bool) {
+	if q.next == len(q.taken) {
+		if err, ok := q.take(); len(q.taken) == 0 {
+			return Message{}, err, ok
+		}
+	}
+	first := &q.taken[q.next]
+	m, *first = *first, Message{}
+	q.next++
+	q.release(m.Size)
+	return m, nil, true
+}
+
+// take takes the next messages. ok is false if there is none yet.
+func (q *Queue) take() (err error, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if m, ok := q.items.Pop(); ok {
-		q.release(m.Size)
-		return m, nil, true
+	if q.taken, q.next = q.taken[:0], 0; q.items.Len() == 0 {
+		return q.err, q.closed
 	}
-	if q.closed {
-		return Message{}, q.err, true
+	for len(q.taken) < maxTaken {
+		m, more := q.items.Pop()
+		if !more {
+			break
+		}
+		q.taken = append(q.taken, m)
 	}
-	return Message{}, nil, false
+	return nil, true
 }
 
 func (q *Queue) release(size int) {
-	q.messages--
-	q.bytes -= size
-	if !q.refused && !q.awaited || q.messages > q.MaxMessages/2 || q.bytes > q.maxBytes/2 {
+	q.messages.Add(-1)
+	q.bytes.Add(int64(-size))
+	if q.wanted.Load() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.tell()
+	}
+}
+
+// tell tells those who wait if half of the room is free. It is to be called
+// when one has begun to wait, too: the user takes no lock unless one does. The
+// caller holds q.mu.
+func (q *Queue) tell() {
+	q.wanted.Store(q.refused || q.eased != nil)
+	if q.over(1, 2) {
 		return
 	}
 	if q.refused {
 		q.refused = false
 		signal(q.Room)
 	}
-	if q.awaited {
-		q.awaited = false
-		signal(q.eased)
+	if q.eased != nil {
+		close(q.eased)
+		q.eased = nil
 	}
+	q.wanted.Store(false)
 }
 
 // signal wakes the one who waits on a channel of capacity 1, now or later.

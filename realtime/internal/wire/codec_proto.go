@@ -30,9 +30,8 @@ func (c *protoCodec) Decode(frame io.Reader, yield func(Record, error) bool) err
 			}
 			continue
 		}
-		var tooLong *TooLongError
 		switch {
-		case errors.As(err, &tooLong):
+		case isTooLong(err):
 			if !yield(Record{}, framed(&RecordError{Err: err})) {
 				return nil
 			}
@@ -44,6 +43,11 @@ func (c *protoCodec) Decode(frame io.Reader, yield func(Record, error) bool) err
 			return err
 		}
 	}
+}
+
+func isTooLong(err error) bool {
+	var tooLong *TooLongError
+	return errors.As(err, &tooLong)
 }
 
 // message decodes one message from a buffer that becomes the message's own.

@@ -69,6 +69,9 @@ func (e *RecordError) Unwrap() error { return e.Err }
 
 // framed marks the error of a record that stood in the frame of a push server.
 func framed(err error) error {
+	if err == nil {
+		return nil
+	}
 	var bad *RecordError
 	if errors.As(err, &bad) {
 		bad.Framed = true

@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"slices"
 	"sync"
 
 	"github.com/b24pull/b24pull/realtime/internal/wire"
@@ -22,11 +21,12 @@ type Acks struct {
 	next      *Binding // what they will be of when what was pending is handled, and the gap is told
 	unsettled keySet
 	untold    *Gap
-	Progress         // the history's
-	pending   keySet // to be delivered or delivered, not handled
-	transient int    // the same of messages that the server does not keep
-	acked     keySet // handled, or never to be, and not below the position
-	dropped   int    // of acked, since there were too many, and not told of yet
+	Progress            // the history's
+	pending   keySet    // to be delivered or delivered, not handled
+	transient int       // the same of messages that the server does not keep
+	acked     keySet    // handled, or never to be, and not below the position
+	view      ackedView // acked, for cursors
+	dropped   int       // of acked, since there were too many, and not told of yet
 }
 
 func NewAcks(from Position) *Acks {
@@ -84,7 +84,7 @@ func (l *Acks) take(m Message) {
 		l.transient++
 		return
 	}
-	l.acked.remove(m.Key)
+	l.unfinish(m.Key)
 	l.pending.add(m.Key)
 }
 
@@ -153,10 +153,20 @@ func (l *Acks) settle(k wire.Key) (pending bool) {
 // the user is not to get makes many of them: then the oldest are dropped. They
 // may come again after a restart.
 func (l *Acks) finish(k wire.Key) {
-	l.acked.add(k)
+	if l.acked.add(k) {
+		l.view.add(k)
+	}
 	if n := l.acked.len(); n > MaxRemembered {
 		l.acked.drop(n / 4)
+		l.view.shorten(l.acked.len())
 		l.dropped += n / 4
+	}
+}
+
+// unfinish undoes finish.
+func (l *Acks) unfinish(k wire.Key) {
+	if l.acked.remove(k) {
+		l.view.spoil()
 	}
 }
 
@@ -186,6 +196,7 @@ func (l *Acks) advance(to Progress) {
 	defer l.mu.Unlock()
 	l.Progress = to
 	l.acked.cut(l.handledTo(wire.Key{}))
+	l.view.shorten(l.acked.len())
 	signal(l.Changed)
 }
 
@@ -195,7 +206,7 @@ func (l *Acks) forget(keys []packedKey) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, k := range keys {
-		l.acked.remove(k.key())
+		l.unfinish(k.key())
 	}
 }
 
@@ -221,10 +232,10 @@ func (l *Acks) Position() (p Position, ok bool) {
 
 func (l *Acks) at(k wire.Key) Position {
 	pos := l.handledTo(k)
-	done := l.acked.from(pos)
+	l.view.fill(&l.acked)
+	done := l.view.from(pos)
 	if l.pending.has(k) && !k.Mid.Less(pos) {
-		i, _ := slices.BinarySearchFunc(done, k, wire.Key.Compare)
-		done = slices.Insert(done, i, k)
+		done = l.view.with(k, pos)
 	}
 	p := Position{Progress: l.Progress, Acked: done, Tags: l.tags, Bound: l.bound}
 	p.Watermark = pos

@@ -48,10 +48,13 @@ func (s *keySet) has(k wire.Key) bool {
 	return found
 }
 
-func (s *keySet) add(k wire.Key) {
-	if p, found := s.find(k); !found {
+// add reports whether the key was not there.
+func (s *keySet) add(k wire.Key) bool {
+	p, found := s.find(k)
+	if !found {
 		s.list.insert(p, pack(k))
 	}
+	return !found
 }
 
 // remove reports whether the key was there.

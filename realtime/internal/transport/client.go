@@ -27,6 +27,13 @@ func OwnClient(client *http.Client) *http.Client {
 		if own.MaxResponseHeaderBytes <= 0 || own.MaxResponseHeaderBytes > maxHeader {
 			own.MaxResponseHeaderBytes = maxHeader
 		}
+		// Those of a websocket stay for its life, and bodies are read past them.
+		if own.ReadBufferSize == 0 {
+			own.ReadBufferSize = libraryBuffer
+		}
+		if own.WriteBufferSize == 0 {
+			own.WriteBufferSize = libraryBuffer
+		}
 		dial.Guard(own)
 		base = own
 	}

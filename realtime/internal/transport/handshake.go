@@ -50,8 +50,9 @@ func DialOver(client *http.Client) DialFunc {
 	}
 }
 
-// libraryBuffer is the size of gorilla/websocket's own buffers: what is read
-// ahead is in others. That for writing is taken while something is written.
+// libraryBuffer is the size of the buffers that gorilla/websocket and net/http
+// have for each connection: what is read ahead is in others. The websocket's for
+// writing is taken while something is written.
 const libraryBuffer = 1 << 10
 
 var libraryBuffers sync.Pool

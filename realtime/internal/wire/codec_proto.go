@@ -22,6 +22,7 @@ func newProtoCodec() *protoCodec {
 
 func (c *protoCodec) Decode(frame io.Reader, yield func(Record, error) bool) error {
 	c.reader.reset(frame)
+	defer c.reader.rest()
 	for {
 		buf, err := c.reader.next()
 		if err == nil {

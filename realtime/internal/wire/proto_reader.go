@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sync"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -30,7 +31,7 @@ var messagePath = [...]protowire.Number{1, 1, 1}
 // a time, holding no more than one message in memory. Everything else in the
 // batch is passed over.
 type reader struct {
-	src   *bufio.Reader
+	src   *bufio.Reader // while there is a batch
 	limit int
 	pos   int64                   // bytes consumed
 	depth int                     // how far down messagePath we are
@@ -38,15 +39,28 @@ type reader struct {
 }
 
 // newReader returns a reader that allows messages of limit bytes each.
-func newReader(limit int) *reader {
-	return &reader{src: bufio.NewReaderSize(nil, 4096), limit: limit}
-}
+func newReader(limit int) *reader { return &reader{limit: limit} }
+
+// buffers are for the batches that are being read: most connections are idle.
+var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
 
 // reset starts on a new batch.
 func (r *reader) reset(src io.Reader) {
+	if r.src == nil {
+		r.src = buffers.Get().(*bufio.Reader)
+	}
 	r.src.Reset(src)
 	r.pos, r.depth = 0, 0
 	r.end[0] = math.MaxInt64
+}
+
+// rest lets go of a batch.
+func (r *reader) rest() {
+	if r.src != nil {
+		r.src.Reset(nil)
+		buffers.Put(r.src)
+		r.src = nil
+	}
 }
 
 // next returns the encoding of the next message in a buffer of its own. It

@@ -210,15 +210,27 @@ func (s *Subscription) next(ctx context.Context) (Message, error) {
 // deliver hands over message by message until there is an error.
 func (s *Subscription) deliver(ctx context.Context, handle func(context.Context, Message) error) error {
 	for n := uint64(1); ; n++ {
-		m, err := s.next(ctx)
-		if err != nil {
+		if err := s.queue.Await(ctx); err != nil {
 			return err
 		}
-		if err := handle(ctx, m); err != nil {
+		if err := s.deliverOne(ctx, handle, n); err != nil {
 			return err
 		}
-		s.stats.handled(s.acks.Returned(m.receipt), n)
 	}
+}
+
+// deliverOne hands over the message that is the nth. What waits for it is not
+// here, where the stack is deeper.
+func (s *Subscription) deliverOne(ctx context.Context, handle func(context.Context, Message) error, n uint64) error {
+	m, err := s.next(ctx)
+	if err != nil {
+		return err
+	}
+	if err := handle(ctx, m); err != nil {
+		return err
+	}
+	s.stats.handled(s.acks.Returned(m.receipt), n)
+	return nil
 }
 
 // begin marks the subscription as run, and makes the contexts that Close and

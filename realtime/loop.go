@@ -94,25 +94,9 @@ func (l *loop) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer l.tasks.Wait()
 	defer cancel()
-	l.ctx = ctx
-	l.inbox = make(chan inbound)
-	l.confirmer.Context, l.confirmer.Go = ctx, l.tasks.Go
-	l.replayPace, l.shortReplayPace = replayPace, shortReplayPace
 	l.alarm = newAlarm()
 	defer l.alarm.stop()
-	l.dedup = delivery.NewDedup(l.opts.cursor.position, l.acks, l.queue, time.Now(), l.reported)
-	l.dedup.Control, l.dedup.Meter = l.takeControl, l.stats
-	if l.opts.begun() {
-		l.dedup.Reorder.Patience = delivery.HoldFirst
-	}
-	l.main = &connection{history: l.dedup.First(l.opts.cursor.position, l.opts.begun(), time.Now())}
-	l.main.history.Settle = l.opts.settle
-	if _, fixed := l.source.(fixedConfig); fixed {
-		l.dedup.ClockUnknown()
-	}
-	l.main.status.anchored = l.main.history.Anchored
-
-	l.handle(l.main, event{kind: evStart}, nil)
+	l.begin(ctx)
 	for l.main.status.state != StateClosed {
 		select {
 		case in := <-l.inbox:
@@ -131,6 +115,26 @@ func (l *loop) run(ctx context.Context) error {
 	l.deliverReceived()
 	l.events.flush()
 	return l.err
+}
+
+// begin makes what the loop begins with. (The stack of an idle loop is small.)
+func (l *loop) begin(ctx context.Context) {
+	l.ctx = ctx
+	l.inbox = make(chan inbound)
+	l.confirmer.Context, l.confirmer.Go = ctx, l.tasks.Go
+	l.replayPace, l.shortReplayPace = replayPace, shortReplayPace
+	l.dedup = delivery.NewDedup(l.opts.cursor.position, l.acks, l.queue, time.Now(), l.reported)
+	l.dedup.Control, l.dedup.Meter = l.takeControl, l.stats
+	if l.opts.begun() {
+		l.dedup.Reorder.Patience = delivery.HoldFirst
+	}
+	l.main = &connection{history: l.dedup.First(l.opts.cursor.position, l.opts.begun(), time.Now())}
+	l.main.history.Settle = l.opts.settle
+	if _, fixed := l.source.(fixedConfig); fixed {
+		l.dedup.ClockUnknown()
+	}
+	l.main.status.anchored = l.main.history.Anchored
+	l.handle(l.main, event{kind: evStart}, nil)
 }
 
 // emit has an event be counted, logged and told.

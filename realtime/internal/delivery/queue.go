@@ -135,17 +135,34 @@ func (q *Queue) Finish(err error) {
 // end, and the context's error at once when it is done.
 func (q *Queue) Pop(ctx context.Context) (Message, error) {
 	for {
-		if err := ctx.Err(); err != nil {
+		if err := q.Await(ctx); err != nil {
 			return Message{}, err
 		}
 		if m, err, ok := q.TryPop(); ok {
 			return m, err
+		}
+	}
+}
+
+// Await waits until TryPop returns something, or the context is done. It takes
+// little of a stack, in which idle goroutines stand.
+func (q *Queue) Await(ctx context.Context) error {
+	for {
+		if err := ctx.Err(); err != nil || q.next < len(q.taken) || q.waiting() {
+			return err
 		}
 		select {
 		case <-q.more:
 		case <-ctx.Done():
 		}
 	}
+}
+
+// waiting reports whether take has something to return.
+func (q *Queue) waiting() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.items.Len() > 0 || q.closed
 }
 
 // maxTaken is how many messages the user takes at a time.

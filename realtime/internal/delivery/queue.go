@@ -17,16 +17,16 @@ type Queue struct {
 	MaxMessages int
 	maxBytes    int
 
-	taken []Message // by the user, who pops one at a time; his alone
-	next  int       // of them
+	taken *piece // by the user, who pops one at a time; his alone; nil: none
 
 	messages atomic.Int64 // admitted and not yet popped
 	bytes    atomic.Int64 // that they pin
 	wanted   atomic.Bool  // somebody is to be told when half is free
 
 	mu      sync.Mutex
-	items   fifo.Queue[Message]
-	refused bool // admit said no since the last room
+	pieces  fifo.Queue[*piece]
+	last    *piece // of these, where there is room in it; nil: in none
+	refused bool   // admit said no since the last room
 	err     error
 	closed  bool
 	eased   chan struct{} // closed when half is free; nil: nobody waits
@@ -115,8 +115,16 @@ func (q *Queue) drop(size int) { q.release(size) }
 func (q *Queue) push(messages ...Message) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for i := range messages {
-		q.items.Push(messages[i])
+	for len(messages) > 0 {
+		if q.last == nil {
+			q.last = pieces.Get().(*piece)
+			q.pieces.Push(q.last)
+		}
+		n := copy(q.last.messages[q.last.end:], messages)
+		messages = messages[n:]
+		if q.last.end += n; q.last.end == pieceSize {
+			q.last = nil
+		}
 	}
 	signal(q.more)
 }
@@ -148,7 +156,7 @@ func (q *Queue) Pop(ctx context.Context) (Message, error) {
 // little of a stack, in which idle goroutines stand.
 func (q *Queue) Await(ctx context.Context) error {
 	for {
-		if err := ctx.Err(); err != nil || q.next < len(q.taken) || q.waiting() {
+		if err := ctx.Err(); err != nil || q.taken != nil || q.waiting() {
 			return err
 		}
 		select {
@@ -162,22 +170,36 @@ func (q *Queue) Await(ctx context.Context) error {
 func (q *Queue) waiting() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.items.Len() > 0 || q.closed
+	return q.pieces.Len() > 0 || q.closed
 }
 
-// maxTaken is how many messages the user takes at a time.
-const maxTaken = 32
+// A piece is some messages that follow each other. The user takes them
+// together.
+type piece struct {
+	messages   [pieceSize]Message
+	begin, end int // what has not been popped; none only where it is pushed to
+}
+
+const pieceSize = 32
+
+// pieces are those that no queue needs.
+var pieces = sync.Pool{New: func() any { return new(piece) }}
 
 // TryPop is Pop for one who does not wait.
 func (q *Queue) TryPop() (m Message, err error, ok bool) {
-	if q.next == len(q.taken) {
-		if err, ok := q.take(); len(q.taken) == 0 {
+	if q.taken == nil {
+		if err, ok := q.take(); q.taken == nil {
 			return Message{}, err, ok
 		}
 	}
-	first := &q.taken[q.next]
+	p := q.taken
+	first := &p.messages[p.begin]
 	m, *first = *first, Message{}
-	q.next++
+	if p.begin++; p.begin == p.end {
+		p.begin, p.end = 0, 0
+		pieces.Put(p)
+		q.taken = nil
+	}
 	q.release(m.Size)
 	return m, nil, true
 }
@@ -186,15 +208,12 @@ func (q *Queue) TryPop() (m Message, err error, ok bool) {
 func (q *Queue) take() (err error, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.taken, q.next = q.taken[:0], 0; q.items.Len() == 0 {
+	p, ok := q.pieces.Pop()
+	if !ok {
 		return q.err, q.closed
 	}
-	for len(q.taken) < maxTaken {
-		m, more := q.items.Pop()
-		if !more {
-			break
-		}
-		q.taken = append(q.taken, m)
+	if q.taken = p; p == q.last {
+		q.last = nil
 	}
 	return nil, true
 }

@@ -72,11 +72,16 @@ func TestQueue_Ease(t *testing.T) {
 			t.Errorf("waited %v with room left", d)
 		}
 		fill(5)
-		time.AfterFunc(100*time.Millisecond, func() { pop(29) })
-		time.AfterFunc(200*time.Millisecond, func() { pop(1) })
+		go func() { // one user
+			time.Sleep(100 * time.Millisecond)
+			pop(29)
+			time.Sleep(100 * time.Millisecond)
+			pop(1)
+		}()
 		if d := waits(); d != 200*time.Millisecond {
 			t.Errorf("waited %v, want until half is free after 200 ms", d)
 		}
+		synctest.Wait()
 		fill(30)
 		for i, want := range []time.Duration{time.Second, 0, 0} {
 			if d := waits(); d != want {

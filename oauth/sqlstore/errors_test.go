@@ -185,7 +185,15 @@ func TestErrors_NoConnection(t *testing.T) {
 		if err := held.Save(t.Context(), tokenOf(t, "member1", 0)); err != nil {
 			t.Errorf("Save, once there is a connection: %v", err)
 		}
+		// Unlock does not reach the database, and so the row keeps the mark.
+		if taken, err = db.Conn(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		held.Unlock()
+		taken.Close()
+		if err := held.Save(t.Context(), tokenOf(t, "member1", 7)); !errors.Is(err, oauth.ErrLockLost) {
+			t.Errorf("Save after Unlock: %v", err)
+		}
 	})
 }
 

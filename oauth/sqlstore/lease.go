@@ -26,31 +26,23 @@ const (
 )
 
 // Lock waits until the key's row is free and puts a mark of its own there. Who
-// waits holds no connection while he does. Where another process waits for it,
-// who has had the lock just before waits a moment, for that to get it first.
+// waits holds no connection while he does. Where somebody else waits for it,
+// who has had the lock just before waits a moment, for that one to get it first.
 func (t tokens) Lock(ctx context.Context, key string) (oauth.LockedToken, error) {
 	s := t.store
 	name, err := column(key)
 	if err != nil {
 		return nil, err
 	}
-	own, err := s.local.Lock(ctx, name)
-	if err != nil {
+	if err := s.turns.wait(ctx, name); err != nil {
 		return nil, waited(key, err)
 	}
 	l := &locked{store: s, name: name, holder: rand.Text()}
-	if err = s.turns.wait(ctx, name); err != nil {
-		err = waited(key, err)
-	} else {
-		err = l.take(ctx, key)
-	}
-	if err != nil {
-		own.Unlock()
+	if err := l.take(ctx, key); err != nil {
 		return nil, err
 	}
 	stop := l.prolong(context.WithoutCancel(ctx))
 	l.stop = func() {
-		defer own.Unlock()
 		stop()
 		if l.giveBack(ctx) {
 			s.turns.passed(name)

@@ -117,8 +117,12 @@ func TestLost_Prolonged(t *testing.T) {
 			t.Fatal(err)
 		}
 		var until, last int64
-		for n := 0; n < 4; n++ {
-			for last = until; until == last; time.Sleep(10 * time.Millisecond) {
+		for range 4 {
+			last = until
+			for tries := 0; until == last; time.Sleep(10 * time.Millisecond) {
+				if tries++; tries > 3000 {
+					t.Fatal("the lock is not prolonged")
+				}
 				if err := db.QueryRowContext(t.Context(), "SELECT held_until FROM b24pull_locks").Scan(&until); err != nil {
 					t.Fatal(err)
 				}

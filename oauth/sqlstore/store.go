@@ -36,7 +36,6 @@ type Store struct {
 	lease   time.Duration
 	timeout time.Duration
 
-	local oauth.MemoryStore // its locks: one at a time in this process asks for a key's
 	turns turns
 }
 
@@ -144,7 +143,8 @@ func (s *Store) Keys(ctx context.Context) (keys []string, err error) {
 func (s *Store) Schema() []string { return s.text.schema() }
 
 // CreateTables makes those of the tables that are not there. Several processes
-// may do it at once.
+// may do it at once: of two that make the same table in PostgreSQL one fails,
+// although both say IF NOT EXISTS, and finds it there when it tries again.
 func (s *Store) CreateTables(ctx context.Context) error {
 	return s.do(ctx, "the tables", func(ctx context.Context) error {
 		tx, err := s.db.BeginTx(ctx, nil)
@@ -152,13 +152,6 @@ func (s *Store) CreateTables(ctx context.Context) error {
 			return err
 		}
 		defer tx.Rollback()
-		// Two that make the same table at once are in each other's way, although
-		// both say IF NOT EXISTS.
-		if s.dialect == PostgreSQL {
-			if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtext('b24pull sqlstore'))"); err != nil {
-				return err
-			}
-		}
 		for _, statement := range s.Schema() {
 			if _, err := tx.ExecContext(ctx, statement); err != nil {
 				return err

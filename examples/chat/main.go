@@ -152,12 +152,10 @@ var errEnd = errors.New("the end")
 // ready waits until all chats are connected. It reports false if ctx ends.
 func ready(ctx context.Context, chats []*chat) bool {
 	for _, c := range chats {
-		select {
-		case <-c.sub.Ready():
-			c.print("connected")
-		case <-ctx.Done():
-			return false
+		if c.sub.WaitReady(ctx) != nil {
+			return false // why ends ctx
 		}
+		c.print("connected")
 	}
 	return true
 }

@@ -62,14 +62,16 @@ func listen(ctx context.Context, client *b24pull.Client, s *shop) error {
 	if err != nil {
 		return err
 	}
-	life, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
-	stop := context.AfterFunc(ctx, func() {
-		time.AfterFunc(10*time.Second, end)
-		sub.Drain(life)
-	})
-	defer stop()
-	return sub.Run(life, s.handlers())
+	life := context.WithoutCancel(ctx) // it is for Drain to end the run
+	go sub.Run(life, s.handlers())     // Err and Drain have its error
+	select {
+	case <-ctx.Done():
+	case <-sub.Done():
+		return sub.Err()
+	}
+	grace, cancel := context.WithTimeout(life, 10*time.Second)
+	defer cancel()
+	return sub.Drain(grace)
 }
 
 type orderChanged struct {

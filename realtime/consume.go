@@ -19,7 +19,7 @@ import (
 //     stopped;
 //   - silently after Close, and after Drain when all is delivered;
 //   - after yielding one error, with a zero Message: the context's when it is
-//     done, or one that trying again cannot help, such as
+//     done, as Run returns it, or one that trying again cannot help, such as
 //     [b24pull.ErrWrongAuthType] or [ErrConfigExpired], or that of the cursor
 //     store.
 //
@@ -47,12 +47,15 @@ func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
 }
 
 // Run runs the subscription and calls h for each message, in order, one at a
-// time and each once; [WithParallel] has several at a time. It blocks, and when
-// it returns every goroutine of the subscription has stopped and the cursor is
-// saved. A handler's error ends it with a [*HandlerError], unless
+// time and each once; [WithParallel] has several at a time. It blocks, and
+// when it returns every goroutine of the subscription has stopped and the
+// cursor is saved. A handler's error ends it with a [*HandlerError], unless
 // [WithErrorPolicy] says otherwise; or else it returns nil after Close or
-// Drain, the context's error when that is done, or the error that trying again
-// cannot help. A cursor that could not be saved at the end is an error, too.
+// Drain, the context's error when that is done, or the error that trying
+// again cannot help. A context's cause stands beside its error; one that
+// ends a subscription by itself, like [b24pull.ErrUninstalled] of a context
+// of the token source, stands in its place. A cursor that could not be saved
+// at the end is an error, too.
 //
 // When the context is done, everything stops within a second, but for a handler
 // and a [CursorStore] that ignore their contexts: these are waited for. After

@@ -344,7 +344,7 @@ func TestEnding_Situations(t *testing.T) {
 		"Close meanwhile": func(t *testing.T, l *life) {
 			var handled atomic.Int32
 			l.received(slowly(&handled))
-			time.AfterFunc(5*time.Second, l.sub.Close)
+			time.AfterFunc(4500*time.Millisecond, l.sub.Close) // between two of them
 			wantUnhandled(t, l.sub.Drain(t.Context()), ErrClosed, 15)
 		},
 		"several together": func(t *testing.T, l *life) {

@@ -9,7 +9,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -55,10 +54,15 @@ func event(n int) pulltest.Message {
 	}
 }
 
+// patience tries again what a handler could not do, ten times within seven
+// seconds. What fails then, and at once what is not what it should be, is logged
+// and skipped; realtime.WithDeadLetters could keep it.
+var patience = realtime.RetryPolicy(10, 100*time.Millisecond, time.Second, realtime.SkipMessage())
+
 // listen handles events until ctx is done. The others that have come by then
 // have ten seconds.
 func listen(ctx context.Context, client *b24pull.Client, s *shop) error {
-	sub, err := realtime.Subscribe(client, realtime.WithLogger(slog.Default()), realtime.WithErrorPolicy(onError))
+	sub, err := realtime.Subscribe(client, realtime.WithLogger(slog.Default()), realtime.WithErrorPolicy(patience))
 	if err != nil {
 		return err
 	}
@@ -119,18 +123,4 @@ func (s *shop) change(_ context.Context, o orderChanged, _ realtime.Message) err
 	}
 	fmt.Fprintf(s.out, "order %d is %s\n", o.ID, o.Stage)
 	return nil
-}
-
-// errBusy is an error that passes.
-var errBusy = errors.New("the shop is busy")
-
-// onError tries again what can pass. What does not, like params that are not
-// what they should be, is logged and skipped: without a policy it would end the
-// program.
-func onError(err *realtime.HandlerError, attempt int) realtime.ErrorAction {
-	if errors.Is(err, errBusy) && attempt < 10 {
-		return realtime.RetryAfter(time.Duration(attempt) * 100 * time.Millisecond)
-	}
-	slog.Error("event skipped", "err", err)
-	return realtime.SkipMessage()
 }

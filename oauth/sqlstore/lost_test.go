@@ -41,8 +41,8 @@ func TestLost_Connections(t *testing.T) {
 			refreshed <- err
 		}()
 	}
-	if err := errors.Join(<-refreshed, <-refreshed); err != nil || s.asked != 1 {
-		t.Errorf("refreshed %d times: %v", s.asked, err)
+	if err := errors.Join(<-refreshed, <-refreshed); err != nil || s.requests() != 1 {
+		t.Errorf("refreshed %d times: %v", s.requests(), err)
 	}
 	if got, err := other.Get(t.Context(), "member1"); err != nil || got.RefreshToken != tokenOf(t, "member1", 1).RefreshToken {
 		t.Errorf("not the next token is stored: %v", err)

@@ -94,8 +94,8 @@ func stopped(t *testing.T, d database, spent bool) {
 	if err != nil || got.RefreshToken != second.RefreshToken || got.Revoked {
 		t.Errorf("stored is %v, the next token: %v, revoked: %v, %v", got, err == nil && got.RefreshToken == second.RefreshToken, err == nil && got.Revoked, err)
 	}
-	if s.asked != 2 {
-		t.Errorf("the authorization server was asked %d times, want 2", s.asked)
+	if n := s.requests(); n != 2 {
+		t.Errorf("the authorization server was asked %d times, want 2", n)
 	}
 }
 

@@ -346,6 +346,20 @@ func encode(params any) (json.RawMessage, error) {
 	return data, err
 }
 
+// An earlyError says before a call what the portal would answer it with: it is
+// that one's sentinel.
+type earlyError struct {
+	error
+	sentinel error
+}
+
+func before(sentinel error, format string, args ...any) error {
+	return &earlyError{fmt.Errorf(format, args...), sentinel}
+}
+
+func (e *earlyError) Is(target error) bool { return target == e.sentinel }
+func (e *earlyError) Unwrap() error        { return e.error }
+
 // A formatError is ErrInvalidFormat before a call.
 type formatError struct{ *phpjson.EncodeError }
 

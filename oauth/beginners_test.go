@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -9,7 +10,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/b24pull/b24pull/internal/resttest"
 )
@@ -86,7 +86,9 @@ func TestBeginners_Applications(t *testing.T) {
 	if runtime.GOOS == "linux" { // other systems have other words
 		nobody := &Application{ClientID: "app.1", ClientSecret: "s3cr3t", AuthServer: "https://oauth.example", HTTPClient: &http.Client{Transport: &http.Transport{
 			Proxy: func(*http.Request) (*url.URL, error) { return nil, nil },
-			Dial:  func(network, _ string) (net.Conn, error) { return net.DialTimeout(network, "127.0.0.1:1", time.Second) },
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, "127.0.0.1:1")
+			},
 		}}}
 		_, err := nobody.Exchange(t.Context(), AuthCode{Code: "s3cr3tcode0", Portal: "https://portal.example"})
 		add("Exchange: nothing listens", err)

@@ -85,8 +85,8 @@ func (e *APIError) endsStart() bool {
 	switch sentinel := codes[strings.ToLower(e.Code)]; {
 	case sentinel != nil:
 		return sentinel == ErrExpiredToken && e.unrefreshed
-	case e.Code == "" && !e.page && e.Status < http.StatusMultipleChoices:
-		return false // half an answer, or an odd one
+	case e.Code == "" && (e.half || !e.page && e.Status < http.StatusMultipleChoices):
+		return false // part of an answer, or an odd one
 	}
 	return e.Status < http.StatusMultipleChoices || netfail.Refused(e.Status)
 }

@@ -131,7 +131,8 @@ type APIError struct {
 	RetryAfter time.Duration
 
 	invalid     *[]InvalidField // a pointer: an APIError can be compared
-	page        bool            // what has answered need be no portal: it is no JSON
+	page        bool            // what has answered need be no portal: it does not call itself JSON
+	half        bool            // what calls itself JSON is none
 	unrefreshed bool            // the token has expired, and its source has no other one
 }
 

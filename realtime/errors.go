@@ -313,12 +313,3 @@ func endingOf(err error) b24pull.Ending {
 	}
 	return b24pull.EndingOf(err)
 }
-
-// advisedConfig says what to do about a portal, or an authorization server,
-// where its error does not.
-func advisedConfig(err error) error {
-	if netfail.NoSuchHost(err) {
-		return fmt.Errorf("%w; this machine knows no such host: is the address right, and is there a network?", err)
-	}
-	return err
-}

@@ -239,7 +239,7 @@ func (l *loop) show(cause error) {
 	case after == StateClosed:
 		if l.ctx.Err() == nil {
 			cause = l.renewal.ended(cause)
-			if !l.reached && netfail.Hopeless(cause) {
+			if l.main.config != nil && !l.reached && netfail.Hopeless(cause) {
 				cause = advised(cause)
 			}
 		}

@@ -174,7 +174,7 @@ func (l *loop) keep(reason RenewReason, anew bool) {
 func (l *loop) notConfigured(err error) {
 	why := classify(err)
 	if l.main.config == nil && endingOf(err) == b24pull.EndsStart {
-		why, err = failFatal, advisedConfig(err)
+		why = failFatal
 	}
 	now := time.Now()
 	waits, must := false, false

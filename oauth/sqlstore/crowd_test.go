@@ -24,13 +24,13 @@ const mark = "s3cr3t" // of the tests' secrets
 type authServer struct {
 	*httptest.Server
 	took time.Duration
-	// before is called for each request that comes, and after when its token is
-	// spent, before the answer.
-	before, after func(n int)
 
 	mu    sync.Mutex
 	asked int
 	spent map[string]bool
+	// before is called for each request that comes, and after when its token is
+	// spent, before the answer.
+	before, after func(n int)
 }
 
 func newAuthServer(t *testing.T) *authServer {
@@ -46,11 +46,11 @@ func (s *authServer) serve(w http.ResponseWriter, r *http.Request) {
 	time.Sleep(s.took)
 	s.mu.Lock()
 	s.asked++
-	n := s.asked
+	n, before, after := s.asked, s.before, s.after
 	s.mu.Unlock()
-	s.before(n)
+	before(n)
 	status, answer := s.renew(r)
-	s.after(n)
+	after(n)
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(answer)
 }

@@ -18,6 +18,7 @@ func TestLost_Connections(t *testing.T) {
 	dsn := d.place(t)
 	admin := d.pool(t, dsn, 1)
 	s := newAuthServer(t)
+	s.mu.Lock()
 	s.after = func(int) {
 		var ended int
 		err := admin.QueryRowContext(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -26,6 +27,7 @@ func TestLost_Connections(t *testing.T) {
 			t.Errorf("%d connections ended, %v", ended, err)
 		}
 	}
+	s.mu.Unlock()
 	one, other := s.tokens(t, d.store(t, dsn, 10).Tokens()), s.tokens(t, d.store(t, dsn, 10).Tokens())
 	first := tokenOf(t, "member1", 0)
 	if err := one.Put(t.Context(), "member1", first); err != nil {

@@ -54,11 +54,13 @@ func stopped(t *testing.T, d database, spent bool) {
 			<-goOn
 		}
 	}
+	s.mu.Lock()
 	if spent {
 		s.after = hold
 	} else {
 		s.before = hold
 	}
+	s.mu.Unlock()
 	ts := s.tokens(t, d.store(t, dsn, 2, sqlstore.WithLease(time.Second)).Tokens())
 	first, second := tokenOf(t, "member1", 0), tokenOf(t, "member1", 1)
 	if err := ts.Put(t.Context(), "member1", first); err != nil {

@@ -160,7 +160,6 @@ func TestApplication_Moves(t *testing.T) {
 		r.stop()
 		from := p.URL()
 		to := p.Move("https://new.example")
-		w.know(p)
 		emit(p, 2, 2)
 
 		r = w.run()

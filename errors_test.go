@@ -2,8 +2,10 @@ package b24pull
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -66,6 +68,25 @@ func TestErrors_Endings(t *testing.T) {
 		&APIError{Code: "QUERY_LIMIT_EXCEEDED"}:                             EndsNothing,
 		&APIError{Code: "NEW", Status: 400}:                                 EndsStart,
 		&APIError{Code: "NEW", Status: 503}:                                 EndsNothing,
+		&APIError{Code: "expired_token", Status: 401}:                       EndsNothing,
+		&APIError{Code: "expired_token", Status: 401, unrefreshed: true}:    EndsStart,
+		&APIError{Status: 404, page: true}:                                  EndsStart,
+		&APIError{Status: 200, page: true}:                                  EndsStart,
+		&APIError{Status: 302}:                                              EndsStart,
+		&APIError{Status: 200}:                                              EndsNothing, // an odd answer
+		&APIError{Status: 401, half: true}:                                  EndsNothing,
+		&APIError{Status: 429, page: true}:                                  EndsNothing,
+		&APIError{Status: 502, page: true}:                                  EndsNothing,
+		&TokenError{Status: 404}:                                            EndsStart,
+		&TokenError{Code: "unauthorized_client", Status: 400}:               EndsStart,
+		&TokenError{Code: "temporarily_unavailable", Status: 400}:           EndsNothing,
+		&TokenError{Status: 502}:                                            EndsNothing,
+		&TokenError{Err: errEmptyToken}:                                     EndsStart,
+		&TokenError{Err: x509.UnknownAuthorityError{}}:                      EndsStart,
+		&net.DNSError{IsNotFound: true}:                                     EndsStart,
+		&net.DNSError{IsNotFound: true, IsTemporary: true}:                  EndsNothing,
+		&net.DNSError{IsTimeout: true}:                                      EndsNothing,
+		&MoveError{Err: &APIError{Status: 404, page: true}}:                 EndsNothing,
 		errors.New("b24pull: NO_AUTH_FOUND: the portal does not know this"): EndsNothing,
 	} {
 		if got := EndingOf(err); got != want {

@@ -249,7 +249,7 @@ func TestApplication_Revoked(t *testing.T) {
 			t.Errorf("heard %q", got)
 		}
 
-		p.Misbehave(pulltest.REST, pulltest.RESTError(401, "insufficient_scope"))
+		p.Misbehave(pulltest.REST, pulltest.RESTError(403, "INVALID_CREDENTIALS"))
 		p.ExpireChannel(pulltest.Private, "get_config")
 		begun := w.events.of(p.MemberID(), KindBegun)
 		waiting := w.events.of(p.MemberID(), KindWaiting)

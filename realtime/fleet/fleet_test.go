@@ -374,12 +374,12 @@ func TestFleet_Waits(t *testing.T) {
 		w := newWorld(t, 1, n)
 		p := w.portals[0]
 		f := w.fleet()
-		p.Misbehave(pulltest.REST, pulltest.RESTError(401, "insufficient_scope"))
+		p.Misbehave(pulltest.REST, pulltest.RESTError(403, "INVALID_CREDENTIALS"))
 		w.add(f, p)
 		w.eventually("waits", func() bool { return w.events.of(p.MemberID(), KindWaiting) == 1 })
 		time.Sleep(24 * time.Hour)
 		status, _ := f.Status(p.MemberID())
-		if !errors.Is(status.Err, b24pull.ErrInsufficientScope) || status.State != StateWaiting || status.Runs != 1 || f.Subscription(p.MemberID()) != nil {
+		if !errors.Is(status.Err, b24pull.ErrInvalidCredentials) || status.State != StateWaiting || status.Runs != 1 || f.Subscription(p.MemberID()) != nil {
 			t.Errorf("status %+v", status)
 		}
 		p.Behave(pulltest.REST)
@@ -517,7 +517,7 @@ func someCursor(t *testing.T) (c realtime.Cursor) {
 
 // TestRestart_Default: what is tried again, and after what time.
 func TestRestart_Default(t *testing.T) {
-	for _, err := range []error{nil, b24pull.ErrUninstalled, b24pull.ErrNoToken, b24pull.ErrInvalidGrant, b24pull.ErrNoAuth, b24pull.ErrInsufficientScope, realtime.ErrConfigExpired} {
+	for _, err := range []error{nil, b24pull.ErrUninstalled, b24pull.ErrNoToken, b24pull.ErrInvalidGrant, b24pull.ErrNoAuth, b24pull.ErrInvalidCredentials, realtime.ErrConfigExpired} {
 		if got := DefaultRestart(err, 1); got != Wait() {
 			t.Errorf("%v: %+v", err, got)
 		}

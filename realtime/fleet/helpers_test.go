@@ -110,6 +110,15 @@ func (w *world) run(opts ...Option) *running {
 	if r.app, err = NewApplication(r.tokens, func(p Portal) realtime.Handler { return w.heard.of(p.MemberID) }, append(all, opts...)...); err != nil {
 		w.t.Fatal(err)
 	}
+	r.serve()
+	r.app.Start(w.t.Context(), w.cursors.keys()...)
+	return r
+}
+
+// serve serves the callbacks.
+func (r *running) serve() {
+	w := r.w
+	w.t.Helper()
 	mux := http.NewServeMux()
 	mux.Handle("/install", r.app.Callback(InstallPage()))
 	mux.Handle("/open", r.app.Callback(page("open")))
@@ -117,6 +126,7 @@ func (w *world) run(opts ...Option) *running {
 	mux.Handle("/authorize", r.app.Authorize())
 	mux.Handle("/redirect", r.app.Redirect(page("open")))
 	var l net.Listener
+	var err error
 	if w.network != nil {
 		l, err = w.network.Listen("app.example:80")
 	} else {
@@ -131,8 +141,6 @@ func (w *world) run(opts ...Option) *running {
 	r.server = &http.Server{Handler: mux}
 	go r.server.Serve(l)
 	w.t.Cleanup(r.kill)
-	r.app.Start(w.t.Context(), w.cursors.keys()...)
-	return r
 }
 
 // kill ends what a failed test has left.

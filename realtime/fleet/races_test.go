@@ -1,0 +1,139 @@
+package fleet
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime"
+)
+
+// slowRemoval is a store that waits, where it is to remove its cursor.
+type slowRemoval struct {
+	realtime.MemoryStore
+	removing chan struct{}
+	once     sync.Once
+}
+
+func (s *slowRemoval) Save(ctx context.Context, c realtime.Cursor) error {
+	if at, _ := s.Load(ctx); c.IsZero() && !at.IsZero() {
+		s.once.Do(func() {
+			close(s.removing)
+			time.Sleep(time.Second)
+		})
+	}
+	return s.MemoryStore.Save(ctx, c)
+}
+
+// TestRaces_InstalledWhileLeaving: a portal that installs the application again
+// while what there was of it is removed is listened to.
+func TestRaces_InstalledWhileLeaving(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pulltest.Network) {
+		w := newWorld(t, 1, n)
+		p := w.portals[0]
+		store := &slowRemoval{removing: make(chan struct{})}
+		r := w.run(WithCursors(func(string) realtime.CursorStore { return store }))
+		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
+		w.ready(p, 1)
+		emit(p, 1, 1)
+		w.eventually("heard", func() bool { return w.heard.has(p, "n1") })
+		time.Sleep(10 * time.Second)
+		w.must(p.Uninstall(t.Context(), r.at+"/event"))
+		<-store.removing
+		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
+		emit(p, 2, 2)
+		w.eventually("heard again", func() bool { return w.heard.has(p, "n2") })
+		if got := w.heard.from(p); !slices.Equal(got, []string{"n1", "n2"}) {
+			t.Errorf("heard %q", got)
+		}
+		r.stop()
+	})
+}
+
+// TestRaces_InstalledWhenRemoved: a portal that installs the application again
+// when it is told that it is gone is listened to.
+func TestRaces_InstalledWhenRemoved(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pulltest.Network) {
+		w := newWorld(t, 1, n)
+		p := w.portals[0]
+		var r *running
+		var once sync.Once
+		r = w.run(WithObserver(func(e Event) {
+			w.events.note(e)
+			if e.Kind == KindRemoved {
+				once.Do(func() { w.must(p.InstallByEvent(t.Context(), r.at+"/install")) })
+			}
+		}))
+		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
+		w.ready(p, 1)
+		w.must(p.Uninstall(t.Context(), r.at+"/event"))
+		w.ready(p, 2)
+		r.stop()
+	})
+}
+
+// TestRaces_RemovedWhileOpened: a key is removed whose run is just beginning.
+func TestRaces_RemovedWhileOpened(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pulltest.Network) {
+		w := newWorld(t, 1, n)
+		p := w.portals[0]
+		removed := make(chan error, 1)
+		tokens := w.newTokens()
+		var app *Application
+		app, err := NewApplication(tokens, func(portal Portal) realtime.Handler {
+			go func() { removed <- app.Fleet().Remove(context.Background(), portal.MemberID) }()
+			w.eventually("ending", func() bool {
+				status, _ := app.Fleet().Status(portal.MemberID)
+				return status.State == StateEnding
+			})
+			return w.heard.of(portal.MemberID)
+		})
+		w.must(err)
+		r := &running{w: w, app: app, tokens: tokens, at: "http://app.example"}
+		r.serve()
+		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
+		select {
+		case err := <-removed:
+			w.must(err)
+		case <-time.After(time.Hour):
+			t.Fatal("Remove waits for ever")
+		}
+		if len(p.Subscribers()) != 0 {
+			t.Error("it is listened to")
+		}
+		r.stop()
+	})
+}
+
+// TestRaces_DroppedAndFailed: a subscription that has given up its cursor, and
+// fails before it has another one, still begins with all that is kept.
+func TestRaces_DroppedAndFailed(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pulltest.Network) {
+		w := newWorld(t, 2, n)
+		one, two := w.portals[0], w.portals[1]
+		cursors := WithCursors(func(string) realtime.CursorStore { return w.cursors.Cursors("the one") })
+		f := w.fleet(cursors)
+		w.add(f, one)
+		w.ready(one, 1)
+		emit(one, 1, 1)
+		w.eventually("heard", func() bool { return w.heard.has(one, "n1") })
+		w.must(f.Shutdown(t.Context()))
+		want := emit(two, 1, 3)
+		f = w.fleet(cursors, WithObserver(func(e Event) {
+			w.events.note(e)
+			if e.Kind == KindCursorDropped {
+				two.Misbehave(pulltest.REST, pulltest.RESTError(500, "SERVER_ERROR"))
+			}
+		}), WithRestart(func(string, error, int) Restart {
+			two.Behave(pulltest.REST)
+			return After(time.Second)
+		}))
+		w.add(f, two)
+		w.eventually("failed", func() bool { return w.events.of(two.MemberID(), KindFailed) == 1 })
+		w.eventually("all that is kept", func() bool { return slices.Equal(w.heard.from(two), want) })
+		w.must(f.Shutdown(t.Context()))
+	})
+}

@@ -152,9 +152,10 @@ func (m *member) run() (err error) {
 	}
 	m.fleet.mu.Lock()
 	m.sub = sub
+	ending := m.ending
 	m.fleet.mu.Unlock()
-	if m.life.Err() != nil {
-		return nil // whoever has ended it did not see the subscription
+	if ending { // whoever has ended it did not see the subscription
+		return nil
 	}
 	beside, stop := context.WithCancel(j.ctx)
 	var ready sync.WaitGroup

@@ -70,8 +70,8 @@ func (f *Fleet) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "fleet.Fleet(%d key
 //
 // The handler gets the messages of all subscriptions of the key. It and opts
 // are as with [realtime.Subscription.Run] and [realtime.Subscribe]; but for the
-// cursor, see [WithCursors]. An observer in opts takes the place of
-// Event.Told; a logger that of the fleet's.
+// cursor, see [WithCursors]. An observer in opts is called beside the fleet's; a
+// logger takes the place of the fleet's.
 func (f *Fleet) Add(key string, source realtime.ConfigSource, handler realtime.Handler, opts ...realtime.Option) error {
 	switch {
 	case key == "":

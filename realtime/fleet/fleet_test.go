@@ -331,42 +331,6 @@ func TestFleet_Shutdown(t *testing.T) {
 	})
 }
 
-// TestFleet_FromHandler: a handler can remove its own key, and shut the fleet
-// down, without waiting for itself.
-func TestFleet_FromHandler(t *testing.T) {
-	for name, end := range map[string]func(ctx context.Context, f *Fleet, key string) error{
-		"Remove":   func(ctx context.Context, f *Fleet, key string) error { return f.Remove(ctx, key) },
-		"Shutdown": func(ctx context.Context, f *Fleet, _ string) error { return f.Shutdown(ctx) },
-		"Remove with another context": func(_ context.Context, f *Fleet, key string) error {
-			return f.Remove(context.Background(), key)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, n *pulltest.Network) {
-				w := newWorld(t, 2, n)
-				p := w.portals[0]
-				f := w.fleet()
-				ended := make(chan error, 1)
-				handler := realtime.HandlerFunc(func(ctx context.Context, m realtime.Message) error {
-					if m.Command == "n1" {
-						ended <- end(ctx, f, p.MemberID())
-					}
-					return w.heard.of(p.MemberID()).Handle(ctx, m)
-				})
-				w.must(f.Add(p.MemberID(), w.client(p), handler))
-				w.add(f, w.portals[1])
-				w.eventually("ready", func() bool { return w.events.of(p.MemberID(), KindReady) == 1 })
-				emit(p, 1, 3)
-				if err := <-ended; err != nil {
-					t.Error(err)
-				}
-				w.eventually("gone", func() bool { _, found := f.Status(p.MemberID()); return !found })
-				w.must(f.Shutdown(t.Context()))
-			})
-		})
-	}
-}
-
 // TestFleet_Refuses: mistakes have a clear error.
 func TestFleet_Refuses(t *testing.T) {
 	f, err := New()
@@ -416,21 +380,4 @@ func someCursor(t *testing.T) (c realtime.Cursor) {
 		c, _ = w.cursors.Cursors(p.MemberID()).Load(t.Context())
 	})
 	return c
-}
-
-// TestRestart_Default: what is tried again, and after what time.
-func TestRestart_Default(t *testing.T) {
-	for _, err := range []error{nil, b24pull.ErrUninstalled, b24pull.ErrNoToken, b24pull.ErrInvalidGrant, b24pull.ErrNoAuth, b24pull.ErrInvalidCredentials, realtime.ErrConfigExpired} {
-		if got := DefaultRestart(err, 1); got != Wait() {
-			t.Errorf("%v: %+v", err, got)
-		}
-	}
-	for _, err := range []error{b24pull.ErrPaymentRequired, b24pull.ErrServerNotConfigured, errors.New("any"), &realtime.HandlerError{Err: b24pull.ErrNoAuth}, &PanicError{Value: 1}} {
-		for failures, want := range map[int]time.Duration{1: 5 * time.Second, 2: 10 * time.Second, 7: 320 * time.Second, 8: 10 * time.Minute, 1 << 30: 10 * time.Minute} {
-			got := DefaultRestart(err, failures)
-			if !got.again || got.delay < want || got.delay > want+want/5 {
-				t.Errorf("%v, the %dth time: %+v", err, failures, got)
-			}
-		}
-	}
 }

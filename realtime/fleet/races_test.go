@@ -137,3 +137,39 @@ func TestRaces_DroppedAndFailed(t *testing.T) {
 		w.must(f.Shutdown(t.Context()))
 	})
 }
+
+// TestFleet_FromHandler: a handler can remove its own key, and shut the fleet
+// down, without waiting for itself.
+func TestFleet_FromHandler(t *testing.T) {
+	for name, end := range map[string]func(ctx context.Context, f *Fleet, key string) error{
+		"Remove":   func(ctx context.Context, f *Fleet, key string) error { return f.Remove(ctx, key) },
+		"Shutdown": func(ctx context.Context, f *Fleet, _ string) error { return f.Shutdown(ctx) },
+		"Remove with another context": func(_ context.Context, f *Fleet, key string) error {
+			return f.Remove(context.Background(), key)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, n *pulltest.Network) {
+				w := newWorld(t, 2, n)
+				p := w.portals[0]
+				f := w.fleet()
+				ended := make(chan error, 1)
+				handler := realtime.HandlerFunc(func(ctx context.Context, m realtime.Message) error {
+					if m.Command == "n1" {
+						ended <- end(ctx, f, p.MemberID())
+					}
+					return w.heard.of(p.MemberID()).Handle(ctx, m)
+				})
+				w.must(f.Add(p.MemberID(), w.client(p), handler))
+				w.add(f, w.portals[1])
+				w.eventually("ready", func() bool { return w.events.of(p.MemberID(), KindReady) == 1 })
+				emit(p, 1, 3)
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+				w.eventually("gone", func() bool { _, found := f.Status(p.MemberID()); return !found })
+				w.must(f.Shutdown(t.Context()))
+			})
+		})
+	}
+}

@@ -536,15 +536,20 @@ func TestEnding_WaitReady(t *testing.T) {
 			l.portal.Misbehave(pulltest.Polls, pulltest.WebPage)
 		},
 	}
+	troubles["the first replay fails"] = func(l *life) { l.portal.Misbehave(pulltest.Polls, pulltest.Refuse(502)) }
 	for name, trouble := range troubles {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, l *life) {
+				limit := time.Minute
+				if name == "the first replay fails" {
+					limit = 50 * time.Millisecond // it is live, and not degraded yet
+				}
 				l.open(pulltest.WithVersion(2))
 				l.emit("kept")
 				trouble(l)
 				l.subscribe(nil)
 				l.run(nil)
-				err := l.sub.WaitReady(within(t, time.Minute))
+				err := l.sub.WaitReady(within(t, limit))
 				var status *StatusError
 				var refused *b24pull.APIError
 				var answer *AnswerError

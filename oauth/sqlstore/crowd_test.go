@@ -150,6 +150,7 @@ func TestCrowd_Installations(t *testing.T) {
 	each(t, func(t *testing.T, d database) {
 		for _, c := range []struct{ pool, processes, members int }{{10, 1, 20}, {10, 5, 100}, {1, 1, 20}, {1, 2, 20}} {
 			t.Run(fmt.Sprintf("%d of %d Tokens on %d connections", c.members, c.processes, c.pool), func(t *testing.T) {
+				t.Parallel()
 				s, db := newAuthServer(t), d.pool(t, d.place(t), c.pool)
 				var tokens []*oauth.Tokens
 				for range c.processes {

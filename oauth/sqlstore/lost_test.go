@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/pgtest"
 	"github.com/b24pull/b24pull/oauth"
 	"github.com/b24pull/b24pull/oauth/sqlstore"
 )
@@ -14,8 +15,8 @@ import (
 // server answers, and again while the token is saved for the first time. The
 // token is stored all the same, and nobody else has refreshed it meanwhile.
 func TestLost_Connections(t *testing.T) {
-	d := databases[0]
-	dsn := d.place(t)
+	t.Parallel()
+	d, dsn := databases[0], pgtest.Start(t, "pgx").URL() // whose connections are nobody else's
 	admin := d.pool(t, dsn, 1)
 	s := newAuthServer(t)
 	s.mu.Lock()

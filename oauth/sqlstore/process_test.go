@@ -36,6 +36,7 @@ func TestProcess_Stopped(t *testing.T) {
 	each(t, func(t *testing.T, d database) {
 		for _, spent := range []bool{false, true} {
 			t.Run(fmt.Sprint("the stopped one was first: ", spent), func(t *testing.T) {
+				t.Parallel()
 				if dsn, ok := os.LookupEnv(childEnv); ok {
 					child(t, d, dsn)
 				}

@@ -277,6 +277,7 @@ func TestApplication_LateUninstallation(t *testing.T) {
 		r := w.run()
 		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
 		w.ready(p, 1)
+		w.eventually("bound", func() bool { return w.events.of(p.MemberID(), KindEventsBound) == 1 })
 		old := p.Application().ApplicationToken
 		if err := p.Uninstall(t.Context(), "http://nobody.example/"); err == nil {
 			t.Fatal("it was delivered")

@@ -216,7 +216,7 @@ func (a *Application) Refresh(ctx context.Context, old *Token) (*Token, error) {
 	return t, nil
 }
 
-var errNoRefreshToken = &b24pull.TokenError{Err: errors.New("there is no refresh token; have a user open or authorize the application again")}
+var errNoRefreshToken = &b24pull.TokenError{Err: netfail.ErrNoRefreshToken}
 
 // refresh returns the token as it was answered.
 func (a *Application) refresh(ctx context.Context, old *Token) (*Token, error) {

@@ -71,7 +71,7 @@ func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
 // those of all senders ([Sender]).
 func (s *Subscription) Run(ctx context.Context, h Handler) error {
 	if h == nil {
-		return errors.New("realtime: Run: the handler is nil")
+		return s.refuse(errors.New("realtime: Run: the handler is nil"))
 	}
 	handle := func(ctx context.Context, m Message) error { return s.handle(ctx, h, m) }
 	return s.consume(ctx, func(ctx context.Context) error {

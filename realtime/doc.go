@@ -203,15 +203,16 @@
 // error says what to do:
 //
 //   - before the first config, of the portal and of the authorization server:
-//     an address that is none of theirs (a host that does not exist, a web page,
-//     HTTP 404, a redirect), a certificate that is not trusted, an empty token,
-//     an expired one whose source has no other, a missing scope, a plan that
-//     does not allow REST or has not been paid, no push server, or one that is
-//     not supported, and any refusal by an error code that is unknown
-//     ([b24pull.EndingOf]);
+//     an address that is none of theirs (a host that does not exist, a port that
+//     does not speak TLS, a web page, HTTP 404, a redirect), a certificate that
+//     is not trusted, an empty token, an expired one whose source has no other or
+//     that has no refresh token, a missing scope, a plan that does not allow REST
+//     or has not been paid, no push server, one that is not supported, or that
+//     the config has no address of, and any refusal by an error code that is
+//     unknown ([b24pull.EndingOf]);
 //   - before anything has come from the push server: a certificate that is not
-//     trusted, and a host that does not exist, if it is so for every way that
-//     there is, websockets and polls.
+//     trusted, a host that does not exist, and one that does not speak TLS, if it
+//     is so for every way that there is, websockets and polls.
 //
 // What has worked can work again, as who has changed it can take that back: once
 // there has been a config, or a connection, these are met with patience. So is,

@@ -193,6 +193,22 @@ func (s *Subscription) endUnlessRun() {
 	}
 }
 
+// refuse ends a subscription that cannot be run as it was told to: who waits
+// for it is not to wait for ever.
+func (s *Subscription) refuse(err error) error {
+	s.mu.Lock()
+	already := s.run
+	s.run = true
+	s.mu.Unlock()
+	if already {
+		return ErrAlreadyRun
+	}
+	s.state.set(StateClosed)
+	s.calls.Lack(ErrClosed, 0)
+	s.end(err)
+	return err
+}
+
 // end is the end of a run.
 func (s *Subscription) end(err error) {
 	s.mu.Lock()
@@ -215,7 +231,7 @@ var (
 func endOf(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	switch {
-	case b24pull.EndingOf(cause) != b24pull.EndsNothing:
+	case b24pull.EndingOf(cause) == b24pull.EndsRun:
 		return cause
 	case errors.Is(cause, err):
 		return cause

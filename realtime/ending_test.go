@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -507,6 +508,21 @@ func TestEnding_WaitReady(t *testing.T) {
 			}
 		})
 	})
+	t.Run("no handler", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, l *life) {
+			l.open()
+			l.subscribe(nil)
+			ran := make(chan error, 1)
+			time.AfterFunc(time.Second, func() { ran <- l.sub.Run(t.Context(), nil) })
+			err := l.sub.WaitReady(t.Context())
+			if err == nil || err != <-ran || err != l.sub.Err() || !isOver(l.sub.Done()) {
+				t.Errorf("WaitReady returned %v", err)
+			}
+			if err := l.sub.Run(t.Context(), nil); err != ErrAlreadyRun {
+				t.Errorf("once more: %v", err)
+			}
+		})
+	})
 	t.Run("closed before", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, l *life) {
 			l.open()
@@ -618,22 +634,29 @@ func TestEnding_Uninstalled(t *testing.T) {
 			})
 		})
 	}
-	t.Run("another cause", func(t *testing.T) {
-		inBubble(t, func(t *testing.T, l *life) {
-			l.open()
-			l.subscribe(nil)
-			ctx, end := context.WithCancelCause(t.Context())
-			time.AfterFunc(time.Minute, func() { end(errHandler) })
-			for _, err := range l.sub.Messages(ctx) {
-				if !errors.Is(err, context.Canceled) || !errors.Is(err, errHandler) {
-					t.Errorf("the loop ends with %v", err)
+	// What ends another part of a program, as an errgroup tells it, is none of
+	// the subscription's, though it would end the start of one.
+	for name, cause := range map[string]error{
+		"another cause":    errHandler,
+		"of another start": &net.DNSError{Err: "no such host", Name: "db.example", IsNotFound: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, l *life) {
+				l.open()
+				l.subscribe(nil)
+				ctx, end := context.WithCancelCause(t.Context())
+				time.AfterFunc(time.Minute, func() { end(cause) })
+				for _, err := range l.sub.Messages(ctx) {
+					if !errors.Is(err, context.Canceled) || !errors.Is(err, cause) {
+						t.Errorf("the loop ends with %v", err)
+					}
 				}
-			}
-			if err := l.sub.Err(); !errors.Is(err, context.Canceled) {
-				t.Errorf("Err is %v", err)
-			}
+				if err := l.sub.Err(); !errors.Is(err, context.Canceled) {
+					t.Errorf("Err is %v", err)
+				}
+			})
 		})
-	})
+	}
 }
 
 // TestEnding_Panic: who waits for a subscription is let go when it panics.

@@ -21,6 +21,7 @@ import (
 // world is what a subscription finds, and what goes wrong in it.
 type world struct {
 	*life
+	deaf      atomic.Value // who does not speak TLS, "" for nobody
 	untrusted atomic.Value // whose certificate is not trusted, "" for nobody's
 	unknown   atomic.Value // whose name does not exist
 	token     atomic.Value // the access token that the source gives
@@ -55,6 +56,7 @@ func isFor(r *http.Request, who any) bool {
 
 func newWorld(l *life) *world {
 	w := &world{life: l}
+	w.deaf.Store("")
 	w.untrusted.Store("")
 	w.unknown.Store("")
 	return w
@@ -70,8 +72,20 @@ func (w *world) client() *http.Client {
 	lost.DialContext = func(_ context.Context, network, addr string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: &net.DNSError{Err: "no such host", Name: addr, IsNotFound: true}}
 	}
+	plain := good.Clone()
+	plain.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		go func() {
+			defer theirs.Close()
+			_, _ = theirs.Read(make([]byte, 1024))
+			_, _ = theirs.Write([]byte("SSH-2.0-OpenSSH_10.0\r\n"))
+		}()
+		return ours, nil
+	}
 	return &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 		switch {
+		case isFor(r, w.deaf.Load()):
+			return plain.RoundTrip(r)
 		case isFor(r, w.unknown.Load()):
 			return lost.RoundTrip(r)
 		case isFor(r, w.untrusted.Load()):
@@ -85,9 +99,17 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
+// withoutRefresh has a world's source be one of x/oauth2 whose token has expired
+// and has no refresh token.
+const withoutRefresh = "without a refresh token"
+
 // Token makes a world a source that cannot refresh.
 func (w *world) Token() (*oauth2.Token, error) {
 	token, _ := w.token.Load().(string)
+	if token == withoutRefresh {
+		old := &oauth2.Token{AccessToken: "s3cr3t-and-old", Expiry: time.Now().Add(-time.Hour)}
+		return new(oauth2.Config).TokenSource(context.Background(), old).Token()
+	}
 	return &oauth2.Token{AccessToken: token}, nil
 }
 
@@ -156,6 +178,10 @@ func hide(who string) func(*world, bool) {
 	return func(w *world, wrong bool) { set(&w.unknown, who, wrong) }
 }
 
+func deafen(who string) func(*world, bool) {
+	return func(w *world, wrong bool) { set(&w.deaf, who, wrong) }
+}
+
 func set(v *atomic.Value, who string, wrong bool) {
 	if v.Store(""); wrong {
 		v.Store(who)
@@ -178,6 +204,11 @@ var wrongs = []struct {
 		}
 	}, text: []string{"empty token", "give it"}},
 	{name: "expired token", set: misbehave(pulltest.REST, pulltest.RESTError(401, "expired_token")), text: []string{"expired_token", "no other one", "refreshes"}},
+	{name: "expired token without a refresh token", set: func(w *world, wrong bool) {
+		if wrong {
+			w.token.Store(withoutRefresh)
+		}
+	}, text: []string{"refresh token is not set", "refreshes"}},
 	{name: "unknown token", set: func(w *world, wrong bool) {
 		if wrong {
 			w.token.Store("s3cr3t-of-another-portal")
@@ -194,6 +225,7 @@ var wrongs = []struct {
 	{name: "login page", set: misbehave(pulltest.REST, pulltest.LoginPage), text: []string{"login page"}},
 	{name: "portal's certificate", set: distrust(thePortal), text: []string{"certificate"}},
 	{name: "portal's name", set: hide(thePortal), text: []string{"no such host", "check the host's name"}},
+	{name: "portal's port", set: deafen(thePortal), text: []string{"portal.example:443", "does not speak https", "port"}},
 
 	{name: "authorization server's certificate", source: (*world).refreshing, set: distrust(theAuth), text: []string{"certificate"}},
 	{name: "authorization server's name", source: (*world).refreshing, set: hide(theAuth), text: []string{"no such host"}},
@@ -207,6 +239,7 @@ var wrongs = []struct {
 	{name: "push server's certificate, no polls", set: distrust(thePush), portal: []pulltest.Option{pulltest.WithVersion(5), pulltest.WithoutPolling()}, text: []string{"certificate", "push server"}},
 	{name: "push server's name", set: hide(thePush), text: []string{"no such host", "push server"}},
 	{name: "push server's name, websocket", set: hide(thePush), opts: []Option{WithTransport(TransportWebSocket)}, text: []string{"no such host", "push server"}},
+	{name: "push server's port", set: deafen(thePush), text: []string{"push server", "TLS", "port"}},
 	{name: "push server's name, polls", set: hide(thePush), opts: []Option{WithTransport(TransportLongPolling)}, text: []string{"no such host", "push server"}},
 }
 
@@ -316,6 +349,7 @@ func TestFailFast_Passes(t *testing.T) {
 		"REST fails":             misbehave(pulltest.REST, pulltest.BadGateway),
 		"REST is busy":           misbehave(pulltest.REST, pulltest.RESTError(503, "QUERY_LIMIT_EXCEEDED")),
 		"half an answer":         misbehave(pulltest.REST, pulltest.Garble),
+		"an empty answer":        misbehave(pulltest.REST, pulltest.FalseAnswer(200, "text/html", "")),
 		"REST stalls":            misbehave(pulltest.REST, pulltest.Stall),
 		"authorization fails":    misbehave(pulltest.OAuth, pulltest.BadGateway),
 		"no push server answers": misbehave(pulltest.WebSockets|pulltest.Polls, pulltest.Refuse(404)),
@@ -347,4 +381,108 @@ func TestFailFast_Passes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestFailFast_Tokens: an expired token that has no refresh token ends a start,
+// and says who brings another.
+func TestFailFast_Tokens(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *life) {
+		w := newWorld(l)
+		w.open()
+		tokens, c := w.tokens()
+		given := w.portal.Token(w.portal.Users()[0].ID)
+		w.portal.ExpireToken()
+		old := &oauth.Token{Token: oauth2.Token{AccessToken: given.AccessToken, Expiry: time.Now().Add(-time.Hour)}}
+		if err := tokens.Put(t.Context(), "portal", old); err != nil {
+			t.Fatal(err)
+		}
+		l.subscribe(c)
+		l.run(nil)
+		if err := l.sub.WaitReady(within(t, time.Minute)); err == nil || err != l.sub.Err() || !strings.Contains(err.Error(), "open or authorize the application again") {
+			t.Errorf("WaitReady returned %v", err)
+		}
+	})
+}
+
+// A configSource has one config, which another REST client may have got.
+type configSource struct {
+	*b24pull.Client
+	change func(*b24pull.Config) *b24pull.Config
+}
+
+func (s configSource) GetApplicationConfig(ctx context.Context, cache bool) (*b24pull.Config, error) {
+	cfg, err := s.Client.GetApplicationConfig(ctx, cache)
+	if err != nil {
+		return nil, err
+	}
+	return s.change(cfg), nil
+}
+
+// TestFailFast_Config: a config that is of no use, and will not be of any by
+// waiting, ends a start; after that it is met with patience.
+func TestFailFast_Config(t *testing.T) {
+	none := func(*b24pull.Config) *b24pull.Config { return nil }
+	of := func(change func(s *b24pull.Server)) func(*b24pull.Config) *b24pull.Config {
+		return func(cfg *b24pull.Config) *b24pull.Config {
+			change(&cfg.Server)
+			return cfg
+		}
+	}
+	for name, tt := range map[string]struct {
+		change func(*b24pull.Config) *b24pull.Config
+		opts   []Option
+		want   string // "": it is waited for
+	}{
+		"none":               {none, nil, "no config"},
+		"an empty one":       {func(*b24pull.Config) *b24pull.Config { return new(b24pull.Config) }, nil, "decode an answer"},
+		"no address":         {of(func(s *b24pull.Server) { s.WebSocketEnabled, s.LongPollingSecure, s.LongPolling = false, "", "" }), nil, "Push & Pull settings"},
+		"no address to poll": {of(func(s *b24pull.Server) { s.Version, s.LongPollingSecure, s.LongPolling = 2, "", "" }), nil, "long polling"},
+		"a bad address": {of(func(s *b24pull.Server) { s.WebSocketSecure, s.WebSocket = "rt.example", "" }),
+			[]Option{WithTransport(TransportWebSocket)}, "websocket_secure"},
+		"a bad address to poll": {of(func(s *b24pull.Server) { s.LongPollingSecure, s.LongPolling = "rt.example", "" }),
+			[]Option{WithTransport(TransportLongPolling)}, "long_polling_secure"},
+		"no channel": {func(cfg *b24pull.Config) *b24pull.Config {
+			cfg.Channels = b24pull.Channels{}
+			return cfg
+		}, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, l *life) {
+				l.open()
+				l.subscribe(configSource{client(t, l.portal), tt.change}, tt.opts...)
+				l.run(nil)
+				err := l.sub.WaitReady(within(t, time.Minute))
+				switch ended := isOver(l.sub.Done()); {
+				case ended != (tt.want != "") || err == nil:
+					t.Errorf("ended: %v, %v", ended, err)
+				case !strings.Contains(err.Error(), tt.want):
+					t.Errorf("%q is not in: %v", tt.want, err)
+				}
+			})
+		})
+	}
+	t.Run("later", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, l *life) {
+			l.open()
+			var wrong atomic.Bool
+			l.subscribe(configSource{client(t, l.portal), func(cfg *b24pull.Config) *b24pull.Config {
+				if wrong.Load() {
+					return none(cfg)
+				}
+				return cfg
+			}})
+			l.run(nil)
+			<-l.sub.Ready()
+			wrong.Store(true)
+			l.portal.ExpireConfig()
+			time.Sleep(time.Hour)
+			if isOver(l.sub.Done()) {
+				t.Fatalf("Run returned %v", l.sub.Err())
+			}
+			wrong.Store(false)
+			time.Sleep(20 * time.Minute)
+			l.tickFor(time.Minute, time.Second)
+			l.wantTicks()
+		})
+	})
 }

@@ -104,10 +104,10 @@ func empty(cfg *b24pull.Config) bool {
 // newEndpoint checks a config and makes the URLs of it.
 func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 	if cfg == nil {
-		return endpoint{}, errors.New("realtime: the config source returned no config")
+		return endpoint{}, &unusableError{errors.New("realtime: the config source returned no config and no error; it has to return one of them")}
 	}
 	if empty(cfg) {
-		return endpoint{}, fmt.Errorf("%w: the config is empty; decode an answer of pull.application.config.get or pull.config.get into it, by json.Unmarshal", b24pull.ErrInvalidConfig)
+		return endpoint{}, &unusableError{fmt.Errorf("%w: the config is empty; decode an answer of pull.application.config.get or pull.config.get into it, by json.Unmarshal", b24pull.ErrInvalidConfig)}
 	}
 	dialect, ok := wire.DialectOf(cfg.Server.Version)
 	if !ok {
@@ -128,9 +128,9 @@ func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 	}
 	switch {
 	case socket == "" && poll == "":
-		return endpoint{}, config.Because(fmt.Errorf("%w: it has neither websockets nor long polling", b24pull.ErrInvalidConfig), badSocket, badPoll)
+		return endpoint{}, &unusableError{config.Because(fmt.Errorf("%w: it has neither websockets nor long polling, which an administrator sets in the portal's Push & Pull settings", b24pull.ErrInvalidConfig), badSocket, badPoll)}
 	case poll == "" && dialect == wire.DialectTags:
-		return endpoint{}, config.Because(fmt.Errorf("%w: it has no long polling URL, by which a version %d server is read", b24pull.ErrInvalidConfig, s.Version), badPoll)
+		return endpoint{}, &unusableError{config.Because(fmt.Errorf("%w: it has no long polling URL, by which a version %d server is read", b24pull.ErrInvalidConfig, s.Version), badPoll)}
 	}
 	secrets := config.Secrets(cfg)
 	e := endpoint{
@@ -164,9 +164,9 @@ func (o *options) endpoint(cfg *b24pull.Config) (endpoint, error) {
 	case err != nil:
 		return endpoint{}, err
 	case o.transport == TransportWebSocket && ep.badSocket != nil:
-		return endpoint{}, fmt.Errorf("%w: WithTransport wants a websocket; %w", b24pull.ErrInvalidConfig, ep.badSocket)
+		return endpoint{}, &unusableError{fmt.Errorf("%w: WithTransport wants a websocket; %w", b24pull.ErrInvalidConfig, ep.badSocket)}
 	case o.transport == TransportLongPolling && ep.badPoll != nil:
-		return endpoint{}, fmt.Errorf("%w: WithTransport wants long polling; %w", b24pull.ErrInvalidConfig, ep.badPoll)
+		return endpoint{}, &unusableError{fmt.Errorf("%w: WithTransport wants long polling; %w", b24pull.ErrInvalidConfig, ep.badPoll)}
 	case o.transport == TransportWebSocket && ep.socket.URL == "":
 		return endpoint{}, errNoWebSocket
 	case o.transport == TransportLongPolling && ep.poll.URL == "":

@@ -40,6 +40,8 @@ func advice(err error, text string) string {
 		return "check the host's name"
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return "what answers there speaks http, not https: check the port"
+	case NoTLS(err):
+		return "what answers there does not speak https: check the port"
 	case strings.Contains(text, "refused") && strings.Contains(text, "dial"):
 		return "nothing listens there: check the host and the port"
 	}

@@ -72,9 +72,19 @@ func NoSuchHost(err error) bool {
 	return errors.As(err, &dns) && dns.IsNotFound && !dns.IsTimeout && !dns.IsTemporary
 }
 
+// NoTLS reports whether what answers at an https or wss address speaks
+// something else.
+func NoTLS(err error) bool {
+	var record tls.RecordHeaderError
+	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, &record)
+}
+
 // Hopeless reports whether waiting hardly helps against an error of the
 // network: the address is wrong, or the other side is not who it should be.
-func Hopeless(err error) bool { return BadCertificate(err) || NoSuchHost(err) }
+func Hopeless(err error) bool { return BadCertificate(err) || NoSuchHost(err) || NoTLS(err) }
+
+// ErrNoRefreshToken is why a token that has expired is not refreshed.
+var ErrNoRefreshToken = errors.New("there is no refresh token; have a user open or authorize the application again")
 
 // Refused reports whether an HTTP status is a refusal that does not ask for
 // another try.

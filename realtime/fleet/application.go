@@ -105,11 +105,11 @@ func (a *Application) touch(ctx context.Context, member string, installed bool) 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m := f.members[member]
-	switch {
-	case m == nil:
-		return
-	case m.ending && installed:
+	switch gone := m == nil || m.ending; {
+	case gone && installed: // meanwhile
 		_ = f.start(member, &tenant{app: a, member: member})
+		return
+	case m == nil:
 		return
 	}
 	m.touched = true
@@ -170,11 +170,10 @@ func (t *tenant) open(ctx context.Context, m *member) (*job, error) {
 		}
 		return nil, err
 	}
-	a.fleet.mu.Lock()
-	m.opened, m.address = token.AccessToken, token.Portal
-	a.fleet.mu.Unlock()
 	log := opts.logger.With("portal", quote.Name(token.Portal), "member", quote.Name(t.member))
-	m.log = log
+	a.fleet.mu.Lock()
+	m.opened, m.address, m.log = token.AccessToken, token.Portal, log
+	a.fleet.mu.Unlock()
 	app := a.tokens.Application()
 	httpClient := cmp.Or(app.HTTPClient, http.DefaultClient)
 	client, err := b24pull.New(b24pull.OAuth(token.Portal, source), append(append([]b24pull.Option{b24pull.WithHTTPClient(httpClient)},
@@ -230,12 +229,12 @@ func (t *tenant) ended(m *member, err error) (leaves bool) {
 }
 
 // changed reports whether another token is stored than that which the last run
-// began with.
+// began with, or none, or the store cannot tell: the next run asks it again.
 func (t *tenant) changed(m *member) bool {
 	token, err := t.stored(m)
 	m.fleet.mu.Lock()
 	defer m.fleet.mu.Unlock()
-	return err == nil && token.AccessToken != m.opened && !token.Revoked || errors.Is(err, b24pull.ErrNoToken)
+	return err != nil || token.AccessToken != m.opened && !token.Revoked
 }
 
 func (t *tenant) stored(m *member) (*oauth.Token, error) {

@@ -27,7 +27,7 @@ type world struct {
 	network *pulltest.Network // nil: real sockets
 	server  *pulltest.AuthServer
 	portals []*pulltest.Portal
-	store   *oauth.MemoryStore
+	store   oauth.TokenStore
 	cursors *memoryCursors
 	heard   *heard
 	events  *events

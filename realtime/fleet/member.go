@@ -70,9 +70,8 @@ type member struct {
 	done   chan struct{} // closed when nothing of the member runs any more
 	woken  chan struct{} // has one place
 
-	log *slog.Logger // the goroutine's own
-
 	// Guarded by the fleet's mu:
+	log     *slog.Logger // only the goroutine changes it
 	ending  bool
 	touched bool      // by a callback since the present run has begun
 	opened  string    // the token that the present run, or the last, began with
@@ -301,9 +300,10 @@ func (m *member) finish(err error) {
 func (m *member) tell(e Event) {
 	m.fleet.mu.Lock()
 	e.Key, e.Run = m.key, m.status.Runs
+	log := m.log
 	m.fleet.mu.Unlock()
 	if e.Kind != KindTold {
-		e.log(m.log)
+		e.log(log)
 	}
 	m.fleet.opts.observer(e)
 }

@@ -2,11 +2,15 @@ package fleet
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/oauth"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime"
 )
@@ -73,6 +77,98 @@ func TestRaces_InstalledWhenRemoved(t *testing.T) {
 		w.ready(p, 2)
 		r.stop()
 	})
+}
+
+// askedStore is a store of tokens that has load called first.
+type askedStore struct {
+	oauth.TokenStore
+	load func() error
+}
+
+func (s *askedStore) Load(ctx context.Context, key string) (*oauth.Token, error) {
+	if err := s.load(); err != nil {
+		return nil, err
+	}
+	return s.TokenStore.Load(ctx, key)
+}
+
+// TestRaces_InstalledWhileAsked: a portal is listened to that has installed the
+// application again, also if what there was of it is gone while its token is
+// looked at.
+func TestRaces_InstalledWhileAsked(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pulltest.Network) {
+		w := newWorld(t, 1, n)
+		p := w.portals[0]
+		var asked atomic.Pointer[func()]
+		w.store = &askedStore{w.store, func() error {
+			if f := asked.Swap(nil); f != nil {
+				(*f)()
+			}
+			return nil
+		}}
+		cursors := &slowRemoval{removing: make(chan struct{})}
+		r := w.run(WithCursors(func(string) realtime.CursorStore { return cursors }))
+		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
+		w.ready(p, 1)
+		emit(p, 1, 1)
+		w.eventually("heard", func() bool { return w.heard.has(p, "n1") })
+		time.Sleep(10 * time.Second)
+		w.must(r.tokens.Delete(t.Context(), p.MemberID()))
+		<-cursors.removing
+		token := new(oauth.Token)
+		w.must(token.UnmarshalJSON(fmt.Appendf(nil, `{"access_token":%q,"refresh_token":"s3cr3t","portal":%q,"member_id":%q}`, p.AccessToken(), p.URL(), p.MemberID())))
+		w.must(r.tokens.Put(t.Context(), p.MemberID(), token))
+		gone := func() {
+			w.eventually("gone", func() bool { _, found := r.app.Fleet().Status(p.MemberID()); return !found })
+		}
+		asked.Store(&gone)
+		r.app.Start(t.Context(), p.MemberID())
+		w.ready(p, 2)
+		r.stop()
+	})
+}
+
+// TestRaces_StoreFails: where the store of tokens cannot tell whether a portal
+// has gone, it is asked again later: one that has is forgotten, and one that has
+// installed the application again meanwhile is listened to.
+func TestRaces_StoreFails(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		t.Run(fmt.Sprint("installed again: ", again), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, n *pulltest.Network) {
+				w := newWorld(t, 1, n)
+				p := w.portals[0]
+				var failing atomic.Bool
+				w.store = &askedStore{w.store, func() error {
+					if failing.Load() {
+						return errors.New("the database is away")
+					}
+					return nil
+				}}
+				w.heard.do = func(string, realtime.Message) error { time.Sleep(10 * time.Second); return nil }
+				r := w.run()
+				w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
+				w.ready(p, 1)
+				emit(p, 1, 1)
+				time.Sleep(time.Second)
+				token, err := r.tokens.Get(t.Context(), p.MemberID())
+				w.must(err)
+				w.must(r.tokens.Delete(t.Context(), p.MemberID()))
+				if again {
+					w.must(r.tokens.Put(t.Context(), p.MemberID(), token))
+					r.app.Start(t.Context(), p.MemberID())
+				}
+				failing.Store(true)
+				time.Sleep(time.Minute)
+				failing.Store(false)
+				if again {
+					w.ready(p, 2)
+				} else {
+					w.eventually("gone", func() bool { return len(r.app.Fleet().Keys()) == 0 })
+				}
+				r.stop()
+			})
+		})
+	}
 }
 
 // TestRaces_RemovedWhileOpened: a key is removed whose run is just beginning.

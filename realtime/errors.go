@@ -74,9 +74,9 @@ func (e *DecodeError) Error() string {
 
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// HandlerError is the error of a handler, which stops Run. The message does not
-// count as handled: it comes again to a subscription that goes on from a cursor
-// taken before it.
+// HandlerError is the error of a handler, with its message. If Run returns it,
+// the message does not count as handled: it comes again to a subscription that
+// goes on from a cursor taken before it.
 type HandlerError struct {
 	Message Message // the one that was not handled
 	Err     error   // what the handler returned

@@ -11,7 +11,8 @@ import (
 )
 
 // A Handler handles the messages of [Subscription.Run]. A message whose Handle
-// returns nil counts as handled; an error stops the subscription.
+// returns nil counts as handled; what an error does is said at
+// [WithErrorPolicy].
 type Handler interface {
 	Handle(ctx context.Context, m Message) error
 }

@@ -47,9 +47,8 @@ type Stats struct {
 	// all are handled. So far the cursor is behind what has been received: it
 	// passes no message that is not handled. (Here one counts as handled when
 	// its handler has returned, also where Commit was called for it before.)
-	// What the store has not saved yet
-	// is not in it: that is as old as the save interval, as long as there are
-	// no FailedSaves.
+	// What the store has not saved yet is not in it: that is as old as the save
+	// interval, as long as there are no FailedSaves.
 	CursorLag time.Duration
 }
 

@@ -182,6 +182,12 @@ func TestBeginners_Network(t *testing.T) {
 	plain := httptest.NewServer(resttest.Reply(200, "{}"))
 	defer plain.Close()
 	plain.Config.ErrorLog = log.New(io.Discard, "", 0)
+	asking := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusProxyAuthRequired) }))
+	defer asking.Close()
+	ssh := resttest.Serve(t, func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 1<<14))
+		fmt.Fprint(conn, "SSH-2.0-OpenSSH_10.0\r\n")
+	})
 
 	trusted := secure.Client().Transport.(*http.Transport).TLSClientConfig
 	to := func(address string, change func(*http.Transport)) *http.Client {
@@ -208,6 +214,13 @@ func TestBeginners_Network(t *testing.T) {
 			text = strings.ReplaceAll(text, address, "127.0.0.1:PORT")
 		}
 		all = append(all, resttest.Mistake{Name: name, Err: errors.New(text)})
+		want := EndsStart
+		if strings.HasPrefix(name, "no answer") || strings.HasPrefix(name, "nothing listens") || name == "no proxy listens" {
+			want = EndsNothing // it may come
+		}
+		if got := EndingOf(err); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
 	}
 	if runtime.GOOS == "linux" { // other systems have other words
 		call("nothing listens", "https://portal.example", to(nobody, nil))
@@ -226,6 +239,10 @@ func TestBeginners_Network(t *testing.T) {
 	}))
 	call("https to a server of http", "https://portal.example", to(plain.Listener.Addr().String(), nil))
 	call("http to a server of https", "http://localhost:8080", to(secureAt, nil))
+	call("https to another service", "https://portal.example:22", to(ssh, nil))
+	call("a proxy that wants a password", "https://portal.example", to(asking.Listener.Addr().String(), func(tr *http.Transport) {
+		tr.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.example:3128"})
+	}))
 	if runtime.GOOS != "linux" {
 		return
 	}

@@ -204,8 +204,8 @@
 //
 //   - before the first config, of the portal and of the authorization server:
 //     an address that is none of theirs (a host that does not exist, a port that
-//     does not speak TLS, a web page, HTTP 404, a redirect), a certificate that
-//     is not trusted, an empty token, an expired one whose source has no other or
+//     does not speak TLS, a web page, HTTP 404, a redirect), a proxy that wants a
+//     password, a certificate that is not trusted, an empty token, an expired one whose source has no other or
 //     that has no refresh token, a missing scope, a plan that does not allow REST
 //     or has not been paid, no push server, one that is not supported, or that
 //     the config has no address of, and any refusal by an error code that is

@@ -1,7 +1,9 @@
 package doctor_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -150,4 +152,131 @@ func tunnel(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(client, server)
 	client.Close()
 	<-done
+}
+
+// TestCheck_Overall: all checks together end after a minute, however slow each
+// of them is.
+func TestCheck_Overall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		portal := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()))
+		defer portal.Close()
+		portal.Misbehave(pulltest.REST, pulltest.Delay(8*time.Second))
+		portal.Misbehave(pulltest.Polls, pulltest.Stall)
+		began := time.Now()
+		report := doctor.Check(t.Context(), application(t, portal, ""))
+		if took := time.Since(began); took != time.Minute {
+			t.Errorf("it took %v", took)
+		}
+		want(t, report, "REST", doctor.Warn, "which is slow")
+		want(t, report, "polls", doctor.Skip, "no time was left: all checks have 1m0s")
+		want(t, report, "history", doctor.Skip, "no time was left: all checks have 1m0s")
+	})
+}
+
+// TestCheck_Unmarked: a poll that is held and then ended without the headers of
+// a push server may have been ended by something else.
+func TestCheck_Unmarked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		unmarked := pulltest.WithHandler(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if !strings.Contains(r.URL.Path, "/sub") || r.Header.Get("Upgrade") != "" {
+					next.ServeHTTP(w, r)
+					return
+				}
+				time.Sleep(40 * time.Second)
+				w.WriteHeader(http.StatusNotModified)
+			})
+		})
+		portal := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()), unmarked)
+		defer portal.Close()
+		report := doctor.Check(t.Context(), application(t, portal, ""))
+		want(t, report, "polls", doctor.Warn, "held for 40s, then HTTP 304 Not Modified that does not show that it is a push server's", "pass on the headers")
+	})
+}
+
+// sending has f see each event that the portal is to send. If it returns false,
+// the portal says that it has sent it, and has not.
+func sending(t *testing.T, f func(command string, params map[string]any) bool) pulltest.Option {
+	return pulltest.WithHandler(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !strings.HasSuffix(r.URL.Path, "pull.application.event.add") {
+				next.ServeHTTP(w, r)
+				return
+			}
+			var asked map[string]any
+			if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+				t.Error(err)
+			}
+			command, _ := asked["COMMAND"].(string)
+			params, ok := asked["PARAMS"].(map[string]any)
+			if !ok {
+				t.Error("the call is another")
+			}
+			if !f(command, params) {
+				_, _ = io.WriteString(w, `{"result":true}`)
+				return
+			}
+			body, err := json.Marshal(asked)
+			if err != nil {
+				t.Error(err)
+			}
+			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+			next.ServeHTTP(w, r)
+		})
+	})
+}
+
+// TestCheck_Events: an event that a user's browser has published is not taken
+// for one of the portal's, one that is read in the history not for one that has
+// come live, and what is shorter than it was sent is not whole.
+func TestCheck_Events(t *testing.T) {
+	for name, tt := range map[string]struct {
+		send func(portal *pulltest.Portal, command string, params map[string]any) bool
+		want func(t *testing.T, report doctor.Report)
+	}{
+		"forged": {
+			func(portal *pulltest.Portal, command string, params map[string]any) bool {
+				portal.EmitAsClient(pulltest.Message{Module: "application", Command: command, Params: params})
+				return false
+			},
+			func(t *testing.T, report doctor.Report) {
+				want(t, report, "shared event", doctor.Fail)
+				want(t, report, "private event", doctor.Fail)
+			},
+		},
+		"not live": {
+			func(portal *pulltest.Portal, _ string, _ map[string]any) bool {
+				if _, err := portal.Cut(); err != nil {
+					t.Error(err)
+				}
+				return true
+			},
+			func(t *testing.T, report doctor.Report) {
+				want(t, report, "shared event", doctor.Warn, "out of the history, not live")
+				want(t, report, "private event", doctor.Warn, "out of the history, not live")
+			},
+		},
+		"cut": {
+			func(_ *pulltest.Portal, _ string, params map[string]any) bool {
+				if text, ok := params["text"].(string); ok {
+					params["text"] = text[:16<<10]
+				}
+				return true
+			},
+			func(t *testing.T, report doctor.Report) {
+				want(t, report, "shared event", doctor.Pass)
+				want(t, report, "large event", doctor.Fail, "of 20000 bytes 16384 came back")
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var portal *pulltest.Portal
+				portal = pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()),
+					sending(t, func(command string, params map[string]any) bool { return tt.send(portal, command, params) }))
+				defer portal.Close()
+				tt.want(t, doctor.Check(t.Context(), application(t, portal, ""), doctor.WithEvents()))
+			})
+		})
+	}
 }

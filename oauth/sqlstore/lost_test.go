@@ -109,6 +109,80 @@ func TestLost_Lease(t *testing.T) {
 	})
 }
 
+// TestLost_ClockSetBack: where the database's clock was set back, a lock of who
+// has died is free all the same, and one that is prolonged is held.
+func TestLost_ClockSetBack(t *testing.T) {
+	each(t, func(t *testing.T, d database) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		dsn := d.place(t)
+		db := d.pool(t, dsn, 1)
+		dead, alive := d.store(t, dsn, 2).Tokens(), d.store(t, dsn, 2, sqlstore.WithLease(time.Second)).Tokens()
+		if _, err := dead.Lock(ctx, "dead"); err != nil {
+			t.Fatal(err)
+		}
+		held, err := alive.Lock(ctx, "alive")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer held.Unlock()
+		var before, until int64
+		if err := db.QueryRowContext(ctx, "UPDATE b24pull_locks SET held_until = held_until + 3600000 WHERE name = 'alive' RETURNING held_until").Scan(&before); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.ExecContext(ctx, "UPDATE b24pull_locks SET held_until = held_until + 3600000 WHERE name = 'dead'"); err != nil {
+			t.Fatal(err)
+		}
+		next, err := alive.Lock(ctx, "dead")
+		if err != nil {
+			t.Fatal(err)
+		}
+		next.Unlock()
+		for tries := 0; until == 0 || until >= before; time.Sleep(10 * time.Millisecond) {
+			if tries++; tries > 3000 {
+				t.Fatal("the lock that is held is not prolonged")
+			}
+			if err := db.QueryRowContext(ctx, "SELECT held_until FROM b24pull_locks WHERE name = 'alive'").Scan(&until); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := held.Save(ctx, tokenOf(t, "alive", 0)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestLost_Server: the server crashes and comes back while a lock is held. What
+// is saved meanwhile waits for it, and the lock is held still.
+func TestLost_Server(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, "pgx")
+	store := databases[0].store(t, server.URL(), 4, sqlstore.WithTimeout(time.Minute))
+	held, err := store.Tokens().Lock(t.Context(), "member1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Unlock()
+	crashed := make(chan struct{})
+	go func() {
+		defer close(crashed)
+		server.Crash()
+	}()
+	for n, up := 0, false; !up; n++ {
+		select {
+		case <-crashed:
+			up = true
+		default:
+		}
+		if err := held.Save(t.Context(), tokenOf(t, "member1", n)); err != nil {
+			t.Fatalf("save %d: %v", n, err)
+		}
+		if got, err := held.Load(t.Context()); err != nil || got.RefreshToken != tokenOf(t, "member1", n).RefreshToken {
+			t.Fatalf("another token than was saved: %v", err)
+		}
+	}
+}
+
 // TestLost_Prolonged: a lock is prolonged for as long as it is held, and not
 // afterwards.
 func TestLost_Prolonged(t *testing.T) {

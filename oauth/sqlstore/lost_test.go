@@ -109,6 +109,54 @@ func TestLost_Lease(t *testing.T) {
 	})
 }
 
+// TestLost_Meanwhile: who loses the lock while a save or a delete is underway
+// has it come before the other, or not at all: it waits for who is just taking
+// the lock.
+func TestLost_Meanwhile(t *testing.T) {
+	t.Parallel()
+	d := databases[0]
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	dsn := d.place(t)
+	s, admin := d.store(t, dsn, 2), d.pool(t, dsn, 2)
+	for what, do := range map[string]func(oauth.LockedToken) error{
+		"Save":   func(l oauth.LockedToken) error { return l.Save(ctx, tokenOf(t, "member1", 7)) },
+		"Delete": func(l oauth.LockedToken) error { return l.Delete(ctx) },
+	} {
+		if err := save(ctx, s.Tokens(), what, tokenOf(t, "member1", 1)); err != nil {
+			t.Fatal(err)
+		}
+		held, err := s.Tokens().Lock(ctx, what)
+		if err != nil {
+			t.Fatal(err)
+		}
+		taking, err := admin.BeginTx(ctx, nil)
+		if err == nil {
+			_, err = taking.ExecContext(ctx, "UPDATE b24pull_locks SET holder = 'another' WHERE name = $1", what)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- do(held) }()
+		for waiting := 0; waiting == 0 && len(done) == 0; time.Sleep(10 * time.Millisecond) {
+			if err := admin.QueryRowContext(ctx, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()").Scan(&waiting); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := taking.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; !errors.Is(err, oauth.ErrLockLost) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if got, err := s.Tokens().Load(ctx, what); err != nil || got.RefreshToken != tokenOf(t, "member1", 1).RefreshToken {
+			t.Errorf("%s: another token is stored, %v", what, err)
+		}
+		held.Unlock()
+	}
+}
+
 // TestLost_ClockSetBack: where the database's clock was set back, a lock of who
 // has died is free all the same, and one that is prolonged is held.
 func TestLost_ClockSetBack(t *testing.T) {

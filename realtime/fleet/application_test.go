@@ -302,58 +302,6 @@ func TestApplication_LateUninstallation(t *testing.T) {
 	})
 }
 
-// TestApplication_Binding: the event is bound once, tried again where that may
-// help, and told where it cannot be.
-func TestApplication_Binding(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *pulltest.Network) {
-		failures := 1000
-		fail := http.StatusInternalServerError
-		w := newWorld(t, 1, n, pulltest.WithHandler(func(next http.Handler) http.Handler {
-			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-				if strings.HasPrefix(r.URL.Path, "/rest/event.") && failures > 0 {
-					failures--
-					rw.WriteHeader(fail)
-					if fail == http.StatusNotFound {
-						io.WriteString(rw, `{"error":"ERROR_METHOD_NOT_FOUND","error_description":"Method not found!"}`)
-					}
-					return
-				}
-				next.ServeHTTP(rw, r)
-			})
-		}))
-		p := w.portals[0]
-		r := w.run()
-		w.must(p.Install(t.Context(), r.at+"/install"))
-		w.eventually("not bound", func() bool { return w.events.of(p.MemberID(), KindEventsNotBound) == 1 })
-		time.Sleep(10 * time.Minute)
-		if n := w.events.of(p.MemberID(), KindEventsNotBound); n < 3 || n > 6 {
-			t.Errorf("tried %d times", n)
-		}
-		failures = 0
-		time.Sleep(time.Hour)
-		if w.events.of(p.MemberID(), KindEventsBound) != 1 {
-			t.Error("it is not bound in the end")
-		}
-		r.stop()
-		r = w.run()
-		w.ready(p, 2)
-		time.Sleep(time.Hour)
-		if w.events.of(p.MemberID(), KindEventsBound) != 1 {
-			t.Error("it is bound again")
-		}
-		r.stop()
-		told := w.events.of(p.MemberID(), KindEventsNotBound)
-		failures, fail = 1000, http.StatusNotFound
-		r = w.run()
-		w.ready(p, 3)
-		time.Sleep(24 * time.Hour)
-		if n := w.events.of(p.MemberID(), KindEventsNotBound) - told; n != 1 {
-			t.Errorf("told %d times that there are no events", n)
-		}
-		r.stop()
-	})
-}
-
 // TestApplication_Ready: what a program does first is done for each
 // subscription, and its end is waited for.
 func TestApplication_Ready(t *testing.T) {

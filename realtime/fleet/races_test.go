@@ -128,6 +128,30 @@ func TestRaces_InstalledWhileAsked(t *testing.T) {
 	})
 }
 
+// TestRaces_InstalledWhileFailing: an installation that comes while a run fails
+// has the next one begun, although the policy would wait.
+func TestRaces_InstalledWhileFailing(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pulltest.Network) {
+		w := newWorld(t, 1, n)
+		p := w.portals[0]
+		w.heard.do = func(_ string, m realtime.Message) error {
+			if w.events.of(p.MemberID(), KindBegun) > 1 {
+				return nil
+			}
+			time.Sleep(10 * time.Second)
+			return errors.New("the handler's")
+		}
+		r := w.run(WithRestart(func(string, error, int) Restart { return Wait() }))
+		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
+		w.ready(p, 1)
+		emit(p, 1, 1)
+		time.Sleep(time.Second)
+		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
+		w.eventually("heard", func() bool { return w.heard.has(p, "n1") })
+		r.stop()
+	})
+}
+
 // TestRaces_StoreFails: where the store of tokens cannot tell whether a portal
 // has gone, it is asked again later: one that has is forgotten, and one that has
 // installed the application again meanwhile is listened to.

@@ -113,7 +113,10 @@ func (s *Store) Tokens() oauth.TokenStore { return tokens{s} }
 // stands: of 1 to 255 bytes, like the portal's MemberID. What is wrong with it
 // is an error of Load and Save, which end a run before its first message. One
 // subscription uses a key at a time: if another has saved under it a Save fails
-// once and says so.
+// once and says so. The row counts the saves for that, and so it stays, with an
+// empty position, when the zero Cursor is saved, as of a portal that has
+// uninstalled the application. While no subscription uses their keys, rows with
+// position = '' can be deleted.
 func (s *Store) Cursors(key string) realtime.CursorStore { return &cursors{store: s, key: key} }
 
 // Keys returns the keys that have a token, in no order: a program that starts

@@ -88,6 +88,10 @@ func (a *Application) Fleet() *Fleet { return a.fleet }
 // returns. It can be called again, as a process does where others take
 // callbacks too: what has another token by now, or is not listened to yet,
 // begins. The end of ctx ends the looking at stored tokens.
+//
+// A process that is killed while a portal uninstalls the application may leave
+// its cursor in the store. A member id without a token has its cursor removed,
+// so give those that have a cursor as well, as [CursorFolder.Keys] returns them.
 func (a *Application) Start(ctx context.Context, members ...string) {
 	for _, member := range members {
 		a.touch(ctx, member, true)
@@ -140,7 +144,8 @@ func (a *Application) begin(member string) bool {
 // without another token has it begun again: anybody can send callbacks.
 const touchPause = time.Minute
 
-// Shutdown ends all subscriptions as [Fleet.Shutdown] does, and then waits for
+// Shutdown ends all subscriptions as [Fleet.Shutdown] does, removes the cursors
+// of portals that have uninstalled the application by then, and waits for
 // the tokens that are just being refreshed ([oauth.Tokens.Wait]), within the
 // same deadline. End the HTTP server before.
 func (a *Application) Shutdown(ctx context.Context) error {
@@ -224,21 +229,27 @@ func (t *tenant) ended(m *member, err error) (leaves bool) {
 	if b24pull.EndingOf(err) != b24pull.EndsRun {
 		return false
 	}
-	_, failed := t.stored(m)
+	_, failed := t.stored(m.life)
 	return errors.Is(failed, b24pull.ErrNoToken)
+}
+
+// gone reports whether the portal has no token any more.
+func (t *tenant) gone(m *member) bool {
+	_, err := t.stored(context.WithoutCancel(m.life))
+	return errors.Is(err, b24pull.ErrNoToken)
 }
 
 // changed reports whether another token is stored than that which the last run
 // began with, or none, or the store cannot tell: the next run asks it again.
 func (t *tenant) changed(m *member) bool {
-	token, err := t.stored(m)
+	token, err := t.stored(m.life)
 	m.fleet.mu.Lock()
 	defer m.fleet.mu.Unlock()
 	return err != nil || token.AccessToken != m.opened && !token.Revoked
 }
 
-func (t *tenant) stored(m *member) (*oauth.Token, error) {
-	ctx, cancel := context.WithTimeout(m.life, removeTimeout)
+func (t *tenant) stored(ctx context.Context) (*oauth.Token, error) {
+	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
 	return t.app.tokens.Get(ctx, t.member)
 }

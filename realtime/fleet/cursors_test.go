@@ -37,6 +37,10 @@ func TestCursorFolder(t *testing.T) {
 	if err != nil || len(files) != len(keys) {
 		t.Fatalf("%d files: %v", len(files), err)
 	}
+	slices.Sort(keys)
+	if got, err := cursors.Keys(); err != nil || !slices.Equal(got, keys) {
+		t.Errorf("Keys: %q, %v; want %q", got, err, keys)
+	}
 	for _, key := range keys {
 		s := cursors.Cursors(key)
 		if at, err := s.Load(t.Context()); err != nil || at.String() != cursor.String() {

@@ -343,7 +343,6 @@ func TestFleet_Refuses(t *testing.T) {
 		"key is empty":               f.Add("", source, handler),
 		"the handler is nil":         f.Add("a", source, nil),
 		"source is nil":              f.Add("a", nil, handler),
-		"two places to start from":   f.Add("a", source, handler, realtime.WithCursor(someCursor(t))),
 		"an option is nil":           f.Add("a", source, handler, nil),
 		"the logger is nil":          second(New(WithLogger(nil))),
 		"the function is nil":        second(New(WithCursors(nil))),

@@ -21,6 +21,9 @@ type runner interface {
 	// ended is told how a run has ended, and reports whether the key is to be
 	// forgotten, with its cursor.
 	ended(m *member, err error) (leaves bool)
+	// gone reports whether there is nothing any more that the key stands for. It
+	// is asked when the member ends, which has forgotten nothing yet.
+	gone(m *member) bool
 	// changed reports whether a run would find something else than the last one
 	// has.
 	changed(m *member) bool
@@ -51,6 +54,8 @@ func (a *added) open(_ context.Context, m *member) (*job, error) {
 }
 
 func (a *added) ended(*member, error) bool { return false }
+
+func (a *added) gone(*member) bool { return false }
 
 func (a *added) changed(*member) bool { return false }
 
@@ -85,7 +90,13 @@ type member struct {
 // loop runs subscriptions until the member is to end.
 func (m *member) loop() {
 	var ended error
+	left := false
 	defer func() { m.finish(ended) }()
+	defer func() {
+		if !left {
+			m.tidy()
+		}
+	}()
 	if m.after != nil {
 		<-m.after
 	}
@@ -103,6 +114,7 @@ func (m *member) loop() {
 		}
 		switch leaves := m.runner.ended(m, ended); {
 		case leaves && m.leave():
+			left = true
 			return
 		case leaves: // a callback has come meanwhile
 		case errors.Is(ended, realtime.ErrCursorMismatch) && m.cursor.drop():
@@ -272,9 +284,21 @@ func (m *member) leave() bool {
 	if m.touched && !m.ending {
 		return false
 	}
-	f.left.keep(m.key, last)
+	if next := f.members[m.key]; next != m {
+		next.cursor.goOn(last)
+	} else {
+		f.left.keep(m.key, last)
+	}
 	m.ending = true
 	return true
+}
+
+// tidy removes the cursor of a member that was ended by Remove or Shutdown
+// before it could see that what it stands for is gone: nobody else would.
+func (m *member) tidy() {
+	if m.life.Err() != nil && m.cursor.CursorStore != nil && m.runner.gone(m) {
+		m.leave()
+	}
 }
 
 // removeTimeout bounds what a store is given to remove a cursor.

@@ -19,6 +19,7 @@ import (
 	"github.com/b24pull/b24pull/internal/redact"
 	"github.com/b24pull/b24pull/internal/retryafter"
 	"github.com/b24pull/b24pull/internal/sleep"
+	"github.com/b24pull/b24pull/internal/underway"
 )
 
 // A request is a call to be made.
@@ -51,6 +52,7 @@ func (c *Client) call(ctx context.Context, q request) error {
 		if !again {
 			return err
 		}
+		underway.Fails(ctx, err, pause)
 		if !sleep.Within(ctx, pause) {
 			if ctx.Err() != nil {
 				return fmt.Errorf("%w; then %w", err, ctx.Err())
@@ -66,6 +68,7 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 	if err := c.turn(ctx, q); err != nil {
 		return err
 	}
+	underway.Waits(ctx, "the token source")
 	var token *oauth2.Token
 	err := c.limited(ctx, "", "", func(ctx context.Context) (err error) {
 		token, err = c.auth.token(ctx)
@@ -86,6 +89,7 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 		if token == nil || !ok || !refused.Is(other.after) {
 			continue
 		}
+		underway.Waits(ctx, "the token source")
 		var next *oauth2.Token
 		failed := c.limited(ctx, "", "", func(ctx context.Context) (err error) {
 			next, err = other.token(ctx, token)
@@ -122,6 +126,7 @@ func (c *Client) turn(ctx context.Context, q request) error {
 	if _, err := c.paused.left(q.method); err != nil {
 		return err
 	}
+	underway.Waits(ctx, "its turn by the Limiter")
 	if err := c.limiter.wait(ctx); err != nil {
 		return fmt.Errorf("b24pull: %s: %w", q.method, err)
 	}
@@ -159,7 +164,9 @@ func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known
 	start := c.base.now()
 	at := start
 	for range maxMoves + 1 {
-		err = c.limited(ctx, "b24pull: "+q.method+": ", " from "+known.Text(addr.HostPort(at)), func(ctx context.Context) (err error) {
+		host := known.Text(addr.HostPort(at))
+		underway.Waits(ctx, host)
+		err = c.limited(ctx, "b24pull: "+q.method+": ", " from "+host, func(ctx context.Context) (err error) {
 			a, err = c.post(ctx, at, q, token, known)
 			return err
 		})

@@ -98,6 +98,7 @@ func (l *loop) run(ctx context.Context) error {
 	l.inbox = make(chan inbound)
 	l.confirmer.Context, l.confirmer.Go = ctx, l.tasks.Go
 	l.replayPace, l.shortReplayPace = replayPace, shortReplayPace
+	l.logRepeats()
 	l.alarm = newAlarm()
 	defer l.alarm.stop()
 	l.dedup = delivery.NewDedup(l.opts.cursor.position, l.acks, l.queue, time.Now(), l.reported)

@@ -115,8 +115,8 @@ func (s *Store) Tokens() oauth.TokenStore { return tokens{s} }
 // subscription uses a key at a time: if another has saved under it a Save fails
 // once and says so. The row counts the saves for that, and so it stays, with an
 // empty position, when the zero Cursor is saved, as of a portal that has
-// uninstalled the application. While no subscription uses their keys, rows with
-// position = '' can be deleted.
+// uninstalled the application. Rows with an empty position can be deleted
+// while no subscription uses their keys.
 func (s *Store) Cursors(key string) realtime.CursorStore { return &cursors{store: s, key: key} }
 
 // Keys returns the keys that have a token, in no order: a program that starts

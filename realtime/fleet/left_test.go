@@ -126,6 +126,46 @@ func TestLeft_Killed(t *testing.T) {
 	})
 }
 
+// TestLeft_InstalledMeanwhile: a portal that is removed from the fleet,
+// uninstalls the application and installs it again while its cursor is being
+// removed goes on where it was.
+func TestLeft_InstalledMeanwhile(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pulltest.Network) {
+		w := newWorld(t, 1, n)
+		p := w.portals[0]
+		store := &slowRemoval{removing: make(chan struct{})}
+		r := w.run(WithCursors(func(string) realtime.CursorStore { return store }))
+		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
+		w.ready(p, 1)
+		emit(p, 1, 1)
+		w.eventually("heard", func() bool { return w.heard.has(p, "n1") })
+		handling, handle := make(chan struct{}), make(chan struct{})
+		w.heard.do = func(_ string, m realtime.Message) error {
+			if m.Command == "n2" {
+				close(handling)
+				<-handle
+			}
+			return nil
+		}
+		emit(p, 2, 2)
+		<-handling
+		removed := make(chan error, 1)
+		go func() { removed <- r.app.Fleet().Remove(t.Context(), p.MemberID()) }()
+		time.Sleep(time.Second)
+		w.must(p.Uninstall(t.Context(), r.at+"/event"))
+		close(handle)
+		<-store.removing
+		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
+		w.must(<-removed)
+		emit(p, 3, 3)
+		w.eventually("heard again", func() bool { return w.heard.has(p, "n3") })
+		if got := w.heard.from(p); slices.Index(got, "n1") != 0 || slices.Contains(got[1:], "n1") {
+			t.Errorf("heard %q", got)
+		}
+		r.stop()
+	})
+}
+
 // TestFleet_RefusesCursors: a run that is begun again has the cursor of the
 // fleet, so there is no other.
 func TestFleet_RefusesCursors(t *testing.T) {

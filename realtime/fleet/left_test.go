@@ -72,8 +72,8 @@ func TestLeft_NotRemoved(t *testing.T) {
 		w.eventually("heard", func() bool { return w.heard.has(p, "n1") })
 		w.must(p.Uninstall(t.Context(), r.at+"/event"))
 		r.stop()
-		if got := w.events.of(p.MemberID(), KindCursorNotRemoved); got != 1 {
-			t.Errorf("told %d times", got)
+		if got := w.events.of(p.MemberID(), KindCursorNotRemoved); got == 0 { // more often if it is tried again
+			t.Error("it was not told")
 		}
 	})
 }

@@ -16,14 +16,14 @@ import (
 // help, and told where it cannot be.
 func TestApplication_Binding(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
-		failures := 1000
-		fail := http.StatusInternalServerError
+		var failures, fail atomic.Int32
+		failures.Store(1000)
+		fail.Store(http.StatusInternalServerError)
 		w := newWorld(t, 1, n, pulltest.WithHandler(func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-				if strings.HasPrefix(r.URL.Path, "/rest/event.") && failures > 0 {
-					failures--
-					rw.WriteHeader(fail)
-					if fail == http.StatusNotFound {
+				if strings.HasPrefix(r.URL.Path, "/rest/event.") && failures.Add(-1) >= 0 {
+					rw.WriteHeader(int(fail.Load()))
+					if fail.Load() == http.StatusNotFound {
 						io.WriteString(rw, `{"error":"ERROR_METHOD_NOT_FOUND","error_description":"Method not found!"}`)
 					}
 					return
@@ -39,7 +39,7 @@ func TestApplication_Binding(t *testing.T) {
 		if n := w.events.of(p.MemberID(), KindEventsNotBound); n < 3 || n > 6 {
 			t.Errorf("tried %d times", n)
 		}
-		failures = 0
+		failures.Store(0)
 		time.Sleep(time.Hour)
 		if w.events.of(p.MemberID(), KindEventsBound) != 1 {
 			t.Error("it is not bound in the end")
@@ -56,7 +56,8 @@ func TestApplication_Binding(t *testing.T) {
 		if n := w.events.of(p.MemberID(), KindEventsNotBound); n != told {
 			t.Errorf("an event that is bound is told %d times not to be", n-told)
 		}
-		failures, fail = 1000, http.StatusNotFound
+		failures.Store(1000)
+		fail.Store(http.StatusNotFound)
 		r = w.run()
 		w.ready(p, 3)
 		time.Sleep(24 * time.Hour)

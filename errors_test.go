@@ -151,3 +151,23 @@ func TestErrors_ErrorText(t *testing.T) {
 		}
 	}
 }
+
+// TestErrors_ExpiredForGood: the error of an expired token says that its source
+// has no other one, and ends a start; a webhook's, and one that a refresh may
+// follow, does not.
+func TestErrors_ExpiredForGood(t *testing.T) {
+	srv := resttest.Portal(t, resttest.Reply(401, `{"error":"expired_token"}`))
+	for _, tt := range []struct {
+		name string
+		auth Auth
+		want Ending
+	}{
+		{"a source of one token", OAuth(srv.URL, resttest.Static(resttest.AccessToken)), EndsStart},
+		{"a webhook", Webhook(srv.URL + "/rest/1/s3cr3tcode0/"), EndsNothing},
+	} {
+		_, err := mustNew(t, tt.auth, WithHTTPClient(srv.Client())).GetApplicationConfig(t.Context(), true)
+		if got := EndingOf(err); got != tt.want || !errors.Is(err, ErrExpiredToken) || strings.Contains(fmt.Sprint(err), "no other one") != (tt.want == EndsStart) {
+			t.Errorf("%s: %v, %v", tt.name, got, err)
+		}
+	}
+}

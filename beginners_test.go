@@ -137,7 +137,7 @@ func TestBeginners_Options(t *testing.T) {
 	made("WithRetry: Min above Max", auth, WithRetry(Retry{Min: time.Minute, Max: time.Second}))
 	made("WithMoved: none", auth, WithMoved(nil))
 
-	c := mustNew(t, auth)
+	c := mustNew(t, auth, WithHTTPClient(&http.Client{Transport: unasked{t}}))
 	called := func(name, method string, params, result any) {
 		_, err := c.Call(t.Context(), method, params, result)
 		add("Call: "+name, err)
@@ -148,6 +148,10 @@ func TestBeginners_Options(t *testing.T) {
 	called("json behind it", "crm.deal.list.json/", nil, nil)
 	called("a list as parameters", "crm.deal.list", []int{1}, nil)
 	called("a text as parameters", "crm.deal.list", "s3cr3t=1", nil)
+	var none *struct{}
+	called("a result that is no pointer", "crm.deal.list", nil, struct{}{})
+	called("a map as the result", "crm.deal.list", nil, map[string]any{})
+	called("a nil pointer as the result", "crm.deal.list", nil, none)
 	called("a channel as a parameter", "crm.deal.list", map[string]any{"a": make(chan int)}, nil)
 	_, err := (*Client)(nil).Call(t.Context(), "a.b", nil, nil)
 	add("Call: no client", err)
@@ -165,7 +169,19 @@ func TestBeginners_Options(t *testing.T) {
 	add("AddApplicationEvent: a command with a space", c.AddApplicationEvent(t.Context(), ApplicationEvent{Command: "order changed"}))
 	add("AddApplicationEvent: a module in capitals", c.AddApplicationEvent(t.Context(), ApplicationEvent{Command: "a", Module: "Main"}))
 	add("AddApplicationEvent: a list", c.AddApplicationEvent(t.Context(), ApplicationEvent{Command: "a", Params: []int{1}}))
+	for _, w := range [][2]string{{"a line break", "s3cr3t\ntoken"}, {"a space", "s3cr3t token"}, {"a quote", `s3cr3t"token`}, {"a mark that cannot be seen", "s3cr3t\u200btoken"}, {"nothing", " "}} {
+		_, err := mustNew(t, OAuth("portal.example", resttest.Static(w[1])), WithHTTPClient(&http.Client{Transport: unasked{t}})).Call(t.Context(), "app.info", nil, nil)
+		add("a token with "+w[0]+" in it", err)
+	}
 	resttest.CheckMistakes(t, "testdata/beginners/options.golden", all)
+}
+
+// unasked is the transport of calls that are refused before they are made.
+type unasked struct{ t *testing.T }
+
+func (u unasked) RoundTrip(*http.Request) (*http.Response, error) {
+	u.t.Error("the portal was asked")
+	return nil, errors.New("unasked")
 }
 
 // TestBeginners_Network: what a call says of a host that does not answer, or is

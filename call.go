@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"reflect"
 	"regexp"
 	"time"
 
@@ -261,8 +262,8 @@ func checkMethod(name string) error {
 
 // Call calls any method; its name is in lower case, like crm.deal.list. params
 // marshals to a JSON object; nil, or a map or pointer that is nil, is an empty
-// one. The answer's result is decoded into result by encoding/json; nil leaves
-// it. The types of package php take what PHP makes of values.
+// one. The answer's result is decoded into result by encoding/json, which has to
+// be a pointer, or else the call is not made; nil leaves it. The types of package php take what PHP makes of values.
 //
 // Strings of params, and keys, have to be valid UTF-8, and raw JSON what PHP
 // takes: an escape that is half of a surrogate pair, or nesting deeper than
@@ -275,6 +276,9 @@ func (c *Client) Call(ctx context.Context, method string, params, result any, op
 	var answered Response
 	if err := checkMethod(method); err != nil {
 		return answered, fmt.Errorf("b24pull: Call: %w", err)
+	}
+	if v := reflect.ValueOf(result); result != nil && (v.Kind() != reflect.Pointer || v.IsNil()) {
+		return answered, fmt.Errorf("b24pull: %s: the result: want a pointer that is not nil: %w; the call was not made", method, &json.InvalidUnmarshalError{Type: v.Type()})
 	}
 	q := request{method: method}
 	for _, option := range opts {

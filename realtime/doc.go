@@ -109,9 +109,11 @@
 //   - when there is another server, or its ids have begun anew or been set back
 //     (GapServerChanged).
 //
-// Two things are not told of: what expires unhandled while later messages are
-// kept; and channels that a portal replaces twice before their end, while there
-// is no connection.
+// Three things are not told of: what expires unhandled while later messages are
+// kept; channels that a portal replaces twice before their end, while there is
+// no connection; and, on version 5, a channel that is replaced unannounced
+// within a second or so after another replacement, which was announced. Its
+// messages bear no time, so what the channel in between had can be lost.
 //
 // What has been seen is remembered to drop what comes again: 262,144 messages
 // at the most, which are some 20 MB. More of them within five minutes, or while

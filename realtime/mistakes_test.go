@@ -108,7 +108,7 @@ func TestCursorFile_Empty(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = file.Load(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "is empty; delete it to begin with what is published from now on, or restore it") || strings.Contains(err.Error(), "empty it") {
+	if err == nil || !strings.Contains(err.Error(), "is empty; remove it to begin with what is published from now on, or restore it") || strings.Contains(err.Error(), "empty it") {
 		t.Errorf("Load returned %v", err)
 	}
 }

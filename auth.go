@@ -223,11 +223,19 @@ func (a *oauthAuth) refused(ctx context.Context, token *oauth2.Token) (*oauth2.T
 // environment that is not set.
 var errEmptyToken = end(errors.New("the token source returned an empty token and no error; give it an access token"), EndsStart)
 
+// errCutToken is a token that is several words, or was wrapped.
+var errCutToken = end(errors.New("the token source returned a token with spaces, line breaks or quotes in it: want the access token alone"), EndsStart)
+
 func checkToken(token *oauth2.Token, err error) error {
-	if err == nil && (token == nil || addr.Trim(token.AccessToken) == "") {
+	switch {
+	case err != nil:
+		return err
+	case token == nil || addr.Trim(token.AccessToken) == "":
 		return errEmptyToken
+	case strings.ContainsFunc(addr.Trim(token.AccessToken), addr.Aside):
+		return errCutToken
 	}
-	return err
+	return nil
 }
 
 func (a *oauthAuth) unknown(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error) {

@@ -67,7 +67,7 @@ func TestBatch_Portal(t *testing.T) {
 			t.Errorf("the first has no time: %+v", results[0].Timing)
 		}
 		var refused *APIError
-		if err := results[1].Decode(nil); !errors.As(err, &refused) || *refused != (APIError{Status: 200, Code: "ERROR_METHOD_NOT_FOUND", Description: "Method not found!", Method: "no.such"}) {
+		if err := results[1].Decode(nil); !errors.As(err, &refused) || !errors.Is(err, ErrMethodNotFound) || refused.Status != 200 || refused.Description != "Method not found!" || refused.Method != "no.such" {
 			t.Errorf("the second: %v", err)
 		}
 		var last []struct{ ID int }

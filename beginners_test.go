@@ -137,7 +137,7 @@ func TestBeginners_Options(t *testing.T) {
 	made("WithRetry: Min above Max", auth, WithRetry(Retry{Min: time.Minute, Max: time.Second}))
 	made("WithMoved: none", auth, WithMoved(nil))
 
-	c := mustNew(t, auth)
+	c := mustNew(t, auth, WithHTTPClient(&http.Client{Transport: unasked{t}}))
 	called := func(name, method string, params, result any) {
 		_, err := c.Call(t.Context(), method, params, result)
 		add("Call: "+name, err)
@@ -148,6 +148,10 @@ func TestBeginners_Options(t *testing.T) {
 	called("json behind it", "crm.deal.list.json/", nil, nil)
 	called("a list as parameters", "crm.deal.list", []int{1}, nil)
 	called("a text as parameters", "crm.deal.list", "s3cr3t=1", nil)
+	var none *struct{}
+	called("a result that is no pointer", "crm.deal.list", nil, struct{}{})
+	called("a map as the result", "crm.deal.list", nil, map[string]any{})
+	called("a nil pointer as the result", "crm.deal.list", nil, none)
 	called("a channel as a parameter", "crm.deal.list", map[string]any{"a": make(chan int)}, nil)
 	_, err := (*Client)(nil).Call(t.Context(), "a.b", nil, nil)
 	add("Call: no client", err)
@@ -165,7 +169,19 @@ func TestBeginners_Options(t *testing.T) {
 	add("AddApplicationEvent: a command with a space", c.AddApplicationEvent(t.Context(), ApplicationEvent{Command: "order changed"}))
 	add("AddApplicationEvent: a module in capitals", c.AddApplicationEvent(t.Context(), ApplicationEvent{Command: "a", Module: "Main"}))
 	add("AddApplicationEvent: a list", c.AddApplicationEvent(t.Context(), ApplicationEvent{Command: "a", Params: []int{1}}))
+	for _, w := range [][2]string{{"a line break", "s3cr3t\ntoken"}, {"a space", "s3cr3t token"}, {"a quote", `s3cr3t"token`}, {"a mark that cannot be seen", "s3cr3t\u200btoken"}, {"nothing", " "}} {
+		_, err := mustNew(t, OAuth("portal.example", resttest.Static(w[1])), WithHTTPClient(&http.Client{Transport: unasked{t}})).Call(t.Context(), "app.info", nil, nil)
+		add("a token with "+w[0]+" in it", err)
+	}
 	resttest.CheckMistakes(t, "testdata/beginners/options.golden", all)
+}
+
+// unasked is the transport of calls that are refused before they are made.
+type unasked struct{ t *testing.T }
+
+func (u unasked) RoundTrip(*http.Request) (*http.Response, error) {
+	u.t.Error("the portal was asked")
+	return nil, errors.New("unasked")
 }
 
 // TestBeginners_Network: what a call says of a host that does not answer, or is
@@ -182,6 +198,12 @@ func TestBeginners_Network(t *testing.T) {
 	plain := httptest.NewServer(resttest.Reply(200, "{}"))
 	defer plain.Close()
 	plain.Config.ErrorLog = log.New(io.Discard, "", 0)
+	asking := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusProxyAuthRequired) }))
+	defer asking.Close()
+	ssh := resttest.Serve(t, func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 1<<14))
+		fmt.Fprint(conn, "SSH-2.0-OpenSSH_10.0\r\n")
+	})
 
 	trusted := secure.Client().Transport.(*http.Transport).TLSClientConfig
 	to := func(address string, change func(*http.Transport)) *http.Client {
@@ -208,6 +230,13 @@ func TestBeginners_Network(t *testing.T) {
 			text = strings.ReplaceAll(text, address, "127.0.0.1:PORT")
 		}
 		all = append(all, resttest.Mistake{Name: name, Err: errors.New(text)})
+		want := EndsStart
+		if strings.HasPrefix(name, "no answer") || strings.HasPrefix(name, "nothing listens") || name == "no proxy listens" {
+			want = EndsNothing // it may come
+		}
+		if got := EndingOf(err); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
 	}
 	if runtime.GOOS == "linux" { // other systems have other words
 		call("nothing listens", "https://portal.example", to(nobody, nil))
@@ -226,6 +255,10 @@ func TestBeginners_Network(t *testing.T) {
 	}))
 	call("https to a server of http", "https://portal.example", to(plain.Listener.Addr().String(), nil))
 	call("http to a server of https", "http://localhost:8080", to(secureAt, nil))
+	call("https to another service", "https://portal.example:22", to(ssh, nil))
+	call("a proxy that wants a password", "https://portal.example", to(asking.Listener.Addr().String(), func(tr *http.Transport) {
+		tr.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.example:3128"})
+	}))
 	if runtime.GOOS != "linux" {
 		return
 	}

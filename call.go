@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"reflect"
 	"regexp"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/b24pull/b24pull/internal/redact"
 	"github.com/b24pull/b24pull/internal/retryafter"
 	"github.com/b24pull/b24pull/internal/sleep"
+	"github.com/b24pull/b24pull/internal/underway"
 )
 
 // A request is a call to be made.
@@ -51,6 +53,7 @@ func (c *Client) call(ctx context.Context, q request) error {
 		if !again {
 			return err
 		}
+		underway.Fails(ctx, err, pause)
 		if !sleep.Within(ctx, pause) {
 			if ctx.Err() != nil {
 				return fmt.Errorf("%w; then %w", err, ctx.Err())
@@ -66,6 +69,7 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 	if err := c.turn(ctx, q); err != nil {
 		return err
 	}
+	underway.Waits(ctx, "the token source")
 	var token *oauth2.Token
 	err := c.limited(ctx, "", "", func(ctx context.Context) (err error) {
 		token, err = c.auth.token(ctx)
@@ -86,6 +90,7 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 		if token == nil || !ok || !refused.Is(other.after) {
 			continue
 		}
+		underway.Waits(ctx, "the token source")
 		var next *oauth2.Token
 		failed := c.limited(ctx, "", "", func(ctx context.Context) (err error) {
 			next, err = other.token(ctx, token)
@@ -122,6 +127,7 @@ func (c *Client) turn(ctx context.Context, q request) error {
 	if _, err := c.paused.left(q.method); err != nil {
 		return err
 	}
+	underway.Waits(ctx, "its turn by the Limiter")
 	if err := c.limiter.wait(ctx); err != nil {
 		return fmt.Errorf("b24pull: %s: %w", q.method, err)
 	}
@@ -159,7 +165,9 @@ func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known
 	start := c.base.now()
 	at := start
 	for range maxMoves + 1 {
-		err = c.limited(ctx, "b24pull: "+q.method+": ", " from "+known.Text(addr.HostPort(at)), func(ctx context.Context) (err error) {
+		host := known.Text(addr.HostPort(at))
+		underway.Waits(ctx, host)
+		err = c.limited(ctx, "b24pull: "+q.method+": ", " from "+host, func(ctx context.Context) (err error) {
 			a, err = c.post(ctx, at, q, token, known)
 			return err
 		})
@@ -254,8 +262,8 @@ func checkMethod(name string) error {
 
 // Call calls any method; its name is in lower case, like crm.deal.list. params
 // marshals to a JSON object; nil, or a map or pointer that is nil, is an empty
-// one. The answer's result is decoded into result by encoding/json; nil leaves
-// it. The types of package php take what PHP makes of values.
+// one. The answer's result is decoded into result by encoding/json, which has to
+// be a pointer, or else the call is not made; nil leaves it. The types of package php take what PHP makes of values.
 //
 // Strings of params, and keys, have to be valid UTF-8, and raw JSON what PHP
 // takes: an escape that is half of a surrogate pair, or nesting deeper than
@@ -268,6 +276,9 @@ func (c *Client) Call(ctx context.Context, method string, params, result any, op
 	var answered Response
 	if err := checkMethod(method); err != nil {
 		return answered, fmt.Errorf("b24pull: Call: %w", err)
+	}
+	if v := reflect.ValueOf(result); result != nil && (v.Kind() != reflect.Pointer || v.IsNil()) {
+		return answered, fmt.Errorf("b24pull: %s: the result: want a pointer that is not nil: %w; the call was not made", method, &json.InvalidUnmarshalError{Type: v.Type()})
 	}
 	q := request{method: method}
 	for _, option := range opts {
@@ -345,6 +356,20 @@ func encode(params any) (json.RawMessage, error) {
 	}
 	return data, err
 }
+
+// An earlyError says before a call what the portal would answer it with: it is
+// that one's sentinel.
+type earlyError struct {
+	error
+	sentinel error
+}
+
+func before(sentinel error, format string, args ...any) error {
+	return &earlyError{fmt.Errorf(format, args...), sentinel}
+}
+
+func (e *earlyError) Is(target error) bool { return target == e.sentinel }
+func (e *earlyError) Unwrap() error        { return e.error }
 
 // A formatError is ErrInvalidFormat before a call.
 type formatError struct{ *phpjson.EncodeError }

@@ -43,7 +43,7 @@ func (o ChannelOwner) MarshalText() ([]byte, error) { return []byte(o.String()),
 // check refuses what is none of the two.
 func (o ChannelOwner) check() error {
 	if o != ApplicationChannels && o != PortalChannels {
-		return fmt.Errorf("%v: want ApplicationChannels or PortalChannels (%w)", o, ErrInvalidFormat)
+		return before(ErrInvalidFormat, "%v: want ApplicationChannels or PortalChannels", o)
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func (c *Client) GetPublicChannel(ctx context.Context, userID int64, owner Chann
 // ([ErrServerNotConfigured]).
 func (c *Client) ListPublicChannels(ctx context.Context, userIDs []int64, owner ChannelOwner) (map[int64]PublicChannel, error) {
 	if len(userIDs) == 0 {
-		return nil, fmt.Errorf("b24pull: %s: the list of users is empty (%w)", methodPublicChannels, ErrUserID)
+		return nil, before(ErrUserID, "b24pull: %s: the list of users is empty", methodPublicChannels)
 	}
 	if err := cmp.Or(checkUsers(userIDs), owner.check()); err != nil {
 		return nil, fmt.Errorf("b24pull: %s: %w", methodPublicChannels, err)

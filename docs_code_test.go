@@ -18,7 +18,7 @@ import (
 
 // docPackages are what code in a document may use without importing it.
 var docPackages = []string{
-	"context", "encoding/json", "errors", "fmt", "iter", "log", "log/slog", "net/http", "os", "os/signal", "syscall", "testing", "time",
+	"context", "encoding/json", "errors", "fmt", "iter", "log", "log/slog", "net/http", "os", "os/signal", "syscall", "testing", "testing/synctest", "time",
 	"golang.org/x/oauth2",
 	"github.com/b24pull/b24pull", "github.com/b24pull/b24pull/oauth", "github.com/b24pull/b24pull/php", "github.com/b24pull/b24pull/pulltest",
 	"github.com/b24pull/b24pull/realtime", "github.com/b24pull/b24pull/realtime/doctor", "github.com/b24pull/b24pull/realtime/fleet",

@@ -54,10 +54,10 @@ func goFiles(t *testing.T) (files []string) {
 	return files
 }
 
-// TestDocs_Tests: every test, fuzz target and benchmark that a document names
+// TestDocs_Tests: every test, example, fuzz target and benchmark that a document names
 // is there. CHANGELOG.md may name what once was.
 func TestDocs_Tests(t *testing.T) {
-	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark|Example)\w+)\(`)
 	there := make(map[string]bool)
 	for _, name := range goFiles(t) {
 		if !strings.HasSuffix(name, "_test.go") {
@@ -71,7 +71,7 @@ func TestDocs_Tests(t *testing.T) {
 			there[found[1]] = true
 		}
 	}
-	named := regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z_]\w*`)
+	named := regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark|Example)[A-Z_]\w*`)
 	seen := 0
 	for document, text := range documents(t) {
 		if document == "CHANGELOG.md" {

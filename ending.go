@@ -44,13 +44,18 @@ func (e Ending) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 
 // EndingOf returns the Ending of an error: by its code where that is known.
 // Else EndsStart is what waiting hardly helps against: a certificate that is
-// not trusted, a host whose name does not exist, an empty token, an expired one
-// whose source has no other, an answer without an error code that is no JSON or
-// has an HTTP status from 300 to 499, as of an address that is no portal, and a
-// refusal by an unknown code with a status below 500. What is busy, slow,
-// broken off or unreachable, and all errors that are none of this package's,
-// are EndsNothing.
+// not trusted, a host whose name does not exist, a port that does not speak
+// TLS, a proxy that wants a password, an empty token, an expired one whose
+// source has no other or that has no refresh token, an answer without an error
+// code that is no JSON or has an HTTP status from 300 to 499, as of an address
+// that is no portal, and a refusal by an unknown code with a status below 500.
+// What is busy, slow, broken off, empty or unreachable, a move that WithMoved
+// refuses, and all errors that are none of this package's, are EndsNothing.
 func EndingOf(err error) Ending {
+	var vetoed *MoveError
+	if errors.As(err, &vetoed) {
+		return EndsNothing // whatever the veto's own error is
+	}
 	for _, e := range endings {
 		if errors.Is(err, e.err) {
 			return e.ending
@@ -66,27 +71,24 @@ func EndingOf(err error) Ending {
 func endsStart(err error) bool {
 	var token *TokenError
 	var refused *APIError
-	var vetoed *MoveError
 	switch {
-	case errors.As(err, &vetoed):
-		return false // whatever the veto's own error is
 	case errors.As(err, &token) && token.Status != 0:
 		_, known := codes[strings.ToLower(token.Code)]
 		return !known && !token.standard() && !token.passes() && netfail.Refused(token.Status)
 	case errors.As(err, &token):
-		return netfail.Hopeless(token.Err)
+		return token.unrefreshed() || netfail.Hopeless(token.Err) || netfail.ProxyAsks(token.Err)
 	case errors.As(err, &refused):
 		return refused.endsStart()
 	}
-	return netfail.Hopeless(err)
+	return netfail.Hopeless(err) || netfail.ProxyAsks(err)
 }
 
 func (e *APIError) endsStart() bool {
 	switch sentinel := codes[strings.ToLower(e.Code)]; {
 	case sentinel != nil:
 		return sentinel == ErrExpiredToken && e.unrefreshed
-	case e.Code == "" && !e.page && e.Status < http.StatusMultipleChoices:
-		return false // half an answer, or an odd one
+	case e.Code == "" && (e.half || !e.page && e.Status < http.StatusMultipleChoices):
+		return false // part of an answer, or an odd one
 	}
 	return e.Status < http.StatusMultipleChoices || netfail.Refused(e.Status)
 }

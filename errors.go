@@ -131,7 +131,8 @@ type APIError struct {
 	RetryAfter time.Duration
 
 	invalid     *[]InvalidField // a pointer: an APIError can be compared
-	page        bool            // what has answered need be no portal: it is no JSON
+	page        bool            // what has answered need be no portal: it says something, and does not call that JSON
+	half        bool            // what calls itself JSON is none
 	unrefreshed bool            // the token has expired, and its source has no other one
 }
 
@@ -177,7 +178,7 @@ func (e *APIError) advice() string {
 	case sentinel == nil:
 		return ""
 	case sentinel == ErrExpiredToken && e.unrefreshed:
-		return "its source has no other one: give a new access token, or a source that refreshes tokens, as package oauth has"
+		return "its source has no other one: " + noOtherToken
 	case sentinel == ErrWrongAuthType && e.Method == methodApplicationConfig:
 		return "today's portals give the application's config to an application only: use OAuth, " +
 			"or the channels of the webhook's user through GetConfig (realtime.PortalConfig)"
@@ -242,6 +243,8 @@ func (e *TokenError) Error() string {
 			text += ": " + sentinel.meaning
 			advice = sentinel.advice
 		}
+	case e.unrefreshed() && !errors.Is(e.Err, netfail.ErrNoRefreshToken):
+		return text + ": " + e.Err.Error() + "; " + noOtherToken
 	case e.Err != nil:
 		return text + ": " + e.Err.Error()
 	case e.Status >= http.StatusInternalServerError:
@@ -278,6 +281,16 @@ func (e *TokenError) standard() bool {
 func (e *TokenError) passes() bool {
 	return strings.EqualFold(e.Code, codeServerError) || strings.EqualFold(e.Code, codeUnavailable)
 }
+
+// unrefreshed reports whether the token has expired and there is no other one
+// to be had, as package oauth and golang.org/x/oauth2 say it. The latter has no
+// value for that error.
+func (e *TokenError) unrefreshed() bool {
+	return e.Err != nil && (errors.Is(e.Err, netfail.ErrNoRefreshToken) || strings.Contains(e.Err.Error(), "token expired and refresh token is not set"))
+}
+
+// noOtherToken is what to do about an expired token that is not refreshed.
+const noOtherToken = "give a new access token, or a source that refreshes tokens, as package oauth has"
 
 // Unwrap returns Err.
 func (e *TokenError) Unwrap() error { return e.Err }

@@ -2,8 +2,11 @@ package b24pull
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -56,17 +59,39 @@ func TestErrors_Sentinels(t *testing.T) {
 // TestErrors_Endings: what ends a subscription says so through whatever wraps it.
 func TestErrors_Endings(t *testing.T) {
 	for err, want := range map[error]Ending{
-		&APIError{Code: "server_error"}:                                     EndsStart,
-		&TokenError{Code: "server_error"}:                                   EndsNothing, // RFC 6749's
-		&APIError{Code: "PAYMENT_REQUIRED"}:                                 EndsStart,
-		fmt.Errorf("around: %w", &APIError{Code: "no_auth_found"}):          EndsRun,
-		fmt.Errorf("around: %w", &TokenError{Code: "invalid_grant"}):        EndsRun,
-		&TokenError{Err: ErrNoToken}:                                        EndsRun,
-		errors.Join(errors.New("other"), ErrUninstalled):                    EndsRun,
-		&APIError{Code: "QUERY_LIMIT_EXCEEDED"}:                             EndsNothing,
-		&APIError{Code: "NEW", Status: 400}:                                 EndsStart,
-		&APIError{Code: "NEW", Status: 503}:                                 EndsNothing,
-		errors.New("b24pull: NO_AUTH_FOUND: the portal does not know this"): EndsNothing,
+		&APIError{Code: "server_error"}:                                                    EndsStart,
+		&TokenError{Code: "server_error"}:                                                  EndsNothing, // RFC 6749's
+		&APIError{Code: "PAYMENT_REQUIRED"}:                                                EndsStart,
+		fmt.Errorf("around: %w", &APIError{Code: "no_auth_found"}):                         EndsRun,
+		fmt.Errorf("around: %w", &TokenError{Code: "invalid_grant"}):                       EndsRun,
+		&TokenError{Err: ErrNoToken}:                                                       EndsRun,
+		errors.Join(errors.New("other"), ErrUninstalled):                                   EndsRun,
+		&APIError{Code: "QUERY_LIMIT_EXCEEDED"}:                                            EndsNothing,
+		&APIError{Code: "NEW", Status: 400}:                                                EndsStart,
+		&APIError{Code: "NEW", Status: 503}:                                                EndsNothing,
+		&APIError{Code: "expired_token", Status: 401}:                                      EndsNothing,
+		&APIError{Code: "expired_token", Status: 401, unrefreshed: true}:                   EndsStart,
+		&APIError{Status: 404, page: true}:                                                 EndsStart,
+		&APIError{Status: 200, page: true}:                                                 EndsStart,
+		&APIError{Status: 302}:                                                             EndsStart,
+		&APIError{Status: 200}:                                                             EndsNothing, // an odd answer
+		&APIError{Status: 401, half: true}:                                                 EndsNothing,
+		&APIError{Status: 429, page: true}:                                                 EndsNothing,
+		&APIError{Status: 502, page: true}:                                                 EndsNothing,
+		&TokenError{Status: 404}:                                                           EndsStart,
+		&TokenError{Code: "unauthorized_client", Status: 400}:                              EndsStart,
+		&TokenError{Code: "temporarily_unavailable", Status: 400}:                          EndsNothing,
+		&TokenError{Status: 502}:                                                           EndsNothing,
+		&TokenError{Err: errEmptyToken}:                                                    EndsStart,
+		&TokenError{Err: x509.UnknownAuthorityError{}}:                                     EndsStart,
+		&net.DNSError{IsNotFound: true}:                                                    EndsStart,
+		&net.DNSError{IsNotFound: true, IsTemporary: true}:                                 EndsNothing,
+		&net.DNSError{IsTimeout: true}:                                                     EndsNothing,
+		&MoveError{Err: &APIError{Status: 404, page: true}}:                                EndsNothing,
+		errors.New("b24pull: NO_AUTH_FOUND: the portal does not know this"):                EndsNothing,
+		&MoveError{Err: ErrUninstalled}:                                                    EndsNothing,
+		&TokenError{Err: http.ErrSchemeMismatch}:                                           EndsStart,
+		&TokenError{Err: errors.New("oauth2: token expired and refresh token is not set")}: EndsStart,
 	} {
 		if got := EndingOf(err); got != want {
 			t.Errorf("%v: %v, want %v", err, got, want)
@@ -123,6 +148,26 @@ func TestErrors_ErrorText(t *testing.T) {
 	for _, tt := range tests {
 		if got := tt.err.Error(); got != tt.want {
 			t.Errorf("got  %s\nwant %s", got, tt.want)
+		}
+	}
+}
+
+// TestErrors_ExpiredForGood: the error of an expired token says that its source
+// has no other one, and ends a start; a webhook's, and one that a refresh may
+// follow, does not.
+func TestErrors_ExpiredForGood(t *testing.T) {
+	srv := resttest.Portal(t, resttest.Reply(401, `{"error":"expired_token"}`))
+	for _, tt := range []struct {
+		name string
+		auth Auth
+		want Ending
+	}{
+		{"a source of one token", OAuth(srv.URL, resttest.Static(resttest.AccessToken)), EndsStart},
+		{"a webhook", Webhook(srv.URL + "/rest/1/s3cr3tcode0/"), EndsNothing},
+	} {
+		_, err := mustNew(t, tt.auth, WithHTTPClient(srv.Client())).GetApplicationConfig(t.Context(), true)
+		if got := EndingOf(err); got != tt.want || !errors.Is(err, ErrExpiredToken) || strings.Contains(fmt.Sprint(err), "no other one") != (tt.want == EndsStart) {
+			t.Errorf("%s: %v, %v", tt.name, got, err)
 		}
 	}
 }

@@ -37,7 +37,7 @@ func ExampleClient_GetApplicationConfig() {
 	}))
 	defer portal.Close()
 
-	tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "the access token"})
+	tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "ACCESS_TOKEN"})
 	client, err := b24pull.New(b24pull.OAuth(portal.URL, tokens), b24pull.WithHTTPClient(portal.Client()))
 	if err != nil {
 		fmt.Println(err)
@@ -69,7 +69,7 @@ func ExampleClient_AddApplicationEvent() {
 	}))
 	defer portal.Close()
 
-	tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "the access token"})
+	tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "ACCESS_TOKEN"})
 	client, err := b24pull.New(b24pull.OAuth(portal.URL, tokens), b24pull.WithHTTPClient(portal.Client()))
 	if err != nil {
 		fmt.Println(err)

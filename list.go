@@ -177,10 +177,7 @@ func (l *listing) readFilter(given json.RawMessage) error {
 	if len(given) > 0 && json.Unmarshal(given, &conditions) != nil {
 		return errors.New("filter: want an object")
 	}
-	l.filter = maps.Clone(map[string]json.RawMessage(conditions))
-	if l.filter == nil {
-		l.filter = make(map[string]json.RawMessage)
-	}
+	l.filter = conditions
 	for name, value := range conditions {
 		if !strings.EqualFold(name, ">"+l.id) {
 			continue

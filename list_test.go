@@ -18,6 +18,7 @@ import (
 
 	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/php"
+	"github.com/b24pull/b24pull/pulltest"
 )
 
 // scripted is a client whose calls are answered one after another, the last
@@ -148,6 +149,54 @@ func TestList_Leaving(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{`{}`, `{}`}, *asked); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestList_Again: a list that was read begins at its beginning again.
+func TestList_Again(t *testing.T) {
+	for _, opts := range [][]ListOption{nil, {ByID("ID")}} {
+		pages := []string{`{"result":[{"ID":1}],"next":50}`, `{"result":[]}`}
+		c, asked := scripted(t, append(pages, pages...)...)
+		list := List[listed](context.Background(), c, "crm.deal.list", map[string]any{"filter": map[string]any{"A": 1}}, opts...)
+		for range 2 {
+			for _, err := range list {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if len(*asked) != 4 || (*asked)[0] != (*asked)[2] || (*asked)[1] != (*asked)[3] || (*asked)[0] == (*asked)[1] {
+			t.Errorf("asked %q", *asked)
+		}
+	}
+}
+
+// TestList_Portal: both ways through the lists of a portal, whatever holds them.
+func TestList_Portal(t *testing.T) {
+	portal := pulltest.NewPortal()
+	defer portal.Close()
+	var items []any
+	for i := range 120 {
+		items = append(items, map[string]any{"id": fmt.Sprint(3*i + 1)})
+	}
+	c := mustNew(t, OAuth(portal.URL(), resttest.Static(portal.AccessToken())), WithHTTPClient(portal.HTTPClient()))
+	for _, field := range []string{"", "items", "tasks", "orders"} {
+		portal.Answer("some.list", pulltest.List{Items: items, Field: field})
+		for _, by := range []struct {
+			opts  []ListOption
+			calls int
+		}{{nil, 3}, {[]ListOption{ByID("ID")}, 4}} {
+			before, n := portal.Stats().Calls, 0
+			for item, err := range List[struct{ ID php.Int }](t.Context(), c, "some.list", nil, by.opts...) {
+				if err != nil || int(item.ID) != 3*n+1 {
+					t.Fatalf("item %d: %v, %v", n, item, err)
+				}
+				n++
+			}
+			if calls := portal.Stats().Calls - before; n != len(items) || calls != by.calls {
+				t.Errorf("in %q: %d items in %d calls, want %d", field, n, calls, by.calls)
+			}
+		}
 	}
 }
 

@@ -120,30 +120,30 @@ func (c *Client) AddApplicationEvent(ctx context.Context, e ApplicationEvent) er
 
 func (e ApplicationEvent) parameters() (map[string]any, error) {
 	if !commandForm.MatchString(e.Command) {
-		return nil, fmt.Errorf("command %q: want letters, digits and _ : | . - (%w)", e.Command, ErrCommand)
+		return nil, before(ErrCommand, "command %q: want letters, digits and _ : | . -", e.Command)
 	}
 	params := map[string]any{"COMMAND": e.Command, "PARAMS": json.RawMessage("{}")}
 	data, err := paramsObject(e.Params)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("params: %w (%w)", err, ErrParams)
+		return nil, before(ErrParams, "params: %w", err)
 	case data != nil:
 		params["PARAMS"] = data
 	}
 	if e.Module != "" {
 		if !moduleForm.MatchString(e.Module) {
-			return nil, fmt.Errorf("module %q: want lower case letters, digits, dots and underscores (%w)", e.Module, ErrModuleID)
+			return nil, before(ErrModuleID, "module %q: want lower case letters, digits, dots and underscores", e.Module)
 		}
 		params["MODULE_ID"] = e.Module
 	}
 	if size := e.size(params["PARAMS"].(json.RawMessage)); size > eventLimit {
-		return nil, fmt.Errorf("params: the event is of %d bytes as the portal writes it, and the portal drops one of more than 1 MiB (%w)", size, ErrParams)
+		return nil, before(ErrParams, "params: the event is of %d bytes as the portal writes it, and the portal drops one of more than 1 MiB", size)
 	}
 	if e.UserIDs == nil {
 		return params, nil
 	}
 	if len(e.UserIDs) == 0 {
-		return nil, fmt.Errorf("the list of users is empty: nil sends to everybody (%w)", ErrUserID)
+		return nil, before(ErrUserID, "the list of users is empty: nil sends to everybody")
 	}
 	params["USER_ID"] = userParam(e.UserIDs)
 	return params, checkUsers(e.UserIDs)
@@ -177,7 +177,7 @@ func userParam(ids []int64) any {
 func checkUsers(ids []int64) error {
 	for _, id := range ids {
 		if id <= 0 {
-			return fmt.Errorf("user %d: want a positive id (%w)", id, ErrUserID)
+			return before(ErrUserID, "user %d: want a positive id", id)
 		}
 	}
 	return nil
@@ -221,10 +221,10 @@ func (c *Client) AddApplicationPush(ctx context.Context, p ApplicationPush) erro
 
 func (p ApplicationPush) parameters() (map[string]any, error) {
 	if strings.TrimSpace(p.Text) == "" {
-		return nil, fmt.Errorf("the text is empty (%w)", ErrText)
+		return nil, before(ErrText, "the text is empty")
 	}
 	if len(p.UserIDs) == 0 {
-		return nil, fmt.Errorf("the list of users is empty (%w)", ErrUserID)
+		return nil, before(ErrUserID, "the list of users is empty")
 	}
 	params := map[string]any{"USER_ID": userParam(p.UserIDs), "TEXT": p.Text}
 	if p.Avatar != "" {

@@ -39,10 +39,8 @@ func outline(t *testing.T, name string) map[string][]string {
 		t.Fatal(err)
 	}
 	text := string(data)
-	all := map[string][]string{"headings": {}, "blocks": {}, "commands": {}, "code": {}, "links": {}, "rows": {}}
-	for _, m := range regexp.MustCompile("(?ms)^```.*?^```").FindAllString(text, -1) {
-		all["blocks"] = append(all["blocks"], m)
-	}
+	all := make(map[string][]string)
+	all["blocks"] = regexp.MustCompile("(?ms)^```.*?^```").FindAllString(text, -1)
 	for line := range strings.Lines(withoutCode(text)) {
 		line = strings.TrimRight(line, "\n")
 		switch {
@@ -60,9 +58,7 @@ func outline(t *testing.T, name string) map[string][]string {
 		}
 	}
 	slices.Sort(all["links"])
-	for _, m := range regexp.MustCompile("`[^`\n]+`").FindAllString(withoutCode(text), -1) {
-		all["code"] = append(all["code"], m)
-	}
+	all["code"] = regexp.MustCompile("`[^`\n]+`").FindAllString(withoutCode(text), -1)
 	slices.Sort(all["code"])
 	return all
 }

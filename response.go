@@ -29,7 +29,7 @@ type response struct {
 }
 
 func (a response) fail(problem string) *APIError {
-	return &APIError{Status: a.status, Method: a.method, Description: problem, Timing: a.timing(), RetryAfter: a.retryAfter, page: !a.isJSON()}
+	return &APIError{Status: a.status, Method: a.method, Description: problem, Timing: a.timing(), RetryAfter: a.retryAfter, page: !a.isJSON() && len(a.body) > 0, half: a.isJSON() && !json.Valid(a.body)}
 }
 
 // minShift is the least difference between two clocks that is taken for one: a

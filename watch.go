@@ -97,7 +97,7 @@ func (c *Client) KeepWatch(ctx context.Context, w Watch) error {
 // Errors are those of GetApplicationConfig.
 func (c *Client) ExtendWatch(ctx context.Context, tags ...string) (map[string]bool, error) {
 	if len(tags) == 0 {
-		return nil, fmt.Errorf("b24pull: %s: no tags (%w)", methodWatchExtend, ErrInvalidFormat)
+		return nil, before(ErrInvalidFormat, "b24pull: %s: no tags", methodWatchExtend)
 	}
 	var alive map[string]bool
 	err := c.call(ctx, request{methodWatchExtend, map[string]any{"TAGS": tags}, true, func(a response) (err error) {

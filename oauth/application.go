@@ -61,8 +61,13 @@ type Application struct {
 // check tells what is wrong with the Application; it returns the authorization
 // server.
 func (a *Application) check() (*url.URL, error) {
-	if a == nil || addr.Trim(a.ClientID) == "" || addr.Trim(string(a.ClientSecret)) == "" {
-		return nil, errors.New("b24pull: application: ClientID or ClientSecret is empty")
+	if a == nil {
+		return nil, errors.New("b24pull: the application is nil; give an Application with the ClientID and the ClientSecret that the portal or the marketplace shows")
+	}
+	for _, field := range []struct{ name, value string }{{"ClientID", a.ClientID}, {"ClientSecret", string(a.ClientSecret)}} {
+		if addr.Trim(field.value) == "" {
+			return nil, fmt.Errorf("b24pull: application: %s is empty", field.name)
+		}
 	}
 	if err := useragent.Check(a.userAgent()); err != nil {
 		return nil, fmt.Errorf("b24pull: application: UserAgent: %w", err)
@@ -216,7 +221,7 @@ func (a *Application) Refresh(ctx context.Context, old *Token) (*Token, error) {
 	return t, nil
 }
 
-var errNoRefreshToken = &b24pull.TokenError{Err: errors.New("there is no refresh token; have a user open or authorize the application again")}
+var errNoRefreshToken = &b24pull.TokenError{Err: netfail.ErrNoRefreshToken}
 
 // refresh returns the token as it was answered.
 func (a *Application) refresh(ctx context.Context, old *Token) (*Token, error) {

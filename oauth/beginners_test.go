@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -9,7 +10,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
+
+	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull/internal/resttest"
 )
@@ -71,6 +73,10 @@ func TestBeginners_Applications(t *testing.T) {
 	}
 	good := Application{ClientID: "app.1", ClientSecret: "s3cr3t"}
 	link("no application", nil, "portal.example", "st")
+	_, err := NewTokens(nil, new(MemoryStore))
+	add("NewTokens: no application", err)
+	link("no client_id", &Application{ClientSecret: "s3cr3t"}, "portal.example", "st")
+	link("neither", &Application{ClientSecret: " "}, "portal.example", "st")
 	link("no client_secret", &Application{ClientID: "app.1"}, "portal.example", "st")
 	link("no portal", &good, "", "st")
 	link("a webhook", &good, "https://portal.example/rest/1/s3cr3t/", "st")
@@ -80,13 +86,34 @@ func TestBeginners_Applications(t *testing.T) {
 	link("an AuthServer over http", &Application{ClientID: "a", ClientSecret: "s3cr3t", AuthServer: "http://oauth.example"}, "portal.example", "st")
 	link("an AuthServer without a scheme", &Application{ClientID: "a", ClientSecret: "s3cr3t", AuthServer: "oauth.example"}, "portal.example", "st")
 	link("a UserAgent of two lines", &Application{ClientID: "a", ClientSecret: "s3cr3t", UserAgent: "a\nb"}, "portal.example", "st")
-	_, err := NewTokens(&good, nil)
+	_, err = NewTokens(&good, nil)
 	add("NewTokens: no store", err)
+	folder, err := NewTokenFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, store := range map[string]TokenStore{"memory": new(MemoryStore), "a folder": folder} {
+		ts, err := NewTokens(&good, store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, got := ts.Source("").Token()
+		_, refreshed := ts.Source("").Refresh(t.Context(), &oauth2.Token{AccessToken: "s3cr3t"})
+		put := ts.Put(t.Context(), "", &Token{Token: oauth2.Token{AccessToken: "s3cr3t"}})
+		changed := ts.Update(t.Context(), "", func(*Token) error { return nil })
+		for from, err := range map[string]error{"Source's Token": got, "Source's Refresh": refreshed, "Put": put, "Update": changed} {
+			if err == nil || !strings.Contains(err.Error(), "the key is empty; give the one ") {
+				t.Errorf("%s with an empty key, %s: %v", from, name, err)
+			}
+		}
+	}
 
 	if runtime.GOOS == "linux" { // other systems have other words
 		nobody := &Application{ClientID: "app.1", ClientSecret: "s3cr3t", AuthServer: "https://oauth.example", HTTPClient: &http.Client{Transport: &http.Transport{
 			Proxy: func(*http.Request) (*url.URL, error) { return nil, nil },
-			Dial:  func(network, _ string) (net.Conn, error) { return net.DialTimeout(network, "127.0.0.1:1", time.Second) },
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, "127.0.0.1:1")
+			},
 		}}}
 		_, err := nobody.Exchange(t.Context(), AuthCode{Code: "s3cr3tcode0", Portal: "https://portal.example"})
 		add("Exchange: nothing listens", err)

@@ -2,8 +2,9 @@
 // refreshes the tokens that package b24pull calls portals with, and handles
 // what portals post when they install, open or uninstall the application.
 //
-// An [Application] makes tokens; [Tokens] keeps them in a TokenStore,
-// MemoryStore or TokenFolder or your own, and refreshes them.
+// An [Application] makes tokens; [Tokens] keeps them in a [TokenStore],
+// [MemoryStore] or [TokenFolder] or your own, and refreshes them. The module
+// oauth/sqlstore has stores in PostgreSQL and SQLite.
 //
 //	app := &oauth.Application{ClientID: "app.1", ClientSecret: secret}
 //	tokens, err := oauth.NewTokens(app, store)

@@ -203,6 +203,9 @@ func (e *entry) stored(ctx context.Context) (*Token, error) {
 func (e lockedEntry) stored(ctx context.Context) (*Token, error) { return e.read(ctx, e.held.Load) }
 
 func (e *entry) read(ctx context.Context, load func(context.Context) (*Token, error)) (*Token, error) {
+	if e.key == "" {
+		return nil, fmt.Errorf("%w: the key is empty; give the one that the token was put under, like the portal's MemberID", b24pull.ErrNoToken)
+	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	t, err := load(ctx)

@@ -128,8 +128,11 @@ func (s *TokenFolder) path(key string) (string, error) {
 			fmt.Fprintf(&name, "%%%02x", c)
 		}
 	}
-	if name.Len() == 0 || name.Len() > 200 {
-		return "", errors.New("b24pull: token store: the key is empty or too long")
+	switch {
+	case name.Len() == 0:
+		return "", errors.New("b24pull: token store: the key is empty")
+	case name.Len() > 200:
+		return "", fmt.Errorf("b24pull: token store: the key is too long: %d bytes as the name of a file; 200 are the most", name.Len())
 	}
 	return filepath.Join(s.folder, name.String()), nil
 }

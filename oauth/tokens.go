@@ -135,6 +135,9 @@ func (ts *Tokens) Put(ctx context.Context, key string, t *Token) error {
 	if t == nil || t.AccessToken == "" {
 		return errors.New("b24pull: Put: the token is empty")
 	}
+	if key == "" {
+		return errors.New("b24pull: Put: the key is empty; give the one that the sources of the token are to have, like the portal's MemberID")
+	}
 	return ts.locked(ctx, key, func(e lockedEntry) error {
 		before, err := e.stored(context.WithoutCancel(ctx))
 		if err != nil {

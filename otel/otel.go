@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 
 	"go.opentelemetry.io/otel"
@@ -36,6 +37,8 @@ type Instrumentation struct {
 	duration metric.Float64Histogram
 	stats    *statInstruments
 	callback metric.Registration
+
+	listing sync.Mutex // of who ranges over each; locked before mu
 
 	mu       sync.Mutex
 	observed map[string]source
@@ -172,16 +175,21 @@ func (i *Instrumentation) collect(_ context.Context, o metric.Observer) error {
 // sources are the subscriptions to collect from. Of those that have ended it is
 // the last time.
 func (i *Instrumentation) sources() map[string]source {
+	i.listing.Lock()
+	defer i.listing.Unlock()
 	i.mu.Lock()
-	defer i.mu.Unlock()
-	all := make(map[string]source, len(i.observed))
-	for _, subs := range i.each {
+	each := slices.Clone(i.each)
+	i.mu.Unlock()
+	all := make(map[string]source)
+	for _, subs := range each { // without mu: it may wait for who waits for mu
 		for key, sub := range subs {
 			if key != "" && sub != nil {
 				all[key] = sub
 			}
 		}
 	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	for key, sub := range i.observed {
 		if ended(sub) {
 			delete(i.observed, key)

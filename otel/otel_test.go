@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -333,6 +334,41 @@ func TestObserve_Subscription(t *testing.T) {
 		if slices.Sort(keys); !slices.Equal(keys, want) {
 			t.Errorf("%s is told of %q, want %q", name, keys, want)
 		}
+	}
+}
+
+// TestObserveEach_Locks: what lists the subscriptions may hold a lock that is
+// held while others are observed, and observe some itself.
+func TestObserveEach_Locks(t *testing.T) {
+	i, reader := metered(t)
+	var mu sync.Mutex
+	listing, observing := make(chan struct{}), make(chan struct{})
+	err := i.ObserveEach(func(func(string, *realtime.Subscription) bool) {
+		if err := i.observe("listed", filled(t)); err != nil {
+			t.Error(err)
+		}
+		close(listing)
+		<-observing
+		mu.Lock()
+		defer mu.Unlock()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var adding sync.WaitGroup
+	adding.Go(func() {
+		<-listing
+		mu.Lock()
+		defer mu.Unlock()
+		close(observing)
+		if err := i.observe("added", filled(t)); err != nil {
+			t.Error(err)
+		}
+	})
+	all, _ := points(collected(t, reader)["b24pull.messages.handled"].Data)
+	adding.Wait()
+	if len(all) == 0 {
+		t.Error("what the function has observed is not told")
 	}
 }
 

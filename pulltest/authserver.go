@@ -117,7 +117,8 @@ func (s *AuthServer) Close() {
 // WithAuthServer has the portal's application be that of an authorization
 // server, which gives out the tokens of this portal as well. The portal has its
 // own member id and its own application_token, and its certificate is signed by
-// the server's authority. It is on the server's Network, if that has one.
+// the server's authority unless [WithCertificate] gives one. It is on the
+// server's Network, if that has one.
 // [Start] returns an error if [WithNetwork] or [WithApplication] says otherwise.
 func WithAuthServer(s *AuthServer) Option {
 	return func(o *options) { o.authServer = s }

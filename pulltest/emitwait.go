@@ -102,9 +102,7 @@ func (w *delivery) check() {
 			return
 		}
 	}
-	if len(w.sent) > 0 {
-		w.end(nil)
-	}
+	w.end(nil)
 }
 
 func (w *delivery) end(err error) {

@@ -99,7 +99,9 @@ func ExampleWithHistory() {
 		log.Fatal(err)
 	}
 	go func() {
-		<-sub.Ready()
+		if err := sub.WaitReady(context.Background()); err != nil {
+			return // which the loop is told, too
+		}
 		portal.Emit(pulltest.Message{Command: "order.changed", Params: map[string]any{"id": 7}})
 	}()
 	for message, err := range sub.Messages(context.Background()) {
@@ -154,7 +156,9 @@ func ExamplePortal_EmitAndWait() {
 			return nil
 		}))
 	}()
-	<-sub.Ready()
+	if err := sub.WaitReady(ctx); err != nil {
+		log.Fatal(err)
+	}
 	if _, err := portal.Cut(); err != nil {
 		log.Fatal(err)
 	}

@@ -67,8 +67,9 @@ const maxResult = 16 << 20
 //
 // f is called by several goroutines at once, and may publish to the portal. Its
 // context ends when the caller leaves and when the portal is closed; f must
-// return then, and not call Close itself, which waits for it. [Portal.Reset]
-// leaves the method in place, and [Portal.Answer] comes before it.
+// return then, and not call Close itself, which waits for it. If it panics that is
+// printed, and the caller gets no answer. [Portal.Reset] leaves the method in
+// place, and [Portal.Answer] comes before it.
 func WithMethod(name string, f func(ctx context.Context, c Call) (result any, err error)) Option {
 	return func(o *options) {
 		o.methods = maps.Clone(o.methods)

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"strings"
 	"testing"
@@ -204,4 +206,23 @@ func TestMethod_Refused(t *testing.T) {
 			t.Errorf("%q: %v", test.name, err)
 		}
 	}
+}
+
+// TestMethod_Panics: whoever calls a function that panics gets no answer, and the
+// portal goes on.
+func TestMethod_Panics(t *testing.T) {
+	printed := log.Writer()
+	log.SetOutput(io.Discard)
+	defer log.SetOutput(printed)
+	inBubble(t, func(t *testing.T, p *pulltest.Portal, _ *pulltest.Network) {
+		for _, target := range []string{"own", "batch?cmd[it]=own"} {
+			if resp, err := p.HTTPClient().Post(p.Webhook()+target, "", nil); err == nil {
+				resp.Body.Close()
+				t.Errorf("%s is answered %s", target, resp.Status)
+			}
+		}
+		if status, _ := call(t, p, p.Webhook()+"profile", params{}); status != http.StatusOK {
+			t.Errorf("the portal answers %d", status)
+		}
+	}, pulltest.WithMethod("own", func(context.Context, pulltest.Call) (any, error) { panic("a mistake") }))
 }

@@ -19,7 +19,7 @@ import (
 //     stopped;
 //   - silently after Close, and after Drain when all is delivered;
 //   - after yielding one error, with a zero Message: the context's when it is
-//     done, or one that trying again cannot help, such as
+//     done, as Run returns it, or one that trying again cannot help, such as
 //     [b24pull.ErrWrongAuthType] or [ErrConfigExpired], or that of the cursor
 //     store.
 //
@@ -47,12 +47,15 @@ func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
 }
 
 // Run runs the subscription and calls h for each message, in order, one at a
-// time and each once; [WithParallel] has several at a time. It blocks, and when
-// it returns every goroutine of the subscription has stopped and the cursor is
-// saved. A handler's error ends it with a [*HandlerError], unless
+// time and each once; [WithParallel] has several at a time. It blocks, and
+// when it returns every goroutine of the subscription has stopped and the
+// cursor is saved. A handler's error ends it with a [*HandlerError], unless
 // [WithErrorPolicy] says otherwise; or else it returns nil after Close or
-// Drain, the context's error when that is done, or the error that trying again
-// cannot help. A cursor that could not be saved at the end is an error, too.
+// Drain, the context's error when that is done, or the error that trying
+// again cannot help. A context's cause stands beside its error; one that
+// ends a subscription by itself, like [b24pull.ErrUninstalled] of a context
+// of the token source, stands in its place. A cursor that could not be saved
+// at the end is an error, too.
 //
 // When the context is done, everything stops within a second, but for a handler
 // and a [CursorStore] that ignore their contexts: these are waited for. After
@@ -68,7 +71,7 @@ func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
 // those of all senders ([Sender]).
 func (s *Subscription) Run(ctx context.Context, h Handler) error {
 	if h == nil {
-		return errors.New("realtime: Run: the handler is nil")
+		return s.refuse(errors.New("realtime: Run: the handler is nil"))
 	}
 	handle := func(ctx context.Context, m Message) error { return s.handle(ctx, h, m) }
 	return s.consume(ctx, func(ctx context.Context) error {

@@ -47,7 +47,8 @@
 //
 // A subscription begins now: what was published before it was run is not
 // delivered, and what is published until [Subscription.Ready] may or may not
-// be. To be sure of an event, wait for Ready and then have it sent.
+// be. To be sure of an event, wait for that ([Subscription.WaitReady]) and then
+// have it sent.
 // [WithHistory] begins with all that the server still keeps, [WithCursor] and
 // [WithCursorStore] where an earlier run has stopped.
 //
@@ -108,9 +109,11 @@
 //   - when there is another server, or its ids have begun anew or been set back
 //     (GapServerChanged).
 //
-// Two things are not told of: what expires unhandled while later messages are
-// kept; and channels that a portal replaces twice before their end, while there
-// is no connection.
+// Three things are not told of: what expires unhandled while later messages are
+// kept; channels that a portal replaces twice before their end, while there is
+// no connection; and, on version 5, a channel that is replaced unannounced
+// within a second or so after another replacement, which was announced. Its
+// messages bear no time, so what the channel in between had can be lost.
 //
 // What has been seen is remembered to drop what comes again: 262,144 messages
 // at the most, which are some 20 MB. More of them within five minutes, or while
@@ -195,11 +198,28 @@
 // # Errors
 //
 // What cannot be helped by trying again ends the subscription with its error:
-// credentials that the portal refuses, [b24pull.ErrWrongAuthType], a missing
-// scope, a portal that is deleted, and [ErrConfigExpired]; and, before the
-// first config, a portal without push server, or with one that is not
-// supported, and one that has not paid. Those can pass: later they are met with
-// patience.
+// credentials that the portal refuses, [b24pull.ErrWrongAuthType], a portal
+// that is deleted, an application that was uninstalled, and [ErrConfigExpired].
+//
+// What somebody has to see to ends one that has never worked, at once, and the
+// error says what to do:
+//
+//   - before the first config, of the portal and of the authorization server:
+//     an address that is none of theirs (a host that does not exist, a port that
+//     does not speak TLS, a web page, HTTP 404, a redirect), a proxy that wants a
+//     password, a certificate that is not trusted, an empty token, an expired one whose source has no other or
+//     that has no refresh token, a missing scope, a plan that does not allow REST
+//     or has not been paid, no push server, one that is not supported, or that
+//     the config has no address of, and any refusal by an error code that is
+//     unknown ([b24pull.EndingOf]);
+//   - before anything has come from the push server: a certificate that is not
+//     trusted, a host that does not exist, and one that does not speak TLS, if it
+//     is so for every way that there is, websockets and polls.
+//
+// What has worked can work again, as who has changed it can take that back: once
+// there has been a config, or a connection, these are met with patience. So is,
+// from the start, what answers in a push server's place in any other way: the
+// portal has named the address.
 //
 // All else is tried again for as long as the context lives, with the delays of
 // [WithBackoff]. Where a server says how long it wants to be left alone
@@ -232,9 +252,11 @@
 // further than 16 messages for each of them behind the oldest that is not
 // handled.
 //
-// [Subscription.Drain] ends a run when what was received is handled,
-// [Subscription.Close] as soon as the running handler returns. Both, and
-// Commit, can be called from a handler.
+// [Subscription.Drain] ends a run when what was received is handled, and waits
+// for that; [Subscription.Close] ends it as soon as the running handler returns.
+// Both, and Commit, can be called from a handler, where Drain only begins.
+// [Subscription.Done] and [Subscription.Err] tell of the end, for a run in the
+// background; [Subscription.WaitReady] waits for its beginning.
 //
 // # What to watch
 //

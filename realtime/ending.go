@@ -2,7 +2,6 @@ package realtime
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/dial"
@@ -26,8 +26,9 @@ func (s *Subscription) Ready() <-chan struct{} { return s.ready }
 // for one that is not run yet. It returns nil once it has been, whatever became
 // of it since. If the subscription has ended before, the error is what Run has
 // returned, or [ErrClosed] if that is nil. If ctx ends before, it is ctx's
-// error, by errors.Is, and says where the subscription stands and what went
-// wrong last.
+// error, by errors.Is, and says where the subscription stands, whose answer it
+// waits for and since when, and what went wrong last. Both are known while a
+// [b24pull.Client] repeats its call, too, if the source hands it the context.
 func (s *Subscription) WaitReady(ctx context.Context) error {
 	select {
 	case <-s.ready:
@@ -53,6 +54,9 @@ func (s *Subscription) WaitReady(ctx context.Context) error {
 
 func (s *Subscription) notReady(ctx context.Context) error {
 	err := fmt.Errorf("realtime: not ready: %w; the subscription is %v", endOf(ctx), s.describe())
+	if from, waited := s.trouble.asking.Waiting(); from != "" {
+		err = fmt.Errorf("%w; waiting for %s for %v", err, from, waited.Round(time.Millisecond))
+	}
 	if last := s.trouble.unready(); last != nil {
 		err = fmt.Errorf("%w; last error: %w", err, last)
 	}
@@ -193,6 +197,22 @@ func (s *Subscription) endUnlessRun() {
 	}
 }
 
+// refuse ends a subscription that cannot be run as it was told to: who waits
+// for it is not to wait for ever.
+func (s *Subscription) refuse(err error) error {
+	s.mu.Lock()
+	already := s.run
+	s.run = true
+	s.mu.Unlock()
+	if already {
+		return ErrAlreadyRun
+	}
+	s.state.set(StateClosed)
+	s.calls.Lack(ErrClosed, 0)
+	s.end(err)
+	return err
+}
+
 // end is the end of a run.
 func (s *Subscription) end(err error) {
 	s.mu.Lock()
@@ -215,46 +235,13 @@ var (
 func endOf(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	switch {
-	case b24pull.EndingOf(cause) != b24pull.EndsNothing:
+	case b24pull.EndingOf(cause) == b24pull.EndsRun:
 		return cause
 	case errors.Is(cause, err):
 		return cause
 	default:
 		return fmt.Errorf("%w: %w", err, cause)
 	}
-}
-
-// trouble is what went wrong last.
-type trouble struct {
-	mu        sync.Mutex
-	connect   error // on the way to a connection; nil if there is one
-	replaying error // as the history was to be read; nil if it was
-}
-
-func (t *trouble) connecting(err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.connect = err
-}
-
-func (t *trouble) reading(err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.replaying = err
-}
-
-// unconnected is why there is no connection.
-func (t *trouble) unconnected() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.connect
-}
-
-// unready is why a subscription is not ready.
-func (t *trouble) unready() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return cmp.Or(t.connect, t.replaying)
 }
 
 // handling is the key by which a handler's context is known.

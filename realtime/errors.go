@@ -74,9 +74,9 @@ func (e *DecodeError) Error() string {
 
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// HandlerError is the error of a handler, which stops Run. The message does not
-// count as handled: it comes again to a subscription that goes on from a cursor
-// taken before it.
+// HandlerError is the error of a handler, with its message. If Run returns it,
+// the message does not count as handled: it comes again to a subscription that
+// goes on from a cursor taken before it.
 type HandlerError struct {
 	Message Message // the one that was not handled
 	Err     error   // what the handler returned
@@ -253,6 +253,13 @@ func callError(err error) error {
 	}
 }
 
+// unusableError is what is wrong with a config that the next one hardly lacks:
+// it is empty, or has no address that is of use. (One without a channel can be
+// that of a portal which is busy.)
+type unusableError struct{ error }
+
+func (e *unusableError) Unwrap() error { return e.error }
+
 // A failure is what an error asks the subscription to do.
 type failure uint8
 
@@ -283,8 +290,11 @@ func classify(err error) failure {
 
 // advised says what to do about a push server that waiting does not help to.
 func advised(err error) error {
-	if netfail.BadCertificate(err) {
+	switch {
+	case netfail.BadCertificate(err):
 		return fmt.Errorf("%w; it is the push server's certificate that is not trusted: have its authority trusted (SSL_CERT_FILE, or b24pull.WithHTTPClient), or the certificate renewed", err)
+	case netfail.NoTLS(err):
+		return fmt.Errorf("%w; what answers at the push server's address does not speak TLS: check the address and the port in the portal's Push & Pull settings", err)
 	}
 	return fmt.Errorf("%w; this machine knows no host of the push server's name, which stands in the portal's Push & Pull settings", err)
 }
@@ -303,22 +313,14 @@ func classifyClose(code int) failure {
 // endingOf returns what an error of a config source does to a subscription.
 func endingOf(err error) b24pull.Ending {
 	var vetoed *b24pull.MoveError
+	var unusable *unusableError
 	switch {
 	case errors.As(err, &vetoed):
 		return b24pull.EndsNothing // whatever the veto's own error is
-	case errors.Is(err, ErrUnsupportedServer):
+	case errors.Is(err, ErrUnsupportedServer), errors.As(err, &unusable):
 		return b24pull.EndsStart
 	case errors.Is(err, ErrConfigExpired), errors.Is(err, ErrCursorMismatch), errors.Is(err, transport.ErrNoUpgrade):
 		return b24pull.EndsRun
 	}
 	return b24pull.EndingOf(err)
-}
-
-// advisedConfig says what to do about a portal, or an authorization server,
-// where its error does not.
-func advisedConfig(err error) error {
-	if netfail.NoSuchHost(err) {
-		return fmt.Errorf("%w; this machine knows no such host: is the address right, and is there a network?", err)
-	}
-	return err
 }

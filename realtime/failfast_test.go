@@ -21,32 +21,74 @@ import (
 // world is what a subscription finds, and what goes wrong in it.
 type world struct {
 	*life
-	untrusted atomic.Value // the host whose certificate is not trusted, "" for none
-	unknown   atomic.Value // the host whose name does not exist
+	deaf      atomic.Value // who does not speak TLS, "" for nobody
+	untrusted atomic.Value // whose certificate is not trusted, "" for nobody's
+	unknown   atomic.Value // whose name does not exist
 	token     atomic.Value // the access token that the source gives
+}
+
+// Whom a request is for. A portal, its push server and its authorization server
+// can have one name.
+const (
+	thePortal = "portal"
+	theAuth   = "authorization server"
+	thePush   = "push server"
+	theSocket = "push server by websockets"
+)
+
+func whose(r *http.Request) string {
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/rest/"):
+		return thePortal
+	case strings.HasPrefix(r.URL.Path, "/oauth/"):
+		return theAuth
+	case r.Header.Get("Upgrade") != "":
+		return theSocket
+	}
+	return thePush
+}
+
+// isFor reports whether a request is for one that something is wrong with.
+func isFor(r *http.Request, who any) bool {
+	asked := whose(r)
+	return asked == who || asked == theSocket && who == thePush
 }
 
 func newWorld(l *life) *world {
 	w := &world{life: l}
+	w.deaf.Store("")
 	w.untrusted.Store("")
 	w.unknown.Store("")
 	return w
 }
 
-// client trusts all but one host, and does not find another.
+// client trusts all but one, and does not find another.
 func (w *world) client() *http.Client {
 	good := w.portal.HTTPClient().Transport.(*http.Transport).Clone()
 	good.DisableKeepAlives = true
-	good.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if host, _, _ := net.SplitHostPort(addr); host == w.unknown.Load() {
-			return nil, &net.OpError{Op: "dial", Net: network, Err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}}
-		}
-		return w.network.DialContext(ctx, network, addr)
-	}
 	bad := good.Clone()
 	bad.TLSClientConfig.RootCAs = nil
+	lost := good.Clone()
+	lost.DialContext = func(_ context.Context, network, addr string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: &net.DNSError{Err: "no such host", Name: addr, IsNotFound: true}}
+	}
+	plain := good.Clone()
+	plain.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		go func() {
+			defer theirs.Close()
+			_, _ = theirs.Read(make([]byte, 1024))
+			_, _ = theirs.Write([]byte("SSH-2.0-OpenSSH_10.0\r\n"))
+		}()
+		return ours, nil
+	}
 	return &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-		if r.URL.Hostname() == w.untrusted.Load() {
+		switch {
+		case isFor(r, w.deaf.Load()):
+			return plain.RoundTrip(r)
+		case isFor(r, w.unknown.Load()):
+			return lost.RoundTrip(r)
+		case isFor(r, w.untrusted.Load()):
 			return bad.RoundTrip(r)
 		}
 		return good.RoundTrip(r)
@@ -57,9 +99,17 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
+// withoutRefresh has a world's source be one of x/oauth2 whose token has expired
+// and has no refresh token.
+const withoutRefresh = "without a refresh token"
+
 // Token makes a world a source that cannot refresh.
 func (w *world) Token() (*oauth2.Token, error) {
 	token, _ := w.token.Load().(string)
+	if token == withoutRefresh {
+		old := &oauth2.Token{AccessToken: "s3cr3t-and-old", Expiry: time.Now().Add(-time.Hour)}
+		return new(oauth2.Config).TokenSource(context.Background(), old).Token()
+	}
 	return &oauth2.Token{AccessToken: token}, nil
 }
 
@@ -70,6 +120,13 @@ func (w *world) source() ConfigSource {
 
 // refreshing is the application, with a token that has to be refreshed first.
 func (w *world) refreshing() ConfigSource {
+	_, c := w.tokens()
+	return c
+}
+
+// tokens are the application's, of which one has to be refreshed, and a client
+// that has it.
+func (w *world) tokens() (*oauth.Tokens, *b24pull.Client) {
 	app := w.portal.Application()
 	tokens, err := oauth.NewTokens(&oauth.Application{
 		ClientID: app.ClientID, ClientSecret: b24pull.Secret(app.ClientSecret),
@@ -84,7 +141,7 @@ func (w *world) refreshing() ConfigSource {
 	if err := tokens.Put(w.t.Context(), "portal", old); err != nil {
 		w.t.Fatal(err)
 	}
-	return w.made(b24pull.New(b24pull.OAuth(w.portal.URL(), tokens.Source("portal")), b24pull.WithHTTPClient(w.client())))
+	return tokens, w.made(b24pull.New(b24pull.OAuth(w.portal.URL(), tokens.Source("portal")), b24pull.WithHTTPClient(w.client())))
 }
 
 func (w *world) webhook(address string) ConfigSource {
@@ -112,10 +169,23 @@ func misbehave(service pulltest.Service, fault pulltest.Fault) func(*world, bool
 	}
 }
 
-func hostOf(address string) string {
-	host, _, _ := strings.Cut(strings.TrimPrefix(address, "https://"), "/")
-	host, _, _ = strings.Cut(host, ":")
-	return host
+// distrust is a certificate, hide a name that goes wrong.
+func distrust(who string) func(*world, bool) {
+	return func(w *world, wrong bool) { set(&w.untrusted, who, wrong) }
+}
+
+func hide(who string) func(*world, bool) {
+	return func(w *world, wrong bool) { set(&w.unknown, who, wrong) }
+}
+
+func deafen(who string) func(*world, bool) {
+	return func(w *world, wrong bool) { set(&w.deaf, who, wrong) }
+}
+
+func set(v *atomic.Value, who string, wrong bool) {
+	if v.Store(""); wrong {
+		v.Store(who)
+	}
 }
 
 // wrongs are what somebody has to see to.
@@ -134,6 +204,11 @@ var wrongs = []struct {
 		}
 	}, text: []string{"empty token", "give it"}},
 	{name: "expired token", set: misbehave(pulltest.REST, pulltest.RESTError(401, "expired_token")), text: []string{"expired_token", "no other one", "refreshes"}},
+	{name: "expired token without a refresh token", set: func(w *world, wrong bool) {
+		if wrong {
+			w.token.Store(withoutRefresh)
+		}
+	}, text: []string{"refresh token is not set", "refreshes"}},
 	{name: "unknown token", set: func(w *world, wrong bool) {
 		if wrong {
 			w.token.Store("s3cr3t-of-another-portal")
@@ -143,40 +218,30 @@ var wrongs = []struct {
 		return w.webhook(w.portal.URL() + "/rest/1/s3cr3tcode/")
 	}, final: true, text: []string{"webhook"}},
 	{name: "missing scope", set: misbehave(pulltest.REST, pulltest.RESTError(403, "insufficient_scope")), text: []string{"insufficient_scope", "pull"}},
-	{name: "no REST for the plan", set: misbehave(pulltest.REST, pulltest.RESTError(403, "ACCESS_DENIED")), text: []string{"ACCESS_DENIED", "plan"}},
+	{name: "no REST for the plan", set: misbehave(pulltest.REST, pulltest.RESTError(403, "ACCESS_DENIED")), text: []string{"ACCESS_DENIED", "administrator"}},
 	{name: "unknown refusal", set: misbehave(pulltest.REST, pulltest.RESTError(400, "NEW")), text: []string{"NEW"}},
 	{name: "404 page", set: misbehave(pulltest.REST, pulltest.FalseAnswer(404, "text/html", "<h1>Not Found</h1>")), text: []string{"404"}},
 	{name: "web page", set: misbehave(pulltest.REST, pulltest.WebPage), text: []string{"text/html"}},
 	{name: "login page", set: misbehave(pulltest.REST, pulltest.LoginPage), text: []string{"login page"}},
-	{name: "portal's certificate", set: func(w *world, wrong bool) { w.distrust(w.portal.URL(), wrong) }, text: []string{"certificate"}},
-	{name: "portal's name", set: func(w *world, wrong bool) { w.hide(w.portal.URL(), wrong) }, text: []string{"no such host", "is the address right"}},
+	{name: "portal's certificate", set: distrust(thePortal), text: []string{"certificate"}},
+	{name: "portal's name", set: hide(thePortal), text: []string{"no such host", "check the host's name"}},
+	{name: "portal's port", set: deafen(thePortal), text: []string{"portal.example:443", "does not speak https", "port"}},
 
-	{name: "authorization server's certificate", source: (*world).refreshing, set: func(w *world, wrong bool) { w.distrust(w.portal.AuthServer(), wrong) }, text: []string{"certificate"}},
-	{name: "authorization server's name", source: (*world).refreshing, set: func(w *world, wrong bool) { w.hide(w.portal.AuthServer(), wrong) }, text: []string{"no such host"}},
+	{name: "authorization server's certificate", source: (*world).refreshing, set: distrust(theAuth), text: []string{"certificate"}},
+	{name: "authorization server's name", source: (*world).refreshing, set: hide(theAuth), text: []string{"no such host"}},
 	{name: "no authorization server", source: (*world).refreshing, set: misbehave(pulltest.OAuth, pulltest.FalseAnswer(404, "text/html", "<h1>Not Found</h1>")), text: []string{"404"}},
 	{name: "unknown application", source: (*world).refreshing, set: misbehave(pulltest.OAuth, pulltest.RESTError(400, "invalid_client")), final: true, text: []string{"invalid_client", "client_secret"}},
 	{name: "new refusal of the authorization server", source: (*world).refreshing, set: misbehave(pulltest.OAuth, pulltest.RESTError(400, "unauthorized_client")), text: []string{"unauthorized_client"}},
 
-	{name: "push server's certificate", set: distrustPush, text: []string{"certificate", "push server"}},
-	{name: "push server's certificate, websocket", set: distrustPush, opts: []Option{WithTransport(TransportWebSocket)}, text: []string{"certificate", "push server"}},
-	{name: "push server's certificate, polls", set: distrustPush, opts: []Option{WithTransport(TransportLongPolling)}, text: []string{"certificate", "push server"}},
-	{name: "push server's certificate, no polls", set: distrustPush, portal: []pulltest.Option{pulltest.WithVersion(5), pulltest.WithoutPolling()}, text: []string{"certificate", "push server"}},
-	{name: "push server's name", set: hidePush, text: []string{"no such host", "push server"}},
-	{name: "push server's name, websocket", set: hidePush, opts: []Option{WithTransport(TransportWebSocket)}, text: []string{"no such host", "push server"}},
-	{name: "push server's name, polls", set: hidePush, opts: []Option{WithTransport(TransportLongPolling)}, text: []string{"no such host", "push server"}},
+	{name: "push server's certificate", set: distrust(thePush), text: []string{"certificate", "push server"}},
+	{name: "push server's certificate, websocket", set: distrust(thePush), opts: []Option{WithTransport(TransportWebSocket)}, text: []string{"certificate", "push server"}},
+	{name: "push server's certificate, polls", set: distrust(thePush), opts: []Option{WithTransport(TransportLongPolling)}, text: []string{"certificate", "push server"}},
+	{name: "push server's certificate, no polls", set: distrust(thePush), portal: []pulltest.Option{pulltest.WithVersion(5), pulltest.WithoutPolling()}, text: []string{"certificate", "push server"}},
+	{name: "push server's name", set: hide(thePush), text: []string{"no such host", "push server"}},
+	{name: "push server's name, websocket", set: hide(thePush), opts: []Option{WithTransport(TransportWebSocket)}, text: []string{"no such host", "push server"}},
+	{name: "push server's port", set: deafen(thePush), text: []string{"push server", "TLS", "port"}},
+	{name: "push server's name, polls", set: hide(thePush), opts: []Option{WithTransport(TransportLongPolling)}, text: []string{"no such host", "push server"}},
 }
-
-func set(v *atomic.Value, address string, wrong bool) {
-	if v.Store(""); wrong {
-		v.Store(hostOf(address))
-	}
-}
-
-func (w *world) distrust(address string, wrong bool) { set(&w.untrusted, address, wrong) }
-func (w *world) hide(address string, wrong bool)     { set(&w.unknown, address, wrong) }
-
-func distrustPush(w *world, wrong bool) { w.distrust(w.pushHost(), wrong) }
-func hidePush(w *world, wrong bool)     { w.hide(w.pushHost(), wrong) }
 
 // open makes a world in which nothing is wrong yet.
 func (w *world) open(opts ...pulltest.Option) {
@@ -190,7 +255,7 @@ func (w *world) open(opts ...pulltest.Option) {
 func TestFailFast_AtTheStart(t *testing.T) {
 	for _, tt := range wrongs {
 		t.Run(tt.name, func(t *testing.T) {
-			onVirtualTime(t, func(t *testing.T, l *life) {
+			inBubble(t, func(t *testing.T, l *life) {
 				w := newWorld(l)
 				w.open(tt.portal...)
 				source := (*world).source
@@ -218,6 +283,9 @@ func TestFailFast_AtTheStart(t *testing.T) {
 						t.Errorf("%q is not in: %v", want, err)
 					}
 				}
+				if of := strings.HasPrefix(tt.name, "push server"); of != strings.Contains(err.Error(), "push server") {
+					t.Errorf("it is not of the push server: %v", err)
+				}
 				if strings.Contains(err.Error(), pulltest.SecretMark) || strings.Contains(err.Error(), "s3cr"+"3t") {
 					t.Error("a secret is in the error")
 				}
@@ -234,7 +302,7 @@ func TestFailFast_Later(t *testing.T) {
 			continue
 		}
 		t.Run(tt.name, func(t *testing.T) {
-			onVirtualTime(t, func(t *testing.T, l *life) {
+			inBubble(t, func(t *testing.T, l *life) {
 				w := newWorld(l)
 				life := time.Hour
 				if tt.source == nil {
@@ -281,19 +349,20 @@ func TestFailFast_Passes(t *testing.T) {
 		"REST fails":             misbehave(pulltest.REST, pulltest.BadGateway),
 		"REST is busy":           misbehave(pulltest.REST, pulltest.RESTError(503, "QUERY_LIMIT_EXCEEDED")),
 		"half an answer":         misbehave(pulltest.REST, pulltest.Garble),
+		"an empty answer":        misbehave(pulltest.REST, pulltest.FalseAnswer(200, "text/html", "")),
 		"REST stalls":            misbehave(pulltest.REST, pulltest.Stall),
 		"authorization fails":    misbehave(pulltest.OAuth, pulltest.BadGateway),
 		"no push server answers": misbehave(pulltest.WebSockets|pulltest.Polls, pulltest.Refuse(404)),
 		"it fails":               misbehave(pulltest.WebSockets|pulltest.Polls, pulltest.Refuse(502)),
 		"a page for a websocket": misbehave(pulltest.WebSockets|pulltest.Polls, pulltest.WebPage),
 		"one way is not trusted, the other fails": func(w *world, wrong bool) {
-			distrustPush(w, wrong)
+			distrust(theSocket)(w, wrong)
 			misbehave(pulltest.Polls, pulltest.Refuse(502))(w, wrong)
 		},
 	}
 	for name, set := range passing {
 		t.Run(name, func(t *testing.T) {
-			onVirtualTime(t, func(t *testing.T, l *life) {
+			inBubble(t, func(t *testing.T, l *life) {
 				w := newWorld(l)
 				w.open()
 				from := w.refreshing()
@@ -312,4 +381,108 @@ func TestFailFast_Passes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestFailFast_Tokens: an expired token that has no refresh token ends a start,
+// and says who brings another.
+func TestFailFast_Tokens(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *life) {
+		w := newWorld(l)
+		w.open()
+		tokens, c := w.tokens()
+		given := w.portal.Token(w.portal.Users()[0].ID)
+		w.portal.ExpireToken()
+		old := &oauth.Token{Token: oauth2.Token{AccessToken: given.AccessToken, Expiry: time.Now().Add(-time.Hour)}}
+		if err := tokens.Put(t.Context(), "portal", old); err != nil {
+			t.Fatal(err)
+		}
+		l.subscribe(c)
+		l.run(nil)
+		if err := l.sub.WaitReady(within(t, time.Minute)); err == nil || err != l.sub.Err() || !strings.Contains(err.Error(), "open or authorize the application again") {
+			t.Errorf("WaitReady returned %v", err)
+		}
+	})
+}
+
+// A configSource has one config, which another REST client may have got.
+type configSource struct {
+	*b24pull.Client
+	change func(*b24pull.Config) *b24pull.Config
+}
+
+func (s configSource) GetApplicationConfig(ctx context.Context, cache bool) (*b24pull.Config, error) {
+	cfg, err := s.Client.GetApplicationConfig(ctx, cache)
+	if err != nil {
+		return nil, err
+	}
+	return s.change(cfg), nil
+}
+
+// TestFailFast_Config: a config that is of no use, and will not be of any by
+// waiting, ends a start; after that it is met with patience.
+func TestFailFast_Config(t *testing.T) {
+	none := func(*b24pull.Config) *b24pull.Config { return nil }
+	of := func(change func(s *b24pull.Server)) func(*b24pull.Config) *b24pull.Config {
+		return func(cfg *b24pull.Config) *b24pull.Config {
+			change(&cfg.Server)
+			return cfg
+		}
+	}
+	for name, tt := range map[string]struct {
+		change func(*b24pull.Config) *b24pull.Config
+		opts   []Option
+		want   string // "": it is waited for
+	}{
+		"none":               {none, nil, "no config"},
+		"an empty one":       {func(*b24pull.Config) *b24pull.Config { return new(b24pull.Config) }, nil, "decode an answer"},
+		"no address":         {of(func(s *b24pull.Server) { s.WebSocketEnabled, s.LongPollingSecure, s.LongPolling = false, "", "" }), nil, "Push & Pull settings"},
+		"no address to poll": {of(func(s *b24pull.Server) { s.Version, s.LongPollingSecure, s.LongPolling = 2, "", "" }), nil, "long polling"},
+		"a bad address": {of(func(s *b24pull.Server) { s.WebSocketSecure, s.WebSocket = "rt.example", "" }),
+			[]Option{WithTransport(TransportWebSocket)}, "websocket_secure"},
+		"a bad address to poll": {of(func(s *b24pull.Server) { s.LongPollingSecure, s.LongPolling = "rt.example", "" }),
+			[]Option{WithTransport(TransportLongPolling)}, "long_polling_secure"},
+		"no channel": {func(cfg *b24pull.Config) *b24pull.Config {
+			cfg.Channels = b24pull.Channels{}
+			return cfg
+		}, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, l *life) {
+				l.open()
+				l.subscribe(configSource{client(t, l.portal), tt.change}, tt.opts...)
+				l.run(nil)
+				err := l.sub.WaitReady(within(t, time.Minute))
+				switch ended := isOver(l.sub.Done()); {
+				case ended != (tt.want != "") || err == nil:
+					t.Errorf("ended: %v, %v", ended, err)
+				case !strings.Contains(err.Error(), tt.want):
+					t.Errorf("%q is not in: %v", tt.want, err)
+				}
+			})
+		})
+	}
+	t.Run("later", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, l *life) {
+			l.open()
+			var wrong atomic.Bool
+			l.subscribe(configSource{client(t, l.portal), func(cfg *b24pull.Config) *b24pull.Config {
+				if wrong.Load() {
+					return none(cfg)
+				}
+				return cfg
+			}})
+			l.run(nil)
+			<-l.sub.Ready()
+			wrong.Store(true)
+			l.portal.ExpireConfig()
+			time.Sleep(time.Hour)
+			if isOver(l.sub.Done()) {
+				t.Fatalf("Run returned %v", l.sub.Err())
+			}
+			wrong.Store(false)
+			time.Sleep(20 * time.Minute)
+			l.tickFor(time.Minute, time.Second)
+			l.wantTicks()
+		})
+	})
 }

@@ -52,10 +52,11 @@ func StopRun() ErrorAction { return ErrorAction{} }
 // kept elsewhere first.
 func SkipMessage() ErrorAction { return ErrorAction{action: ActionSkip} }
 
-// RetryAfter calls the handler again after a delay. Messages that come after,
-// in order, wait meanwhile.
+// RetryAfter calls the handler again after a delay, which is 10 ms at the least,
+// also where it is given as 0 or less: a handler that fails at once would take
+// the whole machine. Messages that come after, in order, wait meanwhile.
 func RetryAfter(delay time.Duration) ErrorAction {
-	return ErrorAction{action: ActionRetry, delay: delay}
+	return ErrorAction{action: ActionRetry, delay: max(delay, minDelay)}
 }
 
 // WithErrorPolicy decides what becomes of a message whose handler has returned

@@ -3,6 +3,7 @@ package realtime
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -37,7 +38,7 @@ func TestHandling_Counted(t *testing.T) {
 						return errHandler
 					case strings.HasPrefix(m.Command, "committed"):
 						l.mu.Unlock()
-						err := l.sub.Commit(t.Context(), m)
+						err := errors.Join(l.sub.Commit(t.Context(), m), l.sub.Commit(t.Context(), m))
 						l.mu.Lock()
 						return err
 					}
@@ -48,7 +49,7 @@ func TestHandling_Counted(t *testing.T) {
 					for _, kind := range []string{"good", "bad", "late", "committed"} {
 						l.emit(fmt.Sprint(kind, i))
 					}
-					l.portal.Emit(pulltest.Message{Command: fmt.Sprint("good", i, "transient"), Expiry: -1})
+					l.portal.Emit(pulltest.Message{Command: fmt.Sprint("committed", i, "transient"), Expiry: -1})
 					time.Sleep(time.Second)
 				}
 				time.Sleep(time.Minute)

@@ -83,6 +83,11 @@ func TestJSON_Refused(t *testing.T) {
 	for form, want := range map[string]string{
 		`[]`: "cannot unmarshal", `{"sender":{"type":"robot"}}`: "unknown, client, backend", `{"channel":"both"}`: "unknown, private, shared",
 		`{"gap":{"reason":"bored"}}`: "server changed", `{"time":"noon"}`: "noon", `{"replayed":"yes"}`: "bool",
+		`{}`: "has no key, module, command, sender, replayed, late", `{"key":"x"}`: "has no module, command, sender, replayed, late",
+		`{"key":"","module":"m","command":"c","sender":{"type":"unknown"},"replayed":false,"late":false}`:        "has no key",
+		`{"key":"x","module":"m","command":null,"sender":{"type":"unknown"},"replayed":false,"late":false}`:      "has no command",
+		`{"key":"x","module":"m","command":"c","sender":{},"replayed":false,"late":false}`:                       "has no sender",
+		`{"module_id":"m","command":"c","params":{},"extra":{"sender":{"type":"backend"}},"Late":true,"LATE":1}`: "bool",
 	} {
 		m := complete()
 		if err := json.Unmarshal([]byte(form), &m); err == nil || !strings.Contains(err.Error(), want) || !reflect.DeepEqual(m, complete()) {

@@ -123,6 +123,7 @@ func (l *loop) begin(ctx context.Context) {
 	l.inbox = make(chan inbound)
 	l.confirmer.Context, l.confirmer.Go = ctx, l.tasks.Go
 	l.replayPace, l.shortReplayPace = replayPace, shortReplayPace
+	l.logRepeats()
 	l.dedup = delivery.NewDedup(l.opts.cursor.position, l.acks, l.queue, time.Now(), l.reported)
 	l.dedup.Control, l.dedup.Meter = l.takeControl, l.stats
 	if l.opts.begun() {
@@ -243,7 +244,7 @@ func (l *loop) show(cause error) {
 	case after == StateClosed:
 		if l.ctx.Err() == nil {
 			cause = l.renewal.ended(cause)
-			if !l.reached && netfail.Hopeless(cause) {
+			if l.main.config != nil && !l.reached && netfail.Hopeless(cause) {
 				cause = advised(cause)
 			}
 		}

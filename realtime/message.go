@@ -284,7 +284,10 @@ func validJSON(value json.RawMessage) json.RawMessage {
 }
 
 // UnmarshalJSON takes what MarshalJSON gives, and leaves m as it was if it is
-// something else. The message has the key of the one that it was made of, but
+// something else. An object that lacks what is always there (key, module,
+// command, sender with its type, replayed, late) is refused, further fields are
+// passed over, and null changes nothing, as encoding/json has it. The message
+// has the key of the one that it was made of, but
 // the [Cursor] and the place in a subscription of none: it cannot be given to
 // [Subscription.Commit].
 func (m *Message) UnmarshalJSON(data []byte) error {
@@ -295,11 +298,39 @@ func (m *Message) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &j); err != nil {
 		return fmt.Errorf("realtime: message: %w", quote.Error(err))
 	}
+	if lacking := lacks(data); len(lacking) > 0 {
+		return fmt.Errorf("realtime: message: the JSON has no %s, which a Message always has: want what MarshalJSON gave", strings.Join(lacking, ", "))
+	}
 	*m = Message{
 		Module: j.Module, Command: j.Command, Params: j.Params, Extra: j.Extra, Time: j.Time, Sender: j.Sender, Channel: j.Channel, ID: j.ID,
 		Replayed: j.Replayed, Late: j.Late, Gap: j.Gap, key: j.Key,
 	}
 	return nil
+}
+
+// lacks names what the JSON of a message has not, of what it always has.
+func lacks(data []byte) (names []string) {
+	var has struct {
+		Key             string
+		Module, Command *string
+		Sender          *struct{ Type *SenderType }
+		Replayed, Late  *bool
+	}
+	if json.Unmarshal(data, &has) != nil {
+		return []string{"readable fields"}
+	}
+	for _, field := range []struct {
+		name string
+		has  bool
+	}{
+		{"key", has.Key != ""}, {"module", has.Module != nil}, {"command", has.Command != nil},
+		{"sender", has.Sender != nil && has.Sender.Type != nil}, {"replayed", has.Replayed != nil}, {"late", has.Late != nil},
+	} {
+		if !field.has {
+			names = append(names, field.name)
+		}
+	}
+	return names
 }
 
 // Decode decodes the params of m into a value of type T with encoding/json.

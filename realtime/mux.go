@@ -2,7 +2,10 @@ package realtime
 
 import (
 	"context"
+	"encoding"
+	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -11,7 +14,8 @@ import (
 )
 
 // A Handler handles the messages of [Subscription.Run]. A message whose Handle
-// returns nil counts as handled; an error stops the subscription.
+// returns nil counts as handled; what an error does is said at
+// [WithErrorPolicy].
 type Handler interface {
 	Handle(ctx context.Context, m Message) error
 }
@@ -64,6 +68,7 @@ func NewMux() *Mux { return new(Mux) }
 // that do not decode, a [*ParamsError] with [On]: a policy of [WithErrorPolicy]
 // should skip those, as is the default.
 func (x *Mux) FromClients() *Mux {
+	x.check()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.ofClients {
@@ -75,8 +80,16 @@ func (x *Mux) FromClients() *Mux {
 	return x.clients
 }
 
+// check panics about a Mux that is nil.
+func (x *Mux) check() {
+	if x == nil {
+		panic("realtime: Mux: it is nil; NewMux makes one")
+	}
+}
+
 // Handle gives m to its handler.
 func (x *Mux) Handle(ctx context.Context, m Message) error {
+	x.check()
 	h := x.handler(m)
 	if h == nil {
 		return nil
@@ -138,6 +151,7 @@ func checkName(kind, name, instead string) {
 }
 
 func (x *Mux) register(r route, h Handler) {
+	x.check()
 	if h == nil {
 		panic("realtime: Mux: the handler is nil")
 	}
@@ -156,6 +170,7 @@ func (x *Mux) register(r route, h Handler) {
 // Mux that is not one of [Mux.FromClients], for the portal's. It takes the place
 // of the one before; nil: there is none any more.
 func (x *Mux) HandleDefault(h Handler) {
+	x.check()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.fallback = nil; h != nil {
@@ -183,6 +198,7 @@ func (x *Mux) HandleDefault(h Handler) {
 // nil or returns nil. To have something around the whole of x, whatever the
 // sender, wrap x itself before it is given to [Subscription.Run].
 func (x *Mux) Use(middleware ...func(Handler) Handler) {
+	x.check()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, around := range middleware {
@@ -213,9 +229,16 @@ func (x *Mux) wrap(h Handler) Handler {
 // [Decode] does. Params that cannot be decoded are an error of the handler, a
 // [*ParamsError]: by default the message is skipped and told of, and
 // [WithErrorPolicy] can say otherwise.
+//
+// It panics as [Mux.HandleMessage] does, and if T is a type that encoding/json
+// decodes nothing into, such as a channel, a function or an interface with
+// methods, or a list or map of them; the fields of a struct are not looked at.
 func On[T any](x *Mux, module, command string, handle func(ctx context.Context, params T, m Message) error) {
 	if handle == nil {
 		panic("realtime: On: the function is nil")
+	}
+	if t := reflect.TypeFor[T](); !decodable(t, nil) {
+		panic(fmt.Sprintf("realtime: On: encoding/json decodes nothing into a %v; give the function a struct, or json.RawMessage", t))
 	}
 	x.HandleMessage(module, command, HandlerFunc(func(ctx context.Context, m Message) error {
 		params, err := Decode[T](m)
@@ -224,4 +247,33 @@ func On[T any](x *Mux, module, command string, handle func(ctx context.Context, 
 		}
 		return handle(ctx, params, m)
 	}))
+}
+
+// decodable reports whether encoding/json can decode anything into a type. Those
+// around it are known to be looked at.
+func decodable(t reflect.Type, around []reflect.Type) bool {
+	to := reflect.PointerTo(t)
+	switch {
+	case to.Implements(reflect.TypeFor[json.Unmarshaler]()), to.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()), slices.Contains(around, t):
+		return true
+	}
+	around = append(around, t)
+	switch t.Kind() {
+	case reflect.Chan, reflect.Func, reflect.Complex64, reflect.Complex128, reflect.UnsafePointer:
+		return false
+	case reflect.Interface:
+		return t.NumMethod() == 0
+	case reflect.Pointer, reflect.Slice, reflect.Array:
+		return decodable(t.Elem(), around)
+	case reflect.Map:
+		return decodableKey(t.Key()) && decodable(t.Elem(), around)
+	}
+	return true
+}
+
+// decodableKey reports whether encoding/json can decode a key of an object into
+// a type.
+func decodableKey(t reflect.Type) bool {
+	return t.Kind() == reflect.String || t.Kind() >= reflect.Int && t.Kind() <= reflect.Uintptr ||
+		reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }

@@ -29,7 +29,7 @@ func TestRetryPolicy_Delays(t *testing.T) {
 		{"doubling", RetryPolicy(5, time.Second, time.Minute, SkipMessage()), failed, []string{"retry after 1s", "retry after 2s", "retry after 4s", "retry after 8s", "skip", "skip"}},
 		{"up to the most", RetryPolicy(9, time.Second, 3*time.Second, StopRun()), failed, []string{"retry after 1s", "retry after 2s", "retry after 3s", "retry after 3s"}},
 		{"once", RetryPolicy(1, 0, 0, StopRun()), failed, []string{"stop"}},
-		{"at once", RetryPolicy(3, 0, time.Minute, SkipMessage()), failed, []string{"retry after 0s", "retry after 0s", "skip"}},
+		{"at once", RetryPolicy(3, 0, time.Minute, SkipMessage()), failed, []string{"retry after 10ms", "retry after 10ms", "skip"}},
 		{"then for ever", RetryPolicy(2, time.Second, time.Second, RetryAfter(time.Hour)), failed, []string{"retry after 1s", "retry after 1h0m0s", "retry after 1h0m0s"}},
 		{"poison", RetryPolicy(5, time.Second, time.Minute, SkipMessage()), poison, []string{"skip"}},
 	} {

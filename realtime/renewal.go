@@ -9,6 +9,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/panics"
+	"github.com/b24pull/b24pull/internal/underway"
 	"github.com/b24pull/b24pull/realtime/internal/config"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 )
@@ -72,9 +73,13 @@ func (l *loop) fetch(cache bool) {
 	if r.reason == RenewUnreachable {
 		ctx, cancel = context.WithTimeout(ctx, suspectWithin)
 	}
+	asked := make(chan struct{})
+	l.watchSource(asked)
 	l.tasks.Go(func() {
 		defer cancel()
-		cfg, err := l.config(ctx, cache)
+		defer close(asked)
+		cfg, err := l.config(underway.With(ctx, &l.trouble.asking), cache)
+		l.trouble.asking.Wait("")
 		if bad := l.senders.Learn(cfg); bad != nil { // messages come without them as well
 			l.log.Debug("the config's public channels are left out", "err", bad)
 		}
@@ -117,6 +122,11 @@ func (l *loop) renew() {
 
 func (l *loop) configured(cfg *b24pull.Config, err error) {
 	r := &l.renewal
+	defer func() {
+		if !r.fetching {
+			l.trouble.asking.End()
+		}
+	}()
 	r.fetching = false
 	if r.again {
 		r.again = false
@@ -174,7 +184,7 @@ func (l *loop) keep(reason RenewReason, anew bool) {
 func (l *loop) notConfigured(err error) {
 	why := classify(err)
 	if l.main.config == nil && endingOf(err) == b24pull.EndsStart {
-		why, err = failFatal, advisedConfig(err)
+		why = failFatal
 	}
 	now := time.Now()
 	waits, must := false, false

@@ -8,9 +8,13 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/addr"
+	"github.com/b24pull/b24pull/internal/pace"
+	"github.com/b24pull/b24pull/internal/underway"
 	"github.com/b24pull/b24pull/realtime/internal/config"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
@@ -104,10 +108,10 @@ func empty(cfg *b24pull.Config) bool {
 // newEndpoint checks a config and makes the URLs of it.
 func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 	if cfg == nil {
-		return endpoint{}, errors.New("realtime: the config source returned no config")
+		return endpoint{}, &unusableError{errors.New("realtime: the config source returned no config and no error; it has to return one of them")}
 	}
 	if empty(cfg) {
-		return endpoint{}, fmt.Errorf("%w: the config is empty; decode an answer of pull.application.config.get or pull.config.get into it, by json.Unmarshal", b24pull.ErrInvalidConfig)
+		return endpoint{}, &unusableError{fmt.Errorf("%w: the config is empty; decode an answer of pull.application.config.get or pull.config.get into it, by json.Unmarshal", b24pull.ErrInvalidConfig)}
 	}
 	dialect, ok := wire.DialectOf(cfg.Server.Version)
 	if !ok {
@@ -128,9 +132,9 @@ func newEndpoint(cfg *b24pull.Config, insecure bool) (endpoint, error) {
 	}
 	switch {
 	case socket == "" && poll == "":
-		return endpoint{}, config.Because(fmt.Errorf("%w: it has neither websockets nor long polling", b24pull.ErrInvalidConfig), badSocket, badPoll)
+		return endpoint{}, &unusableError{config.Because(fmt.Errorf("%w: it has neither websockets nor long polling, which an administrator sets in the portal's Push & Pull settings", b24pull.ErrInvalidConfig), badSocket, badPoll)}
 	case poll == "" && dialect == wire.DialectTags:
-		return endpoint{}, config.Because(fmt.Errorf("%w: it has no long polling URL, by which a version %d server is read", b24pull.ErrInvalidConfig, s.Version), badPoll)
+		return endpoint{}, &unusableError{config.Because(fmt.Errorf("%w: it has no long polling URL, by which a version %d server is read", b24pull.ErrInvalidConfig, s.Version), badPoll)}
 	}
 	secrets := config.Secrets(cfg)
 	e := endpoint{
@@ -164,9 +168,9 @@ func (o *options) endpoint(cfg *b24pull.Config) (endpoint, error) {
 	case err != nil:
 		return endpoint{}, err
 	case o.transport == TransportWebSocket && ep.badSocket != nil:
-		return endpoint{}, fmt.Errorf("%w: WithTransport wants a websocket; %w", b24pull.ErrInvalidConfig, ep.badSocket)
+		return endpoint{}, &unusableError{fmt.Errorf("%w: WithTransport wants a websocket; %w", b24pull.ErrInvalidConfig, ep.badSocket)}
 	case o.transport == TransportLongPolling && ep.badPoll != nil:
-		return endpoint{}, fmt.Errorf("%w: WithTransport wants long polling; %w", b24pull.ErrInvalidConfig, ep.badPoll)
+		return endpoint{}, &unusableError{fmt.Errorf("%w: WithTransport wants long polling; %w", b24pull.ErrInvalidConfig, ep.badPoll)}
 	case o.transport == TransportWebSocket && ep.socket.URL == "":
 		return endpoint{}, errNoWebSocket
 	case o.transport == TransportLongPolling && ep.poll.URL == "":
@@ -250,4 +254,82 @@ func privateID(id string) string {
 		return id[:i]
 	}
 	return id
+}
+
+// trouble is what went wrong last, and what the source does meanwhile.
+type trouble struct {
+	asking underway.Call // the source
+
+	mu        sync.Mutex
+	connected bool
+	connect   error // on the way to a connection; nil if there is one
+	replaying error // as the history was to be read; nil if it was
+}
+
+func (t *trouble) connecting(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.connected, t.connect = err == nil, err
+}
+
+func (t *trouble) reading(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.replaying = err
+}
+
+// unconnected is why there is no connection.
+func (t *trouble) unconnected() error {
+	asking := t.asking.Err()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.connected {
+		return nil
+	}
+	return cmp.Or(asking, t.connect)
+}
+
+// unready is why a subscription is not ready.
+func (t *trouble) unready() error {
+	last := t.unconnected()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return cmp.Or(last, t.replaying)
+}
+
+// toldEvery is how often the log has a line of a source that is asked in vain.
+const toldEvery = 10 * time.Second
+
+// toldFailures bounds the lines of calls that the source repeats.
+var toldFailures = pace.Pace{Burst: 4, Every: toldEvery}
+
+// watchSource has the log say how the source is getting on, until asked is
+// closed.
+func (l *loop) watchSource(asked <-chan struct{}) {
+	l.trouble.asking.Wait("the config source")
+	l.tasks.Go(func() {
+		ticker := time.NewTicker(toldEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-asked:
+				return
+			case <-ticker.C:
+			}
+			if from, waited := l.trouble.asking.Waiting(); waited >= toldEvery/2 {
+				l.log.Info("no answer yet to the question for the config", "from", from, "waited", waited.Round(time.Millisecond))
+			}
+		}
+	})
+}
+
+// logRepeats has the log say what the source repeats.
+func (l *loop) logRepeats() {
+	often := toldFailures
+	l.trouble.asking.Failed = func(err error, again time.Duration) {
+		if now := time.Now(); !often.Next().After(now) {
+			often.Note(now)
+			l.log.Info("the question for the config failed and is repeated", "delay", again, "err", err)
+		}
+	}
 }

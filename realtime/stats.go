@@ -45,9 +45,10 @@ type Stats struct {
 	// CursorLag is for how long the oldest message that is not handled has been
 	// waiting since it was put into the queue, to a tenth of a second; 0 if
 	// all are handled. So far the cursor is behind what has been received: it
-	// passes no message that is not handled. What the store has not saved yet
-	// is not in it: that is as old as the save interval, as long as there are
-	// no FailedSaves.
+	// passes no message that is not handled. (Here one counts as handled when
+	// its handler has returned, also where Commit was called for it before.)
+	// What the store has not saved yet is not in it: that is as old as the save
+	// interval, as long as there are no FailedSaves.
 	CursorLag time.Duration
 }
 

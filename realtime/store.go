@@ -134,7 +134,7 @@ func (s *CursorFile) Load(context.Context) (Cursor, error) {
 		return Cursor{}, fmt.Errorf("realtime: cursor file %s: %w%s", path, err, restore)
 	}
 	if c.IsZero() {
-		return Cursor{}, fmt.Errorf("realtime: cursor file %s is empty%s", path, restore)
+		return Cursor{}, fmt.Errorf("realtime: cursor file %s is empty; remove it to begin with what is published from now on, or restore it", path)
 	}
 	return c, nil
 }

@@ -173,7 +173,8 @@ var reconnectDelays = []time.Duration{
 	500 * time.Millisecond, 5 * time.Second, 25 * time.Second, 45 * time.Second, time.Minute,
 }
 
-// minDelay keeps a user's delays from being none at all.
+// minDelay keeps a user's delays from being none at all, in WithBackoff and
+// RetryAfter.
 const minDelay = 10 * time.Millisecond
 
 // crowdedDelay is the wait after «too many connections»: coming back at once

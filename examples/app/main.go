@@ -164,6 +164,10 @@ func (a *app) serve(ctx context.Context, l net.Listener) error {
 	if err != nil {
 		return err
 	}
+	left, err := cursors.Keys()
+	if err != nil {
+		return err
+	}
 	tokens, err := oauth.NewTokens(a.Application, store)
 	if err != nil {
 		return err
@@ -188,7 +192,7 @@ func (a *app) serve(ctx context.Context, l net.Listener) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
 	a.log.Info("callbacks are served", "at", "http://"+l.Addr().String())
-	portals.Start(ctx, members...)
+	portals.Start(ctx, append(members, left...)...) // of those without a token the cursor is removed
 	select {
 	case <-ctx.Done():
 	case err = <-failed:

@@ -26,6 +26,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -38,7 +39,7 @@ func main() {
 	to := flag.String("to", "", "talk to these `users`: ids with commas between")
 	version := flag.Int("version", 4, "of the push server in memory: 4 or 5")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *to, *version, os.Stdin, os.Stdout); err != nil {
 		log.Fatal("chat: ", err)
@@ -152,12 +153,10 @@ var errEnd = errors.New("the end")
 // ready waits until all chats are connected. It reports false if ctx ends.
 func ready(ctx context.Context, chats []*chat) bool {
 	for _, c := range chats {
-		select {
-		case <-c.sub.Ready():
-			c.print("connected")
-		case <-ctx.Done():
-			return false
+		if c.sub.WaitReady(ctx) != nil {
+			return false // why ends ctx
 		}
+		c.print("connected")
 	}
 	return true
 }

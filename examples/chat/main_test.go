@@ -346,7 +346,7 @@ func TestChat_Mistakes(t *testing.T) {
 		{"", "", "2", 4, "-to is for a real portal"},
 		{"https://portal.example", "x", "", 4, "want ids of users"},
 		{"https://portal.example", "x", "2,-1", 4, "want ids of users"},
-		{"portal example", "x", "2", 4, "not a URL"},
+		{"portal example", "x", "2", 4, "spaces"},
 		{"https://portal.example", "x", "2", 5, "-version is for the portal in memory"},
 		{"", "", "", 3, "want 4 or 5"},
 		{"", "", "", 6, "want 4 or 5"},

@@ -9,13 +9,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log"
 	"log/slog"
 	"os"
 	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/b24pull/b24pull"
@@ -25,7 +25,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, &shop{out: os.Stdout}); err != nil {
 		log.Fatal(err)
@@ -55,21 +55,28 @@ func event(n int) pulltest.Message {
 	}
 }
 
+// patience tries again what a handler could not do, ten times within seven
+// seconds. What fails then, and at once what is not what it should be, is logged
+// and skipped; realtime.WithDeadLetters could keep it.
+var patience = realtime.RetryPolicy(10, 100*time.Millisecond, time.Second, realtime.SkipMessage())
+
 // listen handles events until ctx is done. The others that have come by then
 // have ten seconds.
 func listen(ctx context.Context, client *b24pull.Client, s *shop) error {
-	sub, err := realtime.Subscribe(client, realtime.WithLogger(slog.Default()), realtime.WithErrorPolicy(onError))
+	sub, err := realtime.Subscribe(client, realtime.WithLogger(slog.Default()), realtime.WithErrorPolicy(patience))
 	if err != nil {
 		return err
 	}
-	life, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
-	stop := context.AfterFunc(ctx, func() {
-		time.AfterFunc(10*time.Second, end)
-		sub.Drain(life)
-	})
-	defer stop()
-	return sub.Run(life, s.handlers())
+	life := context.WithoutCancel(ctx) // it is for Drain to end the run
+	go sub.Run(life, s.handlers())     // Err and Drain have its error
+	select {
+	case <-ctx.Done():
+	case <-sub.Done():
+		return sub.Err()
+	}
+	grace, cancel := context.WithTimeout(life, 10*time.Second)
+	defer cancel()
+	return sub.Drain(grace)
 }
 
 type orderChanged struct {
@@ -117,18 +124,4 @@ func (s *shop) change(_ context.Context, o orderChanged, _ realtime.Message) err
 	}
 	fmt.Fprintf(s.out, "order %d is %s\n", o.ID, o.Stage)
 	return nil
-}
-
-// errBusy is an error that passes.
-var errBusy = errors.New("the shop is busy")
-
-// onError tries again what can pass. What does not, like params that are not
-// what they should be, is logged and skipped: without a policy it would end the
-// program.
-func onError(err *realtime.HandlerError, attempt int) realtime.ErrorAction {
-	if errors.Is(err, errBusy) && attempt < 10 {
-		return realtime.RetryAfter(time.Duration(attempt) * 100 * time.Millisecond)
-	}
-	slog.Error("event skipped", "err", err)
-	return realtime.SkipMessage()
 }

@@ -31,6 +31,8 @@ func TestHandlers(t *testing.T) {
 	}
 }
 
+var errBusy = errors.New("the shop is busy")
+
 // TestHandlersErrors: what passes is tried again, in its place; what does not
 // is skipped; what a client sends reaches no handler of the portal's; and what
 // has been received when the program is interrupted is handled before it ends.

@@ -58,7 +58,7 @@ func mistake(address string) string {
 	switch {
 	case address == "":
 		return "it is empty"
-	case strings.ContainsFunc(address, aside):
+	case strings.ContainsFunc(address, Aside):
 		return "it has spaces, line breaks or quotes in it: want one address alone"
 	case strings.Contains(lower, `\`):
 		return `it has \ in it in place of /`
@@ -74,8 +74,8 @@ func mistake(address string) string {
 	return ""
 }
 
-// aside reports whether a character is of what Trim takes off at the ends.
-func aside(c rune) bool { return Trim(string(c)) == "" }
+// Aside reports whether a character is of what Trim takes off at the ends.
+func Aside(c rune) bool { return Trim(string(c)) == "" }
 
 func validPort(port string) bool {
 	n, err := strconv.Atoi(port)

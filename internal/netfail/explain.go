@@ -28,6 +28,8 @@ func advice(err error, text string) string {
 	var invalid x509.CertificateInvalidError
 	var unknown *net.DNSError
 	switch {
+	case asked(text):
+		return "that is the proxy: give its user and password in HTTPS_PROXY, or in the Proxy of the http.Client's transport"
 	case strings.HasPrefix(text, "proxyconnect"):
 		return "that is the proxy: check HTTPS_PROXY, or the Proxy of the http.Client's transport"
 	case errors.As(err, &authority):
@@ -40,6 +42,8 @@ func advice(err error, text string) string {
 		return "check the host's name"
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return "what answers there speaks http, not https: check the port"
+	case NoTLS(err):
+		return "what answers there does not speak https: check the port"
 	case strings.Contains(text, "refused") && strings.Contains(text, "dial"):
 		return "nothing listens there: check the host and the port"
 	}

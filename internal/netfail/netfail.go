@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"sync/atomic"
 
 	"github.com/b24pull/b24pull/internal/redact"
@@ -72,9 +73,30 @@ func NoSuchHost(err error) bool {
 	return errors.As(err, &dns) && dns.IsNotFound && !dns.IsTimeout && !dns.IsTemporary
 }
 
+// NoTLS reports whether what answers at an https or wss address speaks
+// something else.
+func NoTLS(err error) bool {
+	var record tls.RecordHeaderError
+	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, &record)
+}
+
 // Hopeless reports whether waiting hardly helps against an error of the
 // network: the address is wrong, or the other side is not who it should be.
-func Hopeless(err error) bool { return BadCertificate(err) || NoSuchHost(err) }
+func Hopeless(err error) bool { return BadCertificate(err) || NoSuchHost(err) || NoTLS(err) }
+
+// ProxyAsks reports whether a request was refused by a proxy that wants a
+// password, or another one. net/http has no value for that error.
+func ProxyAsks(err error) bool {
+	var broken *Error
+	return errors.As(err, &broken) && broken.Err != nil && asked(broken.Err.Error())
+}
+
+func asked(text string) bool {
+	return strings.HasSuffix(text, http.StatusText(http.StatusProxyAuthRequired))
+}
+
+// ErrNoRefreshToken is why a token that has expired is not refreshed.
+var ErrNoRefreshToken = errors.New("there is no refresh token; have a user open or authorize the application again")
 
 // Refused reports whether an HTTP status is a refusal that does not ask for
 // another try.

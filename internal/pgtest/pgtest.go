@@ -4,12 +4,14 @@ package pgtest
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
@@ -27,10 +29,18 @@ type Server struct {
 	log    *bytes.Buffer // cmd's, to be read when it has ended
 }
 
-// Start starts a server, which ends with the test. It is skipped where there is
+// Start starts a server, which ends with the test: for one that crashes it, or
+// ends connections. Others use [Database]. The test is skipped where there is
 // no PostgreSQL, unless B24PULL_POSTGRES is set. driver is the name by which
 // database/sql knows the driver.
 func Start(t testing.TB, driver string) *Server {
+	t.Helper()
+	s := begin(t, driver)
+	t.Cleanup(s.end)
+	return s
+}
+
+func begin(t testing.TB, driver string) *Server {
 	t.Helper()
 	bin, err := programs()
 	if err != nil {
@@ -44,8 +54,12 @@ func Start(t testing.TB, driver string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
 	s := &Server{t: t, bin: bin, dir: dir, driver: driver}
+	defer func() {
+		if s.cmd == nil {
+			os.RemoveAll(dir)
+		}
+	}()
 	if os.Getuid() == 0 {
 		if out, err := exec.Command("chown", "nobody", dir).CombinedOutput(); err != nil {
 			t.Fatalf("chown: %v: %s", err, out)
@@ -55,13 +69,71 @@ func Start(t testing.TB, driver string) *Server {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
 	s.start()
-	t.Cleanup(func() { s.stop(os.Interrupt) })
 	return s
+}
+
+func (s *Server) end() {
+	s.stop(os.Interrupt)
+	os.RemoveAll(s.dir)
+}
+
+// shared is the server of Database.
+var shared struct {
+	mu        sync.Mutex
+	server    *Server
+	databases int
+}
+
+// Main is the TestMain of a package that uses [Database]: it runs the tests,
+// ends the server, and returns what the process is to exit with.
+func Main(m *testing.M) int {
+	defer func() {
+		shared.mu.Lock()
+		defer shared.mu.Unlock()
+		if shared.server != nil {
+			shared.server.end()
+		}
+	}()
+	return m.Run()
+}
+
+// Database makes a database that is empty and nobody else's until the test ends,
+// on a server that the tests of the process share, and returns its address. It
+// skips as [Start] does.
+func Database(t testing.TB, driver string) (url string) {
+	t.Helper()
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	if shared.server == nil {
+		shared.server = begin(t, driver)
+	}
+	s := shared.server
+	shared.databases++
+	name := fmt.Sprint("test", shared.databases)
+	s.exec(t, "CREATE DATABASE "+name)
+	t.Cleanup(func() { s.exec(t, "DROP DATABASE "+name+" WITH (FORCE)") })
+	return s.url(name)
+}
+
+func (s *Server) exec(t testing.TB, statement string) {
+	t.Helper()
+	db, err := sql.Open(s.driver, s.URL())
+	if err == nil {
+		defer db.Close()
+		_, err = db.ExecContext(context.WithoutCancel(t.Context()), statement)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
 }
 
 // URL is the address of a database that is empty at first, and whose user may
 // do anything.
-func (s *Server) URL() string { return "postgres://postgres@/postgres?host=" + s.dir }
+func (s *Server) URL() string { return s.url("postgres") }
+
+func (s *Server) url(database string) string {
+	return "postgres://postgres@/" + database + "?host=" + s.dir
+}
 
 // Crash ends the server and everything that its clients had not committed, and
 // starts it again.
@@ -76,10 +148,11 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 func (s *Server) start() {
 	s.t.Helper()
 	// The tests cut the power of nobody's machine: nothing needs be synced.
-	s.cmd = s.command("postgres", "-D", s.data(), "-k", s.dir, "-c", "listen_addresses=", "-c", "fsync=off")
+	s.cmd = s.command("postgres", "-D", s.data(), "-k", s.dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=400")
 	s.log = new(bytes.Buffer)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	if err := s.cmd.Start(); err != nil {
+		s.cmd = nil
 		s.t.Fatal(err)
 	}
 	db, err := sql.Open(s.driver, s.URL())

@@ -91,6 +91,7 @@ func (l *advisoryLocked) Unlock() {
 // TestAdvisory_Crowd: with a pool of ten, twenty that install at once do not
 // wait for each other's connections for ever.
 func TestAdvisory_Crowd(t *testing.T) {
+	t.Parallel()
 	s := newAuthServer(t)
 	installAll(t, []*oauth.Tokens{s.tokens(t, newAdvisory(t, 10))}, 20)
 }

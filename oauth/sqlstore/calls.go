@@ -6,6 +6,9 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,8 +17,8 @@ import (
 )
 
 const (
-	// attempts is how often what fails is asked: a connection may have died,
-	// and those that lie in the pool with it.
+	// attempts is how often what fails is asked where nobody can tell whether
+	// that helps.
 	attempts = 3
 	// again is how long it waits before the second time, and longer after that.
 	again = 20 * time.Millisecond
@@ -26,10 +29,10 @@ const (
 // errTaken is for what is not to be asked again, since the answer is no.
 var errTaken = errors.New("another subscription has saved under the same key; only one may use it")
 
-// do asks the database, and once more if that fails, within the time for that.
-// A busy SQLite is asked until the time is over. ask must be such that it can
-// be done again when it has been done already. what it is about is told in the
-// error, and no secret of those is.
+// do asks the database, and again if that fails: until the time for it is over
+// where the failure passes, and else twice. ask must be such that it can be done
+// again when it has been done already. what it is about is told in the error,
+// and no secret of those is.
 func (s *Store) do(ctx context.Context, what string, ask func(context.Context) error, secrets ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -39,7 +42,7 @@ func (s *Store) do(ctx context.Context, what string, ask func(context.Context) e
 		if err == nil || answered(err) {
 			return err
 		}
-		if ctx.Err() != nil || n >= attempts && !busy(err) || !sleep(ctx, wait) {
+		if ctx.Err() != nil || n >= attempts && !passes(err) || !sleep(ctx, wait) {
 			return s.told(ctx, what, err, secrets)
 		}
 		wait = min(2*wait, longest)
@@ -49,6 +52,19 @@ func (s *Store) do(ctx context.Context, what string, ask func(context.Context) e
 // answered reports whether the database did answer.
 func answered(err error) bool {
 	return errors.Is(err, b24pull.ErrNoToken) || errors.Is(err, oauth.ErrLockLost) || errors.Is(err, errTaken)
+}
+
+// passes reports whether the database has failed for the moment: it cannot be
+// reached, the connection has died, it starts or stops, has no connection left,
+// or is busy with another.
+func passes(err error) bool {
+	var state interface{ SQLState() string } // of PostgreSQL's drivers
+	if errors.As(err, &state) {
+		code := state.SQLState()
+		return slices.ContainsFunc([]string{"08", "40", "53", "57P", "55P03"}, func(class string) bool { return strings.HasPrefix(code, class) })
+	}
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || busy(err)
 }
 
 // busy reports whether SQLite says that another has the database. The drivers

@@ -24,13 +24,13 @@ const mark = "s3cr3t" // of the tests' secrets
 type authServer struct {
 	*httptest.Server
 	took time.Duration
-	// before is called for each request that comes, and after when its token is
-	// spent, before the answer.
-	before, after func(n int)
 
 	mu    sync.Mutex
 	asked int
 	spent map[string]bool
+	// before is called for each request that comes, and after when its token is
+	// spent, before the answer.
+	before, after func(n int)
 }
 
 func newAuthServer(t *testing.T) *authServer {
@@ -46,13 +46,20 @@ func (s *authServer) serve(w http.ResponseWriter, r *http.Request) {
 	time.Sleep(s.took)
 	s.mu.Lock()
 	s.asked++
-	n := s.asked
+	n, before, after := s.asked, s.before, s.after
 	s.mu.Unlock()
-	s.before(n)
+	before(n)
 	status, answer := s.renew(r)
-	s.after(n)
+	after(n)
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(answer)
+}
+
+// requests is how many have come.
+func (s *authServer) requests() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
 }
 
 func (s *authServer) renew(r *http.Request) (status int, answer any) {
@@ -143,6 +150,7 @@ func TestCrowd_Installations(t *testing.T) {
 	each(t, func(t *testing.T, d database) {
 		for _, c := range []struct{ pool, processes, members int }{{10, 1, 20}, {10, 5, 100}, {1, 1, 20}, {1, 2, 20}} {
 			t.Run(fmt.Sprintf("%d of %d Tokens on %d connections", c.members, c.processes, c.pool), func(t *testing.T) {
+				t.Parallel()
 				s, db := newAuthServer(t), d.pool(t, d.place(t), c.pool)
 				var tokens []*oauth.Tokens
 				for range c.processes {
@@ -182,8 +190,8 @@ func TestCrowd_Refreshes(t *testing.T) {
 			}
 		}
 		wg.Wait()
-		if s.asked != portals {
-			t.Errorf("%d refreshes, want %d", s.asked, portals)
+		if n := s.requests(); n != portals {
+			t.Errorf("%d refreshes, want %d", n, portals)
 		}
 	})
 }

@@ -36,15 +36,16 @@ type statements struct {
 }
 
 // sql puts the names of the tables into a text, and what the dialects say
-// differently: {now} is the database's time in milliseconds, {hold} keeps the
-// rows that are read until the statement is done.
+// differently: {now} is the database's time in milliseconds, {last} the end of
+// the longest lease that there can be, {hold} keeps the rows that are read until
+// the statement is done.
 func (s statements) sql(text string) string {
 	now, hold, text0 := "(extract(epoch from clock_timestamp()) * 1000)::bigint", " FOR UPDATE", ` COLLATE "C"`
 	if s.dialect == SQLite {
 		now, hold, text0 = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)", "", ""
 	}
 	text = strings.NewReplacer("{tokens}", s.prefix+"tokens", "{cursors}", s.prefix+"cursors", "{locks}", s.prefix+"locks",
-		"{now}", now, "{hold}", hold, "{bytes}", text0).Replace(text)
+		"{last}", fmt.Sprint(now, " + ", 2*maxLease.Milliseconds()), "{now}", now, "{hold}", hold, "{bytes}", text0).Replace(text)
 	if s.dialect == SQLite {
 		return text
 	}
@@ -74,17 +75,18 @@ func (s statements) keys() string { return s.sql("SELECT name FROM {tokens}") }
 func (s statements) load() string { return s.sql("SELECT token FROM {tokens} WHERE name = ?") }
 
 // take wants name, holder, lease, and changes a row if the lock is free, or the
-// holder's already.
+// holder's already. A lease that ends later than any can was taken before the
+// clock was set back, and its holder has not prolonged it since.
 func (s statements) take() string {
 	return s.sql(`INSERT INTO {locks} AS l (name, holder, held_until, wanted) VALUES (?, ?, {now} + CAST(? AS BIGINT), 0)
 		ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until, wanted = 0
-		WHERE l.held_until < {now} OR l.holder = excluded.holder`)
+		WHERE l.held_until NOT BETWEEN {now} AND {last} OR l.holder = excluded.holder`)
 }
 
 // held wants name, and returns a row if the lock is not free: whether its
 // holder has been told that somebody waits.
 func (s statements) held() string {
-	return s.sql("SELECT wanted FROM {locks} WHERE name = ? AND held_until >= {now}")
+	return s.sql("SELECT wanted FROM {locks} WHERE name = ? AND held_until BETWEEN {now} AND {last}")
 }
 
 // want wants name, and tells the holder.

@@ -25,9 +25,10 @@
 //
 // A connection that dies, also while a token is refreshed, takes nothing with
 // it: what was asked is asked again on another one, and all statements are such
-// that they can be. Is the database away for longer than a statement's time
-// ([WithTimeout]), the new token is kept in memory and stored by the next
-// refresh, as oauth.StoreError tells.
+// that they can be. A database that is away, as it is while it starts again, is
+// asked until a statement's time ([WithTimeout]) is over. Is it away for longer,
+// the new token is kept in memory and stored by the next refresh, as
+// oauth.StoreError tells.
 //
 // A process that dies while it holds a lock holds it until the lease ends;
 // those who refresh the same portal's token wait for that long. A process that
@@ -36,7 +37,9 @@
 // delete looks in the same statement whether the row still has its mark, and
 // is oauth.ErrLockLost if not. What another process has stored meanwhile is
 // never overwritten. oauth.Tokens then locks the key again and takes the
-// other's token, or stores its own if there is none.
+// other's token, or stores its own if there is none. A clock that is set forward
+// ends leases early, with the same outcome; one that is set back by more than
+// four minutes ends those that nobody prolongs.
 //
 // # Durability
 //

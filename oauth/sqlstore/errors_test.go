@@ -28,6 +28,7 @@ func save(ctx context.Context, store oauth.TokenStore, key string, t *oauth.Toke
 
 // TestErrors_Open: what cannot be right is refused, with what would be.
 func TestErrors_Open(t *testing.T) {
+	t.Parallel()
 	db := databases[1].pool(t, databases[1].place(t), 1)
 	for _, tt := range []struct {
 		dialect sqlstore.Dialect
@@ -115,6 +116,7 @@ func TestErrors_Tables(t *testing.T) {
 
 // TestErrors_Keys: a key that is no key is refused, everywhere.
 func TestErrors_Keys(t *testing.T) {
+	t.Parallel()
 	d := databases[1]
 	s := d.store(t, d.place(t), 2)
 	for key, says := range map[string]string{"": "the key is empty", strings.Repeat("x", 256): "256 bytes; 255 are the most"} {
@@ -133,6 +135,7 @@ func TestErrors_Keys(t *testing.T) {
 // TestErrors_Secrets: the database shows a row that it refuses in its error;
 // the store's error does not, nor does anything in it.
 func TestErrors_Secrets(t *testing.T) {
+	t.Parallel()
 	d := databases[0]
 	db := d.pool(t, d.place(t), 2)
 	s := d.over(t, db)
@@ -163,7 +166,11 @@ func TestErrors_Secrets(t *testing.T) {
 func TestErrors_NoConnection(t *testing.T) {
 	each(t, func(t *testing.T, d database) {
 		db := d.pool(t, d.place(t), 1)
-		s := d.over(t, db, sqlstore.WithTimeout(200*time.Millisecond))
+		s := d.over(t, db)
+		brief, err := sqlstore.Open(db, d.dialect, sqlstore.WithTimeout(200*time.Millisecond))
+		if err != nil {
+			t.Fatal(err)
+		}
 		held, err := s.Tokens().Lock(t.Context(), "member1")
 		if err != nil {
 			t.Fatal(err)
@@ -172,10 +179,12 @@ func TestErrors_NoConnection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, loaded := s.Tokens().Load(t.Context(), "member1")
-		_, locked := s.Tokens().Lock(t.Context(), "member2")
-		_, cursor := s.Cursors("member1").Load(t.Context())
-		saved := held.Save(t.Context(), tokenOf(t, "member1", 0))
+		_, loaded := brief.Tokens().Load(t.Context(), "member1")
+		_, locked := brief.Tokens().Lock(t.Context(), "member2")
+		_, cursor := brief.Cursors("member1").Load(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		saved := held.Save(ctx, tokenOf(t, "member1", 0))
 		for what, err := range map[string]error{"Load": loaded, "Lock": locked, "Save": saved, "the cursor's Load": cursor} {
 			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "all 1 connections of the pool were in use") {
 				t.Errorf("%s: %v", what, err)
@@ -185,7 +194,15 @@ func TestErrors_NoConnection(t *testing.T) {
 		if err := held.Save(t.Context(), tokenOf(t, "member1", 0)); err != nil {
 			t.Errorf("Save, once there is a connection: %v", err)
 		}
+		// Unlock does not reach the database, and so the row keeps the mark.
+		if taken, err = db.Conn(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		held.Unlock()
+		taken.Close()
+		if err := held.Save(t.Context(), tokenOf(t, "member1", 7)); !errors.Is(err, oauth.ErrLockLost) {
+			t.Errorf("Save after Unlock: %v", err)
+		}
 	})
 }
 

@@ -26,31 +26,23 @@ const (
 )
 
 // Lock waits until the key's row is free and puts a mark of its own there. Who
-// waits holds no connection while he does. Where another process waits for it,
-// who has had the lock just before waits a moment, for that to get it first.
+// waits holds no connection while he does. Where somebody else waits for it,
+// who has had the lock just before waits a moment, for that one to get it first.
 func (t tokens) Lock(ctx context.Context, key string) (oauth.LockedToken, error) {
 	s := t.store
 	name, err := column(key)
 	if err != nil {
 		return nil, err
 	}
-	own, err := s.local.Lock(ctx, name)
-	if err != nil {
+	if err := s.turns.wait(ctx, name); err != nil {
 		return nil, waited(key, err)
 	}
 	l := &locked{store: s, name: name, holder: rand.Text()}
-	if err = s.turns.wait(ctx, name); err != nil {
-		err = waited(key, err)
-	} else {
-		err = l.take(ctx, key)
-	}
-	if err != nil {
-		own.Unlock()
+	if err := l.take(ctx, key); err != nil {
 		return nil, err
 	}
 	stop := l.prolong(context.WithoutCancel(ctx))
 	l.stop = func() {
-		defer own.Unlock()
 		stop()
 		if l.giveBack(ctx) {
 			s.turns.passed(name)
@@ -77,7 +69,7 @@ func (l *locked) take(ctx context.Context, key string) error {
 		})
 		switch {
 		case err != nil:
-			l.giveBack(ctx) // it may have been taken, and the answer lost
+			go l.giveBack(ctx) // it may have been taken, and the answer lost
 			return err
 		case got > 0:
 			return nil
@@ -113,22 +105,33 @@ func (l *locked) held(ctx context.Context) (held bool, err error) {
 	return held, err
 }
 
-// prolong prolongs the lease until stop is called, or somebody else has it.
+// prolong prolongs the lease until stop is called, or somebody else has it. A
+// connection may hang until its time is over, so that of a try is short enough
+// for several.
 func (l *locked) prolong(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
+	s := l.store
+	try := func() (n int64, err error) {
+		ctx, cancel := context.WithTimeout(ctx, s.lease/4)
+		defer cancel()
+		err = s.do(ctx, "hold the lock", func(ctx context.Context) (err error) {
+			n, err = count(s.db.ExecContext(ctx, s.text.prolong(), s.lease.Milliseconds(), l.name, l.holder))
+			return err
+		})
+		return n, err
+	}
 	go func() {
 		defer close(done)
-		for sleep(ctx, l.store.lease/3) {
-			lost := false
-			err := l.store.do(ctx, "hold the lock", func(ctx context.Context) error {
-				n, err := count(l.store.db.ExecContext(ctx, l.store.text.prolong(), l.store.lease.Milliseconds(), l.name, l.holder))
-				lost = err == nil && n == 0
-				return err
-			})
-			if lost && err == nil {
+		for wait := s.lease / 3; sleep(ctx, wait); {
+			switch n, err := try(); {
+			case err != nil:
+				wait = s.lease / 30 // Save tells if that is too late
+			case n == 0:
 				return
-			} // else it is tried again; Save tells if that was too late
+			default:
+				wait = s.lease / 3
+			}
 		}
 	}()
 	return func() {

@@ -36,6 +36,7 @@ func TestProcess_Stopped(t *testing.T) {
 	each(t, func(t *testing.T, d database) {
 		for _, spent := range []bool{false, true} {
 			t.Run(fmt.Sprint("the stopped one was first: ", spent), func(t *testing.T) {
+				t.Parallel()
 				if dsn, ok := os.LookupEnv(childEnv); ok {
 					child(t, d, dsn)
 				}
@@ -54,11 +55,13 @@ func stopped(t *testing.T, d database, spent bool) {
 			<-goOn
 		}
 	}
+	s.mu.Lock()
 	if spent {
 		s.after = hold
 	} else {
 		s.before = hold
 	}
+	s.mu.Unlock()
 	ts := s.tokens(t, d.store(t, dsn, 2, sqlstore.WithLease(time.Second)).Tokens())
 	first, second := tokenOf(t, "member1", 0), tokenOf(t, "member1", 1)
 	if err := ts.Put(t.Context(), "member1", first); err != nil {
@@ -94,8 +97,8 @@ func stopped(t *testing.T, d database, spent bool) {
 	if err != nil || got.RefreshToken != second.RefreshToken || got.Revoked {
 		t.Errorf("stored is %v, the next token: %v, revoked: %v, %v", got, err == nil && got.RefreshToken == second.RefreshToken, err == nil && got.Revoked, err)
 	}
-	if s.asked != 2 {
-		t.Errorf("the authorization server was asked %d times, want 2", s.asked)
+	if n := s.requests(); n != 2 {
+		t.Errorf("the authorization server was asked %d times, want 2", n)
 	}
 }
 

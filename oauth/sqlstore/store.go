@@ -36,7 +36,6 @@ type Store struct {
 	lease   time.Duration
 	timeout time.Duration
 
-	local oauth.MemoryStore // its locks: one at a time in this process asks for a key's
 	turns turns
 }
 
@@ -114,7 +113,10 @@ func (s *Store) Tokens() oauth.TokenStore { return tokens{s} }
 // stands: of 1 to 255 bytes, like the portal's MemberID. What is wrong with it
 // is an error of Load and Save, which end a run before its first message. One
 // subscription uses a key at a time: if another has saved under it a Save fails
-// once and says so.
+// once and says so. The row counts the saves for that, and so it stays, with an
+// empty position, when the zero Cursor is saved, as of a portal that has
+// uninstalled the application. Rows with an empty position can be deleted
+// while no subscription uses their keys.
 func (s *Store) Cursors(key string) realtime.CursorStore { return &cursors{store: s, key: key} }
 
 // Keys returns the keys that have a token, in no order: a program that starts
@@ -144,7 +146,8 @@ func (s *Store) Keys(ctx context.Context) (keys []string, err error) {
 func (s *Store) Schema() []string { return s.text.schema() }
 
 // CreateTables makes those of the tables that are not there. Several processes
-// may do it at once.
+// may do it at once: of two that make the same table in PostgreSQL one fails,
+// although both say IF NOT EXISTS, and finds it there when it tries again.
 func (s *Store) CreateTables(ctx context.Context) error {
 	return s.do(ctx, "the tables", func(ctx context.Context) error {
 		tx, err := s.db.BeginTx(ctx, nil)
@@ -152,13 +155,6 @@ func (s *Store) CreateTables(ctx context.Context) error {
 			return err
 		}
 		defer tx.Rollback()
-		// Two that make the same table at once are in each other's way, although
-		// both say IF NOT EXISTS.
-		if s.dialect == PostgreSQL {
-			if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtext('b24pull sqlstore'))"); err != nil {
-				return err
-			}
-		}
 		for _, statement := range s.Schema() {
 			if _, err := tx.ExecContext(ctx, statement); err != nil {
 				return err

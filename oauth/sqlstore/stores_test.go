@@ -3,6 +3,7 @@ package sqlstore_test
 import (
 	"database/sql"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -15,6 +16,8 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite"
 )
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // A database is a kind of them.
 type database struct {
@@ -30,7 +33,7 @@ var databases = []database{
 
 func newPostgres(t testing.TB) string {
 	t.Helper()
-	return pgtest.Start(t, "pgx").URL()
+	return pgtest.Database(t, "pgx")
 }
 
 func newSQLite(t testing.TB) string {
@@ -70,11 +73,16 @@ func (d database) over(t testing.TB, db *sql.DB, opts ...sqlstore.Option) *sqlst
 	return s
 }
 
-// each runs a test on both databases.
+// each runs a test on both databases. Tests wait for one another, and for
+// leases, more than they compute, so all of them run at once.
 func each(t *testing.T, test func(t *testing.T, d database)) {
 	t.Helper()
+	t.Parallel()
 	for _, d := range databases {
-		t.Run(d.dialect.String(), func(t *testing.T) { test(t, d) })
+		t.Run(d.dialect.String(), func(t *testing.T) {
+			t.Parallel()
+			test(t, d)
+		})
 	}
 }
 
@@ -84,6 +92,7 @@ func TestStores_Tokens(t *testing.T) {
 	each(t, func(t *testing.T, d database) {
 		for _, most := range []int{10, 1} {
 			t.Run(fmt.Sprint("pool of ", most), func(t *testing.T) {
+				t.Parallel()
 				storetest.TokensOfProcesses(t, func(t *testing.T) string { return d.place(t) }, func(t *testing.T, dsn string) oauth.TokenStore {
 					return d.store(t, dsn, most, sqlstore.WithLease(time.Second)).Tokens()
 				})

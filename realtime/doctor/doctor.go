@@ -23,6 +23,8 @@ const (
 	patience = 10 * time.Second
 )
 
+var errOverall = errors.New("the time of all checks is over")
+
 // Check looks at all that a subscription needs: the portal's address and
 // certificate, proxies, REST with its scope and user, the config and its
 // channels, clocks, the push server, websockets, polls and the history, and,
@@ -47,7 +49,7 @@ func Check(ctx context.Context, client *b24pull.Client, opts ...Option) Report {
 	if client != nil {
 		report.Portal = client.Portal()
 	}
-	bounded, cancel := context.WithTimeout(ctx, overall)
+	bounded, cancel := context.WithTimeoutCause(ctx, overall, errOverall)
 	defer cancel()
 	x.examine(bounded)
 	x.stop()
@@ -140,8 +142,10 @@ func over(ctx context.Context) string {
 	switch {
 	case ctx.Err() == nil:
 		return ""
-	case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
+	case errors.Is(context.Cause(ctx), errOverall):
 		return fmt.Sprintf("no time was left: all checks have %v", overall)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return "no time was left: the context's deadline has passed"
 	default:
 		return "interrupted"
 	}

@@ -159,7 +159,7 @@ func explainNetwork(err error) (detail, advice string) {
 	case errors.As(err, &broken) && broken.Code == websocket.CloseAbnormalClosure:
 		detail, advice = "it broke off without a close frame", "look whether the server restarts, and whether a firewall or a proxy on the way cuts connections"
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE):
-		detail, advice = "the connection was cut before an answer came", "look whether the server restarts, and whether a firewall or a proxy on the way cuts connections"
+		detail, advice = "the connection was cut before the answer was complete", "look whether the server restarts, and whether a firewall or a proxy on the way cuts connections"
 	case refusedByProxy(err) != "":
 		return "the proxy answers: " + refusedByProxy(err), adviseProxy
 	case proxied:

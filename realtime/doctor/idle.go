@@ -31,8 +31,9 @@ func (x *examination) idle(ctx context.Context) finding {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	quiet := &quietness{last: time.Now()}
+	late := time.AfterFunc(patience, cancel)
 	c, err := x.socket(new(heads)).Open(ctx, x.server.socket, quiet)
-	if err != nil {
+	if err != nil || !late.Stop() {
 		return skip("there is no websocket to leave alone")
 	}
 	ended := make(chan error, 1)

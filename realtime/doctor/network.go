@@ -6,10 +6,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,7 +24,6 @@ func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 type reached struct {
 	host        string   // with its port
 	addresses   []string // that its name was resolved to; nil: that was left to a proxy or a dialer
-	connected   string   // the address of the connection
 	took        time.Duration
 	connection  bool // there was one, for all that followed
 	secure      bool // https
@@ -50,13 +50,6 @@ func (x *examination) reach(ctx context.Context, scheme, host string) reached {
 				r.addresses = nil
 				for _, a := range info.Addrs {
 					r.addresses = append(r.addresses, a.String())
-				}
-			})
-		},
-		ConnectDone: func(_, at string, err error) {
-			note(func() {
-				if err == nil {
-					r.connected = at
 				}
 			})
 		},
@@ -90,8 +83,11 @@ func (x *examination) reach(ctx context.Context, scheme, host string) reached {
 		r.connection, r.took, r.certificate = true, time.Since(began), leaf(answer.TLS)
 	}
 	if !r.connection {
-		r.err = err
+		r.err = x.secrets.Error(err) // of a proxy's address, net/http tells all
 		x.own.CloseIdleConnections() // and give up dialing
+	}
+	if proxy, _, _ := x.proxyOf(request.URL); proxy != "" {
+		r.addresses = nil // they are the proxy's
 	}
 	if t, ok := x.httpClient.Transport.(*http.Transport); ok && t.TLSClientConfig != nil {
 		r.unverified = t.TLSClientConfig.InsecureSkipVerify
@@ -111,6 +107,9 @@ func (r *reached) way() finding {
 	if detail, _ := explainCertificate(r.err); r.err != nil && detail == "" {
 		f := failed(r.err)
 		f.detail = quote.Name(r.host) + ": " + f.detail
+		if r.private() {
+			f.advice = strings.TrimSuffix(advisePrivate+"; "+f.advice, "; ")
+		}
 		return f
 	}
 	detail := quote.Name(r.host)
@@ -122,6 +121,20 @@ func (r *reached) way() finding {
 		detail += fmt.Sprintf(", connected in %s", short(r.took))
 	}
 	return pass("%s", detail)
+}
+
+const advisePrivate = "it is an address of this machine or of a private network: check from there, or use one that is reached from here"
+
+// private reports whether the host is not on the public internet.
+func (r *reached) private() bool {
+	addresses := r.addresses
+	if len(addresses) == 0 {
+		addresses = []string{(&url.URL{Host: r.host}).Hostname()}
+	}
+	return slices.ContainsFunc(addresses, func(a string) bool {
+		ip, err := netip.ParseAddr(a)
+		return err == nil && (ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast())
+	})
 }
 
 // soon is how long before its end a certificate is worth a warning.
@@ -169,23 +182,34 @@ func (x *examination) checkPortal(ctx context.Context) {
 	x.checkProxy(ctx, u)
 }
 
-// checkHosts reaches hosts, and reports whether each of them was.
+// checkHosts reaches hosts, and reports whether each of them was. Where one of
+// several is not, a subscription may work by the others: the checks that follow
+// tell.
 func (x *examination) checkHosts(ctx context.Context, address, certificate string, hosts []*url.URL) bool {
 	var ways, proofs []finding
-	all := true
+	all, some := true, false
+	gravest := func(findings []finding) finding {
+		f := worst(findings)
+		if some && f.status == Fail {
+			f.status = Warn
+		}
+		return f
+	}
 	f := x.timed(ctx, address, func(ctx context.Context) finding {
 		for _, u := range hosts {
-			r := x.reach(ctx, u.Scheme, u.Host)
-			all = all && r.connection
+			share, cancel := context.WithTimeout(ctx, patience/time.Duration(len(hosts)))
+			r := x.reach(share, u.Scheme, u.Host)
+			cancel()
+			all, some = all && r.connection, some || r.connection
 			ways, proofs = append(ways, r.way()), append(proofs, r.proof())
 		}
-		return worst(ways)
+		return gravest(ways)
 	})
 	if len(proofs) == 0 || f.status == Skip {
 		x.skipped(cmp.Or(f.detail, "not reached"), certificate)
 		return all
 	}
-	x.found(certificate, time.Now(), worst(proofs))
+	x.found(certificate, time.Now(), gravest(proofs))
 	return all
 }
 
@@ -225,7 +249,7 @@ func (x *examination) proxyOf(u *url.URL) (proxy string, known bool, err error) 
 	if err != nil || p == nil {
 		return "", true, err
 	}
-	return p.Scheme + "://" + quote.Name(net.JoinHostPort(p.Hostname(), cmp.Or(p.Port(), "default port"))), true, nil
+	return p.Scheme + "://" + quote.Name(p.Host), true, nil
 }
 
 // short is a duration for a human.

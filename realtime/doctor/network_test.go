@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -108,6 +109,14 @@ var ways = []wayCase{
 		name: "no proxy where one is set", transport: throughProxy,
 		want: `fail  portal address     portal.example: the proxy: the connection is refused: nothing listens there
                          -> check the proxy's address, user and password, and what it lets through (HTTPS_PROXY, or Proxy of the HTTP client's transport)`,
+	},
+	{
+		name: "an address of a proxy that cannot be read", transport: func(t *http.Transport) {
+			t.Proxy = func(*http.Request) (*url.URL, error) { // as of HTTPS_PROXY
+				return nil, errors.New(`invalid proxy address "http://user:s3cr3t%zz@proxy.example": parse "http://user:s3cr3t%zz@proxy.example"`)
+			}
+		},
+		want: `fail  portal address     portal.example: invalid proxy address`,
 	},
 	{
 		name: "a proxy that wants to know who calls", transport: throughProxy, proxy: "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",

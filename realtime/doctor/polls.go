@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -170,6 +171,9 @@ func (p *polled) judge() finding {
 	switch {
 	case p.messages > 0 && p.err == nil && p.broken == 0:
 		return pass("proved by %s after %s", p.count(), short(p.took))
+	case p.messages > 0 && p.broken == 0:
+		f := failed(p.err)
+		return finding{Warn, fmt.Sprintf("%s, and then: %s", p.count(), f.detail), cmp.Or(f.advice, adviseBetween)}
 	case p.messages > 0:
 		return finding{Warn, fmt.Sprintf("%s, but %d more cannot be read", p.count(), p.broken), "something on the way changes what is in answers or cuts them, or the portal sends what is no JSON: look at what stands before the push server"}
 	case errors.As(p.err, &answer) && errors.Is(p.err, transport.ErrSilent):

@@ -3,6 +3,7 @@ package doctor
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -88,5 +89,14 @@ func TestExplain_Proxy(t *testing.T) {
 		if got := refusedByProxy(errors.New(text)); got != want {
 			t.Errorf("of %q: %q", text, got)
 		}
+	}
+}
+
+// TestPolled_BrokenOff: an answer that ends in the middle is said to, and not
+// that none of it cannot be read.
+func TestPolled_BrokenOff(t *testing.T) {
+	f := (&polled{messages: 3, err: io.ErrUnexpectedEOF}).judge()
+	if f.status != Warn || f.detail != "3 messages, and then: the connection was cut before the answer was complete" || f.advice == "" {
+		t.Errorf("%s, %s (%s)", f.status, f.detail, f.advice)
 	}
 }

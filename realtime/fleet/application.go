@@ -88,6 +88,10 @@ func (a *Application) Fleet() *Fleet { return a.fleet }
 // returns. It can be called again, as a process does where others take
 // callbacks too: what has another token by now, or is not listened to yet,
 // begins. The end of ctx ends the looking at stored tokens.
+//
+// A process that is killed while a portal uninstalls the application may leave
+// its cursor in the store. A member id without a token has its cursor removed,
+// so give those that have a cursor as well, as [CursorFolder.Keys] returns them.
 func (a *Application) Start(ctx context.Context, members ...string) {
 	for _, member := range members {
 		a.touch(ctx, member, true)
@@ -105,11 +109,11 @@ func (a *Application) touch(ctx context.Context, member string, installed bool) 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m := f.members[member]
-	switch {
-	case m == nil:
-		return
-	case m.ending && installed:
+	switch gone := m == nil || m.ending; {
+	case gone && installed: // meanwhile
 		_ = f.start(member, &tenant{app: a, member: member})
+		return
+	case m == nil:
 		return
 	}
 	m.touched = true
@@ -140,7 +144,8 @@ func (a *Application) begin(member string) bool {
 // without another token has it begun again: anybody can send callbacks.
 const touchPause = time.Minute
 
-// Shutdown ends all subscriptions as [Fleet.Shutdown] does, and then waits for
+// Shutdown ends all subscriptions as [Fleet.Shutdown] does, removes the cursors
+// of portals that have uninstalled the application by then, and waits for
 // the tokens that are just being refreshed ([oauth.Tokens.Wait]), within the
 // same deadline. End the HTTP server before.
 func (a *Application) Shutdown(ctx context.Context) error {
@@ -170,11 +175,10 @@ func (t *tenant) open(ctx context.Context, m *member) (*job, error) {
 		}
 		return nil, err
 	}
-	a.fleet.mu.Lock()
-	m.opened, m.address = token.AccessToken, token.Portal
-	a.fleet.mu.Unlock()
 	log := opts.logger.With("portal", quote.Name(token.Portal), "member", quote.Name(t.member))
-	m.log = log
+	a.fleet.mu.Lock()
+	m.opened, m.address, m.log = token.AccessToken, token.Portal, log
+	a.fleet.mu.Unlock()
 	app := a.tokens.Application()
 	httpClient := cmp.Or(app.HTTPClient, http.DefaultClient)
 	client, err := b24pull.New(b24pull.OAuth(token.Portal, source), append(append([]b24pull.Option{b24pull.WithHTTPClient(httpClient)},
@@ -225,21 +229,27 @@ func (t *tenant) ended(m *member, err error) (leaves bool) {
 	if b24pull.EndingOf(err) != b24pull.EndsRun {
 		return false
 	}
-	_, failed := t.stored(m)
+	_, failed := t.stored(m.life)
 	return errors.Is(failed, b24pull.ErrNoToken)
 }
 
-// changed reports whether another token is stored than that which the last run
-// began with.
-func (t *tenant) changed(m *member) bool {
-	token, err := t.stored(m)
-	m.fleet.mu.Lock()
-	defer m.fleet.mu.Unlock()
-	return err == nil && token.AccessToken != m.opened && !token.Revoked || errors.Is(err, b24pull.ErrNoToken)
+// gone reports whether the portal has no token any more.
+func (t *tenant) gone(m *member) bool {
+	_, err := t.stored(context.WithoutCancel(m.life))
+	return errors.Is(err, b24pull.ErrNoToken)
 }
 
-func (t *tenant) stored(m *member) (*oauth.Token, error) {
-	ctx, cancel := context.WithTimeout(m.life, removeTimeout)
+// changed reports whether another token is stored than that which the last run
+// began with, or none, or the store cannot tell: the next run asks it again.
+func (t *tenant) changed(m *member) bool {
+	token, err := t.stored(m.life)
+	m.fleet.mu.Lock()
+	defer m.fleet.mu.Unlock()
+	return err != nil || token.AccessToken != m.opened && !token.Revoked
+}
+
+func (t *tenant) stored(ctx context.Context) (*oauth.Token, error) {
+	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
 	return t.app.tokens.Get(ctx, t.member)
 }

@@ -160,7 +160,6 @@ func TestApplication_Moves(t *testing.T) {
 		r.stop()
 		from := p.URL()
 		to := p.Move("https://new.example")
-		w.know(p)
 		emit(p, 2, 2)
 
 		r = w.run()
@@ -250,7 +249,7 @@ func TestApplication_Revoked(t *testing.T) {
 			t.Errorf("heard %q", got)
 		}
 
-		p.Misbehave(pulltest.REST, pulltest.RESTError(401, "insufficient_scope"))
+		p.Misbehave(pulltest.REST, pulltest.RESTError(403, "INVALID_CREDENTIALS"))
 		p.ExpireChannel(pulltest.Private, "get_config")
 		begun := w.events.of(p.MemberID(), KindBegun)
 		waiting := w.events.of(p.MemberID(), KindWaiting)
@@ -278,6 +277,7 @@ func TestApplication_LateUninstallation(t *testing.T) {
 		r := w.run()
 		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
 		w.ready(p, 1)
+		w.eventually("bound", func() bool { return w.events.of(p.MemberID(), KindEventsBound) == 1 })
 		old := p.Application().ApplicationToken
 		if err := p.Uninstall(t.Context(), "http://nobody.example/"); err == nil {
 			t.Fatal("it was delivered")
@@ -297,58 +297,6 @@ func TestApplication_LateUninstallation(t *testing.T) {
 		w.eventually("gone", func() bool { return len(r.app.Fleet().Keys()) == 0 })
 		if at, err := w.cursors.Cursors(p.MemberID()).Load(t.Context()); err != nil || !at.IsZero() {
 			t.Errorf("the cursor of a portal that is gone: %v, %v", at, err)
-		}
-		r.stop()
-	})
-}
-
-// TestApplication_Binding: the event is bound once, tried again where that may
-// help, and told where it cannot be.
-func TestApplication_Binding(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *pulltest.Network) {
-		failures := 1000
-		fail := http.StatusInternalServerError
-		w := newWorld(t, 1, n, pulltest.WithHandler(func(next http.Handler) http.Handler {
-			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-				if strings.HasPrefix(r.URL.Path, "/rest/event.") && failures > 0 {
-					failures--
-					rw.WriteHeader(fail)
-					if fail == http.StatusNotFound {
-						io.WriteString(rw, `{"error":"ERROR_METHOD_NOT_FOUND","error_description":"Method not found!"}`)
-					}
-					return
-				}
-				next.ServeHTTP(rw, r)
-			})
-		}))
-		p := w.portals[0]
-		r := w.run()
-		w.must(p.Install(t.Context(), r.at+"/install"))
-		w.eventually("not bound", func() bool { return w.events.of(p.MemberID(), KindEventsNotBound) == 1 })
-		time.Sleep(10 * time.Minute)
-		if n := w.events.of(p.MemberID(), KindEventsNotBound); n < 3 || n > 6 {
-			t.Errorf("tried %d times", n)
-		}
-		failures = 0
-		time.Sleep(time.Hour)
-		if w.events.of(p.MemberID(), KindEventsBound) != 1 {
-			t.Error("it is not bound in the end")
-		}
-		r.stop()
-		r = w.run()
-		w.ready(p, 2)
-		time.Sleep(time.Hour)
-		if w.events.of(p.MemberID(), KindEventsBound) != 1 {
-			t.Error("it is bound again")
-		}
-		r.stop()
-		told := w.events.of(p.MemberID(), KindEventsNotBound)
-		failures, fail = 1000, http.StatusNotFound
-		r = w.run()
-		w.ready(p, 3)
-		time.Sleep(24 * time.Hour)
-		if n := w.events.of(p.MemberID(), KindEventsNotBound) - told; n != 1 {
-			t.Errorf("told %d times that there are no events", n)
 		}
 		r.stop()
 	})

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/oauth"
 )
 
@@ -39,7 +40,7 @@ func (a *Application) Authorize() http.Handler {
 		}
 		u, err := url.Parse(to)
 		if err != nil || !a.fleet.opts.application.hosts.Allow(u.Host) && !a.knows(u.Host) {
-			a.refuse(w, r, fmt.Errorf("%q: %w", u.Host, errUnknownPortal), toldUnknown)
+			a.refuse(w, r, fmt.Errorf("%q: %w", quote.Name(u.Host), errUnknownPortal), toldUnknown)
 			return
 		}
 		a.setState(w, state, 600)

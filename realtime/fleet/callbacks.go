@@ -12,6 +12,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/pace"
+	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/oauth"
 )
 
@@ -163,5 +164,5 @@ func (f *refusals) note(path string, err error) {
 	count := f.count
 	f.count = 0
 	f.mu.Unlock()
-	f.log.Warn("refused", "path", path, "count", count, "err", err)
+	f.log.Warn("refused", "path", quote.Name(path), "count", count, "err", err)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,12 +49,31 @@ func (f *CursorFolder) Cursors(key string) realtime.CursorStore {
 	if name.Len() == 0 || name.Len() > 200 {
 		return brokenStore{errors.New("fleet: cursor folder: the key is empty or too long")}
 	}
-	file, err := realtime.NewCursorFile(filepath.Join(f.folder, name.String()+".cursor"))
+	file, err := realtime.NewCursorFile(filepath.Join(f.folder, name.String()+cursorEnding))
 	if err != nil {
 		return brokenStore{err}
 	}
 	return file
 }
+
+// Keys returns the keys that have a cursor, in the order of their bytes.
+func (f *CursorFolder) Keys() ([]string, error) {
+	files, err := os.ReadDir(f.folder)
+	if err != nil {
+		return nil, fmt.Errorf("fleet: cursor folder: %w", err)
+	}
+	var keys []string
+	for _, file := range files {
+		name, found := strings.CutSuffix(file.Name(), cursorEnding)
+		if key, err := url.PathUnescape(name); found && err == nil {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys, nil
+}
+
+const cursorEnding = ".cursor"
 
 // brokenStore says why there is no store.
 type brokenStore struct{ err error }
@@ -129,6 +149,15 @@ func (c *cursor) drop() bool {
 	first := !c.dropped
 	c.dropped, c.last = true, realtime.Cursor{}
 	return first
+}
+
+// goOn has the first run begin where another under the key has ended.
+func (c *cursor) goOn(at realtime.Cursor) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last.IsZero() {
+		c.last = at
+	}
 }
 
 // remove removes the stored cursor and returns it.

@@ -69,9 +69,10 @@ func (f *Fleet) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "fleet.Fleet(%d key
 // has ended.
 //
 // The handler gets the messages of all subscriptions of the key. It and opts
-// are as with [realtime.Subscription.Run] and [realtime.Subscribe]; but for the
-// cursor, see [WithCursors]. An observer in opts takes the place of
-// Event.Told; a logger that of the fleet's.
+// are as with [realtime.Subscription.Run] and [realtime.Subscribe]; an option
+// that gives a cursor or its store is refused, see [WithSubscription]. An
+// observer in opts is called beside the fleet's; a logger takes the place of the
+// fleet's.
 func (f *Fleet) Add(key string, source realtime.ConfigSource, handler realtime.Handler, opts ...realtime.Option) error {
 	switch {
 	case key == "":
@@ -80,8 +81,11 @@ func (f *Fleet) Add(key string, source realtime.ConfigSource, handler realtime.H
 		return errors.New("fleet: Add: the handler is nil")
 	}
 	run := &added{source: source, handler: handler, opts: slices.Clone(opts)}
-	try := []realtime.Option{realtime.WithCursorStore(new(realtime.MemoryStore))}
-	if _, err := realtime.Subscribe(source, append(append(try, f.opts.each...), run.opts...)...); err != nil {
+	all := append(slices.Clone(f.opts.each), run.opts...)
+	if _, err := realtime.Subscribe(source, all...); err != nil {
+		return fmt.Errorf("fleet: Add: %w", err)
+	}
+	if err := refuseCursors(source, all); err != nil {
 		return fmt.Errorf("fleet: Add: %w", err)
 	}
 	f.mu.Lock()
@@ -112,7 +116,8 @@ func (f *Fleet) start(key string, r runner) error {
 
 // Remove ends the subscription of a key and forgets the key. It waits until
 // what has come is handled and the cursor is saved; the cursor stays in its
-// store. When ctx ends before, what is left is not handled, and the error is
+// store of [WithCursors]. Without WithCursors it is forgotten with the key, and
+// one that is added again begins at now: what comes in between is lost. When ctx ends before, what is left is not handled, and the error is
 // ctx's, with a [*realtime.DrainError]; the subscription ends then as soon as
 // its handler returns. An error of the run, as of its last save, is returned as
 // well. It is ErrNoKey if there is no such key.

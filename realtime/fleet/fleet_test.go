@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -332,138 +331,6 @@ func TestFleet_Shutdown(t *testing.T) {
 	})
 }
 
-// TestFleet_FromHandler: a handler can remove its own key, and shut the fleet
-// down, without waiting for itself.
-func TestFleet_FromHandler(t *testing.T) {
-	for name, end := range map[string]func(ctx context.Context, f *Fleet, key string) error{
-		"Remove":   func(ctx context.Context, f *Fleet, key string) error { return f.Remove(ctx, key) },
-		"Shutdown": func(ctx context.Context, f *Fleet, _ string) error { return f.Shutdown(ctx) },
-		"Remove with another context": func(_ context.Context, f *Fleet, key string) error {
-			return f.Remove(context.Background(), key)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, n *pulltest.Network) {
-				w := newWorld(t, 2, n)
-				p := w.portals[0]
-				f := w.fleet()
-				ended := make(chan error, 1)
-				handler := realtime.HandlerFunc(func(ctx context.Context, m realtime.Message) error {
-					if m.Command == "n1" {
-						ended <- end(ctx, f, p.MemberID())
-					}
-					return w.heard.of(p.MemberID()).Handle(ctx, m)
-				})
-				w.must(f.Add(p.MemberID(), w.client(p), handler))
-				w.add(f, w.portals[1])
-				w.eventually("ready", func() bool { return w.events.of(p.MemberID(), KindReady) == 1 })
-				emit(p, 1, 3)
-				if err := <-ended; err != nil {
-					t.Error(err)
-				}
-				w.eventually("gone", func() bool { _, found := f.Status(p.MemberID()); return !found })
-				w.must(f.Shutdown(t.Context()))
-			})
-		})
-	}
-}
-
-// TestFleet_Waits: what trying again cannot help waits for Restart.
-func TestFleet_Waits(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *pulltest.Network) {
-		w := newWorld(t, 1, n)
-		p := w.portals[0]
-		f := w.fleet()
-		p.Misbehave(pulltest.REST, pulltest.RESTError(401, "insufficient_scope"))
-		w.add(f, p)
-		w.eventually("waits", func() bool { return w.events.of(p.MemberID(), KindWaiting) == 1 })
-		time.Sleep(24 * time.Hour)
-		status, _ := f.Status(p.MemberID())
-		if !errors.Is(status.Err, b24pull.ErrInsufficientScope) || status.State != StateWaiting || status.Runs != 1 || f.Subscription(p.MemberID()) != nil {
-			t.Errorf("status %+v", status)
-		}
-		p.Behave(pulltest.REST)
-		w.must(f.Restart(p.MemberID()))
-		w.eventually("ready", func() bool { return w.events.of(p.MemberID(), KindReady) == 1 })
-		if status, _ = f.Status(p.MemberID()); status.State != StateRunning || status.Err != nil || status.Subscription != realtime.StateLive || status.Runs != 2 {
-			t.Errorf("status %+v", status)
-		}
-		w.must(f.Shutdown(t.Context()))
-	})
-}
-
-// TestFleet_Stats: what is counted only grows, whatever is restarted or
-// removed.
-func TestFleet_Stats(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *pulltest.Network) {
-		w := newWorld(t, 3, n)
-		f := w.fleet(WithRestart(func(string, error, int) Restart { return After(time.Second) }))
-		for _, p := range w.portals {
-			w.add(f, p)
-		}
-		for _, p := range w.portals {
-			w.eventually("ready", func() bool { return w.events.of(p.MemberID(), KindReady) == 1 })
-			emit(p, 1, 2)
-			w.eventually("heard", func() bool { return len(w.heard.from(p)) == 2 })
-		}
-		if s := f.Stats(); s.Total.Messages != 6 || s.Live != 3 || s.Keys[StateRunning] != 3 {
-			t.Errorf("%+v", s)
-		}
-		first := w.portals[0]
-		f.Subscription(first.MemberID()).Close()
-		w.eventually("again", func() bool { return w.events.of(first.MemberID(), KindReady) == 2 })
-		emit(first, 3, 3)
-		w.eventually("heard", func() bool { return len(w.heard.from(first)) == 3 })
-		if s, _ := f.Status(first.MemberID()); s.Stats.Messages != 3 || s.Runs != 2 {
-			t.Errorf("%+v", s)
-		}
-		for _, p := range w.portals[:2] {
-			w.must(f.Remove(t.Context(), p.MemberID()))
-		}
-		if s := f.Stats(); s.Total.Messages != 7 || s.Live != 1 || s.Keys[StateRunning] != 1 {
-			t.Errorf("%+v", s)
-		}
-		w.must(f.Shutdown(t.Context()))
-		if s := f.Stats(); s.Total.Messages != 7 || s.Live != 0 || len(s.Keys) != 0 {
-			t.Errorf("%+v", s)
-		}
-	})
-}
-
-// TestStats_EveryCounter: each counter of realtime.Stats is added up.
-func TestStats_EveryCounter(t *testing.T) {
-	var one, sum realtime.Stats
-	v := reflect.ValueOf(&one).Elem()
-	for i := range v.NumField() {
-		switch field := v.Field(i); field.Kind() {
-		case reflect.Uint64:
-			field.SetUint(uint64(i + 1))
-		case reflect.Map:
-			m := reflect.MakeMap(field.Type())
-			m.SetMapIndex(reflect.Zero(field.Type().Key()), reflect.ValueOf(uint64(7)).Convert(field.Type().Elem()))
-			field.Set(m)
-		}
-	}
-	addStats(&sum, one)
-	addStats(&sum, one)
-	got := reflect.ValueOf(sum)
-	for i := range got.NumField() {
-		name := got.Type().Field(i).Name
-		switch field := got.Field(i); field.Kind() {
-		case reflect.Uint64:
-			if field.Uint() != uint64(2*(i+1)) {
-				t.Errorf("%s is %d", name, field.Uint())
-			}
-		case reflect.Map:
-			for _, n := range field.Seq2() {
-				if n.Uint() != 14 {
-					t.Errorf("%s is %v", name, n)
-				}
-			}
-		}
-	}
-}
-
 // TestFleet_Refuses: mistakes have a clear error.
 func TestFleet_Refuses(t *testing.T) {
 	f, err := New()
@@ -476,7 +343,6 @@ func TestFleet_Refuses(t *testing.T) {
 		"key is empty":               f.Add("", source, handler),
 		"the handler is nil":         f.Add("a", source, nil),
 		"source is nil":              f.Add("a", nil, handler),
-		"two places to start from":   f.Add("a", source, handler, realtime.WithCursor(someCursor(t))),
 		"an option is nil":           f.Add("a", source, handler, nil),
 		"the logger is nil":          second(New(WithLogger(nil))),
 		"the function is nil":        second(New(WithCursors(nil))),
@@ -513,21 +379,4 @@ func someCursor(t *testing.T) (c realtime.Cursor) {
 		c, _ = w.cursors.Cursors(p.MemberID()).Load(t.Context())
 	})
 	return c
-}
-
-// TestRestart_Default: what is tried again, and after what time.
-func TestRestart_Default(t *testing.T) {
-	for _, err := range []error{nil, b24pull.ErrUninstalled, b24pull.ErrNoToken, b24pull.ErrInvalidGrant, b24pull.ErrNoAuth, b24pull.ErrInsufficientScope, realtime.ErrConfigExpired} {
-		if got := DefaultRestart(err, 1); got != Wait() {
-			t.Errorf("%v: %+v", err, got)
-		}
-	}
-	for _, err := range []error{b24pull.ErrPaymentRequired, b24pull.ErrServerNotConfigured, errors.New("any"), &realtime.HandlerError{Err: b24pull.ErrNoAuth}, &PanicError{Value: 1}} {
-		for failures, want := range map[int]time.Duration{1: 5 * time.Second, 2: 10 * time.Second, 7: 320 * time.Second, 8: 10 * time.Minute, 1 << 30: 10 * time.Minute} {
-			got := DefaultRestart(err, failures)
-			if !got.again || got.delay < want || got.delay > want+want/5 {
-				t.Errorf("%v, the %dth time: %+v", err, failures, got)
-			}
-		}
-	}
 }

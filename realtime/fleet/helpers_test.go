@@ -3,8 +3,6 @@ package fleet
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,110 +18,71 @@ import (
 	"github.com/b24pull/b24pull/realtime"
 )
 
-var registered = pulltest.Application{Name: "App", ClientID: "app.1", ClientSecret: "s3cr3tclient", ApplicationToken: "s3cr3tapp", RedirectURL: "https://app.example/redirect"}
+var registered = pulltest.Application{Name: "App", ClientID: "app.1", ClientSecret: "s3cr3tclient", RedirectURL: "https://app.example/redirect"}
 
 // A world is portals, one authorization server for them, and what an
 // application of them is made of. It lives in a bubble, or over real sockets.
 type world struct {
 	t       testing.TB
 	network *pulltest.Network // nil: real sockets
+	server  *pulltest.AuthServer
 	portals []*pulltest.Portal
-	store   *oauth.MemoryStore
+	store   oauth.TokenStore
 	cursors *memoryCursors
 	heard   *heard
 	events  *events
 	out     *output
 
 	mu    sync.Mutex
-	hosts map[string]*pulltest.Portal
 	asked int // of the authorization server
 	stall chan struct{}
 }
 
 // newWorld has so many portals.
 func newWorld(t testing.TB, portals int, network *pulltest.Network, opts ...pulltest.Option) *world {
-	w := &world{t: t, network: network, store: new(oauth.MemoryStore), cursors: new(memoryCursors), heard: new(heard), events: new(events), out: new(output),
-		hosts: make(map[string]*pulltest.Portal)}
+	w := &world{t: t, network: network, store: new(oauth.MemoryStore), cursors: new(memoryCursors), heard: new(heard), events: new(events), out: new(output)}
+	w.server = pulltest.NewAuthServer(registered, network)
+	t.Cleanup(w.server.Close)
 	for range portals {
-		all := append([]pulltest.Option{pulltest.WithApplication(registered), pulltest.WithPingInterval(0)}, opts...)
-		if network != nil {
-			all = append(all, pulltest.WithNetwork(network))
-		}
+		all := append([]pulltest.Option{pulltest.WithAuthServer(w.server), pulltest.WithPingInterval(0), pulltest.WithHistory()}, opts...)
 		p := pulltest.NewPortal(all...)
-		p.Emit(pulltest.Message{Command: "long.past", To: pulltest.Shared})
+		t.Cleanup(p.Close)
 		w.portals = append(w.portals, p)
-		w.know(p)
 	}
-	t.Cleanup(w.close)
+	t.Cleanup(w.hangUp)
 	return w
 }
 
-// know tells the world a portal's address, which it may have moved to.
-func (w *world) know(p *pulltest.Portal) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, address := range []string{p.URL(), p.PushURL(), p.AuthServer()} {
-		_, host, _ := strings.Cut(address, "://")
-		host, _, _ = strings.Cut(host, "/")
-		w.hosts[host] = p
-	}
-}
-
-func (w *world) close() {
+// hangUp closes what is kept open for the next request.
+func (w *world) hangUp() {
+	w.server.HTTPClient().CloseIdleConnections()
 	for _, p := range w.portals {
 		p.HTTPClient().CloseIdleConnections()
-		p.Close()
 	}
 }
 
-const authHost = "auth.example"
-
-// RoundTrip leads each request to its portal. The authorization server asks
-// each of theirs.
+// RoundTrip counts what the authorization server is asked, and has it hang.
 func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Host != authHost {
+	if strings.HasPrefix(r.URL.String(), w.server.URL()+"/") {
 		w.mu.Lock()
-		p := w.hosts[r.URL.Host]
+		w.asked++
+		stall := w.stall
 		w.mu.Unlock()
-		if p == nil {
-			return nil, fmt.Errorf("there is no %s", r.URL.Host)
-		}
-		return p.HTTPClient().Transport.RoundTrip(r)
-	}
-	w.mu.Lock()
-	w.asked++
-	stall := w.stall
-	w.mu.Unlock()
-	if stall != nil {
-		select {
-		case <-stall:
-		case <-r.Context().Done():
-			return nil, r.Context().Err()
+		if stall != nil {
+			select {
+			case <-stall:
+			case <-r.Context().Done():
+				return nil, r.Context().Err()
+			}
 		}
 	}
-	form, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, err
-	}
-	for i, p := range w.portals {
-		ask := r.Clone(r.Context())
-		_, host, _ := strings.Cut(p.AuthServer(), "://")
-		ask.URL.Host, ask.Host = host, host
-		ask.Body = io.NopCloser(bytes.NewReader(form))
-		resp, err := p.HTTPClient().Transport.RoundTrip(ask)
-		if err != nil || resp.StatusCode == http.StatusOK || i == len(w.portals)-1 {
-			return resp, err
-		}
-		io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
-	}
-	return nil, io.ErrUnexpectedEOF
+	return w.server.HTTPClient().Transport.RoundTrip(r)
 }
 
 func (w *world) newTokens() *oauth.Tokens {
 	w.t.Helper()
 	tokens, err := oauth.NewTokens(&oauth.Application{
-		ClientID: registered.ClientID, ClientSecret: "s3cr3tclient", AuthServer: "https://" + authHost, RedirectURL: registered.RedirectURL,
+		ClientID: registered.ClientID, ClientSecret: "s3cr3tclient", AuthServer: w.server.URL(), RedirectURL: registered.RedirectURL,
 		HTTPClient: &http.Client{Transport: w},
 	}, w.store)
 	if err != nil {
@@ -151,6 +110,15 @@ func (w *world) run(opts ...Option) *running {
 	if r.app, err = NewApplication(r.tokens, func(p Portal) realtime.Handler { return w.heard.of(p.MemberID) }, append(all, opts...)...); err != nil {
 		w.t.Fatal(err)
 	}
+	r.serve()
+	r.app.Start(w.t.Context(), w.cursors.keys()...)
+	return r
+}
+
+// serve serves the callbacks.
+func (r *running) serve() {
+	w := r.w
+	w.t.Helper()
 	mux := http.NewServeMux()
 	mux.Handle("/install", r.app.Callback(InstallPage()))
 	mux.Handle("/open", r.app.Callback(page("open")))
@@ -158,6 +126,7 @@ func (w *world) run(opts ...Option) *running {
 	mux.Handle("/authorize", r.app.Authorize())
 	mux.Handle("/redirect", r.app.Redirect(page("open")))
 	var l net.Listener
+	var err error
 	if w.network != nil {
 		l, err = w.network.Listen("app.example:80")
 	} else {
@@ -172,8 +141,6 @@ func (w *world) run(opts ...Option) *running {
 	r.server = &http.Server{Handler: mux}
 	go r.server.Serve(l)
 	w.t.Cleanup(r.kill)
-	r.app.Start(w.t.Context(), w.cursors.keys()...)
-	return r
 }
 
 // kill ends what a failed test has left.
@@ -183,9 +150,7 @@ func (r *running) kill() {
 	cancel()
 	r.app.Shutdown(ctx)
 	r.app.Shutdown(context.Background())
-	for _, p := range r.w.portals {
-		p.HTTPClient().CloseIdleConnections()
-	}
+	r.w.hangUp()
 }
 
 // stop ends the application as a process does.
@@ -193,9 +158,7 @@ func (r *running) stop() {
 	r.w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	for _, p := range r.w.portals {
-		p.HTTPClient().CloseIdleConnections()
-	}
+	r.w.hangUp()
 	if err := r.server.Shutdown(ctx); err != nil {
 		r.w.t.Errorf("the HTTP server: %v", err)
 	}
@@ -205,9 +168,7 @@ func (r *running) stop() {
 	if keys := r.app.Fleet().Keys(); len(keys) > 0 {
 		r.w.t.Errorf("left in the fleet: %v", keys)
 	}
-	for _, p := range r.w.portals {
-		p.HTTPClient().CloseIdleConnections()
-	}
+	r.w.hangUp()
 }
 
 // must fails the test on an error.
@@ -245,7 +206,7 @@ type heard struct {
 
 func (h *heard) of(member string) realtime.Handler {
 	return realtime.HandlerFunc(func(_ context.Context, m realtime.Message) error {
-		if m.Command == "long.past" {
+		if m.Command == "before" { // of WithHistory
 			return nil
 		}
 		h.mu.Lock()

@@ -21,6 +21,9 @@ type runner interface {
 	// ended is told how a run has ended, and reports whether the key is to be
 	// forgotten, with its cursor.
 	ended(m *member, err error) (leaves bool)
+	// gone reports whether there is nothing any more that the key stands for. It
+	// is asked when the member ends, which has forgotten nothing yet.
+	gone(m *member) bool
 	// changed reports whether a run would find something else than the last one
 	// has.
 	changed(m *member) bool
@@ -52,6 +55,8 @@ func (a *added) open(_ context.Context, m *member) (*job, error) {
 
 func (a *added) ended(*member, error) bool { return false }
 
+func (a *added) gone(*member) bool { return false }
+
 func (a *added) changed(*member) bool { return false }
 
 // A member is a key and the goroutine that runs its subscriptions, one after
@@ -70,9 +75,8 @@ type member struct {
 	done   chan struct{} // closed when nothing of the member runs any more
 	woken  chan struct{} // has one place
 
-	log *slog.Logger // the goroutine's own
-
 	// Guarded by the fleet's mu:
+	log     *slog.Logger // only the goroutine changes it
 	ending  bool
 	touched bool      // by a callback since the present run has begun
 	opened  string    // the token that the present run, or the last, began with
@@ -86,7 +90,13 @@ type member struct {
 // loop runs subscriptions until the member is to end.
 func (m *member) loop() {
 	var ended error
+	left := false
 	defer func() { m.finish(ended) }()
+	defer func() {
+		if !left {
+			m.tidy()
+		}
+	}()
 	if m.after != nil {
 		<-m.after
 	}
@@ -104,6 +114,7 @@ func (m *member) loop() {
 		}
 		switch leaves := m.runner.ended(m, ended); {
 		case leaves && m.leave():
+			left = true
 			return
 		case leaves: // a callback has come meanwhile
 		case errors.Is(ended, realtime.ErrCursorMismatch) && m.cursor.drop():
@@ -152,9 +163,10 @@ func (m *member) run() (err error) {
 	}
 	m.fleet.mu.Lock()
 	m.sub = sub
+	ending := m.ending
 	m.fleet.mu.Unlock()
-	if m.life.Err() != nil {
-		return nil // whoever has ended it did not see the subscription
+	if ending { // whoever has ended it did not see the subscription
+		return nil
 	}
 	beside, stop := context.WithCancel(j.ctx)
 	var ready sync.WaitGroup
@@ -272,9 +284,21 @@ func (m *member) leave() bool {
 	if m.touched && !m.ending {
 		return false
 	}
-	f.left.keep(m.key, last)
+	if next := f.members[m.key]; next != m {
+		next.cursor.goOn(last)
+	} else {
+		f.left.keep(m.key, last)
+	}
 	m.ending = true
 	return true
+}
+
+// tidy removes the cursor of a member that was ended by Remove or Shutdown
+// before it could see that what it stands for is gone: nobody else would.
+func (m *member) tidy() {
+	if m.life.Err() != nil && m.cursor.CursorStore != nil && m.runner.gone(m) {
+		m.leave()
+	}
 }
 
 // removeTimeout bounds what a store is given to remove a cursor.
@@ -300,9 +324,10 @@ func (m *member) finish(err error) {
 func (m *member) tell(e Event) {
 	m.fleet.mu.Lock()
 	e.Key, e.Run = m.key, m.status.Runs
+	log := m.log
 	m.fleet.mu.Unlock()
 	if e.Kind != KindTold {
-		e.log(m.log)
+		e.log(log)
 	}
 	m.fleet.opts.observer(e)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/b24pull/b24pull"
@@ -100,8 +101,10 @@ func WithCursors(cursors func(key string) realtime.CursorStore) Option {
 
 // WithSubscription gives options to all subscriptions, before those of
 // [Fleet.Add]. [WithCursors] takes the place of [realtime.WithCursor] and
-// [realtime.WithCursorStore], which are not to be given: a run that was begun
-// again with them would go back to where the first one began.
+// [realtime.WithCursorStore], which are refused here and by Add: a run that was
+// begun again with them would go back to where the first one began, or all keys
+// share one cursor. [realtime.WithHistory] can be given: a key without a cursor
+// begins with all that is kept.
 func WithSubscription(opts ...realtime.Option) Option {
 	return func(o *options) error {
 		for _, opt := range opts {
@@ -110,8 +113,36 @@ func WithSubscription(opts ...realtime.Option) Option {
 			}
 		}
 		o.each = append(o.each, opts...)
+		if err := refuseCursors(realtime.PortalConfig(new(b24pull.Client)), o.each); err != nil {
+			return fmt.Errorf("fleet: WithSubscription: %w", err)
+		}
 		return nil
 	}
+}
+
+// refuseCursors refuses options that say where a subscription begins. Only
+// realtime knows what an option does: it takes one place to begin and no more.
+// What is wrong otherwise is not said here.
+func refuseCursors(source realtime.ConfigSource, opts []realtime.Option) error {
+	if _, err := realtime.Subscribe(source, opts...); err != nil {
+		return nil
+	}
+	var somewhere realtime.Cursor
+	if err := somewhere.UnmarshalText([]byte("1.AAAAAAAAAAAAAAAAAQEAAAA6G0Q9")); err != nil {
+		return err
+	}
+	for _, one := range []struct {
+		name  string
+		other realtime.Option // which the one does not go with
+	}{
+		{"WithCursorStore", realtime.WithCursor(somewhere)},
+		{"WithCursor", realtime.WithCursorStore(new(realtime.MemoryStore))},
+	} {
+		if _, err := realtime.Subscribe(source, append(slices.Clone(opts), one.other)...); err != nil {
+			return fmt.Errorf("realtime.%s is not for a fleet, whose runs begin where the one before has ended; give fleet.WithCursors, a store for each key", one.name)
+		}
+	}
+	return nil
 }
 
 // WithRestart decides what becomes of a subscription that has ended with an

@@ -18,13 +18,13 @@ const (
 
 // DefaultRestart waits where trying again cannot help, which is where
 // [b24pull.EndingOf] says that an error ends a run: the token was revoked or
-// deleted, the portal is gone, a scope is missing. [realtime.ErrConfigExpired],
-// of a config that was given by itself, is such an error, and so is no error at
-// all, which says that the subscription was closed by somebody else. Anything
-// else is tried again after 5 seconds, and twice as long each time up to 10
-// minutes, plus up to 20 % so that portals do not come back together: an error
-// or a panic of a handler, which gets its message again, a store that fails, a
-// portal that has not paid.
+// deleted, the portal is gone. [realtime.ErrConfigExpired], of a config that
+// was given by itself, is such an error, and so is no error at all, which
+// says that the subscription was closed by somebody else. Anything else is
+// tried again after 5 seconds, and twice as long each time up to 10 minutes,
+// plus up to 20 % so that portals do not come back together: an error or a
+// panic of a handler, which gets its message again, a store that fails, a
+// portal that has not paid, or whose administrator has to tick a scope.
 func DefaultRestart(err error, failures int) Restart {
 	if err == nil || errors.Is(err, realtime.ErrConfigExpired) || b24pull.EndingOf(err) == b24pull.EndsRun {
 		var failed *realtime.HandlerError

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"strings"
@@ -209,4 +210,26 @@ func TestStrangers_EndlessBodies(t *testing.T) {
 		}
 	}
 	r.stop()
+}
+
+// TestStrangers_LongNames: what is logged of an address that anybody has made up
+// is short.
+func TestStrangers_LongNames(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pulltest.Network) {
+		w := newWorld(t, 1, n)
+		r := w.run()
+		long := strings.Repeat("x", 50_000)
+		if resp, _ := r.get(r.at + "/authorize?portal=" + long + ".example"); resp.StatusCode/100 != 4 {
+			t.Errorf("it is answered %s", resp.Status)
+		}
+		rec := httptest.NewRecorder()
+		r.app.Callback(nil).ServeHTTP(rec, httptest.NewRequest(http.MethodPost, "/"+long, nil))
+		if rec.Code != http.StatusBadRequest {
+			t.Errorf("it is answered %d", rec.Code)
+		}
+		if size := len(w.out.String()); size == 0 || size > 4000 {
+			t.Errorf("%d bytes are logged", size)
+		}
+		r.stop()
+	})
 }

@@ -57,7 +57,10 @@ func newForwarder(ctx context.Context, conn *nats.Conn, out io.Writer) (*forward
 	if has := stream.CachedInfo().Config.Duplicates; has < window {
 		return nil, fmt.Errorf("stream %s: its duplicate window is %v, and events can come again for %v: nats stream edit %[1]s --dupe-window=%[3]v", streamName, has, window)
 	}
-	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: positions})
+	kv, err := js.KeyValue(ctx, positions)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: positions})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", positions, err)
 	}
@@ -69,7 +72,7 @@ func newForwarder(ctx context.Context, conn *nats.Conn, out io.Writer) (*forward
 func (f *forwarder) run(ctx context.Context, source realtime.ConfigSource) error {
 	sub, err := realtime.Subscribe(source,
 		realtime.WithCursorStore(f), realtime.WithHistory(), // the latter where there is no cursor
-		realtime.WithLogger(slog.Default()), realtime.WithErrorPolicy(policy))
+		realtime.WithLogger(slog.Default()), realtime.WithErrorPolicy(policy), realtime.WithObserver(tellGap))
 	if err != nil {
 		return err
 	}
@@ -83,21 +86,29 @@ func (f *forwarder) run(ctx context.Context, source realtime.ConfigSource) error
 var again = realtime.RetryPolicy(1<<30, time.Second, time.Minute, realtime.StopRun())
 
 // policy says what becomes of an event that was not forwarded. What is larger
-// than the server takes is skipped, or nothing that comes after it would be; it
-// is in the log, and [realtime.WithDeadLetters] could keep it.
+// than the server or the stream takes is skipped, or nothing that comes after it
+// would be forwarded; it is in the log, and [realtime.WithDeadLetters] could
+// keep it.
 func policy(err *realtime.HandlerError, attempt int) realtime.ErrorAction {
-	if errors.Is(err, nats.ErrMaxPayload) {
+	var refused *jetstream.APIError
+	if errors.Is(err, nats.ErrMaxPayload) ||
+		errors.As(err, &refused) && refused.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum {
 		return realtime.SkipMessage()
 	}
 	return again(err, attempt)
 }
 
+// tellGap tells of each gap. That of a message could be one of a message that is
+// not forwarded.
+func tellGap(e realtime.Event) {
+	if gap, is := e.(realtime.Gap); is {
+		slog.Error("events may be missing", "gap", gap.Reason)
+	}
+}
+
 // forward publishes an event and waits until JetStream has stored it. Where an
 // answer is lost the event is published again, and dropped there.
 func (f *forwarder) forward(ctx context.Context, m realtime.Message) error {
-	if m.Gap != nil {
-		slog.Error("events may be missing", "gap", m.Gap.Reason)
-	}
 	data, err := json.Marshal(m)
 	if err != nil {
 		return err
@@ -111,10 +122,14 @@ func (f *forwarder) forward(ctx context.Context, m realtime.Message) error {
 	return nil
 }
 
+// subjectLimit bounds subjects: NATS takes no line of more than 4,096 bytes, and
+// a command may be longer.
+const subjectLimit = 1000
+
 // subject is portal.MODULE.COMMAND, so that who consumes can ask for
 // portal.application.> or portal.*.order.paid. What has a meaning of its own in
-// subjects, and what does not print, is an underscore there; the message has
-// the command as it is.
+// subjects, and what does not print, is an underscore there, and of a long one
+// it is the beginning; the message has the command as it is.
 func subject(m realtime.Message) string {
 	tokens := append([]string{subjectPrefix, m.Module}, strings.Split(m.Command, ".")...)
 	for i, token := range tokens {
@@ -128,7 +143,8 @@ func subject(m realtime.Message) string {
 			tokens[i] = "_"
 		}
 	}
-	return strings.Join(tokens, ".")
+	whole := strings.Join(tokens, ".")
+	return strings.TrimSuffix(whole[:min(len(whole), subjectLimit)], ".")
 }
 
 // Load has the forwarder be the store of its cursor.

@@ -103,22 +103,90 @@ func TestIDsRepeat(t *testing.T) {
 	check(t, js, n)
 }
 
-// TestTooLarge: an event that the NATS server does not take is passed over, and
-// what comes after it is forwarded.
+// TestTooLarge: an event that the NATS server, or the stream, does not take is
+// passed over, and what comes after it is forwarded.
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
-	broker, portal := startBroker(t, 16<<10), newPortal(t)
+	const most = 16 << 10
+	for name, start := range map[string]func() *broker{
+		"server": func() *broker { return startBroker(t, most) },
+		"stream": func() *broker {
+			b := startBroker(t)
+			makeStream(t, b.connect(t), jetstream.StreamConfig{Duplicates: window, MaxMsgSize: most})
+			return b
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			broker, portal := start(), newPortal(t)
+			js := broker.connect(t)
+			program := broker.program(t, portal).Start()
+			publish, n := publisher(portal, 4), 0
+			for range 5 {
+				n++
+				portal.Emit(pulltest.Message{Command: "order.paid", Params: map[string]any{"cents": n, "why": strings.Repeat("x", 20<<10)}})
+				publish(n)
+			}
+			program.Run(func() bool { return stored(t, js) >= n })
+			program.Stop()
+			check(t, js, n)
+		})
+	}
+}
+
+// TestLongCommand: an event whose command is longer than a subject may be is
+// forwarded, and so is what comes after it.
+func TestLongCommand(t *testing.T) {
+	t.Parallel()
+	broker, portal := startBroker(t), newPortal(t)
 	js := broker.connect(t)
 	program := broker.program(t, portal).Start()
-	publish, n := publisher(portal, 4), 0
-	for range 5 {
-		n++
-		portal.Emit(pulltest.Message{Command: "order.paid", Params: map[string]any{"cents": n, "why": strings.Repeat("x", 20<<10)}})
-		publish(n)
-	}
-	program.Run(func() bool { return stored(t, js) >= n })
+	portal.Emit(pulltest.Message{Command: strings.Repeat("x", 5000), Params: map[string]int{"cents": 1}})
+	publisher(portal, 4)(2)
+	program.Run(func() bool { return stored(t, js) >= 2 })
 	program.Stop()
-	check(t, js, n)
+	check(t, js, 2)
+}
+
+// TestBucket: the bucket of positions stays as whoever runs the NATS server has
+// made it.
+func TestBucket(t *testing.T) {
+	t.Parallel()
+	broker, portal := startBroker(t), newPortal(t)
+	js := broker.connect(t)
+	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: positions, History: 5}); err != nil {
+		t.Fatal(err)
+	}
+	program := broker.program(t, portal).Start()
+	publisher(portal, 4)(1)
+	program.Handled(1)
+	program.Stop()
+	kv, err := js.KeyValue(t.Context(), positions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, err := kv.Status(t.Context()); err != nil || status.History() != 5 {
+		t.Errorf("the bucket is another: %v", err)
+	}
+}
+
+// TestGap: that events may be missing is said although the one that bears the
+// gap is not forwarded.
+func TestGap(t *testing.T) {
+	t.Parallel()
+	broker, portal := startBroker(t), newPortal(t)
+	program := broker.program(t, portal).Start()
+	publish := publisher(portal, 4)
+	publish(1)
+	program.Handled(1)
+	portal.Forget()
+	if _, err := portal.Cut(); err != nil {
+		t.Fatal(err)
+	}
+	portal.EmitAsClient(pulltest.Message{Command: "order.paid"})
+	publish(2)
+	program.Handled(1)
+	program.Stop()
+	program.Told("events may be missing")
 }
 
 // TestShortWindow: a stream that forgets message ids too soon is refused.
@@ -126,20 +194,19 @@ func TestShortWindow(t *testing.T) {
 	t.Parallel()
 	broker := startBroker(t)
 	js := broker.connect(t)
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: streamName, Subjects: []string{"portal.>"}}); err != nil {
-		t.Fatal(err)
-	}
+	makeStream(t, js, jetstream.StreamConfig{})
 	broker.program(t, newPortal(t)).Start().Failed("nats stream edit PORTAL --dupe-window=24h")
 }
 
 func TestSubject(t *testing.T) {
 	for want, m := range map[string]realtime.Message{
-		"portal.application.order.paid": {Module: "application", Command: "order.paid"},
-		"portal.im.message_add":         {Module: "im", Command: "message add"},
-		"portal.im._.a._.b_":            {Module: "im", Command: "*.a..b\n"},
-		"portal._._":                    {},
-		"portal.a_b._":                  {Module: "a.b", Command: ">"},
-		"portal.im.______":              {Module: "im", Command: "привет"},
+		"portal.application.order.paid":         {Module: "application", Command: "order.paid"},
+		"portal.im.message_add":                 {Module: "im", Command: "message add"},
+		"portal.im._.a._.b_":                    {Module: "im", Command: "*.a..b\n"},
+		"portal._._":                            {},
+		"portal.a_b._":                          {Module: "a.b", Command: ">"},
+		"portal.im.______":                      {Module: "im", Command: "привет"},
+		"portal.im" + strings.Repeat(".x", 495): {Module: "im", Command: strings.Repeat("x.", 5000)},
 	} {
 		if got := subject(m); got != want {
 			t.Errorf("the subject of %q %q is %q, want %q", m.Module, m.Command, got, want)
@@ -225,6 +292,15 @@ func (b *broker) connect(t *testing.T) jetstream.JetStream {
 
 func (b *broker) program(t *testing.T, portal *pulltest.Portal) *killtest.Program {
 	return killtest.New(t, portal, []string{"NATS_URL=" + b.server.ClientURL()}, nil)
+}
+
+// makeStream makes the stream in another way than the program does.
+func makeStream(t *testing.T, js jetstream.JetStream, c jetstream.StreamConfig) {
+	t.Helper()
+	c.Name, c.Subjects = streamName, []string{"portal.>"}
+	if _, err := js.CreateStream(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // stored is how many events there are.

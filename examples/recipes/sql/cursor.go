@@ -31,15 +31,12 @@ func byCursor(ctx context.Context, source realtime.ConfigSource, db *database, o
 	}
 	sub, err := realtime.Subscribe(source,
 		realtime.WithCursor(cursor), realtime.WithHistory(), // the latter where there is no cursor
-		realtime.WithLogger(slog.Default()), realtime.WithErrorPolicy(policy))
+		realtime.WithLogger(slog.Default()), realtime.WithErrorPolicy(policy), realtime.WithObserver(tellGap))
 	if err != nil {
 		return err
 	}
 	mux := realtime.NewMux()
 	realtime.On(mux, "application", "order.paid", func(ctx context.Context, p payment, m realtime.Message) error {
-		if m.Gap != nil {
-			slog.Error("payments may be missing: compare with the books", "gap", m.Gap.Reason)
-		}
 		err := at.move(ctx, db.DB, m.Key(), m.Cursor().String(), func(tx *sql.Tx) error {
 			_, err := pay(ctx, tx, "", p)
 			return err

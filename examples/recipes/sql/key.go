@@ -27,15 +27,12 @@ func byKey(ctx context.Context, source realtime.ConfigSource, db *database, out 
 	}
 	sub, err := realtime.Subscribe(source,
 		realtime.WithCursorStore(store.Cursors(subscription)), realtime.WithHistory(), // the latter where there is no cursor
-		realtime.WithLogger(slog.Default()), realtime.WithErrorPolicy(policy))
+		realtime.WithLogger(slog.Default()), realtime.WithErrorPolicy(policy), realtime.WithObserver(tellGap))
 	if err != nil {
 		return err
 	}
 	mux := realtime.NewMux()
 	realtime.On(mux, "application", "order.paid", func(ctx context.Context, p payment, m realtime.Message) error {
-		if m.Gap != nil {
-			slog.Error("payments may be missing: compare with the books", "gap", m.Gap.Reason)
-		}
 		err := transact(ctx, db.DB, func(tx *sql.Tx) error {
 			added, err := pay(ctx, tx, m.Key(), p)
 			if err == nil && !added {

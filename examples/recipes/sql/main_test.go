@@ -159,6 +159,29 @@ func TestPoison(t *testing.T) {
 	}
 }
 
+// TestGap: that payments may be missing is said although what bears the gap is
+// none.
+func TestGap(t *testing.T) {
+	for _, way := range []string{"cursor", "key"} {
+		portal, address := newPortal(t), sqlite(t)
+		db := opened(t, address)
+		program := killtest.New(t, portal, []string{"DATABASE_URL=" + address}, []string{"-by", way}).Start()
+		publish := publisher(portal, 4)
+		publish(1)
+		program.Handled(1)
+		portal.Forget()
+		if _, err := portal.Cut(); err != nil {
+			t.Fatal(err)
+		}
+		portal.Emit(pulltest.Message{Command: "order.packed", Params: payment{"Ada", 1}})
+		publish(2)
+		program.Handled(1)
+		program.Stop()
+		program.Told("payments may be missing")
+		check(t, db, 2)
+	}
+}
+
 // TestMove: a position and what comes with it are stored both, or neither is;
 // an attempt whose end was not heard is not made twice.
 func TestMove(t *testing.T) {

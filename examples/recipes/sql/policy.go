@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -28,6 +29,13 @@ func policy(err *realtime.HandlerError, attempt int) realtime.ErrorAction {
 		return realtime.SkipMessage()
 	default:
 		return again(err, attempt)
+	}
+}
+
+// tellGap tells of each gap. The message that bears one may be no payment.
+func tellGap(e realtime.Event) {
+	if gap, is := e.(realtime.Gap); is {
+		slog.Error("payments may be missing: compare with the books", "gap", gap.Reason)
 	}
 }
 

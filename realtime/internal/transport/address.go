@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/addr"
+	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/internal/redact"
 	"github.com/b24pull/b24pull/internal/retryafter"
 )
@@ -21,10 +23,23 @@ type Address struct {
 	RPC     bool // over a websocket the server sends text pings, and wants messages confirmed
 }
 
-// fail says what failed, without the address: net/http and servers like to
-// repeat it.
+// fail says what failed and which host it was, without the rest of the address:
+// net/http and servers like to repeat it.
 func (at Address) fail(op string, err error) error {
-	return fmt.Errorf("realtime: %s: %w", op, at.Secrets.Error(err))
+	clean := at.Secrets.Error(err)
+	if host := at.host(); host != "" && !strings.Contains(clean.Error(), host) {
+		op += ": " + host
+	}
+	return fmt.Errorf("realtime: %s: %w", op, clean)
+}
+
+// host is the host and the port, "" where the URL is none.
+func (at Address) host() string {
+	u, err := url.Parse(at.URL)
+	if err != nil || u.Hostname() == "" {
+		return ""
+	}
+	return at.Secrets.Text(quote.Name(addr.HostPort(u)))
 }
 
 // reason is a server's text made fit for an error: one line, capped, and

@@ -158,10 +158,8 @@ func (p *program) listen(ctx context.Context) error {
 
 // whenReady does what has to wait until nothing sent is missed.
 func (p *program) whenReady(ctx context.Context, sub *realtime.Subscription, portal *target, notes *notes) error {
-	select {
-	case <-sub.Ready():
-	case <-ctx.Done():
-		return nil
+	if sub.WaitReady(ctx) != nil {
+		return nil // the loop has the error
 	}
 	notes.say("ready: what is sent from now on is printed")
 	if p.emit {

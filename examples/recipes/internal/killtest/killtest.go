@@ -170,6 +170,14 @@ func (c *Process) Failed(text string) {
 	}
 }
 
+// Told wants a process that is done to have said text.
+func (c *Process) Told(text string) {
+	c.t.Helper()
+	if !strings.Contains(c.stderr.String(), text) {
+		c.t.Errorf("the program does not say %q\n%s", text, c.said())
+	}
+}
+
 func (c *Process) drain() {
 	end := time.AfterFunc(patience, func() { _ = c.cmd.Process.Kill() })
 	defer end.Stop()

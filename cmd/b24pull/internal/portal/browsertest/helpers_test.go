@@ -178,10 +178,10 @@ func (b *box) subscribe(t *testing.T, user int, opts ...realtime.Option) <-chan 
 		}))
 	}()
 	t.Cleanup(func() { cancel(); <-done })
-	select {
-	case <-sub.Ready():
-	case <-time.After(patience):
-		t.Fatal("the subscription does not get ready")
+	limited, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	if err := sub.WaitReady(limited); err != nil {
+		t.Fatal(err)
 	}
 	return got
 }

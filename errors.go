@@ -48,7 +48,7 @@ var (
 	ErrPortalDeleted      = newCode("PORTAL_DELETED", ClassFinal, EndsRun, "the portal has been deleted", "")
 	ErrInvalidRequest     = newCode("INVALID_REQUEST", ClassFinal, EndsStart, "the request is not acceptable", "")
 	ErrMethodNotFound     = newCode("ERROR_METHOD_NOT_FOUND", ClassFinal, EndsStart, "the portal has no such method", "check the method's name, and the scope of the token or webhook")
-	ErrBatchMethod        = newCode("ERROR_BATCH_METHOD_NOT_ALLOWED", ClassFinal, EndsNothing, "the method may not be called in a batch", "call it by itself")
+	ErrBatchMethod        = newCode("ERROR_BATCH_METHOD_NOT_ALLOWED", ClassFinal, EndsStart, "the method may not be called in a batch", "call it by itself")
 
 	// ErrAuthorization of the authorization server passes, and is
 	// ClassUnavailable then.

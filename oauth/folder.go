@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
-	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/atomicfile"
+	"github.com/b24pull/b24pull/internal/keyfile"
 )
 
 // TokenFolder keeps tokens in a folder, a file each, which only its owner may
@@ -102,39 +99,20 @@ func file(path string) *atomicfile.File { return &atomicfile.File{Path: path + "
 // Keys returns the keys that have a token, in the order of their bytes: a
 // program that starts again goes on with them.
 func (s *TokenFolder) Keys() ([]string, error) {
-	files, err := os.ReadDir(s.folder)
-	if err != nil {
-		return nil, storeError(err)
-	}
-	var keys []string
-	for _, f := range files {
-		name, token := strings.CutSuffix(f.Name(), ".json")
-		if key, err := url.PathUnescape(name); token && err == nil {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	return keys, nil
+	keys, err := keyfile.Keys(s.folder, ".json")
+	return keys, storeError(err)
 }
 
-// path is the name of a key's files without their ending. Lower case letters,
-// digits, - and _ stand for themselves: file systems may not tell cases apart.
+// path is the name of a key's files without their ending.
 func (s *TokenFolder) path(key string) (string, error) {
-	var name strings.Builder
-	for _, c := range []byte(key) {
-		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' {
-			name.WriteByte(c)
-		} else {
-			fmt.Fprintf(&name, "%%%02x", c)
-		}
-	}
+	name := keyfile.Name(key)
 	switch {
-	case name.Len() == 0:
+	case name == "":
 		return "", errors.New("b24pull: token store: the key is empty")
-	case name.Len() > 200:
-		return "", fmt.Errorf("b24pull: token store: the key is too long: %d bytes as the name of a file; 200 are the most", name.Len())
+	case len(name) > keyfile.MaxName:
+		return "", fmt.Errorf("b24pull: token store: the key is too long: %d bytes as the name of a file; %d are the most", len(name), keyfile.MaxName)
 	}
-	return filepath.Join(s.folder, name.String()), nil
+	return filepath.Join(s.folder, name), nil
 }
 
 func storeError(err error) error {

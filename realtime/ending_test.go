@@ -345,7 +345,7 @@ func TestEnding_Situations(t *testing.T) {
 			l.received(slowly(&handled))
 			l.sub.Close()
 			wantUnhandled(t, l.sub.Drain(t.Context()), ErrClosed, 20-int(handled.Load()))
-			if l.err != nil {
+			if <-l.done; l.err != nil {
 				t.Errorf("Run returned %v", l.err)
 			}
 		},

@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-type customJSON struct{ c chan int }
+type customJSON struct{ C chan int }
 
 func (c *customJSON) UnmarshalJSON([]byte) error { return nil }
 
-type textKey struct{ c chan int }
+type textKey struct{ C chan int }
 
 func (k *textKey) UnmarshalText([]byte) error { return nil }
 

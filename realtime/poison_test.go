@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/b24pull/b24pull/pulltest"
@@ -176,6 +177,7 @@ func TestPoison_DeadLetters(t *testing.T) {
 		full.Store(false)
 		next := l.goOn(store, fail, keep, skip)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if !slices.Equal(letters, []string{"one", "two"}) {
 			t.Errorf("letters %q", letters)
 		}

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"syscall"
 
 	"github.com/gorilla/websocket"
 
@@ -152,13 +151,13 @@ func explainNetwork(err error) (detail, advice string) {
 		detail, advice = "the name "+quote.Name(name.Name)+" could not be resolved: "+quote.Name(name.Err), "look at the name server"
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		detail, advice = "what answers speaks no TLS", "check the port: it may be that of plain http, or of another service"
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case refused(err):
 		detail, advice = "the connection is refused: nothing listens there", "check the address and the port, that the server is up, and that no firewall refuses"
 	case isTimeout(err):
 		detail, advice = "no answer came in time", adviseSilent
 	case errors.As(err, &broken) && broken.Code == websocket.CloseAbnormalClosure:
 		detail, advice = "it broke off without a close frame", "look whether the server restarts, and whether a firewall or a proxy on the way cuts connections"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE):
+	case cutOff(err), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		detail, advice = "the connection was cut before the answer was complete", "look whether the server restarts, and whether a firewall or a proxy on the way cuts connections"
 	case refusedByProxy(err) != "":
 		return "the proxy answers: " + refusedByProxy(err), adviseProxy

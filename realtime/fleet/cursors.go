@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
+	"github.com/b24pull/b24pull/internal/keyfile"
 	"github.com/b24pull/b24pull/realtime"
 )
 
@@ -38,18 +37,11 @@ func NewCursorFolder(folder string) (*CursorFolder, error) {
 // Cursors returns the store of a key's cursor, for [WithCursors]. What is wrong
 // with the key or the folder is an error of the store.
 func (f *CursorFolder) Cursors(key string) realtime.CursorStore {
-	var name strings.Builder
-	for _, c := range []byte(key) {
-		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' {
-			name.WriteByte(c)
-		} else {
-			fmt.Fprintf(&name, "%%%02x", c)
-		}
-	}
-	if name.Len() == 0 || name.Len() > 200 {
+	name := keyfile.Name(key)
+	if name == "" || len(name) > keyfile.MaxName {
 		return brokenStore{errors.New("fleet: cursor folder: the key is empty or too long")}
 	}
-	file, err := realtime.NewCursorFile(filepath.Join(f.folder, name.String()+cursorEnding))
+	file, err := realtime.NewCursorFile(filepath.Join(f.folder, name+cursorEnding))
 	if err != nil {
 		return brokenStore{err}
 	}
@@ -58,18 +50,10 @@ func (f *CursorFolder) Cursors(key string) realtime.CursorStore {
 
 // Keys returns the keys that have a cursor, in the order of their bytes.
 func (f *CursorFolder) Keys() ([]string, error) {
-	files, err := os.ReadDir(f.folder)
+	keys, err := keyfile.Keys(f.folder, cursorEnding)
 	if err != nil {
 		return nil, fmt.Errorf("fleet: cursor folder: %w", err)
 	}
-	var keys []string
-	for _, file := range files {
-		name, found := strings.CutSuffix(file.Name(), cursorEnding)
-		if key, err := url.PathUnescape(name); found && err == nil {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
 	return keys, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/b24pull/b24pull/cmd/b24pull/internal/chosen"
 	"github.com/b24pull/b24pull/realtime/doctor"
 )
 
@@ -81,11 +82,6 @@ type program struct {
 	idle       time.Duration
 }
 
-// usageError is what the caller has to correct.
-type usageError struct{ error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
 func (p *program) run(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("doctor", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // a mistake gets one line, below
@@ -101,18 +97,20 @@ func (p *program) run(ctx context.Context, args []string) int {
 		flags.PrintDefaults()
 		return 0
 	case err != nil:
-		err = usagef("%w; see -h", err)
+		err = chosen.Usagef("%w; see -h", err)
 	case flags.NArg() > 0:
-		err = usagef("unexpected argument %q; see -h", flags.Arg(0))
+		err = chosen.Usagef("unexpected argument %q; see -h", flags.Arg(0))
 	case p.idle < 0:
-		err = usagef("-idle must not be negative")
+		err = chosen.Usagef("-idle must not be negative")
+	default:
+		err = chosen.CheckFlags(flags)
 	}
 	failed := true
 	if err == nil {
 		failed, err = p.check(ctx)
 	}
 	switch {
-	case errors.As(err, new(usageError)):
+	case errors.As(err, new(chosen.UsageError)):
 		fmt.Fprintln(p.stderr, "b24pull doctor:", err)
 		return exitUsage
 	case err != nil:

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/b24pull/b24pull/cmd/b24pull/internal/chosen"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime/doctor"
 )
@@ -138,6 +139,10 @@ func TestDoctor_Mistakes(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"no": "config"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	endless := filepath.Join(t.TempDir(), "endless.json")
+	if err := os.WriteFile(endless, bytes.Repeat([]byte(" "), chosen.MaxConfig+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	webhook := map[string]string{"B24PULL_WEBHOOK": "https://portal.example/rest/1/" + secret + secret + "/"}
 	tests := []struct {
 		env  map[string]string
@@ -149,6 +154,8 @@ func TestDoctor_Mistakes(t *testing.T) {
 		{nil, "-idle -5m", "-idle must not be negative"},
 		{nil, "-config " + file + ".none", "-config: open"},
 		{nil, "-config " + file, "-config " + file},
+		{nil, "-config=", "-config: the name of the file is empty"},
+		{nil, "-config " + endless, "has more than 8 MiB"},
 		{nil, "-emit -config " + file, "-emit needs a portal to ask"},
 		{webhook, "-emit", "-emit needs an application"},
 		{map[string]string{"B24PULL_PORTAL": "https://portal.example"}, "", "go together"},

@@ -1,12 +1,10 @@
 package doctor
 
 import (
-	"os"
-	"strings"
-
 	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/cmd/b24pull/internal/chosen"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime/doctor"
 )
@@ -21,59 +19,20 @@ type target struct {
 }
 
 // target chooses by flags and environment.
-func (p *program) target() (t *target, err error) {
-	env := func(name string) string { return strings.TrimSpace(p.getenv(name)) }
-	webhook, portal, token := env("B24PULL_WEBHOOK"), env("B24PULL_PORTAL"), env("B24PULL_ACCESS_TOKEN")
-	oauth := portal != "" || token != ""
+func (p *program) target() (*target, error) {
+	from, err := chosen.Choose(chosen.Options{Getenv: p.getenv, HTTPClient: p.httpClient, ConfigFile: p.configFile, Emit: p.emit})
 	switch {
-	case p.configFile != "" && p.emit:
-		return nil, usagef("-emit needs a portal to ask, and -config has none")
-	case p.configFile != "":
-		t, err = p.fromFile()
-	case webhook != "" && oauth:
-		return nil, usagef("set either B24PULL_WEBHOOK, or B24PULL_PORTAL and B24PULL_ACCESS_TOKEN")
-	case webhook != "" && p.emit:
-		return nil, usagef("-emit needs an application: set B24PULL_PORTAL and B24PULL_ACCESS_TOKEN in place of B24PULL_WEBHOOK")
-	case webhook != "":
-		t, err = p.ofPortal("B24PULL_WEBHOOK", " with a webhook", b24pull.Webhook(webhook))
-	case oauth && (portal == "" || token == ""):
-		return nil, usagef("B24PULL_PORTAL and B24PULL_ACCESS_TOKEN go together")
-	case oauth:
-		tokens := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: token})
-		t, err = p.ofPortal("B24PULL_PORTAL", " as an application", b24pull.OAuth(portal, tokens))
-	default:
-		t, err = embedded()
+	case err != nil:
+		return nil, err
+	case from == nil:
+		return embedded()
 	}
-	if err == nil && t.close == nil {
-		t.close = func() {}
-	}
-	return t, err
-}
-
-func (p *program) ofPortal(variable, as string, auth b24pull.Auth) (*target, error) {
-	var opts []b24pull.Option
-	if p.httpClient != nil {
-		opts = append(opts, b24pull.WithHTTPClient(p.httpClient))
-	}
-	client, err := b24pull.New(auth, opts...)
-	if err != nil {
-		return nil, usagef("%s: %w", variable, err)
-	}
-	return &target{name: client.Portal() + as, client: client}, nil
-}
-
-func (p *program) fromFile() (*target, error) {
-	data, err := os.ReadFile(p.configFile)
-	if err != nil {
-		return nil, usagef("-config: %w", err)
-	}
-	cfg := new(b24pull.Config)
-	if err := cfg.UnmarshalJSON(data); err != nil { // json.Unmarshal would refuse a byte order mark
-		return nil, usagef("-config %s: %w", p.configFile, err)
-	}
-	t := &target{name: "the push server in " + p.configFile, options: []doctor.Option{doctor.WithConfig(cfg)}}
-	if p.httpClient != nil {
-		t.options = append(t.options, doctor.WithHTTPClient(p.httpClient))
+	t := &target{name: from.Name, client: from.Client, close: func() {}}
+	if from.Config != nil {
+		t.options = append(t.options, doctor.WithConfig(from.Config))
+		if p.httpClient != nil {
+			t.options = append(t.options, doctor.WithHTTPClient(p.httpClient))
+		}
 	}
 	return t, nil
 }

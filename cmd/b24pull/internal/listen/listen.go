@@ -10,14 +10,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
-	"strings"
 	"time"
 
-	"golang.org/x/oauth2"
-
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/cmd/b24pull/internal/chosen"
 	"github.com/b24pull/b24pull/realtime"
 )
 
@@ -74,13 +71,6 @@ const (
 	exitUsage  = 2
 )
 
-// usageError is what the caller has to correct.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
 func (p *program) run(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("listen", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // a mistake gets one line, below
@@ -96,7 +86,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 		flags.PrintDefaults()
 		return 0
 	case err != nil:
-		err = usagef("%w; see -h", err)
+		err = chosen.Usagef("%w; see -h", err)
 	default:
 		err = p.checkArgs(flags)
 	}
@@ -106,7 +96,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return 0
-	case errors.As(err, new(usageError)):
+	case errors.As(err, new(chosen.UsageError)):
 		fmt.Fprintln(p.stderr, "b24pull listen:", err)
 		return exitUsage
 	default:
@@ -116,15 +106,14 @@ func (p *program) run(ctx context.Context, args []string) int {
 }
 
 func (p *program) checkArgs(flags *flag.FlagSet) error {
-	given := false
-	flags.Visit(func(f *flag.Flag) { given = given || f.Name == "config" })
+	if err := chosen.CheckFlags(flags); err != nil {
+		return err
+	}
 	switch rest := flags.Args(); {
-	case given && p.configFile == "":
-		return usagef("-config: the name of the file is empty")
 	case len(rest) > 0:
-		return usagef("unexpected argument %q; see -h", rest[0])
+		return chosen.Usagef("unexpected argument %q; see -h", rest[0])
 	case p.count < 0:
-		return usagef("-n must not be negative")
+		return chosen.Usagef("-n must not be negative")
 	}
 	return nil
 }
@@ -211,27 +200,19 @@ type target struct {
 }
 
 // portal chooses by flags and environment.
-func (p *program) portal(ctx context.Context) (*target, error) {
-	env := func(name string) string { return strings.TrimSpace(p.getenv(name)) }
-	webhook, portal, token := env("B24PULL_WEBHOOK"), env("B24PULL_PORTAL"), env("B24PULL_ACCESS_TOKEN")
-	oauth := portal != "" || token != ""
-	var t *target
-	var err error
+func (p *program) portal(ctx context.Context) (t *target, err error) {
+	from, err := chosen.Choose(chosen.Options{Getenv: p.getenv, HTTPClient: p.httpClient, ConfigFile: p.configFile, Emit: p.emit})
 	switch {
-	case p.configFile != "" && p.emit:
-		err = usagef("-emit needs a portal to ask, and -config has none")
-	case p.configFile != "":
-		t, err = p.fromFile()
-	case webhook != "" && oauth:
-		err = usagef("set either B24PULL_WEBHOOK, or B24PULL_PORTAL and B24PULL_ACCESS_TOKEN")
-	case webhook != "" && p.emit:
-		err = usagef("-emit needs an application: set B24PULL_PORTAL and B24PULL_ACCESS_TOKEN in place of B24PULL_WEBHOOK")
-	case webhook != "":
-		t, err = p.fromWebhook(ctx, webhook)
-	case oauth:
-		t, err = p.fromOAuth(portal, token)
-	default:
+	case err != nil:
+		return nil, err
+	case from == nil:
 		t, err = embedded(cmp.Or(p.pace, time.Second))
+	case from.Config != nil:
+		t = p.withConfig(from)
+	case from.Webhook:
+		t, err = withWebhook(ctx, from)
+	default:
+		t = &target{name: from.Name, note: silence, source: from.Client, client: from.Client}
 	}
 	if err == nil && t.close == nil {
 		t.close = func() {}
@@ -239,71 +220,25 @@ func (p *program) portal(ctx context.Context) (*target, error) {
 	return t, err
 }
 
-func (p *program) newClient(auth b24pull.Auth) (*b24pull.Client, error) {
-	var opts []b24pull.Option
-	if p.httpClient != nil {
-		opts = append(opts, b24pull.WithHTTPClient(p.httpClient))
-	}
-	return b24pull.New(auth, opts...)
-}
-
 const silence = "the application's channels carry only what the application itself sends with pull.application.event.add (try -emit); for changes of CRM data use event.bind or offline events"
 
-func (p *program) fromOAuth(portal, token string) (*target, error) {
-	if portal == "" || token == "" {
-		return nil, usagef("B24PULL_PORTAL and B24PULL_ACCESS_TOKEN go together")
-	}
-	client, err := p.newClient(b24pull.OAuth(portal, oauth2.StaticTokenSource(&oauth2.Token{AccessToken: token})))
-	if err != nil {
-		return nil, usagef("B24PULL_PORTAL: %w", err)
-	}
-	return &target{name: client.Portal() + " as an application", note: silence, source: client, client: client}, nil
-}
-
-// fromWebhook listens to the application's channels where the portal gives them
+// withWebhook listens to the application's channels where the portal gives them
 // to a webhook, and otherwise to those of the webhook's user.
-func (p *program) fromWebhook(ctx context.Context, webhook string) (*target, error) {
-	client, err := p.newClient(b24pull.Webhook(webhook))
-	if err != nil {
-		return nil, usagef("B24PULL_WEBHOOK: %w", err)
-	}
-	t := &target{name: client.Portal() + " with a webhook", note: silence, source: client, client: client}
-	_, err = client.GetApplicationConfig(ctx, true)
+func withWebhook(ctx context.Context, from *chosen.Portal) (*target, error) {
+	t := &target{name: from.Name, note: silence, source: from.Client, client: from.Client}
+	_, err := from.Client.GetApplicationConfig(ctx, true)
 	if errors.Is(err, b24pull.ErrWrongAuthType) {
-		t.source = realtime.PortalConfig(client)
+		t.source = realtime.PortalConfig(from.Client)
 		t.note = "the portal gives the application's channels to OAuth only; these are the channels of the webhook's user: what the portal sends to that user's browser. For changes of CRM data use event.bind or offline events"
 		return t, nil
 	}
 	return t, err
 }
 
-// maxConfig is more than any config has.
-const maxConfig = 8 << 20
-
-func readConfig(name string) ([]byte, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxConfig+1))
-	if err == nil && len(data) > maxConfig {
-		err = fmt.Errorf("%s has more than %d MiB: it is no config", name, maxConfig>>20)
-	}
-	return data, err
-}
-
-func (p *program) fromFile() (*target, error) {
-	data, err := readConfig(p.configFile)
-	if err != nil {
-		return nil, usagef("-config: %w", err)
-	}
-	cfg := new(b24pull.Config)
-	if err := cfg.UnmarshalJSON(data); err != nil { // json.Unmarshal would refuse a byte order mark
-		return nil, usagef("-config %s: %w", p.configFile, err)
-	}
-	t := &target{name: "the push server in " + p.configFile, source: realtime.FromConfig(cfg)}
-	for _, c := range []*b24pull.Channel{cfg.Channels.Private, cfg.Channels.Shared} {
+// withConfig listens by a saved config.
+func (p *program) withConfig(from *chosen.Portal) *target {
+	t := &target{name: from.Name, source: realtime.FromConfig(from.Config)}
+	for _, c := range []*b24pull.Channel{from.Config.Channels.Private, from.Config.Channels.Shared} {
 		if c != nil && !c.End.IsZero() && time.Now().After(c.End) {
 			t.note = "a channel in it ended at " + c.End.Format(time.RFC3339) + ": the server may refuse it, or nothing may come"
 		}
@@ -311,5 +246,5 @@ func (p *program) fromFile() (*target, error) {
 	if p.httpClient != nil {
 		t.options = append(t.options, realtime.WithHTTPClient(p.httpClient))
 	}
-	return t, nil
+	return t
 }

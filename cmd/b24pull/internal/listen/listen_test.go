@@ -17,6 +17,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/b24pull/b24pull/cmd/b24pull/internal/chosen"
 	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime"
@@ -258,7 +259,7 @@ func TestListen_Configs(t *testing.T) {
 		{"a token", `{"access_token":"s3cr3t"}`},
 		{"half a config", `{"server":{"version":4`},
 		{"no channel", `{"server":{"version":4}}`},
-		{"an endless file", strings.Repeat(" ", maxConfig+1)},
+		{"an endless file", strings.Repeat(" ", chosen.MaxConfig+1)},
 	} {
 		if err := os.WriteFile(file, []byte(w[1]), 0o600); err != nil {
 			t.Fatal(err)

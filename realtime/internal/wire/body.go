@@ -103,6 +103,7 @@ func (n *names) takeBody(m *Record, body []byte, parts *bodyParts) error {
 	if !parts.known {
 		return n.parseBody(m, body)
 	}
+	m.Body = body
 	if parts.module.to > 0 {
 		m.Module = strings.ToLower(n.intern(unquote(parts.module.of(body))))
 	}

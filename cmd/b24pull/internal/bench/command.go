@@ -1,6 +1,6 @@
 // Package bench is the subcommand that measures: how many messages a second a
 // subscription takes, beside the official JS client and beside a loop that does
-// nothing else, and what an idle one costs.
+// nothing else, what an idle one costs, and how long many take to begin.
 package bench
 
 import (
@@ -25,8 +25,8 @@ const (
 const help = `usage: b24pull bench [flags]
 
 bench measures how many messages a second a subscription takes from a push
-server that sends as fast as it can, and what an idle subscription costs. Beside
-it, in the same run, stand
+server that sends as fast as it can, what an idle subscription costs, and how
+long many take to begin. Beside it, in the same run, stand
 
     frames alone  a loop that reads the frames of a websocket, and counts
     bare loop     the same, with each message decoded by protowire and
@@ -39,6 +39,16 @@ turns, from the first frame to the last message handled; CPU is what the process
 took from its start to its end, for a message. Two idle cores are wanted: one is
 the server's.
 
+The last table has a fleet of portals begin, each with a REST call, a websocket
+and the first replay, until all are ready: the time, what the process and the
+server took for a portal, what the server was asked for, and the most that was
+under way at once at one push server. The bare loop does the same with net/http
+and the websocket library. For more than some thousands of portals
+
+    b24pull bench -runs 0 -idle 0 -portals 10000
+
+wants as many open files (ulimit -n), and some more.
+
 Flags:
 
 `
@@ -47,7 +57,8 @@ Flags:
 type options struct {
 	messages, size, perFrame, runs int
 	versions                       []int
-	idle                           int
+	idle, portals, atOnce          int
+	quiet                          bool
 	js, profiles                   string
 }
 
@@ -57,7 +68,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.IntVar(&o.messages, "messages", 200_000, "`messages` of a run")
 	f.IntVar(&o.size, "size", 200, "about how many `bytes` the body of a message has")
 	f.IntVar(&o.perFrame, "frame", 10, "`messages` in a frame")
-	f.IntVar(&o.runs, "runs", 3, "`runs` of each, of which the best counts")
+	f.IntVar(&o.runs, "runs", 3, "`runs` of each, of which the best counts; 0: messages are not measured")
 	o.versions = []int{4, 3, 5}
 	f.Func("versions", "`versions` of the push server, with commas: 3 text, 4 protobuf, 5 JSON-RPC (default 4,3,5)", func(list string) error {
 		o.versions = nil
@@ -71,6 +82,9 @@ func (o *options) flags() *flag.FlagSet {
 		return nil
 	})
 	f.IntVar(&o.idle, "idle", 1000, "idle `subscriptions` to be measured; 0: none")
+	f.IntVar(&o.portals, "portals", 1000, "`portals` that a fleet begins; 0: none")
+	f.IntVar(&o.atOnce, "at-once", 64, "`requests` at once to a push server, of the portals")
+	f.BoolVar(&o.quiet, "quiet", false, "the portals' push servers keep nothing, so that the first replay hangs (this SDK only)")
 	f.StringVar(&o.js, "js", filepath.Join("internal", "jstest", "testdata"), "`folder` whose node_modules has @bitrix24/b24jssdk")
 	f.StringVar(&o.profiles, "profiles", "", "`folder` for CPU profiles of the subscription, by framing")
 	return f
@@ -80,8 +94,8 @@ func (o *options) check(f *flag.FlagSet) error {
 	switch {
 	case f.NArg() > 0:
 		return fmt.Errorf("there is no argument %q; see -h", f.Arg(0))
-	case o.messages < 1 || o.size < 1 || o.perFrame < 1 || o.runs < 1 || o.idle < 0:
-		return errors.New("-messages, -size, -frame and -runs are 1 or more, -idle is 0 or more")
+	case o.messages < 1 || o.size < 1 || o.perFrame < 1 || o.atOnce < 1 || o.runs < 0 || o.idle < 0 || o.portals < 0:
+		return errors.New("-messages, -size, -frame and -at-once are 1 or more, -runs, -idle and -portals are 0 or more")
 	}
 	return nil
 }
@@ -120,8 +134,25 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return 0
 }
 
-// run makes the table.
+// run makes the tables.
 func (o *options) run(ctx context.Context, stdout, stderr io.Writer) error {
+	for _, table := range []struct {
+		wanted int
+		make   func(ctx context.Context, stdout, stderr io.Writer) error
+	}{{o.runs, o.runRates}, {o.idle, o.runIdle}, {o.portals, o.runPortals}} {
+		if table.wanted == 0 {
+			continue
+		}
+		if err := table.make(ctx, stdout, stderr); err != nil {
+			return err
+		}
+		fmt.Fprintln(stdout)
+	}
+	return nil
+}
+
+// runRates measures how many messages a second are taken.
+func (o *options) runRates(ctx context.Context, stdout, stderr io.Writer) error {
 	who := []string{whoSDK, whoJS, whoBare, whoFrames}
 	if why := jsMissing(o.js); why != "" {
 		fmt.Fprintf(stderr, "without the official JS client: %s\n", why)
@@ -129,7 +160,10 @@ func (o *options) run(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	fmt.Fprintf(stdout, "%d messages of %d bytes, %d a frame, best of %d runs\n\n", o.messages, o.size, o.perFrame, o.runs)
 	fmt.Fprintf(stdout, "%-10s %-13s %10s %8s %8s %8s %9s\n", "framing", "", "msg/s", "of SDK's", "allocs", "bytes", "CPU µs")
-	for _, version := range o.versions {
+	for i, version := range o.versions {
+		if i > 0 {
+			fmt.Fprintln(stdout)
+		}
 		best := make(map[string]outcome)
 		for range o.runs {
 			for _, w := range who {
@@ -143,12 +177,8 @@ func (o *options) run(ctx context.Context, stdout, stderr io.Writer) error {
 		for _, w := range who {
 			best[w].print(stdout, version, w, best[whoSDK].rate())
 		}
-		fmt.Fprintln(stdout)
 	}
-	if o.idle == 0 {
-		return nil
-	}
-	return o.runIdle(ctx, stdout, stderr)
+	return nil
 }
 
 // once is one run of one consumer.

@@ -83,17 +83,11 @@ func (a *address) begin(ctx context.Context) error {
 func (spec *consumerSpec) measured(ctx context.Context, handled <-chan error) (r result, err error) {
 	var before, after runtime.MemStats
 	runtime.GC()
-	if spec.Profile != "" {
-		file, err := os.Create(spec.Profile)
-		if err != nil {
-			return r, err
-		}
-		defer file.Close()
-		if err := pprof.StartCPUProfile(file); err != nil {
-			return r, err
-		}
-		defer pprof.StopCPUProfile()
+	stop, err := profile(spec.Profile)
+	if err != nil {
+		return r, err
 	}
+	defer stop()
 	runtime.ReadMemStats(&before)
 	begun := time.Now()
 	if err := spec.At.begin(ctx); err != nil {
@@ -108,6 +102,24 @@ func (spec *consumerSpec) measured(ctx context.Context, handled <-chan error) (r
 	runtime.ReadMemStats(&after)
 	r.Allocs, r.Bytes = after.Mallocs-before.Mallocs, after.TotalAlloc-before.TotalAlloc
 	return r, err
+}
+
+// profile begins a CPU profile, which ends with stop; none if name is "".
+func profile(name string) (stop func(), err error) {
+	if name == "" {
+		return func() {}, nil
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, err
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = file.Close()
+	}, nil
 }
 
 // consume is the life of a consumer process.

@@ -24,6 +24,8 @@ type part struct {
 	Server   *serverSpec   `json:",omitempty"`
 	Consumer *consumerSpec `json:",omitempty"`
 	Idle     *idleSpec     `json:",omitempty"`
+	Town     *townSpec     `json:",omitempty"`
+	Fleet    *fleetSpec    `json:",omitempty"`
 }
 
 // partMain is the life of a process that another run has started.
@@ -39,6 +41,10 @@ func partMain(ctx context.Context, spec string, stdin io.Reader, stdout io.Write
 		return consumerMain(ctx, *p.Consumer, stdout)
 	case p.Idle != nil:
 		return idleMain(ctx, *p.Idle, stdout)
+	case p.Town != nil:
+		return townMain(*p.Town, stdin, stdout)
+	case p.Fleet != nil:
+		return fleetMain(ctx, *p.Fleet, stdout)
 	default:
 		return errors.New("nothing to be")
 	}
@@ -62,30 +68,54 @@ func (p part) command(ctx context.Context, stderr io.Writer) (*exec.Cmd, error) 
 
 // startServer starts a firehose, which ends with stop.
 func startServer(ctx context.Context, spec serverSpec, stderr io.Writer) (at address, stop func(), err error) {
-	cmd, err := part{Server: &spec}.command(ctx, stderr)
+	server, err := part{Server: &spec}.start(ctx, &at, stderr)
 	if err != nil {
 		return at, nil, err
+	}
+	return at, func() { _, _ = server.stop(nil) }, nil
+}
+
+// running is a part that goes on until it is stopped.
+type running struct {
+	cmd   *exec.Cmd
+	stdin io.Closer
+	says  *json.Decoder
+}
+
+// start starts a part that says something when it is there.
+func (p part) start(ctx context.Context, into any, stderr io.Writer) (*running, error) {
+	cmd, err := p.command(ctx, stderr)
+	if err != nil {
+		return nil, err
 	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		return at, nil, err
+		return nil, err
 	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		return at, nil, err
+		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return at, nil, err
+		return nil, err
 	}
-	stop = func() {
-		_ = stdin.Close()
-		_ = cmd.Wait()
+	r := &running{cmd, stdin, json.NewDecoder(stdout)}
+	if err := r.says.Decode(into); err != nil {
+		_, _ = r.stop(nil)
+		return nil, fmt.Errorf("the server does not start: %w", err)
 	}
-	if err := json.NewDecoder(stdout).Decode(&at); err != nil {
-		stop()
-		return at, nil, fmt.Errorf("the server does not start: %w", err)
+	return r, nil
+}
+
+// stop ends a part and takes what it says then, unless into is nil. It returns
+// the CPU time that it took.
+func (r *running) stop(into any) (cpu time.Duration, err error) {
+	_ = r.stdin.Close()
+	if into != nil {
+		err = r.says.Decode(into)
 	}
-	return at, stop, nil
+	_ = r.cmd.Wait()
+	return r.cmd.ProcessState.UserTime() + r.cmd.ProcessState.SystemTime(), err
 }
 
 // measure runs a part, takes what it says, and returns the CPU time that it

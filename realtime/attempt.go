@@ -104,10 +104,12 @@ func (k *attempt) hangUp(code int) {
 	if k.line != nil {
 		k.line.Cut(errHungUp)
 	}
+	conn := k.conn
 	k.tasks.Go(func() {
-		k.conn.Close(code)
+		conn.Close(code)
 		k.cancel()
 	})
+	k.conn, k.line = nil, nil // the attempt is still known, what it held is not needed
 }
 
 // leave is hangUp where another connection has taken the attempt's place: calls
@@ -118,21 +120,23 @@ func (k *attempt) leave(code int) {
 		return
 	}
 	k.up = false
-	idle := k.line.Retire()
+	conn, idle := k.conn, k.line.Retire()
 	k.tasks.Go(func() {
 		select {
 		case <-idle:
 		case <-k.ended:
 		}
-		k.conn.Close(code)
+		conn.Close(code)
 		k.cancel()
 	})
+	k.conn, k.line = nil, nil
 }
 
 // ping sends a ping. If that fails, reading fails as well, and tells.
 func (k *attempt) ping() {
 	if k.isUp() && k.conn != nil {
-		k.tasks.Go(func() { _ = k.conn.Ping() })
+		conn := k.conn
+		k.tasks.Go(func() { _ = conn.Ping() })
 	}
 }
 

@@ -56,9 +56,9 @@ const (
 // client is not modified, its Timeout and the ResponseHeaderTimeout of its
 // Transport do not count, since polls and websockets last, and redirects are
 // not followed. The default is the HTTP client of the source, if it has one, as
-// a *b24pull.Client does. An *http.Transport is cloned, so the connections are
-// the subscription's own, and end with it; what RegisterProtocol was given is
-// not in a clone.
+// a *b24pull.Client does. An *http.Transport is cloned, once for all
+// subscriptions that have it; what RegisterProtocol was given is not in a
+// clone. It must not be changed while one of them runs.
 //
 // A Transport that is no *http.Transport serves polls. It serves websockets if
 // it has an *http.Transport make its requests, with their contexts, and returns

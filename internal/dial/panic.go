@@ -53,6 +53,9 @@ type safeConn struct {
 // Safe wraps a connection whose methods may panic.
 func Safe(ctx context.Context, c net.Conn) net.Conn {
 	told, _ := ctx.Value(panicKey{}).(panicked)
+	if own, ok := c.(*safeConn); ok && (own.told != nil || told == nil) {
+		return c
+	}
 	return &safeConn{c, told}
 }
 

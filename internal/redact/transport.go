@@ -68,6 +68,10 @@ func NewTransport(base http.RoundTripper) *Transport {
 	})}
 }
 
+// Another returns a Transport over the same base, which has made no requests
+// yet, and shares its connections.
+func (t *Transport) Another() *Transport { return &Transport{base: t.base, single: t.single} }
+
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	answer, err := t.exchange(req)

@@ -2,6 +2,10 @@ package transport
 
 import (
 	"net/http"
+	"reflect"
+	"runtime"
+	"sync"
+	"weak"
 
 	"github.com/b24pull/b24pull/internal/dial"
 	"github.com/b24pull/b24pull/internal/redact"
@@ -10,9 +14,9 @@ import (
 // OwnClient copies the client that makes all requests to the push server: a
 // poll and a websocket may take longer than the user allows a REST call, so
 // what bounds them is their context; and no redirect is followed, which would
-// carry the channel ids to another place. Its connections are its own as well,
-// where the transport can be copied, and so is what bounds the headers of
-// answers.
+// carry the channel ids to another place. Where the transport can be copied, its
+// connections belong to a copy that all own clients of it share, and so does
+// what bounds the headers of answers.
 func OwnClient(client *http.Client) *http.Client {
 	c := *client
 	c.Timeout = 0 // it would hold for the life of a websocket as well
@@ -20,25 +24,98 @@ func OwnClient(client *http.Client) *http.Client {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	var own *http.Transport
 	if t, ok := base.(*http.Transport); ok {
-		own = t.Clone()
-		own.ResponseHeaderTimeout = 0
-		if own.MaxResponseHeaderBytes <= 0 || own.MaxResponseHeaderBytes > maxHeader {
-			own.MaxResponseHeaderBytes = maxHeader
-		}
-		// Those of a websocket stay for its life, and bodies are read past them.
-		if own.ReadBufferSize == 0 {
-			own.ReadBufferSize = libraryBuffer
-		}
-		if own.WriteBufferSize == 0 {
-			own.WriteBufferSize = libraryBuffer
-		}
-		dial.Guard(own)
-		base = own
+		shared := copies.of(t)
+		c.Transport = ownTransport{shared.transport.Another(), shared}
+	} else {
+		c.Transport = ownTransport{redact.NewTransport(base), nil}
 	}
-	c.Transport = ownTransport{redact.NewTransport(base), own}
 	return &c
+}
+
+// copyOf copies a transport.
+func copyOf(t *http.Transport) *http.Transport {
+	own := t.Clone()
+	own.ResponseHeaderTimeout = 0
+	if own.MaxResponseHeaderBytes <= 0 || own.MaxResponseHeaderBytes > maxHeader {
+		own.MaxResponseHeaderBytes = maxHeader
+	}
+	// Those of a websocket stay for its life, and bodies are read past them.
+	if own.ReadBufferSize == 0 {
+		own.ReadBufferSize = libraryBuffer
+	}
+	if own.WriteBufferSize == 0 {
+		own.WriteBufferSize = libraryBuffer
+	}
+	dial.Guard(own)
+	return own
+}
+
+// A sharedCopy is a copy of a transport, and what keeps it from telling secrets.
+type sharedCopy struct {
+	own       *http.Transport
+	transport *redact.Transport
+	made      fields // of what it is a copy of
+}
+
+// copies are those in use, by what they are copies of. They last as long as a
+// client has them.
+var copies sharedCopies
+
+type sharedCopies struct {
+	mu   sync.Mutex
+	byOf map[weak.Pointer[http.Transport]]weak.Pointer[sharedCopy]
+}
+
+// of is the copy of a transport: another once that has been changed.
+func (c *sharedCopies) of(t *http.Transport) *sharedCopy {
+	key := weak.Make(t)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known := c.byOf[key].Value(); known != nil && known.made == fieldsOf(t) {
+		return known
+	}
+	own := copyOf(t) // net/http sets some fields before it copies
+	made := &sharedCopy{own, redact.NewTransport(own), fieldsOf(t)}
+	if c.byOf == nil {
+		c.byOf = make(map[weak.Pointer[http.Transport]]weak.Pointer[sharedCopy])
+	}
+	c.byOf[key] = weak.Make(made)
+	runtime.AddCleanup(made, c.forget, key)
+	return made
+}
+
+// forget is told that a copy is in use no more.
+func (c *sharedCopies) forget(of weak.Pointer[http.Transport]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byOf[of].Value() == nil { // or else there is another meanwhile
+		delete(c.byOf, of)
+	}
+}
+
+// fields are the exported fields of a transport, by which it is found out that
+// one has been changed. Functions and maps are known by where they are.
+type fields [maxFields]any
+
+const maxFields = 32
+
+func fieldsOf(t *http.Transport) (all fields) {
+	v := reflect.ValueOf(t).Elem()
+	n := 0
+	for i := range v.NumField() {
+		if !v.Type().Field(i).IsExported() || n == maxFields {
+			continue
+		}
+		switch f := v.Field(i); f.Kind() {
+		case reflect.Func, reflect.Map, reflect.Pointer:
+			all[n] = f.Pointer()
+		default:
+			all[n] = f.Interface()
+		}
+		n++
+	}
+	return all
 }
 
 // maxHeader bounds what is read of an answer before it is one: its status line,
@@ -48,14 +125,14 @@ const maxHeader = 64 << 10
 // ownTransport is the transport of an own client.
 type ownTransport struct {
 	*redact.Transport
-	own *http.Transport // nil: the user's is in use
+	shared *sharedCopy // nil: the user's is in use
 }
 
 // CloseIdleConnections is what [http.Client.CloseIdleConnections] calls. It
 // gives up connections that nobody waits for any more: net/http goes on dialing
 // when a request is cancelled.
 func (t ownTransport) CloseIdleConnections() {
-	if t.own != nil {
-		t.own.CloseIdleConnections()
+	if t.shared != nil {
+		t.shared.own.CloseIdleConnections()
 	}
 }

@@ -20,10 +20,10 @@ const keptFor = 3 * time.Second
 func KeepingClient(client *http.Client) *http.Client {
 	c := OwnClient(client)
 	own := c.Transport.(ownTransport)
-	if own.own == nil {
+	if own.shared == nil {
 		return c
 	}
-	base := own.own
+	base := own.shared.own
 	//lint:ignore SA1019 who has set DialTLS wants it used
 	if base.DialTLSContext != nil || base.DialTLS != nil || base.Protocols != nil && !base.Protocols.HTTP1() || base.DisableKeepAlives {
 		return c

@@ -27,10 +27,10 @@ import (
 // client itself where net/http goes the right way.
 func tunnelled(client *http.Client, request *http.Request) *http.Client {
 	way, _ := client.Transport.(ownTransport)
-	t := way.own
-	if t == nil || t.Proxy == nil || request.URL.Scheme != "http" {
+	if way.shared == nil || way.shared.own.Proxy == nil || request.URL.Scheme != "http" {
 		return client
 	}
+	t := way.shared.own
 	proxy, err := t.Proxy(request)
 	if err != nil || proxy == nil || strings.HasPrefix(proxy.Scheme, "socks5") {
 		return client // net/http tells the error
@@ -39,7 +39,7 @@ func tunnelled(client *http.Client, request *http.Request) *http.Client {
 	own.Proxy, own.Dial, own.DisableKeepAlives = nil, nil, true //lint:ignore SA1019 it is in use
 	own.DialContext = func(ctx context.Context, _, target string) (net.Conn, error) { return tunnel(ctx, t, proxy, target) }
 	c := *client
-	c.Transport = ownTransport{redact.NewTransport(own), own}
+	c.Transport = ownTransport{redact.NewTransport(own), &sharedCopy{own: own}}
 	return &c
 }
 

@@ -86,7 +86,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.IntVar(&o.atOnce, "at-once", 64, "`requests` at once to a push server, of the portals")
 	f.BoolVar(&o.quiet, "quiet", false, "the portals' push servers keep nothing, so that the first replay hangs (this SDK only)")
 	f.StringVar(&o.js, "js", filepath.Join("internal", "jstest", "testdata"), "`folder` whose node_modules has @bitrix24/b24jssdk")
-	f.StringVar(&o.profiles, "profiles", "", "`folder` for CPU profiles of the subscription, by framing")
+	f.StringVar(&o.profiles, "profiles", "", "`folder` for profiles of the subscription: of CPU by framing, of memory when idle")
 	return f
 }
 
@@ -268,6 +268,13 @@ func (o *options) onceIdle(ctx context.Context, who string, secure bool, stderr 
 		return u, err
 	}
 	defer stop()
-	_, err = part{Idle: &idleSpec{Who: who, At: at, Count: o.idle, Wait: idleWait}}.measure(ctx, &u, stderr)
+	spec := idleSpec{Who: who, At: at, Count: o.idle, Wait: idleWait}
+	if who == whoSDK && o.profiles != "" {
+		spec.Profile = filepath.Join(o.profiles, "idle")
+		if secure {
+			spec.Profile += "-secure"
+		}
+	}
+	_, err = part{Idle: &spec}.measure(ctx, &u, stderr)
 	return u, err
 }

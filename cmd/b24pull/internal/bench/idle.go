@@ -5,12 +5,14 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"sync"
 	"time"
 
@@ -25,6 +27,9 @@ type idleSpec struct {
 	At    address
 	Count int
 	Wait  time.Duration // until what a beginning takes is over
+	// Profile is a file for a heap profile, beside which one of goroutines is
+	// written; "": none.
+	Profile string
 }
 
 // usage is what a process takes, and later what each of its connections does.
@@ -87,9 +92,30 @@ func idleMain(ctx context.Context, spec idleSpec, stdout io.Writer) error {
 	case <-time.After(spec.Wait):
 	}
 	after, n := used(), float64(spec.Count)
+	if err := spec.writeProfiles(); err != nil {
+		return err
+	}
 	return json.NewEncoder(stdout).Encode(usage{
 		(after.RSS - before.RSS) / n, (after.Heap - before.Heap) / n, (after.Stacks - before.Stacks) / n, (after.Goroutines - before.Goroutines) / n,
 	})
+}
+
+// writeProfiles tells what lies in memory, and where goroutines wait.
+func (spec *idleSpec) writeProfiles() error {
+	if spec.Profile == "" {
+		return nil
+	}
+	for _, kind := range []string{"heap", "goroutine"} {
+		file, err := os.Create(spec.Profile + "." + kind)
+		if err != nil {
+			return err
+		}
+		err = pprof.Lookup(kind).WriteTo(file, 0)
+		if err := errors.Join(err, file.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (spec *idleSpec) openSDK() func(context.Context) error {

@@ -71,7 +71,7 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 	}
 	underway.Waits(ctx, "the token source")
 	var token *oauth2.Token
-	err := c.limited(ctx, "", "", func(ctx context.Context) (err error) {
+	err := c.limited(ctx, "", nil, func(ctx context.Context) (err error) {
 		token, err = c.auth.token(ctx)
 		return err
 	})
@@ -92,7 +92,7 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 		}
 		underway.Waits(ctx, "the token source")
 		var next *oauth2.Token
-		failed := c.limited(ctx, "", "", func(ctx context.Context) (err error) {
+		failed := c.limited(ctx, "", nil, func(ctx context.Context) (err error) {
 			next, err = other.token(ctx, token)
 			return err
 		})
@@ -135,9 +135,10 @@ func (c *Client) turn(ctx context.Context, q request) error {
 	return err
 }
 
-// limited bounds one step of a call by the client's timeout. name is what the
-// error begins with, from says who did not answer.
-func (c *Client) limited(ctx context.Context, name, from string, step func(context.Context) error) error {
+// limited bounds one step of a call by the client's timeout. method is what the
+// error begins with, from says who did not answer; "" and nil for a step of
+// which that is said elsewhere.
+func (c *Client) limited(ctx context.Context, method string, from func() string, step func(context.Context) error) error {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	err := step(limited)
@@ -148,7 +149,11 @@ func (c *Client) limited(ctx context.Context, name, from string, step func(conte
 		if errors.As(err, &broken) {
 			sent = broken.Sent
 		}
-		return &netfail.Error{Text: fmt.Sprintf("%sno answer%s within %v: %v", name, from, c.timeout, late), Err: late, Sent: sent}
+		name, who := "", ""
+		if from != nil {
+			name, who = "b24pull: "+method+": ", " from "+from()
+		}
+		return &netfail.Error{Text: fmt.Sprintf("%sno answer%s within %v: %v", name, who, c.timeout, late), Err: late, Sent: sent}
 	}
 	return err
 }
@@ -165,9 +170,10 @@ func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known
 	start := c.base.now()
 	at := start
 	for range maxMoves + 1 {
-		host := known.Text(addr.HostPort(at))
-		underway.Waits(ctx, host)
-		err = c.limited(ctx, "b24pull: "+q.method+": ", " from "+host, func(ctx context.Context) (err error) {
+		asked := at
+		host := func() string { return known.Text(addr.HostPort(asked)) } // takes time, and is seldom wanted
+		underway.WaitsFor(ctx, host)
+		err = c.limited(ctx, q.method, host, func(ctx context.Context) (err error) {
 			a, err = c.post(ctx, at, q, token, known)
 			return err
 		})
@@ -207,7 +213,7 @@ func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oaut
 	if err != nil {
 		return response{}, fmt.Errorf("b24pull: %s: the parameters: %w", q.method, known.Error(err))
 	}
-	a := response{method: q.method, known: known, portal: known.Text(portalOf(base))}
+	a := response{method: q.method, known: known, portal: base}
 	var trace netfail.Trace
 	resp, err := c.rest.R().SetContext(redact.KeepLocation(trace.Watch(ctx), &a.location)).SetBody(payload).Post(base.String() + q.method)
 	if resp != nil && resp.RawResponse != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // An answer is what came back from a call.
 type response struct {
 	method      string
-	portal      string // scheme and host that was asked, "" where that does not help
+	portal      *url.URL // that was asked, nil where that does not help
 	status      int
 	contentType string
 	body        []byte
@@ -97,13 +98,14 @@ func (a response) result() (json.RawMessage, error) {
 // doubt asks whether what has answered is a portal at all. A gateway before one
 // answers 500 and above, or 429.
 func (a response) doubt() string {
-	if a.portal == "" || a.status >= http.StatusInternalServerError || a.status == http.StatusTooManyRequests {
+	if a.portal == nil || a.status >= http.StatusInternalServerError || a.status == http.StatusTooManyRequests {
 		return ""
 	}
-	if strings.HasPrefix(a.portal, "http:") && a.status == http.StatusBadRequest {
-		return ": is " + a.portal + " really the portal's address, and not that with https://?"
+	doubt := ": is " + a.known.Text(portalOf(a.portal)) + " really the portal's address"
+	if a.portal.Scheme == "http" && a.status == http.StatusBadRequest {
+		doubt += ", and not that with https://"
 	}
-	return ": is " + a.portal + " really the portal's address?"
+	return doubt + "?"
 }
 
 const mediaTypeLimit = 64

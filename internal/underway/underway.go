@@ -15,7 +15,7 @@ type Call struct {
 	Failed func(err error, again time.Duration) // if not nil, is told what Fails is, by the caller's goroutine
 
 	mu    sync.Mutex
-	from  string
+	from  func() string // nil: nothing is waited for
 	since time.Time
 	err   error
 }
@@ -25,11 +25,18 @@ type key struct{}
 // With returns a context in which calls can be seen by c.
 func With(ctx context.Context, c *Call) context.Context { return context.WithValue(ctx, key{}, c) }
 
-// Waits says whose answer a call of ctx waits for from now on: a host, or other
-// words without secrets.
+// Waits says what a call of ctx waits for from now on, in words without secrets.
 func Waits(ctx context.Context, from string) {
 	if c, ok := ctx.Value(key{}).(*Call); ok {
 		c.Wait(from)
+	}
+}
+
+// WaitsFor is Waits where the words take time to make: they are asked for when
+// somebody looks.
+func WaitsFor(ctx context.Context, from func() string) {
+	if c, ok := ctx.Value(key{}).(*Call); ok {
+		c.wait(from)
 	}
 }
 
@@ -41,7 +48,7 @@ func Fails(ctx context.Context, err error, again time.Duration) {
 		return
 	}
 	c.mu.Lock()
-	c.from, c.err = "", err
+	c.from, c.err = nil, err
 	c.mu.Unlock()
 	if c.Failed != nil {
 		c.Failed(err, again)
@@ -50,6 +57,14 @@ func Fails(ctx context.Context, err error, again time.Duration) {
 
 // Wait is Waits of the call itself; of "" it waits for nothing.
 func (c *Call) Wait(from string) {
+	if from == "" {
+		c.wait(nil)
+		return
+	}
+	c.wait(func() string { return from })
+}
+
+func (c *Call) wait(from func() string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.from, c.since = from, time.Now()
@@ -59,18 +74,19 @@ func (c *Call) Wait(from string) {
 func (c *Call) End() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.from, c.err = "", nil
+	c.from, c.err = nil, nil
 }
 
 // Waiting tells whose answer is waited for, "" for none, and how long it has
 // been.
 func (c *Call) Waiting() (from string, waited time.Duration) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.from == "" {
+	text, since := c.from, c.since
+	c.mu.Unlock()
+	if text == nil {
 		return "", 0
 	}
-	return c.from, time.Since(c.since)
+	return text(), time.Since(since)
 }
 
 // Err is what failed last and is tried again, nil if nothing has.

@@ -85,8 +85,10 @@ func (f *Fleet) Add(key string, source realtime.ConfigSource, handler realtime.H
 	if _, err := realtime.Subscribe(source, all...); err != nil {
 		return fmt.Errorf("fleet: Add: %w", err)
 	}
-	if err := refuseCursors(source, all); err != nil {
-		return fmt.Errorf("fleet: Add: %w", err)
+	if len(run.opts) > 0 { // those of WithSubscription have been looked at
+		if err := refuseCursors(source, all); err != nil {
+			return fmt.Errorf("fleet: Add: %w", err)
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

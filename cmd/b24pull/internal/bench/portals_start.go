@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -32,7 +33,11 @@ type fleetSpec struct {
 }
 
 // started is what a process says when all is ready.
-type started struct{ Seconds float64 }
+type started struct {
+	Seconds float64
+	Allocs  uint64
+	Bytes   uint64
+}
 
 // startWithin bounds one start.
 const startWithin = 5 * time.Minute
@@ -45,6 +50,8 @@ func fleetMain(ctx context.Context, spec fleetSpec, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
 	begun := time.Now()
 	if spec.Who == whoBare {
 		err = spec.startBare(ctx)
@@ -53,11 +60,13 @@ func fleetMain(ctx context.Context, spec fleetSpec, stdout io.Writer) error {
 		f, err = spec.startFleet(ctx)
 		defer f.Keys() // it is there until then
 	}
+	took := time.Since(begun)
 	stop()
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(stdout).Encode(started{time.Since(begun).Seconds()})
+	runtime.ReadMemStats(&after)
+	return json.NewEncoder(stdout).Encode(started{took.Seconds(), after.Mallocs - before.Mallocs, after.TotalAlloc - before.TotalAlloc})
 }
 
 // transport leads to the hosts of a town.

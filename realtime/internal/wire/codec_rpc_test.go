@@ -17,7 +17,7 @@ import (
 
 func TestCodecRpc_RPCMessage(t *testing.T) {
 	const body = `{"module_id":"Crm","command":"c","params":{"a":1},"extra":{"x":2}}`
-	base := naiveMessage{ID: wiretest.ID, Module: "crm", Command: "c", Params: `{"a":1}`, Extra: `{"x":2}`, Key: naiveKey(wiretest.ID, body, "")}
+	base := naiveMessage{ID: wiretest.ID, Module: "crm", Command: "c", Params: `{"a":1}`, Extra: `{"x":2}`, Key: naiveKey(wiretest.ID, body, ""), Body: body}
 	with := func(change func(m *naiveMessage)) naiveMessage {
 		m := base
 		change(&m)

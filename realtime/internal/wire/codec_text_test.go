@@ -122,7 +122,7 @@ func TestCodecText_RecordedTextKeys(t *testing.T) {
 func TestCodecText_TextEnvelope(t *testing.T) {
 	const text = `"text":{"module_id":"Crm","command":"c","params":{"a":1}}`
 	inner := `{"module_id":"Crm","command":"c","params":{"a":1}}`
-	base := naiveMessage{Module: "crm", Command: "c", Params: `{"a":1}`, Sender: Sender{Type: SenderBackend}}
+	base := naiveMessage{Module: "crm", Command: "c", Params: `{"a":1}`, Sender: Sender{Type: SenderBackend}, Body: inner}
 	with := func(change func(m *naiveMessage)) naiveMessage {
 		m := base
 		change(&m)
@@ -181,7 +181,8 @@ func TestCodecText_TextEnvelope(t *testing.T) {
 		})},
 		{"extra in text", `{"extra":{"b":2},"text":{"module_id":"crm","command":"c","params":{"a":1},"extra":{"channel":"private"}}}`, false, with(func(m *naiveMessage) {
 			m.Extra, m.Channel = `{"channel":"private"}`, ChannelPrivate
-			m.Key = naiveKey("", `{"module_id":"crm","command":"c","params":{"a":1},"extra":{"channel":"private"}}`, "")
+			m.Body = `{"module_id":"crm","command":"c","params":{"a":1},"extra":{"channel":"private"}}`
+			m.Key = naiveKey("", m.Body, "")
 		})},
 		{"the envelope's channel comes first", `{"channel":"private","extra":{"channel":"shared"},` + text + `}`, false, with(func(m *naiveMessage) {
 			m.Extra, m.Channel, m.Key = `{"channel":"shared"}`, ChannelPrivate, naiveKey("", inner, "")

@@ -5,15 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"hash/crc32"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
@@ -64,6 +60,7 @@ func naiveEnvelope(raw json.RawMessage, o textOptions) (m naiveMessage, ok bool)
 	if len(e["text"]) == 0 || !naiveBody(&m, string(e["text"])) {
 		return m, false
 	}
+	m.Body = string(e["text"])
 	if at, err := time.Parse(http.TimeFormat, naivePlain(e["time"])); err == nil {
 		m.Time = at
 	}
@@ -118,17 +115,9 @@ func naivePlain(raw json.RawMessage) string {
 	return ""
 }
 
-// sourceOf reads a frame in one piece or byte by byte, as its length has it.
-func sourceOf(frame []byte) io.Reader {
-	if len(frame)%2 == 1 {
-		return iotest.OneByteReader(bytes.NewReader(frame))
-	}
-	return bytes.NewReader(frame)
-}
-
 // compareNaive compares what was decoded with what the naive decoder gives; of
 // a frame that is not in order, its beginning.
-func compareNaive(t *testing.T, got []Record, bad []error, err error, want []naiveMessage, undecodable int, ok bool) {
+func compareNaive(t *testing.T, frame []byte, got []Record, bad []error, err error, want []naiveMessage, undecodable int, ok bool) {
 	t.Helper()
 	switch {
 	case err != nil && !errors.Is(err, ErrFrame):
@@ -142,40 +131,52 @@ func compareNaive(t *testing.T, got []Record, bad []error, err error, want []nai
 	case !ok && len(got) > len(want):
 		got = got[:len(want)] // what can be read of a broken frame is delivered
 	}
-	var all []naiveMessage
-	for _, m := range got {
-		all = append(all, naiveOf(m))
-		if m.Transient || m.Size < len(m.Params)+len(m.Extra) {
-			t.Errorf("message %s: transient %v, size %d", m.ID, m.Transient, m.Size)
-		}
-	}
-	if diff := cmp.Diff(want, all, exportAll); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	compareRecords(t, frame, got, want)
 }
 
-// FuzzTextCodec compares the streaming decoder with the naive one. And whatever
-// a broken message holds, what comes behind it is delivered.
-func FuzzTextCodec(f *testing.F) {
+// textSeed is a frame to begin with.
+type textSeed struct {
+	frame string
+	tags  bool
+}
+
+func textSeeds(tb testing.TB) []textSeed {
+	seeds := []textSeed{
+		{wiretest.Marked(`{"id":"a","channel":7,"tag":1,"text":{"module_id":"A","command":"\u00e4","params":[]},"extra":{"channel":"` + alicePrivate + `"}}`), true},
+		{wiretest.Marked(`{"mid":"\u0031x","text":{"module_id":"`+"\xff"+`","params":null,"extra":{"a":[{}]}},"time":5}`, `{"text":[]}`), false},
+		{"\ufeff\n\ufeff" + wiretest.Marked(`{"mid":"1","text":"\ufeff{}"}`) + "\ufeff", false},
+		{" " + wiretest.Marked(`{"text":{"params":"`+wiretest.Marked("{}")+`"}} `) + "\n" + wiretest.Marked(`{"a":"b`, `{"text":{}}`) + "#!", false},
+		{string(textHistory(3)), false},
+	}
 	for _, server := range []string{"nginxpush", "pushserver3", "pushserver"} {
-		for _, frame := range wiretest.Frames(f, server, "text") {
-			f.Add(frame, server == "nginxpush")
+		for _, frame := range wiretest.Frames(tb, server, "text") {
+			seeds = append(seeds, textSeed{string(frame), server == "nginxpush"})
 		}
 	}
-	f.Add([]byte(wiretest.Marked(`{"id":"a","channel":7,"tag":1,"text":{"module_id":"A","command":"\u00e4","params":[]},"extra":{"channel":"`+alicePrivate+`"}}`)), true)
-	f.Add([]byte(wiretest.Marked(`{"mid":"\u0031x","text":{"module_id":"`+"\xff"+`","params":null,"extra":{"a":[{}]}},"time":5}`, `{"text":[]}`)), false)
-	f.Add([]byte("\ufeff\n\ufeff"+wiretest.Marked(`{"mid":"1","text":"\ufeff{}"}`)+"\ufeff"), false)
-	f.Add([]byte(" "+wiretest.Marked(`{"text":{"params":"`+wiretest.Marked("{}")+`"}} `)+"\n"+wiretest.Marked(`{"a":"b`, `{"text":{}}`)+"#!"), false)
-	f.Fuzz(func(t *testing.T, frame []byte, tags bool) {
-		o := textOptions{tags: tags, channels: aliceChannels}
-		got, bad, err := decodeWith(newTextCodec(o), sourceOf(frame))
-		want, undecodable, ok := naiveText(frame, o, SenderBackend)
-		compareNaive(t, got, bad, err, want, undecodable, ok)
+	return seeds
+}
+
+func (s textSeed) codec() Codec {
+	return newTextCodec(textOptions{tags: s.tags, channels: aliceChannels})
+}
+
+// FuzzTextCodec compares the streaming decoder with the naive one, and with
+// itself where a frame comes in pieces. And whatever a broken message holds,
+// what comes behind it is delivered.
+func FuzzTextCodec(f *testing.F) {
+	for _, seed := range textSeeds(f) {
+		f.Add([]byte(seed.frame), seed.tags, uint16(len(seed.frame)/2))
+	}
+	f.Fuzz(func(t *testing.T, frame []byte, tags bool, cut uint16) {
+		seed := textSeed{tags: tags}
+		got, bad, err := readAlike(t, seed.codec, frame, cut)
+		want, undecodable, ok := naiveText(frame, textOptions{tags: tags, channels: aliceChannels}, SenderBackend)
+		compareNaive(t, frame, got, bad, err, want, undecodable, ok)
 
 		if bytes.Contains(frame, []byte("#")) {
 			return // marks, or what may become one
 		}
-		got, _, err = decodeWith(newTextCodec(o), strings.NewReader(wiretest.Marked(string(frame), goodText("behind"))))
+		got, _, err = decodeWith(seed.codec(), strings.NewReader(wiretest.Marked(string(frame), goodText("behind"))))
 		if n := len(got); n == 0 || err != nil || got[n-1].Command != "behind" {
 			t.Errorf("what comes behind it is lost: %d messages, %v", n, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -118,7 +119,7 @@ func TestSoakProcess(t *testing.T) {
 // consume: each row of its table has something measured in it.
 func TestBenchProcess(t *testing.T) {
 	t.Parallel()
-	cmd := exec.CommandContext(t.Context(), binary, "bench", "-messages", "205", "-runs", "1", "-idle", "2", "-js", t.TempDir())
+	cmd := exec.CommandContext(t.Context(), binary, "bench", "-messages", "205", "-runs", "1", "-idle", "2", "-backlog", "2000", "-js", t.TempDir())
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -136,6 +137,12 @@ func TestBenchProcess(t *testing.T) {
 	}
 	if rows["this SDK"] != 5 || rows["bare loop"] != 5 || rows["frames alone"] != 3 {
 		t.Errorf("rows with figures: %v, want 5 of each, 3 of frames alone, in\n%s", rows, out)
+	}
+	for _, framing := range []string{"protobuf", "text", "JSON-RPC"} {
+		missed := regexp.MustCompile(`(?m)^` + framing + ` +(200|2000) +[1-9][0-9]* .* 0$`) // none was repeated
+		if n := len(missed.FindAll(out, -1)); n != 2 {
+			t.Errorf("%s: %d rows of backlogs without repeats, want 2, in\n%s", framing, n, out)
+		}
 	}
 	if !strings.Contains(stderr.String(), "without the official JS client") {
 		t.Errorf("nothing says why there is no JS client: %s", &stderr)

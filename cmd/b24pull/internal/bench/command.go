@@ -49,6 +49,13 @@ and the websocket library. For more than some thousands of portals
 
 wants as many open files (ulimit -n), and some more.
 
+The table of backlogs has a subscription go on from a cursor after messages were
+published which the server keeps: how fast they come, beside the rate of live
+ones, what memory that takes under a limit, how many polls it takes, how often
+the server has sent each message, and how many were handled twice.
+
+    b24pull bench -runs 0 -idle 0 -portals 0 -backlog 1000000
+
 Flags:
 
 `
@@ -57,7 +64,7 @@ Flags:
 type options struct {
 	messages, size, perFrame, runs int
 	versions                       []int
-	idle, portals, atOnce          int
+	idle, portals, atOnce, backlog int
 	quiet                          bool
 	js, profiles                   string
 }
@@ -83,6 +90,7 @@ func (o *options) flags() *flag.FlagSet {
 	})
 	f.IntVar(&o.idle, "idle", 1000, "idle `subscriptions` to be measured; 0: none")
 	f.IntVar(&o.portals, "portals", 1000, "`portals` that a fleet begins; 0: none")
+	f.IntVar(&o.backlog, "backlog", 1_000_000, "`messages` that were missed and are caught up with; 0: none")
 	f.IntVar(&o.atOnce, "at-once", 64, "`requests` at once to a push server, of the portals")
 	f.BoolVar(&o.quiet, "quiet", false, "the portals' push servers keep nothing, so that the first replay hangs (this SDK only)")
 	f.StringVar(&o.js, "js", filepath.Join("internal", "jstest", "testdata"), "`folder` whose node_modules has @bitrix24/b24jssdk")
@@ -94,8 +102,8 @@ func (o *options) check(f *flag.FlagSet) error {
 	switch {
 	case f.NArg() > 0:
 		return fmt.Errorf("there is no argument %q; see -h", f.Arg(0))
-	case o.messages < 1 || o.size < 1 || o.perFrame < 1 || o.atOnce < 1 || o.runs < 0 || o.idle < 0 || o.portals < 0:
-		return errors.New("-messages, -size, -frame and -at-once are 1 or more, -runs, -idle and -portals are 0 or more")
+	case o.messages < 1 || o.size < 1 || o.perFrame < 1 || o.atOnce < 1 || o.runs < 0 || o.idle < 0 || o.portals < 0 || o.backlog < 0:
+		return errors.New("-messages, -size, -frame and -at-once are 1 or more, -runs, -idle, -portals and -backlog are 0 or more")
 	}
 	return nil
 }
@@ -139,7 +147,7 @@ func (o *options) run(ctx context.Context, stdout, stderr io.Writer) error {
 	for _, table := range []struct {
 		wanted int
 		make   func(ctx context.Context, stdout, stderr io.Writer) error
-	}{{o.runs, o.runRates}, {o.idle, o.runIdle}, {o.portals, o.runPortals}} {
+	}{{o.runs, o.runRates}, {o.idle, o.runIdle}, {o.portals, o.runPortals}, {o.backlog, o.runBacklog}} {
 		if table.wanted == 0 {
 			continue
 		}

@@ -66,9 +66,9 @@ func (a *address) open(ctx context.Context, dialer *websocket.Dialer) (*websocke
 	return ws, err
 }
 
-// begin tells the firehose to go.
-func (a *address) begin(ctx context.Context) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, a.URL+"/go", nil)
+// post tells the server to do something.
+func (a *address) post(ctx context.Context, what string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, a.URL+what, nil)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (spec *consumerSpec) measured(ctx context.Context, handled <-chan error) (r
 	defer stop()
 	runtime.ReadMemStats(&before)
 	begun := time.Now()
-	if err := spec.At.begin(ctx); err != nil {
+	if err := spec.At.post(ctx, "/go"); err != nil {
 		return r, err
 	}
 	select {
@@ -189,12 +189,12 @@ func (spec *consumerSpec) consumeSDK(ctx context.Context) (result, error) {
 // settleFor is for the replay that follows a connection.
 const settleFor = 300 * time.Millisecond
 
-func (a *address) subscribe(client *http.Client) (*realtime.Subscription, error) {
+func (a *address) subscribe(client *http.Client, opts ...realtime.Option) (*realtime.Subscription, error) {
 	config := new(b24pull.Config)
 	if err := json.Unmarshal(a.config(), config); err != nil {
 		return nil, err
 	}
-	return realtime.Subscribe(realtime.FromConfig(config), realtime.WithHTTPClient(client))
+	return realtime.Subscribe(realtime.FromConfig(config), append(opts, realtime.WithHTTPClient(client))...)
 }
 
 // body is what all messages hold.

@@ -26,6 +26,8 @@ type part struct {
 	Idle     *idleSpec     `json:",omitempty"`
 	Town     *townSpec     `json:",omitempty"`
 	Fleet    *fleetSpec    `json:",omitempty"`
+	Keeper   *keptSpec     `json:",omitempty"`
+	Backlog  *backlogSpec  `json:",omitempty"`
 }
 
 // partMain is the life of a process that another run has started.
@@ -45,6 +47,10 @@ func partMain(ctx context.Context, spec string, stdin io.Reader, stdout io.Write
 		return townMain(*p.Town, stdin, stdout)
 	case p.Fleet != nil:
 		return fleetMain(ctx, *p.Fleet, stdout)
+	case p.Keeper != nil:
+		return keeperMain(*p.Keeper, stdin, stdout)
+	case p.Backlog != nil:
+		return backlogMain(ctx, *p.Backlog, stdout)
 	default:
 		return errors.New("nothing to be")
 	}

@@ -284,7 +284,7 @@ func (s *Subscription) machine(ctx context.Context) {
 	l := s.newLoop()
 	defer s.events.release()
 	err := l.run(s.guard.watching(ctx))
-	s.client.CloseIdleConnections()
+	s.polls.CloseIdleConnections()
 	if context.Cause(ctx) == errDrained {
 		err = errDrained
 	}

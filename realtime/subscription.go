@@ -26,7 +26,7 @@ import (
 type Subscription struct {
 	source  ConfigSource
 	opts    options
-	client  *http.Client // of the transports
+	polls   *http.Client // of all but websockets
 	dial    transport.Transport
 	poll    transport.Transport
 	history transport.Transport
@@ -92,20 +92,20 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 	if o.httpClient == nil {
 		o.httpClient = config.HTTPClient(source)
 	}
-	client := transport.OwnClient(o.httpClient)
+	polls := transport.PollingClient(o.httpClient)
 	header := config.Header(source, o.header)
-	socket := transport.Socket{Dial: transport.DialOver(client), Header: header}
+	socket := transport.Socket{Dial: transport.DialOver(transport.OwnClient(o.httpClient)), Header: header}
 	if o.dialer != nil {
 		socket.Dial = transport.DialWith(o.dialer)
 	}
 	s := &Subscription{
 		source:  source,
 		opts:    o,
-		client:  client,
+		polls:   polls,
 		dial:    &socket,
-		poll:    &transport.Polling{Client: client, Header: header},
+		poll:    &transport.Polling{Client: polls, Header: header},
 		history: &transport.History{Socket: socket},
-		posting: transport.Posting{Client: client, Header: header, Wait: confirmWithin},
+		posting: transport.Posting{Client: polls, Header: header, Wait: confirmWithin},
 		queue:   delivery.NewQueue(o.maxMessages, o.maxBytes),
 		ready:   make(chan struct{}),
 		done:    make(chan struct{}),

@@ -56,6 +56,10 @@ type sharedCopy struct {
 	own       *http.Transport
 	transport *redact.Transport
 	made      fields // of what it is a copy of
+
+	// Copies of it that keep connections: of HTTP/1.1 only, and of both; nil
+	// where that cannot be.
+	kept, polls func() *http.Transport
 }
 
 // copies are those in use, by what they are copies of. They last as long as a
@@ -76,7 +80,10 @@ func (c *sharedCopies) of(t *http.Transport) *sharedCopy {
 		return known
 	}
 	own := copyOf(t) // net/http sets some fields before it copies
-	made := &sharedCopy{own, redact.NewTransport(own), fieldsOf(t)}
+	keeping := func(http2 bool) func() *http.Transport {
+		return sync.OnceValue(func() *http.Transport { return keepingCopy(own, http2) })
+	}
+	made := &sharedCopy{own, redact.NewTransport(own), fieldsOf(t), keeping(false), keeping(true)}
 	if c.byOf == nil {
 		c.byOf = make(map[weak.Pointer[http.Transport]]weak.Pointer[sharedCopy])
 	}

@@ -14,40 +14,31 @@ import (
 // close theirs after 5 to 6 seconds, and a request that meets that is lost.
 const keptFor = 3 * time.Second
 
+// keptIdle is how many connections to a server are kept without a request.
+const keptIdle = 64
+
 // KeepingClient is OwnClient for requests that follow each other: it keeps
 // connections for some seconds, where it makes them itself, to the server and
 // not to a proxy. They are of HTTP/1.1 (turnConn).
 func KeepingClient(client *http.Client) *http.Client {
+	return keepingClient(client, func(s *sharedCopy) *http.Transport { return s.kept() })
+}
+
+// PollingClient is KeepingClient with HTTP/2 where the server and the user's
+// transport prefer that.
+func PollingClient(client *http.Client) *http.Client {
+	return keepingClient(client, func(s *sharedCopy) *http.Transport { return s.polls() })
+}
+
+func keepingClient(client *http.Client, copyOf func(*sharedCopy) *http.Transport) *http.Client {
 	c := OwnClient(client)
 	own := c.Transport.(ownTransport)
 	if own.shared == nil {
 		return c
 	}
-	base := own.shared.own
-	//lint:ignore SA1019 who has set DialTLS wants it used
-	if base.DialTLSContext != nil || base.DialTLS != nil || base.Protocols != nil && !base.Protocols.HTTP1() || base.DisableKeepAlives {
+	base, kept := own.shared.own, copyOf(own.shared)
+	if kept == nil {
 		return c
-	}
-	kept := base.Clone()
-	kept.IdleConnTimeout = keptFor
-	kept.MaxIdleConnsPerHost = 16
-	kept.Proxy = nil
-	kept.ForceAttemptHTTP2 = false
-	kept.Protocols = new(http.Protocols)
-	kept.Protocols.SetHTTP1(true)
-	kept.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := base.DialContext(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return &turnConn{Conn: conn}, nil
-	}
-	kept.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := base.DialContext(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return secureTurns(ctx, base, conn, address)
 	}
 	own.Transport.Keep(func(r *http.Request) http.RoundTripper {
 		if base.Proxy != nil {
@@ -61,13 +52,51 @@ func KeepingClient(client *http.Client) *http.Client {
 	return c
 }
 
-// secureTurns makes the TLS handshake of a connection.
-func secureTurns(ctx context.Context, base *http.Transport, conn net.Conn, address string) (net.Conn, error) {
+// keepingCopy is a copy of a transport that keeps connections, those of HTTP/2
+// among them only if that is wanted; nil where that cannot be.
+func keepingCopy(base *http.Transport, http2 bool) *http.Transport {
+	//lint:ignore SA1019 who has set DialTLS wants it used
+	if base.DialTLSContext != nil || base.DialTLS != nil || base.Protocols != nil && !base.Protocols.HTTP1() || base.DisableKeepAlives {
+		return nil
+	}
+	kept := base.Clone()
+	kept.IdleConnTimeout = keptFor
+	kept.MaxIdleConns, kept.MaxIdleConnsPerHost = 0, keptIdle
+	kept.Proxy = nil
+	http2 = http2 && base.ForceAttemptHTTP2 && (base.Protocols == nil || base.Protocols.HTTP2())
+	kept.ForceAttemptHTTP2 = http2
+	kept.Protocols = new(http.Protocols)
+	kept.Protocols.SetHTTP1(true)
+	kept.Protocols.SetHTTP2(http2)
+	kept.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := base.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &turnConn{Conn: conn}, nil
+	}
+	kept.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := base.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return secureTurns(ctx, base, conn, address, http2)
+	}
+	return kept
+}
+
+// secureTurns makes the TLS handshake of a connection. One of HTTP/2 says which
+// answer each byte belongs to: net/http, which knows it by its type, prints
+// nothing of it.
+func secureTurns(ctx context.Context, base *http.Transport, conn net.Conn, address string, http2 bool) (net.Conn, error) {
 	config := new(tls.Config)
 	if base.TLSClientConfig != nil {
 		config = base.TLSClientConfig.Clone()
 	}
 	config.NextProtos = []string{"http/1.1"}
+	if http2 {
+		config.NextProtos = []string{"h2", "http/1.1"}
+	}
 	if config.ServerName == "" {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
@@ -86,6 +115,9 @@ func secureTurns(ctx context.Context, base *http.Transport, conn net.Conn, addre
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
+	}
+	if secured.ConnectionState().NegotiatedProtocol == "h2" {
+		return secured, nil
 	}
 	return &turnConn{Conn: secured}, nil
 }

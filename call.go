@@ -15,6 +15,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull/internal/addr"
+	"github.com/b24pull/b24pull/internal/gate"
 	"github.com/b24pull/b24pull/internal/netfail"
 	"github.com/b24pull/b24pull/internal/phpjson"
 	"github.com/b24pull/b24pull/internal/redact"
@@ -54,6 +55,7 @@ func (c *Client) call(ctx context.Context, q request) error {
 			return err
 		}
 		underway.Fails(ctx, err, pause)
+		gate.Pause(ctx)
 		if !sleep.Within(ctx, pause) {
 			if ctx.Err() != nil {
 				return fmt.Errorf("%w; then %w", err, ctx.Err())
@@ -171,9 +173,14 @@ func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known
 	at := start
 	for range maxMoves + 1 {
 		asked := at
+		place, late := gate.Enter(ctx, gate.REST, asked.Host, func() { underway.Waits(ctx, "its turn among requests to all portals") })
+		if late != nil {
+			return response{}, fmt.Errorf("b24pull: %s: %w", q.method, late)
+		}
 		host := func() string { return known.Text(addr.HostPort(asked)) } // takes time, and is seldom wanted
 		underway.WaitsFor(ctx, host)
 		err = c.limited(ctx, q.method, host, func(ctx context.Context) (err error) {
+			defer place.Leave() // also where a RoundTripper panics
 			a, err = c.post(ctx, at, q, token, known)
 			return err
 		})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/addr"
+	"github.com/b24pull/b24pull/internal/gate"
 	"github.com/b24pull/b24pull/internal/netfail"
 	"github.com/b24pull/b24pull/internal/redact"
 	"github.com/b24pull/b24pull/internal/sleep"
@@ -266,6 +267,11 @@ func (a *Application) callServer(ctx context.Context, known redact.Redactor, ser
 }
 
 func (a *Application) askOnce(ctx context.Context, known redact.Redactor, server *url.URL, call func(context.Context) (*oauth2.Token, error)) (*oauth2.Token, error) {
+	place, late := gate.Enter(ctx, gate.REST, server.Host, nil)
+	if late != nil {
+		return nil, &netfail.Error{Text: "its turn among requests to all hosts has not come: " + late.Error(), Err: late, Sent: netfail.NotSent}
+	}
+	defer place.Leave()
 	var trace netfail.Trace
 	var location string
 	answer, err := call(a.context(redact.KeepLocation(trace.Watch(ctx), &location)))

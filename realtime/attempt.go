@@ -49,6 +49,8 @@ type inboundKind uint8
 
 const (
 	inConfig inboundKind = iota
+	inWaits
+	inBegins
 	inSent
 	inOpened
 	inProgress
@@ -67,6 +69,7 @@ func (l *loop) connect(k *attempt, t transport.Transport, at transport.Address) 
 	p := &poster{post: l.post, attempt: k, queue: l.queue}
 	p.confirmer, p.confirmAt = l.confirmer, k.connection.endpoint.confirm
 	codec := k.connection.endpoint.dialect.Codec(k.connection.endpoint.channels, p.answered)
+	t = l.gated(t, p)
 	l.tasks.Go(func() { serve(ctx, t, at, codec, p) })
 	return k
 }
@@ -258,6 +261,8 @@ func (p *poster) tell(kind inboundKind, err error) {
 	p.post(inbound{kind: kind, attempt: p.attempt, err: err})
 }
 
+func (p *poster) Waits()     { p.tell(inWaits, nil) }
+func (p *poster) Begins()    { p.tell(inBegins, nil) }
 func (p *poster) Sent()      { p.tell(inSent, nil) }
 func (p *poster) Pinged()    { p.tell(inPing, nil) }
 func (p *poster) Ponged()    { p.tell(inPong, nil) }

@@ -192,6 +192,7 @@ func (s *Subscription) Close() {
 func (s *Subscription) endUnlessRun() {
 	if !s.run && !s.over {
 		s.over = true
+		s.queue.Quit()
 		s.calls.Lack(ErrClosed, 0)
 		close(s.done)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/internal/fifo"
+	"github.com/b24pull/b24pull/internal/gate"
 	"github.com/b24pull/b24pull/internal/netfail"
 	"github.com/b24pull/b24pull/internal/pace"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
@@ -121,7 +122,7 @@ func (l *loop) run(ctx context.Context) error {
 func (l *loop) begin(ctx context.Context) {
 	l.ctx = ctx
 	l.inbox = make(chan inbound)
-	l.confirmer.Context, l.confirmer.Go = ctx, l.tasks.Go
+	l.confirmer.Context, l.confirmer.Go = gate.With(ctx, l.opts.shared.Gate, nil), l.tasks.Go
 	l.replayPace, l.shortReplayPace = replayPace, shortReplayPace
 	l.logRepeats()
 	l.dedup = delivery.NewDedup(l.opts.cursor.position, l.acks, l.queue, time.Now(), l.reported)
@@ -275,6 +276,9 @@ func (l *loop) receive(in inbound) {
 	switch in.kind {
 	case inOpened:
 		in.attempt.conn, in.attempt.line = in.conn, in.line
+	case inWaits, inBegins:
+		l.takesTurn(in.attempt, in.kind == inBegins, time.Now())
+		return
 	case inDown:
 		l.deferrals.note(in.attempt, in.err, time.Now())
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/internal/enum"
+	"github.com/b24pull/b24pull/realtime/internal/shared"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/gorilla/websocket"
 )
@@ -39,6 +40,17 @@ type options struct {
 	deadLetters  func(context.Context, *HandlerError) error
 	workers      int
 	key          func(Message) string
+
+	shared shared.Resources // with other subscriptions
+}
+
+func init() {
+	shared.Option = func(r *shared.Resources) any {
+		return Option(func(o *options) error {
+			o.shared = *r
+			return nil
+		})
+	}
 }
 
 // begun reports whether there is a position to start from, other than now.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/gate"
 	"github.com/b24pull/b24pull/internal/panics"
 	"github.com/b24pull/b24pull/internal/underway"
 	"github.com/b24pull/b24pull/realtime/internal/config"
@@ -90,6 +91,11 @@ func (l *loop) fetch(cache bool) {
 // config calls the source. A token source that panics does so in yet another
 // goroutine: the stack is that one's.
 func (l *loop) config(ctx context.Context, cache bool) (*b24pull.Config, error) {
+	ctx, place, err := l.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer place.Leave()
 	ctx, stack := panics.WithStack(ctx)
 	defer func() {
 		if *stack == nil {
@@ -100,6 +106,21 @@ func (l *loop) config(ctx context.Context, cache bool) (*b24pull.Config, error) 
 		}
 	}()
 	return l.source.GetApplicationConfig(ctx, cache)
+}
+
+// turn has what the source asks wait for its turn among the requests of other
+// subscriptions, if they share a gate: each request of a source that is known to
+// wait, or else the call as a whole.
+func (l *loop) turn(ctx context.Context) (context.Context, *gate.Place, error) {
+	g := l.opts.shared.Gate
+	switch l.source.(type) {
+	case fixedConfig:
+		return ctx, nil, nil
+	case *b24pull.Client, portalConfig:
+		return gate.With(ctx, g, nil), nil, nil
+	}
+	place, err := g.Enter(ctx, gate.REST, fmt.Sprintf("%p", l), nil)
+	return gate.With(ctx, g, place), place, err
 }
 
 // renew asks for a new config while the present one still works.

@@ -110,6 +110,7 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 		ready:   make(chan struct{}),
 		done:    make(chan struct{}),
 	}
+	s.queue.Join(o.shared.Budget)
 	s.events = newEmitter(&s.stats, s.tell)
 	s.events.guard = &s.guard
 	return s, nil

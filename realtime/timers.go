@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/gate"
 	"github.com/b24pull/b24pull/internal/pace"
+	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
 
 type timerKind uint8
@@ -165,6 +167,36 @@ func (l *loop) expire() {
 	}
 	if l.timers.due(timerReturn, now) {
 		l.tryWebSocket()
+	}
+}
+
+// gated has what an attempt opens wait for its turn among those of other
+// subscriptions, if they share a gate.
+func (l *loop) gated(t transport.Transport, p *poster) transport.Transport {
+	if l.opts.shared.Gate == nil {
+		return t
+	}
+	kind := gate.Connect
+	if p.attempt.replay {
+		kind = gate.Replay
+	}
+	return &transport.Gated{Transport: t, Gate: l.opts.shared.Gate, Kind: kind, Told: p}
+}
+
+// takesTurn has the time of an attempt begin, after it has waited for its turn,
+// or stand still while it does. That of a handshake is the transport's affair.
+func (l *loop) takesTurn(k *attempt, begins bool, now time.Time) {
+	s := k.connection
+	switch {
+	case k.replay && begins:
+		l.timers.arm(timerReplay, now.Add(replaySentWithin))
+	case k.replay:
+		l.timers.disarm(timerReplay)
+	case k.poll && begins:
+		s.hungAt = now
+		s.timers.arm(timerPong, now.Add(pollWithin))
+	case k.poll:
+		s.timers.disarm(timerPong)
 	}
 }
 

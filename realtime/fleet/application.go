@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/gate"
 	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/oauth"
 	"github.com/b24pull/b24pull/realtime"
@@ -203,7 +204,7 @@ func (t *tenant) open(ctx context.Context, m *member) (*job, error) {
 func (t *tenant) ready(ctx context.Context, m *member, portal Portal) {
 	opts := &t.app.fleet.opts.application
 	t.mu.Lock()
-	t.run = &binding{ctx: ctx, client: portal.Client, address: opts.eventURL, tell: m.tell}
+	t.run = &binding{ctx: gate.With(ctx, t.app.fleet.shared.Gate, nil), client: portal.Client, address: opts.eventURL, tell: m.tell}
 	t.run.begin()
 	t.mu.Unlock()
 	if opts.ready != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/realtime"
+	"github.com/b24pull/b24pull/realtime/internal/shared"
 )
 
 var (
@@ -28,7 +29,8 @@ var (
 // by [New]. All its methods can be called from any goroutine, also from a
 // handler and an observer; those that wait say what then.
 type Fleet struct {
-	opts options
+	opts   options
+	shared *shared.Resources
 
 	mu      sync.Mutex
 	members map[string]*member // the last one of a key
@@ -54,7 +56,7 @@ func newFleet(opts []Option) (*Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Fleet{opts: o, members: make(map[string]*member)}, nil
+	return &Fleet{opts: o, shared: shared.New(o.requests, o.bytes, queueShare), members: make(map[string]*member)}, nil
 }
 
 // Format counts the keys, whatever the verb: a fleet holds secrets that fmt

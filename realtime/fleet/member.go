@@ -11,6 +11,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/realtime"
+	"github.com/b24pull/b24pull/realtime/internal/shared"
 )
 
 // A runner is what a key stands for.
@@ -199,6 +200,7 @@ func (m *member) run() (err error) {
 // connected.
 func (m *member) subscribe(j *job, live func()) (*realtime.Subscription, error) {
 	opts := []realtime.Option{
+		shared.Option(m.fleet.shared).(realtime.Option),
 		realtime.WithLogger(m.log), realtime.WithCursorStore(m.cursor),
 		realtime.WithObserver(func(e realtime.Event) {
 			if change, ok := e.(realtime.StateChange); ok && change.To == realtime.StateLive {

@@ -23,6 +23,8 @@ type options struct {
 	restart  func(key string, err error, failures int) Restart
 	cursors  func(key string) realtime.CursorStore
 	each     []realtime.Option
+	requests int // at once
+	bytes    int // of all queues
 
 	application applicationOptions
 }
@@ -39,7 +41,8 @@ type applicationOptions struct {
 func newOptions(opts []Option) (options, error) {
 	o := options{
 		logger: slog.New(slog.DiscardHandler), observer: func(Event) {},
-		restart: func(_ string, err error, failures int) Restart { return DefaultRestart(err, failures) },
+		restart:  func(_ string, err error, failures int) Restart { return DefaultRestart(err, failures) },
+		requests: DefaultRequests, bytes: DefaultQueueBytes,
 	}
 	for _, opt := range opts {
 		if opt == nil {
@@ -143,6 +146,62 @@ func refuseCursors(source realtime.ConfigSource, opts []realtime.Option) error {
 		}
 	}
 	return nil
+}
+
+// Bounds of a fleet.
+const (
+	DefaultRequests   = 128       // see WithRequests
+	DefaultQueueBytes = 256 << 20 // see WithQueueBytes
+
+	// queueShare is what each subscription may queue beside that.
+	queueShare = 16 << 10
+)
+
+// WithRequests bounds how many requests the subscriptions of a fleet have under
+// way at once, to all hosts together and so to each: calls of portals for
+// configs, refreshes of tokens by package oauth, handshakes of websockets, TLS
+// included, and reads of the history. The default is [DefaultRequests]. So a
+// start, and the return of a network, are spread however many portals there
+// are: what is beyond the bound waits, for as long as it takes, in turns of
+// the three kinds, of hosts, and of who came first.
+//
+// A request that has no answer within 5 seconds does not count any more, and
+// has another one begin; it ends by its own timeout. Hosts that hang so take up
+// half of the places at the most from then on. A poll of the server, or a read
+// of a history that has nothing new, hangs by its nature, and counts until
+// the server has had it for 100 ms. What handlers call does not count.
+//
+// Of a ConfigSource that is no [b24pull.Client] a question for the config
+// counts as one request, as long as that is under way or until a Client that it
+// calls waits for its next try.
+func WithRequests(n int) Option {
+	return func(o *options) error {
+		if n < 1 {
+			return fmt.Errorf("fleet: WithRequests: %d is not a number of requests that can be under way; give 1 or more", n)
+		}
+		o.requests = n
+		return nil
+	}
+}
+
+// WithQueueBytes bounds what the queues of all subscriptions take together, of
+// messages that have come and that no handler has taken yet, as
+// [realtime.Stats] has them in QueuedBytes. The default is [DefaultQueueBytes].
+// Each subscription has 16 KiB of its own beside that, so that none has to wait
+// for another's handlers; and one message that is larger, in an empty queue.
+// What is beyond its share a subscription takes out of the budget, and no more
+// than is left then, so one whose handler is stuck leaves half for the others.
+// Where there is no room, a subscription pauses as one does whose own queue is
+// full (16 MiB, or 4,096 messages): nothing is lost, and it goes on when half
+// of what it may have is free.
+func WithQueueBytes(n int) Option {
+	return func(o *options) error {
+		if n < 0 {
+			return fmt.Errorf("fleet: WithQueueBytes: %d is no number of bytes; give 0 or more, like 64<<20", n)
+		}
+		o.bytes = n
+		return nil
+	}
 }
 
 // WithRestart decides what becomes of a subscription that has ended with an

@@ -16,6 +16,7 @@ import (
 type Queue struct {
 	MaxMessages int
 	maxBytes    int
+	budget      *Budget // shared with other queues; nil: none is
 
 	taken *piece // by the user, who pops one at a time; his alone; nil: none
 
@@ -27,6 +28,7 @@ type Queue struct {
 	pieces  fifo.Queue[*piece]
 	last    *piece // of these, where there is room in it; nil: in none
 	refused bool   // admit said no since the last room
+	lacks   int64  // the size of what was refused
 	err     error
 	closed  bool
 	eased   chan struct{} // closed when half is free; nil: nobody waits
@@ -45,25 +47,66 @@ func NewQueue(maxMessages, maxBytes int) *Queue {
 	}
 }
 
+// Join has the queue take what it holds out of a budget that it shares with
+// others. It is empty then.
+func (q *Queue) Join(b *Budget) { q.budget = b }
+
+// Quit gives back what the queue has taken of the budget. Nobody uses the queue
+// any more.
+func (q *Queue) Quit() {
+	if q.budget != nil {
+		q.budget.taken.Add(-q.budget.beyond(q.bytes.Load()))
+		q.budget = nil
+	}
+}
+
 // admit takes room for a message of size bytes. When it returns false the queue
 // is full, and room will tell when it is not. A message is never refused by an
 // empty queue, however large it is.
 func (q *Queue) admit(size int) bool {
-	if n := q.messages.Load(); n > 0 && (n >= int64(q.MaxMessages) || q.bytes.Load()+int64(size) > int64(q.maxBytes)) {
+	n, bytes := q.messages.Load(), q.bytes.Load()
+	full := n > 0 && (n >= int64(q.MaxMessages) || bytes+int64(size) > int64(q.maxBytes))
+	var more int64 // of the budget; less than that if the user takes messages meanwhile
+	if b := q.budget; b != nil && !full {
+		had := b.beyond(bytes)
+		more = b.beyond(bytes+int64(size)) - had
+		switch {
+		case n == 0:
+			b.taken.Add(more)
+		case !b.take(more, had):
+			full = true
+		}
+	}
+	if full {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.refused = true
+		q.refused, q.lacks = true, int64(size)
 		q.tell()
 		return false
 	}
-	q.grant(size)
+	q.messages.Add(1)
+	after := q.bytes.Add(int64(size))
+	if more > 0 {
+		if spare := more - q.beyond(after-int64(size), after); spare > 0 {
+			q.budget.taken.Add(-spare)
+		}
+	}
 	return true
 }
 
 // grant takes room whether there is any or not.
 func (q *Queue) grant(size int) {
 	q.messages.Add(1)
-	q.bytes.Add(int64(size))
+	after := q.bytes.Add(int64(size))
+	if b := q.budget; b != nil {
+		b.taken.Add(q.beyond(after-int64(size), after))
+	}
+}
+
+// beyond is how much more of the budget it is to hold so many bytes than so
+// many.
+func (q *Queue) beyond(before, after int64) int64 {
+	return q.budget.beyond(after) - q.budget.beyond(before)
 }
 
 // Ease waits while little room is left until half of it is, so that the user
@@ -105,7 +148,17 @@ func (q *Queue) Taken() (messages, bytes int) {
 
 // over reports whether more than a part of the room is taken.
 func (q *Queue) over(part, of int64) bool {
-	return q.messages.Load() > int64(q.MaxMessages)*part/of || q.bytes.Load() > int64(q.maxBytes)*part/of
+	bytes, room := q.bytes.Load(), int64(q.maxBytes)
+	if q.budget != nil {
+		room = min(room, q.budget.room(bytes))
+	}
+	return q.messages.Load() > int64(q.MaxMessages)*part/of || bytes > room*part/of
+}
+
+// lacking reports whether there is no room yet for what was refused.
+func (q *Queue) lacking() bool {
+	bytes := q.bytes.Load()
+	return q.budget != nil && bytes > 0 && bytes+q.lacks > q.budget.room(bytes)
 }
 
 // drop gives back the room of an admitted message that will not be pushed.
@@ -220,7 +273,12 @@ func (q *Queue) take() (err error, ok bool) {
 
 func (q *Queue) release(size int) {
 	q.messages.Add(-1)
-	q.bytes.Add(int64(-size))
+	after := q.bytes.Add(int64(-size))
+	if b := q.budget; b != nil {
+		if more := q.beyond(after, after+int64(size)); more > 0 {
+			b.taken.Add(-more)
+		}
+	}
 	if q.wanted.Load() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
@@ -236,7 +294,7 @@ func (q *Queue) tell() {
 	if q.over(1, 2) {
 		return
 	}
-	if q.refused {
+	if q.refused && !q.lacking() {
 		q.refused = false
 		signal(q.Room)
 	}
@@ -244,7 +302,7 @@ func (q *Queue) tell() {
 		close(q.eased)
 		q.eased = nil
 	}
-	q.wanted.Store(false)
+	q.wanted.Store(q.refused)
 }
 
 // signal wakes the one who waits on a channel of capacity 1, now or later.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/gate"
 	"github.com/b24pull/b24pull/internal/lately"
 )
 
@@ -32,7 +33,7 @@ const (
 // one request at a time. What fails is left out: nothing waits for it, and
 // nothing is repeated.
 type Confirmer struct {
-	Context context.Context // ends all
+	Context context.Context // ends all; its gate is passed
 	Posting Posting
 	Go      func(func())                    // has a function run in a goroutine
 	Failed  func(messages int, cause error) // is told of a request that failed
@@ -90,7 +91,11 @@ func (c *Confirmer) post() {
 			return
 		}
 		body := textReceipt + strings.Join(ids, "\n"+textReceipt)
-		_, err := c.Posting.Post(c.Context, to, []byte(body), maxConfirmAnswer)
+		place, err := gate.Enter(c.Context, gate.Replay, to.place(), nil)
+		if err == nil {
+			_, err = c.Posting.Post(c.Context, to, []byte(body), maxConfirmAnswer)
+			place.Leave()
+		}
 		var next time.Time
 		switch {
 		case err == nil && len(ids) == maxConfirmations: // there may be more

@@ -40,7 +40,7 @@ type Stats struct {
 	LastSave    time.Time // when the store has saved last, at the start of the run too; zero: never. What has not changed is not saved, so it grows old on a quiet portal
 
 	QueuedMessages int // received, and not yet taken by a handler or the loop over Messages
-	QueuedBytes    int // that these take, of the 16 MiB that there is room for
+	QueuedBytes    int // that these take, of the 16 MiB that there is room for; package fleet bounds those of many
 
 	// CursorLag is for how long the oldest message that is not handled has been
 	// waiting since it was put into the queue, to a tenth of a second; 0 if

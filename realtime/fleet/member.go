@@ -221,7 +221,9 @@ func (m *member) over(err error) {
 	m.fleet.mu.Lock()
 	defer m.fleet.mu.Unlock()
 	if m.sub != nil {
-		addStats(&m.past, m.sub.Stats())
+		stats := m.sub.Stats()
+		stats.QueuedMessages, stats.QueuedBytes = 0, 0 // whoever goes on gets them again
+		addStats(&m.past, stats)
 		m.sub = nil
 	}
 	m.status.Err = err

@@ -58,9 +58,13 @@ type Stats struct {
 	// Live counts the subscriptions that are connected.
 	Live int
 	// Total are the sums over all subscriptions, those that have ended
-	// included, so that what is counted only grows. Of what is no counter it
+	// included, so that what is counted only grows. QueuedMessages and
+	// QueuedBytes are the sums of what is queued now. Of what is no number it
 	// has any one subscription's value.
 	Total realtime.Stats
+	// Requests are under way, of those that WithRequests says, and Waiting wait
+	// for their turn.
+	Requests, Waiting int
 }
 
 // Status returns how it stands with a key; false if there is no such key.
@@ -93,6 +97,7 @@ func (f *Fleet) Stats() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	all := Stats{Keys: make(map[State]int)}
+	all.Requests, all.Waiting = f.shared.Gate.Counts()
 	addStats(&all.Total, f.past)
 	for _, m := range f.members {
 		s := m.now()
@@ -105,14 +110,16 @@ func (f *Fleet) Stats() Stats {
 	return all
 }
 
-// addStats adds what is counted. What is no counter, like a duration or a time,
-// is the later one's.
+// addStats adds what is counted, and what is queued. What is neither, like a
+// duration or a time, is the later one's.
 func addStats(sum *realtime.Stats, s realtime.Stats) {
 	to, from := reflect.ValueOf(sum).Elem(), reflect.ValueOf(s)
 	for i := range from.NumField() {
 		switch a, b := to.Field(i), from.Field(i); a.Kind() {
 		case reflect.Uint64:
 			a.SetUint(a.Uint() + b.Uint())
+		case reflect.Int:
+			a.SetInt(a.Int() + b.Int())
 		case reflect.Map:
 			next := reflect.MakeMapWithSize(a.Type(), a.Len())
 			for _, m := range []reflect.Value{a, b} {

@@ -71,7 +71,7 @@ func (q *Queue) admit(size int) bool {
 		had := b.beyond(bytes)
 		more = b.beyond(bytes+int64(size)) - had
 		switch {
-		case n == 0:
+		case bytes == 0:
 			b.taken.Add(more)
 		case !b.take(more, had):
 			full = true

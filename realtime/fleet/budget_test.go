@@ -1,0 +1,79 @@
+package fleet
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
+	"github.com/b24pull/b24pull/realtime"
+)
+
+// TestQueueBytes: the handlers of all portals are stuck while each portal sends
+// more than there is room for. What is queued never takes more than the budget
+// and the subscriptions' own shares; the subscriptions pause, and go on when
+// the handlers do: nothing is lost, and nothing comes twice.
+func TestQueueBytes(t *testing.T) {
+	for _, way := range []realtime.Transport{realtime.TransportWebSocket, realtime.TransportLongPolling} {
+		t.Run(way.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, n *pulltest.Network) {
+				const all, budget, messages, size = 40, 512 << 10, 100, 2 << 10
+				c := newCrowd(t, n, 4)
+				stuck := make(chan struct{})
+				c.heard.do = func(string, realtime.Message) error {
+					<-stuck
+					return nil
+				}
+				f := c.fleet(WithQueueBytes(budget))
+				c.listen(f, all, realtime.WithTransport(way))
+				c.everyone("is ready", func(key string) bool { return c.events.of(key, KindReady) == 1 })
+				var want []string
+				most := 0
+				look := func() Stats {
+					s := f.Stats()
+					most = max(most, s.Total.QueuedBytes)
+					return s
+				}
+				for i := range messages {
+					want = append(want, fmt.Sprint("n", i+1))
+					for _, p := range c.portals {
+						p.Emit(pulltest.Message{Command: want[i], Params: map[string]string{"text": strings.Repeat("x", size)}, To: pulltest.Shared})
+					}
+					time.Sleep(10 * time.Millisecond)
+					look()
+				}
+				for range 300 {
+					time.Sleep(time.Second)
+					look()
+				}
+				s := look()
+				if bound := budget + all*queueShare; most > bound || most < bound*3/4 {
+					t.Errorf("%d bytes were queued, want %d at the most, and not much less", most, bound)
+				}
+				if paused := s.Total.Reconnects[realtime.CausePaused]; paused < all {
+					t.Errorf("%d of %d have paused", paused, all)
+				}
+				if way == realtime.TransportWebSocket {
+					for _, key := range c.keys {
+						if status, _ := f.Status(key); status.Stats.QueuedBytes < queueShare/2 {
+							t.Errorf("%s has %d bytes queued: others have taken its share", key, status.Stats.QueuedBytes)
+						}
+					}
+				}
+				close(stuck)
+				c.everyone("has heard all", func(key string) bool { return len(c.heard.by(key)) >= messages })
+				c.must(f.Shutdown(t.Context()))
+				for _, key := range c.keys {
+					if got := c.heard.by(key); !slices.Equal(got, want) {
+						t.Fatalf("%s has heard %q", key, got)
+					}
+				}
+				if taken := f.shared.Budget.Taken(); taken != 0 {
+					t.Errorf("%d bytes of the budget are taken by nobody", taken)
+				}
+			})
+		})
+	}
+}

@@ -307,15 +307,18 @@ func (p *poster) flush() {
 }
 
 // add puts a message into the batch, which it may complete.
-func (p *poster) add(d decoded) {
+func (p *poster) add(r *wire.Record, err error) {
 	if p.batch == nil {
 		p.batch, p.size = batches.Get().(*[]decoded), 0
 		if !p.gathers {
 			p.begun = time.Now()
 		}
 	}
-	*p.batch = append(*p.batch, d)
-	if p.size += d.message.Size; len(*p.batch) >= batchSize || p.size >= batchBytes {
+	n := len(*p.batch)
+	*p.batch = append(*p.batch, decoded{})
+	d := &(*p.batch)[n]
+	d.message.Record, d.err = *r, err
+	if p.size += r.Size; n+1 >= batchSize || p.size >= batchBytes {
 		p.flush()
 	}
 }
@@ -330,20 +333,20 @@ func (p *poster) waited() {
 // frame decodes one frame and posts its messages in batches; received is told
 // of each.
 func (p *poster) frame(c wire.Codec, frame io.Reader, received func(id string)) error {
-	err := c.Decode(frame, func(r wire.Record, err error) bool {
-		if !p.believes(&r, err) {
+	err := c.Decode(frame, func(r *wire.Record, err error) bool {
+		if !p.believes(r, err) {
 			if p.held == nil {
-				p.held = &decoded{delivery.Message{Record: r}, decodeError(err)}
+				p.held = &decoded{delivery.Message{Record: *r}, decodeError(err)}
 			}
 			return true
 		}
 		received(r.ID)
 		p.received(r.ID)
 		if p.held != nil {
-			p.add(*p.held)
+			p.add(&p.held.message.Record, p.held.err)
 			p.held = nil
 		}
-		p.add(decoded{delivery.Message{Record: r}, decodeError(err)})
+		p.add(r, decodeError(err))
 		return true
 	})
 	if !p.gathers {

@@ -84,9 +84,9 @@ func (x *examination) read(ctx context.Context, t transport.Transport, at transp
 		return p
 	}
 	var start prefix
-	p.err = x.server.dialect.Codec(nil, nil).Decode(io.TeeReader(frame, &start), func(r wire.Record, err error) bool {
-		p.take(&r, err)
-		p.wanted = p.wanted || err == nil && wanted != nil && wanted(&r)
+	p.err = x.server.dialect.Codec(nil, nil).Decode(io.TeeReader(frame, &start), func(r *wire.Record, err error) bool {
+		p.take(r, err)
+		p.wanted = p.wanted || err == nil && wanted != nil && wanted(r)
 		p.stale = p.stale || err == nil && x.server.dialect != wire.DialectTags && !r.Key.Mid.IsZero() && !from.Less(r.Key.Mid) && !from.IsZero()
 		p.more = p.messages+p.broken >= mostRead
 		return !p.more && !p.wanted

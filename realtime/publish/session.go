@@ -91,10 +91,10 @@ func (s *session) read(record func(wire.Record)) error {
 			return ownError(err)
 		}
 		s.hear()
-		err = s.codec.Decode(frame, func(r wire.Record, bad error) bool {
+		err = s.codec.Decode(frame, func(r *wire.Record, bad error) bool {
 			s.conn.Received(r.ID)
 			if bad == nil {
-				record(r)
+				record(*r)
 			}
 			return true
 		})

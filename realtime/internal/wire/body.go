@@ -10,41 +10,65 @@ import (
 
 // names keeps the module and command names of an attempt, which are few and
 // come again and again, so that a message need not allocate them.
-type names struct{ known map[string]string }
+type names struct {
+	modules, commands nameSet // of modules in lower case
+}
+
+// nameSet is some names, by the JSON strings that they come in.
+type nameSet struct {
+	known map[string]*name
+	last  *name // that came
+}
+
+type name struct{ quoted, text string }
 
 // maxNames and maxName bound what a hostile server can make us keep.
 const (
-	maxNames = 1024
+	maxNames = 512
 	maxName  = 128
 )
 
-// intern returns text as a string.
-func (n *names) intern(text []byte) string {
-	if s, ok := n.known[string(text)]; ok {
-		return s
+// of returns what a JSON string says.
+func (n *nameSet) of(quoted []byte, say func(string) string) string {
+	if n.last != nil && string(quoted) == n.last.quoted {
+		return n.last.text
 	}
-	s := string(text)
+	if known, ok := n.known[string(quoted)]; ok {
+		n.last = known
+		return known.text
+	}
+	text := say(string(unquote(quoted)))
 	if n.known == nil {
-		n.known = make(map[string]string)
+		n.known = make(map[string]*name)
 	}
-	if len(n.known) < maxNames && len(s) <= maxName {
-		n.known[s] = s
+	if len(n.known) < maxNames && len(text) <= maxName && len(quoted) <= 2*maxName {
+		n.last = &name{string(quoted), text}
+		n.known[n.last.quoted] = n.last
 	}
-	return s
+	return text
 }
+
+func (n *names) module(quoted []byte) string { return n.modules.of(quoted, strings.ToLower) }
+
+func (n *names) command(quoted []byte) string { return n.commands.of(quoted, asItIs) }
+
+func asItIs(text string) string { return text }
 
 // parseBody reads {"module_id","command","params","extra"} into m, whose params
 // and extra will share body's memory.
 func (n *names) parseBody(m *Record, body []byte) error {
-	var module string
 	m.Body = body
 	body = bytes.TrimPrefix(body, byteOrderMark)
 	err := eachMember(body, func(name, value []byte) (err error) {
 		switch string(name) {
 		case "module_id":
-			module, err = n.text(value)
+			if err = wantString(value); err == nil {
+				m.Module = n.module(value)
+			}
 		case "command":
-			m.Command, err = n.text(value)
+			if err = wantString(value); err == nil {
+				m.Command = n.command(value)
+			}
 		case "params":
 			m.Params = present(value)
 		case "extra":
@@ -55,7 +79,6 @@ func (n *names) parseBody(m *Record, body []byte) error {
 		}
 		return nil
 	})
-	m.Module = strings.ToLower(module)
 	m.Size += copied(m.Module) + copied(m.Command)
 	return err
 }
@@ -105,10 +128,10 @@ func (n *names) takeBody(m *Record, body []byte, parts *bodyParts) error {
 	}
 	m.Body = body
 	if parts.module.to > 0 {
-		m.Module = strings.ToLower(n.intern(unquote(parts.module.of(body))))
+		m.Module = n.module(parts.module.of(body))
 	}
 	if parts.command.to > 0 {
-		m.Command = n.intern(unquote(parts.command.of(body)))
+		m.Command = n.command(parts.command.of(body))
 	}
 	if parts.params.to > 0 {
 		m.Params = present(parts.params.of(body))
@@ -140,12 +163,11 @@ func copied(name string) int {
 	return len(name)
 }
 
-// text returns the string in a JSON value.
-func (n *names) text(value []byte) (string, error) {
+func wantString(value []byte) error {
 	if value[0] != '"' {
-		return "", fmt.Errorf("want a string, got %s", kindOf(value))
+		return fmt.Errorf("want a string, got %s", kindOf(value))
 	}
-	return n.intern(unquote(value)), nil
+	return nil
 }
 
 // plain is what a JSON string or number says; nil for any other value, and for

@@ -20,12 +20,12 @@ const MaxMessageSize = 4 << 20
 // serves one attempt and one goroutine.
 type Codec interface {
 	// Decode reads one frame or poll body to its end and yields its messages
-	// one by one. A message that cannot be decoded is yielded with an error,
-	// and the rest of the frame goes on. An error returned means that the frame
-	// ended before its end: by the stream's own error, or because it cannot be
-	// read any further (ErrFrame). Decode stops early, without error, when
-	// yield returns false.
-	Decode(frame io.Reader, yield func(Record, error) bool) error
+	// one by one, each until yield returns. A message that cannot be decoded is
+	// yielded with an error, and the rest of the frame goes on. An error
+	// returned means that the frame ended before its end: by the stream's own
+	// error, or because it cannot be read any further (ErrFrame). Decode stops
+	// early, without error, when yield returns false.
+	Decode(frame io.Reader, yield func(*Record, error) bool) error
 }
 
 // ErrFrame marks a frame that cannot be read to its end because of what it

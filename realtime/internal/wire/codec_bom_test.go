@@ -22,7 +22,7 @@ func TestCodecBom_ByteOrderMarks(t *testing.T) {
 		"the RPC body": {newRPCCodec(nil), wiretest.Call(`{"mid":"` + wiretest.ID + `","body":"\ufeff{\"module_id\":\"a\",\"command\":\"c\"}"}`)},
 	} {
 		var got []string
-		err := tt.codec.Decode(strings.NewReader(tt.frame), func(m Record, err error) bool {
+		err := tt.codec.Decode(strings.NewReader(tt.frame), func(m *Record, err error) bool {
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -34,7 +34,7 @@ func TestCodecBom_ByteOrderMarks(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]Codec{"text": newTextCodec(textOptions{}), "RPC": newRPCCodec(nil)} {
-		if err := c.Decode(strings.NewReader("\ufeff"), func(Record, error) bool { t.Errorf("%s: a message", name); return true }); err != nil {
+		if err := c.Decode(strings.NewReader("\ufeff"), func(*Record, error) bool { t.Errorf("%s: a message", name); return true }); err != nil {
 			t.Errorf("%s: nothing but a mark: %v", name, err)
 		}
 	}

@@ -14,26 +14,33 @@ const maxIDSize = 64
 type protoCodec struct {
 	reader *reader
 	names  names
+	record Record // that is yielded
+
+	created uint32 // of the message before
+	time    time.Time
 }
 
 func newProtoCodec() *protoCodec {
 	return &protoCodec{reader: newReader(MaxMessageSize)}
 }
 
-func (c *protoCodec) Decode(frame io.Reader, yield func(Record, error) bool) error {
+func (c *protoCodec) Decode(frame io.Reader, yield func(*Record, error) bool) error {
 	c.reader.reset(frame)
-	defer c.reader.rest()
+	defer func() {
+		c.reader.rest()
+		c.record = Record{}
+	}()
 	for {
 		buf, err := c.reader.next()
 		if err == nil {
-			if !yield(c.message(buf)) {
+			if err = c.message(buf); !yield(&c.record, err) {
 				return nil
 			}
 			continue
 		}
 		switch {
 		case isTooLong(err):
-			if !yield(Record{}, framed(&RecordError{Err: err})) {
+			if c.record = (Record{}); !yield(&c.record, framed(&RecordError{Err: err})) {
 				return nil
 			}
 		case errors.Is(err, io.EOF):
@@ -52,16 +59,18 @@ func isTooLong(err error) bool {
 }
 
 // message decodes one message from a buffer that becomes the message's own.
-func (c *protoCodec) message(buf []byte) (Record, error) {
+func (c *protoCodec) message(buf []byte) error {
+	m := &c.record
 	var out outgoingMessage
 	err := out.parse(buf)
 	if err == nil && len(out.ID) > maxIDSize {
 		err = fmt.Errorf("its id has %d bytes", len(out.ID))
 	}
 	if err != nil {
-		return Record{Key: keyOfBCD(nil, buf)}, &RecordError{Err: err}
+		*m = Record{Key: keyOfBCD(nil, buf)}
+		return &RecordError{Err: err}
 	}
-	m := Record{
+	*m = Record{
 		ID:   idStringIn(buf, out.ID),
 		Key:  keyOfBCD(out.ID, out.Body),
 		Size: len(buf),
@@ -70,7 +79,10 @@ func (c *protoCodec) message(buf []byte) (Record, error) {
 		Kept:      time.Duration(out.Expiry) * time.Second,
 	}
 	if out.Created != 0 {
-		m.Time = time.Unix(int64(out.Created), 0).UTC()
+		if out.Created != c.created {
+			c.created, c.time = out.Created, time.Unix(int64(out.Created), 0).UTC()
+		}
+		m.Time = c.time
 	}
 	switch out.SenderType {
 	case SenderClient:
@@ -83,8 +95,8 @@ func (c *protoCodec) message(buf []byte) (Record, error) {
 	if end := skipBody(out.Body, skipSpace(out.Body, 0), 0, &parts); end < 0 || end != len(out.Body) || out.Body[0] != '{' {
 		parts.known = false
 	}
-	if err := c.names.takeBody(&m, out.Body, &parts); err != nil {
-		return m, &RecordError{ID: m.ID, Err: err}
+	if err := c.names.takeBody(m, out.Body, &parts); err != nil {
+		return &RecordError{ID: m.ID, Err: err}
 	}
-	return m, nil
+	return nil
 }

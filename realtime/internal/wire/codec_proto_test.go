@@ -21,11 +21,11 @@ func decodeAll(frame io.Reader) (messages []Record, bad []error, err error) {
 }
 
 func decodeWith(c Codec, frame io.Reader) (messages []Record, bad []error, err error) {
-	err = c.Decode(frame, func(m Record, err error) bool {
+	err = c.Decode(frame, func(m *Record, err error) bool {
 		if err != nil {
 			bad = append(bad, err)
 		} else {
-			messages = append(messages, m)
+			messages = append(messages, *m)
 		}
 		return true
 	})

@@ -21,8 +21,9 @@ var rpcPing = []byte("ping")
 // IncomingMethod is the method of the calls that bring messages.
 var IncomingMethod = []byte("incoming.message")
 
-func (c *rpcCodec) Decode(frame io.Reader, yield func(Record, error) bool) error {
+func (c *rpcCodec) Decode(frame io.Reader, yield func(*Record, error) bool) error {
 	in := &c.text.in
+	defer func() { c.text.out = Record{} }()
 	in.reset(frame)
 	if !in.begin() {
 		return in.end()
@@ -51,7 +52,7 @@ func (c *rpcCodec) over() error {
 	return c.text.in.end()
 }
 
-func (c *rpcCodec) single(yield func(Record, error) bool) error {
+func (c *rpcCodec) single(yield func(*Record, error) bool) error {
 	in := &c.text.in
 	var e call
 	var k skimmer
@@ -73,7 +74,7 @@ func (c *rpcCodec) single(yield func(Record, error) bool) error {
 }
 
 // batch reads an array from behind its opening bracket.
-func (c *rpcCodec) batch(yield func(Record, error) bool) error {
+func (c *rpcCodec) batch(yield func(*Record, error) bool) error {
 	in := &c.text.in
 	if in.space() && in.window()[0] == ']' {
 		in.take(1)
@@ -207,13 +208,13 @@ func (e *call) skipParams(b []byte, i, depth int) int {
 
 // element yields the message of the call that k has gone over, if it is one,
 // and hands an answer to who has asked. It returns what yield does.
-func (c *rpcCodec) element(k *skimmer, yield func(Record, error) bool) bool {
+func (c *rpcCodec) element(k *skimmer, yield func(*Record, error) bool) bool {
 	if err := k.tooLong(); err != nil {
-		return yield(Record{}, err)
+		return yield(new(Record), err)
 	}
 	e := call{whole: c.text.in.window()[:k.at]}
 	if err := eachMember(e.whole, e.set); err != nil {
-		return yield(Record{Key: keyOfBCD(nil, e.whole)}, &RecordError{Err: err, Framed: e.brings()})
+		return yield(&Record{Key: keyOfBCD(nil, e.whole)}, &RecordError{Err: err, Framed: e.brings()})
 	}
 	return c.deliver(&e, yield)
 }
@@ -222,7 +223,7 @@ func (c *rpcCodec) element(k *skimmer, yield func(Record, error) bool) bool {
 func (e *call) brings() bool { return bytes.Equal(plain(e.method), IncomingMethod) }
 
 // deliver is element for a call that is valid.
-func (c *rpcCodec) deliver(e *call, yield func(Record, error) bool) bool {
+func (c *rpcCodec) deliver(e *call, yield func(*Record, error) bool) bool {
 	if !e.brings() {
 		if c.answered != nil && present(e.method) == nil && e.is() {
 			if a, ok := e.answer(len(e.whole)); ok {
@@ -233,11 +234,11 @@ func (c *rpcCodec) deliver(e *call, yield func(Record, error) bool) bool {
 	}
 	if !e.taken {
 		if err := eachMember(e.params, e.in.set); err != nil {
-			return yield(Record{Key: keyOfBCD(nil, e.params)}, &RecordError{Err: errors.New("its params are no object"), Framed: true})
+			return yield(&Record{Key: keyOfBCD(nil, e.params)}, &RecordError{Err: errors.New("its params are no object"), Framed: true})
 		}
 	}
-	m, err := c.message(e)
-	return yield(m, framed(err))
+	err := c.message(e)
+	return yield(&c.text.out, framed(err))
 }
 
 // incoming holds the JSON values of an incoming.message.
@@ -260,18 +261,19 @@ func (in *incoming) set(name, value []byte) error {
 }
 
 // message decodes the params of an incoming.message. It keeps nothing of them.
-func (c *rpcCodec) message(e *call) (Record, error) {
-	in := &e.in
+func (c *rpcCodec) message(e *call) error {
+	m, in := &c.text.out, &e.in
 	id := plain(in.mid)
 	if len(id) > maxIDSize {
-		return Record{Key: keyOfBCD(nil, e.params)}, &RecordError{Err: fmt.Errorf("its id has %d bytes", len(id))}
+		*m = Record{Key: keyOfBCD(nil, e.params)}
+		return &RecordError{Err: fmt.Errorf("its id has %d bytes", len(id))}
 	}
-	m := Record{Key: keyOfDigits(id, in.body), Sender: senderOf(in.sender)}
-	if err := c.parseBody(&m, in, id, &e.body); err != nil {
+	*m = Record{Key: keyOfDigits(id, in.body), Sender: senderOf(in.sender)}
+	if err := c.parseBody(m, in, id, &e.body); err != nil {
 		m.ID = string(id)
-		return m, &RecordError{ID: m.ID, Err: err}
+		return &RecordError{ID: m.ID, Err: err}
 	}
-	return m, nil
+	return nil
 }
 
 func (c *rpcCodec) parseBody(m *Record, in *incoming, id []byte, parts *bodyParts) error {

@@ -268,7 +268,7 @@ func TestCodecRpc_RPCSkipsTheUndecodable(t *testing.T) {
 func TestCodecRpc_RPCKeyOfTheUndecodable(t *testing.T) {
 	seen := map[Key]bool{{}: true}
 	for _, params := range []string{`[1]`, `[2]`, `{"mid":"` + strings.Repeat("1", 65) + `"}`} {
-		_ = newRPCCodec(nil).Decode(strings.NewReader(wiretest.Call(params)), func(m Record, err error) bool {
+		_ = newRPCCodec(nil).Decode(strings.NewReader(wiretest.Call(params)), func(m *Record, err error) bool {
 			if err == nil || seen[m.Key] {
 				t.Errorf("%s: key %v, %v", params, m.Key, err)
 			}
@@ -307,7 +307,7 @@ func TestCodecRpc_RPCKeepsNothingOfTheFrame(t *testing.T) {
 func TestCodecRpc_RPCStopsEarly(t *testing.T) {
 	for _, frame := range []string{wiretest.GoodCall("a"), "[" + wiretest.GoodCall("a") + "," + wiretest.GoodCall("b") + "]", wiretest.Marked(goodText("a"), goodText("b"))} {
 		n := 0
-		if err := newRPCCodec(nil).Decode(strings.NewReader(frame), func(Record, error) bool { n++; return false }); n != 1 || err != nil {
+		if err := newRPCCodec(nil).Decode(strings.NewReader(frame), func(*Record, error) bool { n++; return false }); n != 1 || err != nil {
 			t.Errorf("%d messages, %v", n, err)
 		}
 	}

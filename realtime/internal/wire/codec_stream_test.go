@@ -58,7 +58,7 @@ func TestCodecStream_CodecsReadAhead(t *testing.T) {
 			c, in := tt.make()
 			frame := io.MultiReader(strings.NewReader(tt.head), source, strings.NewReader(piece+tt.close))
 			n := 0
-			err := c.Decode(frame, func(m Record, err error) bool {
+			err := c.Decode(frame, func(m *Record, err error) bool {
 				if err != nil || m.Size != len(body) {
 					t.Fatalf("message %d: %d bytes, %v", n, m.Size, err)
 				}
@@ -118,7 +118,7 @@ func TestCodecStream_CodecsTellTheUndecodable(t *testing.T) {
 			c, _ := tt.make()
 			seen := map[Key]int{}
 			for range 2 {
-				err := c.Decode(strings.NewReader(tt.head+strings.Join(pieces, tt.sep)+tt.close), func(m Record, err error) bool {
+				err := c.Decode(strings.NewReader(tt.head+strings.Join(pieces, tt.sep)+tt.close), func(m *Record, err error) bool {
 					if err == nil {
 						t.Errorf("decoded %v", m)
 					}

@@ -33,6 +33,7 @@ type textCodec struct {
 	sender SenderType // the framing names none
 	in     jsonStream
 	names  names
+	out    Record // that is yielded
 
 	stamp string    // the last time that stood in a message
 	time  time.Time // which it was
@@ -44,7 +45,8 @@ func newTextCodec(o textOptions) Codec {
 	return &textCodec{textOptions: o, sender: SenderBackend}
 }
 
-func (c *textCodec) Decode(frame io.Reader, yield func(Record, error) bool) error {
+func (c *textCodec) Decode(frame io.Reader, yield func(*Record, error) bool) error {
+	defer func() { c.out = Record{} }()
 	c.in.reset(frame)
 	if !c.in.begin() {
 		return c.in.end()
@@ -52,13 +54,13 @@ func (c *textCodec) Decode(frame io.Reader, yield func(Record, error) bool) erro
 	return c.messages(yield)
 }
 
-func (c *textCodec) messages(yield func(Record, error) bool) error {
+func (c *textCodec) messages(yield func(*Record, error) bool) error {
 	for c.in.space() {
-		var m Record
 		var err error
+		c.out = Record{}
 		if c.in.has(0, startMark) {
 			c.in.take(len(startMark))
-			if m, err = c.next(); errors.Is(err, ErrFrame) {
+			if err = c.next(); errors.Is(err, ErrFrame) {
 				return c.in.cut()
 			}
 			err = framed(err)
@@ -69,7 +71,7 @@ func (c *textCodec) messages(yield func(Record, error) bool) error {
 			c.in.find(startMark)
 			err = &RecordError{Err: errNoMark}
 		}
-		if !yield(m, err) {
+		if !yield(&c.out, err) {
 			return nil
 		}
 	}
@@ -78,27 +80,28 @@ func (c *textCodec) messages(yield func(Record, error) bool) error {
 
 // next takes the message behind a start mark, and its end mark. ErrFrame says
 // that the stream ends before.
-func (c *textCodec) next() (m Record, err error) {
-	if m, err, ok := c.whole(); ok {
-		return m, err
+func (c *textCodec) next() error {
+	if err, ok := c.whole(); ok {
+		return err
 	}
 	k := skimmer{text: true}
 	if c.in.skim(&k) && c.in.has(k.at, endMark) {
-		if err = k.tooLong(); err == nil {
-			m, err = c.message(c.in.window()[:k.at])
+		err := k.tooLong()
+		if err == nil {
+			err = c.message(c.in.window()[:k.at])
 		}
 		c.in.take(k.at + len(endMark))
-		return m, err
+		return err
 	}
 	c.in.take(k.quote) // the strings before it were in order
 	if !c.resync() {
-		return m, ErrFrame
+		return ErrFrame
 	}
-	return m, &RecordError{Err: errQuotes}
+	return &RecordError{Err: errQuotes}
 }
 
 // whole is next for a message that is valid and does not take many reads.
-func (c *textCodec) whole() (m Record, err error, ok bool) {
+func (c *textCodec) whole() (err error, ok bool) {
 	for range maxReads {
 		w := c.in.window()
 		var e envelope
@@ -108,16 +111,16 @@ func (c *textCodec) whole() (m Record, err error, ok bool) {
 				break
 			}
 			if bytes.HasPrefix(w[end:], endMark) {
-				m, err = c.record(&e, &parts)
+				err = c.record(&e, &parts)
 				c.in.take(end + len(endMark))
-				return m, err, true
+				return err, true
 			}
 		}
 		if bytes.Contains(w, endMark) || !c.in.fill() {
 			break
 		}
 	}
-	return m, nil, false
+	return nil, false
 }
 
 // maxReads is how many reads a message may take that is looked at as a whole.
@@ -187,17 +190,19 @@ func (e *envelope) skip(b []byte, i int, parts *bodyParts) int {
 }
 
 // message decodes one message. It keeps nothing of raw.
-func (c *textCodec) message(raw []byte) (Record, error) {
+func (c *textCodec) message(raw []byte) error {
 	e := envelope{whole: raw}
 	if err := eachMember(raw, e.set); err != nil {
-		return Record{Key: keyOfBCD(nil, raw)}, &RecordError{Err: err}
+		c.out = Record{Key: keyOfBCD(nil, raw)}
+		return &RecordError{Err: err}
 	}
 	return c.record(&e, new(bodyParts))
 }
 
 // record makes the record of a message.
-func (c *textCodec) record(e *envelope, parts *bodyParts) (Record, error) {
-	m := Record{Sender: Sender{Type: c.sender}}
+func (c *textCodec) record(e *envelope, parts *bodyParts) error {
+	m := &c.out
+	m.Sender.Type = c.sender
 	m.Time = c.timeOf(plain(e.time))
 	at := plain(e.channel)
 	var id []byte
@@ -205,7 +210,8 @@ func (c *textCodec) record(e *envelope, parts *bodyParts) (Record, error) {
 		m.Key = keyOfTag(m.Time, plain(e.tag), at, channelIn(e.extra), e.id, e.text)
 	} else {
 		if id = plain(e.mid); len(id) > maxIDSize {
-			return Record{Key: keyOfBCD(nil, e.whole)}, &RecordError{Err: fmt.Errorf("its id has %d bytes", len(id))}
+			*m = Record{Key: keyOfBCD(nil, e.whole)}
+			return &RecordError{Err: fmt.Errorf("its id has %d bytes", len(id))}
 		}
 		m.Key = keyOfDigits(id, e.text)
 		if len(id) == 0 {
@@ -213,14 +219,14 @@ func (c *textCodec) record(e *envelope, parts *bodyParts) (Record, error) {
 			m.Key.Sum = crc32.Update(crc32.Checksum(e.text, Castagnoli), Castagnoli, e.id) | FullSum
 		}
 	}
-	if err := c.parseText(&m, e, id, parts); err != nil {
-		return m, &RecordError{ID: m.ID, Err: err}
+	if err := c.parseText(m, e, id, parts); err != nil {
+		return &RecordError{ID: m.ID, Err: err}
 	}
 	if len(at) == 0 {
 		at = channelIn(m.Extra)
 	}
 	m.Channel = c.channels[string(at)]
-	return m, nil
+	return nil
 }
 
 // timeOf reads a time, zero if it is none. Many messages have the same.

@@ -389,7 +389,7 @@ func (r *hesitantReader) Read(p []byte) (int, error) {
 func TestCodecText_TextStopsEarly(t *testing.T) {
 	frame := io.MultiReader(strings.NewReader(wiretest.Marked(goodText("a"))), iotest.ErrReader(errors.New("read too far")))
 	n := 0
-	if err := newTextCodec(textOptions{}).Decode(frame, func(Record, error) bool { n++; return false }); n != 1 || err != nil {
+	if err := newTextCodec(textOptions{}).Decode(frame, func(*Record, error) bool { n++; return false }); n != 1 || err != nil {
 		t.Errorf("%d messages, %v", n, err)
 	}
 }

@@ -214,7 +214,7 @@ func benchmarkCodec(b *testing.B, c Codec, frame []byte, n int, naive func() (in
 		b.ReportAllocs()
 		for b.Loop() {
 			got := 0
-			if err := c.Decode(bytes.NewReader(frame), func(Record, error) bool { got++; return true }); err != nil || got != n {
+			if err := c.Decode(bytes.NewReader(frame), func(*Record, error) bool { got++; return true }); err != nil || got != n {
 				b.Fatal(got, err)
 			}
 		}

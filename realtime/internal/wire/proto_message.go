@@ -60,55 +60,83 @@ type outgoingMessage struct {
 // passed over.
 func (m *outgoingMessage) parse(buf []byte) error {
 	*m = outgoingMessage{}
-	return eachField(buf, func(num protowire.Number, typ protowire.Type, value []byte) error {
+	f := fieldsOf(buf)
+	for f.next() {
 		switch {
-		case num == fieldID && typ == protowire.BytesType:
-			m.ID, _ = protowire.ConsumeBytes(value)
-		case num == fieldBody && typ == protowire.BytesType:
-			m.Body, _ = protowire.ConsumeBytes(value)
-		case num == fieldExpiry && typ == protowire.VarintType:
-			v, _ := protowire.ConsumeVarint(value)
-			m.Expiry, m.HasExpiry = uint32(v), true
-		case num == fieldCreated && typ == protowire.Fixed32Type:
-			m.Created, _ = protowire.ConsumeFixed32(value)
-		case num == fieldSender && typ == protowire.BytesType:
-			sender, _ := protowire.ConsumeBytes(value)
-			return m.parseSender(sender)
+		case f.num == fieldID && f.typ == protowire.BytesType:
+			m.ID = f.bytes
+		case f.num == fieldBody && f.typ == protowire.BytesType:
+			m.Body = f.bytes
+		case f.num == fieldExpiry && f.typ == protowire.VarintType:
+			m.Expiry, m.HasExpiry = uint32(f.number), true
+		case f.num == fieldCreated && f.typ == protowire.Fixed32Type:
+			m.Created = uint32(f.number)
+		case f.num == fieldSender && f.typ == protowire.BytesType:
+			if err := m.parseSender(f.bytes); err != nil {
+				return err
+			}
 		}
-		return nil
-	})
+	}
+	return f.err
 }
 
 func (m *outgoingMessage) parseSender(buf []byte) error {
-	return eachField(buf, func(num protowire.Number, typ protowire.Type, value []byte) error {
+	f := fieldsOf(buf)
+	for f.next() {
 		switch {
-		case num == fieldSenderType && typ == protowire.VarintType:
-			v, _ := protowire.ConsumeVarint(value)
-			m.SenderType = SenderType(v)
-		case num == fieldSenderID && typ == protowire.BytesType:
-			m.SenderID, _ = protowire.ConsumeBytes(value)
+		case f.num == fieldSenderType && f.typ == protowire.VarintType:
+			m.SenderType = SenderType(f.number)
+		case f.num == fieldSenderID && f.typ == protowire.BytesType:
+			m.SenderID = f.bytes
 		}
-		return nil
-	})
+	}
+	return f.err
 }
 
-// eachField calls visit with each field's encoded value, already checked to be
-// whole.
-func eachField(buf []byte, visit func(protowire.Number, protowire.Type, []byte) error) error {
-	for len(buf) > 0 {
-		num, typ, n := protowire.ConsumeTag(buf)
-		if n < 0 {
-			return fmt.Errorf("%w: bad field tag", errMalformed)
-		}
-		buf = buf[n:]
-		n = protowire.ConsumeFieldValue(num, typ, buf)
-		if n < 0 {
-			return fmt.Errorf("%w: field %d is cut short", errMalformed, num)
-		}
-		if err := visit(num, typ, buf[:n]); err != nil {
-			return err
-		}
-		buf = buf[n:]
+// fields goes over those of a message:
+//
+//	for f := fieldsOf(message); f.next(); {
+type fields struct {
+	rest   []byte
+	num    protowire.Number
+	typ    protowire.Type
+	number uint64 // of a varint, or four bytes
+	bytes  []byte // of what has a length
+	err    error  // why there are no more before the end
+}
+
+func fieldsOf(message []byte) fields { return fields{rest: message} }
+
+// next goes to the next field.
+func (f *fields) next() bool {
+	if len(f.rest) == 0 {
+		return false
 	}
-	return nil
+	const oneByte, first = 0x80, 1 << 3
+	n := 1
+	if b := f.rest[0]; first <= b && b < oneByte {
+		f.num, f.typ = protowire.Number(b>>3), protowire.Type(b&7)
+	} else if f.num, f.typ, n = protowire.ConsumeTag(f.rest); n < 0 {
+		f.err = fmt.Errorf("%w: bad field tag", errMalformed)
+		return false
+	}
+	f.rest = f.rest[n:]
+	switch f.typ {
+	case protowire.BytesType:
+		f.bytes, n = protowire.ConsumeBytes(f.rest)
+	case protowire.VarintType:
+		f.number, n = protowire.ConsumeVarint(f.rest)
+	case protowire.Fixed32Type:
+		var v uint32
+		v, n = protowire.ConsumeFixed32(f.rest)
+		f.number = uint64(v)
+	default:
+		n = protowire.ConsumeFieldValue(f.num, f.typ, f.rest)
+	}
+	if n < 0 {
+		f.err = fmt.Errorf("%w: field %d is cut short", errMalformed, f.num)
+		return false
+	}
+	f.rest = f.rest[n:]
+	return true
 }

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -31,7 +30,11 @@ var messagePath = [...]protowire.Number{1, 1, 1}
 // a time, holding no more than one message in memory. Everything else in the
 // batch is passed over.
 type reader struct {
-	src   *bufio.Reader // while there is a batch
+	src      io.Reader
+	mem      *[readSize]byte // while there is a batch
+	from, to int             // what of mem has been read and not been taken
+	err      error           // the stream's, behind that
+
 	limit int
 	pos   int64                   // bytes consumed
 	depth int                     // how far down messagePath we are
@@ -41,27 +44,47 @@ type reader struct {
 // newReader returns a reader that allows messages of limit bytes each.
 func newReader(limit int) *reader { return &reader{limit: limit} }
 
+// readSize is how much is read at once.
+const readSize = 4096
+
 // buffers are for the batches that are being read: most connections are idle.
-var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
+var buffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 
 // reset starts on a new batch.
 func (r *reader) reset(src io.Reader) {
-	if r.src == nil {
-		r.src = buffers.Get().(*bufio.Reader)
+	if r.mem == nil {
+		r.mem = buffers.Get().(*[readSize]byte)
 	}
-	r.src.Reset(src)
+	r.src, r.from, r.to, r.err = src, 0, 0, nil
 	r.pos, r.depth = 0, 0
 	r.end[0] = math.MaxInt64
 }
 
 // rest lets go of a batch.
 func (r *reader) rest() {
-	if r.src != nil {
-		r.src.Reset(nil)
-		buffers.Put(r.src)
-		r.src = nil
+	if r.mem != nil {
+		buffers.Put(r.mem)
+		r.src, r.mem, r.err = nil, nil, nil
 	}
 }
+
+// fill reads more where all has been taken. An error comes when there is no
+// more before it.
+func (r *reader) fill() error {
+	for range maxEmpty {
+		if r.err != nil {
+			return r.err
+		}
+		r.from = 0
+		if r.to, r.err = r.src.Read(r.mem[:]); r.to > 0 {
+			return nil
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// maxEmpty is how many reads of nothing in a row are an error.
+const maxEmpty = 100
 
 // next returns the encoding of the next message in a buffer of its own. It
 // returns io.EOF at the end of the batch, a *TooLongError for a message that
@@ -108,11 +131,24 @@ func (r *reader) message(size int64) ([]byte, error) {
 		return nil, &TooLongError{Size: size, Limit: r.limit}
 	}
 	buf := make([]byte, size, size+midDigits) // with room for the id in digits
-	if _, err := io.ReadFull(r.src, buf); err != nil {
-		return nil, cutShort(err)
-	}
 	r.pos += size
-	return buf, nil
+	for had := 0; ; {
+		n := copy(buf[had:], r.mem[r.from:r.to])
+		r.from += n
+		if had += n; had == len(buf) {
+			return buf, nil
+		}
+		if rest := buf[had:]; len(rest) >= readSize && r.err == nil {
+			n, err := io.ReadFull(r.src, rest[:len(rest)-len(rest)%readSize])
+			if had += n; err != nil {
+				return nil, cutShort(err)
+			}
+			continue
+		}
+		if err := r.fill(); err != nil {
+			return nil, cutShort(err)
+		}
+	}
 }
 
 // tag returns io.EOF only between the fields of the batch itself.
@@ -162,23 +198,37 @@ func (r *reader) skip(n int64) error {
 		return fmt.Errorf("%w: a field is longer than what encloses it", errMalformed)
 	}
 	r.pos += n
-	for n > 0 {
-		step, err := r.src.Discard(int(min(n, math.MaxInt32)))
-		n -= int64(step)
-		if err != nil {
+	for {
+		step := min(n, int64(r.to-r.from))
+		r.from += int(step)
+		if n -= step; n == 0 {
+			return nil
+		}
+		if err := r.fill(); err != nil {
 			return cutShort(err)
 		}
 	}
-	return nil
 }
 
 func (r *reader) varint() (uint64, error) {
+	if r.from < r.to && r.mem[r.from] < 0x80 && r.pos < r.end[r.depth] {
+		r.from++
+		r.pos++
+		return uint64(r.mem[r.from-1]), nil
+	}
+	return r.longVarint()
+}
+
+func (r *reader) longVarint() (uint64, error) {
 	var v uint64
 	for shift := 0; shift < 64; shift += 7 {
-		b, err := r.src.ReadByte()
-		if err != nil {
-			return 0, err
+		if r.from == r.to {
+			if err := r.fill(); err != nil {
+				return 0, err
+			}
 		}
+		b := r.mem[r.from]
+		r.from++
 		r.pos++
 		if r.pos > r.end[r.depth] {
 			return 0, fmt.Errorf("%w: a field runs over what encloses it", errMalformed)

@@ -156,25 +156,26 @@ func ParseChannelStats(answer []byte) ([]ChannelStats, error) {
 
 // within calls visit with each of the messages that a message has in a field.
 func within(message []byte, field protowire.Number, visit func([]byte) error) error {
-	return eachField(message, func(num protowire.Number, typ protowire.Type, value []byte) error {
-		if num != field || typ != protowire.BytesType {
-			return nil
+	f := fieldsOf(message)
+	for f.next() {
+		if f.num == field && f.typ == protowire.BytesType {
+			if err := visit(f.bytes); err != nil {
+				return err
+			}
 		}
-		inner, _ := protowire.ConsumeBytes(value)
-		return visit(inner)
-	})
+	}
+	return f.err
 }
 
 func parseChannelStats(channel []byte) (s ChannelStats, err error) {
-	err = eachField(channel, func(num protowire.Number, typ protowire.Type, value []byte) error {
+	f := fieldsOf(channel)
+	for f.next() {
 		switch {
-		case num == fieldChannelID && typ == protowire.BytesType:
-			s.ID, _ = protowire.ConsumeBytes(value)
-		case num == fieldOnline && typ == protowire.VarintType:
-			v, _ := protowire.ConsumeVarint(value)
-			s.Online = protowire.DecodeBool(v)
+		case f.num == fieldChannelID && f.typ == protowire.BytesType:
+			s.ID = f.bytes
+		case f.num == fieldOnline && f.typ == protowire.VarintType:
+			s.Online = protowire.DecodeBool(f.number)
 		}
-		return nil
-	})
-	return s, err
+	}
+	return s, f.err
 }

@@ -62,6 +62,7 @@ type members struct {
 	at    int // where the member's value begins, and then where it ends
 	from  int // where its value begins
 	name  []byte
+	plain bool // there is no escape in it
 	begun bool
 	end   int // behind the object when there are no more; -1 if it is not valid
 }
@@ -105,8 +106,10 @@ func (m *members) next() bool {
 	if i >= len(b) || b[i] != '"' {
 		return false
 	}
-	end := skipString(b, i)
-	if end < 0 {
+	end := plainEnd(b, i+1)
+	if m.plain = end < len(b) && b[end] == '"'; m.plain {
+		end++
+	} else if end = skipString(b, i); end < 0 {
 		return false
 	}
 	m.name = b[i:end]
@@ -130,7 +133,7 @@ func (m *members) value() []byte { return m.b[m.from:m.at:m.at] }
 // text is what the member's name says. Only where that is one of letters is it
 // sure to be valid UTF-8.
 func (m *members) text() []byte {
-	if bytes.IndexByte(m.name, '\\') < 0 {
+	if m.plain {
 		return m.name[1 : len(m.name)-1]
 	}
 	return unquote(m.name)
@@ -165,11 +168,40 @@ func skipValue(b []byte, i, depth int) int {
 	}
 }
 
+// skipObject is members for one who wants to know of none of them.
 func skipObject(b []byte, i, depth int) int {
-	m := membersOf(b, i, depth)
-	for m.next() && m.skip() {
+	if depth > maxNesting {
+		return -1
 	}
-	return m.end
+	i = skipSpace(b, i+1)
+	if i < len(b) && b[i] == '}' {
+		return i + 1
+	}
+	for {
+		if i >= len(b) || b[i] != '"' {
+			return -1
+		}
+		if i = skipString(b, i); i < 0 {
+			return -1
+		}
+		if i = skipSpace(b, i); i >= len(b) || b[i] != ':' {
+			return -1
+		}
+		if i = skipValue(b, skipSpace(b, i+1), depth); i < 0 {
+			return -1
+		}
+		if i = skipSpace(b, i); i >= len(b) {
+			return -1
+		}
+		switch b[i] {
+		case '}':
+			return i + 1
+		case ',':
+			i = skipSpace(b, i+1)
+		default:
+			return -1
+		}
+	}
 }
 
 func skipArray(b []byte, i, depth int) int {

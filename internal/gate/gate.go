@@ -1,7 +1,7 @@
 // Package gate bounds how many requests are under way at once, whoever makes
 // them, and shares the places fairly: between kinds of requests, between hosts,
 // and in the order in which they come. Hosts that do not answer get half of the
-// places at the most.
+// places at the most, and fewer while others wait.
 package gate
 
 import (
@@ -40,6 +40,7 @@ type Gate struct {
 	taken   int
 	slow    int // places that are taken by requests to hosts that hang
 	waiting int
+	patient int // of those that wait, the requests to hosts that hang
 	lanes   [2 * kinds]lane // those of hosts that hang follow the others
 	next    int             // the lane whose turn it is
 	hanging lately.Map[struct{}]
@@ -90,7 +91,7 @@ func (g *Gate) Enter(ctx context.Context, kind Kind, name string, wait func()) (
 	g.mu.Lock()
 	_, p.slow = g.hanging.Get(name)
 	g.lane(p).push(p)
-	g.waiting++
+	g.waits(p, 1)
 	g.serve()
 	waits := p.state == stateWaiting
 	g.mu.Unlock()
@@ -107,6 +108,22 @@ func (g *Gate) Enter(ctx context.Context, kind Kind, name string, wait func()) (
 		p.leave(false)
 		return nil, ctx.Err()
 	}
+}
+
+// waits counts one more that waits, or one less.
+func (g *Gate) waits(p *Place, n int) {
+	g.waiting += n
+	if p.slow {
+		g.patient += n
+	}
+}
+
+// mostSlow is how many places hosts may have that hang.
+func (g *Gate) mostSlow() int {
+	if g.waiting > g.patient {
+		return max(1, g.places/8)
+	}
+	return max(1, g.places/2)
 }
 
 func (g *Gate) lane(p *Place) *lane {
@@ -162,7 +179,7 @@ func (g *Gate) serve() {
 			return // only hosts that hang wait, and they have their share
 		}
 		p.state = stateTaken
-		g.waiting--
+		g.waits(p, -1)
 		g.taken++
 		if p.slow {
 			g.slow++
@@ -177,7 +194,7 @@ func (g *Gate) pop() *Place {
 	for range g.lanes {
 		n := g.next
 		g.next = (n + 1) % len(g.lanes)
-		if n >= int(kinds) && g.slow >= max(1, g.places/2) {
+		if n >= int(kinds) && g.slow >= g.mostSlow() {
 			continue
 		}
 		if p := g.lanes[n].pop(); p != nil {
@@ -216,7 +233,7 @@ func (p *Place) leave(hangs bool) {
 	case stateLeft:
 		return
 	case stateWaiting:
-		g.waiting--
+		g.waits(p, -1)
 	case stateTaken:
 		p.late.Stop()
 		g.taken--

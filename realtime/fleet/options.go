@@ -167,7 +167,7 @@ const (
 //
 // A request that has no answer within 5 seconds does not count any more, and
 // has another one begin; it ends by its own timeout. Hosts that hang so take up
-// half of the places at the most from then on. A poll of the server, or a read
+// half of the places at the most from then on, an eighth while others wait. A poll of the server, or a read
 // of a history that has nothing new, hangs by its nature, and counts until
 // the server has had it for 100 ms. What handlers call does not count.
 //

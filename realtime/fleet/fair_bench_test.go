@@ -1,0 +1,275 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/realtime"
+)
+
+// A street is a push server with a channel for each of its lanes, over real
+// sockets. It takes as little of the machine as it can.
+type street struct {
+	server *httptest.Server
+	lanes  []*streetLane
+}
+
+// A streetLane is one channel: message 0 was kept before there was a connection.
+type streetLane struct {
+	n    int
+	busy bool         // its messages do not say when they were sent
+	last atomic.Int64 // message that was published
+
+	mu sync.Mutex
+	ws *websocket.Conn
+	at []time.Time // when each was sent
+}
+
+func newStreet(b *testing.B, lanes int) *street {
+	s := &street{}
+	for n := range lanes {
+		s.lanes = append(s.lanes, &streetLane{n: n, busy: n == 0, at: []time.Time{time.Now()}})
+	}
+	s.server = httptest.NewServer(http.HandlerFunc(s.subscribe))
+	b.Cleanup(func() {
+		s.server.CloseClientConnections()
+		s.server.Close()
+	})
+	return s
+}
+
+func laneID(n int) string { return fmt.Sprintf("%032x:%032x.signature", n+1, n+1<<20) }
+
+// config leads to a lane.
+func (s *street) config(b *testing.B, n int) *b24pull.Config {
+	now, address := time.Now(), s.server.URL+"/sub/"
+	text := fmt.Sprintf(`{"server":{"version":3,"server_enabled":true,"mode":"personal","websocket_enabled":true,"publish_enabled":false,
+		"websocket":%q,"long_polling":%q},"api":{"revision_web":19,"revision_mobile":3},
+		"channels":{"private":{"id":%q,"type":"private","start":%q,"end":%q}},"serverTime":%[4]q,"exp":%[6]d}`,
+		strings.Replace(address, "http", "ws", 1), address, laneID(n), now.Format(time.RFC3339), now.Add(12*time.Hour).Format(time.RFC3339), now.Add(12*time.Hour).Unix())
+	c := new(b24pull.Config)
+	err := json.Unmarshal([]byte(text), c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return c
+}
+
+func (s *street) subscribe(w http.ResponseWriter, r *http.Request) {
+	n, err := strconv.ParseInt(r.URL.Query().Get("CHANNEL_ID")[:32], 16, 64)
+	if err != nil {
+		panic(err)
+	}
+	l := s.lanes[n-1]
+	if !websocket.IsWebSocketUpgrade(r) {
+		l.poll(w, r)
+		return
+	}
+	ws, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer ws.Close()
+	l.mu.Lock()
+	l.ws = ws
+	l.mu.Unlock()
+	for {
+		if _, _, err := ws.NextReader(); err != nil {
+			return
+		}
+	}
+}
+
+// poll answers what came after a position, or holds the request.
+func (l *streetLane) poll(w http.ResponseWriter, r *http.Request) {
+	first := int64(0)
+	if mid := r.URL.Query().Get("mid"); len(mid) == 26 && mid > l.mid(0)[:10] {
+		first, _ = strconv.ParseInt(mid[10:], 10, 64)
+	}
+	if last := l.last.Load(); first <= last {
+		_, _ = w.Write(l.frame(first, last))
+		return
+	}
+	select {
+	case <-r.Context().Done():
+	case <-time.After(40 * time.Second):
+		w.WriteHeader(http.StatusNotModified)
+	}
+}
+
+func (l *streetLane) mid(n int64) string { return fmt.Sprintf("1795421100%016d", n+1) }
+
+// frame has some messages.
+func (l *streetLane) frame(first, last int64) []byte {
+	var b []byte
+	for n := first; n <= last; n++ {
+		at := int64(0)
+		if !l.busy {
+			l.mu.Lock()
+			at = l.at[n].UnixNano()
+			l.mu.Unlock()
+		}
+		b = append(b, `#!NGINXNMS!#{"id":1,"mid":"1795421100`...)
+		for div := int64(1e15); div > 0; div /= 10 {
+			b = append(b, byte('0'+(n+1)/div%10))
+		}
+		b = append(b, `","channel":"`...)
+		b = append(b, laneIDs[l.n][:32]...)
+		b = append(b, `","tag":"1","time":"Thu, 26 Nov 2026 05:35:44 GMT","text":{"module_id":"application","command":"tick","params":{"at":"`...)
+		b = strconv.AppendInt(b, at, 10)
+		b = append(b, `"},"extra":{"server_time_unix":1795421744.5}}}#!NGINXNME!#`...)
+	}
+	return b
+}
+
+var laneIDs = func() (all [1000]string) {
+	for n := range all {
+		all[n] = laneID(n)
+	}
+	return all
+}()
+
+// send publishes so many messages in one frame.
+func (l *streetLane) send(n int64) {
+	first := l.last.Load() + 1
+	l.mu.Lock()
+	for range n {
+		if !l.busy {
+			l.at = append(l.at, time.Now())
+		}
+	}
+	ws := l.ws
+	l.mu.Unlock()
+	l.last.Add(n)
+	if ws != nil {
+		_ = ws.SetWriteDeadline(time.Now().Add(time.Second))
+		if err := ws.WriteMessage(websocket.TextMessage, l.frame(first, first+n-1)); err != nil {
+			ws.Close()
+			l.mu.Lock()
+			if l.ws == ws {
+				l.ws = nil
+			}
+			l.mu.Unlock()
+		}
+	}
+}
+
+// BenchmarkFairness measures how long a message of a quiet portal takes from its
+// sending to its handler: 999 have one a second each, and beside them is one
+// with 50,000 a second, or none. b.N messages of the quiet ones are measured:
+// give -benchtime=10000x. The server runs in the same process, and takes its
+// share of the machine.
+func BenchmarkFairness(b *testing.B) {
+	for _, bench := range []struct {
+		name string
+		rate int // of the firehose, a second
+		slow time.Duration
+	}{
+		{"alone", 0, 0},
+		{"firehose", 50_000, 0},
+		{"firehose with a slow handler", 50_000, 10 * time.Millisecond},
+	} {
+		b.Run(bench.name, func(b *testing.B) { benchmarkFairness(b, bench.rate, bench.slow) })
+	}
+}
+
+func benchmarkFairness(b *testing.B, rate int, slow time.Duration) {
+	s := newStreet(b, 1000)
+	var mu sync.Mutex
+	var took []time.Duration
+	var flood atomic.Int64
+	all := make(chan struct{})
+	quiet := func(_ context.Context, m realtime.Message) error {
+		now := time.Now()
+		var p struct{ At string }
+		if err := json.Unmarshal(m.Params, &p); err != nil {
+			return err
+		}
+		at, err := strconv.ParseInt(p.At, 10, 64)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if took = append(took, now.Sub(time.Unix(0, at))); len(took) == b.N {
+			close(all)
+		}
+		return nil
+	}
+	firehose := func(context.Context, realtime.Message) error {
+		flood.Add(1)
+		time.Sleep(slow)
+		return nil
+	}
+	ready := make(chan struct{}, 1000)
+	f, err := New(WithObserver(func(e Event) {
+		if e.Kind == KindReady {
+			ready <- struct{}{}
+		}
+	}))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for n := range s.lanes {
+		h := realtime.HandlerFunc(quiet)
+		if n == 0 {
+			h = firehose
+		}
+		if err := f.Add(fmt.Sprint(n), realtime.FromConfig(s.config(b, n)), h); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for range s.lanes {
+		<-ready
+	}
+	stop := make(chan struct{})
+	var sending sync.WaitGroup
+	every := func(d time.Duration, f func(n int)) {
+		sending.Go(func() {
+			tick := time.NewTicker(d)
+			defer tick.Stop()
+			for n := 0; ; n++ {
+				select {
+				case <-tick.C:
+					f(n)
+				case <-stop:
+					return
+				}
+			}
+		})
+	}
+	begun := time.Now()
+	if rate > 0 {
+		every(time.Millisecond, func(int) { s.lanes[0].send(int64(rate) / 1000) })
+	}
+	b.ResetTimer()
+	every(time.Millisecond, func(n int) { s.lanes[1+n%999].send(1) })
+	<-all
+	b.StopTimer()
+	seconds := time.Since(begun).Seconds()
+	close(stop)
+	sending.Wait()
+	mu.Lock()
+	slices.Sort(took)
+	for name, d := range map[string]time.Duration{"p50": took[len(took)/2], "p99": took[len(took)*99/100], "max": took[len(took)-1]} {
+		b.ReportMetric(float64(d.Microseconds())/1000, name+"-ms")
+	}
+	mu.Unlock()
+	b.ReportMetric(float64(flood.Load())/seconds, "flood/s")
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	_ = f.Shutdown(ctx) // what the firehose has left is of no interest
+}

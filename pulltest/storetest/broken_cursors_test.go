@@ -72,7 +72,7 @@ var brokenCursors = []struct {
 	{"context", "does not return", func(good realtime.CursorStore) realtime.CursorStore {
 		return &fakeCursors{CursorStore: good, save: func(ctx context.Context, c realtime.Cursor) error {
 			if ctx.Err() != nil {
-				time.Sleep(3 * time.Second)
+				time.Sleep(3 * patience)
 			}
 			return good.Save(ctx, c)
 		}}
@@ -81,34 +81,42 @@ var brokenCursors = []struct {
 
 // TestBroken_Cursors: each check finds the stores that are not what it asks for.
 func TestBroken_Cursors(t *testing.T) {
-	soon(t)
-	run := func(name string, open func() realtime.CursorStore) []string {
+	t.Parallel()
+	// run runs a check of what opener opens.
+	run := func(name string, opener func(data *realtime.MemoryStore) (open func() realtime.CursorStore)) []string {
 		i := slices.IndexFunc(cursorChecks, func(c cursorCheck) bool { return c.name == name })
 		if i < 0 {
 			t.Fatalf("there is no check %q", name)
 		}
-		return fails(t, func(tb testing.TB) { cursorChecks[i].run(&cursorBench{TB: tb, open: open}) })
+		return failsInBubble(t, func(tb testing.TB) {
+			cursorChecks[i].run(&cursorBench{TB: tb, open: opener(new(realtime.MemoryStore))})
+		})
 	}
 	for _, tt := range brokenCursors {
-		store := tt.store(new(realtime.MemoryStore))
-		if said := run(tt.check, func() realtime.CursorStore { return store }); len(said) == 0 {
+		if said := run(tt.check, func(data *realtime.MemoryStore) func() realtime.CursorStore {
+			store := tt.store(data)
+			return func() realtime.CursorStore { return store }
+		}); len(said) == 0 {
 			t.Errorf("%s: a store goes through: %s", tt.check, tt.what)
 		} else {
 			t.Logf("%s: %s: %.160s", tt.check, tt.what, said[0])
 		}
 	}
-	if said := run("restart", func() realtime.CursorStore { return new(realtime.MemoryStore) }); len(said) == 0 {
+	if said := run("restart", func(*realtime.MemoryStore) func() realtime.CursorStore {
+		return func() realtime.CursorStore { return new(realtime.MemoryStore) }
+	}); len(said) == 0 {
 		t.Error("restart: a store that forgets goes through")
 	}
 	// The other one's cursor stays where it is, and Save says that it has saved.
-	good := new(realtime.MemoryStore)
-	opened := 0
-	if said := run("another's save", func() realtime.CursorStore {
-		opened++
-		if opened == 2 {
-			return &fakeCursors{CursorStore: good, save: func(context.Context, realtime.Cursor) error { return nil }}
+	if said := run("another's save", func(good *realtime.MemoryStore) func() realtime.CursorStore {
+		opened := 0
+		return func() realtime.CursorStore {
+			opened++
+			if opened == 2 {
+				return &fakeCursors{CursorStore: good, save: func(context.Context, realtime.Cursor) error { return nil }}
+			}
+			return good
 		}
-		return good
 	}); len(said) == 0 {
 		t.Error("another's save: a store that saves nothing goes through")
 	}

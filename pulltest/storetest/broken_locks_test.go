@@ -27,7 +27,7 @@ var brokenLocks = []struct {
 	}},
 	{"context", "waits in spite of its context", func(good oauth.TokenStore) oauth.TokenStore {
 		return &fake{TokenStore: good, lock: func(ctx context.Context, key string) (oauth.LockedToken, error) {
-			brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second) // or the test would not end
+			brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*patience) // or the test would not end
 			defer cancel()
 			return good.Lock(brief, key)
 		}}
@@ -49,7 +49,7 @@ var brokenLocks = []struct {
 			}
 			got := make(chan result, 1)
 			go func() {
-				brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+				brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*patience)
 				defer cancel()
 				held, err := good.Lock(brief, key)
 				got <- result{held, err}
@@ -126,7 +126,7 @@ var brokenLocks = []struct {
 		}}
 	}},
 	{"load while saved", "a token that is saved in two halves", func(good oauth.TokenStore) oauth.TokenStore {
-		return with(good, func(_ string, held oauth.LockedToken) *fakeLocked {
+		store := with(good, func(_ string, held oauth.LockedToken) *fakeLocked {
 			return &fakeLocked{save: func(ctx context.Context, t *oauth.Token) error {
 				half, err := held.Load(ctx)
 				if err != nil {
@@ -139,7 +139,12 @@ var brokenLocks = []struct {
 				time.Sleep(time.Millisecond)
 				return held.Save(ctx, t)
 			}}
-		})
+		}).(*fake)
+		store.load = func(ctx context.Context, key string) (*oauth.Token, error) {
+			time.Sleep(time.Millisecond / 10) // time is virtual, and passes where all sleep
+			return good.Load(ctx, key)
+		}
+		return store
 	}},
 	{"turns", "who waits looks once in a while", func(good oauth.TokenStore) oauth.TokenStore {
 		return &fake{TokenStore: good, lock: func(ctx context.Context, key string) (oauth.LockedToken, error) {

@@ -160,7 +160,7 @@ var brokenTokens = []struct {
 
 // TestBroken_Tokens: each check finds the stores that are not what it asks for.
 func TestBroken_Tokens(t *testing.T) {
-	soon(t)
+	t.Parallel()
 	found := make(map[string]bool)
 	for _, tt := range slices.Concat(brokenTokens, brokenLocks) {
 		i := slices.IndexFunc(tokenChecks, func(c tokenCheck) bool { return c.name == tt.check })
@@ -168,8 +168,8 @@ func TestBroken_Tokens(t *testing.T) {
 			t.Fatalf("there is no check %q", tt.check)
 		}
 		found[tt.check] = true
-		store := tt.store(new(oauth.MemoryStore))
-		said := fails(t, func(tb testing.TB) {
+		said := failsInBubble(t, func(tb testing.TB) {
+			store := tt.store(new(oauth.MemoryStore))
 			tokenChecks[i].run(&bench{TB: tb, open: func() oauth.TokenStore { return store }})
 		})
 		if len(said) == 0 {
@@ -188,14 +188,13 @@ func TestBroken_Tokens(t *testing.T) {
 // TestBroken_OpenedAgain: stores that are opened again and do not find what is
 // there, or lock only each for itself.
 func TestBroken_OpenedAgain(t *testing.T) {
-	soon(t)
-	data := new(oauth.MemoryStore)
+	t.Parallel()
 	for what, tt := range map[string]struct {
-		open   func() oauth.TokenStore
+		open   func(data *oauth.MemoryStore) oauth.TokenStore
 		checks []string
 	}{
-		"a place of its own": {func() oauth.TokenStore { return new(oauth.MemoryStore) }, []string{"round trip", "replace", "exclusion", "context", "unlock"}},
-		"a lock of its own": {func() oauth.TokenStore {
+		"a place of its own": {func(*oauth.MemoryStore) oauth.TokenStore { return new(oauth.MemoryStore) }, []string{"round trip", "replace", "exclusion", "context", "unlock"}},
+		"a lock of its own": {func(data *oauth.MemoryStore) oauth.TokenStore {
 			own := new(oauth.MemoryStore)
 			return locking(unlocked(data), func(ctx context.Context, key string) (func(), error) {
 				held, err := own.Lock(ctx, key)
@@ -208,7 +207,10 @@ func TestBroken_OpenedAgain(t *testing.T) {
 	} {
 		for _, name := range tt.checks {
 			i := slices.IndexFunc(tokenChecks, func(c tokenCheck) bool { return c.name == name })
-			if said := fails(t, func(tb testing.TB) { tokenChecks[i].run(&bench{TB: tb, open: tt.open}) }); len(said) == 0 {
+			if said := failsInBubble(t, func(tb testing.TB) {
+				data := new(oauth.MemoryStore)
+				tokenChecks[i].run(&bench{TB: tb, open: func() oauth.TokenStore { return tt.open(data) }})
+			}); len(said) == 0 {
 				t.Errorf("%s: stores go through of which each has %s", name, what)
 			}
 		}
@@ -254,10 +256,9 @@ func TestBroken_Death(t *testing.T) {
 	if folder, ok := os.LookupEnv(placeEnv); ok {
 		holdLock(t, open(t, folder), os.Getenv(keyEnv))
 	}
+	t.Parallel()
 	folder := t.TempDir()
-	patience = 2 * time.Second // the process has to start in it, too
-	defer func() { patience = time.Minute }()
-	said := fails(t, func(tb testing.TB) {
+	said := fails(impatient{t, 2 * time.Second}, func(tb testing.TB) {
 		checkDeath(&bench{TB: tb, open: func() oauth.TokenStore { return open(t, folder) }}, func(key string) *exec.Cmd {
 			return again(t.Name(), folder, key)
 		})

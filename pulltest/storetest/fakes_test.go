@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/b24pull/b24pull/oauth"
@@ -34,8 +35,8 @@ func (r *recorder) Fatalf(format string, args ...any) {
 func (r *recorder) Logf(string, ...any) {}
 
 // fails runs a check, and returns what it says.
-func fails(t *testing.T, check func(testing.TB)) []string {
-	r := &recorder{TB: t}
+func fails(tb testing.TB, check func(testing.TB)) []string {
+	r := &recorder{TB: tb}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -47,12 +48,23 @@ func fails(t *testing.T, check func(testing.TB)) []string {
 	return slices.Clone(r.said)
 }
 
-// soon makes the checks less patient: a store that hangs is found at once.
-func soon(t *testing.T) {
-	t.Helper()
-	was := patience
-	patience = time.Second
-	t.Cleanup(func() { patience = was })
+// failsInBubble is fails on virtual time, for stores that are in memory and made
+// by check.
+func failsInBubble(t *testing.T, check func(testing.TB)) (said []string) {
+	synctest.Test(t, func(t *testing.T) { said = fails(t, check) })
+	return said
+}
+
+// An impatient test waits for a store so long, in place of a minute.
+type impatient struct {
+	testing.TB
+	wait time.Duration
+}
+
+func (i impatient) Context() context.Context {
+	ctx, cancel := context.WithTimeout(i.TB.Context(), i.wait)
+	i.Cleanup(cancel)
+	return ctx
 }
 
 // A fake is a store whose methods can be others.

@@ -14,9 +14,8 @@ import (
 	"github.com/b24pull/b24pull/oauth"
 )
 
-// patience is how long a store is waited for. The tests of this package have
-// less.
-var patience = time.Minute
+// patience is how long a store is waited for.
+const patience = time.Minute
 
 // Tokens tries out a store of tokens. Each check is a test below t, with a name
 // of its own.

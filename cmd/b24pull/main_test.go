@@ -11,12 +11,15 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // binary is the program, built once for all tests.
 var binary string
 
 func TestMain(m *testing.M) {
+	resttest.AtOnce(8)
 	os.Exit(buildAndRun(m))
 }
 
@@ -119,13 +122,7 @@ func TestSoakProcess(t *testing.T) {
 // consume: each row of its table has something measured in it.
 func TestBenchProcess(t *testing.T) {
 	t.Parallel()
-	cmd := exec.CommandContext(t.Context(), binary, "bench", "-messages", "205", "-runs", "1", "-idle", "2", "-backlog", "2000", "-js", t.TempDir())
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v: %s", err, &stderr)
-	}
+	out, stderr := runBench(t, "-messages", "205", "-runs", "1", "-idle", "2", "-idle-wait", "100ms", "-portals", "2", "-backlog", "0", "-js", t.TempDir())
 	rows := make(map[string]int)
 	for line := range strings.Lines(string(out)) {
 		for _, row := range []string{"this SDK", "bare loop", "frames alone"} {
@@ -135,16 +132,40 @@ func TestBenchProcess(t *testing.T) {
 			}
 		}
 	}
-	if rows["this SDK"] != 5 || rows["bare loop"] != 5 || rows["frames alone"] != 3 {
-		t.Errorf("rows with figures: %v, want 5 of each, 3 of frames alone, in\n%s", rows, out)
+	if rows["this SDK"] != 7 || rows["bare loop"] != 7 || rows["frames alone"] != 3 {
+		t.Errorf("rows with figures: %v, want 7 of each, 3 of frames alone, in\n%s", rows, out)
 	}
-	for _, framing := range []string{"protobuf", "text", "JSON-RPC"} {
+	if !strings.Contains(stderr, "without the official JS client") {
+		t.Errorf("nothing says why there is no JS client: %s", stderr)
+	}
+}
+
+// TestBenchProcess_Backlog has backlogs caught up with; a thorough run those of
+// each framing.
+func TestBenchProcess_Backlog(t *testing.T) {
+	t.Parallel()
+	versions, framings := "4", []string{"protobuf"}
+	if resttest.Thorough {
+		versions, framings = "4,3,5", []string{"protobuf", "text", "JSON-RPC"}
+	}
+	out, _ := runBench(t, "-messages", "205", "-runs", "0", "-idle", "0", "-portals", "0", "-backlog", "2000", "-versions", versions)
+	for _, framing := range framings {
 		missed := regexp.MustCompile(`(?m)^` + framing + ` +(200|2000) +[1-9][0-9]* .* 0$`) // none was repeated
 		if n := len(missed.FindAll(out, -1)); n != 2 {
 			t.Errorf("%s: %d rows of backlogs without repeats, want 2, in\n%s", framing, n, out)
 		}
 	}
-	if !strings.Contains(stderr.String(), "without the official JS client") {
-		t.Errorf("nothing says why there is no JS client: %s", &stderr)
+}
+
+// runBench runs the program's bench, and returns what it prints.
+func runBench(t *testing.T, args ...string) (stdout []byte, stderr string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary, append([]string{"bench"}, args...)...)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, &said)
 	}
+	return out, said.String()
 }

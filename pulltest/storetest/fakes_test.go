@@ -51,7 +51,10 @@ func fails(tb testing.TB, check func(testing.TB)) []string {
 // failsInBubble is fails on virtual time, for stores that are in memory and made
 // by check.
 func failsInBubble(t *testing.T, check func(testing.TB)) (said []string) {
-	synctest.Test(t, func(t *testing.T) { said = fails(t, check) })
+	synctest.Test(t, func(t *testing.T) {
+		said = fails(t, check)
+		time.Sleep(4 * patience) // what a store still waits for ends
+	})
 	return said
 }
 

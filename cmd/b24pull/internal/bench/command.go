@@ -65,6 +65,7 @@ type options struct {
 	messages, size, perFrame, runs int
 	versions                       []int
 	idle, portals, atOnce, backlog int
+	idleWait                       time.Duration
 	quiet                          bool
 	js, profiles                   string
 }
@@ -89,6 +90,7 @@ func (o *options) flags() *flag.FlagSet {
 		return nil
 	})
 	f.IntVar(&o.idle, "idle", 1000, "idle `subscriptions` to be measured; 0: none")
+	f.DurationVar(&o.idleWait, "idle-wait", 5*time.Second, "`time` until idle subscriptions are measured, for what a beginning takes")
 	f.IntVar(&o.portals, "portals", 1000, "`portals` that a fleet begins; 0: none")
 	f.IntVar(&o.backlog, "backlog", 1_000_000, "`messages` that were missed and are caught up with; 0: none")
 	f.IntVar(&o.atOnce, "at-once", 64, "`requests` at once to a push server, of the portals")
@@ -102,8 +104,8 @@ func (o *options) check(f *flag.FlagSet) error {
 	switch {
 	case f.NArg() > 0:
 		return fmt.Errorf("there is no argument %q; see -h", f.Arg(0))
-	case o.messages < 1 || o.size < 1 || o.perFrame < 1 || o.atOnce < 1 || o.runs < 0 || o.idle < 0 || o.portals < 0 || o.backlog < 0:
-		return errors.New("-messages, -size, -frame and -at-once are 1 or more, -runs, -idle, -portals and -backlog are 0 or more")
+	case o.messages < 1 || o.size < 1 || o.perFrame < 1 || o.atOnce < 1 || o.runs < 0 || o.idle < 0 || o.idleWait < 0 || o.portals < 0 || o.backlog < 0:
+		return errors.New("-messages, -size, -frame and -at-once are 1 or more, -runs, -idle, -idle-wait, -portals and -backlog are 0 or more")
 	}
 	return nil
 }
@@ -248,9 +250,6 @@ func (r outcome) print(out io.Writer, version int, who string, sdk float64) {
 	fmt.Fprintln(out)
 }
 
-// idleWait is until what a beginning takes is over.
-const idleWait = 5 * time.Second
-
 // runIdle measures idle subscriptions.
 func (o *options) runIdle(ctx context.Context, stdout, stderr io.Writer) error {
 	fmt.Fprintf(stdout, "%d idle connections, each takes\n\n%-6s %-13s %8s %8s %8s %11s\n", o.idle, "", "", "rss KB", "heap KB", "stack KB", "goroutines")
@@ -276,7 +275,7 @@ func (o *options) onceIdle(ctx context.Context, who string, secure bool, stderr 
 		return u, err
 	}
 	defer stop()
-	spec := idleSpec{Who: who, At: at, Count: o.idle, Wait: idleWait}
+	spec := idleSpec{Who: who, At: at, Count: o.idle, Wait: o.idleWait}
 	if who == whoSDK && o.profiles != "" {
 		spec.Profile = filepath.Join(o.profiles, "idle")
 		if secure {

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -338,4 +339,50 @@ func (p *poster) judge(c transport.Conn, err error) error {
 		return ownError(c.Reject(p.start, why))
 	}
 	return &AnswerError{Err: why}
+}
+
+// believes reports whether what was decoded is to be posted: an answer has to
+// have proved itself before.
+func (p *poster) believes(r *wire.Record, err error) bool {
+	p.believed = p.believed || proves(r, err) || isTooLong(err) && bytes.Contains(p.start, wire.IncomingMethod)
+	return p.believed || !p.attempt.awaitsAnswer()
+}
+
+// startSize is how much of an answer is looked at for an error.
+const startSize = 2 << 10
+
+// progress reads frames, and tells now and then that bytes of them have come.
+type progress struct {
+	frame io.Reader
+	fresh bool // nothing of the frame has been read
+	p     *poster
+	told  time.Time
+}
+
+// A new frame is told of sooner, but not each of many.
+const (
+	tellEvery = time.Second
+	tellFresh = 10 * time.Millisecond
+)
+
+func (r *progress) Read(b []byte) (int, error) {
+	r.p.waited()
+	n, err := r.frame.Read(b)
+	if err != nil && err != io.EOF {
+		err = ownError(err)
+	}
+	if p := r.p; p.attempt.awaitsAnswer() && len(p.start) < startSize {
+		p.start = append(p.start, b[:min(n, startSize-len(p.start))]...)
+	}
+	r.p.waited()
+	every := tellEvery
+	if r.fresh {
+		every = tellFresh
+	}
+	if now := time.Now(); n > 0 && now.Sub(r.told) >= every {
+		r.told = now
+		r.p.tell(inProgress, nil)
+	}
+	r.fresh = r.fresh && n == 0
+	return n, err
 }

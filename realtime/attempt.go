@@ -1,7 +1,6 @@
 package realtime
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
-	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/rpc"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
@@ -145,6 +143,8 @@ func (k *attempt) ping() {
 
 // post hands something to the loop, if it still runs.
 func (l *loop) post(in inbound) {
+	l.bed.Visit()
+	defer l.bed.Leave()
 	select {
 	case l.inbox <- in:
 	case <-l.ctx.Done():
@@ -159,48 +159,81 @@ func serve(ctx context.Context, t transport.Transport, at transport.Address, cod
 		p.tell(inDown, ownError(err))
 		return
 	}
-	defer c.Close(transport.CloseNormal)
 	if c, ok := c.(transport.Busy); ok {
 		p.gathers = true
 		c.BeforeWaiting(p.flush)
 	}
 	p.carryCalls(c, at)
 	p.post(inbound{kind: inOpened, attempt: p.attempt, conn: c, line: p.line})
-	in := &progress{p: p}
-	for {
-		frame, err := c.Next()
-		if err != nil {
-			p.down(ownError(err))
-			return
-		}
-		in.frame, in.fresh = frame, true
-		err = p.frame(codec, in, c.Received)
-		p.confirm(0)
-		switch err = p.judge(c, err); {
-		case errors.Is(err, wire.ErrFrame):
-			p.tell(inGarbled, err)
-		case err != nil:
-			p.down(err)
-			return
-		}
-	}
-}
-
-// carryCalls has calls go over a live websocket of a server that takes them.
-func (p *poster) carryCalls(c transport.Conn, at transport.Address) {
-	socket, ok := c.(transport.Duplex)
-	if !ok || !at.RPC || p.attempt.awaitsAnswer() {
+	r := &reader{conn: c, codec: codec, progress: progress{p: p}}
+	if r.patient, _ = c.(transport.Patient); r.patient != nil {
+		p.attempt.tasks.Go(r.run) // with a small stack
 		return
 	}
-	p.line = rpc.NewLine(socket.Send, func(text string) string { return at.Secrets.Line(text, quote.TextLimit) })
-	p.attempt.tasks.Go(p.line.Run)
+	r.run()
 }
 
-// answered takes the answer to a call.
-func (p *poster) answered(a wire.Answer) {
-	if p.line != nil {
-		p.line.Answered(a)
+// A reader reads a connection until it ends.
+type reader struct {
+	conn     transport.Conn
+	patient  transport.Patient // conn, if it is one
+	codec    wire.Codec
+	progress progress
+}
+
+// freshAfter is for how long a goroutine reads before another one goes on where
+// nothing more has come yet: its stack has grown, and what waits, often for
+// minutes, is to have a small one.
+const freshAfter = time.Second
+
+func (r *reader) run() {
+	left := false
+	defer func() {
+		if !left {
+			r.conn.Close(transport.CloseNormal)
+		}
+	}()
+	if r.patient == nil {
+		for r.next() {
+		}
+		return
 	}
+	left = r.waiting(time.Now())
+}
+
+// waiting reads, and waits between. It reports whether another goroutine goes
+// on.
+func (r *reader) waiting(since time.Time) (left bool) {
+	for {
+		if r.patient.Await() && !r.next() {
+			return false
+		}
+		if r.patient.Quiet() && time.Since(since) >= freshAfter {
+			r.progress.p.attempt.tasks.Go(r.run)
+			return true
+		}
+	}
+}
+
+// next reads a frame. It reports whether there may be another.
+func (r *reader) next() bool {
+	c, p := r.conn, r.progress.p
+	frame, err := c.Next()
+	if err != nil {
+		p.down(ownError(err))
+		return false
+	}
+	r.progress.frame, r.progress.fresh = frame, true
+	err = p.frame(r.codec, &r.progress, c.Received)
+	p.confirm(0)
+	switch err = p.judge(c, err); {
+	case errors.Is(err, wire.ErrFrame):
+		p.tell(inGarbled, err)
+	case err != nil:
+		p.down(err)
+		return false
+	}
+	return true
 }
 
 // maxPolled is how many messages of a poll are confirmed before its end.
@@ -353,50 +386,4 @@ func (p *poster) frame(c wire.Codec, frame io.Reader, received func(id string)) 
 		p.flush()
 	}
 	return err
-}
-
-// believes reports whether what was decoded is to be posted: an answer has to
-// have proved itself before.
-func (p *poster) believes(r *wire.Record, err error) bool {
-	p.believed = p.believed || proves(r, err) || isTooLong(err) && bytes.Contains(p.start, wire.IncomingMethod)
-	return p.believed || !p.attempt.awaitsAnswer()
-}
-
-// startSize is how much of an answer is looked at for an error.
-const startSize = 2 << 10
-
-// progress reads frames, and tells now and then that bytes of them have come.
-type progress struct {
-	frame io.Reader
-	fresh bool // nothing of the frame has been read
-	p     *poster
-	told  time.Time
-}
-
-// A new frame is told of sooner, but not each of many.
-const (
-	tellEvery = time.Second
-	tellFresh = 10 * time.Millisecond
-)
-
-func (r *progress) Read(b []byte) (int, error) {
-	r.p.waited()
-	n, err := r.frame.Read(b)
-	if err != nil && err != io.EOF {
-		err = ownError(err)
-	}
-	if p := r.p; p.attempt.awaitsAnswer() && len(p.start) < startSize {
-		p.start = append(p.start, b[:min(n, startSize-len(p.start))]...)
-	}
-	r.p.waited()
-	every := tellEvery
-	if r.fresh {
-		every = tellFresh
-	}
-	if now := time.Now(); n > 0 && now.Sub(r.told) >= every {
-		r.told = now
-		r.p.tell(inProgress, nil)
-	}
-	r.fresh = r.fresh && n == 0
-	return n, err
 }

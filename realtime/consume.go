@@ -114,10 +114,7 @@ func (s *Subscription) consume(given context.Context, deliver func(context.Conte
 		s.guard.do(func() { s.commits.run(ctx) })
 	}()
 	received := make(chan struct{})
-	go func() {
-		defer close(received)
-		s.guard.do(func() { s.machine(receiving) })
-	}()
+	s.machine(receiving, func() { close(received) })
 	handled := false
 	defer func() { // also on a panic's way out
 		s.cancel(errLeft)
@@ -256,8 +253,8 @@ func (s *Subscription) begin(ctx context.Context) (all, receiving context.Contex
 	return all, receiving, nil
 }
 
-func (s *Subscription) newLoop() *loop {
-	return &loop{
+func (s *Subscription) newLoop(ctx context.Context) *loop {
+	l := &loop{
 		source:  s.source,
 		opts:    &s.opts,
 		socket:  s.dial,
@@ -277,18 +274,113 @@ func (s *Subscription) newLoop() *loop {
 			s.opts.logger.Debug("messages of a poll could not be confirmed", "messages", n, "err", cause)
 		}},
 		tasks: tasks{guard: &s.guard},
+		inbox: make(chan inbound),
 	}
+	l.ctx, l.cancel = context.WithCancel(ctx)
+	l.queue.Roomy = l.bed.Wake
+	l.events.wakes(l.bed.Wake)
+	return l
 }
 
-func (s *Subscription) machine(ctx context.Context) {
-	l := s.newLoop()
-	defer s.events.release()
-	err := l.run(s.guard.watching(ctx))
-	s.polls.CloseIdleConnections()
-	if context.Cause(ctx) == errDrained {
-		err = errDrained
+// machine starts the loop; over is called when it has ended.
+func (s *Subscription) machine(ctx context.Context, over func()) {
+	l := s.newLoop(s.guard.watching(ctx))
+	l.bed.Rise = func() { go s.receive(l, over) }
+	l.bed.Rise()
+}
+
+// receive runs the loop, until it is over or asleep.
+func (s *Subscription) receive(l *loop, over func()) {
+	asleep := false
+	defer func() { // also where a callback has ended the goroutine
+		if !asleep {
+			over()
+		}
+	}()
+	s.guard.do(func() {
+		defer func() {
+			if !asleep {
+				s.events.release()
+			}
+		}()
+		if asleep = l.run(); asleep {
+			return
+		}
+		s.polls.CloseIdleConnections()
+		err := l.err
+		if context.Cause(l.ctx) == errDrained {
+			err = errDrained
+		}
+		s.queue.Finish(err)
+	})
+}
+
+// lingers is how long the loop waits for something before it gives its goroutine
+// up, until there is.
+const lingers = time.Second
+
+// run lives until the subscription is over, or the loop is asleep, and is called
+// again when it has been woken. When it is over, everything it has started has
+// stopped.
+func (l *loop) run() (asleep bool) {
+	defer func() {
+		if !asleep {
+			l.stop()
+		}
+	}()
+	if l.main == nil {
+		l.begin()
 	}
-	s.queue.Finish(err)
+	for l.main.status.state != StateClosed {
+		if l.step() {
+			return true
+		}
+		l.afterEvent()
+	}
+	l.deliverReceived()
+	l.events.flush()
+	return false
+}
+
+// step waits for what happens next, and handles it; or falls asleep.
+func (l *loop) step() (asleep bool) {
+	at, linger := l.deadline(), time.Now().Add(lingers)
+	lingering := at.IsZero() || linger.Before(at)
+	if lingering {
+		l.alarm.set(linger)
+	} else {
+		l.alarm.set(at)
+	}
+	select {
+	case in := <-l.inbox:
+		l.receive(in)
+	case <-l.queue.Room:
+		l.all(event{kind: evRoom})
+	case <-l.events.wake:
+		l.events.tellPosted()
+	case <-l.alarm.rang:
+		if lingering && !time.Now().Before(linger) {
+			l.alarm.set(at)
+			return l.bed.Sleep(l.idle)
+		}
+		l.expire()
+	case <-l.ctx.Done():
+		l.handle(l.main, event{kind: evStop}, stopCause(l.ctx))
+	}
+	return false
+}
+
+// idle reports whether there is nothing to do until somebody posts or wakes.
+func (l *loop) idle() bool {
+	return len(l.queue.Room) == 0 && len(l.events.wake) == 0 && len(l.alarm.rang) == 0 && l.ctx.Err() == nil
+}
+
+// stop ends what the loop has begun.
+func (l *loop) stop() {
+	l.cancel()
+	l.unwatch()
+	l.alarm.stop()
+	l.tasks.Wait()
 }
 
 // tell logs an event and passes it on.

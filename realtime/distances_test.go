@@ -25,7 +25,7 @@ import (
 // events by observe.
 func handLoop(ctx context.Context, way transport.Transport, observe func(Event)) *loop {
 	q, led, events := delivery.NewQueue(10, 1<<20), delivery.NewAcks(after(1).position), telling(observe)
-	l := &loop{ctx: ctx, inbox: make(chan inbound), poll: way, acks: led, events: events, stats: events.stats,
+	l := &loop{ctx: ctx, opts: new(options), inbox: make(chan inbound), poll: way, acks: led, events: events, stats: events.stats,
 		log: newTestLogger(io.Discard), queue: q, state: new(stateBox), trouble: new(trouble), tasks: tasks{guard: new(guard)}}
 	l.dedup = delivery.NewDedup(after(1).position, led, q, time.Now(), l.reported)
 	l.main = l.streamTo("main.example")

@@ -22,9 +22,16 @@ func TestGrowth_NothingGrows(t *testing.T) {
 				l.subscribe(nil, WithTransport(transport), WithBackoff(soon))
 				ctx, cancel := context.WithCancelCause(t.Context())
 				l.sub.acks = delivery.NewAcks(delivery.Position{})
-				loop := l.sub.newLoop()
+				loop := l.sub.newLoop(ctx)
 				stopped := make(chan error)
-				go func() { stopped <- loop.run(ctx) }()
+				loop.bed.Rise = func() {
+					go func() {
+						if !loop.run() {
+							stopped <- loop.err
+						}
+					}()
+				}
+				loop.bed.Rise()
 				got := newTally()
 				handled := make(chan struct{})
 				go func() {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/doze"
 	"github.com/b24pull/b24pull/internal/fifo"
 	"github.com/b24pull/b24pull/internal/gate"
 	"github.com/b24pull/b24pull/internal/netfail"
@@ -28,9 +29,9 @@ const (
 	answerYields     = time.Minute      // the same for one to a replay of replaced channels, while those in use are to be read
 )
 
-// loop carries out what decide wants, in one goroutine. It alone touches the
-// histories, the timers and the attempts; all that happens elsewhere comes to
-// it through its inbox.
+// loop carries out what decide wants, in one goroutine at a time; while nothing
+// happens, in none. It alone touches the histories, the timers and the attempts;
+// all that happens elsewhere comes to it through its inbox.
 type loop struct {
 	source  ConfigSource
 	opts    *options
@@ -50,6 +51,9 @@ type loop struct {
 	confirmer *transport.Confirmer
 
 	ctx     context.Context
+	cancel  context.CancelFunc
+	unwatch func() bool // the end of ctx wakes the loop
+	bed     doze.Bed
 	inbox   chan inbound
 	tasks   tasks
 	err     error    // why it ends
@@ -89,39 +93,11 @@ type replayRequest struct {
 	short      bool
 }
 
-// run lives until the subscription is over and returns why. When it returns,
-// everything it has started has stopped.
-func (l *loop) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer l.tasks.Wait()
-	defer cancel()
-	l.alarm = newAlarm()
-	defer l.alarm.stop()
-	l.begin(ctx)
-	for l.main.status.state != StateClosed {
-		select {
-		case in := <-l.inbox:
-			l.receive(in)
-		case <-l.queue.Room:
-			l.all(event{kind: evRoom})
-		case <-l.events.wake:
-			l.events.tellPosted()
-		case <-l.alarm.at(l.deadline()):
-			l.expire()
-		case <-ctx.Done():
-			l.handle(l.main, event{kind: evStop}, stopCause(ctx))
-		}
-		l.afterEvent()
-	}
-	l.deliverReceived()
-	l.events.flush()
-	return l.err
-}
-
-// begin makes what the loop begins with. (The stack of an idle loop is small.)
-func (l *loop) begin(ctx context.Context) {
-	l.ctx = ctx
-	l.inbox = make(chan inbound)
+// begin makes what the loop begins with.
+func (l *loop) begin() {
+	ctx := l.ctx
+	l.unwatch = context.AfterFunc(ctx, l.bed.Wake)
+	l.alarm = newAlarm(l.bed.Wake)
 	l.confirmer.Context, l.confirmer.Go = gate.With(ctx, l.opts.shared.Gate, nil), l.tasks.Go
 	l.replayPace, l.shortReplayPace = replayPace, shortReplayPace
 	l.logRepeats()

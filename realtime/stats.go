@@ -233,6 +233,7 @@ type emitter struct {
 	ctx     context.Context // of receiving
 	guard   *guard          // around what is told outside of the loop; nil: there is none
 	wake    chan struct{}
+	woken   func()  // is called after each signal of wake; nil: there is no loop
 	notices notices // of the one who tells
 
 	mu      sync.Mutex
@@ -287,7 +288,7 @@ func (t *emitter) post(e Event) {
 	} else {
 		t.posted[i] = summed(t.posted[i], e)
 	}
-	mine := !t.looping && !t.telling
+	mine, woken := !t.looping && !t.telling, t.woken
 	t.telling = t.telling || mine
 	t.mu.Unlock()
 	switch {
@@ -295,6 +296,9 @@ func (t *emitter) post(e Event) {
 		select {
 		case t.wake <- struct{}{}:
 		default:
+		}
+		if woken != nil {
+			woken()
 		}
 	case t.guard != nil:
 		t.guard.catch(t.tellPosted)
@@ -331,6 +335,13 @@ func (t *emitter) take(ctx context.Context) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ctx, t.looping = ctx, true
+}
+
+// wakes has a loop be woken where something is posted for it.
+func (t *emitter) wakes(loop func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.woken = loop
 }
 
 // release has those tell who post: the loop is over.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/quote"
 	"github.com/b24pull/b24pull/realtime/internal/config"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/rpc"
@@ -218,5 +219,22 @@ func (l *loop) offerCalls() {
 		l.calls.Use(s.live.line)
 	default:
 		l.calls.Use(nil)
+	}
+}
+
+// carryCalls has calls go over a live websocket of a server that takes them.
+func (p *poster) carryCalls(c transport.Conn, at transport.Address) {
+	socket, ok := c.(transport.Duplex)
+	if !ok || !at.RPC || p.attempt.awaitsAnswer() {
+		return
+	}
+	p.line = rpc.NewLine(socket.Send, func(text string) string { return at.Secrets.Line(text, quote.TextLimit) })
+	p.attempt.tasks.Go(p.line.Run)
+}
+
+// answered takes the answer to a call.
+func (p *poster) answered(a wire.Answer) {
+	if p.line != nil {
+		p.line.Answered(a)
 	}
 }

@@ -76,24 +76,34 @@ func (d *deadlines) next(first time.Time) time.Time {
 }
 
 // alarm is a real timer that is set anew before each wait.
-type alarm struct{ timer *time.Timer }
+type alarm struct {
+	timer *time.Timer
+	rang  chan struct{} // of capacity 1
+}
 
-func newAlarm() alarm {
-	a := alarm{time.NewTimer(time.Hour)}
-	a.timer.Stop()
-	return a
+// newAlarm makes one that calls wake when it has rung.
+func newAlarm(wake func()) alarm {
+	rang := make(chan struct{}, 1)
+	timer := time.AfterFunc(time.Hour, func() {
+		select {
+		case rang <- struct{}{}:
+		default:
+		}
+		wake()
+	})
+	timer.Stop()
+	return alarm{timer, rang}
 }
 
 func (a alarm) stop() { a.timer.Stop() }
 
-// at returns a channel that tells when the time has come; never for the zero
-// time.
-func (a alarm) at(t time.Time) <-chan time.Time {
+// set has it ring at a time; never at the zero time.
+func (a alarm) set(t time.Time) {
 	if t.IsZero() {
-		return nil
+		a.timer.Stop()
+		return
 	}
 	a.timer.Reset(time.Until(t))
-	return a.timer.C
 }
 
 // deadline is when something is due next.

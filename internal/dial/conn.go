@@ -30,15 +30,22 @@ func (c *Conn) shutAgain() {
 
 // Read waits while the connection is shut.
 func (c *Conn) Read(p []byte) (int, error) {
+	most, err := c.opened(len(p))
+	if err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Read(p[:most])
+	c.count(p[:n])
+	return n, err
+}
+
+// opened waits until the connection is not shut, and returns how much a read may
+// take at most.
+func (c *Conn) opened(wanted int) (most int, err error) {
 	for {
-		changed, late, most, err := c.look(len(p))
-		if err != nil {
-			return 0, err
-		}
-		if changed == nil {
-			n, err := c.Conn.Read(p[:most])
-			c.count(p[:n])
-			return n, err
+		changed, late, most, err := c.look(wanted)
+		if err != nil || changed == nil {
+			return most, err
 		}
 		select {
 		case <-changed:

@@ -13,7 +13,7 @@ import (
 type panicKey struct{}
 
 // A panicked function is told of a panic, with the stack of its goroutine.
-type panicked = func(value any, stack []byte)
+type panicked func(value any, stack []byte)
 
 // OnPanic returns a context for requests whose connections, or what dials them,
 // may panic: told is called then, in any goroutine, also later than the request.
@@ -32,16 +32,19 @@ func Recover(ctx context.Context, what string, f func() error) error {
 
 func recovering(told panicked, what string, f func() error) (err error) {
 	defer func() {
-		v := recover()
-		if v == nil {
-			return
+		if v := recover(); v != nil {
+			err = told.of(v, what)
 		}
-		if told != nil {
-			told(v, debug.Stack())
-		}
-		err = fmt.Errorf("%s has panicked: %s", what, quote.Text(fmt.Sprint(v), quote.TextLimit))
 	}()
 	return f()
+}
+
+// of tells of a panic, and makes an error of it.
+func (told panicked) of(value any, what string) error {
+	if told != nil {
+		told(value, debug.Stack())
+	}
+	return fmt.Errorf("%s has panicked: %s", what, quote.Text(fmt.Sprint(value), quote.TextLimit))
 }
 
 // A safeConn has the panics of a connection recovered.
@@ -63,9 +66,14 @@ func (c *safeConn) recover(method string, f func() error) error {
 	return recovering(c.told, "the "+method+" of a connection", f)
 }
 
+// Read takes little of a stack: connections that are idle wait in it.
 func (c *safeConn) Read(p []byte) (n int, err error) {
-	err = c.recover("Read", func() (err error) { n, err = c.Conn.Read(p); return err })
-	return n, err
+	defer func() {
+		if v := recover(); v != nil {
+			n, err = 0, c.told.of(v, "the Read of a connection")
+		}
+	}()
+	return c.Conn.Read(p)
 }
 
 func (c *safeConn) Write(p []byte) (n int, err error) {

@@ -36,6 +36,10 @@ type Queue struct {
 
 	more chan struct{} // signals the user: there is something to pop
 	Room chan struct{} // signals the machine: after a refusal, half of the queue is free again
+
+	// Roomy is called after each signal of Room, if it is not nil. It is to be
+	// set before the first message.
+	Roomy func()
 }
 
 func NewQueue(maxMessages, maxBytes int) *Queue {
@@ -297,6 +301,9 @@ func (q *Queue) tell() {
 	if q.refused && !q.lacking() {
 		q.refused = false
 		signal(q.Room)
+		if q.Roomy != nil {
+			q.Roomy()
+		}
 	}
 	if q.eased != nil {
 		close(q.eased)

@@ -15,9 +15,17 @@ const aheadSize = 64 << 10
 // aheads are the buffers of connections that are busy.
 var aheads = sync.Pool{New: func() any { return new([aheadSize]byte) }}
 
+// aheadSmall is how much is read at once while it is idle: a ping, or the
+// beginning of a frame.
+const aheadSmall = 64
+
 // An aheadConn reads ahead what has come already, so that a busy connection
 // takes few system calls, and an idle one no memory. One that has filled what
 // it was to be read into is taken for busy.
+//
+// Where it is framed, what is read at once ends with a frame of the websocket:
+// whoever reads it holds nothing of the next one, and it is known here whether
+// that has begun.
 //
 // Several frames of a websocket can be written over it at once, beside its
 // library.
@@ -25,10 +33,13 @@ type aheadConn struct {
 	net.Conn
 	waits func() // called before a read that may wait; may be nil
 
-	mem      *[aheadSize]byte // nil while it is idle
-	from, to int              // what of mem has not been given
-	err      error            // behind it
-	busy     bool
+	mem    *[aheadSize]byte // nil while it is idle
+	small  [aheadSmall]byte
+	buf    []byte // what has not been given, of either
+	err    error  // behind it
+	busy   bool
+	framed bool // all that follows are frames
+	frames framing
 
 	deadline time.Time     // of the library's next write; its lock guards it
 	turn     chan struct{} // held by the one who writes, whose is
@@ -40,42 +51,79 @@ func newAheadConn(c net.Conn) *aheadConn {
 }
 
 func (c *aheadConn) Read(p []byte) (n int, err error) {
-	if c.from < c.to {
+	if len(c.buf) == 0 && c.err == nil {
+		if into := c.direct(p); into != nil {
+			c.wait()
+			n, err = c.Conn.Read(into)
+			c.busy = n == len(into) && err == nil
+			if c.framed {
+				c.frames.take(into[:n])
+			}
+			return n, err
+		}
+		c.fill()
+	}
+	if len(c.buf) > 0 {
 		return c.give(p), nil
 	}
-	if err, c.err = c.err, nil; err != nil {
-		return 0, err
+	err, c.err = c.err, nil
+	return 0, err
+}
+
+// direct is what of p is to be read into; nil: it is to be read ahead.
+func (c *aheadConn) direct(p []byte) []byte {
+	switch {
+	case c.busy && len(p) < aheadSize:
+		return nil
+	case !c.framed:
+		return p
+	case !c.frames.ongoing:
+		return nil
 	}
+	return p[:min(uint64(len(p)), c.frames.left)]
+}
+
+// wait is called before a read that may wait.
+func (c *aheadConn) wait() {
 	if c.waits != nil {
 		c.waits()
 	}
-	if !c.busy || len(p) >= aheadSize {
+	if !c.busy {
 		c.rest()
-		n, err = c.Conn.Read(p)
-		c.busy = n == len(p) && err == nil
-		return n, err
 	}
-	if c.mem == nil {
-		c.mem = aheads.Get().(*[aheadSize]byte)
+}
+
+// fill reads ahead. It takes little of a stack, in which idle connections wait.
+func (c *aheadConn) fill() {
+	c.wait()
+	into := c.small[:]
+	if c.busy {
+		if c.mem == nil {
+			c.mem = aheads.Get().(*[aheadSize]byte)
+		}
+		into = c.mem[:]
 	}
-	n, c.err = c.Conn.Read(c.mem[:])
-	c.from, c.to = 0, n
-	c.busy = n == aheadSize // or else this may be all for now
-	if n == 0 {
-		err, c.err = c.err, nil
-		return 0, err
-	}
-	return c.give(p), nil
+	n, err := c.Conn.Read(into)
+	c.buf, c.err = into[:n], err
+	c.busy = n == len(into) // or else this may be all for now
 }
 
 // give hands over what was read ahead.
 func (c *aheadConn) give(p []byte) int {
-	n := copy(p, c.mem[c.from:c.to])
-	c.from += n
-	if c.from == c.to && !c.busy {
+	n := copy(p, c.buf)
+	if c.framed {
+		n = c.frames.take(p[:n])
+	}
+	c.skip(n)
+	return n
+}
+
+// skip takes away what was read ahead.
+func (c *aheadConn) skip(n int) {
+	c.buf = c.buf[n:]
+	if len(c.buf) == 0 && !c.busy {
 		c.rest()
 	}
-	return n
 }
 
 // rest gives the buffer back.

@@ -29,12 +29,14 @@ type DialFunc func(ctx context.Context, url string, header http.Header) (*websoc
 func DialOver(client *http.Client) DialFunc {
 	return func(ctx context.Context, address string, header http.Header) (*websocket.Conn, *http.Response, error) {
 		var request *http.Request
+		var ahead *aheadConn
 		connect := func(context.Context, string, string) (net.Conn, error) {
 			c, err := carry(ctx, tunnelled(client, request), request)
 			if err != nil {
 				return nil, err
 			}
-			return newAheadConn(c), nil
+			ahead = newAheadConn(c)
+			return ahead, nil
 		}
 		d := websocket.Dialer{
 			ReadBufferSize: libraryBuffer, WriteBufferSize: libraryBuffer, WriteBufferPool: &libraryBuffers,
@@ -46,7 +48,11 @@ func DialOver(client *http.Client) DialFunc {
 			NetDialContext:    connect,
 			NetDialTLSContext: connect,
 		}
-		return d.Dial(address, header) // carry is bound by ctx, and all else is in memory
+		ws, answer, err := d.Dial(address, header) // carry is bound by ctx, and all else is in memory
+		if err == nil {
+			ahead.framed = true // the library has read the answer alone
+		}
+		return ws, answer, err
 	}
 }
 

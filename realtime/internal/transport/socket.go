@@ -126,11 +126,16 @@ func (c *socketConn) Next() (io.Reader, error) {
 		if f.head = f.begin[:n]; string(f.head) != textPing {
 			return f, nil
 		}
-		c.heartbeat()
-		if err := c.reply(shortFrame{head: textPong}); err != nil {
+		if err := c.beat(); err != nil {
 			return nil, c.at.broken(err)
 		}
 	}
+}
+
+// beat answers a sign of life.
+func (c *socketConn) beat() error {
+	c.heartbeat()
+	return c.reply(shortFrame{head: textPong})
 }
 
 // Text frames of a JSON-RPC server and its clients that are no JSON.

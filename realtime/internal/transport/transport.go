@@ -47,6 +47,18 @@ type Busy interface {
 	BeforeWaiting(f func())
 }
 
+// A Patient is a Conn that can be waited for in little of a stack. Its methods
+// are for the goroutine that calls Next, between two frames that were read to
+// their ends.
+type Patient interface {
+	Conn
+	// Quiet reports whether all has been read that has come.
+	Quiet() bool
+	// Await waits, and reports whether Next is to be called. If not, there was
+	// something that is no frame of Next's.
+	Await() bool
+}
+
 // A Duplex is a Conn that frames can be sent over: a websocket.
 type Duplex interface {
 	Conn

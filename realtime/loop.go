@@ -317,10 +317,15 @@ func (l *loop) afterEvent() {
 	}
 	for _, s := range l.connections() {
 		s.timers.disarm(timerFar)
-		many, confirm := s.history.Arrived >= delivery.ManyMessages, s.history.ConfirmAt
+		s.history.Prove(now)
+		many, confirm := s.history.WantsReplay(), s.history.ConfirmAt
 		if (many || s.garbled || !confirm.IsZero()) && s.status.replay == replayIdle && s.status.state == StateLive {
 			far := s.replayBegan.Add(s.history.Settle)
-			if !many && !s.garbled && far.Before(confirm) {
+			switch {
+			case s.garbled:
+			case many:
+				far = s.replayBegan.Add(s.history.ReplaysApart())
+			case far.Before(confirm):
 				far = confirm
 			}
 			switch {

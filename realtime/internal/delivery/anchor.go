@@ -92,7 +92,7 @@ func (s *History) settleAnchor(now time.Time) {
 			c.settled = k.Mid
 			s.placed = now.Add(-a.age(newest))
 		}
-		s.remember(k, now)
+		s.remember(k, false, now)
 		s.acks.settle(k)
 		s.epoch(k.Mid)
 	}

@@ -44,7 +44,7 @@ func (b *Dedup) Mistrusts(now time.Time) bool {
 
 // letGo lets go of what the replay has not shown.
 func (s *History) letGo(but wire.Mid, now time.Time) {
-	if !s.Mistrusts(now) {
+	if !s.Mistrusts(now) && !s.Watermark.Less(s.Replay.above) {
 		s.forgetUnkept(s.Replay.Start, s.Settle, but)
 	}
 }

@@ -62,7 +62,7 @@ func NewDedup(from Position, l *Acks, q *Queue, now time.Time, report func(Event
 	b := &Dedup{queue: q, acks: l, report: report, begun: now}
 	b.Reorder.emit, b.Reorder.Patience = b.emit, HoldMax
 	for _, k := range from.Acked {
-		b.remember(k, now)
+		b.remember(k, false, now)
 		if k.Short() {
 			b.short.add(k)
 		}
@@ -159,9 +159,9 @@ func (b *Dedup) arrival(k wire.Key) (at time.Time, seen bool) {
 }
 
 // enter notes when a message arrived, and reports whether it was not
-// remembered.
-func (b *Dedup) enter(k packedKey, now time.Time) bool {
-	return b.seen.put(k, int64(now.Sub(b.begun)))
+// remembered; lasts: the watermark can stand on it.
+func (b *Dedup) enter(k packedKey, lasts bool, now time.Time) bool {
+	return b.seen.put(seenKey{k, stamp(now.Sub(b.begun), lasts)})
 }
 
 // recall takes back what the low watermark has passed and a connection that
@@ -188,11 +188,11 @@ func (b *Dedup) note(m Message, now time.Time) {
 		b.rememberTransient(m.Key, now)
 		return
 	}
-	b.remember(m.Key, now)
+	b.remember(m.Key, m.lasts, now)
 }
 
-func (b *Dedup) remember(k wire.Key, now time.Time) {
-	if p := pack(k); b.enter(p, now) {
+func (b *Dedup) remember(k wire.Key, lasts bool, now time.Time) {
+	if p := pack(k); b.enter(p, lasts, now) {
 		b.above = append(b.above, p)
 		b.bound()
 	}
@@ -201,7 +201,7 @@ func (b *Dedup) remember(k wire.Key, now time.Time) {
 // rememberTransient remembers a message that no replay will bring, for as long
 // as one that the low watermark has passed.
 func (b *Dedup) rememberTransient(k wire.Key, now time.Time) {
-	if p := pack(k); b.enter(p, now) {
+	if p := pack(k); b.enter(p, false, now) {
 		b.pass(p, now)
 		b.bound()
 	}

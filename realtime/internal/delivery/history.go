@@ -79,6 +79,7 @@ type History struct {
 	News    int // messages that came live and had not been seen
 
 	probe    probe
+	proof    proof
 	Overtook time.Time // when the last of those had arrived that came live and had been seen
 
 	shortFrom    wire.Mid // the lowest position a poll hung from since the last short replay began
@@ -217,6 +218,7 @@ func (s *History) Live(m Message, now time.Time) bool {
 		s.Meter.Arrived(m, now)
 	}
 	s.News++
+	m.lasts = s.lasts(&m)
 	s.note(m, now)
 	s.mayProbe(m, now)
 	s.Reorder.live(m, now)
@@ -300,6 +302,7 @@ func (s *History) beginAnew() {
 	s.recall(s.Watermark)
 	s.tellLowWatermark()
 	s.Arrived += ManyMessages // a replay is due
+	s.proof = proof{}
 	if s.Replay != nil {
 		s.Replay.Short = true // what is under way moves nothing any more
 	}

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"cmp"
+	"time"
 
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
@@ -122,8 +123,22 @@ func keySetOf(keys []wire.Key) (s keySet) {
 // seenKey is a key, and when what it is of arrived.
 type seenKey struct {
 	packedKey
-	at int64
+	at stamped
 }
+
+// stamped is when a message arrived, in nanoseconds; its last bit says whether
+// the watermark can stand on it.
+type stamped int64
+
+func stamp(at time.Duration, lasts bool) stamped {
+	if lasts {
+		return stamped(at) | 1
+	}
+	return stamped(at) &^ 1
+}
+
+func (k *seenKey) arrived() int64 { return int64(k.at &^ 1) }
+func (k *seenKey) lasts() bool    { return k.at&1 != 0 }
 
 // seenSet is when what has been seen arrived first, by key. Most that is
 // looked for is greater than all that there is.
@@ -137,18 +152,18 @@ func (s *seenSet) len() int { return s.list.len() }
 func (s *seenSet) get(k packedKey) (at int64, ok bool) {
 	p, ok := s.list.seek(k, false)
 	if ok {
-		at = s.list.at(p).at
+		at = s.list.at(p).arrived()
 	}
 	return at, ok
 }
 
 // put enters when it arrived, and reports whether it had not been seen.
-func (s *seenSet) put(k packedKey, at int64) bool {
-	p, found := s.list.seek(k, false)
+func (s *seenSet) put(k seenKey) bool {
+	p, found := s.list.seek(k.packedKey, false)
 	if found {
-		s.list.at(p).at = at
+		s.list.at(p).at = k.at
 	} else {
-		s.list.insert(p, seenKey{k, at})
+		s.list.insert(p, k)
 	}
 	return !found
 }

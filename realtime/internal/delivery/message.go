@@ -11,6 +11,7 @@ type Message struct {
 	wire.Record
 	Replayed bool // found in the server's history, not received live
 	Late     bool // its turn has passed: a message with a greater ID came before it
+	lasts    bool // the watermark can stand on it
 	Gap      *Gap // messages may have been lost before this one; nil otherwise
 }
 

@@ -151,13 +151,17 @@ func (m *connectionsModel) begin(channel int) {
 }
 
 func (m *connectionsModel) connection(s *History, channel int) *modelConnection {
-	s.Tags = m.tags
+	s.Tags, s.Stamped = m.tags, true
 	s.acks.Bind(Binding{}, m.tags)
 	return &modelConnection{History: s, channel: channel, nextReplay: m.now}
 }
 
 func (m *connectionsModel) message(x *connectionMessage) Message {
-	return Message{Record: wire.Record{Key: wire.Key{Mid: x.mid}, Time: x.born.Truncate(time.Second), Size: 10, Transient: x.stored.IsZero() && x.n%2 == 0}}
+	r := wire.Record{Key: wire.Key{Mid: x.mid}, Time: x.born.Truncate(time.Second), Size: 10, Transient: x.stored.IsZero() && x.n%2 == 0}
+	if !x.stored.IsZero() {
+		r.Kept = keptFor
+	}
+	return Message{Record: r}
 }
 
 func (s *modelConnection) holds(x *connectionMessage) bool {
@@ -193,6 +197,7 @@ func (m *connectionsModel) step() {
 			m.poll(s)
 		}
 		m.read(s)
+		s.Prove(m.now)
 	}
 	m.memory.Reorder.Expire(m.now)
 	for range m.random.IntN(8) {

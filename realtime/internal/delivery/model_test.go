@@ -99,13 +99,19 @@ func (m *model) chance(of int) bool                 { return m.random.IntN(of) =
 func (m *model) begin() {
 	m.History = newHistory(m.cursor, NewQueue(6+m.random.IntN(20), 1<<20), m.now, func(Event) {})
 	m.paused, m.replaying = false, false
+	m.Stamped = m.seed%2 == 0 // the server says what it keeps, or does not
+	m.Undated = !m.Stamped
 	for _, x := range m.messages {
 		x.again = 0
 	}
 }
 
 func (m *model) message(x *modelMessage) Message {
-	return Message{Record: wire.Record{Key: wire.Key{Mid: midAt(x.n)}, Time: x.born.Truncate(time.Second), Size: 10, Transient: x.stored.IsZero() && x.n%2 == 0}}
+	r := wire.Record{Key: wire.Key{Mid: midAt(x.n)}, Time: x.born.Truncate(time.Second), Size: 10, Transient: x.stored.IsZero() && x.n%2 == 0}
+	if m.Stamped && !x.stored.IsZero() {
+		r.Kept = keptFor
+	}
+	return Message{Record: r}
 }
 
 // step lets 50 ms pass.
@@ -115,7 +121,7 @@ func (m *model) step() {
 	if m.chance(60) {
 		m.Reorder.Hold()
 	}
-	if m.paused && m.chance(10) {
+	if m.paused && m.chance(10+int(m.seed%4)*60) { // so that replays in pieces may last
 		m.paused = false
 	}
 	if !m.replaying && !m.paused && !m.now.Before(m.nextReplay) {
@@ -124,6 +130,7 @@ func (m *model) step() {
 	if m.replaying {
 		m.readOn()
 	}
+	m.Prove(m.now)
 	m.Reorder.Expire(m.now)
 	for range m.random.IntN(8) {
 		m.handleOne()

@@ -41,6 +41,9 @@ var (
 // stands reports whether the replay has to have an answer, since there is
 // something that the server keeps.
 func (s *History) stands() bool {
+	if !s.Replay.above.IsZero() {
+		return false
+	}
 	probe := s.probe.at
 	return !s.RetentionProbe.IsZero() || !probe.IsZero() && s.Replay.Requested.Sub(probe) < ProbeFor
 }

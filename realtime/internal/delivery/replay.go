@@ -22,6 +22,7 @@ type Replay struct {
 	expect     wire.Mid  // the first message of the answer, if it is still kept: it proves the answer complete
 	last       wire.Mid  // the last message shown
 	newest     time.Time // the latest that one of them bears
+	above      wire.Mid  // where it begins, if that is above the watermark: it does not ask for what that stands on
 	settled    wire.Mid  // the greatest message shown that arrived well before start
 	complete   bool
 	stands     bool // the answer has shown the retention probe
@@ -33,6 +34,7 @@ type Replay struct {
 	guessed    bool // it is not certain that what was taken for old is
 	Strays
 
+	settling     settling
 	shown, found int
 	first        wire.Mid // of the present answer
 	only         Message  // the anchor's last message; if the answer is not complete, its only one
@@ -47,10 +49,16 @@ type Replay struct {
 // BeginReplay starts a replay, or goes on with the one that broke off, and
 // returns the mid to ask with.
 func (s *History) BeginReplay(now time.Time, where string) wire.Mid {
-	if c := s.Replay; c == nil || c.where != where || s.Tags {
-		s.Replay = &Replay{where: where, Start: now, Anchor: !s.Anchored, from: s.Watermark.Prev(), expect: s.Watermark}
+	if c := s.Replay; c == nil || c.where != where || s.Tags || s.beginsOver() {
+		s.Replay = nil
+		at := s.known(now)
+		s.Replay = &Replay{where: where, Start: now, Anchor: !s.Anchored, from: at.Prev(), expect: at}
+		if s.Watermark.Less(at) {
+			s.Replay.above, s.Replay.stands = at, true
+		}
 	} else if !c.last.IsZero() {
 		c.from, c.expect = c.last.Prev(), c.last
+		c.settling.over = true
 	}
 	s.Arrived = 0
 	if s.confirms(now) {
@@ -148,14 +156,11 @@ func (s *History) take(m Message, now time.Time) bool {
 	c := s.Replay
 	s.reach(m.Key.Mid)
 	arrived, repeat := s.arrival(m.Key)
+	m.lasts = s.lasts(&m) || s.Undated && c.complete
 	switch {
 	case repeat:
 		c.settle(m.Key.Mid, arrived, s.Settle)
-		s.shown(m.Key.Mid)
-		return true
 	case s.takes(m, now):
-		s.shown(m.Key.Mid)
-		return true
 	case !s.queue.admit(m.Size):
 		return false
 	default:
@@ -164,9 +169,10 @@ func (s *History) take(m Message, now time.Time) bool {
 		m.Replayed = true
 		c.found++
 		s.Reorder.found(m)
-		s.shown(m.Key.Mid)
-		return true
 	}
+	s.shown(m.Key.Mid)
+	s.dates(&m, m.lasts, now)
+	return true
 }
 
 // settle notes that a message has been shown that may have arrived long enough
@@ -281,6 +287,9 @@ func (s *History) EndReplay(how Outcome, pending bool, now time.Time) (result Re
 			}
 			s.letGo(c.last, now)
 		}
+	}
+	if !c.Short {
+		s.proof.failed = s.Watermark.Less(c.above)
 	}
 	s.Replay = nil
 	if again {

@@ -59,7 +59,7 @@ func (s *History) dropPast(isPast func(Message) (past, guessed bool), now time.T
 		old := c.unscreen().Key
 		if _, repeat := s.arrival(old); !repeat {
 			s.dropped = old.Mid
-			s.remember(old, now)
+			s.remember(old, false, now)
 			s.acks.settle(old)
 			c.guessed = c.guessed || guessed
 		}

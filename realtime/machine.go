@@ -5,7 +5,7 @@ type event struct {
 	kind    eventKind
 	failure failure // of the failed, lost and broken kinds
 	again   bool    // of evReplayEnded: its answer calls for another replay; of evPolled: for a short replay
-	silent  bool    // of evReplayBroken: nothing has answered
+	silent  bool    // of evReplayEnded and evReplayBroken: nothing has answered
 }
 
 type eventKind uint8
@@ -169,9 +169,6 @@ func decide(s status, e event) (status, []action) {
 		if d.state == StateConfiguring {
 			d.connect()
 		}
-		if !d.anchored && d.replay == replayIdle {
-			d.requestReplay() // the first replay runs beside the connect
-		}
 	case evConfigFailed:
 		switch {
 		case d.state == StateConfiguring && d.configSuspect:
@@ -188,7 +185,11 @@ func decide(s status, e event) (status, []action) {
 		d.resume()          // the server can be reached again
 		d.checkReady()
 	case evLost:
+		socket := !d.polling
 		d.fail(e.failure)
+		if socket && d.state == StateWaiting && d.configured && !d.anchored && d.replay == replayIdle {
+			d.requestReplay() // the first one does not wait for a websocket that may never come
+		}
 	case evStable:
 		d.attempt = 0
 		d.preferPolling = d.preferPolling && d.polling
@@ -232,7 +233,7 @@ func decide(s status, e event) (status, []action) {
 		if e.again {
 			d.pending = replayWhole
 		}
-		d.replayEnded()
+		d.replayEnded(e.silent)
 	case evReplayBroken:
 		d.replayBroken(e.failure)
 		if e.silent && !d.sure {

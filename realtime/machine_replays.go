@@ -46,8 +46,14 @@ func (d *decision) requestShortReplay() {
 	d.do(doShortReplay)
 }
 
-func (d *decision) replayEnded() {
+// replayEnded: the replay is over. After a first one without an answer another
+// begins, which waits for the server's word; silent reports whether there was
+// none.
+func (d *decision) replayEnded(silent bool) {
 	first := !d.anchored
+	if first && silent && d.state == StateLive {
+		d.pending = replayWhole
+	}
 	d.sure = true
 	d.replay, d.replayAttempt, d.replayRefused = replayIdle, 0, false
 	d.anchored = true

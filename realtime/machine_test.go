@@ -62,9 +62,14 @@ func TestMachine_Decide(t *testing.T) {
 		// configuring
 		{"start", at(StateIdle), event{kind: evStart}, at(StateConfiguring), []action{doFetch(false, false)}},
 		{
-			"the first replay runs beside the connect",
+			"the first replay waits for the websocket",
 			at(StateConfiguring), event{kind: evConfig},
-			at(StateConnecting, replaying), []action{doDial, doReplay},
+			at(StateConnecting), []action{doDial},
+		},
+		{
+			"and is the one that follows the connect",
+			at(StateConnecting), event{kind: evOpened},
+			at(StateLive, replaying), []action{doHold, doReplay},
 		},
 		{
 			"with a cursor there is no first replay",
@@ -150,8 +155,18 @@ func TestMachine_Decide(t *testing.T) {
 		},
 		{
 			"could not connect",
-			at(StateConnecting, tried(1)), event{kind: evLost},
-			at(StateWaiting, tried(2)), []action{doWait(2, true)},
+			at(StateConnecting, anchoredStatus, tried(1)), event{kind: evLost},
+			at(StateWaiting, anchoredStatus, tried(2)), []action{doWait(2, true)},
+		},
+		{
+			"could not connect: the first replay waits no longer",
+			at(StateConnecting), event{kind: evLost},
+			at(StateWaiting, tried(1), replaying), []action{doWait(1, true), doReplay},
+		},
+		{
+			"could not connect while the first replay runs, or waits",
+			at(StateConnecting, tried(1), replayBroke), event{kind: evLost},
+			at(StateWaiting, tried(2), replayBroke), []action{doWait(2, true)},
 		},
 		{
 			"refused for its channels: a new config first",
@@ -160,8 +175,8 @@ func TestMachine_Decide(t *testing.T) {
 		},
 		{
 			"refused for the crowd: wait long",
-			at(StateConnecting), event{kind: evLost, failure: failCrowded},
-			at(StateWaiting, tried(1)), []action{doWaitLong},
+			at(StateConnecting, anchoredStatus), event{kind: evLost, failure: failCrowded},
+			at(StateWaiting, anchoredStatus, tried(1)), []action{doWaitLong},
 		},
 
 		// long polling
@@ -249,13 +264,13 @@ func TestMachine_Decide(t *testing.T) {
 		},
 		{
 			"the fourth: not yet",
-			at(StateConnecting, auto, tried(3)), event{kind: evLost},
-			at(StateWaiting, auto, tried(4)), []action{doWait(4, true)},
+			at(StateConnecting, anchoredStatus, auto, tried(3)), event{kind: evLost},
+			at(StateWaiting, anchoredStatus, auto, tried(4)), []action{doWait(4, true)},
 		},
 		{
 			"a choice of the user's stays",
-			at(StateConnecting, tried(7)), event{kind: evLost},
-			at(StateWaiting, tried(8)), []action{doWait(8, true)},
+			at(StateConnecting, anchoredStatus, tried(7)), event{kind: evLost},
+			at(StateWaiting, anchoredStatus, tried(8)), []action{doWait(8, true)},
 		},
 		{
 			"polls fail as well: it was not the websocket's fault",
@@ -269,8 +284,8 @@ func TestMachine_Decide(t *testing.T) {
 		},
 		{
 			"long polling has failed, and the websocket that was tried again: long polling",
-			at(StateConnecting, auto, prefersPolling, tried(1)), event{kind: evLost},
-			at(StateWaiting, auto, prefersPolling, polling, tried(2)), []action{doWait(2, true)},
+			at(StateConnecting, anchoredStatus, auto, prefersPolling, tried(1)), event{kind: evLost},
+			at(StateWaiting, anchoredStatus, auto, prefersPolling, polling, tried(2)), []action{doWait(2, true)},
 		},
 		{
 			"a websocket lasts: five may fail again",
@@ -528,6 +543,16 @@ func TestMachine_Decide(t *testing.T) {
 			"the first replay is done while connected: ready",
 			at(StateLive, replaying), event{kind: evReplayEnded},
 			at(StateLive, anchoredStatus), []action{doReady},
+		},
+		{
+			"the first replay has had no answer: ready, and another one waits for the server's word",
+			at(StateLive, replaying), event{kind: evReplayEnded, silent: true},
+			at(StateLive, anchoredStatus, replaying), []action{doReplay, doReady},
+		},
+		{
+			"another one without an answer, not the first: none follows",
+			at(StateLive, anchoredStatus, replaying), event{kind: evReplayEnded, silent: true},
+			at(StateLive, anchoredStatus), nil,
 		},
 		{
 			"the first replay is done and another is due",

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -75,6 +76,47 @@ func TestReady_Time(t *testing.T) {
 				t.Logf("empty %v: %v", empty, took)
 				if took > most {
 					t.Errorf("empty %v: ready after %v", empty, took)
+				}
+			})
+		}
+	})
+}
+
+// TestReady_Requests: over a websocket a subscription begins with one call, one
+// handshake, and one replay: where something is kept the first replay is also
+// the one that has to follow a connect. Where it has no answer another one waits
+// for the server's word. (On version 5 a first one without an answer is made
+// twice.)
+func TestReady_Requests(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
+		t.Parallel()
+		if transport != TransportWebSocket {
+			t.Skip("a connection by polls begins with several")
+		}
+		for _, empty := range []bool{true, false} {
+			onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
+				replays := 1
+				if empty {
+					replays = 2
+					l.open(opts...)
+				} else {
+					l.withOld(opts...)
+				}
+				var cfg b24pull.Config
+				if err := cfg.UnmarshalJSON(l.portal.ConfigJSON()); err != nil {
+					t.Fatal(err)
+				}
+				if empty && cfg.Server.Version == 5 {
+					replays = 3
+				}
+				before := l.portal.Stats()
+				l.subscribe(nil, WithTransport(transport))
+				l.run(nil)
+				<-l.sub.Ready()
+				time.Sleep(5 * time.Second)
+				got := l.portal.Stats()
+				if calls, sockets, polls := got.Calls-before.Calls, got.WebSockets-before.WebSockets, got.Polls-before.Polls; calls != 1 || sockets != 1 || polls != replays {
+					t.Errorf("empty %v: %d calls, %d websockets, %d replays; want 1, 1, %d", empty, calls, sockets, polls, replays)
 				}
 			})
 		}

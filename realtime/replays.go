@@ -266,7 +266,7 @@ func (l *loop) replayOver(s *connection, how delivery.Outcome, cause error) {
 		silent := cause == delivery.ErrNoAnswer && !polled
 		l.handle(s, event{kind: evReplayBroken, failure: l.failureOf(cause, polled), silent: silent}, cause)
 	} else {
-		l.handle(s, event{kind: evReplayEnded, again: again}, nil)
+		l.handle(s, event{kind: evReplayEnded, again: again, silent: how != delivery.ReplayEnded}, nil)
 	}
 	l.nextReplay()
 }

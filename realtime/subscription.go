@@ -27,7 +27,7 @@ import (
 type Subscription struct {
 	source  ConfigSource
 	opts    options
-	polls   *http.Client // of all but websockets
+	polls   *http.Client // of polls, which keeps connections
 	dial    transport.Transport
 	poll    transport.Transport
 	history transport.Transport
@@ -95,7 +95,8 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 	}
 	polls := transport.PollingClient(o.httpClient)
 	header := config.Header(source, o.header)
-	socket := transport.Socket{Dial: transport.DialOver(transport.OwnClient(o.httpClient)), Header: header}
+	single := transport.OwnClient(o.httpClient)
+	socket := transport.Socket{Dial: transport.DialOver(single), Header: header}
 	if o.dialer != nil {
 		socket.Dial = transport.DialWith(o.dialer)
 	}
@@ -106,7 +107,7 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 		dial:    &socket,
 		poll:    &transport.Polling{Client: polls, Header: header},
 		history: &transport.History{Socket: socket},
-		posting: transport.Posting{Client: polls, Header: header, Wait: confirmWithin},
+		posting: transport.Posting{Client: single, Header: header, Wait: confirmWithin},
 		queue:   delivery.NewQueue(o.maxMessages, o.maxBytes),
 		ready:   make(chan struct{}),
 		done:    make(chan struct{}),

@@ -104,6 +104,7 @@ func (s *History) settleAnchor(now time.Time) {
 	s.advance(c.settled, now)
 	if s.Watermark.IsZero() && (c.complete || !c.Hung) {
 		s.RetentionProbe = last
+		s.tellLowWatermark()
 	}
 	s.moves = nil // what was kept before the beginning nobody is to get
 }

@@ -42,6 +42,17 @@ func TestAnchor(t *testing.T) {
 	}
 }
 
+// TestAnchor_ProbeOfUnsettled: a cursor that stands on nothing, since all that
+// the first replay has shown may be followed by what came before it, holds what
+// the channels keep. It is the only one that a short life has.
+func TestAnchor_ProbeOfUnsettled(t *testing.T) {
+	s := newDriven(t, Position{})
+	s.anchor(map[uint64]time.Duration{1: 3 * time.Second, 2: time.Second})
+	if got, _ := s.acks.Position(); !got.Watermark.IsZero() || got.RetentionProbe != midAt(2) {
+		t.Errorf("the cursor is at %v with %v, want zero with %v", got.Watermark, got.RetentionProbe, midAt(2))
+	}
+}
+
 func TestAnchor_NothingIsTakenBeforeTheAnchor(t *testing.T) {
 	s := newDriven(t, Position{})
 	s.lives(5)

@@ -3,8 +3,11 @@ package transport
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
 	"time"
 
 	"github.com/b24pull/b24pull/internal/dial"
@@ -24,8 +27,9 @@ func KeepingClient(client *http.Client) *http.Client {
 	return keepingClient(client, func(s *sharedCopy) *http.Transport { return s.kept() })
 }
 
-// PollingClient is KeepingClient with HTTP/2 where the server and the user's
-// transport prefer that.
+// PollingClient is KeepingClient for polls, with HTTP/2 where the server and the
+// user's transport prefer that. What becomes of a poll that has hung is for its
+// maker to see (onceTransport).
 func PollingClient(client *http.Client) *http.Client {
 	return keepingClient(client, func(s *sharedCopy) *http.Transport { return s.polls() })
 }
@@ -46,11 +50,56 @@ func keepingClient(client *http.Client, copyOf func(*sharedCopy) *http.Transport
 				return nil
 			}
 		}
+		if r.Method == http.MethodGet {
+			return onceTransport{kept}
+		}
 		return kept
 	})
 	c.Transport = keepingTransport{own, kept}
 	return c
 }
+
+// A onceTransport makes a request once. net/http makes a GET anew when a kept
+// connection comes to its end without an answer, however long that was hung
+// for: all at once, when a server goes away that holds the polls of many, and
+// with nobody being told that the server has been asked anew. Only a request
+// that has met the end of its connection is made over another one.
+type onceTransport struct{ kept *http.Transport }
+
+// meetsWithin is how soon a connection comes to its end that had been closed
+// when the request was made.
+const meetsWithin = time.Second
+
+func (t onceTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err, met := t.once(r)
+	if met && r.Context().Err() == nil {
+		answer, err, _ = t.once(r)
+	}
+	return answer, err
+}
+
+// once also reports whether the request has met the end of its connection.
+func (t onceTransport) once(r *http.Request) (answer *http.Response, err error, met bool) {
+	var reused atomic.Bool
+	var wrote atomic.Pointer[time.Time]
+	own := r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { reused.Store(info.Reused) },
+		WroteRequest: func(httptrace.WroteRequestInfo) {
+			now := time.Now()
+			wrote.Store(&now)
+		},
+	}))
+	own.Body = noAgain{} // which net/http finds empty, and cannot rewind
+	answer, err = t.kept.RoundTrip(own)
+	at := wrote.Load()
+	return answer, err, err != nil && reused.Load() && (at == nil || time.Since(*at) < meetsWithin)
+}
+
+// noAgain is an empty body.
+type noAgain struct{}
+
+func (noAgain) Read([]byte) (int, error) { return 0, io.EOF }
+func (noAgain) Close() error             { return nil }
 
 // keepingCopy is a copy of a transport that keeps connections, those of HTTP/2
 // among them only if that is wanted; nil where that cannot be.

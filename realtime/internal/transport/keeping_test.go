@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // ignored is told how a poll goes.
@@ -71,4 +74,116 @@ func TestKeeping_PollsOfManyClients(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestKeeping_MeetsTheEnd: a poll that meets the end of a kept connection, which
+// servers close as they like, is made over another one.
+func TestKeeping_MeetsTheEnd(t *testing.T) {
+	for name, end := range map[string]func(net.Conn){
+		"closed": func(c net.Conn) { c.Close() },
+		"reset": func(c net.Conn) {
+			_ = c.(*net.TCPConn).SetLinger(0)
+			c.Close()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					go func() { // one answer, and the end with the next request
+						r := bufio.NewReader(c)
+						if _, err := http.ReadRequest(r); err == nil {
+							_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nframe")
+							_, _ = http.ReadRequest(r)
+						}
+						end(c)
+					}()
+				}
+			}()
+			client := PollingClient(&http.Client{Transport: &http.Transport{}})
+			defer client.CloseIdleConnections()
+			for range 5 {
+				c, err := (&Polling{Client: client}).Open(t.Context(), Address{URL: "http://" + l.Addr().String()}, ignored{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				frame, err := c.Next()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if text, err := io.ReadAll(frame); string(text) != "frame" {
+					t.Errorf("read %q, %v", text, err)
+				}
+				c.Close(CloseNormal)
+			}
+		})
+	}
+}
+
+// TestKeeping_HungPoll: a poll that has hung over a kept connection fails with
+// it, and is not made again behind the back of its maker.
+func TestKeeping_HungPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		hung := make(chan net.Conn, 2)
+		base := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			go func() { // one answer, and the next request hangs
+				r := bufio.NewReader(theirs)
+				for n := asked.Add(1); ; n = asked.Add(1) {
+					if _, err := http.ReadRequest(r); err != nil {
+						return
+					}
+					if n == 1 {
+						_, _ = io.WriteString(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nframe")
+						continue
+					}
+					hung <- theirs
+				}
+			}()
+			return ours, nil
+		}}
+		client := PollingClient(&http.Client{Transport: base})
+		defer client.CloseIdleConnections()
+		poll := &Polling{Client: client}
+		c, err := poll.Open(t.Context(), Address{URL: "http://push.test"}, ignored{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		frame, err := c.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(frame); err != nil {
+			t.Fatal(err)
+		}
+		c.Close(CloseNormal)
+		failed := make(chan error, 1)
+		go func() {
+			_, err := poll.Open(t.Context(), Address{URL: "http://push.test"}, ignored{})
+			failed <- err
+		}()
+		cut := <-hung
+		time.Sleep(10 * time.Second)
+		cut.Close()
+		synctest.Wait()
+		select {
+		case err := <-failed:
+			if err == nil {
+				t.Error("it was answered")
+			}
+		case again := <-hung:
+			again.Close()
+			t.Error("it was made again")
+			<-failed
+		}
+	})
 }

@@ -40,7 +40,7 @@ type Gate struct {
 	taken   int
 	slow    int // places that are taken by requests to hosts that hang
 	waiting int
-	patient int // of those that wait, the requests to hosts that hang
+	patient int             // of those that wait, the requests to hosts that hang
 	lanes   [2 * kinds]lane // those of hosts that hang follow the others
 	next    int             // the lane whose turn it is
 	hanging lately.Map[struct{}]

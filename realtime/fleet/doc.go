@@ -22,6 +22,30 @@
 //	http.Handle("POST /open", app.Callback(page))
 //	http.Handle("POST /event", app.Callback(nil))
 //
+// # What many portals share
+//
+// However many portals there are, what they take together is bounded:
+//
+//   - 128 requests are under way at once, to all hosts together and so to each:
+//     calls for configs, refreshes of tokens, handshakes, reads of the history.
+//     The others wait for their turn, so that no herd comes to a server at a
+//     start, or when a network returns. Portals that hang take up an eighth of
+//     that while others wait ([WithRequests]).
+//   - 256 MiB are queued for handlers, and 16 KiB of each portal beside that. A
+//     portal for which there is no more room pauses, and loses nothing
+//     ([WithQueueBytes]).
+//   - The subscriptions of Clients that were given one [http.Client], or several
+//     with one [http.Transport], share one copy of that: its dialer, its TLS
+//     configuration and its connections for polls. So give all of them one; an
+//     Application does. A websocket is a connection, and so is a poll that
+//     hangs, for as long as it does, so MaxConnsPerHost of the Transport has to
+//     be 0, or larger than there are portals on a host.
+//
+// Each portal has its own goroutines, queue, delays between attempts, and
+// restart policy, each delay with a random part. So one that sends without end,
+// or whose handler is stuck, or whose server fails for ever, holds up no other,
+// but for the machine's processors: it takes part in them as any goroutine does.
+//
 // At each moment a key has one subscription at the most: one that is added
 // while another is drained begins when that has ended.
 package fleet

@@ -83,6 +83,7 @@ type wire struct {
 	*meter
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 	down atomic.Bool
+	made atomic.Int32 // connections
 }
 
 func (w *wire) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
@@ -95,6 +96,7 @@ func (w *wire) DialContext(ctx context.Context, network, address string) (net.Co
 		end()
 		return nil, err
 	}
+	w.made.Add(1)
 	return &shakingConn{Conn: c, end: end}, nil
 }
 
@@ -216,6 +218,11 @@ func TestHerd(t *testing.T) {
 					if got := c.heard.by(key); !slices.Equal(got, []string{"n1", "n2", "n3"}) {
 						t.Fatalf("%s has heard %q", key, got)
 					}
+				}
+				// There is a websocket for each, each time, and all else goes over
+				// connections that they share.
+				if n := int(c.made.Load()); n > 4*all {
+					t.Errorf("%d connections were made for 2 x %d websockets", n, all)
 				}
 				c.must(f.Shutdown(t.Context()))
 			})

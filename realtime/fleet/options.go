@@ -42,7 +42,7 @@ func newOptions(opts []Option) (options, error) {
 	o := options{
 		logger: slog.New(slog.DiscardHandler), observer: func(Event) {},
 		restart:  func(_ string, err error, failures int) Restart { return DefaultRestart(err, failures) },
-		requests: DefaultRequests, bytes: DefaultQueueBytes,
+		requests: defaultRequests, bytes: defaultQueueBytes,
 	}
 	for _, opt := range opts {
 		if opt == nil {
@@ -150,17 +150,15 @@ func refuseCursors(source realtime.ConfigSource, opts []realtime.Option) error {
 
 // Bounds of a fleet.
 const (
-	DefaultRequests   = 128       // see WithRequests
-	DefaultQueueBytes = 256 << 20 // see WithQueueBytes
-
-	// queueShare is what each subscription may queue beside that.
-	queueShare = 16 << 10
+	defaultRequests   = 128
+	defaultQueueBytes = 256 << 20
+	queueShare        = 16 << 10 // of each subscription, beside these
 )
 
 // WithRequests bounds how many requests the subscriptions of a fleet have under
 // way at once, to all hosts together and so to each: calls of portals for
 // configs, refreshes of tokens by package oauth, handshakes of websockets, TLS
-// included, and reads of the history. The default is [DefaultRequests]. So a
+// included, and reads of the history. The default is 128. So a
 // start, and the return of a network, are spread however many portals there
 // are: what is beyond the bound waits, for as long as it takes, in turns of
 // the three kinds, of hosts, and of who came first.
@@ -186,7 +184,7 @@ func WithRequests(n int) Option {
 
 // WithQueueBytes bounds what the queues of all subscriptions take together, of
 // messages that have come and that no handler has taken yet, as
-// [realtime.Stats] has them in QueuedBytes. The default is [DefaultQueueBytes].
+// [realtime.Stats] has them in QueuedBytes. The default is 256 MiB.
 // Each subscription has 16 KiB of its own beside that, so that none has to wait
 // for another's handlers; and one message that is larger, in an empty queue.
 // What is beyond its share a subscription takes out of the budget, and no more

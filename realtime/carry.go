@@ -106,7 +106,7 @@ func (l *loop) begins(cfg *b24pull.Config) bool {
 func (l *loop) askAgain() {
 	l.log.Info("config lacks a channel", "asked", l.missing.asked)
 	at := time.Now().Add(l.missing.delay())
-	if due := l.timers[timerRenew]; due.IsZero() || at.Before(due) {
+	if due := l.timers.at(timerRenew); due.IsZero() || at.Before(due) {
 		l.timers.arm(timerRenew, at)
 	}
 }

@@ -89,55 +89,80 @@ func (s *Subscription) consume(given context.Context, deliver func(context.Conte
 	if err != nil {
 		return err
 	}
-	returned := false
-	defer func() { // also where a callback has panicked
-		s.state.set(StateClosed)
-		s.calls.Lack(ErrClosed, 0)
-		if !returned {
-			err = cmp.Or[error](s.guard.panicked(), errBrokenOff)
-		}
-		s.end(err)
-	}()
+	r := &running{Subscription: s, given: given, ctx: ctx, receiving: receiving, received: make(chan struct{})}
+	defer r.end(&err)
 	defer s.guard.enter()()
 	defer s.cancel(errLeft)
 	s.events.take(receiving)
 	if err := s.open(receiving); err != nil {
-		err = s.outcome(receiving, err)
-		s.notBegun(ctx, err)
-		returned = true
-		return err
+		return r.refused(err)
 	}
-	s.guard.stop = s.cancel
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		s.guard.do(func() { s.commits.run(ctx) })
-	}()
-	received := make(chan struct{})
-	s.machine(receiving, func() { close(received) })
-	handled := false
-	defer func() { // also on a panic's way out
-		s.cancel(errLeft)
-		<-received
-		<-stopped
-		if saved := s.commits.finish(given); saved != nil {
-			err = errors.Join(err, saved)
-		}
-		s.guard.catch(s.events.finish)
-		if handled {
-			if ended := s.guard.raise(); ended != nil {
-				err = ended
-			}
-			returned = true
-		}
-	}()
+	r.start()
+	defer r.stop(&err)
 	err = deliver(context.WithValue(ctx, handling{s}, true))
-	handled = true
-	cause := s.outcome(ctx, err)
-	stop := errors.Is(err, ctx.Err())
-	s.cancel(err)
-	<-received
-	if last := s.trouble.unconnected(); cause != nil && stop && last != nil {
+	r.handled = true
+	return r.come(err)
+}
+
+// running is a run. (What consume does not need while it waits for the consumer
+// is here: its goroutine is to have a small stack.)
+type running struct {
+	*Subscription
+	given, ctx, receiving context.Context
+
+	received chan struct{} // closed when the loop is over
+	handled  bool          // the consumer has returned
+	returned bool          // and nothing has panicked
+}
+
+// end is the end, also where a callback has panicked.
+func (r *running) end(err *error) {
+	r.state.set(StateClosed)
+	r.calls.Lack(ErrClosed, 0)
+	if !r.returned {
+		*err = cmp.Or[error](r.guard.panicked(), errBrokenOff)
+	}
+	r.Subscription.end(*err)
+}
+
+// refused is what a run comes to that cannot begin.
+func (r *running) refused(err error) error {
+	err = r.outcome(r.receiving, err)
+	r.notBegun(r.ctx, err)
+	r.returned = true
+	return err
+}
+
+func (r *running) start() {
+	r.guard.stop = r.cancel
+	r.commits.start(r.ctx, &r.guard)
+	r.machine(r.receiving, func() { close(r.received) })
+}
+
+// stop stops what was started, also on a panic's way out.
+func (r *running) stop(err *error) {
+	r.cancel(errLeft)
+	<-r.received
+	r.commits.stop()
+	if saved := r.commits.finish(r.given); saved != nil {
+		*err = errors.Join(*err, saved)
+	}
+	r.guard.catch(r.events.finish)
+	if r.handled {
+		if ended := r.guard.raise(); ended != nil {
+			*err = ended
+		}
+		r.returned = true
+	}
+}
+
+// come is what a run has come to whose consumer has returned.
+func (r *running) come(err error) error {
+	cause := r.outcome(r.ctx, err)
+	stop := errors.Is(err, r.ctx.Err())
+	r.cancel(err)
+	<-r.received
+	if last := r.trouble.unconnected(); cause != nil && stop && last != nil {
 		return fmt.Errorf("%w; not connected: %w", cause, last)
 	}
 	return cause
@@ -253,8 +278,11 @@ func (s *Subscription) begin(ctx context.Context) (all, receiving context.Contex
 	return all, receiving, nil
 }
 
-func (s *Subscription) newLoop(ctx context.Context) *loop {
+// newLoop makes the loop, which ends with a context and cancels it when it ends.
+func (s *Subscription) newLoop(ctx context.Context, cancel func()) *loop {
 	l := &loop{
+		ctx:     ctx,
+		cancel:  cancel,
 		source:  s.source,
 		opts:    &s.opts,
 		socket:  s.dial,
@@ -276,7 +304,6 @@ func (s *Subscription) newLoop(ctx context.Context) *loop {
 		tasks: tasks{guard: &s.guard},
 		inbox: make(chan inbound),
 	}
-	l.ctx, l.cancel = context.WithCancel(ctx)
 	l.queue.Roomy = l.bed.Wake
 	l.events.wakes(l.bed.Wake)
 	return l
@@ -284,7 +311,7 @@ func (s *Subscription) newLoop(ctx context.Context) *loop {
 
 // machine starts the loop; over is called when it has ended.
 func (s *Subscription) machine(ctx context.Context, over func()) {
-	l := s.newLoop(s.guard.watching(ctx))
+	l := s.newLoop(s.guard.watching(ctx), func() { s.drain(nil) })
 	l.bed.Rise = func() { go s.receive(l, over) }
 	l.bed.Rise()
 }
@@ -315,33 +342,6 @@ func (s *Subscription) receive(l *loop, over func()) {
 	})
 }
 
-// lingers is how long the loop waits for something before it gives its goroutine
-// up, until there is.
-const lingers = time.Second
-
-// run lives until the subscription is over, or the loop is asleep, and is called
-// again when it has been woken. When it is over, everything it has started has
-// stopped.
-func (l *loop) run() (asleep bool) {
-	defer func() {
-		if !asleep {
-			l.stop()
-		}
-	}()
-	if l.main == nil {
-		l.begin()
-	}
-	for l.main.status.state != StateClosed {
-		if l.step() {
-			return true
-		}
-		l.afterEvent()
-	}
-	l.deliverReceived()
-	l.events.flush()
-	return false
-}
-
 // step waits for what happens next, and handles it; or falls asleep.
 func (l *loop) step() (asleep bool) {
 	at, linger := l.deadline(), time.Now().Add(lingers)
@@ -368,19 +368,6 @@ func (l *loop) step() (asleep bool) {
 		l.handle(l.main, event{kind: evStop}, stopCause(l.ctx))
 	}
 	return false
-}
-
-// idle reports whether there is nothing to do until somebody posts or wakes.
-func (l *loop) idle() bool {
-	return len(l.queue.Room) == 0 && len(l.events.wake) == 0 && len(l.alarm.rang) == 0 && l.ctx.Err() == nil
-}
-
-// stop ends what the loop has begun.
-func (l *loop) stop() {
-	l.cancel()
-	l.unwatch()
-	l.alarm.stop()
-	l.tasks.Wait()
 }
 
 // tell logs an event and passes it on.

@@ -225,7 +225,7 @@ func (l *loop) anew(restart bool, now time.Time) {
 	if next := l.commands.fetches.next(); at.Before(next) {
 		at = next
 	}
-	if due := l.timers[timerRenew]; due.IsZero() || at.Before(due) {
+	if due := l.timers.at(timerRenew); due.IsZero() || at.Before(due) {
 		l.timers.arm(timerRenew, at)
 	}
 }

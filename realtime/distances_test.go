@@ -103,7 +103,7 @@ func TestDistances_OvertakenPolls(t *testing.T) {
 			s.history.Undecodable(m, false, time.Now()) // so it has been seen
 			s.history.Live(m, time.Now())
 			l.polled(s, time.Now())
-			if at := s.timers[timerHang]; !at.IsZero() {
+			if at := s.timers.at(timerHang); !at.IsZero() {
 				time.Sleep(time.Until(at))
 				l.expire()
 			}
@@ -303,8 +303,8 @@ func TestDistances_ShortReplaysKeepTheirPace(t *testing.T) {
 				l.replaying.hangUp(transport.CloseNormal)
 			}
 		}
-		if begun != shortReplayPace.Burst || len(l.waiting) != 1 || !l.timers[timerHeld].Equal(now.Add(shortReplayPace.Every)) {
-			t.Errorf("%d have begun, %d wait for %v", begun, len(l.waiting), l.timers[timerHeld].Sub(now))
+		if begun != shortReplayPace.Burst || len(l.waiting) != 1 || !l.timers.at(timerHeld).Equal(now.Add(shortReplayPace.Every)) {
+			t.Errorf("%d have begun, %d wait for %v", begun, len(l.waiting), l.timers.at(timerHeld).Sub(now))
 		}
 		cancel()
 		l.tasks.Wait()

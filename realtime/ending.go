@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -271,8 +272,8 @@ type guard struct {
 
 	mu     sync.Mutex
 	panic  *CallbackPanic
-	exited bool // a goroutine was ended by runtime.Goexit
-	own    map[uint64]bool
+	exited bool     // a goroutine was ended by runtime.Goexit
+	own    []uint64 // goroutines that the run waits for
 }
 
 // enter enters the goroutine that runs among those that the run waits for.
@@ -280,14 +281,13 @@ func (g *guard) enter() (leave func()) {
 	n := goroutine()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.own == nil {
-		g.own = make(map[uint64]bool)
-	}
-	g.own[n] = n != 0
+	g.own = append(g.own, n)
 	return func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		delete(g.own, n)
+		if i := slices.Index(g.own, n); i >= 0 {
+			g.own = slices.Delete(g.own, i, i+1)
+		}
 	}
 }
 
@@ -295,7 +295,7 @@ func (g *guard) enter() (leave func()) {
 func (g *guard) owns(n uint64) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.own[n]
+	return n != 0 && slices.Contains(g.own, n)
 }
 
 // do calls f, in a goroutine of its own, and reports whether it has returned.

@@ -22,7 +22,7 @@ func TestGrowth_NothingGrows(t *testing.T) {
 				l.subscribe(nil, WithTransport(transport), WithBackoff(soon))
 				ctx, cancel := context.WithCancelCause(t.Context())
 				l.sub.acks = delivery.NewAcks(delivery.Position{})
-				loop := l.sub.newLoop(ctx)
+				loop := l.sub.newLoop(ctx, func() { cancel(nil) })
 				stopped := make(chan error)
 				loop.bed.Rise = func() {
 					go func() {

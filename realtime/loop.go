@@ -51,7 +51,7 @@ type loop struct {
 	confirmer *transport.Confirmer
 
 	ctx     context.Context
-	cancel  context.CancelFunc
+	cancel  func()
 	unwatch func() bool // the end of ctx wakes the loop
 	bed     doze.Bed
 	inbox   chan inbound
@@ -91,6 +91,46 @@ type loop struct {
 type replayRequest struct {
 	connection *connection
 	short      bool
+}
+
+// lingers is how long the loop waits for something before it gives its goroutine
+// up, until there is.
+const lingers = time.Second
+
+// run lives until the subscription is over, or the loop is asleep, and is called
+// again when it has been woken. When it is over, everything it has started has
+// stopped.
+func (l *loop) run() (asleep bool) {
+	defer func() {
+		if !asleep {
+			l.stop()
+		}
+	}()
+	if l.main == nil {
+		l.begin()
+	}
+	for l.main.status.state != StateClosed {
+		if l.step() {
+			return true
+		}
+		l.afterEvent()
+	}
+	l.deliverReceived()
+	l.events.flush()
+	return false
+}
+
+// idle reports whether there is nothing to do until somebody posts or wakes.
+func (l *loop) idle() bool {
+	return len(l.queue.Room) == 0 && len(l.events.wake) == 0 && len(l.alarm.rang) == 0 && l.ctx.Err() == nil
+}
+
+// stop ends what the loop has begun.
+func (l *loop) stop() {
+	l.cancel()
+	l.unwatch()
+	l.alarm.stop()
+	l.tasks.Wait()
 }
 
 // begin makes what the loop begins with.

@@ -124,7 +124,7 @@ func (l *loop) replayPending() bool {
 // replaysLater reports whether a server has put off the next replay of a
 // connection: nothing waits for one that is far away.
 func (l *loop) replaysLater(s *connection, now time.Time) bool {
-	waits := s.status.replay == replayWaiting && retryAfter(s.unread.cause) > 0 && now.Add(delivery.HoldMax).Before(s.timers[timerReplayRetry])
+	waits := s.status.replay == replayWaiting && retryAfter(s.unread.cause) > 0 && now.Add(delivery.HoldMax).Before(s.timers.at(timerReplayRetry))
 	return waits || now.Before(l.deferrals.replays(s, now))
 }
 
@@ -173,7 +173,7 @@ func (l *loop) queueReplay(r replayRequest) {
 // postponeReplay puts a replay off until it may begin.
 func (l *loop) postponeReplay(r replayRequest, until time.Time) {
 	l.queueReplay(r)
-	if at := l.timers[timerHeld]; at.IsZero() || until.Before(at) {
+	if at := l.timers.at(timerHeld); at.IsZero() || until.Before(at) {
 		l.timers.arm(timerHeld, until)
 	}
 }

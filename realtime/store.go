@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/internal/atomicfile"
+	"github.com/b24pull/b24pull/internal/doze"
 	"github.com/b24pull/b24pull/internal/sleep"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 )
@@ -200,6 +201,10 @@ type committer struct {
 	interval time.Duration
 	events   *emitter
 
+	bed      doze.Bed
+	running  sync.WaitGroup // run
+	failures int            // of run, in a row
+
 	turn   chan struct{} // held by the one who saves, whose are
 	saved  string        // what the store holds
 	failed int           // saves in a row that have failed
@@ -210,27 +215,46 @@ type committer struct {
 
 // newCommitter wants the cursor that the store holds.
 func newCommitter(o *options, l *delivery.Acks, saved Cursor, events *emitter) *committer {
-	return &committer{store: o.store, acks: l, interval: o.saveInterval, events: events, turn: make(chan struct{}, 1), saved: saved.String()}
+	c := &committer{store: o.store, acks: l, interval: o.saveInterval, events: events, turn: make(chan struct{}, 1), saved: saved.String()}
+	if c.store != nil {
+		l.Woken = c.bed.Wake
+	}
+	return c
 }
 
-// run saves until the context is done.
-func (c *committer) run(ctx context.Context) {
+// start has run run beside the consumer while there is something to save, until
+// the context is done.
+func (c *committer) start(ctx context.Context, g *guard) {
 	if c.store == nil {
 		return
 	}
-	failures := 0
-	for {
+	c.bed.Rise = func() { c.running.Go(func() { g.do(func() { c.run(ctx) }) }) }
+	c.bed.Rise()
+}
+
+// stop waits for run, whose context is done.
+func (c *committer) stop() {
+	c.bed.Close()
+	c.running.Wait()
+}
+
+// run saves until there is nothing to save, or the context is done.
+func (c *committer) run(ctx context.Context) {
+	for ctx.Err() == nil {
 		select {
 		case <-c.acks.Changed:
-		case <-ctx.Done():
-			return
+		default:
+			if c.bed.Sleep(func() bool { return len(c.acks.Changed) == 0 }) {
+				return
+			}
+			continue
 		}
 		delay := time.Duration(0)
 		if tried := c.tried.Load(); tried != nil {
 			delay = time.Until(tried.Add(c.interval))
 		}
-		if failures > 0 {
-			delay = max(delay, replayBackoff(failures))
+		if c.failures > 0 {
+			delay = max(delay, replayBackoff(c.failures))
 		}
 		if !sleep.For(ctx, delay) {
 			return
@@ -239,11 +263,11 @@ func (c *committer) run(ctx context.Context) {
 		err := c.save(ctx, false)
 		c.fell = false
 		if err != nil {
-			failures++
+			c.failures++
 			c.acks.Again()
 			continue
 		}
-		failures = 0
+		c.failures = 0
 	}
 }
 

@@ -3,6 +3,7 @@ package realtime
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/b24pull/b24pull"
@@ -38,38 +39,66 @@ const (
 	timerCheck   // the portal is asked whether it knows the successors that were gone over to
 	timerReturn  // websockets may work again
 	timerTell    // what has been summed up is to be told
-
-	timerKinds
 )
 
-// deadlines are points in time; the zero time is none.
-type deadlines [timerKinds]time.Time
+// deadlines are points in time, of those kinds that there are any of: few of the
+// many, as long as nothing happens.
+type deadlines []deadline
 
-func (d *deadlines) arm(kind timerKind, at time.Time) { d[kind] = at }
+type deadline struct {
+	kind timerKind
+	at   time.Time
+}
 
-func (d *deadlines) disarm(kinds ...timerKind) {
-	for _, k := range kinds {
-		d[k] = time.Time{}
+func (d *deadlines) of(kind timerKind) int {
+	return slices.IndexFunc(*d, func(t deadline) bool { return t.kind == kind })
+}
+
+// arm sets a deadline; the zero time is none.
+func (d *deadlines) arm(kind timerKind, at time.Time) {
+	i := d.of(kind)
+	switch {
+	case at.IsZero() && i >= 0:
+		*d = slices.Delete(*d, i, i+1)
+	case at.IsZero():
+	case i >= 0:
+		(*d)[i].at = at
+	default:
+		*d = append(*d, deadline{kind, at})
 	}
 }
 
-func (d *deadlines) armed(kind timerKind) bool { return !d[kind].IsZero() }
+func (d *deadlines) disarm(kinds ...timerKind) {
+	for _, k := range kinds {
+		d.arm(k, time.Time{})
+	}
+}
+
+// at is the deadline of a kind; the zero time if there is none.
+func (d *deadlines) at(kind timerKind) time.Time {
+	if i := d.of(kind); i >= 0 {
+		return (*d)[i].at
+	}
+	return time.Time{}
+}
+
+func (d *deadlines) armed(kind timerKind) bool { return d.of(kind) >= 0 }
 
 // due reports whether a deadline has come, and takes it away.
 func (d *deadlines) due(kind timerKind, now time.Time) bool {
-	at := d[kind]
-	if at.IsZero() || now.Before(at) {
+	i := d.of(kind)
+	if i < 0 || now.Before((*d)[i].at) {
 		return false
 	}
-	d[kind] = time.Time{}
+	*d = slices.Delete(*d, i, i+1)
 	return true
 }
 
 // next is the earlier of a point in time and all deadlines.
 func (d *deadlines) next(first time.Time) time.Time {
-	for _, at := range d {
-		if !at.IsZero() && (first.IsZero() || at.Before(first)) {
-			first = at
+	for _, t := range *d {
+		if first.IsZero() || t.at.Before(first) {
+			first = t.at
 		}
 	}
 	return first

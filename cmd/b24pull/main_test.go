@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/b24pull/b24pull/internal/resttest"
 )
@@ -137,6 +139,36 @@ func TestBenchProcess(t *testing.T) {
 	}
 	if !strings.Contains(stderr, "without the official JS client") {
 		t.Errorf("nothing says why there is no JS client: %s", stderr)
+	}
+}
+
+// TestBenchProcess_Idle: an idle subscription has two goroutines, and its memory
+// stays within what thousands of them are planned with.
+func TestBenchProcess_Idle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hundreds of connections")
+	}
+	t.Parallel()
+	const wait = 1500 * time.Millisecond // more than a second: then the goroutine ends that has nothing to do
+	const mostHeap, mostGoroutines = 45, 2.5
+	out, _ := runBench(t, "-runs", "0", "-idle", "300", "-idle-wait", wait.String(), "-portals", "0", "-backlog", "0")
+	rows := 0
+	for line := range strings.Lines(string(out)) {
+		_, figures, ok := strings.Cut(line, "this SDK")
+		if !ok {
+			continue
+		}
+		var rss, ratio, heap, stack, goroutines float64
+		if _, err := fmt.Sscan(figures, &rss, &ratio, &heap, &stack, &goroutines); err != nil {
+			continue // there is no RSS here
+		}
+		rows++
+		if heap > mostHeap || goroutines > mostGoroutines {
+			t.Errorf("a subscription takes %.1f kB of heap and %.1f goroutines, want %d and %.1f at the most, in\n%s", heap, goroutines, mostHeap, mostGoroutines, out)
+		}
+	}
+	if rows != 2 && runtime.GOOS == "linux" {
+		t.Errorf("%d rows, want 2, in\n%s", rows, out)
 	}
 }
 

@@ -13,6 +13,7 @@ type Bed struct {
 
 	mu     sync.Mutex
 	asleep bool
+	closed bool
 	guests int
 }
 
@@ -24,7 +25,7 @@ func (b *Bed) Wake() {
 }
 
 func (b *Bed) wake() {
-	if b.asleep {
+	if b.asleep && !b.closed {
 		b.asleep = false
 		b.Rise()
 	}
@@ -53,4 +54,11 @@ func (b *Bed) Sleep(nothing func() bool) bool {
 	defer b.mu.Unlock()
 	b.asleep = b.guests == 0 && nothing()
 	return b.asleep
+}
+
+// Close has it not run any more, once it is asleep.
+func (b *Bed) Close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
 }

@@ -37,6 +37,13 @@ func TestBed(t *testing.T) {
 	if risen != 2 {
 		t.Error("a visit does not wake it")
 	}
+	b.Leave()
+	if b.Close(); !b.Sleep(nothing) {
+		t.Error("it does not sleep when it is closed")
+	}
+	if b.Wake(); risen != 2 {
+		t.Error("it is woken after it was closed")
+	}
 }
 
 // TestBed_nothingMissed: whoever brings something to one that sleeps whenever it

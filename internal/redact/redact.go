@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -34,45 +35,65 @@ const window = 8
 // word anywhere: fewer are words of a language.
 const minWord = 4
 
-// secrets are those that one call of With has added.
+// secrets are those that one call of With has added. What is looked for is made
+// of them when it is needed: most are never looked for.
 type secrets struct {
 	before *secrets
-	parts  map[uint64]struct{} // all windows of the long ones, packed
-	words  map[uint64]struct{} // the short ones, packed
-	exact  *strings.Replacer   // those of hardly any letters and digits; nil: none
+
+	made  sync.Once
+	given []string // until then
+
+	parts map[uint64]struct{} // all windows of the long ones, packed
+	words map[uint64]struct{} // the short ones, packed
+	exact *strings.Replacer   // those of hardly any letters and digits; nil: none
 }
 
-// With returns a Redactor that knows more secrets. It takes time in proportion
-// to them: give all at once, since each With makes Text slower.
+// With returns a Redactor that knows more secrets. Give all at once, since each
+// With makes Text slower.
 func (r Redactor) With(more ...string) Redactor {
 	if len(more) == 0 {
 		return r
 	}
-	s := &secrets{before: r.known, parts: map[uint64]struct{}{}, words: map[uint64]struct{}{}}
-	var exact []string
-	for _, secret := range more {
-		plain := letters(secret)
-		runes := utf8.RuneCountInString(secret)
-		if len(plain) < window && runes >= window || len(plain) < minWord && runes > len(plain) && runes >= minWord {
-			exact = append(exact, secret, Mask)
-		}
-		if len(plain) < minWord && runes >= window {
-			continue // such as the bytes of an id
-		}
-		s.add(plain)
-		for _, escaped := range []string{url.QueryEscape(secret), url.PathEscape(secret)} {
-			if form := letters(escaped); len(form) != len(plain) {
-				s.add(form)
-			}
-		}
-	}
-	if len(exact) > 0 {
-		s.exact = strings.NewReplacer(exact...)
-	}
-	if len(s.parts)+len(s.words) == 0 && s.exact == nil {
+	given := slices.DeleteFunc(slices.Clone(more), func(secret string) bool { return secret == "" })
+	if len(given) == 0 {
 		return r
 	}
-	return Redactor{s}
+	return Redactor{&secrets{before: r.known, given: slices.Clip(given)}}
+}
+
+// ready makes what is looked for, and returns s.
+func (s *secrets) ready() *secrets {
+	s.made.Do(func() {
+		s.parts, s.words = map[uint64]struct{}{}, map[uint64]struct{}{}
+		var exact []string
+		for _, secret := range s.given {
+			exact = append(exact, s.take(secret)...)
+		}
+		if len(exact) > 0 {
+			s.exact = strings.NewReplacer(exact...)
+		}
+		s.given = nil
+	})
+	return s
+}
+
+// take takes one secret. What it returns is to be replaced as a whole.
+func (s *secrets) take(secret string) (exact []string) {
+	plain := letters(secret)
+	runes := utf8.RuneCountInString(secret)
+	if len(plain) < window && runes >= window || len(plain) < minWord && runes > len(plain) && runes >= minWord {
+		exact = []string{secret, Mask}
+	}
+	if len(plain) < minWord && runes >= window {
+		return exact // such as the bytes of an id
+	}
+	s.add(plain)
+	for _, escaped := range []string{url.QueryEscape(secret), url.PathEscape(secret)} {
+		if form := letters(escaped); len(form) != len(plain) {
+			s.add(form)
+		}
+	}
+	return exact
 }
 
 // add takes the letters of one secret.
@@ -144,8 +165,8 @@ func (r Redactor) Text(s string) string {
 		return s
 	}
 	for k := r.known; k != nil; k = k.before {
-		if k.exact != nil {
-			s = k.exact.Replace(s)
+		if exact := k.ready().exact; exact != nil {
+			s = exact.Replace(s)
 		}
 	}
 	text := signsIn(s)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/http"
+	"sync/atomic"
 
 	"github.com/b24pull/b24pull"
 )
@@ -18,19 +19,34 @@ func HTTPClient(source any) *http.Client {
 }
 
 // Header is the header of requests to a push server: what is given, and what
-// the requests of the source call themselves, unless that is given.
+// the requests of the source call themselves, unless that is given. It is not to
+// be changed: others may have it, too.
 func Header(source any, given http.Header) http.Header {
-	header := given.Clone()
-	if header == nil {
-		header = make(http.Header)
+	agent := b24pull.DefaultUserAgent
+	if s, ok := source.(interface{ UserAgent() string }); ok {
+		agent = s.UserAgent()
 	}
+	if len(given) == 0 {
+		return agentOnly(agent)
+	}
+	header := given.Clone()
 	if _, ok := header["User-Agent"]; !ok {
-		agent := b24pull.DefaultUserAgent
-		if s, ok := source.(interface{ UserAgent() string }); ok {
-			agent = s.UserAgent()
-		}
 		header.Set("User-Agent", agent)
 	}
+	return header
+}
+
+// lastHeader is the header that agentOnly has returned last.
+var lastHeader atomic.Pointer[http.Header]
+
+// agentOnly is a header that names a user agent, and nothing else. Thousands of
+// subscriptions that have the same share it.
+func agentOnly(agent string) http.Header {
+	if last := lastHeader.Load(); last != nil && last.Get("User-Agent") == agent {
+		return *last
+	}
+	header := http.Header{"User-Agent": {agent}}
+	lastHeader.Store(&header)
 	return header
 }
 

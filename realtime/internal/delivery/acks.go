@@ -13,6 +13,7 @@ import (
 // come again.
 type Acks struct {
 	Changed chan struct{} // signals that there is another cursor
+	Woken   func()        // is called after each signal; may be nil; to be set before there is any
 
 	mu        sync.Mutex
 	begun     bool     // there is a position: the history has been read once, or a cursor stands for it
@@ -61,19 +62,26 @@ func (l *Acks) lost(g *Gap) {
 func (l *Acks) rebind() {
 	if l.next != nil && l.untold == nil && l.unsettled.len() == 0 {
 		l.bound, l.next = *l.next, nil
-		signal(l.Changed)
+		l.changed()
+	}
+}
+
+func (l *Acks) changed() {
+	signal(l.Changed)
+	if l.Woken != nil {
+		l.Woken()
 	}
 }
 
 // Again signals once more that there is another cursor.
-func (l *Acks) Again() { signal(l.Changed) }
+func (l *Acks) Again() { l.changed() }
 
 // Begin says that there is a position.
 func (l *Acks) Begin() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.begun = true
-	signal(l.Changed)
+	l.changed()
 }
 
 // take enters a message that the user is to get.
@@ -145,7 +153,7 @@ func (l *Acks) settle(k wire.Key) (pending bool) {
 	l.unsettled.remove(k)
 	l.finish(k)
 	l.rebind()
-	signal(l.Changed)
+	l.changed()
 	return pending
 }
 
@@ -197,7 +205,7 @@ func (l *Acks) advance(to Progress) {
 	l.Progress = to
 	l.acked.cut(l.handledTo(wire.Key{}))
 	l.view.shorten(l.acked.len())
-	signal(l.Changed)
+	l.changed()
 }
 
 // forget lets go of handled messages that cannot come again, or are not

@@ -39,7 +39,7 @@ func DialOver(client *http.Client) DialFunc {
 			return ahead, nil
 		}
 		d := websocket.Dialer{
-			ReadBufferSize: libraryBuffer, WriteBufferSize: libraryBuffer, WriteBufferPool: &libraryBuffers,
+			ReadBufferSize: frameBuffer, WriteBufferSize: libraryBuffer, WriteBufferPool: &libraryBuffers,
 			// Proxy is told the request; the client has proxies of its own.
 			Proxy: func(r *http.Request) (*url.URL, error) {
 				request = r
@@ -63,11 +63,15 @@ const libraryBuffer = 1 << 10
 
 var libraryBuffers sync.Pool
 
+// frameBuffer is the size of the buffer that gorilla/websocket has for reading
+// over an aheadConn: for headers and control frames.
+const frameBuffer = 128
+
 // carry has the client make the request of a handshake. It is given up when ctx
 // is done or handshakeTimeout has passed.
 func carry(ctx context.Context, client *http.Client, request *http.Request) (net.Conn, error) {
 	// The context of a request is that of what its answer is read from, so it
-	// must not end with the handshake.
+	// must not end with the handshake, unless that is made by an *http.Transport.
 	ctx, cancel := context.WithCancelCause(ctx)
 	c := &carriedConn{cancel: cancel}
 	late := time.AfterFunc(handshakeTimeout, func() { cancel(errHandshakeTimeout) })
@@ -90,6 +94,10 @@ func carry(ctx context.Context, client *http.Client, request *http.Request) (net
 		}
 		cancel(nil)
 		return nil, err
+	}
+	if way, _ := client.Transport.(ownTransport); way.shared != nil { // net/http has let go of the connection
+		cancel(nil)
+		c.cancel = nil
 	}
 	return c, nil
 }
@@ -142,7 +150,9 @@ func (c *carriedConn) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n := copy(p, c.answer)
-	c.answer = c.answer[n:]
+	if c.answer = c.answer[n:]; len(c.answer) == 0 {
+		c.answer = nil // not the memory of it
+	}
 	return n, nil
 }
 
@@ -158,7 +168,9 @@ func (c *carriedConn) Close() (err error) {
 		if c.stream != nil {
 			err = c.stream.Close()
 		}
-		c.cancel(nil)
+		if c.cancel != nil {
+			c.cancel(nil)
+		}
 	})
 	return err
 }

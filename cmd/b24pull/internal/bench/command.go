@@ -252,18 +252,26 @@ func (r outcome) print(out io.Writer, version int, who string, sdk float64) {
 
 // runIdle measures idle subscriptions.
 func (o *options) runIdle(ctx context.Context, stdout, stderr io.Writer) error {
-	fmt.Fprintf(stdout, "%d idle connections, each takes\n\n%-6s %-13s %8s %8s %8s %11s\n", o.idle, "", "", "rss KB", "heap KB", "stack KB", "goroutines")
+	fmt.Fprintf(stdout, "%d idle connections, each takes\n\n%-6s %-13s %8s %8s %8s %8s %11s\n", o.idle, "", "", "rss KB", "of bare", "heap KB", "stack KB", "goroutines")
 	for _, secure := range []bool{false, true} {
 		scheme := "ws"
 		if secure {
 			scheme = "wss"
 		}
-		for _, who := range []string{whoSDK, whoBare} {
-			u, err := o.onceIdle(ctx, who, secure, stderr)
-			if err != nil {
-				return fmt.Errorf("%s, idle over %s: %w", who, scheme, err)
+		who := []string{whoSDK, whoBare}
+		used := make([]usage, len(who))
+		for i := range who {
+			var err error
+			if used[i], err = o.onceIdle(ctx, who[i], secure, stderr); err != nil {
+				return fmt.Errorf("%s, idle over %s: %w", who[i], scheme, err)
 			}
-			fmt.Fprintf(stdout, "%-6s %-13s %8.1f %8.1f %8.1f %11.1f\n", scheme, who, u.RSS/1024, u.Heap/1024, u.Stacks/1024, u.Goroutines)
+		}
+		for i, u := range used {
+			of := ""
+			if bare := used[len(used)-1].RSS; bare > 0 {
+				of = fmt.Sprintf("%.2f", u.RSS/bare)
+			}
+			fmt.Fprintf(stdout, "%-6s %-13s %8.1f %8s %8.1f %8.1f %11.1f\n", scheme, who[i], u.RSS/1024, of, u.Heap/1024, u.Stacks/1024, u.Goroutines)
 		}
 	}
 	return nil

@@ -302,7 +302,7 @@ func TestFailFast_Later(t *testing.T) {
 			continue
 		}
 		t.Run(tt.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, l *life) {
+			onVirtualTime(t, func(t *testing.T, l *life) {
 				w := newWorld(l)
 				life := time.Hour
 				if tt.source == nil {

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 )
@@ -42,8 +43,11 @@ func TestGrowth_NothingGrows(t *testing.T) {
 					})
 				}()
 				<-l.sub.Ready()
-				replacements := 200
-				if transport == TransportLongPolling { // each message is a poll or two
+				replacements := 80
+				switch {
+				case resttest.Thorough && transport == TransportWebSocket:
+					replacements = 200
+				case transport == TransportLongPolling: // each message is a poll or two
 					replacements = 60
 				}
 				pause := waningReset - 20*time.Second // sooner commands would be carried out later and later

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/oauth"
 	"github.com/b24pull/b24pull/pulltest"
 )
@@ -61,8 +62,11 @@ func TestStorms_CommandsInOneFrame(t *testing.T) {
 		time.Sleep(time.Minute)
 		configs, sockets, polls := asked.of("config"), asked.of("websocket"), asked.of("poll")
 		commands := 20_000
-		if testing.Short() {
+		switch {
+		case testing.Short():
 			commands = 2000
+		case !resttest.Thorough:
+			commands = 5000
 		}
 		for n := range commands {
 			l.portal.Control("channel_expire", map[string]any{"action": "reconnect", "channel": map[string]any{"type": "private"},

@@ -187,7 +187,7 @@ func TestVersions_Lives(t *testing.T) {
 	t.Parallel()
 	t.Run("in memory", func(t *testing.T) {
 		onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
-			resttest.SampleShort(t)
+			resttest.Sample(t)
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				portal := pulltest.NewPortal(append(opts[:len(opts):len(opts)], pulltest.WithNetwork(pulltest.NewNetwork()))...)

@@ -42,8 +42,8 @@ var sampled struct {
 	of map[string]int
 }
 
-// Sample skips part of the scenarios of a test that has many: two in three, or
-// seven in eight of a short run, and none of a thorough one. The first is always
+// Sample skips part of the scenarios of a test that has many: four in five, or
+// eleven in twelve of a short run, and none of a thorough one. The first is always
 // run; which others are is not the same in each test.
 func Sample(t *testing.T) {
 	test, scenario, _ := strings.Cut(t.Name(), "/")
@@ -57,9 +57,9 @@ func Sample(t *testing.T) {
 	nth := sampled.of[test]
 	sampled.of[test]++
 	sampled.Unlock()
-	one := 3
+	one := 5
 	if testing.Short() {
-		one = 8
+		one = 12
 	}
 	if nth > 0 && (nth+len(test))%one != 0 {
 		t.Skip("B24PULL_LONG=1 runs all scenarios")

@@ -42,7 +42,7 @@ the server's.
 The last table has a fleet of portals begin, each with a REST call, a websocket
 and the first replay, until all are ready: the time, what the process and the
 server took for a portal, what the server was asked for, and the most that was
-under way at once at one push server. The bare loop does the same with net/http
+under way at once, in all and at one push server. The bare loop does the same with net/http
 and the websocket library. For more than some thousands of portals
 
     b24pull bench -runs 0 -idle 0 -portals 10000
@@ -93,7 +93,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.DurationVar(&o.idleWait, "idle-wait", 5*time.Second, "`time` until idle subscriptions are measured, for what a beginning takes")
 	f.IntVar(&o.portals, "portals", 1000, "`portals` that a fleet begins; 0: none")
 	f.IntVar(&o.backlog, "backlog", 1_000_000, "`messages` that were missed and are caught up with; 0: none")
-	f.IntVar(&o.atOnce, "at-once", 64, "`requests` at once to a push server, of the portals")
+	f.IntVar(&o.atOnce, "at-once", 128, "`requests` at once, of the portals: as many as fleets have by themselves")
 	f.BoolVar(&o.quiet, "quiet", false, "the portals' push servers keep nothing, so that the first replay hangs (this SDK only)")
 	f.StringVar(&o.js, "js", filepath.Join("internal", "jstest", "testdata"), "`folder` whose node_modules has @bitrix24/b24jssdk")
 	f.StringVar(&o.profiles, "profiles", "", "`folder` for profiles of the subscription: of CPU by framing, of memory when idle")

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -16,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,7 +46,10 @@ type townCounts struct {
 	PortalConns           int // connections to portals
 	PushConns             int // connections to push servers
 	CallsAtOnce           int // of one portal
-	PushAtOnce            int // connections to one push server, each from its beginning to its first answer, or with a request to be answered
+
+	// Connections in their TLS handshake, or with a request that had not been
+	// answered yet: to all hosts, and to one push server.
+	AtOnce, PushAtOnce int
 }
 
 // pushHosts is how many push servers the portals share.
@@ -72,8 +77,8 @@ type town struct {
 	mu     sync.Mutex
 	counts townCounts
 	calls  map[string]int    // under way, by portal
-	busy   map[string]int    // connections, by address of a push server
-	seen   map[net.Conn]bool // those that are counted as busy
+	busy   map[connAt]bool   // those with a handshake or a request under way
+	busyAt map[string]int    // so many, by address
 	open   map[net.Conn]bool // of websockets, which nobody else closes
 }
 
@@ -82,52 +87,67 @@ func newTown(spec townSpec) (*town, error) {
 	f, _ := framingOf(4)
 	t := &town{
 		spec: spec, frame: f.frame([][]byte{f.message(midOf(0), bodyOf(0, 200)), f.message(midOf(1), bodyOf(1, 200))}),
-		calls: make(map[string]int), busy: make(map[string]int), seen: make(map[net.Conn]bool), open: make(map[net.Conn]bool),
+		calls: make(map[string]int), busy: make(map[connAt]bool), busyAt: make(map[string]int), open: make(map[net.Conn]bool),
 	}
 	t.at.Secure = spec.Secure
-	var secured *tls.Config
+	var certificate *tls.Certificate
 	if spec.Secure {
-		certificate, text, err := townCertificate()
-		if err != nil {
+		var err error
+		if certificate, t.at.Certificate, err = townCertificate(); err != nil {
 			return nil, err
 		}
-		t.at.Certificate = text
-		secured = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	}
 	for i := range pushHosts {
-		for _, kind := range []struct {
-			at      *[]string
-			handler http.HandlerFunc
-			state   func(net.Conn, http.ConnState)
-			network byte
-		}{{&t.at.Portals, t.portal, t.portalConn, portalNetwork}, {&t.at.Push, t.push, t.pushConn, pushNetwork}} {
-			host := "127.0.0.1"
-			if runtime.GOOS == "linux" { // each has a host's ports of its own
-				host = fmt.Sprintf("127.0.%d.%d", kind.network, i+1)
-			}
-			l, err := net.Listen("tcp", host+":0")
-			if err != nil {
-				t.close()
-				return nil, err
-			}
-			*kind.at = append(*kind.at, l.Addr().String())
-			server := &http.Server{
-				Handler: kind.handler, ConnState: kind.state, TLSConfig: secured, ErrorLog: log.New(io.Discard, "", 0),
-				ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
-			}
-			if kind.network == pushNetwork { // as push servers do, which websockets want anyway
-				server.Protocols = new(http.Protocols)
-				server.Protocols.SetHTTP1(true)
-			}
-			t.servers = append(t.servers, server)
-			if spec.Secure {
-				go server.ServeTLS(l, "", "")
-			} else {
-				go server.Serve(l)
-			}
+		portals := &http.Server{Handler: http.HandlerFunc(t.portal), ConnState: t.portalConn, TLSConfig: t.secured(certificate, "h2", "http/1.1")}
+		push := &http.Server{Handler: http.HandlerFunc(t.push), ConnState: t.pushConn, TLSConfig: t.secured(certificate, "http/1.1")}
+		if err := errors.Join(t.serve(portals, portalNetwork, i, &t.at.Portals), t.serve(push, pushNetwork, i, &t.at.Push)); err != nil {
+			t.close()
+			return nil, err
 		}
 	}
 	return t, nil
+}
+
+// serve has a server of a town serve, and notes where.
+func (t *town) serve(server *http.Server, network, n int, at *[]string) error {
+	host := "127.0.0.1"
+	if runtime.GOOS == "linux" { // each has a host's ports of its own
+		host = fmt.Sprintf("127.0.%d.%d", network, n+1)
+	}
+	l, err := net.Listen("tcp", host+":0")
+	if err != nil {
+		return err
+	}
+	*at = append(*at, l.Addr().String())
+	server.ErrorLog = log.New(io.Discard, "", 0)
+	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) }
+	t.servers = append(t.servers, server)
+	if t.spec.Secure {
+		go server.ServeTLS(l, "", "")
+	} else {
+		go server.Serve(l)
+	}
+	return nil
+}
+
+// secured is TLS whose handshakes are counted; nil without a certificate.
+func (t *town) secured(certificate *tls.Certificate, protocols ...string) *tls.Config {
+	if certificate == nil {
+		return nil
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{*certificate}, NextProtos: protocols}
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		c := hello.Conn
+		t.begins(c)
+		counted := config.Clone()
+		counted.GetConfigForClient = nil
+		counted.VerifyConnection = func(tls.ConnectionState) error { // the last that a server does
+			t.ends(c)
+			return nil
+		}
+		return counted, nil
+	}
+	return config
 }
 
 // connKey has the connection of a request.
@@ -135,10 +155,10 @@ type connKey struct{}
 
 // townCertificate is one of the names of a town, of the kind that most servers
 // have.
-func townCertificate() (tls.Certificate, string, error) {
+func townCertificate() (*tls.Certificate, string, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return tls.Certificate{}, "", err
+		return nil, "", err
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
@@ -147,9 +167,9 @@ func townCertificate() (tls.Certificate, string, error) {
 	}
 	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return tls.Certificate{}, "", err
+		return nil, "", err
 	}
-	return tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})), nil
+	return &tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})), nil
 }
 
 // close ends it, with all its connections.
@@ -178,7 +198,7 @@ func (t *town) portal(w http.ResponseWriter, r *http.Request) {
 	t.calls[host]++
 	t.counts.CallsAtOnce = max(t.counts.CallsAtOnce, t.calls[host])
 	t.mu.Unlock()
-	time.Sleep(t.spec.Wait)
+	t.think(r)
 	var n int
 	_, err := fmt.Sscanf(host, portalHost, &n)
 	w.Header().Set("Content-Type", "application/json")
@@ -204,7 +224,7 @@ func (t *town) push(w http.ResponseWriter, r *http.Request) {
 	t.mu.Lock()
 	t.counts.Sockets++
 	t.mu.Unlock()
-	time.Sleep(t.spec.Wait)
+	t.think(r)
 	small := websocket.Upgrader{ReadBufferSize: 512, WriteBufferSize: 512, CheckOrigin: func(*http.Request) bool { return true }}
 	ws, err := small.Upgrade(w, r, nil)
 	if err != nil {
@@ -229,9 +249,7 @@ func (t *town) closed(c net.Conn) {
 
 func (t *town) poll(w http.ResponseWriter, r *http.Request) {
 	if t.spec.Quiet || r.URL.Query().Get("mid") >= midOf(1) {
-		t.mu.Lock()
-		t.ends(r.Context().Value(connKey{}).(net.Conn)) // it is with the server, and asks nothing more of it
-		t.mu.Unlock()
+		t.think(r) // it is with the server then, and asks nothing more of it
 		select {
 		case <-r.Context().Done():
 		case <-time.After(40 * time.Second):
@@ -241,51 +259,68 @@ func (t *town) poll(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	time.Sleep(t.spec.Wait)
+	t.think(r)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	_, _ = w.Write(t.frame)
 }
 
-func (t *town) portalConn(_ net.Conn, state http.ConnState) {
-	if state == http.StateNew {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.counts.PortalConns++
-	}
+// think takes the time of an answer, which follows at once.
+func (t *town) think(r *http.Request) {
+	time.Sleep(t.spec.Wait)
+	t.ends(r.Context().Value(connKey{}).(net.Conn))
+}
+
+func (t *town) portalConn(c net.Conn, state http.ConnState) {
+	t.follow(c, state, &t.counts.PortalConns)
 }
 
 func (t *town) pushConn(c net.Conn, state http.ConnState) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if state == http.StateHijacked {
+		t.mu.Lock()
+		t.open[c] = true
+		t.mu.Unlock()
+	}
+	t.follow(c, state, &t.counts.PushConns)
+}
+
+// follow is told what a server knows of a connection.
+func (t *town) follow(c net.Conn, state http.ConnState, count *int) {
 	switch state {
 	case http.StateNew:
-		t.counts.PushConns++
-		t.begins(c)
+		t.mu.Lock()
+		*count++
+		t.mu.Unlock()
 	case http.StateActive:
 		t.begins(c)
-	case http.StateHijacked:
-		t.open[c] = true
-		t.ends(c)
 	default:
 		t.ends(c)
 	}
 }
 
-// begins notes that a connection is to be answered. mu is held.
+// connAt are a connection's addresses.
+type connAt struct{ local, remote string }
+
 func (t *town) begins(c net.Conn) {
-	if t.seen[c] {
+	at := connAt{c.LocalAddr().String(), c.RemoteAddr().String()}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.busy[at] {
 		return
 	}
-	t.seen[c] = true
-	at := c.LocalAddr().String()
-	t.busy[at]++
-	t.counts.PushAtOnce = max(t.counts.PushAtOnce, t.busy[at])
+	t.busy[at] = true
+	t.busyAt[at.local]++
+	t.counts.AtOnce = max(t.counts.AtOnce, len(t.busy))
+	if slices.Contains(t.at.Push, at.local) {
+		t.counts.PushAtOnce = max(t.counts.PushAtOnce, t.busyAt[at.local])
+	}
 }
 
-// ends notes that it has been. mu is held.
 func (t *town) ends(c net.Conn) {
-	if t.seen[c] {
-		delete(t.seen, c)
-		t.busy[c.LocalAddr().String()]--
+	at := connAt{c.LocalAddr().String(), c.RemoteAddr().String()}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.busy[at] {
+		delete(t.busy, at)
+		t.busyAt[at.local]--
 	}
 }

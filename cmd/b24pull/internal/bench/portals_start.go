@@ -28,7 +28,7 @@ type fleetSpec struct {
 	Who     string
 	At      townAt
 	Count   int
-	AtOnce  int    // requests to a host
+	AtOnce  int    // requests
 	Profile string // file for a CPU profile; "": none
 }
 
@@ -145,7 +145,7 @@ func townChannel(n, kind int) string {
 // startFleet starts a fleet and waits until all of it is ready.
 func (spec *fleetSpec) startFleet(ctx context.Context) (*fleet.Fleet, error) {
 	ready := make(chan error, spec.Count)
-	f, err := fleet.New(fleet.WithObserver(func(e fleet.Event) {
+	f, err := fleet.New(fleet.WithRequests(spec.AtOnce), fleet.WithObserver(func(e fleet.Event) {
 		switch e.Kind {
 		case fleet.KindReady:
 			ready <- nil
@@ -195,15 +195,11 @@ func (spec *fleetSpec) startBare(ctx context.Context) error {
 		ReadBufferSize: 1 << 10, WriteBufferSize: 1 << 10, WriteBufferPool: new(sync.Pool),
 	}
 	ready := make(chan error, spec.Count)
-	turns := make([]chan struct{}, len(spec.At.Push)) // of each push server
-	for i := range turns {
-		turns[i] = make(chan struct{}, spec.AtOnce)
-	}
+	turns := make(chan struct{}, spec.AtOnce)
 	for n := range spec.Count {
 		go func() {
-			turn := turns[n%len(turns)]
-			turn <- struct{}{}
-			defer func() { <-turn }()
+			turns <- struct{}{}
+			defer func() { <-turns }()
 			ready <- spec.bare(ctx, client, dialer, n)
 		}()
 	}

@@ -346,6 +346,8 @@ func TestFleet_Refuses(t *testing.T) {
 		"an option is nil":           f.Add("a", source, handler, nil),
 		"the logger is nil":          second(New(WithLogger(nil))),
 		"the function is nil":        second(New(WithCursors(nil))),
+		"give 1 or more":             second(New(WithRequests(0))),
+		"give 0 or more":             second(New(WithQueueBytes(-1))),
 		"WithPortals is for NewAppl": second(New(WithPortals("portal.example"))),
 		"one is no host":             second(New(WithPortals("portal.example/path"))),
 		"want https://HOST/PATH":     second(New(WithEventURL("example"))),

@@ -104,49 +104,69 @@ func backlogMain(ctx context.Context, spec backlogSpec, stdout io.Writer) error 
 	return json.NewEncoder(stdout).Encode(got)
 }
 
-// before is the store of a subscription that has had all there is.
+// before is the store of a subscription that has had all there is, and knows so
+// by a second replay.
 func (spec *backlogSpec) before(ctx context.Context) (*realtime.MemoryStore, error) {
 	store := new(realtime.MemoryStore)
-	s, err := spec.At.subscribe(spec.At.client(), realtime.WithCursorStore(store))
+	s, replayed, err := spec.subscribe(store, realtime.WithSettleTime(settleFor))
 	if err != nil {
 		return nil, err
 	}
-	ended := make(chan error, 1)
+	failed := make(chan error, 1)
 	go func() {
-		ended <- s.Run(ctx, realtime.HandlerFunc(func(context.Context, realtime.Message) error { return nil }))
+		<-replayed
+		time.Sleep(2 * settleFor)
+		failed <- spec.cut(ctx, replayed)
+		s.Close()
 	}()
-	if err := s.WaitReady(ctx); err != nil {
-		return nil, err
+	err = s.Run(ctx, realtime.HandlerFunc(func(context.Context, realtime.Message) error { return nil }))
+	return store, errors.Join(err, <-failed)
+}
+
+// subscribe makes a subscription that tells when a replay is over.
+func (spec *backlogSpec) subscribe(store realtime.CursorStore, opts ...realtime.Option) (_ *realtime.Subscription, replayed <-chan struct{}, err error) {
+	over := make(chan struct{}, 1)
+	opts = append(opts, realtime.WithCursorStore(store), realtime.WithObserver(func(e realtime.Event) {
+		if _, ok := e.(realtime.ReplayEnded); ok {
+			select {
+			case over <- struct{}{}:
+			default:
+			}
+		}
+	}))
+	s, err := spec.At.subscribe(spec.At.client(), opts...)
+	return s, over, err
+}
+
+// cut has the connection be cut, and waits for the replay that follows.
+func (spec *backlogSpec) cut(ctx context.Context, replayed <-chan struct{}) error {
+	select {
+	case <-replayed: // one before
+	default:
 	}
-	time.Sleep(settleFor)
-	s.Close()
-	return store, <-ended
+	if err := spec.At.post(ctx, "/cut"); err != nil {
+		return err
+	}
+	select {
+	case <-replayed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // catchUp takes all that was missed. Then the connection is cut, so that
 // another replay shows what is known and what is taken for new.
 func (spec *backlogSpec) catchUp(ctx context.Context, store *realtime.MemoryStore) (got caughtUp, err error) {
-	replayed := make(chan struct{}, 1)
-	s, err := spec.At.subscribe(spec.At.client(), realtime.WithCursorStore(store), realtime.WithObserver(func(e realtime.Event) {
-		if _, ok := e.(realtime.ReplayEnded); ok {
-			select {
-			case replayed <- struct{}{}:
-			default:
-			}
-		}
-	}))
+	s, replayed, err := spec.subscribe(store)
 	if err != nil {
 		return got, err
 	}
-	begun, all := time.Now(), make(chan struct{})
+	begun, all, failed := time.Now(), make(chan struct{}), make(chan error, 1)
 	go func() {
 		<-all
 		<-replayed // which has brought it
-		if err := spec.At.post(ctx, "/cut"); err != nil {
-			s.Close()
-			return
-		}
-		<-replayed
+		failed <- spec.cut(ctx, replayed)
 		_ = s.Drain(ctx)
 	}()
 	err = s.Run(ctx, realtime.HandlerFunc(func(context.Context, realtime.Message) error {
@@ -156,7 +176,10 @@ func (spec *backlogSpec) catchUp(ctx context.Context, store *realtime.MemoryStor
 		}
 		return nil
 	}))
-	return got, err
+	if err != nil {
+		return got, err
+	}
+	return got, <-failed
 }
 
 // mostHeap watches the heap until the returned function is called, which tells

@@ -36,6 +36,8 @@ const (
 	channelID = "5a1c0000000000000000000000000001:5a1c0000000000000000000000000002.signature"
 	epoch     = 1795421100
 	created   = 1795421744
+	// createdText is the same as text has it.
+	createdText = "Mon, 23 Nov 2026 08:15:44 GMT"
 )
 
 var framings = []framing{
@@ -71,7 +73,7 @@ func protobufMessage(mid, body string) []byte {
 }
 
 func textMessage(mid, body string) []byte {
-	return fmt.Appendf(nil, `#!NGINXNMS!#{"id":1,"mid":"%s","channel":"%.32s","tag":"1","time":"Thu, 26 Nov 2026 05:35:44 GMT","text":%s}#!NGINXNME!#`, mid, channelID, body)
+	return fmt.Appendf(nil, `#!NGINXNMS!#{"id":1,"mid":"%s","channel":"%.32s","tag":"1","time":"%s","text":%s}#!NGINXNME!#`, mid, channelID, createdText, body)
 }
 
 func rpcMessage(mid, body string) []byte {

@@ -62,7 +62,10 @@ func (l *loop) replayTimeout(now time.Time) {
 	k := l.replaying
 	s := k.connection
 	switch {
-	case k.conn != nil && !now.Before(k.begun.Add(l.answerWithin(k))):
+	case k.conn != nil && k.waits.Load():
+		l.timers.arm(timerReplay, now.Add(answerStall))
+		return
+	case k.conn != nil && !now.Before(k.begun.Add(l.answerWithin(k)+time.Duration(k.waited.Load()))):
 		l.replayOver(s, delivery.ReplayBroken, errEndless)
 		return
 	case k.sent.IsZero() || k.conn != nil:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/b24pull/b24pull"
@@ -25,6 +26,8 @@ type attempt struct {
 	up         bool           // false once it has been given up: whatever it still posts is stale
 	sent       time.Time      // when the request was with the server; zero: it is not yet
 	begun      time.Time      // when its answer began; zero: it has not
+	waits      atomic.Bool    // the rest of its answer waits for room
+	waited     atomic.Int64   // nanoseconds that it has done so
 	conn       transport.Conn // nil until opened
 	line       *rpc.Line      // for calls; nil until opened, and where there are none
 	ended      <-chan struct{}
@@ -84,7 +87,7 @@ func (k *attempt) answers(now time.Time, within time.Duration) time.Time {
 	if k.begun.IsZero() {
 		k.begun = now
 	}
-	next, end := now.Add(answerStall), k.begun.Add(within)
+	next, end := now.Add(answerStall), k.begun.Add(within+time.Duration(k.waited.Load()))
 	if end.Before(next) {
 		return end
 	}
@@ -325,6 +328,19 @@ func recycle(batch *[]decoded) {
 	batches.Put(batch)
 }
 
+// awaitRoom has the answer to a replay be read only as there is room: while the
+// user is behind the server keeps the rest, and need not be asked again.
+func (k *attempt) awaitRoom(q *delivery.Queue) {
+	if !q.IsScarce() {
+		return
+	}
+	begun := time.Now()
+	k.waits.Store(true)
+	q.AwaitRoom(k.ended)
+	k.waited.Add(int64(time.Since(begun)))
+	k.waits.Store(false)
+}
+
 // easeWithin is how long nothing is read since the user is behind, before what
 // is read pauses the subscription: servers, and what stands before them, wait
 // that long with what they send.
@@ -334,7 +350,11 @@ const easeWithin = 250 * time.Millisecond
 func (p *poster) flush() {
 	if batch := p.batch; batch != nil {
 		p.batch = nil
-		p.queue.Ease(easeWithin, p.attempt.ended)
+		if p.attempt.replay {
+			p.attempt.awaitRoom(p.queue)
+		} else {
+			p.queue.Ease(easeWithin, p.attempt.ended)
+		}
 		p.post(inbound{kind: inMessages, attempt: p.attempt, batch: batch})
 	}
 }
@@ -351,7 +371,11 @@ func (p *poster) add(r *wire.Record, err error) {
 	*p.batch = append(*p.batch, decoded{})
 	d := &(*p.batch)[n]
 	d.message.Record, d.err = *r, err
-	if p.size += r.Size; n+1 >= batchSize || p.size >= batchBytes {
+	most, bytes := batchSize, batchBytes
+	if p.attempt.replay {
+		most, bytes = p.queue.Portion(most, bytes)
+	}
+	if p.size += r.Size; n+1 >= most || p.size >= bytes {
 		p.flush()
 	}
 }

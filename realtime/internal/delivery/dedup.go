@@ -61,6 +61,7 @@ type generation struct {
 func NewDedup(from Position, l *Acks, q *Queue, now time.Time, report func(Event)) *Dedup {
 	b := &Dedup{queue: q, acks: l, report: report, begun: now}
 	b.Reorder.emit, b.Reorder.Patience = b.emit, HoldMax
+	b.Reorder.most, b.Reorder.mostOf = min(maxReplayed, max(1, q.MaxMessages/3)), q.maxBytes/3
 	for _, k := range from.Acked {
 		b.remember(k, false, now)
 		if k.Short() {

@@ -124,25 +124,49 @@ func (q *Queue) Ease(most time.Duration, stop <-chan struct{}) {
 	if q.scarce.Load() {
 		return
 	}
-	q.mu.Lock()
-	if q.closed {
-		q.mu.Unlock()
-		return
-	}
-	if q.eased == nil {
-		q.eased = make(chan struct{})
-	}
-	eased := q.eased
-	q.tell()
-	q.mu.Unlock()
 	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
-	case <-eased:
+	case <-q.half():
 	case <-stop:
 	case <-timer.C:
 		q.scarce.Store(true)
 	}
+}
+
+// IsScarce reports whether little room is left.
+func (q *Queue) IsScarce() bool { return q.over(3, 4) }
+
+// AwaitRoom waits until half of the room is free, for as long as that takes, or
+// stop is closed.
+func (q *Queue) AwaitRoom(stop <-chan struct{}) {
+	select {
+	case <-q.half():
+	case <-stop:
+	}
+}
+
+// Portion bounds what is brought together to a small part of the room.
+func (q *Queue) Portion(messages, bytes int) (int, int) {
+	return min(messages, max(1, q.MaxMessages/8)), min(bytes, q.maxBytes/8)
+}
+
+// half returns what is closed when half of the room is free, or nobody takes
+// anything any more.
+func (q *Queue) half() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.eased == nil {
+		q.eased = make(chan struct{})
+	}
+	eased := q.eased
+	if q.closed {
+		close(eased)
+		q.eased = nil
+		return eased
+	}
+	q.tell()
+	return eased
 }
 
 // Taken is the room that is taken, in messages and bytes.

@@ -14,7 +14,7 @@ const (
 	HoldMax   = 2 * time.Second
 	HoldFirst = 10 * time.Second
 	// maxReplayed is how many messages only the replay has may wait for live
-	// ones to be merged with.
+	// ones to be merged with. They take a third of the queue at the most.
 	maxReplayed = 1024
 )
 
@@ -36,7 +36,9 @@ type ReorderBuffer struct {
 	frontier      wire.Mid       // the last message that the replay has shown, or the greatest
 	parked        parkedMessages // live, in the order of arrival
 	replayed      parkedMessages // brought by the replay alone, in mid order
-	replayedUntil time.Time      // how long it waits; zero: not known yet
+	replayedSize  int
+	most, mostOf  int       // how many of them may wait, and how many bytes
+	replayedUntil time.Time // how long it waits; zero: not known yet
 }
 
 // parkedMessage is a message that waits, and since when.
@@ -84,13 +86,14 @@ func (o *ReorderBuffer) shown(pos wire.Mid) {
 	if o.frontier.Less(pos) {
 		o.frontier = pos
 	}
-	o.emitReplayed(func(*parkedMessage) bool { return o.replayed.len() > maxReplayed })
+	o.emitReplayed(o.abounds)
 }
 
 // found takes a message that only the replay has; shown is to follow.
 func (o *ReorderBuffer) found(m Message) {
 	w := parkedMessage{Message: m}
 	o.replayed.add(w.rank(), w)
+	o.replayedSize += m.Size
 }
 
 // merge emits what can no longer be overtaken: waiting messages up to the
@@ -106,13 +109,20 @@ func (o *ReorderBuffer) merge() {
 		}
 		o.emit(o.parked.pop().Message)
 	}
-	o.emitReplayed(func(*parkedMessage) bool { return o.replayed.len() > maxReplayed })
+	o.emitReplayed(o.abounds)
 }
 
 func (o *ReorderBuffer) emitReplayed(while func(*parkedMessage) bool) {
 	for o.replayed.len() > 0 && while(o.replayed.first()) {
-		o.emit(o.replayed.pop().Message)
+		m := o.replayed.pop().Message
+		o.replayedSize -= m.Size
+		o.emit(m)
 	}
+}
+
+// abounds reports whether more waits of what only the replay has than may.
+func (o *ReorderBuffer) abounds(*parkedMessage) bool {
+	return o.replayed.len() > o.most || o.replayedSize > o.mostOf
 }
 
 // end is called when a replay is over. While another one is pending, live

@@ -17,7 +17,7 @@ type ordered struct {
 
 func newOrdered() *ordered {
 	o := &ordered{now: time.Unix(1795421100, 0)}
-	o.Patience = HoldMax
+	o.Patience, o.most, o.mostOf = HoldMax, maxReplayed, 1<<20
 	o.emit = func(m Message) { o.out = append(o.out, m.Key.Mid.Counter) }
 	return o
 }

@@ -220,8 +220,10 @@ func TestHerd(t *testing.T) {
 					}
 				}
 				// There is a websocket for each, each time, and all else goes over
-				// connections that they share.
-				if n := int(c.made.Load()); n > 4*all {
+				// connections that they share; but a read of the history that is
+				// not answered, as there is one more of in version 5, takes its
+				// connection with it.
+				if n := int(c.made.Load()); n > version*all {
 					t.Errorf("%d connections were made for 2 x %d websockets", n, all)
 				}
 				c.must(f.Shutdown(t.Context()))

@@ -273,6 +273,11 @@
 //
 // # What it costs
 //
+// An idle subscription over a websocket has two goroutines, that of Run and one
+// that waits for the next frame, and takes some 40 kB of memory, 50 kB with TLS;
+// a bare websocket takes 10 and 24. One *http.Transport serves all subscriptions
+// that are given it. (b24pull bench -idle measures it.)
+//
 // An idle subscription costs the server one replay for each of its pings, every
 // two minutes: a poll that is answered at once with the one message that the
 // cursor stands on. (On a channel that keeps nothing the poll hangs for forty

@@ -185,8 +185,14 @@ func TestHerd(t *testing.T) {
 					most := c.reset()
 					t.Logf("%s, at once: %v", when, most)
 					for _, kind := range kinds {
-						if most[kind] < bound/4 || most[kind] > bound {
-							t.Errorf("%s there were %d %s at once, want up to %d", when, most[kind], kind, bound)
+						up := bound
+						if kind == "TLS handshakes" {
+							// net/http goes on with one whose request has got
+							// another connection meanwhile, and is answered.
+							up += bound / 2
+						}
+						if most[kind] < bound/4 || most[kind] > up {
+							t.Errorf("%s there were %d %s at once, want up to %d", when, most[kind], kind, up)
 						}
 					}
 				}

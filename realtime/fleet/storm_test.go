@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -111,12 +112,11 @@ func blow(r *running, seed uint64, steps int) {
 // application, those that have it in the end have one subscription, the others
 // none, and none of their messages is lost or comes twice.
 func TestStorm_InMemory(t *testing.T) {
-	rounds := 30
-	if testing.Short() {
-		rounds = 6
-	}
-	for seed := range rounds {
+	t.Parallel()
+	for seed := range 30 {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			resttest.Sample(t)
+			t.Parallel()
 			inBubble(t, func(t *testing.T, n *pulltest.Network) {
 				w := newWorld(t, 8, n)
 				r := w.run()
@@ -131,12 +131,10 @@ func TestStorm_InMemory(t *testing.T) {
 // TestStorm_Sockets is the same over real sockets. Installations are few, since
 // the authorization server is asked about strangers once a second.
 func TestStorm_Sockets(t *testing.T) {
-	rounds := 6
-	if testing.Short() {
-		rounds = 2
-	}
-	for seed := range rounds {
+	t.Parallel()
+	for seed := range 6 {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			resttest.Sample(t)
 			t.Parallel()
 			w := newWorld(t, 5, nil)
 			r := w.run()

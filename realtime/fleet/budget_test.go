@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime"
 )
@@ -16,8 +17,11 @@ import (
 // and the subscriptions' own shares; the subscriptions pause, and go on when
 // the handlers do: nothing is lost, and nothing comes twice.
 func TestQueueBytes(t *testing.T) {
+	t.Parallel()
 	for _, way := range []realtime.Transport{realtime.TransportWebSocket, realtime.TransportLongPolling} {
 		t.Run(way.String(), func(t *testing.T) {
+			resttest.SampleShort(t)
+			t.Parallel()
 			inBubble(t, func(t *testing.T, n *pulltest.Network) {
 				const all, budget, messages, size = 40, 512 << 10, 100, 2 << 10
 				c := newCrowd(t, n, 4)

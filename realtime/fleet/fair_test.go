@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime"
 )
@@ -20,15 +20,14 @@ import (
 // all queues, can take; the handler is stuck, or takes its time. Each message
 // of all other portals is handled all the same, before the next one is sent.
 func TestFair_Firehose(t *testing.T) {
-	quiet := 299
-	switch {
-	case os.Getenv("B24PULL_LONG") != "":
+	t.Parallel()
+	quiet := 99
+	if resttest.Thorough {
 		quiet = 999
-	case testing.Short():
-		quiet = 99
 	}
 	for name, takes := range map[string]time.Duration{"a handler that is stuck": 100 * time.Hour, "a slow handler": time.Second} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			inBubble(t, func(t *testing.T, n *pulltest.Network) {
 				const rounds, flood = 10, 200
 				c := newCrowd(t, n, 1+(quiet+98)/99)
@@ -212,9 +211,10 @@ func (e *events) kind(key string, kind Kind) (all []Event) {
 // which some hang in their handlers and some on their way to a server. Whatever
 // the others have received is handled, and the error names those that hang.
 func TestShutdown_Many(t *testing.T) {
-	all := 1000
-	if testing.Short() {
-		all = 200
+	t.Parallel()
+	all := 200
+	if resttest.Thorough {
+		all = 1000
 	}
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
 		const stuck, lost, deadline = 7, 30, 30 * time.Second

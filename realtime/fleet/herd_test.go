@@ -16,6 +16,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime"
 )
@@ -170,13 +171,17 @@ func (h *heard) by(key string) []string {
 // network was gone. Never have they more requests under way than WithRequests
 // says, of all kinds together, as the servers count them; and nothing is lost.
 func TestHerd(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
-			if testing.Short() && version > 4 {
-				t.Skip("long")
-			}
+			resttest.SampleShort(t)
+			t.Parallel()
 			inBubble(t, func(t *testing.T, n *pulltest.Network) {
-				const all, bound = 300, 8
+				const bound = 8
+				all := 100
+				if resttest.Thorough {
+					all = 300
+				}
 				n.SetLatency(10 * time.Millisecond)
 				c := newCrowd(t, n, 6, pulltest.WithVersion(version))
 				f := c.fleet(WithRequests(bound))

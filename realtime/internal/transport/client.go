@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"crypto/tls"
 	"net/http"
 	"reflect"
 	"runtime"
@@ -47,8 +48,23 @@ func copyOf(t *http.Transport) *http.Transport {
 	if own.WriteBufferSize == 0 {
 		own.WriteBufferSize = libraryBuffer
 	}
-	dial.Guard(own)
+	dial.Guard(own) // which sees by the configuration whether HTTP/2 is wanted
+	own.TLSClientConfig = resuming(own.TLSClientConfig)
 	return own
+}
+
+// resuming has TLS go on with sessions of before, which spares both sides half
+// of a handshake. It does not where the user looks at certificates himself,
+// which a session that goes on does not show him.
+func resuming(config *tls.Config) *tls.Config {
+	switch {
+	case config == nil:
+		config = new(tls.Config)
+	case config.ClientSessionCache != nil || config.VerifyPeerCertificate != nil:
+		return config
+	}
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	return config
 }
 
 // A sharedCopy is a copy of a transport, and what keeps it from telling secrets.

@@ -1,9 +1,12 @@
 package transport
 
 import (
+	"crypto/x509"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"weak"
 )
@@ -34,6 +37,42 @@ func TestOwnClient_shares(t *testing.T) {
 	}
 	if sharedOf(OwnClient(&http.Client{Transport: mine})) != sharedOf(changed) {
 		t.Error("and is copied each time")
+	}
+}
+
+// Connections to a server go on with a TLS session of before, also those of
+// other clients, unless the user looks at its certificate each time.
+func TestOwnClient_resumes(t *testing.T) {
+	var resumed atomic.Int64
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS.DidResume {
+			resumed.Add(1)
+		}
+	}))
+	defer server.Close()
+	for looks, want := range map[bool]int64{false: 2, true: 0} {
+		mine := server.Client().Transport.(*http.Transport).Clone()
+		seen := 0
+		if looks {
+			mine.TLSClientConfig.VerifyPeerCertificate = func([][]byte, [][]*x509.Certificate) error {
+				seen++
+				return nil
+			}
+		}
+		resumed.Store(0)
+		for range 3 {
+			answer, err := OwnClient(&http.Client{Transport: mine}).Get(server.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = answer.Body.Close()
+		}
+		if resumed.Load() != want || looks && seen != 3 {
+			t.Errorf("looks %v: %d of 3 connections go on with a session, want %d; %d certificates seen", looks, resumed.Load(), want, seen)
+		}
+		if mine.TLSClientConfig.ClientSessionCache != nil {
+			t.Error("the user's own transport was changed")
+		}
 	}
 }
 

@@ -74,7 +74,7 @@ func (at *townAt) transport() *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.Proxy = nil
 	t.DialContext = at.dial
-	t.TLSClientConfig = &tls.Config{RootCAs: at.trusted(), ClientSessionCache: tls.NewLRUClientSessionCache(0)}
+	t.TLSClientConfig = &tls.Config{RootCAs: at.trusted()}
 	return t
 }
 
@@ -188,10 +188,12 @@ func allOf(ctx context.Context, count int, ready <-chan error) error {
 // startBare does the same three steps with net/http and the websocket library
 // alone.
 func (spec *fleetSpec) startBare(ctx context.Context) error {
+	sessions := tls.NewLRUClientSessionCache(0) // as subscriptions have one
 	transport := spec.At.transport()
+	transport.TLSClientConfig.ClientSessionCache = sessions
 	client := &http.Client{Transport: transport}
 	dialer := &websocket.Dialer{
-		NetDialContext: spec.At.dial, TLSClientConfig: &tls.Config{RootCAs: spec.At.trusted(), ClientSessionCache: transport.TLSClientConfig.ClientSessionCache},
+		NetDialContext: spec.At.dial, TLSClientConfig: &tls.Config{RootCAs: spec.At.trusted(), ClientSessionCache: sessions},
 		ReadBufferSize: 1 << 10, WriteBufferSize: 1 << 10, WriteBufferPool: new(sync.Pool),
 	}
 	ready := make(chan error, spec.Count)

@@ -21,6 +21,9 @@ func (o *options) runPortals(ctx context.Context, stdout, stderr io.Writer) erro
 			scheme = "wss"
 		}
 		for _, who := range []string{whoBare, whoSDK} {
+			if o.quiet && who == whoBare { // it would wait for the server's word
+				continue
+			}
 			if err := o.oncePortals(ctx, who, secure, scheme, stdout, stderr); err != nil {
 				return fmt.Errorf("%s, portals over %s: %w", who, scheme, err)
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,7 +40,7 @@ type inbound struct {
 	attempt *attempt
 	conn    transport.Conn  // inOpened
 	line    *rpc.Line       // inOpened
-	batch   *[]decoded      // inMessages
+	batch   *delivery.Batch // inMessages
 	config  *b24pull.Config // inConfig
 	err     error
 }
@@ -168,6 +167,7 @@ func serve(ctx context.Context, t transport.Transport, at transport.Address, cod
 	}
 	p.carryCalls(c, at)
 	p.post(inbound{kind: inOpened, attempt: p.attempt, conn: c, line: p.line})
+	p.received, p.yield = c.Received, p.take
 	r := &reader{conn: c, codec: codec, progress: progress{p: p}}
 	if r.patient, _ = c.(transport.Patient); r.patient != nil {
 		p.attempt.tasks.Go(r.run) // with a small stack
@@ -227,7 +227,7 @@ func (r *reader) next() bool {
 		return false
 	}
 	r.progress.frame, r.progress.fresh = frame, true
-	err = p.frame(r.codec, &r.progress, c.Received)
+	err = p.frame(r.codec, &r.progress)
 	p.confirm(0)
 	switch err = p.judge(c, err); {
 	case errors.Is(err, wire.ErrFrame):
@@ -242,9 +242,9 @@ func (r *reader) next() bool {
 // maxPolled is how many messages of a poll are confirmed before its end.
 const maxPolled = 500
 
-// received notes a message of a poll. Those of a websocket have been confirmed
+// arrived notes a message of a poll. Those of a websocket have been confirmed
 // over that.
-func (p *poster) received(id string) {
+func (p *poster) arrived(id string) {
 	switch {
 	case p.confirmAt.URL == "":
 	case !p.attempt.polls:
@@ -276,15 +276,17 @@ type poster struct {
 	post     func(inbound)
 	queue    *delivery.Queue
 	attempt  *attempt
-	line     *rpc.Line // nil where it carries no calls
-	believed bool      // there was a message of a push server
-	start    []byte    // of the answer, where the attempt asks
-	held     *decoded  // the first that proves nothing, until another does
+	received func(id string)                // the connection's; is told of each message
+	yield    func(*wire.Record, error) bool // take
+	line     *rpc.Line                      // nil where it carries no calls
+	believed bool                           // there was a message of a push server
+	start    []byte                         // of the answer, where the attempt asks
+	held     *delivery.Decoded              // the first that proves nothing, until another does
 
-	batch   *[]decoded // to be posted; nil: nothing
-	size    int        // of it, in bytes
-	begun   time.Time  // when its first message was decoded
-	gathers bool       // a batch goes on over frames: flush is called before more is waited for
+	batch   *delivery.Batch // to be posted; nil: nothing
+	size    int             // of it, in bytes
+	begun   time.Time       // when its first message was decoded
+	gathers bool            // a batch goes on over frames: flush is called before more is waited for
 
 	confirmer *transport.Confirmer
 	confirmAt transport.Address // of messages of a poll; no URL: they are not to be
@@ -304,29 +306,13 @@ func (p *poster) Pinged()    { p.tell(inPing, nil) }
 func (p *poster) Ponged()    { p.tell(inPong, nil) }
 func (p *poster) Heartbeat() { p.tell(inHeartbeat, nil) }
 
-// decoded is a message as the codec yields it.
-type decoded struct {
-	message delivery.Message
-	err     error
-}
-
 // A batch goes to the loop when it has so many messages or bytes, or when
 // nothing more has come yet. Where that is not known it goes at the end of its
 // frame, or when its first message has waited so long.
 const (
-	batchSize  = 64
 	batchBytes = 256 << 10
 	batchDelay = 50 * time.Millisecond
 )
-
-var batches = sync.Pool{New: func() any { b := make([]decoded, 0, batchSize); return &b }}
-
-// recycle takes back a batch that has been gone through.
-func recycle(batch *[]decoded) {
-	clear(*batch)
-	*batch = (*batch)[:0]
-	batches.Put(batch)
-}
 
 // awaitRoom has the answer to a replay be read only as there is room: while the
 // user is behind the server keeps the rest, and need not be asked again.
@@ -362,20 +348,17 @@ func (p *poster) flush() {
 // add puts a message into the batch, which it may complete.
 func (p *poster) add(r *wire.Record, err error) {
 	if p.batch == nil {
-		p.batch, p.size = batches.Get().(*[]decoded), 0
+		p.batch, p.size = delivery.NewBatch(), 0
 		if !p.gathers {
 			p.begun = time.Now()
 		}
 	}
-	n := len(*p.batch)
-	*p.batch = append(*p.batch, decoded{})
-	d := &(*p.batch)[n]
-	d.message.Record, d.err = *r, err
-	most, bytes := batchSize, batchBytes
+	p.batch = p.batch.Add(r, err)
+	most, bytes := delivery.MaxBatch, batchBytes
 	if p.attempt.replay {
 		most, bytes = p.queue.Portion(most, bytes)
 	}
-	if p.size += r.Size; n+1 >= most || p.size >= bytes {
+	if p.size += r.Size; len(*p.batch) >= most || p.size >= bytes {
 		p.flush()
 	}
 }
@@ -387,27 +370,29 @@ func (p *poster) waited() {
 	}
 }
 
-// frame decodes one frame and posts its messages in batches; received is told
-// of each.
-func (p *poster) frame(c wire.Codec, frame io.Reader, received func(id string)) error {
-	err := c.Decode(frame, func(r *wire.Record, err error) bool {
-		if !p.believes(r, err) {
-			if p.held == nil {
-				p.held = &decoded{delivery.Message{Record: *r}, decodeError(err)}
-			}
-			return true
-		}
-		received(r.ID)
-		p.received(r.ID)
-		if p.held != nil {
-			p.add(&p.held.message.Record, p.held.err)
-			p.held = nil
-		}
-		p.add(r, decodeError(err))
-		return true
-	})
+// frame decodes one frame and posts its messages in batches.
+func (p *poster) frame(c wire.Codec, frame io.Reader) error {
+	err := c.Decode(frame, p.yield)
 	if !p.gathers {
 		p.flush()
 	}
 	return err
+}
+
+// take takes what has been decoded.
+func (p *poster) take(r *wire.Record, err error) bool {
+	if !p.believes(r, err) {
+		if p.held == nil {
+			p.held = &delivery.Decoded{Message: delivery.Message{Record: *r}, Err: decodeError(err)}
+		}
+		return true
+	}
+	p.received(r.ID)
+	p.arrived(r.ID)
+	if p.held != nil {
+		p.add(&p.held.Message.Record, p.held.Err)
+		p.held = nil
+	}
+	p.add(r, decodeError(err))
+	return true
 }

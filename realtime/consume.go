@@ -302,7 +302,7 @@ func (s *Subscription) newLoop(ctx context.Context, cancel func()) *loop {
 			s.opts.logger.Debug("messages of a poll could not be confirmed", "messages", n, "err", cause)
 		}},
 		tasks: tasks{guard: &s.guard},
-		inbox: make(chan inbound),
+		inbox: make(chan inbound, 1), // what is read next is decoded while the loop is busy
 	}
 	l.queue.Roomy = l.bed.Wake
 	l.events.wakes(l.bed.Wake)

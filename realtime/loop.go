@@ -122,7 +122,7 @@ func (l *loop) run() (asleep bool) {
 
 // idle reports whether there is nothing to do until somebody posts or wakes.
 func (l *loop) idle() bool {
-	return len(l.queue.Room) == 0 && len(l.events.wake) == 0 && len(l.alarm.rang) == 0 && l.ctx.Err() == nil
+	return len(l.inbox) == 0 && len(l.queue.Room) == 0 && len(l.events.wake) == 0 && len(l.alarm.rang) == 0 && l.ctx.Err() == nil
 }
 
 // stop ends what the loop has begun.
@@ -309,21 +309,21 @@ func (l *loop) receive(in inbound) {
 }
 
 // messages hands a batch to the history until the queue refuses one.
-func (l *loop) messages(s *connection, read bool, batch *[]decoded, now time.Time, take func(delivery.Message, time.Time) bool) {
+func (l *loop) messages(s *connection, read bool, batch *delivery.Batch, now time.Time, take func(delivery.Message, time.Time) bool) {
 	full := false
 	l.dedup.Together(func() {
 		for i := range *batch {
 			d := &(*batch)[i]
-			if d.err == nil {
-				if full = !take(d.message, now); full {
+			if d.Err == nil {
+				if full = !take(d.Message, now); full {
 					return
 				}
-			} else if s.history.Undecodable(d.message, read, now) {
-				l.undecodable(d.err)
+			} else if s.history.Undecodable(d.Message, read, now) {
+				l.undecodable(d.Err)
 			}
 		}
 	})
-	recycle(batch)
+	batch.Recycle()
 	if full {
 		l.full()
 	}

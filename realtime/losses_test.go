@@ -57,7 +57,7 @@ func TestLosses_FullDuringTheReplayOfAnother(t *testing.T) {
 	old.history.BeginReplay(now, "")
 	l.replaying = &attempt{connection: old, replay: true, up: true, cancel: func() {}}
 	old.history.Replayed(shown, now)
-	l.messages(l.main, false, &[]decoded{{message: delivery.Message{Record: wire.Record{Key: wire.Key{Mid: midAt(4)}}}}}, now, l.main.history.Live)
+	l.messages(l.main, false, &delivery.Batch{{Message: delivery.Message{Record: wire.Record{Key: wire.Key{Mid: midAt(4)}}}}}, now, l.main.history.Live)
 
 	for _, s := range l.connections() {
 		if s.status.state != StatePaused || s.status.replay != replayIdle {

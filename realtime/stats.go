@@ -204,15 +204,15 @@ func (c *counters) Delivered(messages ...delivery.Message) {
 }
 
 // Arrived takes the lag of a live message, once a second at the most.
-func (c *counters) Arrived(m delivery.Message, now time.Time) {
-	if len(m.Extra) == 0 || now.Sub(c.sampled) < time.Second { // sampled is the loop's alone
+func (c *counters) Arrived(given []byte, now time.Time) {
+	if len(given) == 0 || now.Sub(c.sampled) < time.Second { // sampled is the loop's alone
 		return
 	}
 	c.sampled = now
 	var extra struct {
 		Unix json.Number `json:"server_time_unix"`
 	}
-	if json.Unmarshal(m.Extra, &extra) != nil {
+	if json.Unmarshal(given, &extra) != nil {
 		return
 	}
 	seconds, err := extra.Unix.Float64()

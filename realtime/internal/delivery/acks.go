@@ -84,16 +84,16 @@ func (l *Acks) Begin() {
 	l.changed()
 }
 
-// take enters a message that the user is to get.
-func (l *Acks) take(m Message) {
+// take enters messages that the user is to get, and how many that the server
+// does not keep.
+func (l *Acks) take(keys []wire.Key, transient int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if m.Transient {
-		l.transient++
-		return
+	l.transient += transient
+	for _, k := range keys {
+		l.unfinish(k)
+		l.pending.add(k)
 	}
-	l.unfinish(m.Key)
-	l.pending.add(m.Key)
 }
 
 // giveBack undoes take.

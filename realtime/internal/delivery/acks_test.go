@@ -23,7 +23,7 @@ func TestAcks(t *testing.T) {
 		}
 	}
 	for n := uint64(1); n <= 5; n++ {
-		l.take(Message{Record: wire.Record{Key: k(n)}})
+		l.take([]wire.Key{k(n)}, 0)
 	}
 	want(k(1), wire.Mid{}, 1) // nothing is known of the history yet
 	l.settle(k(1))
@@ -35,7 +35,7 @@ func TestAcks(t *testing.T) {
 	l.settle(k(4))
 	l.advance(Progress{Watermark: midAt(4)})
 	want(k(5), midAt(4), 4, 5)
-	l.take(Message{Record: wire.Record{Key: k(2)}}) // late: it turned up after the position had passed it
+	l.take([]wire.Key{k(2)}, 0) // late: it turned up after the position had passed it
 	want(k(5), midAt(1), 4, 5)
 	if got := NewAcks(l.PositionAfter(Receipt{Key: k(5)})).PositionAfter(Receipt{}); got.Watermark != midAt(1) || len(got.Acked) != 2 {
 		t.Errorf("acks that go on from a cursor give %+v", got)

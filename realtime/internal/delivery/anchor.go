@@ -93,7 +93,7 @@ func (s *History) settleAnchor(now time.Time) {
 			s.placed = now.Add(-a.age(newest))
 		}
 		s.remember(k, false, now)
-		s.acks.settle(k)
+		s.book().settle(k)
 		s.epoch(k.Mid)
 	}
 	if c.dropped > 0 {

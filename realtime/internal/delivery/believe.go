@@ -88,7 +88,7 @@ func (s *History) lacks(now time.Time) bool {
 }
 
 // mayProbe takes a live message for the probe if there is none.
-func (s *History) mayProbe(m Message, now time.Time) {
+func (s *History) mayProbe(m *Message, now time.Time) {
 	if m.Kept >= probeKept && !m.Key.Mid.IsZero() && (s.probe.at.IsZero() || now.Sub(s.probe.at) >= ProbeFor) {
 		s.probe = probe{m.Key, now}
 	}

@@ -63,8 +63,8 @@ func (f *flooded) small(t *testing.T, came int) {
 		passed += len(g.keys)
 	}
 	remembered := f.seen.len()
-	if remembered > MaxRemembered || remembered < MaxRemembered-forgetAtOnce || len(f.above)+passed != remembered {
-		t.Errorf("%d are remembered: %d above the low watermark and %d passed", remembered, len(f.above), passed)
+	if remembered > MaxRemembered || remembered < MaxRemembered-forgetAtOnce || f.above.len()+passed != remembered {
+		t.Errorf("%d are remembered: %d above the low watermark and %d passed", remembered, f.above.len(), passed)
 	}
 	if f.forgotten+remembered != came || f.events > came/forgetAtOnce {
 		t.Errorf("told in %d events that %d were forgotten, of %d that came", f.events, f.forgotten, came)

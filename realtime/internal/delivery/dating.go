@@ -24,6 +24,11 @@ type dating struct {
 	off   time.Duration // how far histories have shown the push server's to be ahead of that
 
 	unknown bool // nobody has asked the portal for its clock, and no history has shown the server's
+
+	judged struct { // the last time that was plausible: many messages have the same
+		t, now time.Time
+		past   time.Duration
+	}
 }
 
 func (d *dating) now(now time.Time) time.Time { return now.Add(d.shift + d.off) }
@@ -31,8 +36,12 @@ func (d *dating) now(now time.Time) time.Time { return now.Add(d.shift + d.off) 
 // plausible reports whether a message that comes now may be of that time, not
 // older than past.
 func (d *dating) plausible(t, now time.Time, past time.Duration) bool {
+	if j := &d.judged; t == j.t && now == j.now && past == j.past {
+		return true
+	}
 	age := d.now(now).Sub(t)
 	if age <= past+clocksApart && age >= -clocksApart {
+		d.judged.t, d.judged.now, d.judged.past = t, now, past
 		return true
 	}
 	return d.unknown && !d.isMilliseconds(t, now)
@@ -51,6 +60,7 @@ func (d *dating) learn(newest, now time.Time) {
 	if newest.IsZero() {
 		return
 	}
+	d.judged.t = time.Time{}
 	d.unknown = false
 	if !d.plausible(newest, now, keptFor) {
 		d.off += newest.Sub(d.now(now))
@@ -61,7 +71,9 @@ func (d *dating) learn(newest, now time.Time) {
 func (b *Dedup) ClockUnknown() { b.dating.unknown = true }
 
 // SetClockShift says how far the portal's clock is ahead of ours.
-func (s *History) SetClockShift(shift time.Duration) { s.shift, s.dating.shift = shift, shift }
+func (s *History) SetClockShift(shift time.Duration) {
+	s.shift, s.dating.shift, s.dating.judged.t = shift, shift, time.Time{}
+}
 
 // dateLive takes the time from a live message that cannot have it.
 func (s *History) dateLive(m *Message, now time.Time) {
@@ -105,7 +117,7 @@ func (s *History) knewAt(t time.Time) wire.Mid {
 // fellBack reports whether a new message below the cursor cannot be a
 // straggler: long before it was published, the cursor stood above it already. A
 // message without a time was published when it arrived.
-func (s *History) fellBack(m Message, now time.Time) bool {
+func (s *History) fellBack(m *Message, now time.Time) bool {
 	published := now
 	if !m.Time.IsZero() {
 		published = published.Add(min(0, m.Time.Sub(s.dating.now(now))))

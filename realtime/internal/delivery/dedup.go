@@ -24,13 +24,19 @@ type Dedup struct {
 	newest    wire.Mid  // the greatest delivered
 	deceived  time.Time // when something else than the server has answered last
 	histories []*History
-	out       []Message // to be given to the user
-	gathers   bool      // at once with others
+	out       *[]Message // to be given to the user; nil: nothing
+	gathers   bool       // at once with others
+	taken     []wire.Key // the same, not in the acks yet
+	transient int        // how many that are not kept are not in the acks yet
 
-	short  keySet       // of a cursor: keys with a part of their checksums, under which those messages are remembered
-	begun  time.Time    // what arrivals are counted from
+	short   keySet    // of a cursor: keys with a part of their checksums, under which those messages are remembered
+	begun   time.Time // what arrivals are counted from
+	entered struct {  // what has been seen last, mostly with more
+		at    time.Time
+		since time.Duration // from begun on
+	}
 	seen   seenSet      // nanoseconds to when it first arrived; all from the low watermark on, and for a while what it passed
-	above  []packedKey  // seen and not below the low watermark, in the order of arrival
+	above  keyLog       // seen and not below the low watermark, in the order of arrival
 	passed []generation // seen, and no replay will bring them: below the low watermark, or never kept
 }
 
@@ -108,7 +114,7 @@ type Remembered struct {
 
 // Remembers says how much is remembered, for tests.
 func (b *Dedup) Remembers() Remembered {
-	r := Remembered{Histories: len(b.histories), Seen: b.seen.len(), Above: len(b.above), Generations: len(b.passed)}
+	r := Remembered{Histories: len(b.histories), Seen: b.seen.len(), Above: b.above.len(), Generations: len(b.passed)}
 	for _, g := range b.passed {
 		r.Passed += len(g.keys)
 	}
@@ -138,7 +144,7 @@ func (b *Dedup) lowWatermark() wire.Mid { return b.lowest().Watermark }
 // tellLowWatermark enters in the acks how far the history is known.
 func (b *Dedup) tellLowWatermark() {
 	lowest := b.lowest()
-	b.acks.advance(lowest.Progress)
+	b.book().advance(lowest.Progress)
 }
 
 // remembered is the key under which a message is remembered: a cursor has
@@ -156,13 +162,19 @@ func (b *Dedup) remembered(k wire.Key) wire.Key {
 // remembered.
 func (b *Dedup) arrival(k wire.Key) (at time.Time, seen bool) {
 	ns, seen := b.seen.get(pack(k))
-	return b.begun.Add(time.Duration(ns)), seen
+	if !seen {
+		return b.begun, false
+	}
+	return b.begun.Add(time.Duration(ns)), true
 }
 
 // enter notes when a message arrived, and reports whether it was not
 // remembered; lasts: the watermark can stand on it.
 func (b *Dedup) enter(k packedKey, lasts bool, now time.Time) bool {
-	return b.seen.put(seenKey{k, stamp(now.Sub(b.begun), lasts)})
+	if now != b.entered.at {
+		b.entered.at, b.entered.since = now, now.Sub(b.begun)
+	}
+	return b.seen.put(seenKey{k, stamp(b.entered.since, lasts)})
 }
 
 // recall takes back what the low watermark has passed and a connection that
@@ -173,8 +185,8 @@ func (b *Dedup) recall(from wire.Mid) {
 		g.keys = slices.DeleteFunc(g.keys, func(k packedKey) bool {
 			back := !k.mid().Less(from) && !k.mid().IsZero()
 			if back {
-				b.above = append(b.above, k)
-				b.acks.recall(k.key())
+				b.above.add(k)
+				b.book().recall(k.key())
 			}
 			return back
 		})
@@ -182,9 +194,17 @@ func (b *Dedup) recall(from wire.Mid) {
 }
 
 // note remembers a message that has just been seen first. From here on no
-// cursor passes it until it is handled.
-func (b *Dedup) note(m Message, now time.Time) {
-	b.acks.take(m)
+// cursor passes it until it is handled; of those that are taken together, from
+// before one of them is given to the user.
+func (b *Dedup) note(m *Message, now time.Time) {
+	if m.Transient {
+		b.transient++
+	} else {
+		b.taken = append(b.taken, m.Key)
+	}
+	if !b.gathers {
+		b.book()
+	}
 	if m.Transient {
 		b.rememberTransient(m.Key, now)
 		return
@@ -192,9 +212,18 @@ func (b *Dedup) note(m Message, now time.Time) {
 	b.remember(m.Key, m.lasts, now)
 }
 
+// book is the acks, with all in them that has been noted.
+func (b *Dedup) book() *Acks {
+	if len(b.taken) > 0 || b.transient > 0 {
+		b.acks.take(b.taken, b.transient)
+		b.taken, b.transient = b.taken[:0], 0
+	}
+	return b.acks
+}
+
 func (b *Dedup) remember(k wire.Key, lasts bool, now time.Time) {
 	if p := pack(k); b.enter(p, lasts, now) {
-		b.above = append(b.above, p)
+		b.above.add(p)
 		b.bound()
 	}
 }
@@ -232,10 +261,9 @@ func (b *Dedup) bound() {
 		b.passed[0] = generation{}
 	}
 	if more := forgetAtOnce - gone; more > 0 {
-		oldest := b.above[:more]
+		oldest := b.above.takeFirst(more)
 		gone += b.unsee(oldest)
-		b.acks.forget(oldest)
-		b.above = slices.Delete(b.above, 0, more)
+		b.book().forget(oldest)
 	}
 	b.report(Forgotten{Messages: gone})
 }
@@ -252,7 +280,7 @@ func (b *Dedup) unsee(keys []packedKey) int {
 func (b *Dedup) Lose(g Gap) {
 	if b.gap == nil || g.Reason > b.gap.Reason {
 		b.gap = &g
-		b.acks.lost(b.gap)
+		b.book().lost(b.gap)
 	}
 	b.report(g)
 }
@@ -297,13 +325,13 @@ func (b *Dedup) GiveBack() {
 	taken := b.Reorder.takeParked()
 	for w := range taken.from(slot{}) {
 		if w.Transient || b.isPassed(w.Key.Mid) {
-			b.emit(w.Message)
+			b.emit(&w.Message)
 			continue
 		}
 		k := pack(w.Key)
 		back[k] = true
 		b.seen.remove(k)
-		b.acks.giveBack(w.Message)
+		b.book().giveBack(w.Message)
 		b.queue.drop(w.Size)
 		for _, s := range b.histories {
 			if s.Replay != nil && !s.Replay.last.Less(w.Key.Mid) {
@@ -311,18 +339,18 @@ func (b *Dedup) GiveBack() {
 			}
 		}
 	}
-	b.above = slices.DeleteFunc(b.above, func(k packedKey) bool { return back[k] })
+	b.above.filter(func(k packedKey) bool { return !back[k] })
 }
 
 // settleLowWatermark lets what is now below the low watermark grow old.
 func (b *Dedup) settleLowWatermark(now time.Time) {
 	low := b.lowWatermark()
-	b.above = slices.DeleteFunc(b.above, func(k packedKey) bool {
+	b.above.filter(func(k packedKey) bool {
 		below := k.mid().Less(low)
 		if below {
 			b.pass(k, now)
 		}
-		return below
+		return !below
 	})
 	b.tellLowWatermark()
 }
@@ -339,19 +367,19 @@ func (b *Dedup) forgetUnkept(start time.Time, settle time.Duration, but wire.Mid
 	var gone []packedKey
 	before := func(d time.Duration) int64 { return int64(start.Add(-d).Sub(b.begun)) }
 	unkeptBefore, forgottenBefore := before(settle), before(rememberPassed)
-	b.above = slices.DeleteFunc(b.above, func(k packedKey) bool {
+	b.above.filter(func(k packedKey) bool {
 		at, _ := b.seen.get(k)
 		if at >= unkeptBefore || k.mid() == b.histories[0].Watermark || k.mid() == but {
-			return false
+			return true
 		}
 		gone = append(gone, k)
 		old := at < forgottenBefore
 		if old {
 			b.seen.remove(k)
 		}
-		return old
+		return !old
 	})
-	b.acks.forget(gone)
+	b.book().forget(gone)
 }
 
 // forget lets go of what the low watermark has passed long ago.

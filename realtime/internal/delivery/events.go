@@ -36,6 +36,6 @@ func (Gap) event()       {}
 
 // A Meter takes measurements.
 type Meter interface {
-	Arrived(m Message, now time.Time) // live
-	Delivered(messages ...Message)    // go to the user
+	Arrived(extra []byte, now time.Time) // a live message, of which that is the extra
+	Delivered(messages ...Message)       // go to the user
 }

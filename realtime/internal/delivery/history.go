@@ -202,10 +202,10 @@ func (s *History) Live(m Message, now time.Time) bool {
 		s.report(Repeat{m.ID})
 		return true
 	}
-	if s.sequence(m, now) {
+	if s.sequence(&m, now) {
 		s.beginAnew()
 	}
-	if s.takes(m, now) {
+	if s.takes(&m, now) {
 		return true
 	}
 	if !s.queue.admit(m.Size) {
@@ -215,13 +215,13 @@ func (s *History) Live(m Message, now time.Time) bool {
 		s.suspect = wire.Key{} // it was published after all that is before the beginning
 	}
 	if s.Meter != nil {
-		s.Meter.Arrived(m, now)
+		s.Meter.Arrived(m.Extra, now)
 	}
 	s.News++
 	m.lasts = s.lasts(&m)
-	s.note(m, now)
-	s.mayProbe(m, now)
-	s.Reorder.live(m, now)
+	s.note(&m, now)
+	s.mayProbe(&m, now)
+	s.inTurn(&m, now)
 	return true
 }
 
@@ -253,23 +253,32 @@ func (s *History) isNews(m Message) bool {
 func (s *History) Lastly(m Message, now time.Time) {
 	s.dateLive(&m, now)
 	m.Key = s.remembered(m.Key)
-	if _, repeat := s.arrival(m.Key); repeat || !s.Anchored || s.takes(m, now) {
+	if _, repeat := s.arrival(m.Key); repeat || !s.Anchored || s.takes(&m, now) {
 		return
 	}
 	s.queue.grant(m.Size)
-	s.note(m, now)
-	s.Reorder.live(m, now)
+	s.note(&m, now)
+	s.inTurn(&m, now)
+}
+
+// inTurn gives the user a live message, when its turn has come.
+func (s *History) inTurn(m *Message, now time.Time) {
+	if s.Reorder.waits() {
+		s.Reorder.park(m, now)
+	} else {
+		s.emit(m)
+	}
 }
 
 // takes takes a message that is ours and not the user's.
-func (s *History) takes(m Message, now time.Time) bool {
+func (s *History) takes(m *Message, now time.Time) bool {
 	if s.Control == nil {
 		return false
 	}
-	ours, settled := s.Control(s, m)
+	ours, settled := s.Control(s, *m)
 	if settled {
 		s.note(m, now)
-		s.acks.Handled(m.Receipt())
+		s.book().Handled(m.Receipt())
 	}
 	return ours
 }
@@ -278,7 +287,7 @@ func (s *History) takes(m Message, now time.Time) bool {
 // lost its data or its place: then mids begin another sequence. It tells
 // whether that stands below the cursor, and so has to be read from its
 // beginning.
-func (s *History) sequence(m Message, now time.Time) (below bool) {
+func (s *History) sequence(m *Message, now time.Time) (below bool) {
 	pos := m.Key.Mid
 	switch {
 	case s.Tags || pos.IsZero():
@@ -337,8 +346,8 @@ func (s *History) Undecodable(m Message, replayed bool, now time.Time) bool {
 	s.reach(m.Key.Mid)
 	arrived, repeat := s.arrival(m.Key)
 	if !repeat {
-		s.note(m, now)
-		s.acks.Handled(m.Receipt())
+		s.note(&m, now)
+		s.book().Handled(m.Receipt())
 	}
 	if replayed {
 		c.stands = c.stands || m.Key.Mid == s.RetentionProbe

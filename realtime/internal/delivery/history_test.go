@@ -171,8 +171,8 @@ func TestHistory_UnkeptIsForgotten(t *testing.T) {
 		}
 	}
 	s.wantKnown(4)
-	if s.seen.len() > 1000 || len(s.above) > 1000 || s.acks.acked.len() > 1000 {
-		t.Errorf("%d messages remembered, %d above the cursor, %d handled", s.seen.len(), len(s.above), s.acks.acked.len())
+	if s.seen.len() > 1000 || s.above.len() > 1000 || s.acks.acked.len() > 1000 {
+		t.Errorf("%d messages remembered, %d above the cursor, %d handled", s.seen.len(), s.above.len(), s.acks.acked.len())
 	}
 	s.Live(s.message(n, 0), s.now)
 	s.reads(4)

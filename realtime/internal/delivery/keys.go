@@ -173,3 +173,76 @@ func (s *seenSet) remove(k packedKey) {
 		s.list.remove(p)
 	}
 }
+
+// keyLog is keys in the order in which they were added. It is kept in pieces,
+// so that none is copied for others to find room.
+type keyLog struct {
+	pieces [][]packedKey // full but for the last
+	spare  []packedKey   // for the next; nil: none
+}
+
+// logPiece is how many keys a piece has.
+const logPiece = 512
+
+func (l *keyLog) len() int {
+	n := len(l.pieces)
+	if n == 0 {
+		return 0
+	}
+	return (n-1)*logPiece + len(l.pieces[n-1])
+}
+
+func (l *keyLog) add(k packedKey) {
+	n := len(l.pieces)
+	if n > 0 && len(l.pieces[n-1]) < logPiece {
+		l.pieces[n-1] = append(l.pieces[n-1], k)
+		return
+	}
+	piece := l.spare
+	if l.spare = nil; piece == nil {
+		piece = make([]packedKey, 0, min(logPiece, 16<<(4*min(n, 2)))) // most logs are short
+	}
+	l.pieces = append(l.pieces, append(piece, k))
+}
+
+// filter lets go of the keys of which keep is false. It asks for each in order.
+func (l *keyLog) filter(keep func(packedKey) bool) {
+	kept := 0
+	for _, piece := range l.pieces {
+		for _, k := range piece {
+			if keep(k) {
+				l.pieces[kept/logPiece][kept%logPiece] = k
+				kept++
+			}
+		}
+	}
+	l.shorten(kept)
+}
+
+// shorten lets go of all but the first keys.
+func (l *keyLog) shorten(n int) {
+	full := (n + logPiece - 1) / logPiece
+	if full < len(l.pieces) {
+		if last := l.pieces[full]; cap(last) >= logPiece {
+			l.spare = last[:0]
+		}
+		clear(l.pieces[full:])
+		l.pieces = l.pieces[:full]
+	}
+	if full > 0 {
+		l.pieces[full-1] = l.pieces[full-1][:n-(full-1)*logPiece]
+	}
+}
+
+// takeFirst takes out so many keys.
+func (l *keyLog) takeFirst(n int) []packedKey {
+	first := make([]packedKey, 0, n)
+	l.filter(func(k packedKey) bool {
+		if len(first) == n {
+			return true
+		}
+		first = append(first, k)
+		return false
+	})
+	return first
+}

@@ -1,14 +1,21 @@
 package delivery
 
+import "sync"
+
 // emit gives the user a message whose turn it is.
-func (b *Dedup) emit(m Message) {
+func (b *Dedup) emit(m *Message) {
+	if b.out == nil {
+		b.out = outs.Get().(*[]Message)
+	}
+	n := len(*b.out)
+	*b.out = append(*b.out, *m)
+	out := &(*b.out)[n]
 	if m.Key.Mid.Less(b.newest) {
-		m.Late = true
+		out.Late = true
 	} else {
 		b.newest = m.Key.Mid
 	}
-	m.Gap, b.gap = b.gap, nil
-	b.out = append(b.out, m)
+	out.Gap, b.gap = b.gap, nil
 	if !b.gathers {
 		b.handOver()
 	}
@@ -27,18 +34,24 @@ func (b *Dedup) Together(f func()) {
 
 // handOver gives the user what is to go to him.
 func (b *Dedup) handOver() {
-	if len(b.out) == 0 {
+	b.book()
+	if b.out == nil {
 		return
 	}
+	out := *b.out
 	if b.Meter != nil {
-		b.Meter.Delivered(b.out...)
+		b.Meter.Delivered(out...)
 	}
-	b.queue.push(b.out...)
-	clear(b.out)
-	if b.out = b.out[:0]; cap(b.out) > keptOut {
-		b.out = nil
+	b.queue.push(out...)
+	clear(out)
+	if *b.out = out[:0]; cap(out) <= keptOut {
+		outs.Put(b.out)
 	}
+	b.out = nil
 }
 
+// outs are for what is to go to users.
+var outs = sync.Pool{New: func() any { return new([]Message) }}
+
 // keptOut is for how many messages memory is kept.
-const keptOut = 256
+const keptOut = 1024

@@ -146,9 +146,10 @@ func (q *Queue) AwaitRoom(stop <-chan struct{}) {
 	}
 }
 
-// Portion bounds what is brought together to a small part of the room.
+// Portion bounds what is brought together to a small part of the room: three
+// such may be under way when little is left.
 func (q *Queue) Portion(messages, bytes int) (int, int) {
-	return min(messages, max(1, q.MaxMessages/8)), min(bytes, q.maxBytes/8)
+	return min(messages, max(1, q.MaxMessages/16)), min(bytes, q.maxBytes/16)
 }
 
 // half returns what is closed when half of the room is free, or nobody takes

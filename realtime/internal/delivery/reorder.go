@@ -23,7 +23,7 @@ const (
 // wait: the replay may bring older ones. This is for order only: nothing
 // depends on it for being delivered.
 type ReorderBuffer struct {
-	emit     func(Message)
+	emit     func(*Message)
 	Patience time.Duration // how long a message waits for a replay
 
 	holding       bool           // a replay is pending that may bring older messages than the next live one
@@ -55,12 +55,12 @@ type parkedMessages = sortedList[parkedMessage, *parkedMessage]
 // Hold makes live messages wait from now on.
 func (o *ReorderBuffer) Hold() { o.holding = true }
 
-func (o *ReorderBuffer) live(m Message, now time.Time) {
-	if !o.holding && !o.answering && !o.lingers {
-		o.emit(m)
-		return
-	}
-	if w := (parkedMessage{m, now}); o.Sorted {
+// waits reports whether a live message has to.
+func (o *ReorderBuffer) waits() bool { return o.holding || o.answering || o.lingers }
+
+// park has a live message wait.
+func (o *ReorderBuffer) park(m *Message, now time.Time) {
+	if w := (parkedMessage{*m, now}); o.Sorted {
 		at, _ := o.parked.seek(w.rank(), true)
 		if next := o.parked.at(at); next != nil {
 			w.since = next.since // which waits behind it, and no longer for that
@@ -107,16 +107,15 @@ func (o *ReorderBuffer) merge() {
 		if o.frontier.Less(first) {
 			break
 		}
-		o.emit(o.parked.pop().Message)
+		o.emitFirst(&o.parked)
 	}
 	o.emitReplayed(o.abounds)
 }
 
 func (o *ReorderBuffer) emitReplayed(while func(*parkedMessage) bool) {
 	for o.replayed.len() > 0 && while(o.replayed.first()) {
-		m := o.replayed.pop().Message
-		o.replayedSize -= m.Size
-		o.emit(m)
+		o.replayedSize -= o.replayed.first().Size
+		o.emitFirst(&o.replayed)
 	}
 }
 
@@ -204,6 +203,12 @@ func (o *ReorderBuffer) Expire(now time.Time) (next time.Time) {
 	return next
 }
 
+// emitFirst emits the first of what waits.
+func (o *ReorderBuffer) emitFirst(of *parkedMessages) {
+	o.emit(&of.first().Message)
+	of.pop()
+}
+
 func always(*parkedMessage) bool { return true }
 
 // emitParked emits what waits, each behind what a replay has brought before it.
@@ -211,7 +216,7 @@ func (o *ReorderBuffer) emitParked(while func(*parkedMessage) bool) {
 	for o.parked.len() > 0 && while(o.parked.first()) {
 		first := o.parked.first().Key.Mid
 		o.emitReplayed(func(w *parkedMessage) bool { return w.Key.Mid.Less(first) })
-		o.emit(o.parked.pop().Message)
+		o.emitFirst(&o.parked)
 	}
 }
 

@@ -18,13 +18,18 @@ type ordered struct {
 func newOrdered() *ordered {
 	o := &ordered{now: time.Unix(1795421100, 0)}
 	o.Patience, o.most, o.mostOf = HoldMax, maxReplayed, 1<<20
-	o.emit = func(m Message) { o.out = append(o.out, m.Key.Mid.Counter) }
+	o.emit = func(m *Message) { o.out = append(o.out, m.Key.Mid.Counter) }
 	return o
 }
 
 func (o *ordered) lives(ns ...uint64) {
 	for _, n := range ns {
-		o.live(Message{Record: wire.Record{Key: wire.Key{Mid: midAt(n)}}}, o.now)
+		m := Message{Record: wire.Record{Key: wire.Key{Mid: midAt(n)}}}
+		if o.waits() {
+			o.park(&m, o.now)
+		} else {
+			o.emit(&m)
+		}
 	}
 }
 
@@ -291,7 +296,7 @@ func TestReorder_HoldsNoLonger(t *testing.T) {
 		o.Sorted = sorted
 		arrived := make(map[uint64]time.Time)
 		longest := time.Duration(0)
-		o.emit = func(m Message) {
+		o.emit = func(m *Message) {
 			if at, live := arrived[m.Key.Mid.Counter]; live {
 				longest = max(longest, o.now.Sub(at))
 				delete(arrived, m.Key.Mid.Counter)

@@ -160,12 +160,12 @@ func (s *History) take(m Message, now time.Time) bool {
 	switch {
 	case repeat:
 		c.settle(m.Key.Mid, arrived, s.Settle)
-	case s.takes(m, now):
+	case s.takes(&m, now):
 	case !s.queue.admit(m.Size):
 		return false
 	default:
-		s.sequence(m, now)
-		s.note(m, now)
+		s.sequence(&m, now)
+		s.note(&m, now)
 		m.Replayed = true
 		c.found++
 		s.Reorder.found(m)

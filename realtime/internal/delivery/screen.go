@@ -60,7 +60,7 @@ func (s *History) dropPast(isPast func(Message) (past, guessed bool), now time.T
 		if _, repeat := s.arrival(old); !repeat {
 			s.dropped = old.Mid
 			s.remember(old, false, now)
-			s.acks.settle(old)
+			s.book().settle(old)
 			c.guessed = c.guessed || guessed
 		}
 		s.shown(old.Mid)

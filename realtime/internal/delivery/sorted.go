@@ -101,16 +101,19 @@ func (s *sortedList[T, P]) at(p slot) *T {
 // reports whether it is the same. With behind it is the first element whose
 // rank is greater.
 func (s *sortedList[T, P]) seek(rank packedKey, behind bool) (p slot, found bool) {
+	if s.size == 0 {
+		return slot{len(s.chunks), 0}, false
+	}
+	if c := P(s.last()).rank().compare(rank); c < 0 || behind && c == 0 {
+		return slot{len(s.chunks), 0}, c == 0
+	}
+	if c := P(s.first()).rank().compare(rank); c > 0 || c == 0 && !behind {
+		return slot{}, c == 0
+	}
 	stands := func(e *T) bool { // before the place
 		c := P(e).rank().compare(rank)
 		found = found || c == 0
 		return c < 0 || behind && c == 0
-	}
-	if s.size == 0 || stands(s.last()) {
-		return slot{len(s.chunks), 0}, found
-	}
-	if !stands(s.first()) {
-		return slot{}, found
 	}
 	n := sort.Search(len(s.chunks), func(i int) bool {
 		live := s.chunks[i].live()

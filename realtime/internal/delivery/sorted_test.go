@@ -188,3 +188,42 @@ func TestSorted_PackedKey(t *testing.T) {
 		}
 	}
 }
+
+// TestSorted_Log: a keyLog keeps what it is given, in that order, but what is
+// filtered out, in little more memory than that takes.
+func TestSorted_Log(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	var l keyLog
+	var want []packedKey
+	for n := range uint64(20_000) {
+		k := packedKey{r.Uint64N(8), n}
+		l.add(k)
+		want = append(want, k)
+		switch r.IntN(2000) {
+		case 0:
+			out := r.Uint64N(8)
+			l.filter(func(k packedKey) bool { return k.high != out })
+			want = slices.DeleteFunc(want, func(k packedKey) bool { return k.high == out })
+		case 1:
+			first := r.IntN(len(want) + 1)
+			if got := l.takeFirst(first); !slices.Equal(got, want[:first]) {
+				t.Fatalf("the first %d are others", first)
+			}
+			want = slices.Clone(want[first:])
+		case 2:
+			l.filter(func(packedKey) bool { return false })
+			want = nil
+		}
+		if l.len() != len(want) {
+			t.Fatalf("%d keys, want %d", l.len(), len(want))
+		}
+		if room := len(l.pieces) * logPiece; room > len(want)+logPiece {
+			t.Fatalf("room for %d of %d", room, len(want))
+		}
+	}
+	var got []packedKey
+	l.filter(func(k packedKey) bool { got = append(got, k); return true })
+	if !slices.Equal(got, want) || len(want) < 100 {
+		t.Errorf("%d keys that are others, want %d", len(got), len(want))
+	}
+}

@@ -51,7 +51,7 @@ func (s *History) Prove(now time.Time) {
 	case !s.provable() || c != nil && (c.Short || c.Anchor || c.screen):
 		s.proof.holds = false
 		return
-	case len(s.above) < s.proof.above+proveAfter && now.Sub(s.proof.at) < proveEvery:
+	case s.above.len() < s.proof.above+proveAfter && now.Sub(s.proof.at) < proveEvery:
 		return
 	}
 	to := s.unbroken(now)
@@ -60,7 +60,7 @@ func (s *History) Prove(now time.Time) {
 		to = c.settling.to
 	}
 	s.advance(to, now)
-	s.proof.above = len(s.above)
+	s.proof.above = s.above.len()
 }
 
 // provable reports whether a gap can be told from none.
@@ -119,7 +119,7 @@ func (s *History) unbroken(now time.Time) (to wire.Mid) {
 // follows is how many messages follow the watermark without a gap, where they
 // are so many that not all need be settled; 0: they are not.
 func (s *History) follows() (n int) {
-	if len(s.above) <= crowded {
+	if s.above.len() <= crowded {
 		return 0
 	}
 	last := s.Watermark
@@ -152,7 +152,7 @@ func (s *History) WantsReplay() bool { return s.Arrived >= ManyMessages && !s.pr
 // each shows again what had not settled when the one before began, so that is
 // to be a small part; but what must be remembered meanwhile is bounded.
 func (s *History) ReplaysApart() time.Duration {
-	if s.Watermark.IsZero() || len(s.above) > MaxRemembered/2 {
+	if s.Watermark.IsZero() || s.above.len() > MaxRemembered/2 {
 		return s.Settle
 	}
 	return 4 * s.Settle
@@ -186,7 +186,7 @@ type step struct {
 // but begun anew from the watermark: that has moved with what it showed, cannot
 // do so any more, and there is much above it to be remembered.
 func (s *History) beginsOver() bool {
-	return !s.Replay.settling.to.IsZero() && len(s.above) > crowded
+	return !s.Replay.settling.to.IsZero() && s.above.len() > crowded
 }
 
 // dates takes a message that a replay has shown.

@@ -24,7 +24,7 @@ func TestView_IsTheSet(t *testing.T) {
 			case 0, 1, 2: // mostly in order
 				k := wire.Key{Mid: midAt(next + r.Uint64N(3)), Sum: wire.FullSum}
 				next += 2
-				l.take(Message{Record: wire.Record{Key: k}})
+				l.take([]wire.Key{k}, 0)
 				pending = append(pending, k)
 			case 3, 4:
 				if len(pending) > 0 {
@@ -70,7 +70,7 @@ func BenchmarkCursor(b *testing.B) {
 	handle := func() {
 		n++
 		m := Message{Record: wire.Record{Key: wire.Key{Mid: midAt(n), Sum: wire.FullSum}}}
-		l.take(m)
+		l.take([]wire.Key{m.Key}, 0)
 		if l.PositionAfter(m.Receipt()); n%50_000 == 0 {
 			l.advance(Progress{Watermark: midAt(n - 25_000), ReplayedAt: time.Unix(int64(n), 0)})
 		}

@@ -39,12 +39,12 @@ func (c *protoCodec) Decode(frame io.Reader, yield func(*Record, error) bool) er
 			continue
 		}
 		switch {
+		case errors.Is(err, io.EOF):
+			return nil
 		case isTooLong(err):
 			if c.record = (Record{}); !yield(&c.record, framed(&RecordError{Err: err})) {
 				return nil
 			}
-		case errors.Is(err, io.EOF):
-			return nil
 		case errors.Is(err, errMalformed):
 			return fmt.Errorf("%w: %w", ErrFrame, err)
 		default:

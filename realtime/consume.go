@@ -353,7 +353,9 @@ func (l *loop) step() (asleep bool) {
 	}
 	select {
 	case in := <-l.inbox:
-		l.receive(in)
+		if in.kind != inDown || l.ctx.Err() == nil { // or the end itself has cut it
+			l.receive(in)
+		}
 	case <-l.queue.Room:
 		l.all(event{kind: evRoom})
 	case <-l.events.wake:

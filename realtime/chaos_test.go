@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -225,7 +226,7 @@ func (s *storm) handle(ctx context.Context, m Message) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.handled++
-	if s.stopAt > 0 && s.handled > s.stopAt && (!s.cursor.position.Watermark.IsZero() || len(s.cursor.position.Acked) > 0) { // a first replay that a fault has left without an answer begins at zero
+	if s.stopAt > 0 && s.handled > s.stopAt && (!s.cursor.position.Watermark.IsZero() || len(slices.Collect(s.cursor.position.Keys())) > 0) { // a first replay that a fault has left without an answer begins at zero
 		return errStop
 	}
 	if m.Command == "transient" {

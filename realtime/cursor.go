@@ -87,7 +87,7 @@ func (c Cursor) MarshalText() ([]byte, error) {
 	}
 	b = binary.AppendUvarint(b, uint64(max(p.ReplayedAt.Unix(), 0)))
 	last := p.Watermark
-	for _, k := range p.Acked {
+	for k := range p.Keys() {
 		// mostly the same epoch: then the difference of the counters is all
 		// there is to say
 		if k.Mid.Epoch == last.Epoch {

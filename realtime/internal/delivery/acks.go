@@ -34,7 +34,7 @@ func NewAcks(from Position) *Acks {
 	return &Acks{
 		Changed: make(chan struct{}, 1),
 		begun:   !from.IsZero(), tags: from.Tags, bound: from.Bound,
-		Progress: from.Progress, acked: keySetOf(from.Acked),
+		Progress: from.Progress, acked: keySetOf(&from),
 	}
 }
 
@@ -241,11 +241,11 @@ func (l *Acks) Position() (p Position, ok bool) {
 func (l *Acks) at(k wire.Key) Position {
 	pos := l.handledTo(k)
 	l.view.fill(&l.acked)
-	done := l.view.from(pos)
+	p := Position{Progress: l.Progress, Tags: l.tags, Bound: l.bound}
+	p.Acked, p.further = l.view.from(pos)
 	if l.pending.has(k) && !k.Mid.Less(pos) {
-		done = l.view.with(k, pos)
+		p.last = k
 	}
-	p := Position{Progress: l.Progress, Acked: done, Tags: l.tags, Bound: l.bound}
 	p.Watermark = pos
 	return p
 }

@@ -89,7 +89,7 @@ func TestAnchor_FirstReplayAnsweredLive(t *testing.T) {
 		if m.Command != "5" {
 			t.Fatalf("delivered %q", m.Command)
 		}
-		if c := s.acks.PositionAfter(m.Receipt()); len(c.Acked) != 1 {
+		if c := s.acks.PositionAfter(m.Receipt()); len(keysOf(c)) != 1 {
 			t.Errorf("its cursor is %v", c)
 		}
 		s.reads(5, 6)

@@ -68,7 +68,7 @@ func NewDedup(from Position, l *Acks, q *Queue, now time.Time, report func(Event
 	b := &Dedup{queue: q, acks: l, report: report, begun: now}
 	b.Reorder.emit, b.Reorder.Patience = b.emit, HoldMax
 	b.Reorder.most, b.Reorder.mostOf = min(maxReplayed, max(1, q.MaxMessages/3)), q.maxBytes/3
-	for _, k := range from.Acked {
+	for k := range from.Keys() {
 		b.remember(k, false, now)
 		if k.Short() {
 			b.short.add(k)
@@ -76,7 +76,7 @@ func NewDedup(from Position, l *Acks, q *Queue, now time.Time, report func(Event
 	}
 	if !from.Tags && !from.IsZero() {
 		b.epoch(from.Watermark)
-		for _, k := range from.Acked {
+		for k := range from.Keys() {
 			b.epoch(k.Mid)
 		}
 	}

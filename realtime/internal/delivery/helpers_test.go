@@ -9,6 +9,9 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
+// keysOf are the keys of a position.
+func keysOf(p Position) []wire.Key { return slices.Collect(p.Keys()) }
+
 func midAt(n uint64) wire.Mid { return wire.Mid{Epoch: 1795421100, Counter: n} }
 
 // newHistory begins a history of its own.

@@ -112,9 +112,9 @@ func (s *keySet) clone() (c keySet) {
 	return c
 }
 
-// keySetOf is a set of keys.
-func keySetOf(keys []wire.Key) (s keySet) {
-	for _, k := range keys {
+// keySetOf are the keys of a position.
+func keySetOf(p *Position) (s keySet) {
+	for k := range p.Keys() {
 		s.add(k)
 	}
 	return s

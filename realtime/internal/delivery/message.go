@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"iter"
 	"time"
 
 	"github.com/b24pull/b24pull/realtime/internal/wire"
@@ -37,13 +38,44 @@ type Progress struct {
 type Position struct {
 	Progress            // of the watermark of a position: everything up to it has been handled
 	Acked    []wire.Key // the message at the watermark, if there is one, and what was handled beyond, in order
+	further  []keyBlock // what follows
+	last     wire.Key   // what has been handled last, if it is none of these; zero: it is
 	Tags     bool       // positions are times and tags, not mids
 	Bound    Binding    // what the position is of
 }
 
+// Keys are those of the message at the watermark, if there is one, and of what
+// was handled beyond, in order.
+func (p *Position) Keys() iter.Seq[wire.Key] {
+	return func(yield func(wire.Key) bool) {
+		last := p.last
+		each := func(keys []wire.Key) bool {
+			for _, k := range keys {
+				if last != (wire.Key{}) && last.Compare(k) < 0 {
+					if !yield(last) {
+						return false
+					}
+					last = wire.Key{}
+				}
+				if !yield(k) {
+					return false
+				}
+			}
+			return true
+		}
+		goOn := each(p.Acked)
+		for i := 0; goOn && i < len(p.further); i++ {
+			goOn = each(p.further[i].keys)
+		}
+		if goOn && last != (wire.Key{}) {
+			yield(last)
+		}
+	}
+}
+
 // IsZero reports whether p is no position.
 func (p *Position) IsZero() bool {
-	return p.Watermark.IsZero() && len(p.Acked) == 0 && p.Bound == Binding{}
+	return p.Watermark.IsZero() && len(p.Acked) == 0 && len(p.further) == 0 && p.last == (wire.Key{}) && p.Bound == Binding{}
 }
 
 // Binding says what a position is of, in checksums. Zero: unknown.

@@ -62,6 +62,20 @@ func TestAnchor_NothingIsTakenBeforeTheAnchor(t *testing.T) {
 	s.want("4R", "5R")
 }
 
+// TestAnchor_CameMeanwhile: what has come live while the first replay was under
+// way, and is not in its answer, another one brings at once.
+func TestAnchor_CameMeanwhile(t *testing.T) {
+	for came, want := range map[uint64]bool{3: false, 5: true} {
+		s := newDriven(t, Position{})
+		s.BeginReplay(s.now, "")
+		s.lives(came)
+		s.shows(1, 2, 3)
+		if _, again := s.EndReplay(ReplayEnded, false, s.now); again != want {
+			t.Errorf("%d came live: another one at once is %v", came, again)
+		}
+	}
+}
+
 // TestAnchor_FirstReplayAnsweredLive: with nothing kept the first replay hangs,
 // and the first live message answers it. It is delivered if it also comes over
 // the connection, before the replay's end or behind it.

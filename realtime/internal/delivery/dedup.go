@@ -105,6 +105,9 @@ func (b *Dedup) Drop(s *History, now time.Time) {
 	if len(b.histories) > 0 {
 		b.settleLowWatermark(now)
 	}
+	for e := range b.seen.list.from(slot{}) {
+		e.at = stamp(time.Duration(e.arrived()), false) // its channels may have kept it, and no other
+	}
 }
 
 // Remembered is how much is remembered, by kind.
@@ -334,8 +337,8 @@ func (b *Dedup) GiveBack() {
 		b.book().giveBack(w.Message)
 		b.queue.drop(w.Size)
 		for _, s := range b.histories {
-			if s.Replay != nil && !s.Replay.last.Less(w.Key.Mid) {
-				s.Replay = nil // it has shown this one, and would not show it again
+			if c := s.Replay; c != nil && (!c.last.Less(w.Key.Mid) || w.Key.Mid.Less(c.above)) {
+				s.Replay = nil // it has shown this one, or begins above it, and would not show it again
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"slices"
 	"time"
 
 	"github.com/b24pull/b24pull/internal/fifo"
@@ -49,7 +50,7 @@ type Replay struct {
 // BeginReplay starts a replay, or goes on with the one that broke off, and
 // returns the mid to ask with.
 func (s *History) BeginReplay(now time.Time, where string) wire.Mid {
-	if c := s.Replay; c == nil || c.where != where || s.Tags || s.beginsOver() {
+	if c := s.Replay; c == nil || c.where != where || s.Tags || s.beginsOver() || s.away && !c.above.IsZero() {
 		s.Replay = nil
 		at := s.known(now)
 		s.Replay = &Replay{where: where, Start: now, Anchor: !s.Anchored, from: at.Prev(), expect: at}
@@ -255,11 +256,15 @@ func (s *History) EndReplay(how Outcome, pending bool, now time.Time) (result Re
 		again = !c.complete && c.found > 0
 	case c.Anchor:
 		again = how == ReplayEnded && !s.late.IsZero() // for what is news
+		early := s.early
 		s.verify()
 		if len(c.recent) == 0 && (how != ReplayEnded || c.garbled) {
 			s.emptyAt, s.unsure = now, how != ReplaySilent
 		}
 		s.settleAnchor(now)
+		if how == ReplayEnded { // what has come live meanwhile has not been taken
+			again = again || slices.ContainsFunc(early, func(k wire.Key) bool { return !s.Knows(k) })
+		}
 	case result.Complete:
 		s.singles = 0
 		s.verify()

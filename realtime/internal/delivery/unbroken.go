@@ -70,13 +70,18 @@ func (s *History) provable() bool {
 
 // known is up to where nothing is missing, which may be above the watermark: a
 // replay can begin there. After an outage it has to show that the history still
-// reaches back to the watermark.
+// reaches back to the watermark. One that begins at what the server does not
+// keep has no answer as long as nothing follows: where the server says what it
+// keeps, and little is unfit, it begins at the last one that lasts.
 func (s *History) known(now time.Time) wire.Mid {
 	if s.away || s.proof.failed || !s.provable() {
 		return s.Watermark
 	}
-	s.unbroken(now)
-	return s.proof.stretch
+	to := s.unbroken(now)
+	if s.Undated || s.proof.unfit >= ManyMessages {
+		return s.proof.stretch
+	}
+	return to
 }
 
 // unbroken returns the last message of those without a gap from the watermark
@@ -90,9 +95,11 @@ func (s *History) unbroken(now time.Time) (to wire.Mid) {
 	}
 	settled := int64(now.Add(-s.Settle).Sub(s.begun))
 	ahead := s.follows()
+	stands := false
 	for e := range s.seen.list.from(s.place()) {
 		mid := e.mid()
-		if mid == s.Watermark && p.stretch == mid {
+		if mid == s.Watermark && !stands {
+			stands = true
 			continue
 		}
 		old := e.arrived() < settled

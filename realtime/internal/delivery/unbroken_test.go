@@ -51,13 +51,13 @@ func TestUnbroken_StandsOnWhatLasts(t *testing.T) {
 	for name, tt := range map[string]struct {
 		stamped, undated bool
 		kept             time.Duration
-		want             uint64
+		want, begins     uint64
 	}{
-		"version 3":           {want: 9},
-		"version 4":           {stamped: true, kept: keptFor, want: 9},
-		"version 4, briefly":  {stamped: true, kept: time.Minute, want: 4},
-		"version 4, unstated": {stamped: true, want: 4},
-		"version 5":           {undated: true, want: 4},
+		"version 3":           {want: 9, begins: 9},
+		"version 4":           {stamped: true, kept: keptFor, want: 9, begins: 9},
+		"version 4, briefly":  {stamped: true, kept: time.Minute, want: 4, begins: 4},
+		"version 4, unstated": {stamped: true, want: 4, begins: 4},
+		"version 5":           {undated: true, want: 4, begins: 9},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newDriven(t, after(4))
@@ -70,7 +70,7 @@ func TestUnbroken_StandsOnWhatLasts(t *testing.T) {
 			s.pass(SettleTime)
 			s.proves()
 			s.wantKnown(tt.want)
-			if from := s.BeginReplay(s.now, ""); from != midAt(8) {
+			if from := s.BeginReplay(s.now, ""); from != midAt(tt.begins-1) {
 				t.Errorf("a replay asks from %v", from)
 			}
 		})
@@ -88,6 +88,10 @@ func TestUnbroken_TwiceGiven(t *testing.T) {
 	s.pass(SettleTime)
 	s.proves()
 	s.wantKnown(6)
+	s.proves() // however often that is looked at
+	s.wantKnown(6)
+	s.reads(6, 7)
+	s.wantKnown(7)
 }
 
 // TestUnbroken_TimesOfAReplay: while a replay is under way the watermark moves to
@@ -123,4 +127,146 @@ func TestUnbroken_TimesOfAReplay(t *testing.T) {
 	s.pass(SettleTime + time.Second)
 	s.reads(12, 20, 30, 40)
 	s.wantKnown(40)
+}
+
+// TestUnbroken_ReplayHasYetToShow: what a replay has still to show stays
+// remembered, however long it takes: the watermark does not pass it, by
+// unbroken ids, to be forgotten some minutes later.
+func TestUnbroken_ReplayHasYetToShow(t *testing.T) {
+	s := newDriven(t, after(4))
+	s.lives(5, 6, 7)
+	s.want("5", "6", "7")
+	s.BeginReplay(s.now, "")
+	s.shows(4, 5)
+	s.pass(SettleTime + time.Second)
+	s.proves()
+	s.wantKnown(5)
+	s.pass(rememberPassed + time.Second)
+	unkept := s.message(8, 0)
+	unkept.Transient = true
+	s.Live(unkept, s.now) // has what is old be forgotten
+	s.shows(6, 7)
+	s.EndReplay(ReplayEnded, false, s.now)
+	s.want("8")
+}
+
+// newUnstated is a history of a server that does not say what it keeps, of
+// which messages 5 to 9 have come live and are settled. A replay begins at the
+// last of them.
+func newUnstated(t *testing.T) *driven {
+	from := after(4)
+	from.RetentionProbe, from.ReplayedAt = midAt(4), time.Unix(1795421100, 0)
+	s := newDriven(t, from)
+	s.Undated, s.RetentionProbe, s.ReplayedAt = true, midAt(4), s.now
+	s.lives(5, 6, 7, 8, 9)
+	s.pass(SettleTime + time.Second)
+	s.proves()
+	if from := s.BeginReplay(s.now, ""); from != midAt(8) {
+		t.Fatalf("the replay asks from %v", from)
+	}
+	return s
+}
+
+// TestUnbroken_BelowTheReplay: that a replay which begins above the watermark
+// does not show what lies between says nothing of it: it stays in the cursor.
+func TestUnbroken_BelowTheReplay(t *testing.T) {
+	s := newUnstated(t)
+	s.want("5", "6", "7", "8", "9")
+	s.shows(20, 21) // the server has not kept 9
+	s.EndReplay(ReplayEnded, false, s.now)
+	s.wantKnown(4)
+	if got, _ := s.acks.Position(); len(got.Acked) != 6 {
+		t.Errorf("the cursor has %v, want 4 to 9", got.Acked)
+	}
+	if from := s.BeginReplay(s.now, ""); from != midAt(3) {
+		t.Errorf("the replay after it asks from %v", from)
+	}
+}
+
+// TestUnbroken_GivenBack: what is given back has not been seen, so a replay
+// that was to begin above it begins anew.
+func TestUnbroken_GivenBack(t *testing.T) {
+	s := newDriven(t, after(4))
+	s.Undated, s.Settle = true, time.Second
+	s.Reorder.Hold()
+	s.lives(5, 6, 7, 8, 9)
+	s.pass(s.Settle + time.Millisecond)
+	s.BeginReplay(s.now, "")
+	s.EndReplay(ReplayBroken, true, s.now) // the queue is full
+	s.GiveBack()
+	s.pass(time.Minute)
+	if from := s.BeginReplay(s.now, ""); from != midAt(3) {
+		t.Errorf("the replay asks from %v", from)
+	}
+}
+
+// TestUnbroken_Outage: after an outage a replay has to show what the watermark
+// stands on, and so does one that had begun above it.
+func TestUnbroken_Outage(t *testing.T) {
+	s := newUnstated(t)
+	var gaps []Gap
+	s.report = func(e Event) {
+		if g, ok := e.(Gap); ok {
+			gaps = append(gaps, g)
+		}
+	}
+	s.Disconnected()
+	s.EndReplay(ReplayBroken, true, s.now)
+	s.pass(time.Hour)
+	if from := s.BeginReplay(s.now, ""); from != midAt(3) {
+		t.Errorf("the replay asks from %v", from)
+	}
+	s.shows(20, 21)
+	s.EndReplay(ReplayEnded, false, s.now)
+	if len(gaps) != 1 || gaps[0].Reason != Expired {
+		t.Errorf("gaps %v", gaps)
+	}
+}
+
+// TestUnbroken_BehindTheLasting: a replay begins at what the server is known to
+// keep, so that it is answered at once, though messages that it does not keep
+// have come behind that.
+func TestUnbroken_BehindTheLasting(t *testing.T) {
+	s := newDriven(t, after(4))
+	s.Stamped = true
+	for i := uint64(5); i <= 9; i++ {
+		m := s.message(i, 0)
+		if m.Transient = i > 7; !m.Transient {
+			m.Kept = keptFor
+		}
+		s.Live(m, s.now)
+	}
+	s.pass(SettleTime + time.Second)
+	s.proves()
+	s.wantKnown(7)
+	if from := s.BeginReplay(s.now, ""); from != midAt(6) {
+		t.Errorf("a replay asks from %v", from)
+	}
+}
+
+// TestUnbroken_OtherChannels: the watermark stands on nothing that has come
+// over other channels, which its own do not keep: neither beside them nor when
+// they have ended.
+func TestUnbroken_OtherChannels(t *testing.T) {
+	s := newDriven(t, after(4))
+	next, _ := s.Successor(s.now, s.now)
+	s.lives(5, 6, 7)
+	s.pass(SettleTime + time.Second)
+	s.proves()
+	next.Prove(s.now)
+	if next.Watermark != midAt(4) {
+		t.Errorf("beside the others it is at %v", next.Watermark)
+	}
+	s.Drop(s.History, s.now)
+	s.pass(proveEvery)
+	next.Prove(s.now)
+	if next.Watermark != midAt(4) {
+		t.Errorf("after them it is at %v", next.Watermark)
+	}
+	next.Live(s.message(8, 0), s.now)
+	s.pass(SettleTime + time.Second)
+	next.Prove(s.now)
+	if next.Watermark != midAt(8) {
+		t.Errorf("on its own it is at %v", next.Watermark)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"reflect"
 	"runtime"
+	"slices"
 	"sync"
 	"weak"
 
@@ -92,7 +93,7 @@ func (c *sharedCopies) of(t *http.Transport) *sharedCopy {
 	key := weak.Make(t)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if known := c.byOf[key].Value(); known != nil && known.made == fieldsOf(t) {
+	if known := c.byOf[key].Value(); known != nil && slices.Equal(known.made, fieldsOf(t)) {
 		return known
 	}
 	own := copyOf(t) // net/http sets some fields before it copies
@@ -117,26 +118,43 @@ func (c *sharedCopies) forget(of weak.Pointer[http.Transport]) {
 	}
 }
 
-// fields are the exported fields of a transport, by which it is found out that
-// one has been changed. Functions and maps are known by where they are.
-type fields [maxFields]any
+// fields are the exported fields of a transport, and of what these point to, by
+// which it is found out that one has been changed.
+type fields []any
 
-const maxFields = 32
+func fieldsOf(t *http.Transport) fields { return fields(nil).of(reflect.ValueOf(t).Elem()) }
 
-func fieldsOf(t *http.Transport) (all fields) {
-	v := reflect.ValueOf(t).Elem()
-	n := 0
+// of appends the fields of a struct. Maps are known by where they are, and so
+// are slices and functions; these not by their code, which all have that are
+// made at one place, as those of http.ProxyURL.
+func (all fields) of(v reflect.Value) fields {
 	for i := range v.NumField() {
-		if !v.Type().Field(i).IsExported() || n == maxFields {
+		if !v.Type().Field(i).IsExported() {
 			continue
 		}
 		switch f := v.Field(i); f.Kind() {
-		case reflect.Func, reflect.Map, reflect.Pointer:
-			all[n] = f.Pointer()
+		case reflect.Func:
+			all = append(all, *(*uintptr)(f.Addr().UnsafePointer()))
+		case reflect.Map:
+			all = append(all, f.Pointer())
+		case reflect.Slice:
+			all = append(all, f.Pointer(), f.Len())
+		case reflect.Pointer:
+			all = append(all, f.Pointer())
+			switch inner := f.Elem(); {
+			case inner.Kind() != reflect.Struct:
+			case inner.Comparable():
+				all = append(all, inner.Interface())
+			default:
+				all = all.of(inner)
+			}
 		default:
-			all[n] = f.Interface()
+			if f.Comparable() {
+				all = append(all, f.Interface())
+			} else {
+				all = append(all, f.Elem().Type()) // of an interface
+			}
 		}
-		n++
 	}
 	return all
 }

@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"bytes"
+	"crypto/tls"
 	"crypto/x509"
 	"net/http"
 	"net/http/httptest"
@@ -39,6 +41,42 @@ func TestOwnClient_shares(t *testing.T) {
 		t.Error("and is copied each time")
 	}
 }
+
+// Whatever a user changes of a transport counts for the subscriptions that are
+// made afterwards.
+func TestOwnClient_seesChanges(t *testing.T) {
+	var proxies []func(*http.Request) (*url.URL, error) // which have the same code
+	for _, host := range []string{"first.test", "second.test"} {
+		proxies = append(proxies, http.ProxyURL(&url.URL{Scheme: "http", Host: host}))
+	}
+	mine := &http.Transport{Proxy: proxies[0], TLSClientConfig: new(tls.Config), Protocols: new(http.Protocols)}
+	mine.Protocols.SetHTTP1(true)
+	for what, change := range map[string]func(){
+		"another proxy":                  func() { mine.Proxy = proxies[1] },
+		"another root":                   func() { mine.TLSClientConfig.RootCAs = x509.NewCertPool() },
+		"a certificate":                  func() { mine.TLSClientConfig.Certificates = make([]tls.Certificate, 1) },
+		"a source of randomness":         func() { mine.TLSClientConfig.Rand = bytes.NewReader(nil) },
+		"one that cannot be compared":    func() { mine.TLSClientConfig.Rand = uncomparable{nil} },
+		"a look at what has been agreed": func() { mine.TLSClientConfig.VerifyConnection = func(tls.ConnectionState) error { return nil } },
+		"another protocol":               func() { mine.Protocols.SetHTTP2(true) },
+	} {
+		before := OwnClient(&http.Client{Transport: mine})
+		change()
+		after := OwnClient(&http.Client{Transport: mine})
+		if sharedOf(after) == sharedOf(before) {
+			t.Errorf("%s: what was copied before is in use", what)
+		}
+		if sharedOf(OwnClient(&http.Client{Transport: mine})) != sharedOf(after) {
+			t.Errorf("%s: it is copied each time", what)
+		}
+		runtime.KeepAlive(before)
+	}
+}
+
+// uncomparable is a reader of a type whose values cannot be compared.
+type uncomparable struct{ _ []byte }
+
+func (uncomparable) Read([]byte) (int, error) { return 0, nil }
 
 // Connections to a server go on with a TLS session of before, also those of
 // other clients, unless the user looks at its certificate each time.

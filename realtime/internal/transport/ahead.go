@@ -41,9 +41,11 @@ type aheadConn struct {
 	framed bool // all that follows are frames
 	frames framing
 
-	deadline time.Time     // of the library's next write; its lock guards it
-	turn     chan struct{} // held by the one who writes, whose is
-	set      time.Time     // the deadline of the connection
+	mu       sync.Mutex // of deadline
+	deadline time.Time  // of the next Write
+
+	turn chan struct{} // held by the one who writes, whose is
+	set  time.Time     // the deadline of the connection
 }
 
 func newAheadConn(c net.Conn) *aheadConn {
@@ -136,12 +138,19 @@ func (c *aheadConn) rest() {
 
 // SetWriteDeadline sets the deadline of the next Write.
 func (c *aheadConn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.deadline = t
 	return nil
 }
 
 // Write takes the whole of a frame, or of a part of a message.
-func (c *aheadConn) Write(p []byte) (int, error) { return c.write(p, c.deadline) }
+func (c *aheadConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	deadline := c.deadline
+	c.mu.Unlock()
+	return c.write(p, deadline)
+}
 
 func (c *aheadConn) write(p []byte, deadline time.Time) (int, error) {
 	if !c.take(deadline) {

@@ -169,3 +169,26 @@ func TestAhead_LateTurn(t *testing.T) {
 		t.Error("what was written to nobody was written")
 	}
 }
+
+// TestAhead_TLSSetsDeadlines: TLS over a connection sets its deadline while
+// something else is being written: the answer to an update of keys, or the
+// goodbye. (This is for the race detector.)
+func TestAhead_TLSSetsDeadlines(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	go func() { _, _ = io.Copy(io.Discard, far) }()
+	c := newAheadConn(near)
+	set := make(chan struct{})
+	go func() {
+		defer close(set)
+		for range 100 {
+			_ = c.SetWriteDeadline(time.Now().Add(time.Minute))
+		}
+	}()
+	for range 100 {
+		if _, err := c.Write([]byte("an answer")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-set
+}

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 	"weak"
 
 	"github.com/b24pull/b24pull/internal/dial"
@@ -49,10 +50,21 @@ func copyOf(t *http.Transport) *http.Transport {
 	if own.WriteBufferSize == 0 {
 		own.WriteBufferSize = libraryBuffer
 	}
+	if own.HTTP2 == nil {
+		own.HTTP2 = new(http.HTTP2Config)
+	}
+	if own.HTTP2.SendPingTimeout == 0 {
+		own.HTTP2.SendPingTimeout, own.HTTP2.PingTimeout = mutedFor, mutedFor
+	}
 	dial.Guard(own) // which sees by the configuration whether HTTP/2 is wanted
 	own.TLSClientConfig = resuming(own.TLSClientConfig)
 	return own
 }
+
+// mutedFor is how long nothing comes over a connection of HTTP/2 until it is
+// pinged, and until it is given up if that has no answer. A poll that is given
+// up does not end it, and the next one would go over it, too.
+const mutedFor = 15 * time.Second
 
 // resuming has TLS go on with sessions of before, which spares both sides half
 // of a handshake. It does not where the user looks at certificates himself,

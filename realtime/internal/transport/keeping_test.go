@@ -3,6 +3,7 @@ package transport
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/b24pull/b24pull/pulltest"
 )
 
 // ignored is told how a poll goes.
@@ -186,4 +189,81 @@ func TestKeeping_HungPoll(t *testing.T) {
 			<-failed
 		}
 	})
+}
+
+// TestKeeping_MutedHTTP2: a connection of HTTP/2 over which nothing comes any
+// more is given up, and the polls of all with it: one after the other would be
+// sent over it, and hang, until TCP gives it up after a quarter of an hour.
+func TestKeeping_MutedHTTP2(t *testing.T) {
+	outside := httptest.NewTLSServer(nil) // has a certificate
+	outside.Close()
+	synctest.Test(t, func(t *testing.T) {
+		network := pulltest.NewNetwork()
+		listener, err := network.Listen("example.com:443")
+		if err != nil {
+			t.Fatal(err)
+		}
+		polls := 0
+		server := &http.Server{
+			TLSConfig: &tls.Config{Certificates: outside.TLS.Certificates},
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if polls++; polls != 2 {
+					_, _ = io.WriteString(w, r.Proto)
+					return
+				}
+				<-r.Context().Done() // it hangs
+			}),
+		}
+		go func() { _ = server.ServeTLS(listener, "", "") }()
+		defer server.Close()
+		base := outside.Client().Transport.(*http.Transport).Clone()
+		base.ForceAttemptHTTP2 = true
+		var muted *mutedConn
+		base.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) {
+			c, err := network.DialContext(ctx, "tcp", addr)
+			muted = &mutedConn{Conn: c}
+			return muted, err
+		}
+		client := PollingClient(&http.Client{Transport: base})
+		defer client.CloseIdleConnections()
+		poll := func() (string, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			c, err := (&Polling{Client: client}).Open(ctx, Address{URL: "https://example.com"}, ignored{})
+			if err != nil {
+				return "", err
+			}
+			defer c.Close(CloseNormal)
+			frame, err := c.Next()
+			if err != nil {
+				return "", err
+			}
+			text, err := io.ReadAll(frame)
+			return string(text), err
+		}
+		if proto, err := poll(); err != nil || proto != "HTTP/2.0" {
+			t.Fatal(proto, err)
+		}
+		time.AfterFunc(10*time.Second, func() { muted.muted.Store(true) })
+		begun := time.Now()
+		if _, err := poll(); err == nil || time.Since(begun) > time.Minute {
+			t.Errorf("a poll ended after %v: %v", time.Since(begun), err)
+		}
+		if _, err := poll(); err != nil {
+			t.Errorf("the poll after it: %v", err)
+		}
+	})
+}
+
+// A mutedConn loses what is written, once it is muted.
+type mutedConn struct {
+	net.Conn
+	muted atomic.Bool
+}
+
+func (c *mutedConn) Write(p []byte) (int, error) {
+	if c.muted.Load() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
 }

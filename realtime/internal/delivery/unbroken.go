@@ -193,7 +193,7 @@ type step struct {
 // but begun anew from the watermark: that has moved with what it showed, cannot
 // do so any more, and there is much above it to be remembered.
 func (s *History) beginsOver() bool {
-	return !s.Replay.settling.to.IsZero() && s.above.len() > crowded
+	return s.provable() && !s.Replay.settling.to.IsZero() && s.above.len() > crowded
 }
 
 // dates takes a message that a replay has shown.

@@ -270,3 +270,30 @@ func TestUnbroken_OtherChannels(t *testing.T) {
 		t.Errorf("on its own it is at %v", next.Watermark)
 	}
 }
+
+// TestUnbroken_BeginsOver: a replay of much that breaks off is begun anew where
+// the watermark has moved with what it has shown, and is gone on with where it
+// has not, as beside other channels: else it would never come to its end.
+func TestUnbroken_BeginsOver(t *testing.T) {
+	for _, beside := range []bool{false, true} {
+		s := newDriven(t, after(4))
+		s.queue.MaxMessages, s.queue.maxBytes = 1<<20, 1<<30
+		if beside {
+			s.AddHistory(midAt(4), true)
+		}
+		const last = 240000
+		s.BeginReplay(s.now, "")
+		for n := uint64(4); n <= last; n += 2 { // others have the ids between
+			s.Replayed(s.message(n, time.Duration(n)*30*time.Microsecond), s.now)
+		}
+		s.EndReplay(ReplayBroken, true, s.now)
+		s.Prove(s.now)
+		from := s.BeginReplay(s.now, "")
+		if begins := s.Watermark.Prev(); !beside && (from != begins || begins == midAt(3)) {
+			t.Errorf("it asks from %v, with the watermark behind %v", from, begins)
+		}
+		if goes := midAt(last).Prev(); beside && from != goes {
+			t.Errorf("beside others it asks from %v, want %v", from, goes)
+		}
+	}
+}

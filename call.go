@@ -181,7 +181,7 @@ func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known
 		underway.WaitsFor(ctx, host)
 		err = c.limited(ctx, q.method, host, func(ctx context.Context) (err error) {
 			defer place.Leave() // also where a RoundTripper panics
-			a, err = c.post(ctx, at, q, token, known)
+			a, err = c.post(place.Context(ctx), at, q, token, known)
 			return err
 		})
 		if errors.Is(err, ErrQueryLimit) {

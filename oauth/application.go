@@ -274,7 +274,7 @@ func (a *Application) askOnce(ctx context.Context, known redact.Redactor, server
 	defer place.Leave()
 	var trace netfail.Trace
 	var location string
-	answer, err := call(a.context(redact.KeepLocation(trace.Watch(ctx), &location)))
+	answer, err := call(a.context(redact.KeepLocation(trace.Watch(place.Context(ctx)), &location)))
 	var refused *oauth2.RetrieveError
 	if errors.As(err, &refused) && refused.Response != nil && netfail.Redirected(refused.Response.StatusCode) {
 		status := refused.Response.StatusCode

@@ -1,6 +1,11 @@
 package gate
 
-import "context"
+import (
+	"context"
+	"crypto/tls"
+	"net/http/httptrace"
+	"sync/atomic"
+)
 
 type key struct{}
 
@@ -43,4 +48,66 @@ func (p *Place) isTaken() bool {
 	p.gate.mu.Lock()
 	defer p.gate.mu.Unlock()
 	return p.state == stateTaken
+}
+
+// Context is that of the request that has taken the place: requests that are
+// made for it take none of their own. net/http goes on dialing when another
+// connection becomes free for a request, which may be answered before that has
+// ended; so a TLS handshake keeps the place, too.
+func (p *Place) Context(ctx context.Context) context.Context {
+	if p == nil {
+		return ctx
+	}
+	var holds atomic.Int32
+	return httptrace.WithClientTrace(With(ctx, p.gate, p), &httptrace.ClientTrace{
+		TLSHandshakeStart: func() {
+			if p.hold() {
+				holds.Add(1)
+			}
+		},
+		TLSHandshakeDone: func(tls.ConnectionState, error) {
+			if holds.Add(-1) >= 0 {
+				p.release()
+			} else {
+				holds.Add(1)
+			}
+		},
+	})
+}
+
+// Hold does that for a dial function that makes TLS handshakes itself: the
+// place is kept until release is called. If the request has ended already, the
+// handshake takes a place of its own, and waits for it.
+func Hold(ctx context.Context) (release func(), err error) {
+	c, _ := ctx.Value(key{}).(passing)
+	p := c.outer
+	switch {
+	case p == nil:
+		return func() {}, nil
+	case p.hold():
+		return p.release, nil
+	}
+	own, err := p.gate.Enter(ctx, p.kind, p.host, nil)
+	return own.Leave, err
+}
+
+// hold reports false if the place has been given up.
+func (p *Place) hold() bool {
+	p.gate.mu.Lock()
+	defer p.gate.mu.Unlock()
+	if p.state != stateTaken && p.state != stateHeld {
+		return false
+	}
+	p.held++
+	return true
+}
+
+func (p *Place) release() {
+	p.gate.mu.Lock()
+	p.held--
+	over := p.held == 0 && p.state == stateHeld
+	p.gate.mu.Unlock()
+	if over {
+		p.leave(false)
+	}
 }

@@ -71,6 +71,7 @@ type Place struct {
 	// Guarded by the gate's mu:
 	state state
 	late  *time.Timer
+	held  int // by handshakes
 }
 
 type state uint8
@@ -78,6 +79,7 @@ type state uint8
 const (
 	stateWaiting state = iota
 	stateTaken
+	stateHeld // the request has ended, and a handshake begun for it goes on
 	stateLeft
 )
 
@@ -234,8 +236,13 @@ func (p *Place) leave(hangs bool) {
 		return
 	case stateWaiting:
 		g.waits(p, -1)
-	case stateTaken:
+	case stateTaken, stateHeld:
 		p.late.Stop()
+		if p.held > 0 && !hangs {
+			p.state = stateHeld
+			p.late = time.AfterFunc(Patience, func() { p.leave(true) })
+			return
+		}
 		g.taken--
 		if p.slow {
 			g.slow--

@@ -93,7 +93,7 @@ func (c *Confirmer) post() {
 		body := textReceipt + strings.Join(ids, "\n"+textReceipt)
 		place, err := gate.Enter(c.Context, gate.Replay, to.place(), nil)
 		if err == nil {
-			_, err = c.Posting.Post(c.Context, to, []byte(body), maxConfirmAnswer)
+			_, err = c.Posting.Post(place.Context(c.Context), to, []byte(body), maxConfirmAnswer)
 			place.Leave()
 		}
 		var next time.Time

@@ -42,7 +42,7 @@ func (t *Gated) Open(ctx context.Context, at Address, sink Sink) (Conn, error) {
 		t.Told.Begins()
 	}
 	ends := context.AfterFunc(ctx, place.Leave)
-	c, err := t.Transport.Open(ctx, at, gatedSink{sink, place})
+	c, err := t.Transport.Open(place.Context(ctx), at, gatedSink{sink, place})
 	if err != nil || t.Kind != gate.Replay {
 		ends()
 		place.Leave()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull/internal/dial"
+	"github.com/b24pull/b24pull/internal/gate"
 )
 
 // keptFor is how long a connection is kept without a request. Push servers
@@ -117,21 +118,35 @@ func keepingCopy(base *http.Transport, http2 bool) *http.Transport {
 	kept.Protocols = new(http.Protocols)
 	kept.Protocols.SetHTTP1(true)
 	kept.Protocols.SetHTTP2(http2)
-	kept.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+	kept.DialContext = holding(func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := base.DialContext(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
 		return &turnConn{Conn: conn}, nil
-	}
-	kept.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+	})
+	kept.DialTLSContext = holding(func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := base.DialContext(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
 		return secureTurns(ctx, base, conn, address, http2)
-	}
+	})
 	return kept
+}
+
+// holding has a dial function keep the place of the request that it is called
+// for. net/http goes on dialing when another connection becomes free for that
+// request, which may be answered before the dialing has ended.
+func holding(dial netDialFunc) netDialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		release, err := gate.Hold(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+		return dial(ctx, network, address)
+	}
 }
 
 // secureTurns makes the TLS handshake of a connection. One of HTTP/2 says which

@@ -48,8 +48,12 @@ type townCounts struct {
 	CallsAtOnce           int // of one portal
 
 	// Connections in their TLS handshake, or with a request that had not been
-	// answered yet: to all hosts, and to one push server.
+	// answered yet: to all hosts, and to one push server. A handshake may be
+	// for a request that is made over another connection meanwhile.
 	AtOnce, PushAtOnce int
+	// Of those to all hosts, what is never to be more than is allowed: without
+	// polls, which count as hanging when they are not answered for a while.
+	BoundAtOnce int
 }
 
 // pushHosts is how many push servers the portals share.
@@ -77,7 +81,8 @@ type town struct {
 	mu     sync.Mutex
 	counts townCounts
 	calls  map[string]int    // under way, by portal
-	busy   map[connAt]bool   // those with a handshake or a request under way
+	busy   map[connAt]bool   // those with a handshake or a request under way, and whether it is in bound
+	bound  int               // so many are
 	busyAt map[string]int    // so many, by address
 	open   map[net.Conn]bool // of websockets, which nobody else closes
 }
@@ -139,6 +144,7 @@ func (t *town) secured(certificate *tls.Certificate, protocols ...string) *tls.C
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		c := hello.Conn
 		t.begins(c)
+		t.bounds(c)
 		counted := config.Clone()
 		counted.GetConfigForClient = nil
 		counted.VerifyConnection = func(tls.ConnectionState) error { // the last that a server does
@@ -152,6 +158,8 @@ func (t *town) secured(certificate *tls.Certificate, protocols ...string) *tls.C
 
 // connKey has the connection of a request.
 type connKey struct{}
+
+func connOf(r *http.Request) net.Conn { return r.Context().Value(connKey{}).(net.Conn) }
 
 // townCertificate is one of the names of a town, of the kind that most servers
 // have.
@@ -192,6 +200,7 @@ func (t *town) counted() townCounts {
 
 // portal answers a portal's call: with its config, whatever is called.
 func (t *town) portal(w http.ResponseWriter, r *http.Request) {
+	t.bounds(connOf(r))
 	host, _, _ := strings.Cut(r.Host, ":")
 	t.mu.Lock()
 	t.counts.Calls++
@@ -221,6 +230,7 @@ func (t *town) push(w http.ResponseWriter, r *http.Request) {
 		t.poll(w, r)
 		return
 	}
+	t.bounds(connOf(r))
 	t.mu.Lock()
 	t.counts.Sockets++
 	t.mu.Unlock()
@@ -267,7 +277,7 @@ func (t *town) poll(w http.ResponseWriter, r *http.Request) {
 // think takes the time of an answer, which follows at once.
 func (t *town) think(r *http.Request) {
 	time.Sleep(t.spec.Wait)
-	t.ends(r.Context().Value(connKey{}).(net.Conn))
+	t.ends(connOf(r))
 }
 
 func (t *town) portalConn(c net.Conn, state http.ConnState) {
@@ -304,10 +314,10 @@ func (t *town) begins(c net.Conn) {
 	at := connAt{c.LocalAddr().String(), c.RemoteAddr().String()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.busy[at] {
+	if _, busy := t.busy[at]; busy {
 		return
 	}
-	t.busy[at] = true
+	t.busy[at] = false
 	t.busyAt[at.local]++
 	t.counts.AtOnce = max(t.counts.AtOnce, len(t.busy))
 	if slices.Contains(t.at.Push, at.local) {
@@ -315,11 +325,26 @@ func (t *town) begins(c net.Conn) {
 	}
 }
 
+// bounds is told that what a connection is busy with is no poll.
+func (t *town) bounds(c net.Conn) {
+	at := connAt{c.LocalAddr().String(), c.RemoteAddr().String()}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if bound, busy := t.busy[at]; busy && !bound {
+		t.busy[at] = true
+		t.bound++
+		t.counts.BoundAtOnce = max(t.counts.BoundAtOnce, t.bound)
+	}
+}
+
 func (t *town) ends(c net.Conn) {
 	at := connAt{c.LocalAddr().String(), c.RemoteAddr().String()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.busy[at] {
+	if bound, busy := t.busy[at]; busy {
+		if bound {
+			t.bound--
+		}
 		delete(t.busy, at)
 		t.busyAt[at.local]--
 	}

@@ -18,9 +18,9 @@ type Transport interface {
 // A Conn is one connection. All methods but Next can be called from any
 // goroutine.
 type Conn interface {
-	// Next waits for the next frame. The frame must be read to its end before
-	// Next is called again. At the end of the connection it returns io.EOF if
-	// that was the expected one, or what went wrong.
+	// Next waits for the next frame. What of the one before has not been read is
+	// passed over. At the end of the connection it returns io.EOF if that was
+	// the expected one, or what went wrong.
 	Next() (io.Reader, error)
 	// Ping sends a ping whose pong the sink will be told of.
 	Ping() error
@@ -48,8 +48,8 @@ type Busy interface {
 }
 
 // A Patient is a Conn that can be waited for in little of a stack. Its methods
-// are for the goroutine that calls Next, between two frames that were read to
-// their ends.
+// are for the goroutine that calls Next, between two frames, also where one has
+// been left before its end.
 type Patient interface {
 	Conn
 	// Quiet reports whether all has been read that has come.

@@ -178,9 +178,10 @@ func (c *Replay) vouches(s *History) bool {
 // Only the first piece of a replay says so. One that goes on does not show what
 // has been stored meanwhile below where it goes on.
 type settling struct {
-	over  bool
-	to    wire.Mid
-	steps []step // by second, the latest last
+	over   bool
+	to     wire.Mid
+	steps  []step        // by second, the latest last
+	gather time.Duration // what the server took at the most to gather the answer: it has not read it at one moment
 }
 
 // step is the last of the messages that were published up to a second.
@@ -203,13 +204,17 @@ func (s *History) dates(m *Message, lasts bool, now time.Time) {
 		return
 	}
 	d, unix := &c.settling, m.Time.Unix()
-	if n := len(d.steps); n == 0 || d.steps[n-1].unix < unix {
+	n := len(d.steps)
+	if n == 0 {
+		d.gather = now.Sub(c.Requested)
+	}
+	if n == 0 || d.steps[n-1].unix < unix {
 		d.steps = append(d.steps, step{unix: unix})
 	}
 	if lasts {
 		d.steps[len(d.steps)-1].last = m.Key.Mid
 	}
-	for newest := d.steps[len(d.steps)-1].unix; time.Duration(newest-d.steps[0].unix)*time.Second > s.Settle; d.steps = d.steps[1:] {
+	for newest := d.steps[len(d.steps)-1].unix; time.Duration(newest-d.steps[0].unix)*time.Second > s.Settle+d.gather; d.steps = d.steps[1:] {
 		if d.to.Less(d.steps[0].last) {
 			d.to = d.steps[0].last
 		}

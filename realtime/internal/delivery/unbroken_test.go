@@ -129,6 +129,22 @@ func TestUnbroken_TimesOfAReplay(t *testing.T) {
 	s.wantKnown(40)
 }
 
+// TestUnbroken_GatheredSlowly: what a server takes long to gather it has not read
+// at one moment: its newest messages may have been stored meanwhile, when it had
+// gone past older ones that were stored late.
+func TestUnbroken_GatheredSlowly(t *testing.T) {
+	for slowly, want := range map[time.Duration]uint64{0: 10, 3 * time.Second: 4} {
+		s := newDriven(t, after(4))
+		s.BeginReplay(s.now, "")
+		s.pass(slowly)
+		s.Replayed(s.message(4, 0), s.now)
+		s.Replayed(s.message(10, time.Second), s.now)
+		s.Replayed(s.message(20, 7*time.Second), s.now)
+		s.proves()
+		s.wantKnown(want)
+	}
+}
+
 // TestUnbroken_ReplayHasYetToShow: what a replay has still to show stays
 // remembered, however long it takes: the watermark does not pass it, by
 // unbroken ids, to be forgotten some minutes later.

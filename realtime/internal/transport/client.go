@@ -67,13 +67,13 @@ func copyOf(t *http.Transport) *http.Transport {
 const mutedFor = 15 * time.Second
 
 // resuming has TLS go on with sessions of before, which spares both sides half
-// of a handshake. It does not where the user looks at certificates himself,
-// which a session that goes on does not show him.
+// of a handshake. It does not where the user looks at certificates himself, or
+// chooses his own for each connection: a session that goes on asks him neither.
 func resuming(config *tls.Config) *tls.Config {
 	switch {
 	case config == nil:
 		config = new(tls.Config)
-	case config.ClientSessionCache != nil || config.VerifyPeerCertificate != nil:
+	case config.ClientSessionCache != nil || config.VerifyPeerCertificate != nil, config.GetClientCertificate != nil:
 		return config
 	}
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(0)

@@ -114,6 +114,31 @@ func TestOwnClient_resumes(t *testing.T) {
 	}
 }
 
+// A client that says with which certificate it comes is asked each time: a
+// session of before would go on with the one of then.
+func TestOwnClient_asksForCertificates(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	server.StartTLS()
+	defer server.Close()
+	mine := server.Client().Transport.(*http.Transport).Clone()
+	var asked atomic.Int64
+	mine.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		asked.Add(1)
+		return new(tls.Certificate), nil
+	}
+	for range 3 {
+		answer, err := OwnClient(&http.Client{Transport: mine}).Get(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+	}
+	if asked.Load() != 3 {
+		t.Errorf("asked %d times over 3 connections", asked.Load())
+	}
+}
+
 // A copy lasts as long as it is in use.
 func TestOwnClient_forgets(t *testing.T) {
 	mine := &http.Transport{}

@@ -282,9 +282,10 @@
 // two minutes: a poll that is answered at once with the one message that the
 // cursor stands on. (On a channel that keeps nothing the poll hangs for forty
 // seconds and counts among the channel's 100 connections.) A busy one is
-// read about once for each thousand messages, and a replay shows again what was
-// published since the settle time before the last one: at 300 messages a second
-// each message crosses the network three times. A subscription that polls costs
+// read about once for each thousand messages, unless their ids show that none is
+// missing, and a replay shows again what was published since the settle time
+// before the last one: each message crosses the network 1.1 to 2.25 times
+// (docs/delivery.md says when). A subscription that polls costs
 // about 300 requests an hour when idle: the polls themselves, a short replay
 // behind each, and a replay every half minute; when busy, up to two requests a
 // message. What polls of version 5 bring is confirmed, by a request a second at

@@ -158,16 +158,18 @@ const (
 // WithRequests bounds how many requests the subscriptions of a fleet have under
 // way at once, to all hosts together and so to each: calls of portals for
 // configs, refreshes of tokens by package oauth, handshakes of websockets, TLS
-// included, and reads of the history. The default is 128. So a
-// start, and the return of a network, are spread however many portals there
-// are: what is beyond the bound waits, for as long as it takes, in turns of
-// the three kinds, of hosts, and of who came first.
+// included, and reads of the history. The default is 128. So a start, and the
+// return of a network, are spread however many portals there are: what is
+// beyond the bound waits, for as long as it takes, in turns of the three kinds,
+// of hosts, and of who came first.
 //
 // A request that has no answer within 5 seconds does not count any more, and
 // has another one begin; it ends by its own timeout. Hosts that hang so take up
-// half of the places at the most from then on, an eighth while others wait. A poll of the server, or a read
-// of a history that has nothing new, hangs by its nature, and counts until
-// the server has had it for 100 ms. What handlers call does not count.
+// half of the places at the most from then on, an eighth while others wait. A
+// poll, or a read of a history that has nothing new, hangs by its nature, and
+// counts until the server has had it for 100 ms; so a server that takes longer
+// for its answers may have more of them at once. What handlers call does not
+// count.
 //
 // Of a ConfigSource that is no [b24pull.Client] a question for the config
 // counts as one request, as long as that is under way or until a Client that it

@@ -17,6 +17,6 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	resttest.AtOnce(4)
+	resttest.AtOnce(8)
 	goleak.VerifyTestMain(m)
 }

@@ -39,6 +39,7 @@ func withPortal(t *testing.T, test func(l *lives), opts ...pulltest.Option) {
 		})
 	})
 	t.Run("sockets", func(t *testing.T) {
+		t.Parallel()
 		p := pulltest.NewPortal(opts...)
 		defer p.Close()
 		test(authorized(t, p))
@@ -121,7 +122,7 @@ func TestOAuth_ThousandRefreshOnce(t *testing.T) {
 	withPortal(t, func(l *lives) {
 		goroutines, over := 1000, 5*time.Second
 		if !resttest.Thorough {
-			goroutines, over = 200, time.Second
+			goroutines, over = resttest.Rounds(200), time.Second
 		}
 		ts := l.keep(new(oauth.MemoryStore))
 		source := ts.Source(l.first.MemberID)
@@ -162,7 +163,7 @@ func TestOAuth_TwoTokensRefreshOnce(t *testing.T) {
 		}
 		sources = append(sources, l.keep(store).Source(l.first.MemberID))
 	}
-	for range 3 {
+	for range resttest.Rounds(3) {
 		p.ExpireToken()
 		p.Misbehave(pulltest.OAuth, pulltest.Delay(100*time.Millisecond))
 		before := p.Stats()

@@ -114,6 +114,7 @@ func TestStrangers_Flood(t *testing.T) {
 		"of as many portals": {func(n int) string { return fmt.Sprintf("m%d", n) }, 8},
 	} {
 		t.Run(name, func(t *testing.T) {
+			resttest.SampleShort(t)
 			store := fileStore(t)
 			synctest.Test(t, func(t *testing.T) {
 				d := newDesk(t, store)
@@ -152,6 +153,7 @@ func TestStrangers_Refresh(t *testing.T) {
 		}, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
+			resttest.SampleShort(t)
 			store := fileStore(t)
 			synctest.Test(t, func(t *testing.T) {
 				d := newDesk(t, store)

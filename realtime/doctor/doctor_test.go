@@ -14,11 +14,15 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime/doctor"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	resttest.AtOnce(8)
+	goleak.VerifyTestMain(m)
+}
 
 var update = flag.Bool("update", false, "rewrite testdata/reports.txt")
 
@@ -41,6 +45,7 @@ func reports(t *testing.T) map[string]string {
 // which advice. What passes is left out there, but for a fault's first report.
 // No report holds a secret, and none takes longer than it may.
 func TestCheck_Faults(t *testing.T) {
+	t.Parallel()
 	golden := reports(t)
 	var written strings.Builder
 	seen := make(map[string]bool)

@@ -44,6 +44,7 @@ func want(t *testing.T, report doctor.Report, name string, status doctor.Status,
 // TestCheck_PushHosts: where one of the push server's hosts swallows what comes
 // to it, the other one is looked at all the same, and polls may do.
 func TestCheck_PushHosts(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		portal := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()))
 		defer portal.Close()
@@ -105,6 +106,7 @@ func TestCheck_IdleHangs(t *testing.T) {
 // TestCheck_ThroughProxy: what a proxy's name is resolved to is not taken for
 // the portal's addresses.
 func TestCheck_ThroughProxy(t *testing.T) {
+	t.Parallel()
 	portal := pulltest.NewPortal()
 	defer portal.Close()
 	proxy := httptest.NewServer(http.HandlerFunc(tunnel))

@@ -138,6 +138,7 @@ func swallow(ctx context.Context, _, _ string) (net.Conn, error) {
 // TestCheck_Ways: what is wrong with the way to a portal fails in the check
 // that is about it, with what to do; what then cannot be done is skipped.
 func TestCheck_Ways(t *testing.T) {
+	t.Parallel()
 	for _, tt := range ways {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -222,6 +223,7 @@ func serveProxy(t *testing.T, network *pulltest.Network, answer string) (stop fu
 // TestCheck_Interrupted: a Check that is interrupted returns at once, with what
 // it knows; the rest is skipped.
 func TestCheck_Interrupted(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		portal := pulltest.NewPortal(pulltest.WithNetwork(pulltest.NewNetwork()))
 		defer portal.Close()

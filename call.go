@@ -180,7 +180,7 @@ func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known
 		host := func() string { return known.Text(addr.HostPort(asked)) } // takes time, and is seldom wanted
 		underway.WaitsFor(ctx, host)
 		err = c.limited(ctx, q.method, host, func(ctx context.Context) (err error) {
-			defer place.Leave() // also where a RoundTripper panics
+			defer place.End(ctx) // also where a RoundTripper panics
 			a, err = c.post(place.Context(ctx), at, q, token, known)
 			return err
 		})

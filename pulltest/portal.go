@@ -213,7 +213,8 @@ func (p *Portal) PushURL() string { return p.pushURL }
 
 // Webhook is the URL of an incoming webhook of the first user, 1 unless
 // [WithUsers] says otherwise, to which method names
-// are appended.
+// are appended. Its pull.config.get names [UserPrivate] and [UserShared]: what
+// is for who listens by it has to be emitted to one of these.
 func (p *Portal) Webhook() string {
 	return fmt.Sprintf("%s/rest/%d/%s/", p.URL(), p.opts.first(), p.auth.webhook)
 }

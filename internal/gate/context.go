@@ -108,6 +108,6 @@ func (p *Place) release() {
 	over := p.held == 0 && p.state == stateHeld
 	p.gate.mu.Unlock()
 	if over {
-		p.leave(false)
+		p.leave(answers)
 	}
 }

@@ -6,6 +6,7 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -83,6 +84,15 @@ const (
 	stateLeft
 )
 
+// A verdict is what the end of a request says of its host.
+type verdict uint8
+
+const (
+	answers verdict = iota
+	hangs
+	unknown
+)
+
 // Enter takes a place for a request to a host, and waits for one until ctx is
 // done; wait, which may be nil, is called before, if it has to.
 func (g *Gate) Enter(ctx context.Context, kind Kind, name string, wait func()) (*Place, error) {
@@ -107,7 +117,7 @@ func (g *Gate) Enter(ctx context.Context, kind Kind, name string, wait func()) (
 	case <-p.begin:
 		return p, nil
 	case <-ctx.Done():
-		p.leave(false)
+		p.leave(unknown)
 		return nil, ctx.Err()
 	}
 }
@@ -186,7 +196,7 @@ func (g *Gate) serve() {
 		if p.slow {
 			g.slow++
 		}
-		p.late = time.AfterFunc(Patience, func() { p.leave(true) })
+		p.late = time.AfterFunc(Patience, func() { p.leave(hangs) })
 		close(p.begin)
 	}
 }
@@ -209,7 +219,21 @@ func (g *Gate) pop() *Place {
 // Leave gives the place up: the request has ended, or does not count any more.
 func (p *Place) Leave() {
 	if p != nil {
-		p.leave(false)
+		p.leave(answers)
+	}
+}
+
+// End is Leave by what has become of the request's context: a host that has not
+// answered in time hangs, and nothing is known of one that was not waited for.
+func (p *Place) End(ctx context.Context) {
+	switch err := ctx.Err(); {
+	case p == nil:
+	case err == nil:
+		p.leave(answers)
+	case errors.Is(err, context.DeadlineExceeded):
+		p.leave(hangs)
+	default:
+		p.leave(unknown)
 	}
 }
 
@@ -222,12 +246,12 @@ func (p *Place) LeaveWithin(d time.Duration) {
 	p.gate.mu.Lock()
 	defer p.gate.mu.Unlock()
 	if p.state == stateTaken && p.late.Stop() {
-		p.late = time.AfterFunc(d, func() { p.leave(false) })
+		p.late = time.AfterFunc(d, func() { p.leave(answers) })
 	}
 }
 
 // leave gives a place up, or the waiting for it.
-func (p *Place) leave(hangs bool) {
+func (p *Place) leave(host verdict) {
 	g := p.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -238,18 +262,19 @@ func (p *Place) leave(hangs bool) {
 		g.waits(p, -1)
 	case stateTaken, stateHeld:
 		p.late.Stop()
-		if p.held > 0 && !hangs {
+		if p.held > 0 && host != hangs {
 			p.state = stateHeld
-			p.late = time.AfterFunc(Patience, func() { p.leave(true) })
+			p.late = time.AfterFunc(Patience, func() { p.leave(hangs) })
 			return
 		}
 		g.taken--
 		if p.slow {
 			g.slow--
 		}
-		if hangs {
+		switch host {
+		case hangs:
 			g.hanging.Put(p.host, struct{}{}, maxHanging)
-		} else {
+		case answers:
 			g.hanging.Delete(p.host)
 		}
 	}

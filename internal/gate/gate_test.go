@@ -126,6 +126,42 @@ func TestGate_Hanging(t *testing.T) {
 	})
 }
 
+// TestPlace_End: a host that has not answered in time hangs, however little time
+// that was, and goes on doing so for a request that was given up.
+func TestPlace_End(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(1)
+		visit := func(ctx context.Context) bool {
+			p, err := g.Enter(t.Context(), REST, "a", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.End(ctx)
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			_, hangs := g.hanging.Get("a")
+			return hangs
+		}
+		late, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		<-late.Done()
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		if visit(over) {
+			t.Error("a request that was given up says that a host hangs")
+		}
+		if !visit(late) {
+			t.Error("a host that has not answered in time does not hang")
+		}
+		if !visit(over) {
+			t.Error("a request that was given up says that a host answers")
+		}
+		if visit(t.Context()) {
+			t.Error("a host that answers hangs")
+		}
+	})
+}
+
 // TestGate_Cancelled: one who waits no longer takes no place.
 func TestGate_Cancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -107,13 +107,18 @@ func (w *wire) hangs(suffix string) {
 // that answers is ready within the time that each of them keeps its place for,
 // at first, and at once when it is known who hangs.
 func TestFair_Hanging(t *testing.T) {
+	t.Run("for as long as clients wait by default", func(t *testing.T) { fairHanging(t, b24pull.DefaultTimeout) })
+	t.Run("for less than a place is kept", func(t *testing.T) { fairHanging(t, 2*time.Second) })
+}
+
+func fairHanging(t *testing.T, timeout time.Duration) {
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
 		const hanging, bound = 1000, 32
 		c := newCrowd(t, n, 1)
 		c.hangs(".hangs.example")
 		f := c.fleet(WithRequests(bound))
 		for i := range hanging {
-			client, err := b24pull.New(b24pull.Webhook(fmt.Sprintf("https://p%d.hangs.example/rest/1/s3cr3t/", i)), b24pull.WithHTTPClient(c.client))
+			client, err := b24pull.New(b24pull.Webhook(fmt.Sprintf("https://p%d.hangs.example/rest/1/s3cr3t/", i)), b24pull.WithHTTPClient(c.client), b24pull.WithTimeout(timeout))
 			c.must(err)
 			c.must(f.Add(fmt.Sprint("hangs ", i), client, c.heard.of("nobody")))
 		}

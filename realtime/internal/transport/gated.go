@@ -41,11 +41,11 @@ func (t *Gated) Open(ctx context.Context, at Address, sink Sink) (Conn, error) {
 	if waited {
 		t.Told.Begins()
 	}
-	ends := context.AfterFunc(ctx, place.Leave)
+	ends := context.AfterFunc(ctx, func() { place.End(ctx) })
 	c, err := t.Transport.Open(place.Context(ctx), at, gatedSink{sink, place})
 	if err != nil || t.Kind != gate.Replay {
 		ends()
-		place.Leave()
+		place.End(ctx)
 	} else {
 		place.LeaveWithin(gate.Patience)
 	}

@@ -212,9 +212,9 @@ func (p *Portal) Close() {
 func (p *Portal) PushURL() string { return p.pushURL }
 
 // Webhook is the URL of an incoming webhook of the first user, 1 unless
-// [WithUsers] says otherwise, to which method names
-// are appended. Its pull.config.get names [UserPrivate] and [UserShared]: what
-// is for who listens by it has to be emitted to one of these.
+// [WithUsers] says otherwise, to which method names are appended. Its
+// pull.config.get names [UserPrivate] and [UserShared]: who listens by it hears
+// what is emitted to these.
 func (p *Portal) Webhook() string {
 	return fmt.Sprintf("%s/rest/%d/%s/", p.URL(), p.opts.first(), p.auth.webhook)
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -56,10 +57,14 @@ func TestCrossings(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
+				rate := 150
+				if resttest.Thorough {
+					rate = 500
+				}
 				l.start(portal, WithTransport(transport), WithBackoff(soon))
-				l.crossings(30*time.Second, 500, tt.others)
+				l.crossings(30*time.Second, rate, tt.others)
 				_, version, _ := strings.Cut(t.Name()[len("TestCrossings/"):], "/")
-				if n := l.crossings(2*time.Minute, 500, tt.others, 45*time.Second); n > tt.most(strings.ReplaceAll(version, "_", " ")) {
+				if n := l.crossings(2*time.Minute, rate, tt.others, 45*time.Second); n > tt.most(strings.ReplaceAll(version, "_", " ")) {
 					t.Errorf("each message was sent %.2f times", n)
 				}
 				time.Sleep(3 * time.Minute)

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -110,8 +111,11 @@ func TestIdle_Goroutines(t *testing.T) {
 // thorough run; what it asks of servers is counted.
 func TestIdle_Day(t *testing.T) {
 	skipLong(t)
+	n := 3
+	if resttest.Thorough {
+		n = 10
+	}
 	synctest.Test(t, func(t *testing.T) {
-		const n = 10
 		const day = 24 * time.Hour
 		portals, subs := idlers(t, n)
 		cpu := processTime()
@@ -125,7 +129,7 @@ func TestIdle_Day(t *testing.T) {
 				t.Errorf("gaps: %d, state %v", gaps, state)
 			}
 		}
-		t.Logf("a subscription and a day: %d configs, %d websockets, %d polls, %d pings, %v of CPU with the portal's", all.Configs/n, all.WebSockets/n, all.Polls/n, all.Pings/n, cpu/n)
+		t.Logf("a subscription and a day: %d configs, %d websockets, %d polls, %d pings, %v of CPU with the portal's", all.Configs/n, all.WebSockets/n, all.Polls/n, all.Pings/n, cpu/time.Duration(n))
 		if most := 2 + int(day/(2*time.Minute)); all.Polls/n > most+20 || all.Configs/n > 10 || all.WebSockets/n > 5 {
 			t.Errorf("too much is asked for: %+v", all)
 		}

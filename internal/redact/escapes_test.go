@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // each has every character of s written in a form, or one of k.
@@ -148,10 +150,14 @@ func TestEscapes_ManyEscapes(t *testing.T) {
 	}
 }
 
-// rounds is n, or once where tests are to be short.
+// rounds is n where tests are thorough, half of it otherwise, and once where
+// they are to be short.
 func rounds(n int) int {
-	if testing.Short() {
+	switch {
+	case testing.Short():
 		return 1
+	case !resttest.Thorough:
+		return (n + 1) / 2
 	}
 	return n
 }

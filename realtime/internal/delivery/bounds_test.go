@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -101,8 +102,11 @@ var floods = map[string]func(n uint64) Message{
 func TestBounds_RememberedIsBounded(t *testing.T) {
 	for name, message := range floods {
 		t.Run(name, func(t *testing.T) {
-			if testing.Short() {
+			switch {
+			case testing.Short():
 				t.Skip("hundreds of thousands of messages")
+			case !resttest.Thorough && name != "in disorder" && name != "not kept":
+				t.Skip("B24PULL_LONG=1 runs all floods")
 			}
 			const many = MaxRemembered + 2*forgetAtOnce
 			before := heapHeld()
@@ -221,7 +225,7 @@ func TestBounds_EpochsAreBounded(t *testing.T) {
 // What is remembered is the greatest of it.
 func TestBounds_FirstReplayIsBounded(t *testing.T) {
 	for name, message := range floods {
-		if testing.Short() && name != "ascending" {
+		if !resttest.Thorough && name != "ascending" && (testing.Short() || name != "in disorder") {
 			continue
 		}
 		for _, at := range []time.Time{{}, time.Unix(1795421100, 0)} { // no time, or that of one second

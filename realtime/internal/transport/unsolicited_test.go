@@ -93,7 +93,11 @@ func TestUnsolicited_NothingEarlyIsLogged(t *testing.T) {
 				if name == "websocket" {
 					way, at.URL = &Socket{Dial: DialOver(client)}, strings.Replace(at.URL, "http", "ws", 1)
 				}
-				for range 200 {
+				opened := resttest.Rounds(60)
+				if resttest.Thorough {
+					opened = 200
+				}
+				for range opened {
 					c, err := way.Open(t.Context(), at, deaf{})
 					var refused *StatusError
 					switch {

@@ -255,6 +255,7 @@ func TestProcess_KilledAnytime(t *testing.T) {
 			}
 		}
 		cmd.Wait()
+		l.http.CloseClientConnections() // waits for what the process had asked
 		stored := l.stored(t)
 		l.server.mu.Lock()
 		answered := l.server.generation

@@ -45,7 +45,7 @@ func (b *buffer) String() string {
 
 // listenTo runs the program and returns its exit code and output. Each time it
 // connects, connected is called.
-func listenTo(t *testing.T, env map[string]string, client *http.Client, connected func(), args ...string) (code int, stdout, stderr string) {
+func listenTo(t *testing.T, env map[string]string, client *http.Client, says func(line string), args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -54,8 +54,8 @@ func listenTo(t *testing.T, env map[string]string, client *http.Client, connecte
 		getenv: func(name string) string { return env[name] },
 		stdout: &out,
 		stderr: io.MultiWriter(&errs, onLine(func(line string) {
-			if strings.HasPrefix(line, "# connected") && connected != nil {
-				connected()
+			if says != nil {
+				says(line)
 			}
 		})),
 		httpClient: client,

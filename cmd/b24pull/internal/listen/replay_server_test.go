@@ -23,10 +23,10 @@ import (
 // nowhere else.
 //
 // It begins with what was kept before the first of its live messages. Once that
-// history is known to the client and somebody listens, it sends the live
+// history has been read by the client and somebody listens, it sends the live
 // messages, and then comes to keep all there is: at once to a poll, to a
-// websocket when the client's ping shows that it has taken them. That a client
-// knows the history is shown by its next request for it.
+// websocket when the client's ping shows that it has taken them. That the client
+// has read the history it says itself, by being ready.
 type replayServer struct {
 	*httptest.Server
 	t       *testing.T
@@ -41,7 +41,7 @@ type replayServer struct {
 	hold    time.Duration // how long it takes to be one
 
 	mu        sync.Mutex
-	asked     int // requests for the history
+	read      bool // the client has read the history
 	listening bool
 	live      chan struct{} // closed to send the live messages
 	all       chan struct{} // closed when everything is kept
@@ -194,9 +194,6 @@ func (s *replayServer) history(req replayRequest) (list []message, all bool) {
 }
 
 func (s *replayServer) servePoll(w http.ResponseWriter, r *http.Request, req replayRequest) {
-	if req.after != nil {
-		s.note(func() { s.asked++ })
-	}
 	timeout := time.After(s.hold)
 	for {
 		list, all := s.history(req)
@@ -231,7 +228,7 @@ func (s *replayServer) note(done func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	done()
-	if s.asked > 1 && s.listening && !isClosed(s.live) {
+	if s.read && s.listening && !isClosed(s.live) {
 		close(s.live)
 		if s.polling {
 			close(s.all)

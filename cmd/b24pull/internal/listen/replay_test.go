@@ -109,7 +109,12 @@ func TestReplay_RecordedServers(t *testing.T) {
 			t.Parallel()
 			s := c.start(t)
 			want := s.wanted()
-			code, stdout, stderr := listenTo(t, nil, s.Client(), nil, "-config", s.configFile(s.channel), "-json", "-n", strconv.Itoa(len(want)))
+			says := func(line string) {
+				if strings.HasPrefix(line, "# ready") {
+					s.note(func() { s.read = true })
+				}
+			}
+			code, stdout, stderr := listenTo(t, nil, s.Client(), says, "-config", s.configFile(s.channel), "-json", "-n", strconv.Itoa(len(want)))
 			if code != 0 || strings.Contains(stderr, "not connected") {
 				t.Fatalf("exit code %d: %s", code, stderr)
 			}
@@ -207,7 +212,7 @@ func TestReplay_Server(t *testing.T) {
 		for _, name := range tt.names {
 			t.Run(fmt.Sprintf("version %d, %s", tt.from.version, name), func(t *testing.T) {
 				s := tt.from.start(t)
-				s.asked = 2
+				s.read = true
 				rec := loadRecording(t, tt.from.dir, name)
 				if rec.Status == http.StatusNotModified {
 					s.hold = time.Millisecond

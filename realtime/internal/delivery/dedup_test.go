@@ -27,7 +27,7 @@ func TestDedup_SuccessorRepeatsNothing(t *testing.T) {
 		s.pass(time.Minute)
 		s.reads(9) // what is passed long ago is forgotten
 	}
-	both := &driven{t, next, s.now}
+	both := &driven{t: t, History: next, now: s.now}
 	both.reads(2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
 	both.want("10R", "11R")
 }

@@ -28,18 +28,19 @@ func after(n uint64) Position {
 type driven struct {
 	t *testing.T
 	*History
-	now time.Time
+	now  time.Time
+	kept time.Duration // what messages say of how long they are
 }
 
 func newDriven(t *testing.T, from Position) *driven {
 	now := time.Unix(1795421100, 0)
-	return &driven{t, newHistory(from, NewQueue(100, 1<<20), now, func(Event) {}), now}
+	return &driven{t: t, History: newHistory(from, NewQueue(100, 1<<20), now, func(Event) {}), now: now}
 }
 
 func (s *driven) pass(d time.Duration) { s.now = s.now.Add(d) }
 
 func (s *driven) message(n uint64, created time.Duration) Message {
-	return Message{Record: wire.Record{Key: wire.Key{Mid: midAt(n)}, Time: s.now.Add(created), Size: 10, Command: fmt.Sprint(n)}}
+	return Message{Record: wire.Record{Key: wire.Key{Mid: midAt(n)}, Time: s.now.Add(created), Size: 10, Kept: s.kept, Command: fmt.Sprint(n)}}
 }
 
 func (s *driven) lives(ns ...uint64) {

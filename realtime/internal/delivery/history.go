@@ -218,7 +218,7 @@ func (s *History) Live(m Message, now time.Time) bool {
 		s.Meter.Arrived(m.Extra, now)
 	}
 	s.News++
-	m.lasts = s.lasts(&m)
+	m.lasts = lasts(&m)
 	s.note(&m, now)
 	s.mayProbe(&m, now)
 	s.inTurn(&m, now)

@@ -157,7 +157,7 @@ func (s *History) take(m Message, now time.Time) bool {
 	c := s.Replay
 	s.reach(m.Key.Mid)
 	arrived, repeat := s.arrival(m.Key)
-	m.lasts = s.lasts(&m) || s.Undated && c.complete
+	m.lasts = lasts(&m) || !s.Stamped && c.complete
 	switch {
 	case repeat:
 		c.settle(m.Key.Mid, arrived, s.Settle)

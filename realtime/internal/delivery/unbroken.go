@@ -36,12 +36,9 @@ type proof struct {
 }
 
 // lasts reports whether the watermark can stand on a message: the server keeps
-// it for long. Version 3 keeps all, version 5 does not say.
-func (s *History) lasts(m *Message) bool {
-	if m.Kept > 0 || m.Transient || s.Stamped {
-		return m.Kept >= lastingFor
-	}
-	return !s.Undated
+// it for long. Versions 3 and 5 do not say: there it can on what replays show.
+func lasts(m *Message) bool {
+	return m.Kept >= lastingFor
 }
 
 // Prove moves the watermark as far as it can be without a replay, now and then.
@@ -78,7 +75,7 @@ func (s *History) known(now time.Time) wire.Mid {
 		return s.Watermark
 	}
 	to := s.unbroken(now)
-	if s.Undated || s.proof.unfit >= ManyMessages {
+	if !s.Stamped || s.proof.unfit >= ManyMessages {
 		return s.proof.stretch
 	}
 	return to

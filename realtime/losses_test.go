@@ -111,7 +111,7 @@ func TestLosses_ReplacedWhilePaused(t *testing.T) {
 				got := newTally()
 				l.run(func(_ context.Context, m Message) error {
 					got.add(t, m)
-					time.Sleep(10 * time.Millisecond)
+					time.Sleep(100 * time.Millisecond)
 					return nil
 				})
 				<-l.sub.Ready()

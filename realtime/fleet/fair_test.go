@@ -21,7 +21,7 @@ import (
 // of all other portals is handled all the same, before the next one is sent.
 func TestFair_Firehose(t *testing.T) {
 	t.Parallel()
-	quiet := 99
+	quiet := resttest.Rounds(99)
 	if resttest.Thorough {
 		quiet = 999
 	}
@@ -107,13 +107,19 @@ func (w *wire) hangs(suffix string) {
 // that answers is ready within the time that each of them keeps its place for,
 // at first, and at once when it is known who hangs.
 func TestFair_Hanging(t *testing.T) {
+	t.Parallel()
 	t.Run("for as long as clients wait by default", func(t *testing.T) { fairHanging(t, b24pull.DefaultTimeout) })
 	t.Run("for less than a place is kept", func(t *testing.T) { fairHanging(t, 2*time.Second) })
 }
 
 func fairHanging(t *testing.T, timeout time.Duration) {
+	t.Parallel()
+	const bound = 32
+	hanging := resttest.Rounds(400)
+	if resttest.Thorough {
+		hanging = 1000
+	}
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
-		const hanging, bound = 1000, 32
 		c := newCrowd(t, n, 1)
 		c.hangs(".hangs.example")
 		f := c.fleet(WithRequests(bound))
@@ -127,7 +133,7 @@ func fairHanging(t *testing.T, timeout time.Duration) {
 		healthy := c.keys[0]
 		for c.events.of(healthy, KindReady) == 0 {
 			time.Sleep(100 * time.Millisecond)
-			if time.Since(begun) > hanging/(bound-bound/8)*5*time.Second+20*time.Second {
+			if time.Since(begun) > time.Duration(hanging/(bound-bound/8)+1)*5*time.Second+20*time.Second {
 				t.Fatalf("it is not ready after %v", time.Since(begun))
 			}
 		}
@@ -153,6 +159,7 @@ func fairHanging(t *testing.T, timeout time.Duration) {
 // TestFair_Failing: a portal whose REST always fails is asked again at growing
 // distances, each portal at its own, and holds up no other.
 func TestFair_Failing(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
 		const failing = 20
 		c := newCrowd(t, n, 1+failing)
@@ -166,7 +173,7 @@ func TestFair_Failing(t *testing.T) {
 		}
 		c.world.portals = good
 		begun := time.Now()
-		c.listen(f, 50)
+		c.listen(f, resttest.Rounds(50))
 		c.everyone("is ready", func(key string) bool { return c.events.of(key, KindReady) == 1 })
 		if took := time.Since(begun); took > 10*time.Second {
 			t.Errorf("the others were ready after %v", took)

@@ -58,8 +58,11 @@ func TestCrossings(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
 				rate := 150
-				if resttest.Thorough {
+				switch {
+				case resttest.Thorough:
 					rate = 500
+				case testing.Short():
+					rate = 50
 				}
 				l.start(portal, WithTransport(transport), WithBackoff(soon))
 				l.crossings(30*time.Second, rate, tt.others)

@@ -236,6 +236,7 @@ func TestFaults_StalledPollsRepeatNothing(t *testing.T) {
 // and what must be remembered small, unless their ids show that none is
 // missing: then the server is only pinged.
 func TestFaults_ReplaysByVolume(t *testing.T) {
+	skipLong(t)
 	for _, tt := range []struct{ others, least, most int }{{10, 4, 6}, {0, 0, 1}} {
 		t.Run(fmt.Sprint("an id in ", tt.others), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

@@ -73,7 +73,7 @@ func resuming(config *tls.Config) *tls.Config {
 	switch {
 	case config == nil:
 		config = new(tls.Config)
-	case config.ClientSessionCache != nil || config.VerifyPeerCertificate != nil, config.GetClientCertificate != nil:
+	case config.ClientSessionCache != nil, config.VerifyPeerCertificate != nil, config.GetClientCertificate != nil:
 		return config
 	}
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(0)

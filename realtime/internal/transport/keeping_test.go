@@ -25,48 +25,65 @@ func (ignored) Pinged()    {}
 func (ignored) Ponged()    {}
 func (ignored) Heartbeat() {}
 
+// polled makes a poll that is answered with the text "frame".
+func polled(t *testing.T, client *http.Client, url string) {
+	t.Helper()
+	c, err := (&Polling{Client: client}).Open(t.Context(), Address{URL: url}, ignored{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame, err := c.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(frame); string(text) != "frame" || err != nil {
+		t.Errorf("read %q, %v", text, err)
+	}
+	c.Close(CloseNormal)
+}
+
+// countingServer is a server, not started, that counts its connections.
+func countingServer(handler http.HandlerFunc) (server *httptest.Server, connections *atomic.Int64) {
+	server, connections = httptest.NewUnstartedServer(handler), new(atomic.Int64)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	return server, connections
+}
+
+// startWith starts a server, with TLS or without.
+func startWith(server *httptest.Server, secure bool) {
+	if secure {
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
+}
+
 // TestKeeping_PollsOfManyClients: the polls of all clients of one transport go
 // over the same connections, by HTTP/2 where both sides prefer that.
 func TestKeeping_PollsOfManyClients(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		for _, http2 := range []bool{false, secure} {
 			t.Run(fmt.Sprintf("TLS %t, HTTP/2 %t", secure, http2), func(t *testing.T) {
-				var connections, multiplexed atomic.Int64
-				server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				var multiplexed atomic.Int64
+				server, connections := countingServer(func(w http.ResponseWriter, r *http.Request) {
 					if r.ProtoMajor == 2 {
 						multiplexed.Add(1)
 					}
 					_, _ = io.WriteString(w, "frame")
-				}))
+				})
 				server.EnableHTTP2 = http2
-				server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-					if state == http.StateNew {
-						connections.Add(1)
-					}
-				}
-				start := server.Start
-				if secure {
-					start = server.StartTLS
-				}
-				start()
+				startWith(server, secure)
 				defer server.Close()
 				of := server.Client()
 				const polls = 20
 				for range polls {
 					client := PollingClient(of) // each a subscription's
 					defer client.CloseIdleConnections()
-					c, err := (&Polling{Client: client}).Open(context.Background(), Address{URL: server.URL}, ignored{})
-					if err != nil {
-						t.Fatal(err)
-					}
-					frame, err := c.Next()
-					if err != nil {
-						t.Fatal(err)
-					}
-					if text, err := io.ReadAll(frame); string(text) != "frame" {
-						t.Errorf("read %q, %v", text, err)
-					}
-					c.Close(CloseNormal)
+					polled(t, client, server.URL)
 				}
 				if connections.Load() != 1 {
 					t.Errorf("%d connections for %d polls", connections.Load(), polls)
@@ -114,18 +131,7 @@ func TestKeeping_MeetsTheEnd(t *testing.T) {
 			client := PollingClient(&http.Client{Transport: &http.Transport{}})
 			defer client.CloseIdleConnections()
 			for range 5 {
-				c, err := (&Polling{Client: client}).Open(t.Context(), Address{URL: "http://" + l.Addr().String()}, ignored{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				frame, err := c.Next()
-				if err != nil {
-					t.Fatal(err)
-				}
-				if text, err := io.ReadAll(frame); string(text) != "frame" {
-					t.Errorf("read %q, %v", text, err)
-				}
-				c.Close(CloseNormal)
+				polled(t, client, "http://"+l.Addr().String())
 			}
 		})
 	}
@@ -156,22 +162,10 @@ func TestKeeping_HungPoll(t *testing.T) {
 		}}
 		client := PollingClient(&http.Client{Transport: base})
 		defer client.CloseIdleConnections()
-		poll := &Polling{Client: client}
-		c, err := poll.Open(t.Context(), Address{URL: "http://push.test"}, ignored{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		frame, err := c.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.ReadAll(frame); err != nil {
-			t.Fatal(err)
-		}
-		c.Close(CloseNormal)
+		polled(t, client, "http://push.test")
 		failed := make(chan error, 1)
 		go func() {
-			_, err := poll.Open(t.Context(), Address{URL: "http://push.test"}, ignored{})
+			_, err := (&Polling{Client: client}).Open(t.Context(), Address{URL: "http://push.test"}, ignored{})
 			failed <- err
 		}()
 		cut := <-hung

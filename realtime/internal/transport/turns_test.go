@@ -159,20 +159,10 @@ func TestTurns_OddAnswers(t *testing.T) {
 func TestTurns_Kept(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprintf("TLS %t", secure), func(t *testing.T) {
-			var connections atomic.Int64
-			server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			server, connections := countingServer(func(_ http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(io.Discard, r.Body)
-			}))
-			server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-				if state == http.StateNew {
-					connections.Add(1)
-				}
-			}
-			start := server.Start
-			if secure {
-				start = server.StartTLS
-			}
-			start()
+			})
+			startWith(server, secure)
 			defer server.Close()
 			client := KeepingClient(server.Client())
 			defer client.CloseIdleConnections()

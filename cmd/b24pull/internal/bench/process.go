@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/b24pull/b24pull/cmd/b24pull/internal/child"
 )
 
 // childMark in the environment makes this program a part of a bench and nothing
@@ -58,18 +60,11 @@ func partMain(ctx context.Context, spec string, stdin io.Reader, stdout io.Write
 
 // command is this program as a part.
 func (p part) command(ctx context.Context, stderr io.Writer) (*exec.Cmd, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	spec, err := json.Marshal(p)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "bench")
-	cmd.Env = append(os.Environ(), childMark+"="+string(spec))
-	cmd.Stderr = stderr
-	return cmd, nil
+	return child.Command(ctx, stderr, "bench", childMark+"="+string(spec))
 }
 
 // startServer starts a firehose, which ends with stop.
@@ -94,15 +89,8 @@ func (p part) start(ctx context.Context, into any, stderr io.Writer) (*running, 
 	if err != nil {
 		return nil, err
 	}
-	stdin, err := cmd.StdinPipe()
+	stdin, stdout, err := child.Start(cmd)
 	if err != nil {
-		return nil, err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	r := &running{cmd, stdin, json.NewDecoder(stdout)}

@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/b24pull/b24pull/cmd/b24pull/internal/child"
 )
 
 // childMark in the environment makes this program a consumer and nothing else.
@@ -68,26 +68,16 @@ func (p *pipe) note(text string) { p.say(sayNote, text) }
 // startProcess starts a consumer process with more in its environment, and
 // passes on what it reports.
 func startProcess(c *consumer, w *witness, stderr io.Writer, env ...string) (*running, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	spec, err := json.Marshal(c)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, "soak")
-	cmd.Env = append(append(os.Environ(), childMark+"=1"), env...)
-	cmd.Stderr = stderr
-	stdin, err := cmd.StdinPipe()
+	cmd, err := child.Command(context.Background(), stderr, "soak", append([]string{childMark + "=1"}, env...)...)
 	if err != nil {
 		return nil, err
 	}
-	stdout, err := cmd.StdoutPipe()
+	stdin, stdout, err := child.Start(cmd)
 	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	r := newRunning(w)

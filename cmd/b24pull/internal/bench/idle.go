@@ -143,14 +143,17 @@ func (spec *idleSpec) openBare() func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		go func() {
-			defer ws.Close()
-			for {
-				if _, _, err := ws.ReadMessage(); err != nil {
-					return
-				}
-			}
-		}()
+		go drain(ws)
 		return nil
+	}
+}
+
+// drain reads a websocket to its end, and closes it.
+func drain(ws *websocket.Conn) {
+	defer ws.Close()
+	for {
+		if _, _, err := ws.ReadMessage(); err != nil {
+			return
+		}
 	}
 }

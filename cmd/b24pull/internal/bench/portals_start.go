@@ -239,14 +239,7 @@ func (spec *fleetSpec) bare(ctx context.Context, client *http.Client, dialer *we
 	if err != nil {
 		return err
 	}
-	go func() {
-		defer ws.Close()
-		for {
-			if _, _, err := ws.ReadMessage(); err != nil {
-				return
-			}
-		}
-	}()
+	go drain(ws)
 	zeros := strings.Repeat("0", 26)
 	poll, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprint(config.Result.Server["long_polling"+suffix], "?", query, "&mid=", zeros), nil)
 	if err != nil {

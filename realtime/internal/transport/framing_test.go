@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"net/http"
@@ -52,6 +53,47 @@ func TestFraming(t *testing.T) {
 		}
 		if !slices.Equal(found, ends) {
 			t.Errorf("in steps of %d frames end at %v, want %v", step, found, ends)
+		}
+	}
+}
+
+// TestFraming_Huge: no length is cut short, also not one that no server sends.
+func TestFraming_Huge(t *testing.T) {
+	for _, length := range []uint64{1 << 31, 1<<32 | 1, 1<<40 | 2, 1<<63 | 3} {
+		var f framing
+		header := binary.BigEndian.AppendUint64([]byte{0x82, 127}, length)
+		const more = 1000
+		if n := f.take(append(header, make([]byte, more)...)); n != len(header)+more || f.between() || f.left != length-more {
+			t.Errorf("a frame of %d bytes: takes %d, and there are to be %d more; between frames: %t", length, n, f.left, f.between())
+		}
+	}
+}
+
+// TestShortFrameIn: the frame is whole, final, as long as its second byte says and
+// not masked. What follows it makes no difference.
+func TestShortFrameIn(t *testing.T) {
+	rest := strings.Repeat("r", 300)
+	for _, tt := range []struct {
+		name  string
+		bytes []byte
+		size  int // of the payload; -1: it is none
+	}{
+		{"nothing", nil, -1},
+		{"half a header", []byte{0x89}, -1},
+		{"empty", []byte{0x89, 0}, 0},
+		{"short", []byte("\x89\x02pp" + rest), 2},
+		{"the longest", []byte("\x89\x7d" + rest), 125},
+		{"not whole", []byte("\x89\x03pp"), -1},
+		{"two bytes of length", []byte("\x89\x7e\x00\x7e" + rest), -1},
+		{"eight bytes of length", []byte("\x89\x7f\x00\x00\x00\x00\x00\x00\x00\x01" + rest), -1},
+		{"masked", []byte("\x89\x81maskp" + rest), -1},
+		{"masked and empty", []byte("\x89\x80mask" + rest), -1},
+		{"a part", []byte("\x09\x01p" + rest), -1},
+		{"a reserved bit", []byte("\xc9\x01p" + rest), -1},
+	} {
+		kind, payload, ok := shortFrameIn(tt.bytes)
+		if ok != (tt.size >= 0) || ok && (kind != websocket.PingMessage || string(payload) != string(tt.bytes[2:2+tt.size])) {
+			t.Errorf("%s: kind %d, %q, %t", tt.name, kind, payload, ok)
 		}
 	}
 }

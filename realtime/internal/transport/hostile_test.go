@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -44,20 +45,38 @@ func FuzzAwait(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, stream []byte, step uint16) {
-		alone := said(t, stream, int(step), false)
-		if waited := said(t, stream, int(step), true); !slices.Equal(waited, alone) {
+		alone := said(t, &scriptedConn{stream: stream, step: int(step)}, false)
+		if waited := said(t, &scriptedConn{stream: stream, step: int(step)}, true); !slices.Equal(waited, alone) {
 			t.Errorf("it says %.200q, and to the library alone %.200q", waited, alone)
 		}
 	})
 }
 
+// TestAwait_Unanswered: a ping that cannot be answered is the end of a connection,
+// also of what has come behind it.
+func TestAwait_Unanswered(t *testing.T) {
+	for _, ping := range [][]byte{serverFrame(0x89, "p"), serverFrame(0x81, "ping")} {
+		stream := slices.Concat(serverFrame(0x81, "text"), ping, serverFrame(0x81, "behind"))
+		for _, step := range []int{1, 1000} {
+			for _, framed := range []bool{false, true} {
+				got := said(t, &scriptedConn{stream: stream, step: step, refuses: true}, framed)
+				if !slices.Contains(got, "text") || slices.Contains(got, "behind") || !strings.Contains(got[len(got)-2], errRefused.Error()) {
+					t.Errorf("framed %t, in steps of %d: %q", framed, step, got)
+				}
+			}
+		}
+	}
+}
+
+var errRefused = errors.New("this takes no more")
+
 // most is how much of a message is read.
 const most = 1000
 
 // said is what a connection tells of what a server sends.
-func said(t *testing.T, stream []byte, step int, framed bool) []string {
+func said(t *testing.T, server *scriptedConn, framed bool) []string {
 	sink := new(noted)
-	server := &scriptedConn{stream: stream, step: max(step, 1)}
+	server.step = max(server.step, 1)
 	socket := Socket{Dial: func(ctx context.Context, address string, header http.Header) (*websocket.Conn, *http.Response, error) {
 		ahead := newAheadConn(server)
 		d := websocket.Dialer{ReadBufferSize: frameBuffer, NetDialContext: func(context.Context, string, string) (net.Conn, error) { return ahead, nil }}
@@ -90,12 +109,16 @@ func said(t *testing.T, stream []byte, step int, framed bool) []string {
 type scriptedConn struct {
 	answer, stream []byte
 	step           int
-	wrote          int // bytes that the client has sent after its request
+	refuses        bool // what the client sends after its request
+	wrote          int  // bytes of that
 }
 
 func (c *scriptedConn) Write(p []byte) (int, error) {
 	_, key, request := bytes.Cut(p, []byte("Sec-WebSocket-Key: "))
 	if !request {
+		if c.refuses {
+			return 0, errRefused
+		}
 		c.wrote += len(p)
 		return len(p), nil
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -179,8 +180,20 @@ func TestTurns_Kept(t *testing.T) {
 	}
 }
 
+// endingConn tells when its client is done with it.
+type endingConn struct {
+	net.Conn
+	end func()
+}
+
+func (c endingConn) Close() error {
+	c.end()
+	return c.Conn.Close()
+}
+
 // TestTurns_ServerCloses: a connection that the server has closed while it was
-// idle costs nothing: the request goes over another one.
+// idle costs nothing: the request goes over another one, once the client has
+// seen the end.
 func TestTurns_ServerCloses(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -188,14 +201,18 @@ func TestTurns_ServerCloses(t *testing.T) {
 	server.Config.IdleTimeout = 20 * time.Millisecond
 	server.Start()
 	defer server.Close()
-	client := KeepingClient(server.Client())
+	ended := make(chan struct{}, 100)
+	client := KeepingClient(&http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, address)
+		return endingConn{c, sync.OnceFunc(func() { ended <- struct{}{} })}, err
+	}}})
 	defer client.CloseIdleConnections()
-	posting := &Posting{Client: client, Wait: 5 * time.Second}
+	posting := &Posting{Client: client, Wait: time.Minute}
 	for range 10 {
 		if _, err := posting.Post(context.Background(), Address{URL: server.URL}, []byte("x"), 100); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(60 * time.Millisecond)
+		<-ended
 	}
 }
 

@@ -15,13 +15,11 @@ import (
 
 // testPortal is a portal in this process.
 func testPortal(o *options) (*server, error) {
-	opts := []pulltest.Option{
-		pulltest.WithVersion(o.version),
-		pulltest.WithProcesses(o.subscribers, o.publishers),
-	}
+	opts := []pulltest.Option{pulltest.WithVersion(o.version)}
 	if o.hostile {
 		opts = append(opts, pulltest.WithHostileTiming())
 	}
+	opts = append(opts, pulltest.WithProcesses(o.subscribers, o.publishers)) // check knows how many a hostile portal has
 	if o.disorder > 0 {
 		opts = append(opts, pulltest.WithDisorder(o.disorder))
 	}

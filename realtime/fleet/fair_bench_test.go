@@ -20,15 +20,15 @@ import (
 	"github.com/b24pull/b24pull/realtime"
 )
 
-// A street is a push server with a channel for each of its lanes, over real
+// A pushServer is one with many channels, over real
 // sockets. It takes as little of the machine as it can.
-type street struct {
-	server *httptest.Server
-	lanes  []*streetLane
+type pushServer struct {
+	server   *httptest.Server
+	channels []*pushChannel
 }
 
-// A streetLane is one channel: message 0 was kept before there was a connection.
-type streetLane struct {
+// A pushChannel is one of them: message 0 was kept before there was a connection.
+type pushChannel struct {
 	n    int
 	busy bool         // its messages do not say when they were sent
 	last atomic.Int64 // message that was published
@@ -38,10 +38,10 @@ type streetLane struct {
 	at []time.Time // when each was sent
 }
 
-func newStreet(b *testing.B, lanes int) *street {
-	s := &street{}
-	for n := range lanes {
-		s.lanes = append(s.lanes, &streetLane{n: n, busy: n == 0, at: []time.Time{time.Now()}})
+func newPushServer(b *testing.B, channels int) *pushServer {
+	s := &pushServer{}
+	for n := range channels {
+		s.channels = append(s.channels, &pushChannel{n: n, busy: n == 0, at: []time.Time{time.Now()}})
 	}
 	s.server = httptest.NewServer(http.HandlerFunc(s.subscribe))
 	b.Cleanup(func() {
@@ -51,31 +51,31 @@ func newStreet(b *testing.B, lanes int) *street {
 	return s
 }
 
-func laneID(n int) string { return fmt.Sprintf("%032x:%032x.signature", n+1, n+1<<20) }
+func channelID(n int) string { return fmt.Sprintf("%032x:%032x.signature", n+1, n+1<<20) }
 
-// config leads to a lane.
-func (s *street) config(b *testing.B, n int) *b24pull.Config {
+// config leads to a channel.
+func (s *pushServer) config(b *testing.B, n int) *b24pull.Config {
 	now, address := time.Now(), s.server.URL+"/sub/"
 	text := fmt.Sprintf(`{"server":{"version":3,"server_enabled":true,"mode":"personal","websocket_enabled":true,"publish_enabled":false,
 		"websocket":%q,"long_polling":%q},"api":{"revision_web":19,"revision_mobile":3},
 		"channels":{"private":{"id":%q,"type":"private","start":%q,"end":%q}},"serverTime":%[4]q,"exp":%[6]d}`,
-		strings.Replace(address, "http", "ws", 1), address, laneID(n), now.Format(time.RFC3339), now.Add(12*time.Hour).Format(time.RFC3339), now.Add(12*time.Hour).Unix())
-	c := new(b24pull.Config)
-	err := json.Unmarshal([]byte(text), c)
+		strings.Replace(address, "http", "ws", 1), address, channelID(n), now.Format(time.RFC3339), now.Add(12*time.Hour).Format(time.RFC3339), now.Add(12*time.Hour).Unix())
+	config := new(b24pull.Config)
+	err := json.Unmarshal([]byte(text), config)
 	if err != nil {
 		b.Fatal(err)
 	}
-	return c
+	return config
 }
 
-func (s *street) subscribe(w http.ResponseWriter, r *http.Request) {
+func (s *pushServer) subscribe(w http.ResponseWriter, r *http.Request) {
 	n, err := strconv.ParseInt(r.URL.Query().Get("CHANNEL_ID")[:32], 16, 64)
 	if err != nil {
 		panic(err)
 	}
-	l := s.lanes[n-1]
+	c := s.channels[n-1]
 	if !websocket.IsWebSocketUpgrade(r) {
-		l.poll(w, r)
+		c.poll(w, r)
 		return
 	}
 	ws, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)
@@ -83,9 +83,9 @@ func (s *street) subscribe(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer ws.Close()
-	l.mu.Lock()
-	l.ws = ws
-	l.mu.Unlock()
+	c.mu.Lock()
+	c.ws = ws
+	c.mu.Unlock()
 	for {
 		if _, _, err := ws.NextReader(); err != nil {
 			return
@@ -94,13 +94,13 @@ func (s *street) subscribe(w http.ResponseWriter, r *http.Request) {
 }
 
 // poll answers what came after a position, or holds the request.
-func (l *streetLane) poll(w http.ResponseWriter, r *http.Request) {
+func (c *pushChannel) poll(w http.ResponseWriter, r *http.Request) {
 	first := int64(0)
-	if mid := r.URL.Query().Get("mid"); len(mid) == 26 && mid > l.mid(0)[:10] {
+	if mid := r.URL.Query().Get("mid"); len(mid) == 26 && mid > c.mid(0)[:10] {
 		first, _ = strconv.ParseInt(mid[10:], 10, 64)
 	}
-	if last := l.last.Load(); first <= last {
-		_, _ = w.Write(l.frame(first, last))
+	if last := c.last.Load(); first <= last {
+		_, _ = w.Write(c.frame(first, last))
 		return
 	}
 	select {
@@ -110,24 +110,24 @@ func (l *streetLane) poll(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (l *streetLane) mid(n int64) string { return fmt.Sprintf("1795421100%016d", n+1) }
+func (c *pushChannel) mid(n int64) string { return fmt.Sprintf("1795421100%016d", n+1) }
 
 // frame has some messages.
-func (l *streetLane) frame(first, last int64) []byte {
+func (c *pushChannel) frame(first, last int64) []byte {
 	var b []byte
 	for n := first; n <= last; n++ {
 		at := int64(0)
-		if !l.busy {
-			l.mu.Lock()
-			at = l.at[n].UnixNano()
-			l.mu.Unlock()
+		if !c.busy {
+			c.mu.Lock()
+			at = c.at[n].UnixNano()
+			c.mu.Unlock()
 		}
 		b = append(b, `#!NGINXNMS!#{"id":1,"mid":"1795421100`...)
 		for div := int64(1e15); div > 0; div /= 10 {
 			b = append(b, byte('0'+(n+1)/div%10))
 		}
 		b = append(b, `","channel":"`...)
-		b = append(b, laneIDs[l.n][:32]...)
+		b = append(b, channelIDs[c.n][:32]...)
 		b = append(b, `","tag":"1","time":"Thu, 26 Nov 2026 05:35:44 GMT","text":{"module_id":"application","command":"tick","params":{"at":"`...)
 		b = strconv.AppendInt(b, at, 10)
 		b = append(b, `"},"extra":{"server_time_unix":1795421744.5}}}#!NGINXNME!#`...)
@@ -135,34 +135,34 @@ func (l *streetLane) frame(first, last int64) []byte {
 	return b
 }
 
-var laneIDs = func() (all [1000]string) {
+var channelIDs = func() (all [1000]string) {
 	for n := range all {
-		all[n] = laneID(n)
+		all[n] = channelID(n)
 	}
 	return all
 }()
 
 // send publishes so many messages in one frame.
-func (l *streetLane) send(n int64) {
-	first := l.last.Load() + 1
-	l.mu.Lock()
+func (c *pushChannel) send(n int64) {
+	first := c.last.Load() + 1
+	c.mu.Lock()
 	for range n {
-		if !l.busy {
-			l.at = append(l.at, time.Now())
+		if !c.busy {
+			c.at = append(c.at, time.Now())
 		}
 	}
-	ws := l.ws
-	l.mu.Unlock()
-	l.last.Add(n)
+	ws := c.ws
+	c.mu.Unlock()
+	c.last.Add(n)
 	if ws != nil {
 		_ = ws.SetWriteDeadline(time.Now().Add(time.Second))
-		if err := ws.WriteMessage(websocket.TextMessage, l.frame(first, first+n-1)); err != nil {
+		if err := ws.WriteMessage(websocket.TextMessage, c.frame(first, first+n-1)); err != nil {
 			ws.Close()
-			l.mu.Lock()
-			if l.ws == ws {
-				l.ws = nil
+			c.mu.Lock()
+			if c.ws == ws {
+				c.ws = nil
 			}
-			l.mu.Unlock()
+			c.mu.Unlock()
 		}
 	}
 }
@@ -187,7 +187,7 @@ func BenchmarkFairness(b *testing.B) {
 }
 
 func benchmarkFairness(b *testing.B, rate int, slow time.Duration) {
-	s := newStreet(b, 1000)
+	s := newPushServer(b, 1000)
 	var mu sync.Mutex
 	var took []time.Duration
 	var flood atomic.Int64
@@ -223,7 +223,7 @@ func benchmarkFairness(b *testing.B, rate int, slow time.Duration) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for n := range s.lanes {
+	for n := range s.channels {
 		h := realtime.HandlerFunc(quiet)
 		if n == 0 {
 			h = firehose
@@ -232,7 +232,7 @@ func benchmarkFairness(b *testing.B, rate int, slow time.Duration) {
 			b.Fatal(err)
 		}
 	}
-	for range s.lanes {
+	for range s.channels {
 		<-ready
 	}
 	stop := make(chan struct{})
@@ -253,10 +253,10 @@ func benchmarkFairness(b *testing.B, rate int, slow time.Duration) {
 	}
 	begun := time.Now()
 	if rate > 0 {
-		every(time.Millisecond, func(int) { s.lanes[0].send(int64(rate) / 1000) })
+		every(time.Millisecond, func(int) { s.channels[0].send(int64(rate) / 1000) })
 	}
 	b.ResetTimer()
-	every(time.Millisecond, func(n int) { s.lanes[1+n%999].send(1) })
+	every(time.Millisecond, func(n int) { s.channels[1+n%999].send(1) })
 	<-all
 	b.StopTimer()
 	seconds := time.Since(begun).Seconds()

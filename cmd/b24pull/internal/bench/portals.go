@@ -33,8 +33,8 @@ func (o *options) runPortals(ctx context.Context, stdout, stderr io.Writer) erro
 }
 
 func (o *options) oncePortals(ctx context.Context, who string, secure bool, scheme string, stdout, stderr io.Writer) error {
-	var at townAt
-	server, err := part{Town: &townSpec{Secure: secure, Wait: answersAfter, Quiet: o.quiet}}.start(ctx, &at, stderr)
+	var at portalServersAt
+	server, err := part{Portals: &portalServersSpec{Secure: secure, Wait: answersAfter, Quiet: o.quiet}}.start(ctx, &at, stderr)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (o *options) oncePortals(ctx context.Context, who string, secure bool, sche
 	}
 	var took started
 	cpu, err := part{Fleet: &spec}.measure(ctx, &took, stderr)
-	var counts townCounts
+	var counts portalServersCounts
 	served, failed := server.stop(&counts)
 	switch {
 	case err != nil:

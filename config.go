@@ -193,9 +193,13 @@ func address(o phpjson.Object, schemes []string, names ...string) string {
 
 // usable reads a field, and tells why it is no address if it is none.
 func usable(o phpjson.Object, name string, schemes []string) (string, error) {
-	var text string
-	if n := o.At(name); phpjson.KindOf(n.Raw) != phpjson.KindString || json.Unmarshal(n.Raw, &text) != nil {
-		return "", errors.New("it is " + string(phpjson.KindOf(n.Raw)) + "; want " + schemes[0] + "://host/path")
+	n := o.At(name)
+	kind, text, ok := phpjson.KindOf(n.Raw), "", false
+	if kind == phpjson.KindString {
+		text, ok = phpjson.Text(n.Raw)
+	}
+	if !ok {
+		return "", errors.New("it is " + string(kind) + "; want " + schemes[0] + "://host/path")
 	}
 	if len(text) > phpjson.MaxIdentifier {
 		return "", fmt.Errorf("it has %d bytes; want %d at most", len(text), phpjson.MaxIdentifier)

@@ -67,20 +67,30 @@ func (e *Error) Is(target error) bool { return target == ErrInvalid }
 type Node struct {
 	Path string
 	Raw  json.RawMessage
+
+	field string // the last step of the path, if it is not in Path
+}
+
+// path joins the path: most are never told.
+func (n Node) path() string {
+	if n.field == "" {
+		return n.Path
+	}
+	return n.Path + "." + n.field
 }
 
 // Want returns an Error that says what was wanted, and which type was found.
 func (n Node) Want(what string) error {
-	return &Error{n.Path, "want " + what + ", got " + string(KindOf(n.Raw))}
+	return n.Wrong("want " + what + ", got " + string(KindOf(n.Raw)))
 }
 
 // Wrong returns an Error about the value.
-func (n Node) Wrong(problem string) error { return &Error{n.Path, problem} }
+func (n Node) Wrong(problem string) error { return &Error{n.path(), problem} }
 
 // Root returns what a whole text holds. It refuses null.
 func Root(name string, data []byte) (Node, error) {
 	data = Trim(data)
-	n := Node{name, data}
+	n := Node{Path: name, Raw: data}
 	switch {
 	case !json.Valid(data):
 		return n, n.Wrong("want JSON, got what is none")
@@ -98,7 +108,8 @@ func (n Node) Absent() bool { k := KindOf(n.Raw); return k == KindNone || k == K
 func (n Node) Empty() bool { return n.Absent() || string(n.Raw) == `""` }
 
 // An Object is a decoded JSON object. The first error of reading its fields is
-// kept, so that a reader asks once.
+// kept, so that a reader asks once. Its fields are parts of the text that it was
+// decoded from.
 type Object struct {
 	Path   string
 	Fields map[string]json.RawMessage
@@ -107,13 +118,15 @@ type Object struct {
 
 // Object decodes an object. PHP writes an empty one as [].
 func (n Node) Object(err *error) Object {
-	o := Object{Path: n.Path, Err: err}
+	o := Object{Path: n.path(), Err: err}
 	switch KindOf(n.Raw) {
 	case KindNone, KindNull:
 	case KindObject:
-		if json.Unmarshal(n.Raw, &o.Fields) != nil {
+		if !json.Valid(n.Raw) {
 			o.Fail(n.Want("an object"))
+			break
 		}
+		o.Fields = fieldsOf(n.Raw)
 	case KindArray:
 		var list []json.RawMessage
 		if json.Unmarshal(n.Raw, &list) != nil || len(list) > 0 {
@@ -134,11 +147,11 @@ func (o Object) Fail(err error) {
 
 // At returns the first of the named fields that has a value.
 func (o Object) At(names ...string) Node {
-	n := Node{Path: o.Path + "." + names[0]}
+	n := Node{Path: o.Path, field: names[0]}
 	for _, name := range names {
 		raw := o.Fields[name]
 		if !(Node{Raw: raw}).Empty() {
-			return Node{Path: o.Path + "." + name, Raw: raw}
+			return Node{Path: o.Path, Raw: raw, field: name}
 		}
 		if n.Raw == nil {
 			n.Raw = raw
@@ -157,8 +170,8 @@ func (o Object) Text(names ...string) string {
 	if n.Absent() {
 		return ""
 	}
-	var s string
-	if json.Unmarshal(n.Raw, &s) != nil {
+	s, ok := Text(n.Raw)
+	if !ok {
 		o.Fail(n.Want("a string"))
 	}
 	return s
@@ -212,10 +225,8 @@ func (n Node) Scalar() string {
 	case KindBool, KindNumber:
 		return string(bytes.TrimSpace(n.Raw))
 	case KindString:
-		var s string
-		if json.Unmarshal(n.Raw, &s) == nil {
-			return s
-		}
+		s, _ := Text(n.Raw)
+		return s
 	}
 	return ""
 }

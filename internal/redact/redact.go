@@ -3,7 +3,6 @@ package redact
 
 import (
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -51,14 +50,22 @@ type secrets struct {
 // With returns a Redactor that knows more secrets. Give all at once, since each
 // With makes Text slower.
 func (r Redactor) With(more ...string) Redactor {
-	if len(more) == 0 {
+	count := 0
+	for _, secret := range more {
+		if secret != "" {
+			count++
+		}
+	}
+	if count == 0 {
 		return r
 	}
-	given := slices.DeleteFunc(slices.Clone(more), func(secret string) bool { return secret == "" })
-	if len(given) == 0 {
-		return r
+	given := make([]string, 0, count) // which is kept as long as the Redactor
+	for _, secret := range more {
+		if secret != "" {
+			given = append(given, secret)
+		}
 	}
-	return Redactor{&secrets{before: r.known, given: slices.Clip(given)}}
+	return Redactor{&secrets{before: r.known, given: given}}
 }
 
 // ready makes what is looked for, and returns s.

@@ -52,7 +52,9 @@ func Secrets(cfg *b24pull.Config) redact.Redactor {
 	}
 	s := &cfg.Server
 	for _, at := range []string{s.WebSocketSecure, s.WebSocket, s.LongPollingSecure, s.LongPolling, s.PublishSecure, s.Publish} {
-		secrets = append(secrets, secretsIn(at)...)
+		if at != "" {
+			secrets = append(secrets, secretsIn(at)...)
+		}
 	}
 	return redact.Redactor{}.With(secrets...)
 }

@@ -2,10 +2,10 @@ package transport
 
 import (
 	"crypto/tls"
+	"hash/maphash"
 	"net/http"
 	"reflect"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 	"weak"
@@ -84,7 +84,7 @@ func resuming(config *tls.Config) *tls.Config {
 type sharedCopy struct {
 	own       *http.Transport
 	transport *redact.Transport
-	made      fields // of what it is a copy of
+	made      uint64 // the fingerprint of what it is a copy of
 
 	// Copies of it that keep connections: of HTTP/1.1 only, and of both; nil
 	// where that cannot be.
@@ -105,14 +105,14 @@ func (c *sharedCopies) of(t *http.Transport) *sharedCopy {
 	key := weak.Make(t)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if known := c.byOf[key].Value(); known != nil && slices.Equal(known.made, fieldsOf(t)) {
+	if known := c.byOf[key].Value(); known != nil && known.made == fingerprint(t) {
 		return known
 	}
 	own := copyOf(t) // net/http sets some fields before it copies
 	keeping := func(http2 bool) func() *http.Transport {
 		return sync.OnceValue(func() *http.Transport { return keepingCopy(own, http2) })
 	}
-	made := &sharedCopy{own, redact.NewTransport(own), fieldsOf(t), keeping(false), keeping(true)}
+	made := &sharedCopy{own, redact.NewTransport(own), fingerprint(t), keeping(false), keeping(true)}
 	if c.byOf == nil {
 		c.byOf = make(map[weak.Pointer[http.Transport]]weak.Pointer[sharedCopy])
 	}
@@ -130,45 +130,59 @@ func (c *sharedCopies) forget(of weak.Pointer[http.Transport]) {
 	}
 }
 
-// fields are the exported fields of a transport, and of what these point to, by
-// which it is found out that one has been changed.
-type fields []any
+// fingerprint is that of the exported fields of a transport, and of what these
+// point to, by which it is found out that one has been changed. It is taken for
+// each subscription.
+func fingerprint(t *http.Transport) uint64 {
+	var h maphash.Hash
+	h.SetSeed(fingerprints)
+	addFields(&h, reflect.ValueOf(t).Elem(), false)
+	return h.Sum64()
+}
 
-func fieldsOf(t *http.Transport) fields { return fields(nil).of(reflect.ValueOf(t).Elem()) }
+var fingerprints = maphash.MakeSeed()
 
-// of appends the fields of a struct. Maps are known by where they are, and so
-// are slices and functions; these not by their code, which all have that are
-// made at one place, as those of http.ProxyURL.
-func (all fields) of(v reflect.Value) fields {
+// addFields adds the exported fields of a struct, or all. Maps are known by
+// where they are, and so are slices and functions; these not by their code,
+// which all have that are made at one place, as those of http.ProxyURL.
+func addFields(h *maphash.Hash, v reflect.Value, all bool) {
 	for i := range v.NumField() {
-		if !v.Type().Field(i).IsExported() {
+		f := v.Field(i)
+		if !all && !f.CanInterface() {
 			continue
 		}
-		switch f := v.Field(i); f.Kind() {
+		switch f.Kind() {
 		case reflect.Func:
-			all = append(all, *(*uintptr)(f.Addr().UnsafePointer()))
+			maphash.WriteComparable(h, *(*uintptr)(f.Addr().UnsafePointer()))
 		case reflect.Map:
-			all = append(all, f.Pointer())
+			maphash.WriteComparable(h, f.Pointer())
 		case reflect.Slice:
-			all = append(all, f.Pointer(), f.Len())
+			maphash.WriteComparable(h, f.Pointer())
+			maphash.WriteComparable(h, f.Len())
 		case reflect.Pointer:
-			all = append(all, f.Pointer())
-			switch inner := f.Elem(); {
-			case inner.Kind() != reflect.Struct:
-			case inner.Comparable():
-				all = append(all, inner.Interface())
-			default:
-				all = all.of(inner)
+			maphash.WriteComparable(h, f.Pointer())
+			if inner := f.Elem(); inner.Kind() == reflect.Struct {
+				addFields(h, inner, inner.Type().Comparable())
 			}
-		default:
+		case reflect.Interface:
 			if f.Comparable() {
-				all = append(all, f.Interface())
+				maphash.WriteComparable(h, f.Interface())
 			} else {
-				all = append(all, f.Elem().Type()) // of an interface
+				maphash.WriteComparable[any](h, f.Elem().Type())
+			}
+		case reflect.String:
+			maphash.WriteComparable(h, f.String())
+		case reflect.Bool:
+			maphash.WriteComparable(h, f.Bool())
+		default:
+			switch {
+			case f.CanInt():
+				maphash.WriteComparable(h, f.Int())
+			case f.CanUint():
+				maphash.WriteComparable(h, f.Uint())
 			}
 		}
 	}
-	return all
 }
 
 // maxHeader bounds what is read of an answer before it is one: its status line,

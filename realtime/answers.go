@@ -125,7 +125,7 @@ func (l *loop) isDead(s *connection) bool {
 // replayAgain begins a replay without an answer once more, and at once.
 func (l *loop) replayAgain(s *connection) {
 	l.timers.disarm(timerReplay)
-	l.replaying.hangUp(transport.CloseNormal)
+	l.quitReplay()
 	l.endReplay(s, delivery.ReplayUnconfirmed, true, delivery.ErrNoAnswer)
 	l.beginReplay(replayRequest{connection: s}, time.Now())
 }

@@ -173,7 +173,7 @@ func serve(ctx context.Context, t transport.Transport, at transport.Address, cod
 		p.attempt.tasks.Go(r.run) // with a small stack
 		return
 	}
-	r.run()
+	r.readAll()
 }
 
 // A reader reads a connection until it ends.
@@ -182,6 +182,7 @@ type reader struct {
 	patient  transport.Patient // conn, if it is one
 	codec    wire.Codec
 	progress progress
+	begun    time.Time // when this goroutine did
 }
 
 // freshAfter is for how long a goroutine reads before another one goes on where
@@ -189,34 +190,27 @@ type reader struct {
 // minutes, is to have a small one.
 const freshAfter = time.Second
 
-func (r *reader) run() {
-	left := false
-	defer func() {
-		if !left {
-			r.conn.Close(transport.CloseNormal)
-		}
-	}()
-	if r.patient == nil {
-		for r.next() {
-		}
-		return
+// readAll reads to the end.
+func (r *reader) readAll() {
+	defer r.conn.Close(transport.CloseNormal)
+	for r.next() {
 	}
-	left = r.waiting(time.Now())
 }
 
-// waiting reads, and waits between. It reports whether another goroutine goes
-// on.
-func (r *reader) waiting(since time.Time) (left bool) {
-	for {
+// run reads, and waits between, until another goroutine goes on. It
+// takes little of a stack: a panic ends the context, and that the connection.
+func (r *reader) run() {
+	for r.begun = time.Now(); !r.mayLeave(); {
 		if r.patient.Await() && !r.next() {
-			return false
-		}
-		if r.patient.Quiet() && time.Since(since) >= freshAfter {
-			r.progress.p.attempt.tasks.Go(r.run)
-			return true
+			r.conn.Close(transport.CloseNormal)
+			return
 		}
 	}
+	r.progress.p.attempt.tasks.Go(r.run)
 }
+
+// mayLeave reports whether another goroutine is to go on.
+func (r *reader) mayLeave() bool { return r.patient.Quiet() && time.Since(r.begun) >= freshAfter }
 
 // next reads a frame. It reports whether there may be another.
 func (r *reader) next() bool {

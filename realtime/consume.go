@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 	"time"
 
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
@@ -89,9 +90,9 @@ func (s *Subscription) consume(given context.Context, deliver func(context.Conte
 	if err != nil {
 		return err
 	}
-	r := &running{Subscription: s, given: given, ctx: ctx, receiving: receiving, received: make(chan struct{})}
+	r := &running{Subscription: s, given: given, ctx: ctx, receiving: receiving}
 	defer r.end(&err)
-	defer s.guard.enter()()
+	defer s.guard.leave(s.guard.enter())
 	defer s.cancel(errLeft)
 	s.events.take(receiving)
 	if err := s.open(receiving); err != nil {
@@ -110,9 +111,9 @@ type running struct {
 	*Subscription
 	given, ctx, receiving context.Context
 
-	received chan struct{} // closed when the loop is over
-	handled  bool          // the consumer has returned
-	returned bool          // and nothing has panicked
+	loop     sync.WaitGroup // until it is over
+	handled  bool           // the consumer has returned
+	returned bool           // and nothing has panicked
 }
 
 // end is the end, also where a callback has panicked.
@@ -136,13 +137,14 @@ func (r *running) refused(err error) error {
 func (r *running) start() {
 	r.guard.stop = r.cancel
 	r.commits.start(r.ctx, &r.guard)
-	r.machine(r.receiving, func() { close(r.received) })
+	r.loop.Add(1)
+	r.machine(r.receiving, r.loop.Done)
 }
 
 // stop stops what was started, also on a panic's way out.
 func (r *running) stop(err *error) {
 	r.cancel(errLeft)
-	<-r.received
+	r.loop.Wait()
 	r.commits.stop()
 	if saved := r.commits.finish(r.given); saved != nil {
 		*err = errors.Join(*err, saved)
@@ -161,7 +163,7 @@ func (r *running) come(err error) error {
 	cause := r.outcome(r.ctx, err)
 	stop := errors.Is(err, r.ctx.Err())
 	r.cancel(err)
-	<-r.received
+	r.loop.Wait()
 	if last := r.trouble.unconnected(); cause != nil && stop && last != nil {
 		return fmt.Errorf("%w; not connected: %w", cause, last)
 	}
@@ -304,8 +306,9 @@ func (s *Subscription) newLoop(ctx context.Context, cancel func()) *loop {
 		tasks: tasks{guard: &s.guard},
 		inbox: make(chan inbound, 1), // what is read next is decoded while the loop is busy
 	}
-	l.queue.Roomy = l.bed.Wake
-	l.events.wakes(l.bed.Wake)
+	l.wake = l.bed.Wake
+	l.queue.Roomy = l.wake
+	l.events.wakes(l.wake)
 	return l
 }
 

@@ -276,18 +276,21 @@ type guard struct {
 	own    []uint64 // goroutines that the run waits for
 }
 
-// enter enters the goroutine that runs among those that the run waits for.
-func (g *guard) enter() (leave func()) {
+// enter enters the goroutine that runs among those that the run waits for, until
+// leave. It returns its number.
+func (g *guard) enter() uint64 {
 	n := goroutine()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.own = append(g.own, n)
-	return func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if i := slices.Index(g.own, n); i >= 0 {
-			g.own = slices.Delete(g.own, i, i+1)
-		}
+	return n
+}
+
+func (g *guard) leave(n uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if i := slices.Index(g.own, n); i >= 0 {
+		g.own = slices.Delete(g.own, i, i+1)
 	}
 }
 
@@ -300,7 +303,7 @@ func (g *guard) owns(n uint64) bool {
 
 // do calls f, in a goroutine of its own, and reports whether it has returned.
 func (g *guard) do(f func()) (returned bool) {
-	defer g.enter()()
+	defer g.leave(g.enter())
 	return g.catch(f)
 }
 
@@ -371,7 +374,19 @@ type tasks struct {
 	guard *guard
 }
 
-// Go calls f in a goroutine.
+// Go calls f in a goroutine, of whose stack it leaves as much as it can to what
+// waits there.
 func (t *tasks) Go(f func()) {
-	t.WaitGroup.Go(func() { t.guard.do(f) })
+	t.Add(1)
+	go t.run(f)
+}
+
+func (t *tasks) run(f func()) {
+	defer t.leave(t.guard.enter())
+	t.guard.catch(f)
+}
+
+func (t *tasks) leave(goroutine uint64) {
+	t.guard.leave(goroutine)
+	t.Done()
 }

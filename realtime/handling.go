@@ -283,7 +283,7 @@ func (w *workers) offer(ctx context.Context, j job) {
 
 // work handles what is ready until there is no more to come. Keys take turns.
 func (w *workers) work(ctx context.Context) {
-	defer w.guard.enter()()
+	defer w.guard.leave(w.guard.enter())
 	for {
 		select {
 		case j, more := <-w.ready:

@@ -54,6 +54,7 @@ type loop struct {
 	cancel  func()
 	unwatch func() bool // the end of ctx wakes the loop
 	bed     doze.Bed
+	wake    func() // the bed's
 	inbox   chan inbound
 	tasks   tasks
 	err     error    // why it ends
@@ -136,8 +137,8 @@ func (l *loop) stop() {
 // begin makes what the loop begins with.
 func (l *loop) begin() {
 	ctx := l.ctx
-	l.unwatch = context.AfterFunc(ctx, l.bed.Wake)
-	l.alarm = newAlarm(l.bed.Wake)
+	l.unwatch = context.AfterFunc(ctx, l.wake)
+	l.alarm = newAlarm(l.wake)
 	l.confirmer.Context, l.confirmer.Go = gate.With(ctx, l.opts.shared.Gate, nil), l.tasks.Go
 	l.replayPace, l.shortReplayPace = replayPace, shortReplayPace
 	l.logRepeats()

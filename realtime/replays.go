@@ -201,13 +201,19 @@ func (l *loop) abortReplay(s *connection) {
 	l.waiting = slices.DeleteFunc(l.waiting, func(r replayRequest) bool { return r.connection == s })
 	if l.replaying.isUp() && l.replaying.connection == s {
 		l.timers.disarm(timerReplay)
-		l.replaying.hangUp(transport.CloseNormal)
+		l.quitReplay()
 		s.history.EndReplay(delivery.ReplayBroken, true, time.Now())
 	}
 	if !l.replaying.isUp() || l.replaying.connection.history != s.history { // else it is another connection's on the same channels
 		s.history.ForgetShortReplay()
 	}
 	l.nextReplay()
+}
+
+// quitReplay gives up the replay under way, and all that it holds.
+func (l *loop) quitReplay() {
+	l.replaying.hangUp(transport.CloseNormal)
+	l.replaying = nil
 }
 
 func (l *loop) receiveReplay(in inbound) {
@@ -251,7 +257,7 @@ func (l *loop) receiveReplay(in inbound) {
 // replayOver closes the replay and decides what comes after.
 func (l *loop) replayOver(s *connection, how delivery.Outcome, cause error) {
 	l.timers.disarm(timerReplay)
-	l.replaying.hangUp(transport.CloseNormal)
+	l.quitReplay()
 	l.judgeReplay(s, how, cause)
 	polled := s.history.Replay.Poll
 	l.joins(s)

@@ -194,9 +194,10 @@ const (
 )
 
 // committer saves the cursor of a running subscription as it changes, but not
-// for each message.
+// for each message. A nil committer is that of a subscription without a store,
+// and has nothing to do.
 type committer struct {
-	store    CursorStore // nil: there is nothing to do
+	store    CursorStore
 	acks     *delivery.Acks
 	interval time.Duration
 	events   *emitter
@@ -215,17 +216,18 @@ type committer struct {
 
 // newCommitter wants the cursor that the store holds.
 func newCommitter(o *options, l *delivery.Acks, saved Cursor, events *emitter) *committer {
-	c := &committer{store: o.store, acks: l, interval: o.saveInterval, events: events, turn: make(chan struct{}, 1), saved: saved.String()}
-	if c.store != nil {
-		l.Woken = c.bed.Wake
+	if o.store == nil {
+		return nil
 	}
+	c := &committer{store: o.store, acks: l, interval: o.saveInterval, events: events, turn: make(chan struct{}, 1), saved: saved.String()}
+	l.Watch(c.bed.Wake)
 	return c
 }
 
 // start has run run beside the consumer while there is something to save, until
 // the context is done.
 func (c *committer) start(ctx context.Context, g *guard) {
-	if c.store == nil {
+	if c == nil {
 		return
 	}
 	c.bed.Rise = func() { c.running.Go(func() { g.do(func() { c.run(ctx) }) }) }
@@ -234,6 +236,9 @@ func (c *committer) start(ctx context.Context, g *guard) {
 
 // stop waits for run, whose context is done.
 func (c *committer) stop() {
+	if c == nil {
+		return
+	}
 	c.bed.Close()
 	c.running.Wait()
 }
@@ -274,7 +279,7 @@ func (c *committer) run(ctx context.Context) {
 // save saves the cursor, if it is another than the one saved last, and tells of
 // it. Saves come one after the other; the last one of a run says so.
 func (c *committer) save(ctx context.Context, last bool) error {
-	if c.store == nil {
+	if c == nil {
 		return nil
 	}
 	told, err := c.saveInTurn(ctx, last)
@@ -321,8 +326,8 @@ func (c *committer) saveInTurn(ctx context.Context, last bool) (told Event, err 
 // finish saves what is left when all has stopped, even if that was because the
 // context is done.
 func (c *committer) finish(ctx context.Context) error {
-	if c.fell {
-		return nil // the panic says why
+	if c == nil || c.fell {
+		return nil // or the panic says why
 	}
 	saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSave)
 	var watching sync.WaitGroup

@@ -12,8 +12,8 @@ import (
 // Messages that the server does not keep are in neither column: they cannot
 // come again.
 type Acks struct {
-	Changed chan struct{} // signals that there is another cursor
-	Woken   func()        // is called after each signal; may be nil; to be set before there is any
+	Changed chan struct{} // signals that there is another cursor; nil: nobody is told
+	woken   func()        // is called after each signal
 
 	mu        sync.Mutex
 	begun     bool     // there is a position: the history has been read once, or a cursor stands for it
@@ -32,11 +32,14 @@ type Acks struct {
 
 func NewAcks(from Position) *Acks {
 	return &Acks{
-		Changed: make(chan struct{}, 1),
-		begun:   !from.IsZero(), tags: from.Tags, bound: from.Bound,
+		begun: !from.IsZero(), tags: from.Tags, bound: from.Bound,
 		Progress: from.Progress, acked: keySetOf(&from),
 	}
 }
+
+// Watch has every other cursor be signalled, and woken called after that. It is
+// for the beginning.
+func (l *Acks) Watch(woken func()) { l.Changed, l.woken = make(chan struct{}, 1), woken }
 
 // Bind says what the positions are of, and what they are. What is pending may
 // be of other channels, and a gap that has been found is still to be told:
@@ -68,8 +71,8 @@ func (l *Acks) rebind() {
 
 func (l *Acks) changed() {
 	signal(l.Changed)
-	if l.Woken != nil {
-		l.Woken()
+	if l.woken != nil {
+		l.woken()
 	}
 }
 

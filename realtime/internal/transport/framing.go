@@ -90,10 +90,15 @@ func (c *socketConn) Quiet() bool {
 // handles a ping, so what comes between two messages of a quiet connection is
 // handled here.
 func (c *socketConn) Await() bool {
-	a := c.ahead
 	if c.Quiet() {
-		a.fill()
+		c.ahead.fill()
 	}
+	return c.arrived()
+}
+
+// arrived handles what Await has waited for, unless that is for Next.
+func (c *socketConn) arrived() bool {
+	a := c.ahead
 	if a == nil || !a.framed || !a.frames.between() {
 		return true
 	}

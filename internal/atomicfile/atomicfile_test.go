@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/b24pull/b24pull/internal/mounttest"
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // refusals are the ways in which a file cannot be replaced, but written.
@@ -103,6 +104,7 @@ func TestAtomicfile_PowerCutInPlace(t *testing.T) {
 			}
 			for _, next := range []string{"new", long + "new", ""} {
 				t.Run(fmt.Sprintf("%s, writes %d, next %d", how, len(history), len(next)), func(t *testing.T) {
+					resttest.SampleShort(t)
 					before := ""
 					prepare := func() *frailDisk {
 						disk := newFrailDisk(r)
@@ -136,7 +138,7 @@ func TestAtomicfile_InPlaceSize(t *testing.T) {
 	disk.put(name, nil)
 	f := testFile(disk)
 	random := rand.New(rand.NewPCG(1, 2))
-	for i := range 3000 {
+	for i := range resttest.Rounds(3000) {
 		content := strings.Repeat(fmt.Sprintf("%d ", i), 1+random.IntN(longest/5))
 		if err := f.Write([]byte(content)); err != nil {
 			t.Fatal(err)

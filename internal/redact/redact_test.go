@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // kinds are the alphabets and lengths of the secrets there are.
@@ -68,7 +70,11 @@ var disguises = map[string]func(r *rand.Rand, s string) string{
 // disguise the secret comes.
 func TestRedact_NoPartIsLeft(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 300 {
+	many := 300
+	if testing.Short() {
+		many = 30
+	}
+	for range many {
 		for _, k := range kinds {
 			secret := random(r, k.alphabet, k.length)
 			if len(letters(secret)) < window {
@@ -232,13 +238,14 @@ func TestRedact_Line(t *testing.T) {
 func TestRedact_ManySecrets(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	var parts, values []string
-	for range 60_000 {
+	many := resttest.Rounds(60_000)
+	for range many {
 		parts = append(parts, random(r, "0123456789abcdef", 8))
 		values = append(values, fmt.Sprint("v", len(values)))
 	}
 	id := strings.Join(parts, ".")
 	known := Redactor{}.With(append(values, id)...)
-	if got := known.Text("no " + parts[30_000] + " and a=v7 there"); got != "no [redacted] and a=[redacted] there" {
+	if got := known.Text("no " + parts[many/2] + " and a=v7 there"); got != "no [redacted] and a=[redacted] there" {
 		t.Errorf("got %q", got)
 	}
 	if got := known.Text(id); got != Mask {

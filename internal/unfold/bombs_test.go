@@ -14,13 +14,18 @@ import (
 // codings are those that are understood, by the name that a server gives them.
 var codings = map[string]struct {
 	name     string
-	compress func(io.Writer) io.WriteCloser
+	compress func(io.Writer) compressor
 }{
-	"gzip":         {"gzip", func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }},
-	"x-gzip":       {" X-GZIP ", func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }},
-	"zlib":         {"deflate", func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }},
-	"deflate":      {"deflate", func(w io.Writer) io.WriteCloser { f, _ := flate.NewWriter(w, 6); return f }},
-	"gzip members": {"gzip", func(w io.Writer) io.WriteCloser { return members{w} }},
+	"gzip":         {"gzip", func(w io.Writer) compressor { return gzip.NewWriter(w) }},
+	"x-gzip":       {" X-GZIP ", func(w io.Writer) compressor { return gzip.NewWriter(w) }},
+	"zlib":         {"deflate", func(w io.Writer) compressor { return zlib.NewWriter(w) }},
+	"deflate":      {"deflate", func(w io.Writer) compressor { f, _ := flate.NewWriter(w, 6); return f }},
+	"gzip members": {"gzip", func(w io.Writer) compressor { return members{w} }},
+}
+
+type compressor interface {
+	io.WriteCloser
+	Flush() error
 }
 
 // members writes each piece as a gzip file of its own.
@@ -32,25 +37,39 @@ func (m members) Write(p []byte) (int, error) {
 	return len(p), z.Close()
 }
 
+func (m members) Flush() error { return nil }
+
 func (m members) Close() error { return nil }
 
-// endless compresses the same piece for as long as somebody reads.
-func endless(t *testing.T, compress func(io.Writer) io.WriteCloser, piece []byte) io.Reader {
-	r, w := io.Pipe()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for z := compress(w); ; {
-			if _, err := z.Write(piece); err != nil {
-				return
-			}
+// endless is the same piece again and again, compressed. What it refers to lies
+// as far back each time, so that from the second time on its bytes are the same.
+func endless(t *testing.T, compress func(io.Writer) compressor, piece []byte) io.Reader {
+	t.Helper()
+	var out bytes.Buffer
+	z := compress(&out)
+	var ends [2]int
+	for i := range ends {
+		if _, err := z.Write(piece); err != nil {
+			t.Fatal(err)
 		}
-	}()
-	t.Cleanup(func() {
-		r.Close()
-		<-done
-	})
-	return r
+		if err := z.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		ends[i] = out.Len()
+	}
+	return io.MultiReader(bytes.NewReader(out.Bytes()[:ends[0]]), &repeated{piece: out.Bytes()[ends[0]:]})
+}
+
+// A repeated has a piece read over and over.
+type repeated struct {
+	piece []byte
+	at    int
+}
+
+func (r *repeated) Read(p []byte) (int, error) {
+	n := copy(p, r.piece[r.at:])
+	r.at = (r.at + n) % len(r.piece)
+	return n, nil
 }
 
 // TestBombs: what unfolds to too much is given up, after a bounded number of

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -121,6 +122,7 @@ func TestBudget_Room(t *testing.T) {
 // have taken.
 func TestBudget_Concurrently(t *testing.T) {
 	const bytes, share, queues, largest = 20_000, 200, 8, 150 // an empty queue takes no more than its share
+	many := resttest.Rounds(20_000)
 	b := NewBudget(bytes, share)
 	var all []*Queue
 	var run, watch sync.WaitGroup
@@ -133,7 +135,7 @@ func TestBudget_Concurrently(t *testing.T) {
 		run.Go(func() {
 			defer close(handed)
 			r := rand.New(rand.NewPCG(1, uint64(i)))
-			for n := 0; n < 20_000; {
+			for n := 0; n < many; {
 				size := 1 + r.IntN(largest)
 				if !q.admit(size) {
 					runtime.Gosched()

@@ -20,7 +20,7 @@ func TestModel_OfConnections(t *testing.T) {
 	t.Parallel()
 	usual := 60
 	if testing.Short() {
-		usual = 20
+		usual = 5
 	}
 	for seed := range wiretest.Seeds(t, usual) {
 		m := newConnectionsModel(t, uint64(seed))

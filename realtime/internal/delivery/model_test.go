@@ -30,7 +30,7 @@ func TestModel(t *testing.T) {
 	t.Parallel()
 	seeds := 300
 	if testing.Short() {
-		seeds = 100
+		seeds = 25
 	}
 	for seed := range wiretest.Seeds(t, seeds) {
 		m := newModel(t, uint64(seed))

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
@@ -12,7 +13,7 @@ import (
 // happens later changes one that has been handed out.
 func TestView_IsTheSet(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for round := range 200 {
+	for round := range resttest.Rounds(200) {
 		l := NewAcks(Position{})
 		l.Watermark = midAt(1 << 20)
 		var given []Position

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
 
@@ -49,7 +50,8 @@ var jsonCodecs = map[string]struct {
 // TestCodecStream_CodecsReadAhead: of a long frame, no more is held than one
 // message and a window.
 func TestCodecStream_CodecsReadAhead(t *testing.T) {
-	const size, count = 16 << 10, 1024 // 16 MB
+	const size = 16 << 10
+	count := resttest.Rounds(1024) // 16 MB
 	for name, tt := range jsonCodecs {
 		t.Run(name, func(t *testing.T) {
 			body := `{"module_id":"m","command":"c","params":"` + strings.Repeat("x", size) + `"}`

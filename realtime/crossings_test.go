@@ -62,7 +62,7 @@ func TestCrossings(t *testing.T) {
 				case resttest.Thorough:
 					rate = 500
 				case testing.Short():
-					rate = 50
+					rate = 25
 				}
 				l.start(portal, WithTransport(transport), WithBackoff(soon))
 				l.crossings(30*time.Second, rate, tt.others)

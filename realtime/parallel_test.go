@@ -114,7 +114,8 @@ func byCommand(m Message) string { return m.Command }
 // stays small. What comes later waits, and is not lost.
 func TestParallel_Window(t *testing.T) {
 	t.Parallel()
-	const n, sent = 2, 30000
+	const n = 2
+	sent := resttest.Rounds(30000)
 	const window = n * messagesPerWorker
 	stuck := map[string]func(ctx context.Context) error{
 		"stuck":       func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },

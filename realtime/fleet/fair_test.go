@@ -224,7 +224,7 @@ func (e *events) kind(key string, kind Kind) (all []Event) {
 // the others have received is handled, and the error names those that hang.
 func TestShutdown_Many(t *testing.T) {
 	t.Parallel()
-	all := 200
+	all := resttest.Rounds(200)
 	if resttest.Thorough {
 		all = 1000
 	}

@@ -120,7 +120,7 @@ func TestStorm_InMemory(t *testing.T) {
 			inBubble(t, func(t *testing.T, n *pulltest.Network) {
 				w := newWorld(t, 8, n)
 				r := w.run()
-				blow(r, uint64(seed), 40)
+				blow(r, uint64(seed), resttest.Rounds(40))
 				r.stop()
 				w.wantNoSecrets()
 			})

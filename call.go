@@ -73,7 +73,7 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 	}
 	underway.Waits(ctx, "the token source")
 	var token *oauth2.Token
-	err := c.limited(ctx, "", nil, func(ctx context.Context) (err error) {
+	err := c.tokenWithin(ctx, func(ctx context.Context) (err error) {
 		token, err = c.auth.token(ctx)
 		return err
 	})
@@ -94,7 +94,7 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 		}
 		underway.Waits(ctx, "the token source")
 		var next *oauth2.Token
-		failed := c.limited(ctx, "", nil, func(ctx context.Context) (err error) {
+		failed := c.tokenWithin(ctx, func(ctx context.Context) (err error) {
 			next, err = other.token(ctx, token)
 			return err
 		})
@@ -137,29 +137,6 @@ func (c *Client) turn(ctx context.Context, q request) error {
 	return err
 }
 
-// limited bounds one step of a call by the client's timeout. method is what the
-// error begins with, from says who did not answer; "" and nil for a step of
-// which that is said elsewhere.
-func (c *Client) limited(ctx context.Context, method string, from func() string, step func(context.Context) error) error {
-	limited, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	err := step(limited)
-	if errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
-		late := context.DeadlineExceeded
-		var broken *netfail.Error
-		sent := netfail.SentUnknown
-		if errors.As(err, &broken) {
-			sent = broken.Sent
-		}
-		name, who := "", ""
-		if from != nil {
-			name, who = "b24pull: "+method+": ", " from "+from()
-		}
-		return &netfail.Error{Text: fmt.Sprintf("%sno answer%s within %v: %v", name, who, c.timeout, late), Err: late, Sent: sent}
-	}
-	return err
-}
-
 func withToken(known redact.Redactor, token *oauth2.Token) redact.Redactor {
 	if token == nil {
 		return known
@@ -173,7 +150,7 @@ func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known
 	at := start
 	for range maxMoves + 1 {
 		asked := at
-		place, late := gate.Enter(ctx, gate.REST, asked.Host, func() { underway.Waits(ctx, "its turn among requests to all portals") })
+		place, late := gate.Enter(ctx, gate.REST, asked.Host, func() { underway.Waits(ctx, turnAmongRequests) })
 		if late != nil {
 			return response{}, fmt.Errorf("b24pull: %s: %w", q.method, late)
 		}

@@ -75,7 +75,9 @@ func WithHTTPClient(c *http.Client) Option {
 
 // WithTimeout bounds each request of a call, and each getting of a token for
 // one. The whole call, with its pauses and repeats, is bounded by its context
-// and by WithRetry. The default is DefaultTimeout.
+// and by WithRetry. The time does not run while a request, or a refresh of
+// package oauth, waits for its turn among those of a fleet
+// (fleet.WithRequests). The default is DefaultTimeout.
 func WithTimeout(d time.Duration) Option {
 	return func(o *options) error {
 		if d <= 0 {

@@ -51,8 +51,9 @@ type Application struct {
 	AuthServer string
 	// HTTPClient calls the authorization server; nil for one with net/http's
 	// default transport. Redirects are not followed. It needs no Timeout:
-	// Exchange and each refresh end within a minute. A shorter one costs a
-	// token if the server answers later.
+	// Exchange and each refresh end within a minute, which begins with its
+	// turn where a fleet has them wait for one. A shorter one costs a token if
+	// the server answers later.
 	HTTPClient *http.Client
 	// UserAgent is the User-Agent header of what the authorization server is
 	// asked; "" for b24pull.DefaultUserAgent.
@@ -252,9 +253,10 @@ func (a *Application) refresh(ctx context.Context, old *Token) (*Token, error) {
 var passing = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}
 
 // callServer has x/oauth2 call the authorization server, and again if its
-// refusal passes. It ends within refreshTimeout.
+// refusal passes. It ends within refreshTimeout, which does not run while it
+// waits for its turn among other requests.
 func (a *Application) callServer(ctx context.Context, known redact.Redactor, server *url.URL, call func(context.Context) (*oauth2.Token, error)) (*oauth2.Token, error) {
-	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
+	ctx, cancel := gate.WithTimeout(ctx, refreshTimeout, nil)
 	defer cancel()
 	for attempt := 0; ; attempt++ {
 		answer, err := a.askOnce(ctx, known, server, call)

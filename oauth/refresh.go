@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/gate"
 	"golang.org/x/oauth2"
 )
 
@@ -17,6 +18,13 @@ type flight struct {
 	done  chan struct{}
 	token *Token
 	err   error
+
+	clocks gate.Clocks // of those who wait
+
+	// Of a refresh, guarded by the entry's mu:
+	waiting int                // how many wait
+	begun   bool               // its turn among other requests has come
+	cancel  context.CancelFunc // ends the waiting for that
 }
 
 // takeOff and land keep the flights that Wait waits for.
@@ -101,9 +109,7 @@ func (e *entry) refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Tok
 		if err != nil || newer != nil {
 			return newer, err
 		}
-		select {
-		case <-f.done:
-		case <-ctx.Done():
+		if !e.await(ctx, f) {
 			return nil, ctx.Err()
 		}
 		if _, err := e.known(); err != nil {
@@ -128,21 +134,73 @@ func (e *entry) join(ctx context.Context, refused *oauth2.Token) (*flight, *oaut
 	case e.ended():
 		return nil, nil, b24pull.ErrUninstalled
 	case e.flight != nil:
+		e.flight.waiting++
 		return e.flight, nil, nil
 	case e.token != nil && (refused == nil || e.token.AccessToken != refused.AccessToken):
 		return nil, bare(e.token), nil
 	}
 	f := e.tokens.takeOff()
+	f.waiting = 1
 	e.flight = f
+	on := f.clocks.Context(context.WithoutCancel(ctx))
+	var turn context.Context
+	turn, f.cancel = context.WithCancel(on)
+	server := e.server()
 	go func() {
 		defer e.tokens.land(f)
-		f.token, f.err = e.fly(context.WithoutCancel(ctx), refused)
+		defer f.cancel()
+		place, err := gate.Reserve(turn, gate.REST, server)
+		if f.err = err; err == nil && e.begins(f) {
+			f.token, f.err = e.fly(place.For(on), refused)
+		}
+		place.Leave()
 		e.mu.Lock()
-		e.flight = nil
+		if e.flight == f {
+			e.flight = nil
+		}
 		e.mu.Unlock()
 		e.tokens.drop(e)
 	}()
 	return f, nil, nil
+}
+
+// server is the host that refreshes are asked of. mu is held.
+func (e *entry) server() string {
+	named := ""
+	if e.token != nil {
+		named = e.token.ServerEndpoint
+	}
+	if server, err := e.tokens.app.serverFor(named); err == nil {
+		return server.Host
+	}
+	return ""
+}
+
+// begins reports whether somebody still waits for a flight whose turn has come.
+func (e *entry) begins(f *flight) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f.begun = e.flight == f
+	return f.begun
+}
+
+// await waits for a flight that was joined, and reports false if ctx ends
+// before. The turn of a flight that nobody waits for need not come.
+func (e *entry) await(ctx context.Context, f *flight) bool {
+	leave := f.clocks.Join(ctx)
+	defer leave()
+	select {
+	case <-f.done:
+		return true
+	case <-ctx.Done():
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if f.waiting--; f.waiting == 0 && !f.begun && e.flight == f {
+		e.flight = nil
+		f.cancel()
+	}
+	return false
 }
 
 // fly refreshes under the store's lock. It does not panic: nobody could recover

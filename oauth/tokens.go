@@ -17,7 +17,8 @@ import (
 )
 
 // What is done with a token is bounded step by step, where no context does: a
-// step that has begun gets its time, however long the one before took.
+// step that has begun gets its time, however long the one before took, and a
+// refresh that is to wait for its turn gets it from then on.
 const (
 	storeTimeout   = 30 * time.Second
 	refreshTimeout = time.Minute
@@ -269,7 +270,11 @@ func (s *TokenSource) Token() (*oauth2.Token, error) {
 // Refresh returns another token than the refused one. Whoever comes with a
 // token that is not the present one gets that. Else the token is refreshed,
 // once for all who wait, and stored before anybody gets it. The end of a
-// caller's context ends its waiting, not the refresh.
+// caller's context ends its waiting, not the refresh; but one that waits for its
+// turn among the requests of a fleet, and that nobody waits for any more, is not
+// begun. The token's lock is taken after that turn has come: it is held for no
+// longer than the refresh takes, unless it was waited for so long that the turn
+// has passed.
 //
 // Errors: b24pull.ErrUninstalled, or b24pull.ErrNoToken if there was no token
 // before; b24pull.ErrInvalidGrant, which is final for all processes with the

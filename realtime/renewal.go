@@ -22,7 +22,8 @@ const (
 	// renewTail is when a renewal that gives the same channels again is tried
 	// at their very end.
 	renewTail = 20 * time.Second
-	// suspectWithin is how long another config is waited for that need not be.
+	// suspectWithin is how long another config is waited for that need not be,
+	// beside the waiting for its turn.
 	suspectWithin = 20 * time.Second
 )
 
@@ -72,7 +73,7 @@ func (l *loop) fetch(cache bool) {
 	r.fetching = true
 	ctx, cancel := l.ctx, context.CancelFunc(func() {})
 	if r.reason == RenewUnreachable {
-		ctx, cancel = context.WithTimeout(ctx, suspectWithin)
+		ctx, cancel = gate.WithTimeout(ctx, suspectWithin, nil)
 	}
 	asked := make(chan struct{})
 	l.watchSource(asked)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net/http/httptrace"
 	"sync/atomic"
+	"time"
 )
 
 type key struct{}
@@ -26,12 +27,61 @@ func With(ctx context.Context, g *Gate, outer *Place) context.Context {
 }
 
 // Enter takes a place in the context's gate, if it has one. See [Gate.Enter].
+// One that is reserved for the host is it.
 func Enter(ctx context.Context, kind Kind, host string, wait func()) (*Place, error) {
 	p, _ := ctx.Value(key{}).(passing)
-	if p.outer.isTaken() {
+	switch {
+	case p.outer.claim(kind, host):
+		return p.outer, nil
+	case p.outer.isTaken():
 		return nil, nil
 	}
 	return p.gate.Enter(ctx, kind, host, wait)
+}
+
+// Reserve takes a place in the context's gate, if it has one, for a request to
+// a host that may be made later, with what [Place.For] returns: for who has to
+// do something before, like locking, that is not to be done for as long as a
+// request waits for its turn. A place that is reserved for longer than
+// [Patience] is given up, and the request waits then.
+func Reserve(ctx context.Context, kind Kind, host string) (*Place, error) {
+	p, _ := ctx.Value(key{}).(passing)
+	if p.gate == nil || p.outer.isTaken() {
+		return nil, nil
+	}
+	place, err := p.gate.Enter(ctx, kind, host, nil)
+	if err != nil {
+		return nil, err
+	}
+	place.gate.mu.Lock()
+	place.reserved = true
+	place.gate.mu.Unlock()
+	return place, nil
+}
+
+// For has the first request to the host with a context take a place that is
+// reserved.
+func (p *Place) For(ctx context.Context) context.Context {
+	if p == nil {
+		return ctx
+	}
+	return With(ctx, p.gate, p)
+}
+
+// claim begins the request that a place was reserved for, and reports false if
+// it was not, or not any more.
+func (p *Place) claim(kind Kind, host string) bool {
+	if p == nil || p.kind != kind || p.host != host {
+		return false
+	}
+	p.gate.mu.Lock()
+	defer p.gate.mu.Unlock()
+	if !p.reserved || p.state != stateTaken || !p.late.Stop() {
+		return false
+	}
+	p.reserved = false
+	p.late = time.AfterFunc(Patience, func() { p.leave(hangs) })
+	return true
 }
 
 // Pause gives up the place that stands for the context's requests: there is

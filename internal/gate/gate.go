@@ -70,9 +70,10 @@ type Place struct {
 	begin chan struct{} // closed when the place is taken
 
 	// Guarded by the gate's mu:
-	state state
-	late  *time.Timer
-	held  int // by handshakes
+	state    state
+	late     *time.Timer
+	held     int  // by handshakes
+	reserved bool // its request has not begun
 }
 
 type state uint8
@@ -94,7 +95,8 @@ const (
 )
 
 // Enter takes a place for a request to a host, and waits for one until ctx is
-// done; wait, which may be nil, is called before, if it has to.
+// done; wait, which may be nil, is called before, if it has to. A timeout of
+// [WithTimeout] does not run meanwhile.
 func (g *Gate) Enter(ctx context.Context, kind Kind, name string, wait func()) (*Place, error) {
 	if g == nil {
 		return nil, nil
@@ -112,6 +114,10 @@ func (g *Gate) Enter(ctx context.Context, kind Kind, name string, wait func()) (
 	}
 	if wait != nil {
 		wait()
+	}
+	if c := clockOf(ctx); c != nil {
+		c.stop()
+		defer c.start()
 	}
 	select {
 	case <-p.begin:
@@ -255,6 +261,9 @@ func (p *Place) leave(host verdict) {
 	g := p.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if p.reserved { // the host was not asked
+		host = unknown
+	}
 	switch p.state {
 	case stateLeft:
 		return

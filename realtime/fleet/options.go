@@ -161,7 +161,11 @@ const (
 // included, and reads of the history. The default is 128. So a start, and the
 // return of a network, are spread however many portals there are: what is
 // beyond the bound waits, for as long as it takes, in turns of the three kinds,
-// of hosts, and of who came first.
+// of hosts, and of who came first. That is no failure: no timeout of this module
+// runs meanwhile, neither a Client's ([b24pull.WithTimeout]) nor that of a
+// refresh, a handshake, a poll or a read, also where several wait for one
+// refresh. The token's lock is taken when the refresh has its turn, so that
+// other processes do not wait for that.
 //
 // A request that has no answer within 5 seconds does not count any more, and
 // has another one begin; it ends by its own timeout. Hosts that hang so take up

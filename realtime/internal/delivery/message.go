@@ -36,12 +36,12 @@ type Progress struct {
 
 // Position is how far everything has been handled, and what was handled beyond.
 type Position struct {
-	Progress            // of the watermark of a position: everything up to it has been handled
-	Acked    []wire.Key // the message at the watermark, if there is one, and what was handled beyond, in order
-	further  []keyBlock // what follows
-	last     wire.Key   // what has been handled last, if it is none of these; zero: it is
-	Tags     bool       // positions are times and tags, not mids
-	Bound    Binding    // what the position is of
+	Progress             // of the watermark of a position: everything up to it has been handled
+	Acked    []wire.Key  // the message at the watermark, if there is one, and what was handled beyond, in order
+	further  []*keyBlock // what follows
+	last     wire.Key    // what has been handled last, if it is none of these; zero: it is
+	Tags     bool        // positions are times and tags, not mids
+	Bound    Binding     // what the position is of
 }
 
 // Keys are those of the message at the watermark, if there is one, and of what
@@ -49,23 +49,23 @@ type Position struct {
 func (p *Position) Keys() iter.Seq[wire.Key] {
 	return func(yield func(wire.Key) bool) {
 		last := p.last
-		each := func(keys []wire.Key) bool {
-			for _, k := range keys {
-				if last != (wire.Key{}) && last.Compare(k) < 0 {
-					if !yield(last) {
-						return false
-					}
-					last = wire.Key{}
-				}
-				if !yield(k) {
+		each := func(k wire.Key) bool {
+			if last != (wire.Key{}) && last.Compare(k) < 0 {
+				if !yield(last) {
 					return false
 				}
+				last = wire.Key{}
 			}
-			return true
+			return yield(k)
 		}
-		goOn := each(p.Acked)
-		for i := 0; goOn && i < len(p.further); i++ {
-			goOn = each(p.further[i].keys)
+		goOn := true
+		for i := 0; goOn && i < len(p.Acked); i++ {
+			goOn = each(p.Acked[i])
+		}
+		for _, b := range p.further {
+			for i := 0; goOn && i < b.n; i++ {
+				goOn = each(b.buf[i].key())
+			}
 		}
 		if goOn && last != (wire.Key{}) {
 			yield(last)

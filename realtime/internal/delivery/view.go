@@ -13,9 +13,9 @@ import (
 // long that what comes out of turn mostly belongs there.
 type ackedView struct {
 	head  []wire.Key
-	tail  []keyBlock // behind the head
-	size  int        // of both
-	valid bool       // they are those of the set
+	tail  []*keyBlock // behind the head
+	size  int         // of both
+	valid bool        // they are those of the set
 
 	shared bool // the tail has been handed out
 	turn   int  // how often it was; blocks of this turn have not been
@@ -24,15 +24,33 @@ type ackedView struct {
 	count  int  // of keys that far is of
 }
 
-// keyBlock is some keys of a view's tail.
+// keyBlock is some keys of a view's tail, at least one. It is small: a cursor
+// that one key follows costs a copy of a block, and one of the list of them.
 type keyBlock struct {
-	keys []wire.Key // at least one
-	turn int        // in which it was made
+	turn int // in which it was made
+	n    int
+	buf  [blockSize]packedKey
+}
+
+func (b *keyBlock) keys() []packedKey { return b.buf[:b.n] }
+
+// newBlock makes a block of keys.
+func newBlock(turn int, keys []packedKey) *keyBlock {
+	b := &keyBlock{turn: turn}
+	b.n = copy(b.buf[:], keys)
+	return b
+}
+
+// insert puts a key into a block that is not full.
+func (b *keyBlock) insert(at int, k packedKey) {
+	copy(b.buf[at+1:b.n+1], b.buf[at:b.n])
+	b.buf[at] = k
+	b.n++
 }
 
 const (
-	blockSize = 32   // of keys that a block has at the most
-	tailSlack = 4    // blocks that a tail has beyond what is needed
+	blockSize = 31   // of keys that a block has at the most: with it, it takes 512 bytes
+	tailSlack = 8    // blocks that a tail has beyond what is needed
 	maxReach  = 128  // blocks: what belongs before them comes too seldom
 	reachOver = 4096 // keys after which what was needed before is forgotten
 )
@@ -63,41 +81,50 @@ func (v *ackedView) add(k wire.Key) {
 }
 
 // insert puts a key into the tail.
-func (v *ackedView) insert(k wire.Key) {
+func (v *ackedView) insert(key wire.Key) {
 	v.own()
-	if n := len(v.head); n > 0 && k.Compare(v.head[n-1]) < 0 {
-		v.pull(v.index(k))
+	if n := len(v.head); n > 0 && key.Compare(v.head[n-1]) < 0 {
+		v.pull(v.index(key))
 	}
-	i := v.blockOf(k)
-	b := &v.tail[i]
-	at, _ := slices.BinarySearchFunc(b.keys, k, wire.Key.Compare)
-	if i < len(v.tail)-1 || at < len(b.keys) {
-		v.far = max(v.far, min(len(v.tail)-i, maxReach))
-	}
-	if b.turn != v.turn {
-		*b = keyBlock{append(make([]wire.Key, 0, blockSize), b.keys...), v.turn}
-	}
-	if len(b.keys) < blockSize {
-		b.keys = slices.Insert(b.keys, at, k)
+	k := pack(key)
+	if len(v.tail) == 0 {
+		v.tail = append(v.tail, newBlock(v.turn, []packedKey{k}))
 		return
 	}
-	second := keyBlock{make([]wire.Key, 0, blockSize), v.turn}
+	i := v.blockOf(k)
+	b := v.tail[i]
+	at, _ := slices.BinarySearchFunc(b.keys(), k, packedKey.compare)
+	if i < len(v.tail)-1 || at < b.n {
+		v.far = max(v.far, min(len(v.tail)-i, maxReach))
+	}
+	if b.n < blockSize {
+		if b.turn != v.turn {
+			b = newBlock(v.turn, b.keys())
+			v.tail[i] = b
+		}
+		b.insert(at, k)
+		return
+	}
 	cut := blockSize / 2
 	if at == blockSize {
 		cut = blockSize // keys come in order for a while
 	}
-	second.keys = append(second.keys, b.keys[cut:]...)
-	if b.keys = b.keys[:cut]; at >= cut {
-		second.keys = slices.Insert(second.keys, at-cut, k)
+	second := newBlock(v.turn, b.keys()[cut:])
+	if cut < blockSize {
+		b = newBlock(v.turn, b.keys()[:cut])
+		v.tail[i] = b
+	}
+	if at >= cut {
+		second.insert(at-cut, k)
 	} else {
-		b.keys = slices.Insert(b.keys, at, k)
+		b.insert(at, k)
 	}
 	v.tail = slices.Insert(v.tail, i+1, second)
 }
 
 // blockOf is the block of the tail that a key belongs to.
-func (v *ackedView) blockOf(k wire.Key) int {
-	i, found := slices.BinarySearchFunc(v.tail, k, func(b keyBlock, k wire.Key) int { return b.keys[0].Compare(k) })
+func (v *ackedView) blockOf(k packedKey) int {
+	i, found := slices.BinarySearchFunc(v.tail, k, func(b *keyBlock, k packedKey) int { return b.buf[0].compare(k) })
 	if found {
 		return i
 	}
@@ -107,7 +134,7 @@ func (v *ackedView) blockOf(k wire.Key) int {
 // own makes the list of blocks one that nobody else has.
 func (v *ackedView) own() {
 	if v.shared {
-		v.tail = append(make([]keyBlock, 0, len(v.tail)+2), v.tail...)
+		v.tail = append(make([]*keyBlock, 0, len(v.tail)+2), v.tail...)
 		v.shared = false
 		v.turn++
 	}
@@ -115,9 +142,13 @@ func (v *ackedView) own() {
 
 // pull makes the keys of the head from an index on the first of the tail.
 func (v *ackedView) pull(from int) {
-	var blocks []keyBlock
+	var blocks []*keyBlock
 	for part := range slices.Chunk(v.head[from:], blockSize) {
-		blocks = append(blocks, keyBlock{part, v.turn - 1})
+		b := &keyBlock{turn: v.turn}
+		for _, k := range part {
+			b.insert(b.n, pack(k))
+		}
+		blocks = append(blocks, b)
 	}
 	v.tail = append(blocks, v.tail...)
 	v.head = v.head[:from:from]
@@ -127,12 +158,14 @@ func (v *ackedView) pull(from int) {
 // turn wants to the head.
 func (v *ackedView) fold() {
 	most := max(v.reach, v.far)
-	if len(v.tail) <= 2*most+tailSlack {
+	if len(v.tail) <= most+most/8+tailSlack {
 		return
 	}
 	n := len(v.tail) - most
 	for _, b := range v.tail[:n] {
-		v.head = append(v.head, b.keys...)
+		for _, k := range b.keys() {
+			v.head = append(v.head, k.key())
+		}
 	}
 	if v.tail = v.tail[n:]; most == 0 {
 		v.tail = nil
@@ -157,28 +190,30 @@ func (v *ackedView) shorten(n int) {
 		return
 	}
 	v.own()
-	for gone > 0 && gone >= len(v.tail[0].keys) {
-		gone -= len(v.tail[0].keys)
+	for gone > 0 && gone >= v.tail[0].n {
+		gone -= v.tail[0].n
 		v.tail = v.tail[1:]
 	}
 	if gone > 0 {
-		v.tail[0].keys = v.tail[0].keys[gone:]
+		v.tail[0] = newBlock(v.turn, v.tail[0].keys()[gone:])
 	}
 }
 
 // from returns the keys from a position on, in two parts.
-func (v *ackedView) from(pos wire.Mid) (head []wire.Key, tail []keyBlock) {
+func (v *ackedView) from(pos wire.Mid) (head []wire.Key, tail []*keyBlock) {
 	k := wire.Key{Mid: pos}
 	if head = v.head[v.index(k):]; len(v.tail) == 0 {
 		return head[:len(head):len(head)], nil
 	}
 	v.shared = true
 	tail = v.tail
-	if i := v.blockOf(k); len(head) == 0 && tail[0].keys[0].Compare(k) < 0 { // mostly such keys are not in the set any more
-		tail = slices.Clone(tail[i:])
-		at, _ := slices.BinarySearchFunc(tail[0].keys, k, wire.Key.Compare)
-		if tail[0].keys = tail[0].keys[at:]; len(tail[0].keys) == 0 {
+	if first := pack(k); len(head) == 0 && tail[0].buf[0].compare(first) < 0 { // mostly such keys are not in the set any more
+		tail = slices.Clone(tail[v.blockOf(first):])
+		at, _ := slices.BinarySearchFunc(tail[0].keys(), first, packedKey.compare)
+		if at == tail[0].n {
 			tail = tail[1:]
+		} else {
+			tail[0] = newBlock(0, tail[0].keys()[at:])
 		}
 	}
 	return head[:len(head):len(head)], tail[:len(tail):len(tail)]

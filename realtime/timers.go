@@ -112,27 +112,36 @@ type alarm struct {
 
 // newAlarm makes one that calls wake when it has rung.
 func newAlarm(wake func()) alarm {
-	rang := make(chan struct{}, 1)
-	timer := time.AfterFunc(time.Hour, func() {
-		select {
-		case rang <- struct{}{}:
-		default:
-		}
+	a := alarm{rang: make(chan struct{}, 1)}
+	a.timer = time.AfterFunc(time.Hour, func() {
+		a.ring()
 		wake()
 	})
-	timer.Stop()
-	return alarm{timer, rang}
+	a.timer.Stop()
+	return a
+}
+
+func (a alarm) ring() {
+	select {
+	case a.rang <- struct{}{}:
+	default:
+	}
 }
 
 func (a alarm) stop() { a.timer.Stop() }
 
-// set has it ring at a time; never at the zero time.
+// set has it ring at a time, at once if that has come; never at the zero time.
+// It wakes nobody at once: whoever sets it is awake.
 func (a alarm) set(t time.Time) {
-	if t.IsZero() {
+	switch wait := time.Until(t); {
+	case t.IsZero():
 		a.timer.Stop()
-		return
+	case wait > 0:
+		a.timer.Reset(wait)
+	default: // not by the timer: Go 1.26's race detector may crash in those of a synctest bubble that are due when they are set
+		a.timer.Stop()
+		a.ring()
 	}
-	a.timer.Reset(time.Until(t))
 }
 
 // deadline is when something is due next.

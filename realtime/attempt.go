@@ -197,8 +197,9 @@ func (r *reader) readAll() {
 	}
 }
 
-// run reads, and waits between, until another goroutine goes on. It
-// takes little of a stack: a panic ends the context, and that the connection.
+// run reads, and waits between, until another goroutine goes on. It defers
+// nothing, so that it takes little of a stack: a panic ends the context, and
+// that closes the connection.
 func (r *reader) run() {
 	for r.begun = time.Now(); !r.mayLeave(); {
 		if r.patient.Await() && !r.next() {

@@ -180,6 +180,8 @@ func addFields(h *maphash.Hash, v reflect.Value, all bool) {
 				maphash.WriteComparable(h, f.Int())
 			case f.CanUint():
 				maphash.WriteComparable(h, f.Uint())
+			case f.CanInterface() && f.Comparable(): // an array, say
+				maphash.WriteComparable(h, f.Interface())
 			}
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -125,7 +124,7 @@ func TestGaps_NoGapWithoutNeed(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start(append([]pulltest.Option{pulltest.WithVersion(version)}, long...))
 		l.tickFor(30*time.Minute, time.Minute)
-		for range resttest.Rounds(30) {
+		for range 30 { // hours: more than the day for which messages are kept
 			time.Sleep(time.Hour)
 			l.portal.Cut()
 		}

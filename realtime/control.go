@@ -231,7 +231,9 @@ func (l *loop) anew(restart bool, now time.Time) {
 }
 
 // handleControl goes over to the successors of channels that have ended, or has
-// the config fetched.
+// the config fetched. The end of a channel that is not in use may be that of one
+// which a config under way brings: a token stands for channels that the config
+// beside it lacks.
 func (l *loop) handleControl(now time.Time) {
 	o := &l.commands
 	if len(o.ended) == 0 && !o.more {
@@ -240,7 +242,13 @@ func (l *loop) handleControl(now time.Time) {
 	ended := o.ended
 	o.ended = nil
 	for _, e := range ended {
-		if e.concerns(l.latest().config) && !l.succeed(e, now) {
+		var waits bool
+		if e.concerns(l.latest().config) {
+			waits = !l.succeed(e, now)
+		} else {
+			waits = l.renewal.fetching // what comes may have been made before, and name the channel
+		}
+		if waits {
 			o.ended = append(o.ended, e)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -282,4 +283,32 @@ func TestControl_ConfigExpire(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestControl_EndsDuringFetch: a channel that ends while a config is fetched which
+// still names it is not gone over to for long. Of version 5 its end may be told
+// before: a token stands for channels that the config beside it lacks.
+func TestControl_EndsDuringFetch(t *testing.T) {
+	onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
+		fetched := 0
+		l.open(portal...)
+		l.subscribe(changed{client(t, l.portal), func(*b24pull.Config) {
+			if fetched++; fetched == 3 {
+				l.portal.RetireChannel(pulltest.Private)
+				time.Sleep(time.Second)
+			}
+		}}, WithTransport(transport))
+		l.run(nil)
+		<-l.sub.Ready()
+		l.portal.OmitChannel(pulltest.Private, 1)
+		l.portal.ReplaceChannel(pulltest.Private)
+		l.portal.ReplaceChannel(pulltest.Shared)
+		l.portal.EmitOld(pulltest.Message{Module: "pull", Command: "channel_expire", Params: map[string]any{"action": "get_config"}})
+		time.Sleep(20 * time.Second)
+		if fetched < 3 {
+			t.Fatalf("%d configs fetched", fetched)
+		}
+		l.both("after")
+		l.noControl()
+	})
 }

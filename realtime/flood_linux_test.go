@@ -84,7 +84,7 @@ var processFloods = map[string]*flood{
 		return protowire.AppendString(protowire.AppendTag(b, 2, protowire.BytesType), `{"command":"c"}`)
 	}},
 	"large behind many": {message: func(n uint64) []byte { // for a user who has become slow
-		if n < floodSize*7/8 {
+		if n < floodSize*31/32 {
 			return wiretest.Message(epochOfFlood, n, "c")
 		}
 		return wiretest.Message(epochOfFlood, n, slowCommand+strings.Repeat("x", 20_000))

@@ -58,7 +58,7 @@ func TestOwnClient_seesChanges(t *testing.T) {
 		"a source of randomness":         func() { mine.TLSClientConfig.Rand = bytes.NewReader(nil) },
 		"one that cannot be compared":    func() { mine.TLSClientConfig.Rand = uncomparable{nil} },
 		"a look at what has been agreed": func() { mine.TLSClientConfig.VerifyConnection = func(tls.ConnectionState) error { return nil } },
-		"a key for tickets":              func() { mine.TLSClientConfig.SessionTicketKey[31] = 1 },
+		"a key for tickets":              func() { mine.TLSClientConfig.SessionTicketKey[31] = 1 }, //lint:ignore SA1019 users may still set it
 		"another protocol":               func() { mine.Protocols.SetHTTP2(true) },
 	} {
 		before := OwnClient(&http.Client{Transport: mine})

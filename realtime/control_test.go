@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -290,10 +291,10 @@ func TestControl_ConfigExpire(t *testing.T) {
 // before: a token stands for channels that the config beside it lacks.
 func TestControl_EndsDuringFetch(t *testing.T) {
 	onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
-		fetched := 0
+		var fetched atomic.Int32
 		l.open(portal...)
 		l.subscribe(changed{client(t, l.portal), func(*b24pull.Config) {
-			if fetched++; fetched == 3 {
+			if fetched.Add(1) == 3 {
 				l.portal.RetireChannel(pulltest.Private)
 				time.Sleep(time.Second)
 			}
@@ -305,8 +306,8 @@ func TestControl_EndsDuringFetch(t *testing.T) {
 		l.portal.ReplaceChannel(pulltest.Shared)
 		l.portal.EmitOld(pulltest.Message{Module: "pull", Command: "channel_expire", Params: map[string]any{"action": "get_config"}})
 		time.Sleep(20 * time.Second)
-		if fetched < 3 {
-			t.Fatalf("%d configs fetched", fetched)
+		if n := fetched.Load(); n < 3 {
+			t.Fatalf("%d configs fetched", n)
 		}
 		l.both("after")
 		l.noControl()

@@ -71,7 +71,6 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 	if err := c.turn(ctx, q); err != nil {
 		return err
 	}
-	underway.Waits(ctx, "the token source")
 	var token *oauth2.Token
 	err := c.tokenWithin(ctx, func(ctx context.Context) (err error) {
 		token, err = c.auth.token(ctx)
@@ -92,7 +91,6 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 		if token == nil || !ok || !refused.Is(other.after) {
 			continue
 		}
-		underway.Waits(ctx, "the token source")
 		var next *oauth2.Token
 		failed := c.tokenWithin(ctx, func(ctx context.Context) (err error) {
 			next, err = other.token(ctx, token)

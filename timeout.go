@@ -25,13 +25,15 @@ func (c *Client) limited(ctx context.Context, method string, from func() string,
 // tokenWithin bounds the getting of a token by the client's timeout, which does
 // not run while a refresh waits for its turn among other requests.
 func (c *Client) tokenWithin(ctx context.Context, step func(context.Context) error) error {
-	limited, cancel := gate.WithTimeout(ctx, c.timeout, func(waits bool) {
+	told := func(waits bool) {
 		if waits {
 			underway.Waits(ctx, turnAmongRequests)
 		} else {
 			underway.Waits(ctx, "the token source")
 		}
-	})
+	}
+	told(false)
+	limited, cancel := gate.WithTimeout(ctx, c.timeout, told)
 	defer cancel()
 	err := step(limited)
 	if !tooLate(ctx, limited, err) {

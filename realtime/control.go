@@ -242,11 +242,9 @@ func (l *loop) handleControl(now time.Time) {
 	ended := o.ended
 	o.ended = nil
 	for _, e := range ended {
-		var waits bool
+		waits := l.renewal.fetching // what comes may have been made before, and name the channel
 		if e.concerns(l.latest().config) {
 			waits = !l.succeed(e, now)
-		} else {
-			waits = l.renewal.fetching // what comes may have been made before, and name the channel
 		}
 		if waits {
 			o.ended = append(o.ended, e)

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"net/http/httptrace"
 	"sync/atomic"
-	"time"
 )
 
 type key struct{}
@@ -80,7 +79,7 @@ func (p *Place) claim(kind Kind, host string) bool {
 		return false
 	}
 	p.reserved = false
-	p.late = time.AfterFunc(Patience, func() { p.leave(hangs) })
+	p.expect()
 	return true
 }
 

@@ -202,7 +202,7 @@ func (g *Gate) serve() {
 		if p.slow {
 			g.slow++
 		}
-		p.late = time.AfterFunc(Patience, func() { p.leave(hangs) })
+		p.expect()
 		close(p.begin)
 	}
 }
@@ -256,6 +256,10 @@ func (p *Place) LeaveWithin(d time.Duration) {
 	}
 }
 
+// expect has the host taken for one that hangs if the place is not left in time.
+// mu is held.
+func (p *Place) expect() { p.late = time.AfterFunc(Patience, func() { p.leave(hangs) }) }
+
 // leave gives a place up, or the waiting for it.
 func (p *Place) leave(host verdict) {
 	g := p.gate
@@ -273,7 +277,7 @@ func (p *Place) leave(host verdict) {
 		p.late.Stop()
 		if p.held > 0 && host != hangs {
 			p.state = stateHeld
-			p.late = time.AfterFunc(Patience, func() { p.leave(hangs) })
+			p.expect()
 			return
 		}
 		g.taken--

@@ -165,9 +165,10 @@ func addFields(h *maphash.Hash, v reflect.Value, all bool) {
 				addFields(h, inner, inner.Type().Comparable())
 			}
 		case reflect.Interface:
-			if f.Comparable() {
+			switch {
+			case f.CanInterface() && f.Comparable():
 				maphash.WriteComparable(h, f.Interface())
-			} else {
+			case !f.IsNil():
 				maphash.WriteComparable[any](h, f.Elem().Type())
 			}
 		case reflect.String:

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"hash/maphash"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -162,3 +164,12 @@ func TestOwnClient_forgets(t *testing.T) {
 }
 
 func sharedOf(c *http.Client) *sharedCopy { return c.Transport.(ownTransport).shared }
+
+// TestFingerprint_HiddenInterface: what cannot be looked at does not panic.
+func TestFingerprint_HiddenInterface(t *testing.T) {
+	type hidden struct{ value any }
+	for _, value := range []any{nil, 1} {
+		var h maphash.Hash
+		addFields(&h, reflect.ValueOf(&struct{ Of *hidden }{&hidden{value}}).Elem(), false)
+	}
+}

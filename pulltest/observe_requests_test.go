@@ -127,6 +127,7 @@ func TestObserver_Requests(t *testing.T) {
 func TestObserver_Middleware(t *testing.T) {
 	observed(t, func(w watched) {
 		w.ask("GET", w.URL()+"/hijack", "")
+		synctest.Wait() // until its handler, which answers itself, has returned
 		w.ask("GET", w.URL()+"/flush", "")
 		synctest.Wait()
 		list := w.take(true)

@@ -24,17 +24,20 @@ type Portal struct {
 	emitter sync.WaitGroup
 }
 
-// Start starts a portal that emits what next returns, with n from 1 on, until
-// it is closed.
+// Start starts a portal that emits what next returns, with n from 1 on, from
+// the first subscriber on until it is closed.
 func Start(next func(n int) pulltest.Message) *Portal {
 	p := &Portal{Portal: pulltest.NewPortal(pulltest.WithHistory()), stop: make(chan struct{})}
 	p.emitter.Go(func() {
 		ticker := time.NewTicker(interval)
 		defer ticker.Stop()
-		for n := 1; ; n++ {
+		for n := 1; ; {
 			select {
 			case <-ticker.C:
-				p.Emit(next(n))
+				if n > 1 || len(p.Subscribers()) > 0 {
+					p.Emit(next(n))
+					n++
+				}
 			case <-p.stop:
 				return
 			}

@@ -24,18 +24,21 @@ type Portal struct {
 	emitter sync.WaitGroup
 }
 
-// Start starts a portal that emits what next returns, with n from 1 on, from
-// the first subscriber on until it is closed.
+// Start starts a portal that emits what next returns, with n from 1 on. It
+// begins when a subscriber has had time to get ready, and goes on until it is
+// closed.
 func Start(next func(n int) pulltest.Message) *Portal {
 	p := &Portal{Portal: pulltest.NewPortal(pulltest.WithHistory()), stop: make(chan struct{})}
 	p.emitter.Go(func() {
 		ticker := time.NewTicker(interval)
 		defer ticker.Stop()
-		for n := 1; ; {
+		for n := 0; ; { // 0: the first subscriber is waited for
 			select {
 			case <-ticker.C:
-				if n > 1 || len(p.Subscribers()) > 0 {
+				if n > 0 {
 					p.Emit(next(n))
+				}
+				if n > 0 || len(p.Subscribers()) > 0 {
 					n++
 				}
 			case <-p.stop:

@@ -103,6 +103,9 @@ func kindOfRefusal(err error) string {
 
 const crowd = 2000
 
+// many is how many come where they are no more than a crowd.
+func many() int { return resttest.Rounds(crowd) }
+
 // TestStrangers_Flood: however many installations are forged at once, few of
 // them reach the authorization server, and few files are open.
 func TestStrangers_Flood(t *testing.T) {
@@ -114,7 +117,6 @@ func TestStrangers_Flood(t *testing.T) {
 		"of as many portals": {func(n int) string { return fmt.Sprintf("m%d", n) }, 8},
 	} {
 		t.Run(name, func(t *testing.T) {
-			resttest.SampleShort(t)
 			store := fileStore(t)
 			synctest.Test(t, func(t *testing.T) {
 				d := newDesk(t, store)
@@ -122,11 +124,11 @@ func TestStrangers_Flood(t *testing.T) {
 				d.garbage()
 				w, client := watch(d.tokens.app.HTTPClient)
 				d.tokens.app.HTTPClient = client
-				errs := d.flood(t.Context(), crowd, func(n int) url.Values { return forgery(n, test.member(n)) })()
+				errs := d.flood(t.Context(), many(), func(n int) url.Values { return forgery(n, test.member(n)) })()
 				if w.most > test.most || w.descriptors > 40 {
 					t.Errorf("%d requests at once and %d descriptors, want %d and 40", w.most, w.descriptors, test.most)
 				}
-				if errs["busy"]+errs["invalid_grant"] != crowd || errs["invalid_grant"] != w.all {
+				if errs["busy"]+errs["invalid_grant"] != many() || errs["invalid_grant"] != w.all {
 					t.Errorf("%v for %d requests", errs, w.all)
 				}
 				d.want("at the end", nil, nil, "first-1 app")
@@ -167,7 +169,7 @@ func TestStrangers_Refresh(t *testing.T) {
 				}
 				d.garbage()
 				d.server.took["first"] = 5 * time.Second
-				wait := d.flood(t.Context(), crowd, test.form)
+				wait := d.flood(t.Context(), many(), test.form)
 				synctest.Wait()
 				began := time.Now()
 				next, err := source.Refresh(t.Context(), refused)
@@ -198,7 +200,7 @@ func TestStrangers_RefreshElsewhere(t *testing.T) {
 		d.server.took["first"] = 30 * time.Second
 		d.server.refuse = "temporarily_unavailable" // so that each asks again
 		ctx, cancel := context.WithCancel(t.Context())
-		wait := d.flood(ctx, crowd, func(int) url.Values { return uninstallEvent(resttest.Mark + "forged") })
+		wait := d.flood(ctx, many(), func(int) url.Values { return uninstallEvent(resttest.Mark + "forged") })
 		synctest.Wait()
 		began := time.Now()
 		_, _ = other.Source("member1").Refresh(t.Context(), &oauth2.Token{AccessToken: resttest.Mark + "-access-first-1"})

@@ -32,7 +32,7 @@ func buildAndRun(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "b24pull.exe")
-	build := exec.Command("go", "build", "-o", binary, ".")
+	build := exec.Command("go", "build", "-ldflags=-s", "-o", binary, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as in the Dockerfile
 	if out, err := build.CombinedOutput(); err != nil {
 		panic(string(out))

@@ -37,7 +37,9 @@ func TestMain(m *testing.M) {
 		if runtime.GOOS == "windows" {
 			program += ".exe"
 		}
-		if out, err := exec.Command("go", "build", "-o", program, "../../cmd/b24pull").CombinedOutput(); err != nil {
+		build := exec.Command("go", "build", "-ldflags=-s", "-o", program, "../../cmd/b24pull")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as its own tests build it, and from the same cache
+		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "%s\n%v\n", out, err)
 			return 1
 		}

@@ -53,7 +53,10 @@ func TestPhpjson_Find(t *testing.T) {
 // TestPhpjson_FindIsBounded: what would take a search for each of its bytes is given
 // up.
 func TestPhpjson_FindIsBounded(t *testing.T) {
-	const size = 1 << 20
+	size := 1 << 20
+	if testing.Short() {
+		size >>= 2
+	}
 	for name, unit := range map[string]string{"braces": "{", "brackets": "[", "open members": `x{"a:`, "nested": `{"a":`, "strings": `{"`, "closed": "{}"} {
 		text := []byte(strings.Repeat(unit, size/len(unit)))
 		s := search{data: text, is: hasResult, budget: budgetFactor * len(text)}

@@ -27,7 +27,8 @@ type EarlyServer struct {
 // Early starts a server that answers when the handshake is done.
 func Early(t testing.TB, version uint16, answer string) EarlyServer {
 	t.Helper()
-	home := httptest.NewTLSServer(http.NotFoundHandler())
+	home := httptest.NewUnstartedServer(http.NotFoundHandler())
+	startTLS(home)
 	t.Cleanup(home.Close)
 	config := &tls.Config{Certificates: home.TLS.Certificates, MinVersion: version, MaxVersion: version}
 	trust := home.Client().Transport.(*http.Transport).TLSClientConfig.Clone()

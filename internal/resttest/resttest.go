@@ -157,7 +157,7 @@ func Portal(t testing.TB, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(handler)
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
-	srv.StartTLS()
+	startTLS(srv)
 	t.Cleanup(srv.Close)
 	return srv
 }

@@ -15,6 +15,9 @@ import (
 // is connected by nothing then.
 func TestPaused(t *testing.T) {
 	for _, version := range []int{4, 5} {
+		if version == 4 && testing.Short() {
+			continue
+		}
 		onStage(t, version, func(t *testing.T, s *stage) {
 			in := s.listen(2)
 			defer in.close(t)

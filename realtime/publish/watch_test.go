@@ -198,7 +198,11 @@ func TestWatch_Ends(t *testing.T) {
 // TestWatch_NothingBetween: whenever a user comes while a watch begins, it is
 // told.
 func TestWatch_NothingBetween(t *testing.T) {
-	for offset := time.Duration(0); offset < 4*time.Second; offset += 100 * time.Millisecond {
+	step := 100 * time.Millisecond
+	if testing.Short() {
+		step = 300 * time.Millisecond // twice the latency
+	}
+	for offset := time.Duration(0); offset < 4*time.Second; offset += step {
 		network := pulltest.NewNetwork()
 		onStage(t, 5, func(t *testing.T, s *stage) {
 			network.SetLatency(150 * time.Millisecond)

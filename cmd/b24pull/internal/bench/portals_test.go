@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // TestPortals_Start: the start of a portal is one call, one handshake and the
 // replays that there have to be, over as few connections, and never more at
 // once than is allowed.
 func TestPortals_Start(t *testing.T) {
-	const portals = 200
+	portals := resttest.Rounds(200)
 	for _, secure := range []bool{false, true} {
 		for _, quiet := range []bool{false, true} {
 			t.Run(fmt.Sprintf("TLS %t, quiet %t", secure, quiet), func(t *testing.T) {

@@ -23,8 +23,12 @@ func TestQueueBytes(t *testing.T) {
 			resttest.SampleShort(t)
 			t.Parallel()
 			inBubble(t, func(t *testing.T, n *pulltest.Network) {
-				const all, budget, messages, size = 40, 512 << 10, 100, 2 << 10
-				c := newCrowd(t, n, 4)
+				const budget, messages, size = 512 << 10, 100, 2 << 10
+				all, portals := 40, 4
+				if testing.Short() {
+					all, portals = 12, 2
+				}
+				c := newCrowd(t, n, portals)
 				stuck := make(chan struct{})
 				c.heard.do = func(string, realtime.Message) error {
 					<-stuck
@@ -56,7 +60,7 @@ func TestQueueBytes(t *testing.T) {
 				if bound := budget + all*queueShare; most > bound || most < bound*3/4 {
 					t.Errorf("%d bytes were queued, want %d at the most, and not much less", most, bound)
 				}
-				if paused := s.Total.Reconnects[realtime.CausePaused]; paused < all {
+				if paused := int(s.Total.Reconnects[realtime.CausePaused]); paused < all {
 					t.Errorf("%d of %d have paused", paused, all)
 				}
 				if way == realtime.TransportWebSocket {

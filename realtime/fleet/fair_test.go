@@ -21,15 +21,19 @@ import (
 // of all other portals is handled all the same, before the next one is sent.
 func TestFair_Firehose(t *testing.T) {
 	t.Parallel()
-	quiet := resttest.Rounds(99)
-	if resttest.Thorough {
+	quiet := 99
+	switch {
+	case resttest.Thorough:
 		quiet = 999
+	case testing.Short():
+		quiet = 12
 	}
 	for name, takes := range map[string]time.Duration{"a handler that is stuck": 100 * time.Hour, "a slow handler": time.Second} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			inBubble(t, func(t *testing.T, n *pulltest.Network) {
-				const rounds, flood = 10, 200
+				const flood = 200
+				rounds := resttest.Rounds(10)
 				c := newCrowd(t, n, 1+(quiet+98)/99)
 				firehose, others := c.portals[0], c.portals[1:]
 				free := make(chan struct{})
@@ -114,10 +118,12 @@ func TestFair_Hanging(t *testing.T) {
 
 func fairHanging(t *testing.T, timeout time.Duration) {
 	t.Parallel()
-	const bound = 32
-	hanging := resttest.Rounds(400)
-	if resttest.Thorough {
+	hanging, bound := 400, 32
+	switch {
+	case resttest.Thorough:
 		hanging = 1000
+	case testing.Short():
+		hanging, bound = 50, 16
 	}
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
 		c := newCrowd(t, n, 1)
@@ -161,7 +167,10 @@ func fairHanging(t *testing.T, timeout time.Duration) {
 func TestFair_Failing(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
-		const failing = 20
+		failing := 20
+		if testing.Short() {
+			failing = 8
+		}
 		c := newCrowd(t, n, 1+failing)
 		bad, good := c.portals[1:], c.portals[:1]
 		for _, p := range bad {

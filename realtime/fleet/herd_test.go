@@ -195,8 +195,11 @@ func TestHerd(t *testing.T) {
 			inBubble(t, func(t *testing.T, n *pulltest.Network) {
 				const bound = 8
 				all := 100
-				if resttest.Thorough {
+				switch {
+				case resttest.Thorough:
 					all = 300
+				case testing.Short():
+					all = 40
 				}
 				n.SetLatency(10 * time.Millisecond)
 				c := newCrowd(t, n, 6, pulltest.WithVersion(version))

@@ -118,7 +118,7 @@ func TestStorm_InMemory(t *testing.T) {
 			resttest.Sample(t)
 			t.Parallel()
 			inBubble(t, func(t *testing.T, n *pulltest.Network) {
-				w := newWorld(t, 8, n)
+				w := newWorld(t, max(4, resttest.Rounds(8)), n)
 				r := w.run()
 				blow(r, uint64(seed), resttest.Rounds(40))
 				r.stop()

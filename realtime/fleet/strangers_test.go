@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -70,7 +71,7 @@ func (r *running) crowd(ctx context.Context, n int, request func(i int) *http.Re
 // fleet, and the log says so once a second.
 func TestStrangers_CrowdOfInstallations(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
-		const crowd = 1000
+		crowd := resttest.Rounds(1000)
 		w := newWorld(t, 1, n)
 		p := w.portals[0]
 		r := w.run()

@@ -72,8 +72,12 @@ func TestTurn_TimeStandsStill(t *testing.T) {
 // none has failed.
 func TestTurn_StaleTokens(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
+		portals, takes := 30, 4*time.Second
+		if testing.Short() {
+			portals, takes = 12, 8*time.Second
+		}
 		m := new(meter)
-		w := newWorld(t, 30, n, pulltest.WithHandler(m.before))
+		w := newWorld(t, portals, n, pulltest.WithHandler(m.before))
 		r := w.run()
 		for _, p := range w.portals {
 			w.must(p.Install(t.Context(), r.at+"/install"))
@@ -84,7 +88,7 @@ func TestTurn_StaleTokens(t *testing.T) {
 			p.ExpireToken()
 		}
 		time.Sleep(time.Second)
-		m.takes = 4 * time.Second // each of which is waited for by 30
+		m.takes = takes // each of which is waited for by all
 		refreshes := w.portals[0].Stats().Refreshes
 		r = w.run(WithRequests(1))
 		time.Sleep(2 * time.Minute)

@@ -82,6 +82,9 @@ func BenchmarkCursor(b *testing.B) {
 // that are remembered, in whatever order they are handled.
 func TestView_CopiesLittle(t *testing.T) {
 	for _, many := range []int{1, 16, 64, 256} {
+		if testing.Short() && many != 16 {
+			continue
+		}
 		h := newHandlers(many)
 		handled := func(n int) uint64 {
 			var before, after runtime.MemStats

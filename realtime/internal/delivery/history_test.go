@@ -3,6 +3,8 @@ package delivery
 import (
 	"testing"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // TestHistory_Disorder: a message stored behind one with a greater mid is found
@@ -152,7 +154,7 @@ func TestHistory_SameMidOtherBody(t *testing.T) {
 // stands in no cursor.
 func TestHistory_UnkeptIsForgotten(t *testing.T) {
 	s := newDriven(t, after(4))
-	const n = 20_000 // one a second
+	n := uint64(resttest.Rounds(20_000)) // one a second
 	for i := uint64(5); i <= n; i++ {
 		m := s.message(i, 0)
 		m.Transient = i%2 == 0 // the server does not say of the others

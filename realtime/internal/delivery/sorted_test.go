@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
@@ -50,7 +51,7 @@ func checkList(t *testing.T, list *elements, want []element) {
 
 // TestSorted_List has a list do what a slice does.
 func TestSorted_List(t *testing.T) {
-	for seed := range wiretest.Seeds(t, 30) {
+	for seed := range wiretest.Seeds(t, resttest.Rounds(30)) {
 		random := rand.New(rand.NewPCG(uint64(seed), 3))
 		var list elements
 		var model []element
@@ -124,12 +125,15 @@ func TestSorted_ListHole(t *testing.T) {
 // TestSorted_ListWork: whatever the order in which elements come, one costs
 // some comparisons, and moves within a chunk.
 func TestSorted_ListWork(t *testing.T) {
-	const n = 1 << 16
+	n := 1 << 16
+	if testing.Short() {
+		n = 1 << 13
+	}
 	for name, value := range map[string]func(i int) int{
 		"ascending":  func(i int) int { return i },
 		"descending": func(i int) int { return n - i },
 		"equal":      func(int) int { return 0 },
-		"random":     func(i int) int { return int(uint32(i) * 40503 % n) },
+		"random":     func(i int) int { return int(uint32(i) * 40503 % uint32(n)) },
 	} {
 		var list elements
 		comparisons = 0

@@ -298,6 +298,9 @@ func TestUnbroken_OtherChannels(t *testing.T) {
 // the watermark has moved with what it has shown, and is gone on with where it
 // has not, as beside other channels: else it would never come to its end.
 func TestUnbroken_BeginsOver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hundreds of thousands of messages")
+	}
 	for _, beside := range []bool{false, true} {
 		s := newDriven(t, after(4))
 		s.queue.MaxMessages, s.queue.maxBytes = 1<<20, 1<<30

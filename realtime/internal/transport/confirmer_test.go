@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // confirmServer takes what is confirmed.
@@ -128,12 +130,13 @@ func TestConfirmer_Bound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &confirmServer{took: time.Hour, status: 200}
 		c, failures := s.confirmer(t)
-		for i := range 100 {
+		thousands := resttest.Rounds(100)
+		for i := range thousands {
 			c.Add(at("/"), idsFrom(1000*i, 1000))
 			synctest.Wait()
 		}
 		c.mu.Lock()
-		if n := len(c.pending); n != maxPending || c.pending[n-1].id != idsFrom(99_999, 1)[0] {
+		if n := len(c.pending); n != maxPending || c.pending[n-1].id != idsFrom(1000*thousands-1, 1)[0] {
 			t.Errorf("%d wait", n)
 		}
 		c.mu.Unlock()

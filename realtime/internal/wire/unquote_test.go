@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // TestUnquote: strings say what encoding/json reads in them.
@@ -14,7 +16,7 @@ func TestUnquote(t *testing.T) {
 		`a`, `bc`, ` `, "\x7f", `\"`, `\\`, `\/`, `\b`, `\f`, `\n`, `\r`, `\t`, `\u0000`, `\u0061`, `\u00E9`, `\u2028`, `\uFFFD`, `\uffff`,
 		`\ud800`, `\uDBFF`, `\uDC00`, `\udfff`, `\ud83d\ude00`, `u`, `\\u`, "é", "€", "😀", "\xff", "\xc3", "\xe2\x82", "\xf0\x9f", "\xed\xa0\x80", "\ufffd",
 	}
-	for range 100_000 {
+	for range resttest.Rounds(100_000) {
 		var b strings.Builder
 		for range random.IntN(6) {
 			b.WriteString(pieces[random.IntN(len(pieces))])

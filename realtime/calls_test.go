@@ -117,13 +117,14 @@ func TestCalls_NeverAnswered(t *testing.T) {
 // with messages, cost no message and no call.
 func TestCalls_FloodOfAnswers(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
+		larges := shorter(10, 2)
 		var server callServer
 		server.answer = func(ws *callSocket, id uint64, params json.RawMessage) {
 			large := `"` + strings.Repeat("x", 2<<20) + `"`
 			frames := uint64(resttest.Rounds(1000))
 			for n := range frames {
 				parts := []string{resultOf(1000+n, `{"2":0}`), resultOf(0, "1"), `{"id":"no","error":{"code":1}}`}
-				if n%(frames/10) == 0 {
+				if n%(frames/uint64(larges)) == 0 {
 					parts = append(parts, resultOf(2000, large), ws.tick(ws.n))
 					ws.n++
 				}
@@ -139,7 +140,7 @@ func TestCalls_FloodOfAnswers(t *testing.T) {
 				t.Errorf("%s, %v", got, err)
 			}
 		}
-		l.ticks = 33
+		l.ticks = 3 * (larges + 1)
 		l.wantTicked()
 		if n := len(lifeEvents[Undecodable](l)); n > 0 || server.macks != l.ticks {
 			t.Errorf("%d frames undecodable, %d messages confirmed", n, server.macks)

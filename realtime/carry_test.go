@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -105,11 +104,12 @@ func countCommand(l *life, command string) (n int) {
 // its end, and the other one works; when it does come again, it is found.
 func TestCarry_ChannelOmittedForGood(t *testing.T) {
 	onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
-		portal = append(portal, pulltest.WithChannelLife(2*time.Hour))
+		life := shorter(2*time.Hour, 1*time.Hour)
+		portal = append(portal, pulltest.WithChannelLife(life))
 		l.start(portal, WithTransport(transport), WithBackoff(soon))
 		l.portal.OmitChannel(pulltest.Private, -1)
 		l.portal.ExpireConfig()
-		l.tickFor(2*time.Hour-time.Minute, 30*time.Second)
+		l.tickFor(life-time.Minute, 30*time.Second)
 		time.Sleep(30 * time.Second)
 		l.wantTicks()
 		shared := func(n int) {
@@ -123,7 +123,7 @@ func TestCarry_ChannelOmittedForGood(t *testing.T) {
 				t.Errorf("%d of %d over the shared channel", got, n)
 			}
 		}
-		shared(resttest.Rounds(300))
+		shared(shorter(300, 30))
 		if n := l.portal.Stats().Configs; n > 100 {
 			t.Errorf("%d configs fetched", n)
 		}

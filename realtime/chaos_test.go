@@ -144,7 +144,7 @@ func (s *storm) run() {
 			s.restarts = true
 		}
 		s.slow = s.upTo(4 * time.Millisecond)
-		for end := s.sent + 1000; s.sent < end; {
+		for end := s.sent + shorter(1000, 400); s.sent < end; {
 			s.publish()
 			if s.chance(30) {
 				s.trouble()

@@ -44,6 +44,9 @@ func TestClocks_ThatDiffer(t *testing.T) {
 		life    time.Duration
 	}{{1, time.Hour}, {3, time.Hour}, {4, time.Hour}, {4, 12 * time.Hour}, {5, time.Hour}}
 	for _, tt := range lives {
+		if testing.Short() && tt.life > time.Hour {
+			continue
+		}
 		for _, shift := range []time.Duration{-13 * time.Hour, -time.Hour, time.Hour, 13 * time.Hour} {
 			t.Run(fmt.Sprintf("version %d life %v shift %v", tt.version, tt.life, shift), func(t *testing.T) {
 				onVirtualTime(t, func(t *testing.T, l *life) {
@@ -78,13 +81,13 @@ func TestClocks_ThatDiffer(t *testing.T) {
 func TestClocks_RenewedEarly(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version), pulltest.WithChannelLife(time.Hour)})
-		l.tickFor(57*time.Minute, 10*time.Second)
+		l.tickFor(57*time.Minute, shorter(10*time.Second, 60*time.Second))
 		l.portal.ReplaceChannel(pulltest.Private)
 		l.portal.ReplaceChannel(pulltest.Shared)
 		// what is sent to the new channels before anyone knows of them
 		l.tickFor(13*time.Minute, 10*time.Second)
 		l.wantTicks()
-		l.tickFor(2*time.Hour, 30*time.Second)
+		l.tickFor(2*time.Hour, shorter(30*time.Second, 120*time.Second))
 		l.wantTicks()
 	})
 }
@@ -109,7 +112,7 @@ func TestClocks_RenewedAtTheEnd(t *testing.T) {
 func TestClocks_ConfigEndsBeforeChannels(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version), pulltest.WithConfigLife(time.Hour)})
-		l.tickFor(6*time.Hour, time.Minute)
+		l.tickFor(6*time.Hour, shorter(1*time.Minute, 5*time.Minute))
 		time.Sleep(time.Minute)
 		l.wantTicks()
 		if n := l.portal.Stats().Configs; n < 6 || n > 10 { // after 50 to 55 minutes each
@@ -131,7 +134,7 @@ func TestClocks_ConfigEndsBeforeChannels(t *testing.T) {
 func TestClocks_NoEnds(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.withSource(hideEnds)
-		l.tickFor(11*time.Hour, time.Minute)
+		l.tickFor(11*time.Hour, shorter(1*time.Minute, 5*time.Minute))
 		l.wantTicks()
 		if n := l.portal.Stats().Configs; n != 1 {
 			t.Errorf("%d configs fetched", n)

@@ -72,7 +72,7 @@ func TestConfirming_OfPolls(t *testing.T) {
 		if len(lines) == 0 || lines[0] != "mack:"+mid || requests > len(lines) {
 			t.Errorf("%d requests: %q", requests, lines)
 		}
-		l.tickFor(10*time.Second, 5*time.Millisecond)
+		l.tickFor(10*time.Second, shorter(5*time.Millisecond, 20*time.Millisecond))
 		time.Sleep(5 * time.Minute)
 		l.wantTicksAnd(1)
 		lines, requests = p.confirmed()
@@ -164,7 +164,7 @@ func TestConfirming_FailuresHarmNothing(t *testing.T) {
 				if took := time.Since(began); took > 2*time.Second {
 					t.Errorf("it took %v", took)
 				}
-				l.tickFor(5*time.Minute, time.Second)
+				l.tickFor(5*time.Minute, shorter(1*time.Second, 3*time.Second))
 				l.wantTicksAnd(1)
 				if _, requests := p.confirmed(); requests < 5 || requests > 60 {
 					t.Errorf("%d requests", requests)

@@ -106,7 +106,7 @@ func TestCuts_SurvivesCuts(t *testing.T) {
 		t.Parallel()
 		onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 			t.Parallel()
-			usual := 20
+			usual := shorter(20, 8)
 			if len(opts) == 1 && transport != TransportAuto && resttest.Thorough { // nothing but the version is special
 				usual = 100
 			}
@@ -148,9 +148,8 @@ func wideHoles(version int) []pulltest.Option {
 
 // survive publishes under cuts, some of it not to be kept, and counts what has
 // become of the rest. For the time deaf only reads bring something.
-func survive(t *testing.T, transport Transport, deaf time.Duration, portal []pulltest.Option, opts ...Option) (lost, repeated int) {
+func survive(t *testing.T, n int, transport Transport, deaf time.Duration, portal []pulltest.Option, opts ...Option) (lost, repeated int) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
-		const n = 600
 		l.open(portal...)
 		l.subscribe(nil, append(opts, WithBackoff(soon), WithTransport(transport))...)
 		got := newTally()
@@ -186,7 +185,7 @@ func TestCuts_HostileTiming(t *testing.T) {
 	for version := 1; version <= 5; version++ {
 		for _, transport := range both {
 			t.Run(fmt.Sprint("version ", version, " ", transport), func(t *testing.T) {
-				if lost, repeated := survive(t, transport, 0, wideHoles(version)); lost+repeated > 0 {
+				if lost, repeated := survive(t, shorter(600, 200), transport, 0, wideHoles(version)); lost+repeated > 0 {
 					t.Errorf("lost %d, repeated %d", lost, repeated)
 				}
 			})
@@ -197,7 +196,7 @@ func TestCuts_HostileTiming(t *testing.T) {
 // TestCuts_HostileTimingWithoutSettling: with a disorder of a second, messages
 // are lost if the cursor may stand on what has just come.
 func TestCuts_HostileTimingWithoutSettling(t *testing.T) {
-	lost, _ := survive(t, TransportLongPolling, time.Hour, wideHoles(4), WithSettleTime(time.Nanosecond))
+	lost, _ := survive(t, 600, TransportLongPolling, time.Hour, wideHoles(4), WithSettleTime(time.Nanosecond))
 	if lost == 0 {
 		t.Error("nothing is lost: the disorder shows nothing")
 	}

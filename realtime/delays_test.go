@@ -238,7 +238,7 @@ func TestDelays_WithSettleTime(t *testing.T) {
 			begin(l, next, source)
 			time.Sleep(5 * time.Minute)
 			l.portal.Silence(0, time.Hour) // reads alone bring something
-			l.tickFor(20*time.Minute, 3*time.Second)
+			l.tickFor(shorter(20*time.Minute, 10*time.Minute), 3*time.Second)
 			time.Sleep(5 * time.Minute)
 			var repeated int
 			if lost, repeated, _ = l.ticked(); repeated > 0 {

@@ -77,7 +77,7 @@ func TestFalse_ByTurns(t *testing.T) {
 				l.subscribe(nil, WithBackoff(soon))
 				l.run(nil)
 				<-l.sub.Ready()
-				for range 3 {
+				for range shorter(3, 1) {
 					l.portal.Misbehave(pulltest.Polls, pulltest.ForeignJSON)
 					before, sockets := asked(), l.portal.Stats().WebSockets
 					for range 50 { // ten minutes, each connection long enough to be trusted

@@ -301,7 +301,7 @@ func TestFatal_ContextEndsRetries(t *testing.T) {
 		l.open()
 		l.portal.Misbehave(pulltest.REST, pulltest.RESTError(503, "OVERLOAD_LIMIT"))
 		l.subscribe(nil)
-		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), shorter(24*time.Hour, 4*time.Hour))
 		defer cancel()
 		err := l.sub.Run(ctx, HandlerFunc(func(context.Context, Message) error { return nil }))
 		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, b24pull.ErrOverload) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
@@ -218,11 +219,11 @@ func TestFaults_StalledPollsRepeatNothing(t *testing.T) {
 			return nil
 		})
 		<-l.sub.Ready()
-		const n = 9000
+		n := resttest.Rounds(9000)
 		for i := range n { // a quarter of an hour
-			stalled.Store(i > 1000 && i < 8000)
+			stalled.Store(i > n/9 && i < n-n/9)
 			l.portal.Emit(pulltest.Message{Params: numbered{i}})
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(15 * time.Minute / time.Duration(n))
 		}
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()

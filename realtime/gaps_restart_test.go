@@ -116,7 +116,7 @@ func TestGaps_NoGapOfTheShortLived(t *testing.T) {
 	t.Run("cuts", func(t *testing.T) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			l.start(nil, WithBackoff(soon))
-			for range 50 {
+			for range shorter(50, 15) {
 				burst(l)
 				time.Sleep(97 * time.Second)
 				l.portal.CutWebSockets()
@@ -204,7 +204,7 @@ func TestGaps_SwallowedPolls(t *testing.T) {
 		l.portal.Misbehave(pulltest.Polls, pulltest.Stall)
 		for range 6 {
 			l.portal.CutWebSockets()
-			l.tickFor(10*time.Minute, time.Second)
+			l.tickFor(10*time.Minute, shorter(1*time.Second, 5*time.Second))
 		}
 		time.Sleep(5 * time.Minute)
 		if lost, repeated, _ := l.ticked(); lost+repeated+countEvents[Gap](l) > 0 {

@@ -122,7 +122,11 @@ func TestGaps_GapAtUnhandled(t *testing.T) {
 // loss, whatever happens to the connection.
 func TestGaps_NoGapWithoutNeed(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
-		l.start(append([]pulltest.Option{pulltest.WithVersion(version)}, long...))
+		portal := append([]pulltest.Option{pulltest.WithVersion(version)}, long...)
+		if testing.Short() {
+			portal = append(portal, pulltest.WithPingInterval(time.Hour))
+		}
+		l.start(portal)
 		l.tickFor(30*time.Minute, time.Minute)
 		for range 30 { // hours: more than the day for which messages are kept
 			time.Sleep(time.Hour)

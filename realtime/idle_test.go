@@ -142,7 +142,7 @@ func TestIdle_ForgottenSocket(t *testing.T) {
 		<-l.sub.Ready()
 		time.Sleep(time.Hour)
 		learned := len(l.changes(StateWaiting))
-		time.Sleep(10 * time.Hour)
+		time.Sleep(shorter(10*time.Hour, 3*time.Hour))
 		if n := len(l.changes(StateWaiting)) - learned; n > 0 || learned < 3 || learned > 12 {
 			t.Errorf("%d reconnects in the first hour, %d in the ten after", learned, n)
 		}
@@ -303,7 +303,7 @@ func TestIdle_Polls(t *testing.T) {
 					l.subscribe(nil, WithTransport(TransportLongPolling))
 					l.run(nil)
 					<-l.sub.Ready()
-					const n = 60
+					n := shorter(60, 30)
 					for i := range n {
 						time.Sleep(61 * time.Second)
 						l.portal.Emit(pulltest.Message{Command: fmt.Sprint(i), Expiry: -1})

@@ -65,7 +65,7 @@ func goroutinesIn(function string) (n int) {
 // stack is small, also when the server has pinged and messages have come.
 func TestIdle_Goroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const n = 20
+		n := shorter(20, 8)
 		portals, subs := idlers(t, n)
 		check := func(when string) {
 			t.Helper()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -55,7 +56,7 @@ func TestLife_BeginsOnEmptyPortal(t *testing.T) {
 func TestLife_PingHole(t *testing.T) {
 	t.Parallel()
 	ping := func(l *life, replays bool) (lost, dropped int) {
-		const n = 6000
+		n := shorter(6000, 3000)
 		l.network.SetLatency(150 * time.Millisecond)
 		l.open(pulltest.WithPingInterval(5 * time.Second))
 		l.subscribe(nil)
@@ -277,7 +278,7 @@ func TestLife_CursorResumes(t *testing.T) {
 		l.open()
 		l.emit("before")
 		var cursor Cursor
-		const n, total = 700, 2000
+		n, total := resttest.Rounds(700), resttest.Rounds(2000)
 		got := newTally()
 		for run := range 2 {
 			sub, err := Subscribe(client(t, l.portal), WithCursor(cursor), WithBackoff(soon))
@@ -287,7 +288,7 @@ func TestLife_CursorResumes(t *testing.T) {
 			if run == 0 {
 				go func() {
 					<-sub.Ready()
-					load{messages: total, minEvery: 100, spread: 100}.publishAndCut(l.portal)
+					load{messages: total, minEvery: total / 20, spread: total / 20}.publishAndCut(l.portal)
 				}()
 			} else {
 				time.Sleep(time.Minute)

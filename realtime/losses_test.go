@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
@@ -17,7 +18,7 @@ import (
 // read even if the server cannot be read for a while just then.
 func TestLosses_LastReplayIsPatient(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
-		l.start(nil, WithBackoff(soon))
+		l.start(nil, WithBackoff(func(int) time.Duration { return shorter(20*time.Millisecond, 200*time.Millisecond) }))
 		time.Sleep(time.Minute)
 		l.portal.ExpireChannel(pulltest.Private, "reconnect")
 		time.Sleep(time.Second)
@@ -102,6 +103,7 @@ func TestLosses_ReplacedSoonAfterTheBeginning(t *testing.T) {
 func TestLosses_ReplacedWhilePaused(t *testing.T) {
 	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
+		resttest.SampleShort(t)
 		t.Parallel()
 		for _, action := range []string{"reconnect", "get_config"} {
 			onVirtualTimeInTurn(t, func(t *testing.T, l *life) {

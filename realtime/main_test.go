@@ -34,6 +34,14 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// shorter is the usual, and something smaller where tests are to be short.
+func shorter[T any](usual, short T) T {
+	if testing.Short() {
+		return short
+	}
+	return usual
+}
+
 // skipLong skips a test that takes long, such as a life of days or with large
 // messages, where tests are to be short.
 func skipLong(t *testing.T) {

@@ -77,25 +77,25 @@ func TestRenamed_Portal(t *testing.T) {
 					}
 				}
 				run()
-				l.tickFor(15*time.Minute, 2*time.Second) // longer than what is behind the cursor is remembered
+				l.tickFor(15*time.Minute, shorter(2*time.Second, 10*time.Second)) // longer than what is behind the cursor is remembered
 				l.portal.Move(newName)
 				renamed = true
 				l.portal.ExpireConfig()
-				l.tickFor(5*time.Minute, 2*time.Second)
+				l.tickFor(5*time.Minute, shorter(2*time.Second, 10*time.Second))
 				l.portal.ExpireChannel(pulltest.Private, "get_config")
 				l.portal.ExpireChannel(pulltest.Shared, "get_config")
-				l.tickFor(5*time.Minute, 2*time.Second)
+				l.tickFor(5*time.Minute, shorter(2*time.Second, 10*time.Second))
 				time.Sleep(time.Minute)
 				if err := l.stop(); err != nil {
 					t.Fatal(err)
 				}
 				l.portal.Move("again.example")
-				l.tickFor(time.Minute, 2*time.Second)
+				l.tickFor(time.Minute, shorter(2*time.Second, 10*time.Second))
 				before := l
 				l = l.again()
 				l.ticks, l.messages, l.events = before.ticks, before.messages, before.events
 				run()
-				l.tickFor(time.Minute, 2*time.Second)
+				l.tickFor(time.Minute, shorter(2*time.Second, 10*time.Second))
 				time.Sleep(time.Minute)
 				l.wantTicks()
 			})

@@ -70,7 +70,7 @@ func TestSetback_SetBack(t *testing.T) {
 						l.start([]pulltest.Option{pulltest.WithVersion(version), pulltest.WithTraffic(tt.traffic)}, WithTransport(transport))
 						sent := 0
 						emitFor := func(d time.Duration) {
-							for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(5 * time.Second) {
+							for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(shorter(5*time.Second, 10*time.Second)) {
 								l.emit("message")
 								sent++
 							}

@@ -33,6 +33,9 @@ func (l *life) largest(n, perSecond int, m pulltest.Message) (size int) {
 func TestSize_CursorSize(t *testing.T) {
 	t.Parallel()
 	for rate, most := range map[int]int{10: 4500, 300: 13_000} {
+		if testing.Short() && rate > 10 {
+			continue
+		}
 		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {
 			l.open()
 			if size := l.largest(20*rate+3000, rate, pulltest.Message{}); size > most {

@@ -32,7 +32,7 @@ func TestStale_Cache(t *testing.T) {
 					<-l.sub.Ready()
 					l.cutAndTick(3)
 					l.portal.Misbehave(pulltest.Polls, pulltest.StaleCache)
-					l.cutAndTick(40)
+					l.cutAndTick(shorter(40, 15))
 					time.Sleep(10 * time.Minute)
 					l.wantNoOld()
 					lost, repeated, _ := l.ticked()

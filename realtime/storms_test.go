@@ -40,9 +40,10 @@ func TestStorms_CommandStorm(t *testing.T) {
 				l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()})
 				time.Sleep(time.Minute)
 				configs, sockets := asked.of("config"), asked.of("websocket")
-				for n := range 600 {
+				orders := shorter(600, 200)
+				for n := range orders {
 					order(l, n)
-					time.Sleep(500 * time.Millisecond)
+					time.Sleep(5 * time.Minute / time.Duration(orders))
 				}
 				configs, sockets = asked.of("config")-configs, asked.of("websocket")-sockets
 				t.Logf("in 5 minutes %d configs, %d websockets", configs, sockets)

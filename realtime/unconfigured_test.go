@@ -98,7 +98,7 @@ func TestUnconfigured(t *testing.T) {
 			l.portal.Misbehave(pulltest.REST, pulltest.BadGateway)
 			logged := new(bytes.Buffer)
 			c, err := b24pull.New(b24pull.Webhook(l.portal.Webhook()), b24pull.WithHTTPClient(l.portal.HTTPClient()),
-				b24pull.WithRetry(b24pull.Retry{Attempts: 1e6, Min: time.Millisecond, Max: time.Millisecond}), b24pull.WithLimiter(nil))
+				b24pull.WithRetry(b24pull.Retry{Attempts: 1e6, Min: 10 * time.Millisecond, Max: 10 * time.Millisecond}), b24pull.WithLimiter(nil))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -89,7 +89,7 @@ func TestFailFast_Later(t *testing.T) {
 				tt.set(w, true)
 				l.portal.ExpireConfig()
 				l.portal.Cut()
-				time.Sleep(3 * time.Hour)
+				time.Sleep(shorter(3*time.Hour, 90*time.Minute))
 				synctest.Wait()
 				if tt.final {
 					if !isOver(l.sub.Done()) {

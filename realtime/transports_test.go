@@ -60,25 +60,24 @@ func TestTransports_ReturnsToWebSocket(t *testing.T) {
 		states := countEvents[StateChange](l)
 		l.portal.Behave(pulltest.WebSockets)
 
-		every := shorter(5*time.Second, 10*time.Second)
 		began := time.Now() // at most three minutes later
 		for l.portal.Stats().WebSockets == before {
 			if time.Since(began) > 31*time.Minute {
 				t.Fatal("websockets are not tried again")
 			}
 			l.tick()
-			time.Sleep(every)
+			time.Sleep(5 * time.Second)
 		}
 		if took := time.Since(began); took < 7*time.Minute {
 			t.Errorf("tried again after %v", took)
 		}
 		time.Sleep(3 * time.Second)
 		l.portal.CutWebSockets()
-		l.tickFor(9*time.Minute, every)
+		l.tickFor(9*time.Minute, 5*time.Second)
 		if n := countEvents[StateChange](l) - states; n > 0 || l.portal.Stats().WebSockets != before+1 {
 			t.Errorf("a trial that fails makes %d state changes and %d websockets", n, l.portal.Stats().WebSockets-before)
 		}
-		l.tickFor(23*time.Minute, every)
+		l.tickFor(23*time.Minute, shorter(5*time.Second, 15*time.Second))
 		if s := l.sub.State(); s != StateLive || l.shown() != TransportWebSocket || l.portal.Stats().WebSockets != before+2 {
 			t.Errorf("half an hour later it is %v by %v", s, l.shown())
 		}

@@ -190,11 +190,12 @@ func TestVersions_Lives(t *testing.T) {
 			resttest.Sample(t)
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				portal := pulltest.NewPortal(append(opts[:len(opts):len(opts)], pulltest.WithNetwork(pulltest.NewNetwork()))...)
+				life := shorter(12*time.Hour, 2*time.Hour)
+				portal := pulltest.NewPortal(append(opts[:len(opts):len(opts)], pulltest.WithNetwork(pulltest.NewNetwork()), pulltest.WithChannelLife(life))...)
 				defer portal.Close()
 				c := begin(t, portal, transport)
 				c.run()
-				c.live24h()
+				c.live24h(life)
 				c.stop()
 			})
 		})
@@ -216,20 +217,19 @@ func TestVersions_Lives(t *testing.T) {
 	})
 }
 
-// live24h lets a day pass, of a short run only half of it and an hour, with a
-// message now and then: channels end after 12 hours, and their config is
-// renewed.
-func (c *lifecycle) live24h() {
+// live24h lets a day pass, or little more than the life of a channel, with a
+// message now and then: channels end, and their config is renewed.
+func (c *lifecycle) live24h(life time.Duration) {
 	before := len(eventsOf[Renewal](c))
 	day, every := 24*time.Hour, 5*time.Minute
 	if !resttest.Thorough {
-		day, every = 13*time.Hour, 20*time.Minute
+		day, every = life+time.Hour, 20*time.Minute
 	}
 	for end := time.Now().Add(day); time.Now().Before(end); time.Sleep(every) {
 		c.emit(1)
 	}
 	c.arrived("a day later")
-	if n := len(eventsOf[Renewal](c)) - before; n < int(day/(12*time.Hour)) {
+	if n := len(eventsOf[Renewal](c)) - before; n < int(day/life) {
 		c.t.Errorf("%d renewals in %v", n, day)
 	}
 }

@@ -188,29 +188,39 @@ func (s *Subscription) outcome(ctx context.Context, err error) error {
 	}
 }
 
-// open gets the cursor to start from. It saves it again, which changes nothing,
-// to find a store that does not save.
+// open makes what keeps the cursor to start from.
 func (s *Subscription) open(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err // closed, drained or cancelled before it was run
 	}
-	cursor := s.opts.cursor
 	if s.opts.store != nil {
-		var err error
-		if cursor, err = s.opts.store.Load(ctx); err != nil {
-			return fmt.Errorf("realtime: loading the cursor: %w", err)
+		if err := s.load(ctx); err != nil {
+			return err
 		}
-		begun := time.Now()
-		if err := s.opts.store.Save(ctx, cursor); err != nil {
-			return savingFailed(err)
-		}
-		s.events.post(Saved{Took: time.Since(begun), Count: 1})
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.acks = delivery.NewAcks(s.opts.cursor.position)
+	s.commits = newCommitter(&s.opts, s.acks, s.events)
+	return nil
+}
+
+// load gets the cursor to start from. It saves it again, which changes nothing,
+// to find a store that does not save. (It takes more of a stack than a run
+// without a store does in all until its first message.)
+func (s *Subscription) load(ctx context.Context) error {
+	cursor, err := s.opts.store.Load(ctx)
+	if err != nil {
+		return fmt.Errorf("realtime: loading the cursor: %w", err)
+	}
+	begun := time.Now()
+	if err := s.opts.store.Save(ctx, cursor); err != nil {
+		return savingFailed(err)
+	}
+	s.events.post(Saved{Took: time.Since(begun), Count: 1})
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.opts.cursor = cursor
-	s.acks = delivery.NewAcks(cursor.position)
-	s.commits = newCommitter(&s.opts, s.acks, cursor, s.events)
 	return nil
 }
 

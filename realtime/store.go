@@ -215,11 +215,11 @@ type committer struct {
 }
 
 // newCommitter wants the cursor that the store holds.
-func newCommitter(o *options, l *delivery.Acks, saved Cursor, events *emitter) *committer {
+func newCommitter(o *options, l *delivery.Acks, events *emitter) *committer {
 	if o.store == nil {
 		return nil
 	}
-	c := &committer{store: o.store, acks: l, interval: o.saveInterval, events: events, turn: make(chan struct{}, 1), saved: saved.String()}
+	c := &committer{store: o.store, acks: l, interval: o.saveInterval, events: events, turn: make(chan struct{}, 1), saved: o.cursor.String()}
 	l.Watch(c.bed.Wake)
 	return c
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -28,7 +27,12 @@ func (c Cursor) IsZero() bool { return c.position.IsZero() }
 // bindingOf is what positions are of that are got with a config.
 func bindingOf(cfg *b24pull.Config, ep *endpoint) delivery.Binding {
 	sum := func(text string) uint32 { return crc32.Checksum([]byte(text), wire.Castagnoli) }
-	ids := slices.Sorted(maps.Keys(ep.channels))
+	var ids []string
+	for _, c := range ep.channels {
+		ids = append(ids, c.ID)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
 	host, _, _ := strings.Cut(ep.server, " ") // whatever the portal is called
 	return delivery.Binding{
 		Portal:   sum(portalOf(cfg)),

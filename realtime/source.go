@@ -93,7 +93,7 @@ type endpoint struct {
 	socket   transport.Address // no URL: there are no websockets
 	poll     transport.Address // asks for no history, as after does; no URL: there is no long polling
 	confirm  transport.Address // where what polls bring is confirmed; no URL: it is not
-	channels map[string]wire.Channel
+	channels wire.Channels
 
 	badSocket, badPoll error // why there is no URL although the config has one; nil otherwise
 }
@@ -222,8 +222,8 @@ func (e *endpoint) continues(o *endpoint) bool {
 	if e.dialect != o.dialect {
 		return false
 	}
-	for id := range e.channels {
-		if _, common := o.channels[id]; common && id != "" {
+	for _, c := range e.channels {
+		if c.ID != "" && o.channels.Of([]byte(c.ID)) != wire.ChannelUnknown {
 			return true
 		}
 	}
@@ -237,13 +237,12 @@ func (e *endpoint) after(at transport.Address, m wire.Mid) transport.Address {
 }
 
 // channelTypes names the channels by what frames call them: their private ids.
-func channelTypes(channels b24pull.Channels) map[string]wire.Channel {
-	types := make(map[string]wire.Channel)
+func channelTypes(channels b24pull.Channels) (types wire.Channels) {
 	if c := channels.Private; c != nil {
-		types[privateID(string(c.ID))] = wire.ChannelPrivate
+		types = append(types, wire.NamedChannel{ID: privateID(string(c.ID)), Channel: wire.ChannelPrivate})
 	}
 	if c := channels.Shared; c != nil {
-		types[privateID(string(c.ID))] = wire.ChannelShared
+		types = append(types, wire.NamedChannel{ID: privateID(string(c.ID)), Channel: wire.ChannelShared})
 	}
 	return types
 }

@@ -200,7 +200,7 @@ func (l *keyLog) add(k packedKey) {
 	}
 	piece := l.spare
 	if l.spare = nil; piece == nil {
-		piece = make([]packedKey, 0, min(logPiece, 16<<(4*min(n, 2)))) // most logs are short
+		piece = make([]packedKey, 0, min(logPiece, 2<<(4*min(n, 2)))) // most logs are short
 	}
 	l.pieces = append(l.pieces, append(piece, k))
 }

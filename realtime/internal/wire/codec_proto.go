@@ -12,7 +12,7 @@ const maxIDSize = 64
 
 // protoCodec reads the protobuf frames of a version 4 server.
 type protoCodec struct {
-	reader *reader
+	reader reader
 	names  names
 	record Record // that is yielded
 
@@ -21,7 +21,7 @@ type protoCodec struct {
 }
 
 func newProtoCodec() *protoCodec {
-	return &protoCodec{reader: newReader(MaxMessageSize)}
+	return &protoCodec{reader: reader{limit: MaxMessageSize}}
 }
 
 func (c *protoCodec) Decode(frame io.Reader, yield func(*Record, error) bool) error {

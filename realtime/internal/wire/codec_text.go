@@ -23,8 +23,29 @@ var (
 )
 
 type textOptions struct {
-	tags     bool               // versions 1 and 2: positions are time and tag, there are no mids
-	channels map[string]Channel // by private id, without signature; those not in it are unknown
+	tags     bool // versions 1 and 2: positions are time and tag, there are no mids
+	channels Channels
+}
+
+// Channels are what the private ids of channels, without signatures, are of:
+// there are two at the most.
+type Channels []NamedChannel
+
+// A NamedChannel is a channel and its private id.
+type NamedChannel struct {
+	ID      string
+	Channel Channel
+}
+
+// Of returns the channel that has an id, ChannelUnknown if none has. Of several
+// it is the last.
+func (c Channels) Of(id []byte) (of Channel) {
+	for _, named := range c {
+		if string(id) == named.ID {
+			of = named.Channel
+		}
+	}
+	return of
 }
 
 // textCodec reads the text frames of versions 1 to 3.
@@ -225,7 +246,7 @@ func (c *textCodec) record(e *envelope, parts *bodyParts) error {
 	if len(at) == 0 {
 		at = channelIn(m.Extra)
 	}
-	m.Channel = c.channels[string(at)]
+	m.Channel = c.channels.Of(at)
 	return nil
 }
 

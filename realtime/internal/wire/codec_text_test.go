@@ -18,7 +18,7 @@ import (
 
 const alicePrivate = "6384e2b2184bcbf58eccf10ca7a6563c" // a channel of the recordings
 
-var aliceChannels = map[string]Channel{alicePrivate: ChannelPrivate}
+var aliceChannels = Channels{{alicePrivate, ChannelPrivate}}
 
 func TestCodecText_RecordedText(t *testing.T) {
 	const (
@@ -130,7 +130,7 @@ func TestCodecText_TextEnvelope(t *testing.T) {
 	}
 	at := time.Date(2026, 11, 23, 9, 0, 35, 0, time.UTC)
 	const when = `"time":"Mon, 23 Nov 2026 09:00:35 GMT"`
-	channels := map[string]Channel{"private": ChannelPrivate, "shared": ChannelShared}
+	channels := Channels{{"private", ChannelPrivate}, {"shared", ChannelShared}}
 	tests := []struct {
 		name, envelope string
 		tags           bool

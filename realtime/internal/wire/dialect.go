@@ -62,7 +62,7 @@ func (d Dialect) After(m Mid) string {
 // Codec makes what reads the frames of one attempt. answered is told of the
 // answers to calls, before Decode goes on; what it is given is valid until it
 // returns. It may be nil.
-func (d Dialect) Codec(channels map[string]Channel, answered func(Answer)) Codec {
+func (d Dialect) Codec(channels Channels, answered func(Answer)) Codec {
 	switch d {
 	case DialectProtobuf:
 		return newProtoCodec()

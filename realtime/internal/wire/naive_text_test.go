@@ -72,7 +72,7 @@ func naiveEnvelope(raw json.RawMessage, o textOptions) (m naiveMessage, ok bool)
 	if channel == "" {
 		channel = naivePlain(naiveObject(json.RawMessage(m.Extra))["channel"])
 	}
-	m.Channel = o.channels[channel]
+	m.Channel = o.channels.Of([]byte(channel))
 	if !o.tags {
 		m.ID = naivePlain(e["mid"])
 		instead := m.ID

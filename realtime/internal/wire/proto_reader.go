@@ -35,14 +35,11 @@ type reader struct {
 	from, to int             // what of mem has been read and not been taken
 	err      error           // the stream's, behind that
 
-	limit int
+	limit int                     // of a message, in bytes
 	pos   int64                   // bytes consumed
 	depth int                     // how far down messagePath we are
 	end   [len(messagePath)]int64 // where the enclosing field of each depth ends; end[0] is the stream's
 }
-
-// newReader returns a reader that allows messages of limit bytes each.
-func newReader(limit int) *reader { return &reader{limit: limit} }
 
 // readSize is how much is read at once.
 const readSize = 4096

@@ -13,8 +13,8 @@ import (
 	"github.com/b24pull/b24pull/internal/redact"
 )
 
-func decodeConfig(o phpjson.Object) Config {
-	server, api, channels := o.Object("server"), o.Object("api"), o.Object("channels")
+func decodeConfig(o, server phpjson.Object) Config {
+	api, channels := o.Object("api"), o.Object("channels")
 	return Config{
 		Server:   decodeServer(server),
 		API:      API{RevisionWeb: api.Small("revision_web"), RevisionMobile: api.Small("revision_mobile")},
@@ -82,9 +82,10 @@ func (c *Config) UnmarshalJSON(data []byte) error {
 			return root.Wrong(problem)
 		}
 	}
-	decoded := decodeConfig(o)
+	server := o.Object("server")
+	decoded := decodeConfig(o, server)
 	if err == nil {
-		err = decoded.check(o)
+		err = decoded.check(server)
 	}
 	if err != nil {
 		return err
@@ -149,17 +150,17 @@ func (c *Channel) UnmarshalJSON(data []byte) error {
 }
 
 // check reports whether the config can be used.
-func (c *Config) check(o phpjson.Object) error {
+func (c *Config) check(server phpjson.Object) error {
 	s := &c.Server
 	switch {
-	case len(o.Object("server").Fields) == 0:
+	case len(server.Fields) == 0:
 		return phpjson.Node{Path: "config.server"}.Wrong("missing")
 	case !c.Channels.usable() && c.JWT == "":
 		return phpjson.Node{Path: "config.channels"}.Wrong("neither a shared nor a private channel with an id, and no jwt")
 	case s.Version < 0:
 		return phpjson.Node{Path: "config.server.version"}.Wrong("want a version, got a negative number")
 	}
-	return checkAddresses(o.Object("server"))
+	return checkAddresses(server)
 }
 
 func (c Channels) usable() bool {

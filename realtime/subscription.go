@@ -66,16 +66,17 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 	if config.IsNil(source) {
 		return nil, errors.New("realtime: Subscribe: the config source is nil; give a *b24pull.Client, FromConfig or PortalConfig (of nil, these are nil too)")
 	}
-	o := options{
+	s := &Subscription{source: source, opts: options{
 		maxMessages: defaultMaxMessages, maxBytes: defaultMaxBytes,
 		backoff: defaultBackoff, settle: delivery.SettleTime, pingInterval: adaptive, saveInterval: defaultSaveInterval,
 		policy: defaultPolicy, observer: func(Event) {},
-	}
+	}}
+	o := &s.opts
 	for _, opt := range opts {
 		if opt == nil {
 			return nil, errors.New("realtime: Subscribe: an option is nil")
 		}
-		if err := opt(&o); err != nil {
+		if err := opt(o); err != nil {
 			return nil, err
 		}
 	}
@@ -100,18 +101,11 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 	if o.dialer != nil {
 		socket.Dial = transport.DialWith(o.dialer)
 	}
-	s := &Subscription{
-		source:  source,
-		opts:    o,
-		polls:   polls,
-		dial:    &socket,
-		poll:    &transport.Polling{Client: polls, Header: header},
-		history: &transport.History{Socket: socket},
-		posting: transport.Posting{Client: single, Header: header, Wait: confirmWithin},
-		queue:   delivery.NewQueue(o.maxMessages, o.maxBytes),
-		ready:   make(chan struct{}),
-		done:    make(chan struct{}),
-	}
+	s.polls, s.dial, s.history = polls, &socket, &transport.History{Socket: socket}
+	s.poll = &transport.Polling{Client: polls, Header: header}
+	s.posting = transport.Posting{Client: single, Header: header, Wait: confirmWithin}
+	s.queue = delivery.NewQueue(o.maxMessages, o.maxBytes)
+	s.ready, s.done = make(chan struct{}), make(chan struct{})
 	s.queue.Join(o.shared.Budget)
 	s.events = newEmitter(&s.stats, s.tell)
 	s.events.guard = &s.guard

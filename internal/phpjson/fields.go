@@ -80,6 +80,12 @@ func Text(raw json.RawMessage) (text string, ok bool) {
 	if n := len(raw); n >= 2 && raw[0] == '"' && raw[n-1] == '"' && plain(raw[1:n-1]) {
 		return string(raw[1 : n-1]), true
 	}
+	return decodedText(raw)
+}
+
+// decodedText is Text of what does not stand in JSON as it is. (It takes memory
+// for its results.)
+func decodedText(raw json.RawMessage) (text string, ok bool) {
 	err := json.Unmarshal(raw, &text)
 	return text, err == nil
 }

@@ -206,8 +206,8 @@ func (s *Subscription) open(ctx context.Context) error {
 }
 
 // load gets the cursor to start from. It saves it again, which changes nothing,
-// to find a store that does not save. (It takes more of a stack than a run
-// without a store does in all until its first message.)
+// to find a store that does not save. It is apart from open for the sake of the
+// small stack of runs without a store.
 func (s *Subscription) load(ctx context.Context) error {
 	cursor, err := s.opts.store.Load(ctx)
 	if err != nil {

@@ -83,8 +83,8 @@ func Text(raw json.RawMessage) (text string, ok bool) {
 	return decodedText(raw)
 }
 
-// decodedText is Text of what does not stand in JSON as it is. (It takes memory
-// for its results.)
+// decodedText is Text of what does not stand in JSON as it is. It is apart since
+// what json.Unmarshal writes to is allocated, even where it is not called.
 func decodedText(raw json.RawMessage) (text string, ok bool) {
 	err := json.Unmarshal(raw, &text)
 	return text, err == nil

@@ -215,12 +215,14 @@ func (s *Subscription) refuse(err error) error {
 	return err
 }
 
-// end is the end of a run.
+// end is the end of a run. What is still queued is nobody's any more, and takes
+// nothing of a budget that others share.
 func (s *Subscription) end(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.over {
 		s.over, s.err = true, err
+		s.queue.Quit()
 		close(s.done)
 	}
 }

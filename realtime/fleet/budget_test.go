@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -84,4 +86,32 @@ func TestQueueBytes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestQueueBytes_FailedRun: what a run that failed had not handled takes nothing
+// of the fleet's bytes any more.
+func TestQueueBytes_FailedRun(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pulltest.Network) {
+		w := newWorld(t, 1, n)
+		p := w.portals[0]
+		f := w.fleet(WithQueueBytes(1<<20), WithRestart(func(string, error, int) Restart { return Wait() }))
+		release := make(chan struct{})
+		w.must(f.Add("a", w.client(p), realtime.HandlerFunc(func(context.Context, realtime.Message) error {
+			<-release
+			return errors.New("the database is down")
+		})))
+		w.eventually("ready", func() bool { return w.events.of("a", KindReady) == 1 })
+		for i := range 200 {
+			p.Emit(pulltest.Message{Command: fmt.Sprint("n", i), Params: map[string]string{"text": strings.Repeat("x", 2<<10)}, To: pulltest.Shared})
+		}
+		time.Sleep(10 * time.Second)
+		if f.shared.Budget.Taken() == 0 {
+			t.Error("nothing is taken while the handler is stuck")
+		}
+		close(release)
+		w.eventually("waiting", func() bool { return w.events.of("a", KindWaiting) == 1 })
+		if got := f.shared.Budget.Taken(); got != 0 {
+			t.Errorf("%d bytes are taken by a run that has ended", got)
+		}
+	})
 }

@@ -57,7 +57,7 @@ func (c *aheadConn) Read(p []byte) (n int, err error) {
 		if into := c.direct(p); into != nil {
 			c.wait()
 			n, err = c.Conn.Read(into)
-			c.busy = n == len(into) && err == nil
+			c.busy = n == len(p) && err == nil // the end of a frame fills into, and p not
 			if c.framed {
 				c.frames.take(into[:n])
 			}

@@ -192,3 +192,28 @@ func TestAhead_TLSSetsDeadlines(t *testing.T) {
 	}
 	<-set
 }
+
+// TestAhead_RestBetweenFrames: the end of a frame is not taken for more that
+// has come.
+func TestAhead_RestBetweenFrames(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	c := newAheadConn(near)
+	c.framed = true
+	const size = 100
+	go func() {
+		_, _ = far.Write([]byte{0x82, size})
+		_, _ = far.Write(make([]byte, size))
+	}()
+	p := make([]byte, 2*size)
+	if _, err := io.ReadFull(c, p[:2]); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.Read(p); n != size || err != nil {
+		t.Fatal(n, err)
+	}
+	if c.busy {
+		t.Error("an idle connection is taken for a busy one")
+	}
+}

@@ -109,9 +109,7 @@ func (f *Fleet) start(key string, r runner) error {
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.life, m.end = context.WithCancel(m.ctx)
 	m.status.State = StateQueued
-	if before := f.members[key]; before != nil {
-		m.after = before.done
-	}
+	m.before = f.members[key]
 	m.cursor = &cursor{last: f.left.take(key)}
 	f.members[key] = m
 	go m.loop()
@@ -121,10 +119,12 @@ func (f *Fleet) start(key string, r runner) error {
 // Remove ends the subscription of a key and forgets the key. It waits until
 // what has come is handled and the cursor is saved; the cursor stays in its
 // store of [WithCursors]. Without WithCursors it is forgotten with the key, and
-// one that is added again begins at now: what comes in between is lost. When ctx ends before, what is left is not handled, and the error is
-// ctx's, with a [*realtime.DrainError]; the subscription ends then as soon as
-// its handler returns. An error of the run, as of its last save, is returned as
-// well. It is ErrNoKey if there is no such key.
+// one that is added again begins at now: what comes in between is lost. When
+// ctx ends before, what is left is not handled, and the error is ctx's, with a
+// [*realtime.DrainError]; the subscription ends then as soon as its handler
+// returns. So it is with one that was removed before and has not ended yet. An
+// error of the run, as of its last save, is returned as well. It is ErrNoKey if
+// there is no such key.
 //
 // Called by the key's own handler, Remove begins all that and does not wait, as
 // [realtime.Subscription.Drain] does not.
@@ -138,13 +138,19 @@ func (f *Fleet) Remove(ctx context.Context, key string) error {
 	return m.remove(ctx)
 }
 
-// remove ends a member.
+// remove ends a member, and those before it under its key that have not ended
+// yet: of all of them one subscription runs at the most.
 func (m *member) remove(ctx context.Context) error {
 	f := m.fleet
+	var all []*member
+	var sub *realtime.Subscription
 	f.mu.Lock()
-	m.ending = true
-	m.end()
-	sub := m.sub
+	for one := m; one != nil; one = one.before {
+		one.ending = true
+		one.end()
+		sub = cmp.Or(sub, one.sub)
+		all = append(all, one)
+	}
 	f.mu.Unlock()
 	var err error
 	if sub != nil {
@@ -167,7 +173,9 @@ func (m *member) remove(ctx context.Context) error {
 	select {
 	case <-m.done:
 	default:
-		m.cancel()
+		for _, one := range all {
+			one.cancel()
+		}
 		err = cmp.Or(err, ctx.Err())
 	}
 	return m.named(err)

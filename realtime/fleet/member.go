@@ -67,7 +67,6 @@ type member struct {
 	key    string
 	runner runner
 	cursor *cursor
-	after  <-chan struct{} // closed when the one before it under the key has ended; may be nil
 
 	ctx    context.Context // of handlers: ends when nothing is waited for any more
 	cancel context.CancelFunc
@@ -78,6 +77,7 @@ type member struct {
 
 	// Guarded by the fleet's mu:
 	log     *slog.Logger // only the goroutine changes it
+	before  *member      // under the key, until it has ended; may be nil
 	ending  bool
 	touched bool      // by a callback since the present run has begun
 	opened  string    // the token that the present run, or the last, began with
@@ -98,9 +98,7 @@ func (m *member) loop() {
 			m.tidy()
 		}
 	}()
-	if m.after != nil {
-		<-m.after
-	}
+	m.waitBefore()
 	m.cursor.CursorStore = m.fleet.opts.store(m.key)
 	for failures := 0; m.begin(); {
 		began := time.Now()
@@ -125,6 +123,20 @@ func (m *member) loop() {
 			m.rest(ended, m.fleet.opts.restart(m.key, ended, failures))
 		}
 	}
+}
+
+// waitBefore waits for the end of the one before it under the key.
+func (m *member) waitBefore() {
+	m.fleet.mu.Lock()
+	before := m.before
+	m.fleet.mu.Unlock()
+	if before == nil {
+		return
+	}
+	<-before.done
+	m.fleet.mu.Lock()
+	defer m.fleet.mu.Unlock()
+	m.before = nil
 }
 
 // begin notes that a run begins, and reports false if none is to.

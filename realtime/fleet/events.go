@@ -20,7 +20,12 @@ type Event struct {
 	// Told is what the subscription itself tells, where Kind is KindTold, and else
 	// nil.
 	Told realtime.Event
-	// Err is why, nil if nothing went wrong. It holds no secret.
+	// Err is why, nil if nothing went wrong. It holds no secret. Where Kind is
+	// KindRemoved it is nil if the key was removed, by Remove or Shutdown, however
+	// its last run has ended. Otherwise it says why the key is gone of itself: the
+	// portal has uninstalled the application, or its token was deleted, and
+	// [b24pull.EndingOf] says [b24pull.EndsRun]; or something has called
+	// runtime.Goexit.
 	Err error
 	// Delay is how long until the next run, where Kind is KindFailed.
 	Delay time.Duration
@@ -39,7 +44,7 @@ const (
 	KindReady                 // no event of the portal can be missed any more
 	KindFailed                // a run has ended with Err and is begun again after Delay
 	KindWaiting               // a run has ended with Err and is not begun again of itself; see Wait
-	KindRemoved               // the key is gone, and so is all that ran for it: by Remove or Shutdown, or, with Err, as the portal has uninstalled the application
+	KindRemoved               // the key is gone, and so is all that ran for it; see Event.Err
 	KindCursorDropped         // the cursor did not fit (Err); the subscription is begun without it
 	KindCursorNotRemoved      // the cursor of a portal that has uninstalled the application could not be removed
 	KindEventsBound           // the portal tells from now on when it uninstalls the application

@@ -92,11 +92,11 @@ type member struct {
 func (m *member) loop() {
 	var ended error
 	left := false
-	defer func() { m.finish(ended) }()
 	defer func() {
-		if !left {
-			m.tidy()
+		if !left && ended != errGoexit {
+			ended = m.tidy(ended)
 		}
+		m.finish(ended)
 	}()
 	m.waitBefore()
 	m.cursor.CursorStore = m.fleet.opts.store(m.key)
@@ -109,6 +109,9 @@ func (m *member) loop() {
 			failures = 0
 		}
 		if m.life.Err() != nil {
+			if ended != nil {
+				m.log.Warn("the subscription was removed, and has ended with an error", "err", ended)
+			}
 			return
 		}
 		switch leaves := m.runner.ended(m, ended); {
@@ -310,17 +313,24 @@ func (m *member) leave() bool {
 }
 
 // tidy removes the cursor of a member that was ended by Remove or Shutdown
-// before it could see that what it stands for is gone: nobody else would.
-func (m *member) tidy() {
-	if m.life.Err() != nil && m.cursor.CursorStore != nil && m.runner.gone(m) {
-		m.leave()
+// before it could see that what it stands for is gone: nobody else would. It
+// returns why the member is gone, nil if it was only removed.
+func (m *member) tidy(ended error) error {
+	if m.life.Err() == nil || m.cursor.CursorStore == nil || !m.runner.gone(m) {
+		return nil
 	}
+	m.leave()
+	if b24pull.EndingOf(ended) == b24pull.EndsRun {
+		return ended
+	}
+	return b24pull.ErrNoToken
 }
 
 // removeTimeout bounds what a store is given to remove a cursor.
 const removeTimeout = 10 * time.Second
 
-// finish tells that nothing of the member runs any more.
+// finish tells that nothing of the member runs any more. err is nil if it was
+// removed.
 func (m *member) finish(err error) {
 	m.over(err)
 	m.cancel()

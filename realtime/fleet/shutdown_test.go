@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime"
 )
@@ -59,6 +60,72 @@ func TestShutdown_Removed(t *testing.T) {
 				}
 				<-handled
 				w.eventually("gone", func() bool { return len(f.Keys()) == 0 })
+			})
+		})
+	}
+}
+
+// TestRemoved_Err: that a key is gone is told with an error if the portal has
+// left, and without one if it was removed, however its last run has ended.
+func TestRemoved_Err(t *testing.T) {
+	for name, end := range map[string]func(f *Fleet, key string) error{
+		"Shutdown": func(f *Fleet, _ string) error { return f.Shutdown(context.Background()) },
+		"Remove":   func(f *Fleet, key string) error { return f.Remove(context.Background(), key) },
+	} {
+		for ended, err := range map[string]error{"delayed": errors.New("the database is away"), "waiting": b24pull.ErrUninstalled} {
+			t.Run(name+" while it is "+ended, func(t *testing.T) {
+				inBubble(t, func(t *testing.T, n *pulltest.Network) {
+					w := newWorld(t, 1, n)
+					p := w.portals[0]
+					f := w.fleet(WithRestart(func(_ string, err error, _ int) Restart {
+						if errors.Is(err, b24pull.ErrUninstalled) {
+							return Wait()
+						}
+						return After(time.Hour)
+					}))
+					w.heard.do = func(string, realtime.Message) error { return err }
+					w.add(f, p)
+					w.ready(p, 1)
+					emit(p, 1, 1)
+					w.eventually("resting", func() bool { s, _ := f.Status(p.MemberID()); return s.State.String() == ended })
+					w.must(end(f, p.MemberID()))
+					if e := w.events.last(p.MemberID(), KindRemoved); e.Kind != KindRemoved || e.Err != nil {
+						t.Errorf("told %+v", e)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestRemoved_Left: a portal that has uninstalled the application is told of
+// with an error, also if it was removed before that could be seen.
+func TestRemoved_Left(t *testing.T) {
+	for name, end := range map[string]func(r *running, p *pulltest.Portal){
+		"uninstalled": func(*running, *pulltest.Portal) {},
+		"uninstalled and removed": func(r *running, p *pulltest.Portal) {
+			if err := r.app.Fleet().Remove(context.Background(), p.MemberID()); err != nil && err != ErrNoKey {
+				r.w.t.Errorf("Remove: %v", err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, n *pulltest.Network) {
+				w := newWorld(t, 1, n)
+				p := w.portals[0]
+				r := w.run()
+				w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
+				w.ready(p, 1)
+				w.heard.do = func(string, realtime.Message) error { time.Sleep(10 * time.Second); return nil }
+				emit(p, 1, 1)
+				time.Sleep(time.Second)
+				w.must(p.Uninstall(t.Context(), r.at+"/event"))
+				end(r, p)
+				w.eventually("gone", func() bool { return w.events.of(p.MemberID(), KindRemoved) == 1 })
+				if e := w.events.last(p.MemberID(), KindRemoved); b24pull.EndingOf(e.Err) != b24pull.EndsRun {
+					t.Errorf("told %+v", e)
+				}
+				r.stop()
 			})
 		})
 	}

@@ -249,10 +249,11 @@ func (t *tenant) changed(m *member) bool {
 	return err != nil || token.AccessToken != m.opened && !token.Revoked
 }
 
-func (t *tenant) stored(ctx context.Context) (*oauth.Token, error) {
+func (t *tenant) stored(ctx context.Context) (token *oauth.Token, err error) {
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
-	return t.app.tokens.Get(ctx, t.member)
+	err = safely(func() (err error) { token, err = t.app.tokens.Get(ctx, t.member); return err })
+	return token, err
 }
 
 // moved is asked when a portal says that it has another address, before that

@@ -144,12 +144,12 @@ func (c *cursor) goOn(at realtime.Cursor) {
 	}
 }
 
-// remove removes the stored cursor and returns it.
-func (c *cursor) remove(ctx context.Context) (realtime.Cursor, error) {
+// remove removes the stored cursor and returns it, also where that panics.
+func (c *cursor) remove(ctx context.Context) (last realtime.Cursor, err error) {
 	c.mu.Lock()
-	last := c.last
+	last = c.last
 	c.mu.Unlock()
-	return last, c.CursorStore.Save(ctx, realtime.Cursor{})
+	return last, safely(func() error { return c.CursorStore.Save(ctx, realtime.Cursor{}) })
 }
 
 // leftCursors are those of portals that have uninstalled the application, for

@@ -3,9 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -99,7 +97,9 @@ func (m *member) loop() {
 		m.finish(ended)
 	}()
 	m.waitBefore()
-	m.cursor.CursorStore = m.fleet.opts.store(m.key)
+	if err := safely(func() error { m.cursor.CursorStore = m.fleet.opts.store(m.key); return nil }); err != nil {
+		m.cursor.CursorStore = brokenStore{err}
+	}
 	for failures := 0; m.begin(); {
 		began := time.Now()
 		ended = errGoexit
@@ -123,7 +123,7 @@ func (m *member) loop() {
 			m.tell(Event{Kind: KindCursorDropped, Err: ended})
 		default:
 			failures++
-			m.rest(ended, m.fleet.opts.restart(m.key, ended, failures))
+			m.rest(ended, m.policy(ended, failures))
 		}
 	}
 }
@@ -244,6 +244,16 @@ func (m *member) over(err error) {
 	m.status.Err = err
 }
 
+// policy asks what becomes of the member. One that panics decides nothing.
+func (m *member) policy(ended error, failures int) (then Restart) {
+	err := safely(func() error { then = m.fleet.opts.restart(m.key, ended, failures); return nil })
+	if err != nil {
+		m.log.Error("the restart policy has panicked", "err", err)
+		return DefaultRestart(ended, failures)
+	}
+	return then
+}
+
 // rest waits until the member is to run again, or to end.
 func (m *member) rest(err error, then Restart) {
 	f := m.fleet
@@ -356,33 +366,4 @@ func (m *member) tell(e Event) {
 		e.log(log)
 	}
 	m.fleet.opts.observer(e)
-}
-
-// A PanicError is the error of a run in which something of yours has panicked:
-// a handler, a store, a source. It does not end the process, as a panic in a
-// handler of net/http does not.
-type PanicError struct {
-	Value any    // what it panicked with
-	Stack []byte // of the goroutine, as [runtime/debug.Stack] writes it
-}
-
-func panicked(value any) error {
-	var handler *realtime.HandlerPanic
-	var callback *realtime.CallbackPanic
-	switch err, _ := value.(error); {
-	case errors.As(err, &handler):
-		return &PanicError{handler.Value, handler.Stack}
-	case errors.As(err, &callback):
-		return &PanicError{callback.Value, callback.Stack}
-	}
-	return &PanicError{value, debug.Stack()}
-}
-
-// Error has the value and the stack in it.
-func (e *PanicError) Error() string { return fmt.Sprintf("fleet: panic: %v\n\n%s", e.Value, e.Stack) }
-
-// Unwrap returns the value if it is an error.
-func (e *PanicError) Unwrap() error {
-	err, _ := e.Value.(error)
-	return err
 }

@@ -1,0 +1,49 @@
+package fleet
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/b24pull/b24pull/realtime"
+)
+
+// A PanicError is the error of a run in which something of yours has panicked:
+// a handler, a store, a source; and of a store or of [WithCursors] that panics
+// between runs. It does not end the process, as a panic in a
+// handler of net/http does not.
+type PanicError struct {
+	Value any    // what it panicked with
+	Stack []byte // of the goroutine, as [runtime/debug.Stack] writes it
+}
+
+// safely calls f, whose panic is its error.
+func safely(f func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = panicked(value)
+		}
+	}()
+	return f()
+}
+
+func panicked(value any) error {
+	var handler *realtime.HandlerPanic
+	var callback *realtime.CallbackPanic
+	switch err, _ := value.(error); {
+	case errors.As(err, &handler):
+		return &PanicError{handler.Value, handler.Stack}
+	case errors.As(err, &callback):
+		return &PanicError{callback.Value, callback.Stack}
+	}
+	return &PanicError{value, debug.Stack()}
+}
+
+// Error has the value and the stack in it.
+func (e *PanicError) Error() string { return fmt.Sprintf("fleet: panic: %v\n\n%s", e.Value, e.Stack) }
+
+// Unwrap returns the value if it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}

@@ -214,7 +214,7 @@ type committer struct {
 	tried atomic.Pointer[time.Time]
 }
 
-// newCommitter wants the cursor that the store holds.
+// newCommitter wants options whose cursor is the one that the store holds.
 func newCommitter(o *options, l *delivery.Acks, events *emitter) *committer {
 	if o.store == nil {
 		return nil

@@ -98,9 +98,7 @@ func TestApplication_Statuses(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
 		w := newWorld(t, 1, n)
 		p := w.portals[0]
-		r := w.run()
-		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
-		w.ready(p, 1)
+		r := w.installed(p)
 		form := url.Values{"member_id": {"stranger"}, "AUTH_ID": {"garbage"}, "REFRESH_ID": {"garbage"}, "DOMAIN": {"portal.bitrix24.com"}}
 		without := url.Values{"member_id": {"stranger"}, "AUTH_ID": {"garbage"}}
 		for _, tt := range []struct {
@@ -230,9 +228,7 @@ func TestApplication_Revoked(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
 		w := newWorld(t, 1, n)
 		p := w.portals[0]
-		r := w.run()
-		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
-		w.ready(p, 1)
+		r := w.installed(p)
 		emit(p, 1, 1)
 		w.eventually("heard", func() bool { return w.heard.has(p, "n1") })
 		p.RevokeTokens()
@@ -274,9 +270,7 @@ func TestApplication_LateUninstallation(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
 		w := newWorld(t, 1, n)
 		p := w.portals[0]
-		r := w.run()
-		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
-		w.ready(p, 1)
+		r := w.installed(p)
 		w.eventually("bound", func() bool { return w.events.of(p.MemberID(), KindEventsBound) == 1 })
 		old := p.Application().ApplicationToken
 		if err := p.Uninstall(t.Context(), "http://nobody.example/"); err == nil {

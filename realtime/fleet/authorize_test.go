@@ -63,9 +63,7 @@ func TestAuthorize_Code(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
 		w := newWorld(t, 1, n)
 		p := w.portals[0]
-		r := w.run()
-		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
-		w.ready(p, 1)
+		r := w.installed(p)
 		r.stop()
 
 		p.ExpireToken()
@@ -117,9 +115,7 @@ func TestAuthorize_ByAnother(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
 		w := newWorld(t, 1, n)
 		p := w.portals[0]
-		r := w.run()
-		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
-		w.ready(p, 1)
+		r := w.installed(p)
 		stored := func() string {
 			token, err := w.store.Load(t.Context(), p.MemberID())
 			w.must(err)

@@ -115,6 +115,16 @@ func (w *world) run(opts ...Option) *running {
 	return r
 }
 
+// installed is run, and a portal has installed the application, whose first run
+// is ready.
+func (w *world) installed(p *pulltest.Portal, opts ...Option) *running {
+	w.t.Helper()
+	r := w.run(opts...)
+	w.must(p.InstallByEvent(w.t.Context(), r.at+"/install"))
+	w.ready(p, 1)
+	return r
+}
+
 // serve serves the callbacks.
 func (r *running) serve() {
 	w := r.w

@@ -65,9 +65,7 @@ func TestLeft_NotRemoved(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
 		w := newWorld(t, 1, n)
 		p := w.portals[0]
-		r := w.run(WithCursors(func(string) realtime.CursorStore { return new(keepingStore) }))
-		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
-		w.ready(p, 1)
+		r := w.installed(p, WithCursors(func(string) realtime.CursorStore { return new(keepingStore) }))
 		emit(p, 1, 1)
 		w.eventually("heard", func() bool { return w.heard.has(p, "n1") })
 		w.must(p.Uninstall(t.Context(), r.at+"/event"))
@@ -134,9 +132,7 @@ func TestLeft_InstalledMeanwhile(t *testing.T) {
 		w := newWorld(t, 1, n)
 		p := w.portals[0]
 		store := &slowRemoval{removing: make(chan struct{})}
-		r := w.run(WithCursors(func(string) realtime.CursorStore { return store }))
-		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
-		w.ready(p, 1)
+		r := w.installed(p, WithCursors(func(string) realtime.CursorStore { return store }))
 		emit(p, 1, 1)
 		w.eventually("heard", func() bool { return w.heard.has(p, "n1") })
 		handling, handle := make(chan struct{}), make(chan struct{})

@@ -103,7 +103,7 @@ func (m *member) loop() {
 	for failures := 0; m.begin(); {
 		began := time.Now()
 		ended = errGoexit
-		ended = m.run()
+		ended = safely(m.run)
 		m.over(ended)
 		if time.Since(began) >= lasted {
 			failures = 0
@@ -156,13 +156,8 @@ func (m *member) begin() bool {
 	return true
 }
 
-// run is one run. A panic of what it calls is its error.
-func (m *member) run() (err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			err = panicked(value)
-		}
-	}()
+// run is one run.
+func (m *member) run() error {
 	j, err := m.runner.open(m.life, m)
 	if err != nil {
 		return err

@@ -10,8 +10,8 @@ import (
 
 // A PanicError is the error of a run in which something of yours has panicked:
 // a handler, a store, a source; and of a store or of [WithCursors] that panics
-// between runs. It does not end the process, as a panic in a
-// handler of net/http does not.
+// between runs. It does not end the process, as a panic in a handler of net/http
+// does not.
 type PanicError struct {
 	Value any    // what it panicked with
 	Stack []byte // of the goroutine, as [runtime/debug.Stack] writes it

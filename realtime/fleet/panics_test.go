@@ -54,9 +54,7 @@ func TestPanics_StoreWhenLeft(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
 		w := newWorld(t, 1, n)
 		p := w.portals[0]
-		r := w.run(WithCursors(func(string) realtime.CursorStore { return new(panickingStore) }))
-		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
-		w.ready(p, 1)
+		r := w.installed(p, WithCursors(func(string) realtime.CursorStore { return new(panickingStore) }))
 		emit(p, 1, 1)
 		time.Sleep(10 * time.Second)
 		w.must(p.Uninstall(t.Context(), r.at+"/event"))

@@ -39,9 +39,7 @@ func TestRaces_InstalledWhileLeaving(t *testing.T) {
 		w := newWorld(t, 1, n)
 		p := w.portals[0]
 		store := &slowRemoval{removing: make(chan struct{})}
-		r := w.run(WithCursors(func(string) realtime.CursorStore { return store }))
-		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
-		w.ready(p, 1)
+		r := w.installed(p, WithCursors(func(string) realtime.CursorStore { return store }))
 		emit(p, 1, 1)
 		w.eventually("heard", func() bool { return w.heard.has(p, "n1") })
 		time.Sleep(10 * time.Second)
@@ -107,9 +105,7 @@ func TestRaces_InstalledWhileAsked(t *testing.T) {
 			return nil
 		}}
 		cursors := &slowRemoval{removing: make(chan struct{})}
-		r := w.run(WithCursors(func(string) realtime.CursorStore { return cursors }))
-		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
-		w.ready(p, 1)
+		r := w.installed(p, WithCursors(func(string) realtime.CursorStore { return cursors }))
 		emit(p, 1, 1)
 		w.eventually("heard", func() bool { return w.heard.has(p, "n1") })
 		time.Sleep(10 * time.Second)
@@ -141,9 +137,7 @@ func TestRaces_InstalledWhileFailing(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			return errors.New("the handler's")
 		}
-		r := w.run(WithRestart(func(string, error, int) Restart { return Wait() }))
-		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
-		w.ready(p, 1)
+		r := w.installed(p, WithRestart(func(string, error, int) Restart { return Wait() }))
 		emit(p, 1, 1)
 		time.Sleep(time.Second)
 		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
@@ -169,9 +163,7 @@ func TestRaces_StoreFails(t *testing.T) {
 					return nil
 				}}
 				w.heard.do = func(string, realtime.Message) error { time.Sleep(10 * time.Second); return nil }
-				r := w.run()
-				w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
-				w.ready(p, 1)
+				r := w.installed(p)
 				emit(p, 1, 1)
 				time.Sleep(time.Second)
 				token, err := r.tokens.Get(t.Context(), p.MemberID())

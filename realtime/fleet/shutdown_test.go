@@ -114,9 +114,7 @@ func TestRemoved_Left(t *testing.T) {
 			inBubble(t, func(t *testing.T, n *pulltest.Network) {
 				w := newWorld(t, 1, n)
 				p := w.portals[0]
-				r := w.run()
-				w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
-				w.ready(p, 1)
+				r := w.installed(p)
 				w.heard.do = func(string, realtime.Message) error { time.Sleep(10 * time.Second); return nil }
 				emit(p, 1, 1)
 				time.Sleep(time.Second)

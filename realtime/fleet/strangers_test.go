@@ -74,9 +74,7 @@ func TestStrangers_CrowdOfInstallations(t *testing.T) {
 		crowd := resttest.Rounds(1000)
 		w := newWorld(t, 1, n)
 		p := w.portals[0]
-		r := w.run()
-		w.must(p.InstallByEvent(t.Context(), r.at+"/install"))
-		w.ready(p, 1)
+		r := w.installed(p)
 		asked := w.askedOf()
 		release := w.stalled()
 		ctx, hangUp := context.WithCancel(t.Context())

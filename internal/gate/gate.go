@@ -74,6 +74,7 @@ type Place struct {
 	late     *time.Timer
 	held     int  // by handshakes
 	reserved bool // its request has not begun
+	untold   bool // it is left by itself, which says nothing of the host
 }
 
 type state uint8
@@ -244,15 +245,37 @@ func (p *Place) End(ctx context.Context) {
 }
 
 // LeaveWithin gives the place up after a while, if it has not been before: what
-// is asked hangs by its nature.
+// is asked hangs by its nature, and nothing is known of the host until it
+// answers.
 func (p *Place) LeaveWithin(d time.Duration) {
 	if p == nil {
 		return
 	}
 	p.gate.mu.Lock()
 	defer p.gate.mu.Unlock()
+	p.lateAs(unknown, d)
+}
+
+// Answers notes that the host has begun to answer. The place is kept for the
+// rest of the answer, [Patience] at the most.
+func (p *Place) Answers() {
+	if p == nil {
+		return
+	}
+	p.gate.mu.Lock()
+	defer p.gate.mu.Unlock()
+	if p.state != stateLeft || p.untold {
+		p.gate.hanging.Delete(p.host)
+	}
+	p.lateAs(answers, Patience)
+}
+
+// lateAs has the place left by itself, with what that says of the host. mu is
+// held.
+func (p *Place) lateAs(host verdict, d time.Duration) {
 	if p.state == stateTaken && p.late.Stop() {
-		p.late = time.AfterFunc(d, func() { p.leave(answers) })
+		p.untold = host == unknown
+		p.late = time.AfterFunc(d, func() { p.leave(host) })
 	}
 }
 
@@ -270,6 +293,9 @@ func (p *Place) leave(host verdict) {
 	}
 	switch p.state {
 	case stateLeft:
+		if p.untold && host == answers { // after all
+			g.hanging.Delete(p.host)
+		}
 		return
 	case stateWaiting:
 		g.waits(p, -1)

@@ -162,6 +162,64 @@ func TestPlace_End(t *testing.T) {
 	})
 }
 
+// TestPlace_LeaveWithin: of a host that is asked what hangs by its nature nothing
+// is known until it answers, however late that is.
+func TestPlace_LeaveWithin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(1)
+		hangs := func() bool {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			_, hangs := g.hanging.Get("a")
+			return hangs
+		}
+		enter := func() *Place {
+			p, err := g.Enter(t.Context(), REST, "a", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}
+		poll := func() *Place {
+			p := enter()
+			p.LeaveWithin(100 * time.Millisecond)
+			time.Sleep(time.Second)
+			if taken, _ := g.Counts(); taken != 0 {
+				t.Error("its place is still taken")
+			}
+			return p
+		}
+		poll()
+		if hangs() {
+			t.Error("what hangs by its nature says that a host hangs")
+		}
+		late := enter()
+		time.Sleep(Patience + time.Second)
+		late.Leave()
+		if !hangs() {
+			t.Error("a host that has not answered in time does not hang")
+		}
+		p := poll()
+		if !hangs() {
+			t.Error("what hangs says that a host answers")
+		}
+		p.Leave()
+		if hangs() {
+			t.Error("a host hangs that has answered what hangs by its nature")
+		}
+		p = enter()
+		p.Answers()
+		time.Sleep(time.Second)
+		if taken, _ := g.Counts(); taken != 1 {
+			t.Error("what is answered has lost its place at once")
+		}
+		time.Sleep(Patience)
+		if taken, _ := g.Counts(); taken != 0 || hangs() {
+			t.Errorf("%d places are taken for long of what is answered; it hangs: %t", taken, hangs())
+		}
+	})
+}
+
 // TestGate_Cancelled: one who waits no longer takes no place.
 func TestGate_Cancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

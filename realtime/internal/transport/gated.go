@@ -47,7 +47,7 @@ func (t *Gated) Open(ctx context.Context, at Address, sink Sink) (Conn, error) {
 		ends()
 		place.End(ctx)
 	} else {
-		place.LeaveWithin(gate.Patience)
+		place.Answers()
 	}
 	return c, err
 }

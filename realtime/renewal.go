@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/b24pull/b24pull"
@@ -37,6 +38,7 @@ type renewal struct {
 	attempt  int         // failures in a row, or configs that were at their end
 	end      error       // why the subscription is leaving
 	refused  waning      // configs fetched since the server refuses the one in use
+	placed   uint64      // the number of the source at a gate; 0: it has not been asked yet
 }
 
 // refusedMost is how long the next config is put off at the most where the
@@ -109,6 +111,18 @@ func (l *loop) config(ctx context.Context, cache bool) (*b24pull.Config, error) 
 	return l.source.GetApplicationConfig(ctx, cache)
 }
 
+// sources is how many sources of this process have been given a place.
+var sources atomic.Uint64
+
+// place is the source as a gate wants it, which does not know whom that asks.
+// No other source of the process ever has the same.
+func (r *renewal) place() string {
+	if r.placed == 0 {
+		r.placed = sources.Add(1)
+	}
+	return fmt.Sprint("source ", r.placed)
+}
+
 // turn has what the source asks wait for its turn among the requests of other
 // subscriptions, if they share a gate: each request of a source that is known to
 // wait, or else the call as a whole.
@@ -120,7 +134,7 @@ func (l *loop) turn(ctx context.Context) (context.Context, *gate.Place, error) {
 	case *b24pull.Client, portalConfig:
 		return gate.With(ctx, g, nil), nil, nil
 	}
-	place, err := g.Enter(ctx, gate.REST, fmt.Sprintf("%p", l), nil)
+	place, err := g.Enter(ctx, gate.REST, l.renewal.place(), nil)
 	return gate.With(ctx, g, place), place, err
 }
 

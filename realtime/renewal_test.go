@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -102,4 +103,24 @@ func TestRenewal_ForeignExpiry(t *testing.T) {
 			t.Errorf("%d configs fetched", n)
 		}
 	})
+}
+
+// TestRenewal_PlaceOfSource: no source has the place at a gate of one that was
+// before it, whatever memory it lies in, and each keeps its own.
+func TestRenewal_PlaceOfSource(t *testing.T) {
+	seen := make(map[string]bool)
+	for n := range 2000 {
+		l := new(loop)
+		place := l.renewal.place()
+		if seen[place] {
+			t.Fatalf("source %d has the place of another one: %q", n, place)
+		}
+		if again := l.renewal.place(); again != place {
+			t.Fatalf("a source has the places %q and %q", place, again)
+		}
+		seen[place] = true
+		if n%500 == 0 {
+			runtime.GC()
+		}
+	}
 }

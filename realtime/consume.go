@@ -92,7 +92,7 @@ func (s *Subscription) consume(given context.Context, deliver func(context.Conte
 	}
 	r := &running{Subscription: s, given: given, ctx: ctx, receiving: receiving}
 	defer r.end(&err)
-	defer s.guard.leave(s.guard.enter())
+	defer s.guard.waits.Leave(s.guard.waits.Enter())
 	defer s.cancel(errLeft)
 	s.events.take(receiving)
 	if err := s.open(receiving); err != nil {

@@ -1,19 +1,16 @@
 package realtime
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"runtime/debug"
-	"slices"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/dial"
+	"github.com/b24pull/b24pull/realtime/internal/shared"
 )
 
 // Ready returns a channel that is closed when the subscription is first
@@ -124,7 +121,7 @@ func (e *DrainError) Unwrap() error { return e.Err }
 // handler waits for and that has another context, and where messages are pulled
 // by iter.Pull, it waits until its ctx ends.
 func (s *Subscription) Drain(ctx context.Context) error {
-	own := ctx.Value(handling{s}) != nil || s.guard.owns(goroutine())
+	own := ctx.Value(handling{s}) != nil || s.guard.waits.Has(shared.Goroutine())
 	s.mu.Lock()
 	s.drained = true
 	if s.drain != nil {
@@ -251,16 +248,6 @@ func endOf(ctx context.Context) error {
 // handling is the key by which a handler's context is known.
 type handling struct{ *Subscription }
 
-// goroutine is the number of the one that runs, by which alone it can be told
-// from others; 0 if it cannot be found out.
-func goroutine() uint64 {
-	var head [40]byte // goroutine 123 [running]:
-	text := head[:runtime.Stack(head[:], false)]
-	number, _, _ := bytes.Cut(bytes.TrimPrefix(text, []byte("goroutine ")), []byte(" "))
-	n, _ := strconv.ParseUint(string(number), 10, 64)
-	return n
-}
-
 var (
 	errPanicked       = errors.New("realtime: a callback has panicked")
 	errCallbackGoexit = fmt.Errorf("realtime: a callback was the end of a goroutine: %w", errGoexit)
@@ -270,42 +257,17 @@ var (
 // guard stands around what runs in the goroutines of a run. The first panic
 // ends the run, and goes on from where the user can recover it.
 type guard struct {
-	stop func(cause error)
+	stop  func(cause error)
+	waits *shared.Goroutines // that the run waits for
 
 	mu     sync.Mutex
 	panic  *CallbackPanic
-	exited bool     // a goroutine was ended by runtime.Goexit
-	own    []uint64 // goroutines that the run waits for
-}
-
-// enter enters the goroutine that runs among those that the run waits for, until
-// leave. It returns its number.
-func (g *guard) enter() uint64 {
-	n := goroutine()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.own = append(g.own, n)
-	return n
-}
-
-func (g *guard) leave(n uint64) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if i := slices.Index(g.own, n); i >= 0 {
-		g.own = slices.Delete(g.own, i, i+1)
-	}
-}
-
-// owns reports whether the run waits for a goroutine.
-func (g *guard) owns(n uint64) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return n != 0 && slices.Contains(g.own, n)
+	exited bool // a goroutine was ended by runtime.Goexit
 }
 
 // do calls f, in a goroutine of its own, and reports whether it has returned.
 func (g *guard) do(f func()) (returned bool) {
-	defer g.leave(g.enter())
+	defer g.waits.Leave(g.waits.Enter())
 	return g.catch(f)
 }
 
@@ -384,11 +346,11 @@ func (t *tasks) Go(f func()) {
 }
 
 func (t *tasks) run(f func()) {
-	defer t.leave(t.guard.enter())
+	defer t.leave(t.guard.waits.Enter())
 	t.guard.catch(f)
 }
 
 func (t *tasks) leave(goroutine uint64) {
-	t.guard.leave(goroutine)
+	t.guard.waits.Leave(goroutine)
 	t.Done()
 }

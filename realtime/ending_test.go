@@ -345,12 +345,3 @@ func TestEnding_LeftLoop(t *testing.T) {
 		wantUnhandled(t, l.sub.Drain(t.Context()), ErrClosed, 2)
 	})
 }
-
-// TestEnding_Goroutine: goroutines are told apart.
-func TestEnding_Goroutine(t *testing.T) {
-	own, other := goroutine(), make(chan uint64)
-	go func() { other <- goroutine() }()
-	if o := <-other; own == 0 || o == 0 || o == own || own != goroutine() {
-		t.Errorf("%d, %d", own, o)
-	}
-}

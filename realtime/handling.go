@@ -283,7 +283,7 @@ func (w *workers) offer(ctx context.Context, j job) {
 
 // work handles what is ready until there is no more to come. Keys take turns.
 func (w *workers) work(ctx context.Context) {
-	defer w.guard.leave(w.guard.enter())
+	defer w.guard.waits.Leave(w.guard.waits.Enter())
 	for {
 		select {
 		case j, more := <-w.ready:

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
 	"github.com/b24pull/b24pull/realtime/internal/rpc"
 	"github.com/b24pull/b24pull/realtime/internal/senders"
+	"github.com/b24pull/b24pull/realtime/internal/shared"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
@@ -109,6 +111,7 @@ func Subscribe(source ConfigSource, opts ...Option) (*Subscription, error) {
 	s.queue.Join(o.shared.Budget)
 	s.events = newEmitter(&s.stats, s.tell)
 	s.events.guard = &s.guard
+	s.guard.waits = cmp.Or(o.shared.Waits, new(shared.Goroutines))
 	return s, nil
 }
 

@@ -204,11 +204,11 @@ func (t *tenant) open(ctx context.Context, m *member) (*job, error) {
 func (t *tenant) ready(ctx context.Context, m *member, portal Portal) {
 	opts := &t.app.fleet.opts.application
 	t.mu.Lock()
-	t.run = &binding{ctx: gate.With(ctx, t.app.fleet.shared.Gate, nil), client: portal.Client, address: opts.eventURL, tell: m.tell}
+	t.run = &binding{ctx: gate.With(ctx, t.app.fleet.shared.Gate, nil), client: portal.Client, address: opts.eventURL, tell: m.tell, waits: &m.waits}
 	t.run.begin()
 	t.mu.Unlock()
 	if opts.ready != nil {
-		if err := opts.ready(ctx, portal); err != nil && ctx.Err() == nil {
+		if err := safely(func() error { return opts.ready(ctx, portal) }); err != nil && ctx.Err() == nil {
 			m.tell(Event{Kind: KindReadyFailed, Err: err})
 		}
 	}

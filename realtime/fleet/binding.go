@@ -8,6 +8,7 @@ import (
 
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/internal/sleep"
+	"github.com/b24pull/b24pull/realtime/internal/shared"
 )
 
 const eventUninstall = "ONAPPUNINSTALL"
@@ -19,6 +20,7 @@ type binding struct {
 	client  *b24pull.Client
 	address string // "": nothing is bound
 	tell    func(Event)
+	waits   *shared.Goroutines
 	running sync.WaitGroup
 
 	mu     sync.Mutex
@@ -43,6 +45,7 @@ func (b *binding) begin() {
 	}
 	b.busy = true
 	b.running.Go(func() {
+		defer b.waits.Leave(b.waits.Enter())
 		for b.next() {
 			b.bind()
 			sleep.For(b.ctx, rebind)
@@ -68,7 +71,8 @@ const (
 // be.
 func (b *binding) bind() {
 	for delay := firstBinding; ; delay = min(2*delay, lastBinding) {
-		bound, err := b.once()
+		var bound bool
+		err := safely(func() (err error) { bound, err = b.once(); return err })
 		switch {
 		case b.ctx.Err() != nil:
 			return

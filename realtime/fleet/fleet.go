@@ -27,7 +27,7 @@ var (
 
 // A Fleet runs the subscriptions of many portals, each under a key. It is made
 // by [New]. All its methods can be called from any goroutine, also from a
-// handler and an observer; those that wait say what then.
+// handler and the observer; those that wait say what then.
 type Fleet struct {
 	opts   options
 	shared *shared.Resources
@@ -106,7 +106,7 @@ func (f *Fleet) start(key string, r runner) error {
 		return ErrShutdown
 	}
 	m := &member{fleet: f, key: key, runner: r, done: make(chan struct{}), woken: make(chan struct{}, 1), log: f.opts.logger.With("key", key)}
-	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.ctx, m.cancel = context.WithCancel(context.WithValue(context.Background(), within{m}, true))
 	m.life, m.end = context.WithCancel(m.ctx)
 	m.status.State = StateQueued
 	m.before = f.members[key]
@@ -126,8 +126,9 @@ func (f *Fleet) start(key string, r runner) error {
 // error of the run, as of its last save, is returned as well. It is ErrNoKey if
 // there is no such key.
 //
-// Called by the key's own handler, Remove begins all that and does not wait, as
-// [realtime.Subscription.Drain] does not.
+// Called by what the key's end waits for, like its own handler, the observer
+// or [WithReady]'s function, Remove begins all that and returns nil at once, as
+// [realtime.Subscription.Drain] does, which says how it knows them.
 func (f *Fleet) Remove(ctx context.Context, key string) error {
 	f.mu.Lock()
 	m := f.members[key]
@@ -145,6 +146,7 @@ func (m *member) remove(ctx context.Context) error {
 	var all []*member
 	var sub *realtime.Subscription
 	f.mu.Lock()
+	own := m.waitsFor(ctx, shared.Goroutine())
 	for one := m; one != nil; one = one.before {
 		one.ending = true
 		one.end()
@@ -154,14 +156,10 @@ func (m *member) remove(ctx context.Context) error {
 	f.mu.Unlock()
 	var err error
 	if sub != nil {
-		err = sub.Drain(ctx)
-		select {
-		case <-sub.Done():
-		default:
-			if err == nil {
-				return nil // called from its own handler
-			}
-		}
+		err = sub.Drain(ctx) // which is begun only, where one of its own calls
+	}
+	if own {
+		return nil
 	}
 	if ctx.Err() == nil {
 		select {
@@ -179,6 +177,22 @@ func (m *member) remove(ctx context.Context) error {
 		err = cmp.Or(err, ctx.Err())
 	}
 	return m.named(err)
+}
+
+// within is the key by which the contexts of a member are known: a handler's,
+// and that of [WithReady]'s function.
+type within struct{ *member }
+
+// waitsFor reports whether the end of a member, or of those before it under its
+// key, waits for the one who calls with ctx in a goroutine. The fleet's mu is
+// held.
+func (m *member) waitsFor(ctx context.Context, goroutine uint64) bool {
+	for ; m != nil; m = m.before {
+		if ctx.Value(within{m}) != nil || m.waits.Has(goroutine) {
+			return true
+		}
+	}
+	return false
 }
 
 // named is an error with the key in it; nil if the run had come to its own end
@@ -218,8 +232,9 @@ func (f *Fleet) Keys() []string {
 }
 
 // Subscription returns the subscription of a key that runs now, nil if none
-// does. Another one takes its place when it ends. To end it for good use
-// Remove.
+// does. Another one takes its place when it ends. One that you close has ended
+// with [realtime.ErrClosed], of which the restart policy is asked; to end it for
+// good use Remove.
 func (f *Fleet) Subscription(key string) *realtime.Subscription {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -234,16 +249,28 @@ func (f *Fleet) Subscription(key string) *realtime.Subscription {
 // can be added any more. When ctx ends before, what is left is not handled, and
 // the error is a *ShutdownError; the subscriptions end then as soon as their
 // handlers return. Shutdown can be called again to wait for that; what was not
-// handled it tells again. Called by a handler, it waits for all keys but the
-// handler's own.
+// handled it tells again.
+//
+// Called by what a key's end waits for, as a handler or the observer, Shutdown
+// begins all that and returns nil at once, and ctx bounds nothing: whoever is to
+// wait calls it from elsewhere.
 func (f *Fleet) Shutdown(ctx context.Context) error {
+	goroutine := shared.Goroutine()
 	f.mu.Lock()
 	f.closed = true
 	var all []*member
+	own := false
 	for _, m := range f.members {
 		all = append(all, m)
+		own = own || m.waitsFor(ctx, goroutine)
 	}
 	f.mu.Unlock()
+	if own { // which is to return before its own key can end
+		for _, m := range all {
+			go m.remove(context.WithoutCancel(ctx))
+		}
+		return nil
+	}
 	var ending sync.WaitGroup
 	errs := make([]error, len(all))
 	for i, m := range all {

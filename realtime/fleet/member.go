@@ -66,7 +66,8 @@ type member struct {
 	runner runner
 	cursor *cursor
 
-	ctx    context.Context // of handlers: ends when nothing is waited for any more
+	waits  shared.Goroutines // that its end waits for: they must not wait for it
+	ctx    context.Context   // of handlers: ends when nothing is waited for any more
 	cancel context.CancelFunc
 	life   context.Context // ends when the member is to end, be it later
 	end    context.CancelFunc
@@ -88,6 +89,7 @@ type member struct {
 
 // loop runs subscriptions until the member is to end.
 func (m *member) loop() {
+	defer m.waits.Leave(m.waits.Enter())
 	var ended error
 	left := false
 	defer func() {
@@ -104,6 +106,9 @@ func (m *member) loop() {
 		began := time.Now()
 		ended = errGoexit
 		ended = safely(m.run)
+		if ended == nil && m.life.Err() == nil {
+			ended = realtime.ErrClosed // by somebody else
+		}
 		m.over(ended)
 		if time.Since(began) >= lasted {
 			failures = 0
@@ -189,6 +194,7 @@ func (m *member) run() error {
 		}
 	}()
 	ready.Go(func() {
+		defer m.waits.Leave(m.waits.Enter())
 		select {
 		case <-established:
 		case <-beside.Done():
@@ -209,8 +215,10 @@ func (m *member) run() error {
 // subscribe makes the subscription of a run. live is called when it is
 // connected.
 func (m *member) subscribe(j *job, live func()) (*realtime.Subscription, error) {
+	common := *m.fleet.shared
+	common.Waits = &m.waits
 	opts := []realtime.Option{
-		shared.Option(m.fleet.shared).(realtime.Option),
+		shared.Option(&common).(realtime.Option),
 		realtime.WithLogger(m.log), realtime.WithCursorStore(m.cursor),
 		realtime.WithObserver(func(e realtime.Event) {
 			if change, ok := e.(realtime.StateChange); ok && change.To == realtime.StateLive {
@@ -351,7 +359,7 @@ func (m *member) finish(err error) {
 	close(m.done)
 }
 
-// tell tells the log and the observer.
+// tell tells the log and the observer, whose panic is logged.
 func (m *member) tell(e Event) {
 	m.fleet.mu.Lock()
 	e.Key, e.Run = m.key, m.status.Runs
@@ -360,5 +368,7 @@ func (m *member) tell(e Event) {
 	if e.Kind != KindTold {
 		e.log(log)
 	}
-	m.fleet.opts.observer(e)
+	if err := safely(func() error { m.fleet.opts.observer(e); return nil }); err != nil {
+		log.Error("the observer has panicked", "at", e.Kind, "err", err)
+	}
 }

@@ -70,8 +70,9 @@ func WithLogger(l *slog.Logger) Option {
 
 // WithObserver has observe called for each [Event]. Those of one key come in
 // order; several goroutines call it at once, one a key. It must return quickly:
-// the subscription receives nothing while it runs. It can call what does not
-// wait, like [Fleet.Add].
+// the subscription receives nothing while it runs. It can call the fleet's
+// methods; [Fleet.Remove] and [Fleet.Shutdown] do not wait then. If it panics,
+// that is logged, and nothing else comes of it.
 func WithObserver(observe func(Event)) Option {
 	return func(o *options) error {
 		if observe == nil {
@@ -208,10 +209,12 @@ func WithQueueBytes(n int) Option {
 	}
 }
 
-// WithRestart decides what becomes of a subscription that has ended with an
-// error. failures counts the runs that have failed one after the other, from 1
-// on; a run that has lasted for ten minutes begins the count anew. The default
-// is [DefaultRestart], which a policy can call for what it does not decide.
+// WithRestart decides what becomes of a subscription that has ended, and not by
+// Remove or Shutdown: with an error, which is [realtime.ErrClosed] where you
+// have closed or drained it yourself ([Fleet.Subscription]). failures counts the
+// runs that have failed one after the other, from 1 on; a run that has lasted
+// for ten minutes begins the count anew. The default is [DefaultRestart], which
+// a policy can call for what it does not decide.
 func WithRestart(policy func(key string, err error, failures int) Restart) Option {
 	return func(o *options) error {
 		if policy == nil {
@@ -254,8 +257,9 @@ func WithEventURL(address string) Option {
 
 // WithReady has an Application call f beside each subscription once no event
 // of the portal can be missed any more: what f has the portal send arrives. Its
-// context ends with the subscription. An error is logged and told by an Event
-// of kind [KindReadyFailed], and does no more.
+// context ends with the subscription. An error, or a panic, which is a
+// [*PanicError], is logged and told by an Event of kind [KindReadyFailed], and
+// does no more.
 func WithReady(f func(ctx context.Context, p Portal) error) Option {
 	return func(o *options) error {
 		o.application.given = "WithReady"

@@ -19,18 +19,16 @@ const (
 // DefaultRestart waits where trying again cannot help, which is where
 // [b24pull.EndingOf] says that an error ends a run: the token was revoked or
 // deleted, the portal is gone. [realtime.ErrConfigExpired], of a config that
-// was given by itself, is such an error, and so is no error at all, which
-// says that the subscription was closed by somebody else. Anything else is
-// tried again after 5 seconds, and twice as long each time up to 10 minutes,
-// plus up to 20 % so that portals do not come back together: an error or a
-// panic of a handler, which gets its message again, a store that fails, a
+// was given by itself, is such an error, and so is [realtime.ErrClosed], of a
+// subscription that you have closed or drained ([Fleet.Subscription]). Anything
+// else is tried again after 5 seconds, and twice as long each time up to 10
+// minutes, plus up to 20 % so that portals do not come back together: an error
+// or a panic of a handler, which gets its message again, a store that fails, a
 // portal that has not paid, or whose administrator has to tick a scope.
 func DefaultRestart(err error, failures int) Restart {
-	if err == nil || errors.Is(err, realtime.ErrConfigExpired) || b24pull.EndingOf(err) == b24pull.EndsRun {
-		var failed *realtime.HandlerError
-		if err == nil || !errors.As(err, &failed) { // a handler may have called the portal
-			return Wait()
-		}
+	var failed *realtime.HandlerError // which may be another subscription's
+	if !errors.As(err, &failed) && (errors.Is(err, realtime.ErrConfigExpired) || errors.Is(err, realtime.ErrClosed) || b24pull.EndingOf(err) == b24pull.EndsRun) {
+		return Wait()
 	}
 	delay := firstDelay
 	for n := 1; n < failures && delay < lastDelay; n++ {

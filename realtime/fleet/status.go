@@ -2,7 +2,9 @@ package fleet
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/b24pull/b24pull/realtime"
@@ -70,36 +72,46 @@ type Stats struct {
 // Status returns how it stands with a key; false if there is no such key.
 func (f *Fleet) Status(key string) (Status, bool) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	m := f.members[key]
+	f.mu.Unlock()
 	if m == nil {
 		return Status{}, false
 	}
 	return m.now(), true
 }
 
-// now is the status with what the subscription says. The fleet's mu is held.
+// now is the status with what the subscription says.
 func (m *member) now() Status {
-	s := m.status
+	m.fleet.mu.Lock()
+	s, past, sub := m.status, m.past, m.sub
 	if m.ending {
 		s.State = StateEnding
 	}
-	addStats(&s.Stats, m.past)
-	if m.sub != nil {
-		s.Subscription = m.sub.State()
-		addStats(&s.Stats, m.sub.Stats())
+	m.fleet.mu.Unlock()
+	addStats(&s.Stats, past)
+	if sub != nil {
+		s.Subscription = sub.State()
+		addStats(&s.Stats, sub.Stats())
 	}
 	return s
 }
 
 // Stats returns the statistics of the fleet.
 func (f *Fleet) Stats() Stats {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	all := Stats{Keys: make(map[State]int)}
 	all.Requests, all.Waiting = f.shared.Gate.Counts()
-	addStats(&all.Total, f.past)
-	for _, m := range f.members {
+	f.mu.Lock()
+	members := slices.Collect(maps.Values(f.members))
+	past := f.past // of those that are gone; a member that goes from now on keeps its own
+	var before []*member
+	for _, m := range members {
+		for one := m.before; one != nil && !one.isGone(); one = one.before {
+			before = append(before, one)
+		}
+	}
+	f.mu.Unlock()
+	addStats(&all.Total, past)
+	for _, m := range members {
 		s := m.now()
 		all.Keys[s.State]++
 		if s.Subscription == realtime.StateLive || s.Subscription == realtime.StateDegraded {
@@ -107,7 +119,21 @@ func (f *Fleet) Stats() Stats {
 		}
 		addStats(&all.Total, s.Stats)
 	}
+	for _, m := range before {
+		addStats(&all.Total, m.now().Stats)
+	}
 	return all
+}
+
+// isGone reports whether nothing of the member runs any more, and the fleet's
+// past has what it had.
+func (m *member) isGone() bool {
+	select {
+	case <-m.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // addStats adds what is counted, and what is queued. What is neither, like a

@@ -91,6 +91,36 @@ func TestFleet_Stats(t *testing.T) {
 	})
 }
 
+// TestFleet_StatsWhileRemoved: what a subscription has counted that is being
+// removed is in the sums, also when its key is there again already.
+func TestFleet_StatsWhileRemoved(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pulltest.Network) {
+		w := newWorld(t, 1, n)
+		p := w.portals[0]
+		f := w.fleet()
+		release := make(chan struct{})
+		w.heard.do = func(string, realtime.Message) error { <-release; return nil }
+		w.add(f, p)
+		w.ready(p, 1)
+		emit(p, 1, 3)
+		w.eventually("come", func() bool { return f.Stats().Total.Messages == 3 })
+		removed := make(chan error, 1)
+		go func() { removed <- f.Remove(t.Context(), p.MemberID()) }()
+		time.Sleep(time.Second)
+		w.add(f, p)
+		if s := f.Stats(); s.Total.Messages != 3 || s.Total.QueuedMessages != 2 || len(s.Keys) != 1 || s.Keys[StateQueued] != 1 {
+			t.Errorf("while it is removed: %+v", s)
+		}
+		close(release)
+		w.must(<-removed)
+		w.ready(p, 2)
+		if s := f.Stats(); s.Total.Messages != 3 || s.Total.Handled != 3 || s.Total.QueuedMessages != 0 || s.Keys[StateRunning] != 1 {
+			t.Errorf("when it is gone: %+v", s)
+		}
+		w.must(f.Shutdown(t.Context()))
+	})
+}
+
 // TestStats_EveryCounter: each counter of realtime.Stats is added up.
 func TestStats_EveryCounter(t *testing.T) {
 	var one, sum realtime.Stats

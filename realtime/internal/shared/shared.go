@@ -11,6 +11,7 @@ import (
 type Resources struct {
 	Gate   *gate.Gate       // of requests
 	Budget *delivery.Budget // of the bytes that queues take
+	Waits  *Goroutines      // that who runs the subscription waits for
 }
 
 // New has so many places for requests, and so many bytes for what is queued,

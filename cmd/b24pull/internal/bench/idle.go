@@ -130,8 +130,9 @@ func (spec *idleSpec) openSDK() func(context.Context) error {
 	}
 }
 
-// openBare opens connections that are read, and no more. They use the library
-// sparingly: their buffers are small.
+// openBare opens connections that are read, and no more, as the library's
+// defaults have it: each keeps a read buffer of 4096 bytes. Buffers for writing
+// are pooled, so that a connection over which nothing is sent has none.
 func (spec *idleSpec) openBare() func(context.Context) error {
 	dialer := websocket.Dialer{
 		NetDialContext:  new(net.Dialer).DialContext,

@@ -42,10 +42,12 @@ the server's.
 The last table has a fleet of portals begin, each with a REST call, a websocket
 and the first replay, until all are ready: the time, what the process and the
 server took for a portal, what the server was asked for, and the most that was
-under way at once, in all and at one push server: TLS handshakes and requests,
-so a few more than -at-once where a connection is made for a request that goes
-over another, and where a poll is not answered within 100 ms and counts as one
-that hangs. The bare loop does the same with net/http and the websocket library.
+under way at once: of what is never to be more than -at-once (bounded: REST
+calls, handshakes of TLS and of websockets), of all requests and TLS handshakes,
+and of those at one push server. All may be some more than -at-once, where a
+connection is made for a request that goes over another, and where a poll is not
+answered within 100 ms and counts as one that hangs. The bare loop does the same
+with net/http and the websocket library.
 For more than some thousands of portals
 
     b24pull bench -runs 0 -idle 0 -backlog 0 -portals 10000

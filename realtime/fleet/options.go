@@ -190,15 +190,15 @@ func WithRequests(n int) Option {
 }
 
 // WithQueueBytes bounds what the queues of all subscriptions take together, of
-// messages that have come and that no handler has taken yet, as
-// [realtime.Stats] has them in QueuedBytes. The default is 256 MiB.
-// Each subscription has 16 KiB of its own beside that, so that none has to wait
-// for another's handlers; and one message that is larger, in an empty queue.
-// What is beyond its share a subscription takes out of the budget, and no more
-// than is left then, so one whose handler is stuck leaves half for the others.
-// Where there is no room, a subscription pauses as one does whose own queue is
-// full (16 MiB, or 4,096 messages): nothing is lost, and it goes on when half
-// of what it may have is free.
+// messages that have come and that no handler has taken yet: what
+// [realtime.Stats] has in QueuedBytes, and 256 bytes for each of them. The
+// default is 256 MiB. Each subscription has 16 KiB of its own beside that, so
+// that none has to wait for another's handlers; and one message that is larger,
+// in an empty queue. What is beyond its share a subscription takes out of the
+// budget, and no more than is left then, so one whose handler is stuck leaves
+// half for the others. Where there is no room, a subscription pauses as one does
+// whose own queue is full (16 MiB, or 4,096 messages): nothing is lost, and it
+// goes on when half of what it may have is free.
 func WithQueueBytes(n int) Option {
 	return func(o *options) error {
 		if n < 0 {

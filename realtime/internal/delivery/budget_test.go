@@ -6,12 +6,16 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
 
 func sized(bytes int) Message { return Message{Record: wire.Record{Size: bytes}} }
+
+// heldAs is the size of a message that takes so many bytes of a budget.
+func heldAs(bytes int) int { return bytes - messageBytes }
 
 // fill admits messages of a size until the queue refuses one, and returns how
 // many there were.
@@ -42,7 +46,7 @@ func told(q *Queue) bool {
 // TestBudget_Shares: what one queue takes leaves room for the others, and none
 // is refused its own share.
 func TestBudget_Shares(t *testing.T) {
-	const bytes, share, size = 1000, 100, 10
+	const bytes, share, size = 100_000, 10_000, 1000
 	b := NewBudget(bytes, share)
 	var all []*Queue
 	for range 20 {
@@ -52,7 +56,7 @@ func TestBudget_Shares(t *testing.T) {
 	}
 	total := 0
 	for i, q := range all {
-		got := fill(q, size) * size
+		got := fill(q, heldAs(size)) * size
 		total += got
 		if want := share + bytes>>(i+1); i < 4 && (got < want-2*size || got > want+2*size) || got < share {
 			t.Errorf("the %dth of those that are stuck has %d bytes, want about %d", i+1, got, want)
@@ -75,14 +79,14 @@ func TestBudget_Shares(t *testing.T) {
 // TestBudget_Room: a queue that was refused is told of room when there is some
 // for what was refused, whatever the others do.
 func TestBudget_Room(t *testing.T) {
-	b := NewBudget(1000, 100)
+	b := NewBudget(100_000, 10_000)
 	stuck, q := NewQueue(1<<20, 1<<30), NewQueue(1<<20, 1<<30)
 	stuck.Join(b)
 	q.Join(b)
-	if !stuck.admit(5000) { // an empty one takes anything
+	if !stuck.admit(heldAs(500_000)) { // an empty one takes anything
 		t.Fatal("an empty queue refuses a message")
 	}
-	if n := fill(q, 10); n != 10 {
+	if n := fill(q, heldAs(1000)); n != 10 {
 		t.Errorf("it has %d messages, want those of its share", n)
 	}
 	for range 4 {
@@ -95,19 +99,19 @@ func TestBudget_Room(t *testing.T) {
 	if !told(q) {
 		t.Error("it is not told that half of its share is free")
 	}
-	if q.admit(60) {
-		t.Fatal("there is room for 60 bytes")
+	if q.admit(heldAs(6000)) {
+		t.Fatal("there is room for 6,000 bytes")
 	}
 	if told(q) {
 		t.Error("it is told at once although there is no room for what was refused")
 	}
 	popped(t, q)
-	if !told(q) || !q.admit(60) {
+	if !told(q) || !q.admit(heldAs(6000)) {
 		t.Error("there is no room for what was refused")
 	}
-	fill(q, 10)
-	if q.admit(500) {
-		t.Fatal("there is room for 500 bytes")
+	fill(q, heldAs(1000))
+	if q.admit(heldAs(50_000)) {
+		t.Fatal("there is room for 50,000 bytes")
 	}
 	for told(q) || q.messages.Load() > 1 {
 		popped(t, q)
@@ -117,11 +121,28 @@ func TestBudget_Room(t *testing.T) {
 	}
 }
 
+// TestBudget_SmallMessages: messages that pin next to nothing take room as well:
+// what they are made of.
+func TestBudget_SmallMessages(t *testing.T) {
+	if size := unsafe.Sizeof(Message{}); size > messageBytes || size < messageBytes*3/4 {
+		t.Errorf("a message has %d bytes, and %d are counted", size, messageBytes)
+	}
+	const share = 100 * (messageBytes + 1)
+	q := NewQueue(1<<20, 1<<30)
+	q.Join(NewBudget(0, share))
+	if n := fill(q, 1); n != 100 {
+		t.Errorf("%d messages of a byte have room in a share of %d bytes", n, share)
+	}
+	if n, bytes := q.Taken(); n != 100 || bytes != 100 {
+		t.Errorf("%d messages are queued, of %d bytes", n, bytes)
+	}
+}
+
 // TestBudget_Concurrently: whatever queues do at the same time, they never hold
 // more than the budget and their shares, and what they give back is what they
 // have taken.
 func TestBudget_Concurrently(t *testing.T) {
-	const bytes, share, queues, largest = 20_000, 200, 8, 150 // an empty queue takes no more than its share
+	const bytes, share, queues, smallest, largest = 2_000_000, 20_000, 8, 300, 15_000 // an empty queue takes no more than its share
 	many := resttest.Rounds(20_000)
 	b := NewBudget(bytes, share)
 	var all []*Queue
@@ -136,7 +157,7 @@ func TestBudget_Concurrently(t *testing.T) {
 			defer close(handed)
 			r := rand.New(rand.NewPCG(1, uint64(i)))
 			for n := 0; n < many; {
-				size := 1 + r.IntN(largest)
+				size := heldAs(smallest + r.IntN(largest-smallest))
 				if !q.admit(size) {
 					runtime.Gosched()
 					continue

@@ -22,13 +22,14 @@ type Queue struct {
 
 	messages atomic.Int64 // admitted and not yet popped
 	bytes    atomic.Int64 // that they pin
+	held     atomic.Int64 // these and what the messages themselves take, where there is a budget
 	wanted   atomic.Bool  // somebody is to be told when half is free
 
 	mu      sync.Mutex
 	pieces  fifo.Queue[*piece]
 	last    *piece // of these, where there is room in it; nil: in none
 	refused bool   // admit said no since the last room
-	lacks   int64  // the size of what was refused
+	lacks   int    // the size of what was refused
 	err     error
 	closed  bool
 	eased   chan struct{} // closed when half is free; nil: nobody waits
@@ -59,7 +60,7 @@ func (q *Queue) Join(b *Budget) { q.budget = b }
 // any more.
 func (q *Queue) Quit() {
 	if q.budget != nil {
-		q.budget.taken.Add(-q.budget.beyond(q.bytes.Load()))
+		q.budget.taken.Add(-q.budget.beyond(q.held.Load()))
 		q.budget = nil
 	}
 }
@@ -68,14 +69,14 @@ func (q *Queue) Quit() {
 // is full, and room will tell when it is not. A message is never refused by an
 // empty queue, however large it is.
 func (q *Queue) admit(size int) bool {
-	n, bytes := q.messages.Load(), q.bytes.Load()
+	n, bytes, held := q.messages.Load(), q.bytes.Load(), q.held.Load()
 	full := n > 0 && (n >= int64(q.MaxMessages) || bytes+int64(size) > int64(q.maxBytes))
 	var more int64 // of the budget; less than that if the user takes messages meanwhile
 	if b := q.budget; b != nil && !full {
-		had := b.beyond(bytes)
-		more = b.beyond(bytes+int64(size)) - had
+		had := b.beyond(held)
+		more = b.beyond(held+holding(size)) - had
 		switch {
-		case bytes == 0:
+		case held == 0:
 			b.taken.Add(more)
 		case !b.take(more, had):
 			full = true
@@ -84,34 +85,40 @@ func (q *Queue) admit(size int) bool {
 	if full {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.refused, q.lacks = true, int64(size)
+		q.refused, q.lacks = true, size
 		q.tell()
 		return false
 	}
-	q.messages.Add(1)
-	after := q.bytes.Add(int64(size))
-	if more > 0 {
-		if spare := more - q.beyond(after-int64(size), after); spare > 0 {
-			q.budget.taken.Add(-spare)
-		}
+	if spare := more - q.hold(size); spare > 0 {
+		q.budget.taken.Add(-spare)
 	}
 	return true
 }
 
 // grant takes room whether there is any or not.
 func (q *Queue) grant(size int) {
-	q.messages.Add(1)
-	after := q.bytes.Add(int64(size))
-	if b := q.budget; b != nil {
-		b.taken.Add(q.beyond(after-int64(size), after))
+	if more := q.hold(size); more > 0 {
+		q.budget.taken.Add(more)
 	}
 }
 
-// beyond is how much more of the budget it is to hold so many bytes than so
-// many.
-func (q *Queue) beyond(before, after int64) int64 {
-	return q.budget.beyond(after) - q.budget.beyond(before)
+// hold counts a message more, and returns what it takes of the budget.
+func (q *Queue) hold(size int) int64 {
+	q.messages.Add(1)
+	q.bytes.Add(int64(size))
+	if q.budget == nil {
+		return 0
+	}
+	after := q.held.Add(holding(size))
+	return q.budget.beyond(after) - q.budget.beyond(after-holding(size))
 }
+
+// holding is how many bytes of a budget a message takes that pins so many.
+func holding(size int) int64 { return int64(size) + messageBytes }
+
+// messageBytes is about what a message takes of a queue itself, whatever it
+// pins.
+const messageBytes = 256
 
 // Ease waits while little room is left until half of it is, so that the user
 // can catch up who is behind for a moment; not longer than some time, and not
@@ -177,17 +184,18 @@ func (q *Queue) Taken() (messages, bytes int) {
 
 // over reports whether more than a part of the room is taken.
 func (q *Queue) over(part, of int64) bool {
-	bytes, room := q.bytes.Load(), int64(q.maxBytes)
 	if q.budget != nil {
-		room = min(room, q.budget.room(bytes))
+		if held := q.held.Load(); held > q.budget.room(held)*part/of {
+			return true
+		}
 	}
-	return q.messages.Load() > int64(q.MaxMessages)*part/of || bytes > room*part/of
+	return q.messages.Load() > int64(q.MaxMessages)*part/of || q.bytes.Load() > int64(q.maxBytes)*part/of
 }
 
 // lacking reports whether there is no room yet for what was refused.
 func (q *Queue) lacking() bool {
-	bytes := q.bytes.Load()
-	return q.budget != nil && bytes > 0 && bytes+q.lacks > q.budget.room(bytes)
+	held := q.held.Load()
+	return q.budget != nil && held > 0 && held+holding(q.lacks) > q.budget.room(held)
 }
 
 // drop gives back the room of an admitted message that will not be pushed.
@@ -302,9 +310,10 @@ func (q *Queue) take() (err error, ok bool) {
 
 func (q *Queue) release(size int) {
 	q.messages.Add(-1)
-	after := q.bytes.Add(int64(-size))
+	q.bytes.Add(int64(-size))
 	if b := q.budget; b != nil {
-		if more := q.beyond(after, after+int64(size)); more > 0 {
+		after := q.held.Add(-holding(size))
+		if more := b.beyond(after+holding(size)) - b.beyond(after); more > 0 {
 			b.taken.Add(-more)
 		}
 	}

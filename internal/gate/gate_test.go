@@ -126,6 +126,81 @@ func TestGate_Hanging(t *testing.T) {
 	})
 }
 
+// TestGate_SlowShare: hosts that hang have an eighth of the places while others
+// wait, half of them while nobody else does, one at the least, and none for
+// longer than patience lasts.
+func TestGate_SlowShare(t *testing.T) {
+	for _, c := range []struct{ places, half, eighth int }{{32, 16, 4}, {16, 8, 2}, {4, 2, 1}, {1, 1, 1}} {
+		t.Run(fmt.Sprint(c.places, " places"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := New(c.places)
+				var mu sync.Mutex
+				began := make(map[string]int)
+				enter := func(host string, n int) (all []chan struct{}) {
+					for range n {
+						leave := make(chan struct{})
+						all = append(all, leave)
+						go func() {
+							p, err := g.Enter(t.Context(), REST, host, nil)
+							if err != nil { // the test has failed
+								return
+							}
+							defer p.Leave()
+							mu.Lock()
+							began[host]++
+							mu.Unlock()
+							select {
+							case <-leave:
+							case <-t.Context().Done():
+							}
+						}()
+					}
+					synctest.Wait()
+					return all
+				}
+				leave := func(all []chan struct{}) {
+					for _, c := range all {
+						close(c)
+						synctest.Wait() // and another one has the place
+					}
+				}
+				want := func(when, host string, n int) {
+					t.Helper()
+					mu.Lock()
+					defer mu.Unlock()
+					if began[host] != n {
+						t.Fatalf("%s: of %s %d have had a place, want %d", when, host, began[host], n)
+					}
+				}
+				hung := enter("hangs", 1)
+				time.Sleep(Patience + time.Second)
+				leave(hung)
+				want("at first", "hangs", 1)
+
+				first := enter("answers", c.places)
+				hanging := enter("hangs", 3*c.places)
+				others := enter("answers", 2*c.places)
+				want("while all places are taken", "hangs", 1)
+				leave(first)
+				want("while others wait", "hangs", 1+c.eighth)
+				want("while others wait", "answers", 2*c.places-c.eighth)
+				leave(others)
+				want("while nobody else waits", "hangs", 1+c.half)
+				time.Sleep(time.Second)
+				for n := 2; n*c.half <= 3*c.places; n++ {
+					time.Sleep(Patience)
+					synctest.Wait()
+					want(fmt.Sprint("after patience ", n-1), "hangs", 1+n*c.half)
+				}
+				leave(hanging)
+				if taken, waiting := g.Counts(); taken+waiting != 0 {
+					t.Errorf("%d are taken, %d wait", taken, waiting)
+				}
+			})
+		})
+	}
+}
+
 // TestPlace_End: a host that has not answered in time hangs, however little time
 // that was, and goes on doing so for a request that was given up.
 func TestPlace_End(t *testing.T) {

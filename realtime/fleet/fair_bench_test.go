@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -20,17 +21,20 @@ import (
 	"github.com/b24pull/b24pull/realtime"
 )
 
-// A pushServer is one with many channels, over real
-// sockets. It takes as little of the machine as it can.
+// A pushServer is one with many channels. It takes as little of the machine as
+// it can.
 type pushServer struct {
 	server   *httptest.Server
+	begun    time.Time
 	channels []*pushChannel
 }
 
 // A pushChannel is one of them: message 0 was kept before there was a connection.
 type pushChannel struct {
 	n    int
-	busy bool         // its messages do not say when they were sent
+	busy bool         // its messages do not say when they were sent, but which they are
+	ids  string       // how those of its messages begin
+	pad  string       // in each of them
 	last atomic.Int64 // message that was published
 
 	mu sync.Mutex
@@ -38,12 +42,19 @@ type pushChannel struct {
 	at []time.Time // when each was sent
 }
 
-func newPushServer(b *testing.B, channels int) *pushServer {
-	s := &pushServer{}
+// newPushServer listens to real sockets where l is nil.
+func newPushServer(b testing.TB, channels int, l net.Listener) *pushServer {
+	s := &pushServer{begun: time.Now()}
+	ids := fmt.Sprintf("%010d", s.begun.Unix())
 	for n := range channels {
-		s.channels = append(s.channels, &pushChannel{n: n, busy: n == 0, at: []time.Time{time.Now()}})
+		s.channels = append(s.channels, &pushChannel{n: n, busy: n == 0, ids: ids, at: []time.Time{s.begun}})
 	}
-	s.server = httptest.NewServer(http.HandlerFunc(s.subscribe))
+	s.server = httptest.NewUnstartedServer(http.HandlerFunc(s.subscribe))
+	if l != nil {
+		s.server.Listener.Close()
+		s.server.Listener = l
+	}
+	s.server.Start()
 	b.Cleanup(func() {
 		s.server.CloseClientConnections()
 		s.server.Close()
@@ -54,7 +65,7 @@ func newPushServer(b *testing.B, channels int) *pushServer {
 func channelID(n int) string { return fmt.Sprintf("%032x:%032x.signature", n+1, n+1<<20) }
 
 // config leads to a channel.
-func (s *pushServer) config(b *testing.B, n int) *b24pull.Config {
+func (s *pushServer) config(b testing.TB, n int) *b24pull.Config {
 	now, address := time.Now(), s.server.URL+"/sub/"
 	text := fmt.Sprintf(`{"server":{"version":3,"server_enabled":true,"mode":"personal","websocket_enabled":true,"publish_enabled":false,
 		"websocket":%q,"long_polling":%q},"api":{"revision_web":19,"revision_mobile":3},
@@ -93,14 +104,18 @@ func (s *pushServer) subscribe(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// poll answers what came after a position, or holds the request.
+// poll answers what came after a position, bit by bit, or holds the request.
 func (c *pushChannel) poll(w http.ResponseWriter, r *http.Request) {
 	first := int64(0)
-	if mid := r.URL.Query().Get("mid"); len(mid) == 26 && mid > c.mid(0)[:10] {
+	if mid := r.URL.Query().Get("mid"); len(mid) == 26 && mid > c.ids {
 		first, _ = strconv.ParseInt(mid[10:], 10, 64)
 	}
 	if last := c.last.Load(); first <= last {
-		_, _ = w.Write(c.frame(first, last))
+		for ; first <= last; first += 100 {
+			if _, err := w.Write(c.frame(first, min(last, first+99))); err != nil {
+				return
+			}
+		}
 		return
 	}
 	select {
@@ -110,27 +125,35 @@ func (c *pushChannel) poll(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (c *pushChannel) mid(n int64) string { return fmt.Sprintf("1795421100%016d", n+1) }
-
 // frame has some messages.
 func (c *pushChannel) frame(first, last int64) []byte {
 	var b []byte
+	c.mu.Lock()
+	sent := c.at[0].UTC().Format(http.TimeFormat)
+	c.mu.Unlock()
 	for n := first; n <= last; n++ {
-		at := int64(0)
+		at := n
 		if !c.busy {
 			c.mu.Lock()
 			at = c.at[n].UnixNano()
 			c.mu.Unlock()
 		}
-		b = append(b, `#!NGINXNMS!#{"id":1,"mid":"1795421100`...)
+		b = append(b, `#!NGINXNMS!#{"id":1,"mid":"`...)
+		b = append(b, c.ids...)
 		for div := int64(1e15); div > 0; div /= 10 {
 			b = append(b, byte('0'+(n+1)/div%10))
 		}
 		b = append(b, `","channel":"`...)
 		b = append(b, channelIDs[c.n][:32]...)
-		b = append(b, `","tag":"1","time":"Thu, 26 Nov 2026 05:35:44 GMT","text":{"module_id":"application","command":"tick","params":{"at":"`...)
+		b = append(b, `","tag":"1","time":"`...)
+		b = append(b, sent...)
+		b = append(b, `","text":{"module_id":"application","command":"tick","params":{"at":"`...)
 		b = strconv.AppendInt(b, at, 10)
-		b = append(b, `"},"extra":{"server_time_unix":1795421744.5}}}#!NGINXNME!#`...)
+		b = append(b, `","pad":"`...)
+		b = append(b, c.pad...)
+		b = append(b, `"},"extra":{"server_time_unix":`...)
+		b = append(b, strings.TrimLeft(c.ids, "0")...)
+		b = append(b, `.5}}}#!NGINXNME!#`...)
 	}
 	return b
 }
@@ -187,7 +210,7 @@ func BenchmarkFairness(b *testing.B) {
 }
 
 func benchmarkFairness(b *testing.B, rate int, slow time.Duration) {
-	s := newPushServer(b, 1000)
+	s := newPushServer(b, 1000, nil)
 	var mu sync.Mutex
 	var took []time.Duration
 	var flood atomic.Int64

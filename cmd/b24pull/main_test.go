@@ -124,18 +124,18 @@ func TestSoakProcess(t *testing.T) {
 // consume: each row of its table has something measured in it.
 func TestBenchProcess(t *testing.T) {
 	t.Parallel()
-	out, stderr := runBench(t, "-messages", "205", "-runs", "1", "-idle", "2", "-idle-wait", "100ms", "-portals", "2", "-backlog", "0", "-js", t.TempDir())
+	out, stderr := runBench(t, "-messages", "205", "-runs", "1", "-idle", "2", "-idle-wait", "100ms", "-idle-for", "50ms", "-portals", "2", "-backlog", "0", "-js", t.TempDir())
 	rows := make(map[string]int)
 	for line := range strings.Lines(string(out)) {
-		for _, row := range []string{"this SDK", "bare loop", "frames alone"} {
+		for _, row := range []string{"this SDK", "its fleet", "bare loop", "frames alone"} {
 			_, figures, ok := strings.Cut(line, row)
 			if fields := strings.Fields(figures); ok && len(fields) >= 4 && fields[0] != "0" {
 				rows[row]++
 			}
 		}
 	}
-	if rows["this SDK"] != 7 || rows["bare loop"] != 7 || rows["frames alone"] != 3 {
-		t.Errorf("rows with figures: %v, want 7 of each, 3 of frames alone, in\n%s", rows, out)
+	if rows["this SDK"] != 7 || rows["bare loop"] != 7 || rows["frames alone"] != 3 || rows["its fleet"] != 2 {
+		t.Errorf("rows with figures: %v, want 7 of each, 3 of frames alone, 2 of the fleet, in\n%s", rows, out)
 	}
 	if !strings.Contains(stderr, "without the official JS client") {
 		t.Errorf("nothing says why there is no JS client: %s", stderr)

@@ -52,7 +52,7 @@ For more than some thousands of portals
 
     b24pull bench -runs 0 -idle 0 -backlog 0 -portals 10000
 
-wants as many open files (ulimit -n), and some more.
+wants as many open files (ulimit -n), and some more; so do idle connections.
 
 The table of backlogs has a subscription go on from a cursor after messages were
 published which the server keeps: how fast they come, beside the rate of live
@@ -70,7 +70,7 @@ type options struct {
 	messages, size, perFrame, runs int
 	versions                       []int
 	idle, portals, atOnce, backlog int
-	idleWait                       time.Duration
+	idleWait, idleFor              time.Duration
 	quiet                          bool
 	js, profiles                   string
 }
@@ -96,6 +96,7 @@ func (o *options) flags() *flag.FlagSet {
 	})
 	f.IntVar(&o.idle, "idle", 1000, "idle `subscriptions` to be measured; 0: none")
 	f.DurationVar(&o.idleWait, "idle-wait", 5*time.Second, "`time` until idle subscriptions are measured, for what a beginning takes")
+	f.DurationVar(&o.idleFor, "idle-for", 0, "`time` for which CPU of idle subscriptions is measured then, each of which the server pings every two minutes; 0: it is not")
 	f.IntVar(&o.portals, "portals", 1000, "`portals` that a fleet begins; 0: none")
 	f.IntVar(&o.backlog, "backlog", 1_000_000, "`messages` that were missed and are caught up with; 0: none")
 	f.IntVar(&o.atOnce, "at-once", 128, "`requests` at once, of the portals: as many as fleets have by themselves")
@@ -109,8 +110,8 @@ func (o *options) check(f *flag.FlagSet) error {
 	switch {
 	case f.NArg() > 0:
 		return fmt.Errorf("there is no argument %q; see -h", f.Arg(0))
-	case o.messages < 1 || o.size < 1 || o.perFrame < 1 || o.atOnce < 1 || o.runs < 0 || o.idle < 0 || o.idleWait < 0 || o.portals < 0 || o.backlog < 0:
-		return errors.New("-messages, -size, -frame and -at-once are 1 or more, -runs, -idle, -idle-wait, -portals and -backlog are 0 or more")
+	case o.messages < 1 || o.size < 1 || o.perFrame < 1 || o.atOnce < 1 || o.runs < 0 || o.idle < 0 || o.idleWait < 0 || o.idleFor < 0 || o.portals < 0 || o.backlog < 0:
+		return errors.New("-messages, -size, -frame and -at-once are 1 or more, -runs, -idle, -idle-wait, -idle-for, -portals and -backlog are 0 or more")
 	}
 	return nil
 }
@@ -257,13 +258,17 @@ func (r outcome) print(out io.Writer, version int, who string, sdk float64) {
 
 // runIdle measures idle subscriptions.
 func (o *options) runIdle(ctx context.Context, stdout, stderr io.Writer) error {
-	fmt.Fprintf(stdout, "%d idle connections, each takes\n\n%-6s %-13s %8s %8s %8s %8s %11s\n", o.idle, "", "", "rss KB", "of bare", "heap KB", "stack KB", "goroutines")
+	fmt.Fprintf(stdout, "%d idle connections, each takes\n\n%-6s %-13s %8s %8s %8s %8s %11s", o.idle, "", "", "rss KB", "of bare", "heap KB", "stack KB", "goroutines")
+	if o.idleFor > 0 {
+		fmt.Fprintf(stdout, " %11s", "CPU µs/min")
+	}
+	fmt.Fprintln(stdout)
 	for _, secure := range []bool{false, true} {
 		scheme := "ws"
 		if secure {
 			scheme = "wss"
 		}
-		who := []string{whoSDK, whoBare}
+		who := []string{whoSDK, whoFleet, whoBare}
 		used := make([]usage, len(who))
 		for i := range who {
 			var err error
@@ -276,19 +281,23 @@ func (o *options) runIdle(ctx context.Context, stdout, stderr io.Writer) error {
 			if bare := used[len(used)-1].RSS; bare > 0 {
 				of = fmt.Sprintf("%.2f", u.RSS/bare)
 			}
-			fmt.Fprintf(stdout, "%-6s %-13s %8.1f %8s %8.1f %8.1f %11.1f\n", scheme, who[i], u.RSS/1024, of, u.Heap/1024, u.Stacks/1024, u.Goroutines)
+			fmt.Fprintf(stdout, "%-6s %-13s %8.1f %8s %8.1f %8.1f %11.1f", scheme, who[i], u.RSS/1024, of, u.Heap/1024, u.Stacks/1024, u.Goroutines)
+			if o.idleFor > 0 {
+				fmt.Fprintf(stdout, " %11.1f", u.CPU*1e6)
+			}
+			fmt.Fprintln(stdout)
 		}
 	}
 	return nil
 }
 
 func (o *options) onceIdle(ctx context.Context, who string, secure bool, stderr io.Writer) (u usage, err error) {
-	at, stop, err := startServer(ctx, serverSpec{Version: 4, Messages: 1, Size: o.size, PerFrame: 1, Secure: secure}, stderr)
+	at, stop, err := startServer(ctx, serverSpec{Version: 4, Messages: 1, Size: o.size, PerFrame: 1, Secure: secure, Pings: o.idleFor > 0}, stderr)
 	if err != nil {
 		return u, err
 	}
 	defer stop()
-	spec := idleSpec{Who: who, At: at, Count: o.idle, Wait: o.idleWait}
+	spec := idleSpec{Who: who, At: at, Count: o.idle, Wait: o.idleWait, For: o.idleFor}
 	if who == whoSDK && o.profiles != "" {
 		spec.Profile = filepath.Join(o.profiles, "idle")
 		if secure {

@@ -41,6 +41,7 @@ type result struct {
 // Who consumes a stream.
 const (
 	whoSDK    = "this SDK"
+	whoFleet  = "its fleet" // of idle subscriptions
 	whoBare   = "bare loop"
 	whoFrames = "frames alone"
 	whoJS     = "official JS"
@@ -190,11 +191,18 @@ func (spec *consumerSpec) consumeSDK(ctx context.Context) (result, error) {
 const settleFor = 300 * time.Millisecond
 
 func (a *address) subscribe(client *http.Client, opts ...realtime.Option) (*realtime.Subscription, error) {
-	config := new(b24pull.Config)
-	if err := json.Unmarshal(a.config(), config); err != nil {
+	source, err := a.source()
+	if err != nil {
 		return nil, err
 	}
-	return realtime.Subscribe(realtime.FromConfig(config), append(opts, realtime.WithHTTPClient(client))...)
+	return realtime.Subscribe(source, append(opts, realtime.WithHTTPClient(client))...)
+}
+
+// source has a config that leads to the server.
+func (a *address) source() (realtime.ConfigSource, error) {
+	config := new(b24pull.Config)
+	err := json.Unmarshal(a.config(), config)
+	return realtime.FromConfig(config), err
 }
 
 // body is what all messages hold.

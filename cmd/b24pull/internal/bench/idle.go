@@ -14,11 +14,13 @@ import (
 	"runtime/debug"
 	"runtime/pprof"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
 
 	"github.com/b24pull/b24pull/realtime"
+	"github.com/b24pull/b24pull/realtime/fleet"
 )
 
 // idleSpec is what a process is to keep open.
@@ -27,6 +29,7 @@ type idleSpec struct {
 	At    address
 	Count int
 	Wait  time.Duration // until what a beginning takes is over
+	For   time.Duration // for so long CPU is measured then; 0: it is not
 	// Profile is a file for a heap profile, beside which one of goroutines is
 	// written; "": none.
 	Profile string
@@ -38,6 +41,7 @@ type usage struct {
 	Heap       float64
 	Stacks     float64
 	Goroutines float64
+	CPU        float64 // seconds a minute; 0: it was not measured, or cannot be told here
 }
 
 // used is what this process takes when it has let go of what it can: each
@@ -48,7 +52,26 @@ func used() usage {
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return usage{residentSize(), float64(m.HeapInuse), float64(m.StackInuse), float64(runtime.NumGoroutine())}
+	return usage{residentSize(), float64(m.HeapInuse), float64(m.StackInuse), float64(runtime.NumGoroutine()), 0}
+}
+
+// usedCPU is the time that this process has had of all processors, to the tick
+// of a hundredth of a second.
+func usedCPU() float64 {
+	stat, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return 0
+	}
+	_, stat, _ = bytes.Cut(stat, []byte(") ")) // behind the program's name
+	fields := bytes.Fields(stat)
+	var user, system float64
+	if len(fields) < 13 {
+		return 0
+	}
+	if _, err := fmt.Sscan(string(fields[11])+" "+string(fields[12]), &user, &system); err != nil {
+		return 0
+	}
+	return (user + system) / 100
 }
 
 // residentSize is what of this process lies in memory.
@@ -66,11 +89,17 @@ func residentSize() float64 {
 
 // idleMain is the life of a process that keeps connections open.
 func idleMain(ctx context.Context, spec idleSpec, stdout io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, runWithin)
+	ctx, cancel := context.WithTimeout(ctx, runWithin+spec.Wait+spec.For)
 	defer cancel()
 	open := spec.openSDK()
-	if spec.Who == whoBare {
+	switch spec.Who {
+	case whoBare:
 		open = spec.openBare()
+	case whoFleet:
+		var err error
+		if open, err = spec.openFleet(); err != nil {
+			return err
+		}
 	}
 	before := used()
 	var wait sync.WaitGroup
@@ -95,9 +124,13 @@ func idleMain(ctx context.Context, spec idleSpec, stdout io.Writer) error {
 	if err := spec.writeProfiles(); err != nil {
 		return err
 	}
-	return json.NewEncoder(stdout).Encode(usage{
-		(after.RSS - before.RSS) / n, (after.Heap - before.Heap) / n, (after.Stacks - before.Stacks) / n, (after.Goroutines - before.Goroutines) / n,
-	})
+	each := usage{(after.RSS - before.RSS) / n, (after.Heap - before.Heap) / n, (after.Stacks - before.Stacks) / n, (after.Goroutines - before.Goroutines) / n, 0}
+	if spec.For > 0 {
+		begun := usedCPU()
+		time.Sleep(spec.For)
+		each.CPU = (usedCPU() - begun) / n / spec.For.Minutes()
+	}
+	return json.NewEncoder(stdout).Encode(each)
 }
 
 // writeProfiles tells what lies in memory, and where goroutines wait.
@@ -128,6 +161,42 @@ func (spec *idleSpec) openSDK() func(context.Context) error {
 		go s.Run(ctx, realtime.HandlerFunc(func(context.Context, realtime.Message) error { return nil }))
 		return s.WaitReady(ctx)
 	}
+}
+
+// openFleet adds keys to a fleet.
+func (spec *idleSpec) openFleet() (func(context.Context) error, error) {
+	var ready sync.Map // of the keys that are not yet, what takes their error
+	f, err := fleet.New(fleet.WithObserver(func(e fleet.Event) {
+		switch e.Kind {
+		case fleet.KindReady, fleet.KindFailed, fleet.KindWaiting:
+			if c, ok := ready.LoadAndDelete(e.Key); ok {
+				c.(chan error) <- e.Err
+			}
+		}
+	}))
+	if err != nil {
+		return nil, err
+	}
+	var keys atomic.Int64
+	client := spec.At.client()
+	nothing := realtime.HandlerFunc(func(context.Context, realtime.Message) error { return nil })
+	return func(ctx context.Context) error {
+		source, err := spec.At.source()
+		if err != nil {
+			return err
+		}
+		key, done := fmt.Sprint("portal ", keys.Add(1)), make(chan error, 1)
+		ready.Store(key, done)
+		if err := f.Add(key, source, nothing, realtime.WithHTTPClient(client)); err != nil {
+			return err
+		}
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}, nil
 }
 
 // openBare opens connections that are read, and no more, as the library's

@@ -21,6 +21,7 @@ import (
 type serverSpec struct {
 	Version, Messages, Size, PerFrame int
 	Secure                            bool
+	Pings                             bool // as push servers do
 }
 
 // address is where a firehose is.
@@ -73,6 +74,7 @@ func (a *address) config() []byte {
 // open when it is told to go.
 type firehose struct {
 	stream *stream
+	pings  bool
 	sent   atomic.Int64 // frames, to the one that is farthest
 
 	mu   sync.Mutex
@@ -86,7 +88,7 @@ func serverMain(spec serverSpec, stdin io.Reader, stdout io.Writer) error {
 	if !ok {
 		return fmt.Errorf("there is no version %d", spec.Version)
 	}
-	h := &firehose{stream: newStream(f, spec.Messages, spec.Size, spec.PerFrame), open: make(map[*websocket.Conn]bool)}
+	h := &firehose{stream: newStream(f, spec.Messages, spec.Size, spec.PerFrame), pings: spec.Pings, open: make(map[*websocket.Conn]bool)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/sub/", h.subscribe)
 	mux.HandleFunc("/go", h.start)
@@ -121,6 +123,9 @@ func (h *firehose) subscribe(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	h.open[ws] = true
 	h.mu.Unlock()
+	if h.pings {
+		defer pinging(ws)()
+	}
 	for { // confirmations, and pings that the library answers
 		if _, _, err := ws.NextReader(); err != nil {
 			break
@@ -129,6 +134,23 @@ func (h *firehose) subscribe(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	delete(h.open, ws)
 	h.mu.Unlock()
+}
+
+// pingEvery is the distance of a push server's pings.
+const pingEvery = 2 * time.Minute
+
+// pinging has a websocket pinged until stop is called.
+func pinging(ws *websocket.Conn) (stop func()) {
+	var timer *time.Timer
+	started := make(chan struct{})
+	timer = time.AfterFunc(pingEvery, func() {
+		<-started
+		if ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second)) == nil {
+			timer.Reset(pingEvery)
+		}
+	})
+	close(started)
+	return func() { timer.Stop() }
 }
 
 func (h *firehose) poll(w http.ResponseWriter, r *http.Request) {

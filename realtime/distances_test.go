@@ -17,6 +17,7 @@ import (
 	"github.com/b24pull/b24pull"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime/internal/delivery"
+	"github.com/b24pull/b24pull/realtime/internal/shared"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 )
@@ -26,7 +27,7 @@ import (
 func handLoop(ctx context.Context, way transport.Transport, observe func(Event)) *loop {
 	q, led, events := delivery.NewQueue(10, 1<<20), delivery.NewAcks(after(1).position), telling(observe)
 	l := &loop{ctx: ctx, opts: new(options), inbox: make(chan inbound), poll: way, acks: led, events: events, stats: events.stats,
-		log: newTestLogger(io.Discard), queue: q, state: new(stateBox), trouble: new(trouble), tasks: tasks{guard: new(guard)}}
+		log: newTestLogger(io.Discard), queue: q, state: new(stateBox), trouble: new(trouble), tasks: tasks{guard: &guard{waits: new(shared.Goroutines)}}}
 	l.dedup = delivery.NewDedup(after(1).position, led, q, time.Now(), l.reported)
 	l.main = l.streamTo("main.example")
 	return l

@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -101,7 +103,11 @@ func asProgram(code string) string {
 // exported imports packages by what the compiler has told of them.
 func exported(t *testing.T, packages []string) types.Importer {
 	t.Helper()
-	args := append([]string{"list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}"}, packages...)
+	args := []string{"list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}"}
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		args = append(args, "-race") // as it has been built for this test
+	}
+	args = append(args, packages...)
 	out, err := exec.Command("go", args...).Output()
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -22,6 +23,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/cmd/b24pull/internal/portal"
 	"github.com/b24pull/b24pull/realtime"
 )
 
@@ -260,7 +262,7 @@ func freeAddresses(t *testing.T, n int) (addresses []string) {
 // TestPortalProcess_Errors: what is wrong with flags, environment and files has
 // exit status 2, and an address that is taken 1; one line says what it is.
 func TestPortalProcess_Errors(t *testing.T) {
-	t.Parallel()
+	t.Setenv("TMPDIR", t.TempDir())
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -324,15 +326,22 @@ func TestPortalProcess_Errors(t *testing.T) {
 		{[]string{"-http-urls"}, nil, 2, "-http-urls needs -http host:port"},
 		{[]string{"-push-path", "sub"}, nil, 2, "-push-path: want"},
 	}
-	for _, tt := range tests {
-		cmd := exec.CommandContext(t.Context(), binary, append([]string{"portal"}, tt.args...)...)
-		cmd.Env = append([]string{"TMPDIR=" + t.TempDir()}, tt.env...)
+	for i, tt := range tests {
 		var stdout, stderr bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		cmd.Run()
+		var code int
+		if environment := append([]string{"TMPDIR=" + os.Getenv("TMPDIR")}, tt.env...); i == 0 || i == len(tests)-1 {
+			cmd := exec.CommandContext(t.Context(), binary, append([]string{"portal"}, tt.args...)...)
+			cmd.Env, cmd.Stdout, cmd.Stderr = environment, &stdout, &stderr
+			cmd.Run()
+			code = cmd.ProcessState.ExitCode()
+		} else {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // it may begin
+			code = portal.Run(ctx, tt.args, environment, &stdout, &stderr)
+			cancel()
+		}
 		said := stderr.String()
 		last := said[strings.LastIndex(strings.TrimSuffix(said, "\n"), "\n")+1:]
-		if code := cmd.ProcessState.ExitCode(); code != tt.code || !strings.HasPrefix(last, "b24pull portal: ") || !strings.Contains(last, tt.want) || stdout.Len() > 0 {
+		if code != tt.code || !strings.HasPrefix(last, "b24pull portal: ") || !strings.Contains(last, tt.want) || stdout.Len() > 0 {
 			t.Errorf("%q %q: exit status %d, stdout %d bytes, stderr %s", tt.args, tt.env, code, stdout.Len(), said)
 		}
 	}

@@ -164,8 +164,12 @@ func TestCommand_DistantPortal(t *testing.T) {
 func TestCommand_FalseServer(t *testing.T) {
 	t.Parallel()
 	onEveryTransport(t, 1, func(t *testing.T, _ string, args ...string) {
-		r := soaked(t, quick(), (*consumer).consume, append(args, "-messages", "600", "-false", "3s")...)
-		r.wantAll(t, 600)
+		messages, lasts := 600, "3s"
+		if testing.Short() {
+			messages, lasts = 300, "1500ms"
+		}
+		r := soaked(t, quick(), (*consumer).consume, append(args, "-messages", strconv.Itoa(messages), "-false", lasts)...)
+		r.wantAll(t, messages)
 		if !strings.Contains(r.stderr, "true again") {
 			t.Errorf("there was no false server: %s", r.stderr)
 		}

@@ -56,7 +56,7 @@ func TestLocks_OfStrangers(t *testing.T) {
 		}
 		strangers, least := 1500, 200
 		if testing.Short() {
-			strangers, least = 300, 150
+			strangers, least = 300, 120
 		}
 		for n := range strangers {
 			member := fmt.Sprintf("m%d", n)
@@ -68,8 +68,10 @@ func TestLocks_OfStrangers(t *testing.T) {
 			other := uninstallEvent(resttest.Mark + "forged")
 			other.Set("event", "ONCRMDEALADD")
 			other.Set("auth[member_id]", member)
-			for _, form := range []url.Values{install, open, uninstall, other} {
-				send(form)
+			for i, form := range []url.Values{install, open, uninstall, other} {
+				if !testing.Short() || i == n%4 {
+					send(form)
+				}
 			}
 			if _, err := d.tokens.Source(member).Refresh(t.Context(), &oauth2.Token{AccessToken: "x"}); !errors.Is(err, b24pull.ErrNoToken) {
 				t.Errorf("Refresh: %v", err)

@@ -173,7 +173,7 @@ func TestOAuth_TwoTokensRefreshOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		var wg sync.WaitGroup
-		for i := range 100 {
+		for i := range resttest.Rounds(100) {
 			wg.Go(func() {
 				if err := l.read(l.client(holder{*held, sources[i%2]})); err != nil {
 					t.Error(err)

@@ -84,7 +84,10 @@ func TestBurst(t *testing.T) {
 	onBoth(t, func(t *testing.T, p *pulltest.Portal) {
 		ws := dial(t, p, "")
 		defer ws.Close()
-		const n = 3000
+		n := 3000
+		if testing.Short() {
+			n = 1000
+		}
 		for i := range n {
 			p.Emit(text(fmt.Sprint(i)))
 		}

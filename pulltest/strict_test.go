@@ -86,6 +86,9 @@ func TestStrict_DroppedEvents(t *testing.T) {
 			{"a form", form("PARAMS[a]", "ä\ufffd"), 1},
 		}
 		for _, tt := range tests {
+			if strings.Contains(tt.name, "1 MiB") && testing.Short() && strings.HasSuffix(t.Name(), "/sockets") {
+				continue
+			}
 			before := p.Stats()
 			var status int
 			var a answer

@@ -117,7 +117,7 @@ func TestCalls_NeverAnswered(t *testing.T) {
 // with messages, cost no message and no call.
 func TestCalls_FloodOfAnswers(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
-		larges := shorter(10, 2)
+		larges := shorter(10, 1)
 		var server callServer
 		server.answer = func(ws *callSocket, id uint64, params json.RawMessage) {
 			large := `"` + strings.Repeat("x", 2<<20) + `"`

@@ -109,7 +109,7 @@ func TestCarry_ChannelOmittedForGood(t *testing.T) {
 		l.start(portal, WithTransport(transport), WithBackoff(soon))
 		l.portal.OmitChannel(pulltest.Private, -1)
 		l.portal.ExpireConfig()
-		l.tickFor(life-time.Minute, 30*time.Second)
+		l.tickFor(life-time.Minute, shorter(30*time.Second, 2*time.Minute))
 		time.Sleep(30 * time.Second)
 		l.wantTicks()
 		shared := func(n int) {

@@ -54,7 +54,7 @@ func TestClocks_ThatDiffer(t *testing.T) {
 					l.start([]pulltest.Option{
 						pulltest.WithVersion(tt.version), pulltest.WithClockShift(shift), pulltest.WithChannelLife(tt.life),
 					})
-					l.tickFor(lives*tt.life, tt.life/100)
+					l.tickFor(lives*tt.life, tt.life/shorter[time.Duration](100, 30))
 					time.Sleep(time.Minute)
 					l.wantTicks()
 					// the token of a version 5 makes each config another, also
@@ -112,7 +112,7 @@ func TestClocks_RenewedAtTheEnd(t *testing.T) {
 func TestClocks_ConfigEndsBeforeChannels(t *testing.T) {
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version), pulltest.WithConfigLife(time.Hour)})
-		l.tickFor(6*time.Hour, shorter(1*time.Minute, 5*time.Minute))
+		l.tickFor(6*time.Hour, shorter(1*time.Minute, 10*time.Minute))
 		time.Sleep(time.Minute)
 		l.wantTicks()
 		if n := l.portal.Stats().Configs; n < 6 || n > 10 { // after 50 to 55 minutes each
@@ -134,7 +134,7 @@ func TestClocks_ConfigEndsBeforeChannels(t *testing.T) {
 func TestClocks_NoEnds(t *testing.T) {
 	onVirtualTime(t, func(t *testing.T, l *life) {
 		l.withSource(hideEnds)
-		l.tickFor(11*time.Hour, shorter(1*time.Minute, 5*time.Minute))
+		l.tickFor(11*time.Hour, shorter(1*time.Minute, 15*time.Minute))
 		l.wantTicks()
 		if n := l.portal.Stats().Configs; n != 1 {
 			t.Errorf("%d configs fetched", n)

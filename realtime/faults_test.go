@@ -15,7 +15,6 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime/internal/transport"
 )
@@ -219,7 +218,7 @@ func TestFaults_StalledPollsRepeatNothing(t *testing.T) {
 			return nil
 		})
 		<-l.sub.Ready()
-		n := resttest.Rounds(9000)
+		n := shorter(9000, 900)
 		for i := range n { // a quarter of an hour
 			stalled.Store(i > n/9 && i < n-n/9)
 			l.portal.Emit(pulltest.Message{Params: numbered{i}})

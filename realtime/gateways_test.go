@@ -83,6 +83,7 @@ func TestGateways_FalseOverRealSockets(t *testing.T) {
 	defer all.Wait()
 
 	faults := map[string]pulltest.Fault{"marked page": falseAnswers["marked page"], "empty call": falseAnswers["empty call"], "instant 304": pulltest.InstantNotModified}
+	ofVersion := map[int]string{1: "empty call", 2: "marked page", 3: "instant 304", 4: "marked page", 5: "empty call"} // in a short run
 	if resttest.Thorough {
 		faults["no answer"] = pulltest.Stall
 	}
@@ -90,6 +91,9 @@ func TestGateways_FalseOverRealSockets(t *testing.T) {
 		for name, fault := range faults {
 			if version < 3 && name == "no answer" {
 				continue // takes a minute
+			}
+			if testing.Short() && name != ofVersion[version] {
+				continue
 			}
 			all.Go(func() {
 				t.Run(fmt.Sprint("version ", version, " ", name), func(t *testing.T) {

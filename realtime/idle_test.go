@@ -196,7 +196,7 @@ func TestIdle_MutedSocket(t *testing.T) {
 	}
 	t.Run("without pings", func(t *testing.T) {
 		t.Parallel()
-		if reconnects, _ := muted(t, 4, time.Minute, time.Second, WithPingInterval(0)); reconnects < minutes/3 {
+		if reconnects, _ := muted(t, 4, time.Minute, shorter(1*time.Second, 5*time.Second), WithPingInterval(0)); reconnects < minutes/3 {
 			t.Errorf("%d reconnects in %d minutes: they have tested nothing", reconnects, minutes)
 		}
 	})

@@ -115,7 +115,7 @@ func byCommand(m Message) string { return m.Command }
 func TestParallel_Window(t *testing.T) {
 	t.Parallel()
 	const n = 2
-	sent := resttest.Rounds(30000)
+	sent := shorter(30000, 3000)
 	const window = n * messagesPerWorker
 	stuck := map[string]func(ctx context.Context) error{
 		"stuck":       func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },

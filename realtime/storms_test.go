@@ -40,9 +40,10 @@ func TestStorms_CommandStorm(t *testing.T) {
 				l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()})
 				time.Sleep(time.Minute)
 				configs, sockets := asked.of("config"), asked.of("websocket")
-				for n := range 600 {
+				times := shorter(600, 150)
+				for n := range times {
 					order(l, n)
-					time.Sleep(500 * time.Millisecond)
+					time.Sleep(5 * time.Minute / time.Duration(times))
 				}
 				configs, sockets = asked.of("config")-configs, asked.of("websocket")-sockets
 				t.Logf("in 5 minutes %d configs, %d websockets", configs, sockets)
@@ -64,7 +65,7 @@ func TestStorms_CommandsInOneFrame(t *testing.T) {
 		commands := 20_000
 		switch {
 		case testing.Short():
-			commands = 2000
+			commands = 1000
 		case !resttest.Thorough:
 			commands = 5000
 		}

@@ -255,7 +255,11 @@ func TestDirectory_Bounded(t *testing.T) {
 		}
 		defer p.Close()
 		a := &account{cfg: new(b24pull.Config), public: func() map[int64]b24pull.PublicChannel { return nil }}
-		for from := int64(1); from < 5*maxKnown; from += maxAsked {
+		asked := int64(5 * maxKnown)
+		if testing.Short() {
+			asked = maxKnown + 10*maxAsked
+		}
+		for from := int64(1); from < asked; from += maxAsked {
 			b := &batch{account: a, found: map[int64]target{}}
 			channels := make(map[int64]b24pull.PublicChannel)
 			var users []int64

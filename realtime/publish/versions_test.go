@@ -244,16 +244,20 @@ func TestVersions_Cuts(t *testing.T) {
 		})
 		var mu sync.Mutex
 		fate := map[string]error{}
+		each, pause := 100, 7*time.Millisecond
+		if testing.Short() {
+			each, pause = 40, 17*time.Millisecond
+		}
 		var calls sync.WaitGroup
 		for worker := range 5 {
 			calls.Go(func() {
-				for i := range 100 {
+				for i := range each {
 					command := fmt.Sprintf("%d.%d", worker, i)
 					err := p.Publish(t.Context(), to(command, 2))
 					mu.Lock()
 					fate[command] = err
 					mu.Unlock()
-					time.Sleep(7 * time.Millisecond)
+					time.Sleep(pause)
 				}
 			})
 		}

@@ -141,15 +141,32 @@ func TestEscapes_ReadableEscapes(t *testing.T) {
 	}
 }
 
-// TestEscapes_ManyEscapes: what can be read in many ways is read in a few. Work that is
-// not linear takes minutes here.
+// TestEscapes_ManyEscapes: what can be read in many ways is read in a few, and a long
+// text costs what its length costs.
 func TestEscapes_ManyEscapes(t *testing.T) {
 	known := Redactor{}.With("s3cr3ttokens3cr3t")
-	long := rounds(10) * 40_000
-	for _, piece := range []string{`\\`, `\\u005c`, "%25", "%", "&amp;", "&", "&#x", "&#38;", "QUFB", "&aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "QUFBQUFBQUFBQUFB "} {
-		text := strings.Repeat(piece, long/len(piece))
-		if got := known.Text(text + " s3cr3ttokens3cr3t"); got != text+" "+Mask && got != text+Mask {
-			t.Errorf("%q: %d bytes became %d", piece, len(text), len(got))
+	for _, piece := range []string{`\\`, `\\u005c`, "%25", "%", "&amp;", "&", "&#x", "&#38;", "QUFB", "&aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "QUFBQUFBQUFBQUFB ", "25"} {
+		check := func(long int) {
+			text := "%" + strings.Repeat(piece, long/len(piece)) // before 25, escaped as often as it is repeated
+			if got := known.Text(text + " s3cr3ttokens3cr3t"); got != text+" "+Mask && got != text+Mask {
+				t.Errorf("%q: %d bytes became %d", piece, len(text), len(got))
+			}
+		}
+		check(1000)
+		if n := grows(check, 1000); n > 16 {
+			t.Errorf("%q: for eight times the text %.1f times as many bytes are allocated", piece, n)
+		}
+		if !testing.Short() {
+			check(rounds(10) * 40_000) // work that is not linear, and allocates nothing, takes minutes
+		}
+		// What an escape is read from has a bound, however long the text is.
+		text := signsIn(strings.Repeat(piece, 400/len(piece)))
+		for i := range text {
+			r, n := escape(text[i:])
+			if bounded, size := escape(text[i:min(i+maxEntity+1, len(text))]); bounded != r || size != n {
+				t.Errorf("%q: an escape of %d signs is another one of the first %d", piece, n, maxEntity+1)
+				break
+			}
 		}
 	}
 }

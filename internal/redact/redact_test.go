@@ -4,11 +4,10 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // kinds are the alphabets and lengths of the secrets there are.
@@ -233,12 +232,34 @@ func TestRedact_Line(t *testing.T) {
 	}
 }
 
+// grows reports how many times as many bytes something allocates at eight times
+// the size: 8 or less if the work is in proportion to it.
+func grows(work func(size int), size int) float64 {
+	allocated := func(size int) float64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		work(size)
+		runtime.ReadMemStats(&after)
+		return float64(after.TotalAlloc - before.TotalAlloc)
+	}
+	return allocated(8*size) / allocated(size)
+}
+
 // TestRedact_ManySecrets: a channel id of many parts is one secret, and costs what its
 // length costs.
 func TestRedact_ManySecrets(t *testing.T) {
+	if n := grows(func(many int) { manySecrets(t, many) }, 200); n > 16 {
+		t.Errorf("for eight times as many parts %.1f times as many bytes are allocated", n)
+	}
+	if !testing.Short() {
+		manySecrets(t, 60_000) // work that is quadratic, and allocates nothing, takes minutes
+	}
+}
+
+func manySecrets(t *testing.T, many int) {
+	t.Helper()
 	r := rand.New(rand.NewPCG(7, 8))
 	var parts, values []string
-	many := resttest.Rounds(60_000)
 	for range many {
 		parts = append(parts, random(r, "0123456789abcdef", 8))
 		values = append(values, fmt.Sprint("v", len(values)))
@@ -248,10 +269,19 @@ func TestRedact_ManySecrets(t *testing.T) {
 	if got := known.Text("no " + parts[many/2] + " and a=v7 there"); got != "no [redacted] and a=[redacted] there" {
 		t.Errorf("got %q", got)
 	}
+	if got, want := known.Text(strings.Repeat("a=v7 and ", many)), strings.Repeat("a="+Mask+" and ", many); got != want {
+		t.Errorf("%d bytes, not %d", len(got), len(want))
+	}
 	if got := known.Text(id); got != Mask {
 		t.Errorf("%d bytes are left", len(got))
 	}
-	// Quadratic work on 60,000 secrets and 540 kB takes minutes.
+	sets := 0
+	for k := known.known; k != nil; k = k.before {
+		sets++
+	}
+	if sets != 1 {
+		t.Errorf("each part of a text is looked for in %d sets", sets)
+	}
 }
 
 func FuzzText(f *testing.F) {

@@ -43,7 +43,7 @@ var sampled struct {
 }
 
 // Sample skips part of the scenarios of a test that has many: four in five, or
-// eleven in twelve of a short run, and none of a thorough one. The first is always
+// nineteen in twenty of a short run, and none of a thorough one. The first is always
 // run; which others are is not the same in each test.
 func Sample(t *testing.T) {
 	test, scenario, _ := strings.Cut(t.Name(), "/")
@@ -59,7 +59,7 @@ func Sample(t *testing.T) {
 	sampled.Unlock()
 	one := 5
 	if testing.Short() {
-		one = 12
+		one = 20
 	}
 	if nth > 0 && (nth+len(test))%one != 0 {
 		t.Skip("B24PULL_LONG=1 runs all scenarios")

@@ -38,7 +38,7 @@ type renewal struct {
 	attempt  int         // failures in a row, or configs that were at their end
 	end      error       // why the subscription is leaving
 	refused  waning      // configs fetched since the server refuses the one in use
-	placed   uint64      // the number of the source at a gate; 0: it has not been asked yet
+	placed   uint64      // the number of this run's source at a gate, for the task that asks it; 0: it has not been asked yet
 }
 
 // refusedMost is how long the next config is put off at the most where the
@@ -111,11 +111,11 @@ func (l *loop) config(ctx context.Context, cache bool) (*b24pull.Config, error) 
 	return l.source.GetApplicationConfig(ctx, cache)
 }
 
-// sources is how many sources of this process have been given a place.
+// sources counts the runs of this process whose sources have been given a place.
 var sources atomic.Uint64
 
 // place is the source as a gate wants it, which does not know whom that asks.
-// No other source of the process ever has the same.
+// No other run of the process ever has the same.
 func (r *renewal) place() string {
 	if r.placed == 0 {
 		r.placed = sources.Add(1)

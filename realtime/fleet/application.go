@@ -208,7 +208,7 @@ func (t *tenant) ready(ctx context.Context, m *member, portal Portal) {
 	t.run.begin()
 	t.mu.Unlock()
 	if opts.ready != nil {
-		if err := safely(func() error { return opts.ready(ctx, portal) }); err != nil && ctx.Err() == nil {
+		if err := safely(func() error { return opts.ready(ctx, portal) }); err != nil && (ctx.Err() == nil || isPanic(err)) {
 			m.tell(Event{Kind: KindReadyFailed, Err: err})
 		}
 	}

@@ -74,7 +74,7 @@ func (b *binding) bind() {
 		var bound bool
 		err := safely(func() (err error) { bound, err = b.once(); return err })
 		switch {
-		case b.ctx.Err() != nil:
+		case b.ctx.Err() != nil && !isPanic(err):
 			return
 		case err != nil:
 			b.tell(Event{Kind: KindEventsNotBound, Err: err})

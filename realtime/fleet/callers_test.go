@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -40,8 +42,7 @@ func (s *callingStore) Save(ctx context.Context, c realtime.Cursor) error {
 }
 
 // TestCallers_OfEnds: whatever of the user's a key waits for can remove the key,
-// and shut the fleet down, without waiting for itself; all that was handled is
-// saved, and all keys end.
+// and shut the fleet down, without waiting for itself; all keys end.
 func TestCallers_OfEnds(t *testing.T) {
 	ends := map[string]func(ctx context.Context, f *Fleet, key string) error{
 		"Remove":   func(ctx context.Context, f *Fleet, key string) error { return f.Remove(ctx, key) },
@@ -208,54 +209,105 @@ func TestCallers_ByContext(t *testing.T) {
 	})
 }
 
-// TestPanics_Beside: what panics beside a run, or between two, ends neither the
-// process nor the key.
-func TestPanics_Beside(t *testing.T) {
+// TestCallers_InTheChain: the handler of a subscription that is being removed can
+// remove its key again, under which there is another one.
+func TestCallers_InTheChain(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
 		w := newWorld(t, 1, n)
 		p := w.portals[0]
-		r := w.installed(p, WithReady(func(context.Context, Portal) error { panic("exploded") }), WithObserver(func(e Event) {
-			w.events.note(e)
-			panic(fmt.Sprint("exploded at ", e.Kind))
-		}))
-		w.eventually("told", func() bool { return w.events.of(p.MemberID(), KindReadyFailed) == 1 })
-		var panicked *PanicError
-		if e := w.events.last(p.MemberID(), KindReadyFailed); !errors.As(e.Err, &panicked) || panicked.Value != "exploded" {
-			t.Errorf("told %+v", e)
-		}
+		f := w.fleet()
+		again := make(chan struct{})
+		removed := make(chan error, 1)
+		w.must(f.Add(p.MemberID(), w.client(p), realtime.HandlerFunc(func(context.Context, realtime.Message) error {
+			<-again
+			ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+			defer cancel()
+			removed <- f.Remove(ctx, p.MemberID())
+			return nil
+		})))
+		w.ready(p, 1)
 		emit(p, 1, 1)
-		w.eventually("heard", func() bool { return w.heard.has(p, "n1") })
-		if s, _ := r.app.Fleet().Status(p.MemberID()); s.Runs != 1 || s.State != StateRunning {
-			t.Errorf("%+v", s)
-		}
-		r.stop()
-		if w.events.of(p.MemberID(), KindRemoved) != 1 {
-			t.Error("not told that the key is gone")
-		}
+		time.Sleep(time.Second)
+		first := make(chan error, 1)
+		go func() { first <- f.Remove(t.Context(), p.MemberID()) }()
+		time.Sleep(time.Second)
+		w.add(f, p)
+		close(again)
+		w.must(<-removed)
+		w.must(<-first)
+		w.eventually("gone", func() bool { return len(f.Keys()) == 0 })
+		w.must(f.Shutdown(t.Context()))
 	})
 }
 
-// TestRestart_Closed: a subscription that somebody has closed has ended with
-// ErrClosed, and is not begun again of itself.
-func TestRestart_Closed(t *testing.T) {
+// sourceFunc is a ConfigSource.
+type sourceFunc func(ctx context.Context, cache bool) (*b24pull.Config, error)
+
+func (f sourceFunc) GetApplicationConfig(ctx context.Context, cache bool) (*b24pull.Config, error) {
+	return f(ctx, cache)
+}
+
+// TestCallers_Source: a source that removes its key, in a goroutine that it waits
+// for as well, loses nothing that has come.
+func TestCallers_Source(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
 		w := newWorld(t, 1, n)
 		p := w.portals[0]
-		asked := make(chan error, 1)
-		f := w.fleet(WithRestart(func(_ string, err error, failures int) Restart {
-			asked <- err
-			return DefaultRestart(err, failures)
-		}))
-		w.add(f, p)
+		f := w.fleet()
+		w.heard.do = func(string, realtime.Message) error { time.Sleep(time.Minute); return nil }
+		client := w.client(p)
+		var removes atomic.Bool
+		removed := make(chan error, 1)
+		source := sourceFunc(func(ctx context.Context, cache bool) (*b24pull.Config, error) {
+			if removes.CompareAndSwap(true, false) {
+				beside := make(chan error)
+				go func() { beside <- f.Remove(ctx, p.MemberID()) }()
+				removed <- <-beside
+			}
+			return client.GetApplicationConfig(ctx, cache)
+		})
+		w.must(f.Add(p.MemberID(), source, w.heard.of(p.MemberID()), realtime.WithHTTPClient(p.HTTPClient())))
 		w.ready(p, 1)
-		f.Subscription(p.MemberID()).Close()
-		if err := <-asked; err != realtime.ErrClosed {
-			t.Errorf("the policy is asked with %v", err)
-		}
+		want := emit(p, 1, 5)
+		time.Sleep(time.Second)
+		removes.Store(true)
+		p.ExpireConfig()
+		w.must(<-removed)
 		time.Sleep(time.Hour)
-		if s, _ := f.Status(p.MemberID()); s.State != StateWaiting || s.Err != realtime.ErrClosed || b24pull.EndingOf(s.Err) == b24pull.EndsRun {
-			t.Errorf("%+v", s)
+		if got := w.heard.from(p); !slices.Equal(got, want) || len(f.Keys()) > 0 {
+			t.Errorf("handled %v; left %v", got, f.Keys())
 		}
+		w.must(f.Shutdown(t.Context()))
+	})
+}
+
+// TestCallers_ManyShutdowns: however many handlers shut the fleet down, what that
+// takes does not multiply.
+func TestCallers_ManyShutdowns(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pulltest.Network) {
+		const keys = 20
+		w := newWorld(t, 1, n)
+		p := w.portals[0]
+		f := w.fleet()
+		start, release := make(chan struct{}), make(chan struct{})
+		for i := range keys {
+			w.must(f.Add(fmt.Sprint("key ", i), w.client(p), realtime.HandlerFunc(func(ctx context.Context, _ realtime.Message) error {
+				<-start
+				err := f.Shutdown(ctx)
+				<-release
+				return err
+			})))
+		}
+		time.Sleep(10 * time.Second)
+		emit(p, 1, 1)
+		time.Sleep(10 * time.Second)
+		before := runtime.NumGoroutine()
+		close(start)
+		time.Sleep(10 * time.Second)
+		if after := runtime.NumGoroutine(); after > before+keys {
+			t.Errorf("%d goroutines, and %d before", after, before)
+		}
+		close(release)
 		w.must(f.Shutdown(t.Context()))
 	})
 }

@@ -127,8 +127,11 @@ func (f *Fleet) start(key string, r runner) error {
 // there is no such key.
 //
 // Called by what the key's end waits for, like its own handler, the observer
-// or [WithReady]'s function, Remove begins all that and returns nil at once, as
-// [realtime.Subscription.Drain] does, which says how it knows them.
+// or [WithReady]'s function, Remove begins all that and returns nil at once, and
+// ctx bounds nothing. It knows them by their goroutine, and by the context that
+// they were given, or one made of it, for as long as the key is there, whoever
+// has it: to wait, give another. Remove of another key waits, so two handlers
+// that remove each other's key wait until their ctx ends.
 func (f *Fleet) Remove(ctx context.Context, key string) error {
 	f.mu.Lock()
 	m := f.members[key]
@@ -139,27 +142,20 @@ func (f *Fleet) Remove(ctx context.Context, key string) error {
 	return m.remove(ctx)
 }
 
-// remove ends a member, and those before it under its key that have not ended
-// yet: of all of them one subscription runs at the most.
+// remove ends a member and waits for that, unless one of its own calls.
 func (m *member) remove(ctx context.Context) error {
-	f := m.fleet
-	var all []*member
-	var sub *realtime.Subscription
+	f, goroutine := m.fleet, shared.Goroutine()
 	f.mu.Lock()
-	own := m.waitsFor(ctx, shared.Goroutine())
-	for one := m; one != nil; one = one.before {
-		one.ending = true
-		one.end()
-		sub = cmp.Or(sub, one.sub)
-		all = append(all, one)
+	if m.waitsFor(ctx, goroutine) {
+		m.beginEndBeside()
+		f.mu.Unlock()
+		return nil
 	}
+	all, sub, _ := m.beginEnd()
 	f.mu.Unlock()
 	var err error
 	if sub != nil {
-		err = sub.Drain(ctx) // which is begun only, where one of its own calls
-	}
-	if own {
-		return nil
+		err = sub.Drain(ctx)
 	}
 	if ctx.Err() == nil {
 		select {
@@ -177,6 +173,29 @@ func (m *member) remove(ctx context.Context) error {
 		err = cmp.Or(err, ctx.Err())
 	}
 	return m.named(err)
+}
+
+// beginEnd has a member end, and those before it under its key that have not
+// ended yet: all of them. Of these one subscription runs at the most, sub, of
+// which first is true if nobody has ended it before. The fleet's mu is held.
+func (m *member) beginEnd() (all []*member, sub *realtime.Subscription, first bool) {
+	for one := m; one != nil; one = one.before {
+		if one.sub != nil {
+			sub, first = one.sub, !one.ending
+		}
+		one.ending = true
+		one.end()
+		all = append(all, one)
+	}
+	return all, sub, first
+}
+
+// beginEndBeside does that for one of its own, whom its end waits for. The
+// fleet's mu is held.
+func (m *member) beginEndBeside() {
+	if _, sub, first := m.beginEnd(); first {
+		go sub.Drain(context.Background())
+	}
 }
 
 // within is the key by which the contexts of a member are known: a handler's,
@@ -232,9 +251,10 @@ func (f *Fleet) Keys() []string {
 }
 
 // Subscription returns the subscription of a key that runs now, nil if none
-// does. Another one takes its place when it ends. One that you close has ended
-// with [realtime.ErrClosed], of which the restart policy is asked; to end it for
-// good use Remove.
+// does. Another one takes its place when it ends. One that you close, or drain,
+// has ended with [realtime.ErrClosed], of which the restart policy is asked; to
+// end it for good use Remove. What its key waits for, as [WithReady]'s function,
+// counts as its own: Drain does not wait then.
 func (f *Fleet) Subscription(key string) *realtime.Subscription {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -251,9 +271,10 @@ func (f *Fleet) Subscription(key string) *realtime.Subscription {
 // handlers return. Shutdown can be called again to wait for that; what was not
 // handled it tells again.
 //
-// Called by what a key's end waits for, as a handler or the observer, Shutdown
-// begins all that and returns nil at once, and ctx bounds nothing: whoever is to
-// wait calls it from elsewhere.
+// Called by what the end of any key waits for, as a handler or the observer,
+// Shutdown begins all that and returns nil at once, and ctx bounds nothing, as
+// with [Fleet.Remove], which says how they are known: whoever is to wait calls it
+// from elsewhere, with a context of its own.
 func (f *Fleet) Shutdown(ctx context.Context) error {
 	goroutine := shared.Goroutine()
 	f.mu.Lock()
@@ -264,11 +285,13 @@ func (f *Fleet) Shutdown(ctx context.Context) error {
 		all = append(all, m)
 		own = own || m.waitsFor(ctx, goroutine)
 	}
-	f.mu.Unlock()
 	if own { // which is to return before its own key can end
 		for _, m := range all {
-			go m.remove(context.WithoutCancel(ctx))
+			m.beginEndBeside()
 		}
+	}
+	f.mu.Unlock()
+	if own {
 		return nil
 	}
 	var ending sync.WaitGroup

@@ -115,7 +115,9 @@ func (m *member) loop() {
 		}
 		if m.life.Err() != nil {
 			if ended != nil {
-				m.log.Warn("the subscription was removed, and has ended with an error", "err", ended)
+				m.say(func(l *slog.Logger) {
+					l.Warn("the subscription was removed, and has ended with an error", "err", ended)
+				})
 			}
 			return
 		}
@@ -163,13 +165,18 @@ func (m *member) begin() bool {
 
 // run is one run.
 func (m *member) run() error {
-	j, err := m.runner.open(m.life, m)
-	if err != nil {
-		return err
-	}
-	defer j.cancel()
+	var j *job
+	var sub *realtime.Subscription
 	live := make(chan struct{})
-	sub, err := m.subscribe(j, sync.OnceFunc(func() { close(live) }))
+	err := m.apart(func() (err error) {
+		if j, err = m.runner.open(m.life, m); err == nil {
+			sub, err = m.subscribe(j, sync.OnceFunc(func() { close(live) }))
+		}
+		return err
+	})
+	if j != nil {
+		defer j.cancel()
+	}
 	if err != nil {
 		return err
 	}
@@ -251,7 +258,7 @@ func (m *member) over(err error) {
 func (m *member) policy(ended error, failures int) (then Restart) {
 	err := safely(func() error { then = m.fleet.opts.restart(m.key, ended, failures); return nil })
 	if err != nil {
-		m.log.Error("the restart policy has panicked", "err", err)
+		m.say(func(l *slog.Logger) { l.Error("the restart policy has panicked", "err", err) })
 		return DefaultRestart(ended, failures)
 	}
 	return then
@@ -363,12 +370,11 @@ func (m *member) finish(err error) {
 func (m *member) tell(e Event) {
 	m.fleet.mu.Lock()
 	e.Key, e.Run = m.key, m.status.Runs
-	log := m.log
 	m.fleet.mu.Unlock()
 	if e.Kind != KindTold {
-		e.log(log)
+		m.say(e.log)
 	}
 	if err := safely(func() error { m.fleet.opts.observer(e); return nil }); err != nil {
-		log.Error("the observer has panicked", "at", e.Kind, "err", err)
+		m.say(func(l *slog.Logger) { l.Error("the observer has panicked", "at", e.Kind, "err", err) })
 	}
 }

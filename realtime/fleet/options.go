@@ -71,8 +71,9 @@ func WithLogger(l *slog.Logger) Option {
 // WithObserver has observe called for each [Event]. Those of one key come in
 // order; several goroutines call it at once, one a key. It must return quickly:
 // the subscription receives nothing while it runs. It can call the fleet's
-// methods; [Fleet.Remove] and [Fleet.Shutdown] do not wait then. If it panics,
-// that is logged, and nothing else comes of it.
+// methods: [Fleet.Remove] of the event's own key, and [Fleet.Shutdown], do not
+// wait then; Remove of another key does. If it panics, that is logged, and
+// nothing else comes of it.
 func WithObserver(observe func(Event)) Option {
 	return func(o *options) error {
 		if observe == nil {

@@ -3,6 +3,8 @@ package fleet
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/b24pull/b24pull/realtime"
@@ -25,6 +27,38 @@ func safely(f func() error) (err error) {
 		}
 	}()
 	return f()
+}
+
+// apart calls f safely in a goroutine of its own, of which the stack is given
+// back: the one that calls has a small stack to wait for long with. What ends
+// that goroutine ends this one.
+func (m *member) apart(f func() error) error {
+	err := errGoexit
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer m.waits.Leave(m.waits.Enter())
+		err = safely(f)
+	}()
+	<-ended
+	if err == errGoexit {
+		runtime.Goexit()
+	}
+	return err
+}
+
+// isPanic reports whether something has panicked.
+func isPanic(err error) bool {
+	var panicked *PanicError
+	return errors.As(err, &panicked)
+}
+
+// say logs. A logger that panics says nothing.
+func (m *member) say(line func(*slog.Logger)) {
+	m.fleet.mu.Lock()
+	log := m.log
+	m.fleet.mu.Unlock()
+	_ = safely(func() error { line(log); return nil })
 }
 
 func panicked(value any) error {

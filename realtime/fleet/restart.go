@@ -26,8 +26,12 @@ const (
 // or a panic of a handler, which gets its message again, a store that fails, a
 // portal that has not paid, or whose administrator has to tick a scope.
 func DefaultRestart(err error, failures int) Restart {
-	var failed *realtime.HandlerError // which may be another subscription's
-	if !errors.As(err, &failed) && (errors.Is(err, realtime.ErrConfigExpired) || errors.Is(err, realtime.ErrClosed) || b24pull.EndingOf(err) == b24pull.EndsRun) {
+	var failed *realtime.HandlerError
+	switch {
+	case err == nil || err == realtime.ErrClosed:
+		return Wait()
+	case errors.As(err, &failed) || isPanic(err): // in which another portal's error may be
+	case errors.Is(err, realtime.ErrConfigExpired) || b24pull.EndingOf(err) == b24pull.EndsRun:
 		return Wait()
 	}
 	delay := firstDelay

@@ -3,7 +3,9 @@ package fleet
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,12 +75,12 @@ func TestRemoved_Err(t *testing.T) {
 		"Shutdown": func(f *Fleet, _ string) error { return f.Shutdown(context.Background()) },
 		"Remove":   func(f *Fleet, key string) error { return f.Remove(context.Background(), key) },
 	} {
-		for ended, err := range map[string]error{"delayed": errors.New("the database is away"), "waiting": b24pull.ErrUninstalled} {
+		for ended, err := range map[string]error{"delayed": errors.New("the database is away"), "waiting": b24pull.ErrUninstalled, "running": nil} {
 			t.Run(name+" while it is "+ended, func(t *testing.T) {
 				inBubble(t, func(t *testing.T, n *pulltest.Network) {
 					w := newWorld(t, 1, n)
 					p := w.portals[0]
-					f := w.fleet(WithRestart(func(_ string, err error, _ int) Restart {
+					f := w.fleet(WithLogger(slog.New(slog.NewTextHandler(w.out, nil))), WithRestart(func(_ string, err error, _ int) Restart {
 						if errors.Is(err, b24pull.ErrUninstalled) {
 							return Wait()
 						}
@@ -92,6 +94,9 @@ func TestRemoved_Err(t *testing.T) {
 					w.must(end(f, p.MemberID()))
 					if e := w.events.last(p.MemberID(), KindRemoved); e.Kind != KindRemoved || e.Err != nil {
 						t.Errorf("told %+v", e)
+					}
+					if err == nil && strings.Contains(w.out.String(), "has ended with an error") {
+						t.Errorf("logged:\n%s", w.out)
 					}
 				})
 			})

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"math/bits"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -124,7 +125,7 @@ func TestBudget_Room(t *testing.T) {
 // TestBudget_SmallMessages: messages that pin next to nothing take room as well:
 // what they are made of.
 func TestBudget_SmallMessages(t *testing.T) {
-	if size := unsafe.Sizeof(Message{}); size > messageBytes || size < messageBytes*3/4 {
+	if size := unsafe.Sizeof(Message{}); size > messageBytes || size < messageBytes*3/4 && bits.UintSize == 64 {
 		t.Errorf("a message has %d bytes, and %d are counted", size, messageBytes)
 	}
 	const share = 100 * (messageBytes + 1)
@@ -135,6 +136,80 @@ func TestBudget_SmallMessages(t *testing.T) {
 	}
 	if n, bytes := q.Taken(); n != 100 || bytes != 100 {
 		t.Errorf("%d messages are queued, of %d bytes", n, bytes)
+	}
+	for range 99 {
+		popped(t, q)
+	}
+	told(q)
+	if q.admit(share - messageBytes - 1) {
+		t.Fatal("there is room for what was refused")
+	}
+	if told(q) {
+		t.Error("it is told although there is no room for what was refused")
+	}
+}
+
+// TestBudget_GivenBack: whatever becomes of messages, what is taken of a budget
+// is what its queues hold beyond their shares, and nothing when they have quit.
+func TestBudget_GivenBack(t *testing.T) {
+	b := NewBudget(1<<20, 4<<10)
+	var all []*Queue
+	var run sync.WaitGroup
+	for i := range 6 {
+		q := NewQueue(1<<20, 1<<30)
+		q.Join(b)
+		all = append(all, q)
+		ended := make(chan struct{})
+		run.Go(func() {
+			defer close(ended)
+			r := rand.New(rand.NewPCG(3, uint64(i)))
+			for range resttest.Rounds(60_000) {
+				size := r.IntN(9000)
+				switch {
+				case r.IntN(20) == 0:
+					q.grant(size)
+				case !q.admit(size):
+					runtime.Gosched()
+					continue
+				}
+				if r.IntN(10) == 0 {
+					q.drop(size)
+				} else {
+					q.push(sized(size))
+				}
+			}
+		})
+		run.Go(func() {
+			for {
+				if _, _, ok := q.TryPop(); ok {
+					continue
+				}
+				select {
+				case <-ended:
+					return
+				default:
+					runtime.Gosched()
+				}
+			}
+		})
+	}
+	run.Wait()
+	beyond := 0
+	for _, q := range all {
+		for range 7 {
+			q.grant(3000)
+		}
+		messages, bytes := q.Taken()
+		beyond += max(bytes+messages*messageBytes-4<<10, 0)
+	}
+	if taken := b.Taken(); taken != beyond || beyond == 0 {
+		t.Errorf("%d bytes are taken, and %d are held", taken, beyond)
+	}
+	for _, q := range all {
+		q.Quit()
+	}
+	if taken := b.Taken(); taken != 0 {
+		t.Errorf("%d bytes are taken by nobody", taken)
 	}
 }
 

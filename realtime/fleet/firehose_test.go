@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime"
 )
@@ -43,7 +44,7 @@ func firehoseRate(t *testing.T, n *pulltest.Network, takes time.Duration) {
 		budget    = together * 2 * (atOnce*size - queueShare + 4<<10)
 	)
 	quiet, lasts := 999, 4400*time.Millisecond
-	if testing.Short() {
+	if !resttest.Thorough {
 		quiet, lasts = 2*together, 800*time.Millisecond
 	}
 	l, err := n.Listen("push.example:80")

@@ -163,12 +163,6 @@ func TestClocks(t *testing.T) {
 func TestReserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(1)
-		hangs := func() bool {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			_, hangs := g.hanging.Get("a")
-			return hangs
-		}
 		want := func(what string, taken int) {
 			t.Helper()
 			if got, waiting := g.Counts(); got != taken || waiting != 0 {
@@ -200,18 +194,18 @@ func TestReserve(t *testing.T) {
 		ctx, p = reserve()
 		time.Sleep(Patience + time.Second)
 		want("given up", 0)
-		if hangs() {
+		if g.hangs("a") {
 			t.Error("a host that was not asked hangs")
 		}
 		if request, err = Enter(ctx, REST, "a", nil); err != nil || request == p {
 			t.Errorf("late: %v, %v", request, err)
 		}
 		time.Sleep(Patience + time.Second)
-		if !hangs() {
+		if !g.hangs("a") {
 			t.Error("it does not hang")
 		}
 		p.Leave() // of which nothing is known
-		if !hangs() {
+		if !g.hangs("a") {
 			t.Error("a host that was not asked answers")
 		}
 
@@ -220,7 +214,7 @@ func TestReserve(t *testing.T) {
 			t.Fatalf("%v, %v", request, err)
 		}
 		request.Leave()
-		if hangs() {
+		if g.hangs("a") {
 			t.Error("it hangs still")
 		}
 		ctx, p = reserve()

@@ -117,10 +117,7 @@ func TestGate_Hanging(t *testing.T) {
 		// One that answers again is like any other.
 		all[0].takes = time.Second
 		visitAll(t, g, all[:1])
-		g.mu.Lock()
-		_, hangs := g.hanging.Get("hangs0")
-		g.mu.Unlock()
-		if hangs {
+		if g.hangs("hangs0") {
 			t.Error("a host that has answered is still taken for one that hangs")
 		}
 	})
@@ -212,10 +209,7 @@ func TestPlace_End(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.End(ctx)
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			_, hangs := g.hanging.Get("a")
-			return hangs
+			return g.hangs("a")
 		}
 		late, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -237,17 +231,19 @@ func TestPlace_End(t *testing.T) {
 	})
 }
 
+// hangs reports whether a host is known to.
+func (g *Gate) hangs(host string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, hangs := g.hanging.Get(host)
+	return hangs
+}
+
 // TestPlace_LeaveWithin: of a host that is asked what hangs by its nature nothing
 // is known until it answers, however late that is.
 func TestPlace_LeaveWithin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(1)
-		hangs := func() bool {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			_, hangs := g.hanging.Get("a")
-			return hangs
-		}
 		enter := func() *Place {
 			p, err := g.Enter(t.Context(), REST, "a", nil)
 			if err != nil {
@@ -265,21 +261,21 @@ func TestPlace_LeaveWithin(t *testing.T) {
 			return p
 		}
 		poll()
-		if hangs() {
+		if g.hangs("a") {
 			t.Error("what hangs by its nature says that a host hangs")
 		}
 		late := enter()
 		time.Sleep(Patience + time.Second)
 		late.Leave()
-		if !hangs() {
+		if !g.hangs("a") {
 			t.Error("a host that has not answered in time does not hang")
 		}
 		p := poll()
-		if !hangs() {
+		if !g.hangs("a") {
 			t.Error("what hangs says that a host answers")
 		}
 		p.Leave()
-		if hangs() {
+		if g.hangs("a") {
 			t.Error("a host hangs that has answered what hangs by its nature")
 		}
 		p = enter()
@@ -289,8 +285,8 @@ func TestPlace_LeaveWithin(t *testing.T) {
 			t.Error("what is answered has lost its place at once")
 		}
 		time.Sleep(Patience)
-		if taken, _ := g.Counts(); taken != 0 || hangs() {
-			t.Errorf("%d places are taken for long of what is answered; it hangs: %t", taken, hangs())
+		if taken, _ := g.Counts(); taken != 0 || g.hangs("a") {
+			t.Errorf("%d places are taken for long of what is answered; it hangs: %t", taken, g.hangs("a"))
 		}
 	})
 }

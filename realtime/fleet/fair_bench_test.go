@@ -209,6 +209,15 @@ func BenchmarkFairness(b *testing.B) {
 	}
 }
 
+// sentAt is the number that a message has for the time at which it was sent.
+func sentAt(m realtime.Message) (int64, error) {
+	var p struct{ At string }
+	if err := json.Unmarshal(m.Params, &p); err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(p.At, 10, 64)
+}
+
 func benchmarkFairness(b *testing.B, rate int, slow time.Duration) {
 	s := newPushServer(b, 1000, nil)
 	var mu sync.Mutex
@@ -217,11 +226,7 @@ func benchmarkFairness(b *testing.B, rate int, slow time.Duration) {
 	all := make(chan struct{})
 	quiet := func(_ context.Context, m realtime.Message) error {
 		now := time.Now()
-		var p struct{ At string }
-		if err := json.Unmarshal(m.Params, &p); err != nil {
-			return err
-		}
-		at, err := strconv.ParseInt(p.At, 10, 64)
+		at, err := sentAt(m)
 		if err != nil {
 			return err
 		}

@@ -2,10 +2,8 @@ package fleet
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -67,11 +65,7 @@ func firehoseRate(t *testing.T, n *pulltest.Network, takes time.Duration) {
 	}
 	for i, c := range s.channels {
 		h := func(_ context.Context, m realtime.Message) error {
-			var p struct{ At string }
-			if err := json.Unmarshal(m.Params, &p); err != nil {
-				return err
-			}
-			at, err := strconv.ParseInt(p.At, 10, 64)
+			at, err := sentAt(m)
 			if err != nil {
 				return err
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -164,9 +165,7 @@ func (m *member) remove(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
-	select {
-	case <-m.done:
-	default:
+	if !m.isGone() {
 		for _, one := range all {
 			one.cancel()
 		}
@@ -279,21 +278,15 @@ func (f *Fleet) Shutdown(ctx context.Context) error {
 	goroutine := shared.Goroutine()
 	f.mu.Lock()
 	f.closed = true
-	var all []*member
-	own := false
-	for _, m := range f.members {
-		all = append(all, m)
-		own = own || m.waitsFor(ctx, goroutine)
-	}
-	if own { // which is to return before its own key can end
-		for _, m := range all {
+	all := slices.Collect(maps.Values(f.members))
+	if slices.ContainsFunc(all, func(m *member) bool { return m.waitsFor(ctx, goroutine) }) {
+		for _, m := range all { // whoever calls is to return before its own key can end
 			m.beginEndBeside()
 		}
-	}
-	f.mu.Unlock()
-	if own {
+		f.mu.Unlock()
 		return nil
 	}
+	f.mu.Unlock()
 	var ending sync.WaitGroup
 	errs := make([]error, len(all))
 	for i, m := range all {

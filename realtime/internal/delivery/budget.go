@@ -22,6 +22,10 @@ func (b *Budget) Taken() int { return int(b.taken.Load()) }
 // beyond is what of a queue's bytes is beyond its share.
 func (b *Budget) beyond(bytes int64) int64 { return max(bytes-b.share, 0) }
 
+// between is how much more of the budget a queue has with so many bytes than
+// with less.
+func (b *Budget) between(less, bytes int64) int64 { return b.beyond(bytes) - b.beyond(less) }
+
 // take takes room for a queue that has had so much of the budget, and reports
 // false if it is not to have more now.
 func (b *Budget) take(more, had int64) bool {

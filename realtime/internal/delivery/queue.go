@@ -73,12 +73,11 @@ func (q *Queue) admit(size int) bool {
 	full := n > 0 && (n >= int64(q.MaxMessages) || bytes+int64(size) > int64(q.maxBytes))
 	var more int64 // of the budget; less than that if the user takes messages meanwhile
 	if b := q.budget; b != nil && !full {
-		had := b.beyond(held)
-		more = b.beyond(held+holding(size)) - had
+		more = b.between(held, held+holding(size))
 		switch {
 		case held == 0:
 			b.taken.Add(more)
-		case !b.take(more, had):
+		case !b.take(more, b.beyond(held)):
 			full = true
 		}
 	}
@@ -110,7 +109,7 @@ func (q *Queue) hold(size int) int64 {
 		return 0
 	}
 	after := q.held.Add(holding(size))
-	return q.budget.beyond(after) - q.budget.beyond(after-holding(size))
+	return q.budget.between(after-holding(size), after)
 }
 
 // holding is how many bytes of a budget a message takes that pins so many.
@@ -313,7 +312,7 @@ func (q *Queue) release(size int) {
 	q.bytes.Add(int64(-size))
 	if b := q.budget; b != nil {
 		after := q.held.Add(-holding(size))
-		if more := b.beyond(after+holding(size)) - b.beyond(after); more > 0 {
+		if more := b.between(after, after+holding(size)); more > 0 {
 			b.taken.Add(-more)
 		}
 	}

@@ -105,7 +105,7 @@ func TestHostile_ErrorsPlayNoTricks(t *testing.T) {
 			},
 		} {
 			t.Run(name, func(t *testing.T) {
-				resttest.SampleShort(t)
+				resttest.Sample(t)
 				srv := resttest.Portal(t, handler)
 				cfg, err := webhookClient(t, srv).GetConfig(context.Background(), true)
 				if err == nil {

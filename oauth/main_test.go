@@ -17,6 +17,6 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	resttest.AtOnce(8)
+	resttest.AtOnce(16)
 	goleak.VerifyTestMain(m)
 }

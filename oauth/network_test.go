@@ -43,6 +43,7 @@ func reads(next func(net.Conn)) func(net.Conn) {
 // TestNetwork_WhatNetHTTPMakes of connections that do not come about, and of one that
 // does.
 func TestNetwork_WhatNetHTTPMakes(t *testing.T) {
+	t.Parallel()
 	writes := func(text string) func(net.Conn) { return func(conn net.Conn) { io.WriteString(conn, text) } }
 	silent := func(conn net.Conn) { io.Copy(io.Discard, conn) }
 	proxied := func(scheme, address string) *http.Transport {

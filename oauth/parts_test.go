@@ -38,7 +38,7 @@ func TestParts_ErrorsTellNoPartOfASecret(t *testing.T) {
 		"in the middle of one": func(s string) string { return "id" + s + "z" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			resttest.SampleShort(t)
+			resttest.Sample(t)
 			check := func(err error, secret string) {
 				t.Helper()
 				text := strings.Map(func(r rune) rune {

@@ -155,7 +155,7 @@ func TestStrangers_Refresh(t *testing.T) {
 		}, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			resttest.SampleShort(t)
+			resttest.Sample(t)
 			store := fileStore(t)
 			synctest.Test(t, func(t *testing.T) {
 				d := newDesk(t, store)

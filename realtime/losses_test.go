@@ -104,7 +104,7 @@ func TestLosses_ReplacedSoonAfterTheBeginning(t *testing.T) {
 func TestLosses_ReplacedWhilePaused(t *testing.T) {
 	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
-		resttest.SampleShort(t)
+		resttest.Sample(t)
 		t.Parallel()
 		for _, action := range []string{"reconnect", "get_config"} {
 			onVirtualTimeInTurn(t, func(t *testing.T, l *life) {

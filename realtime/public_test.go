@@ -58,7 +58,7 @@ func TestPublic_Transport_ProxyFromEnvironment(t *testing.T) {
 	}
 	for _, scheme := range []string{"http", "https", "socks5", "socks5h"} {
 		t.Run(scheme, func(t *testing.T) {
-			resttest.SampleShort(t)
+			resttest.Sample(t)
 			t.Parallel()
 			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPublic_Transport_ProxyFromEnvironment$")
 			child.Env = append(os.Environ(), variable+"="+scheme)

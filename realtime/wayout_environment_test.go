@@ -24,7 +24,7 @@ func TestWayOut_ProxyFromEnvironment(t *testing.T) {
 	}
 	for _, how := range []string{"http ", "https ", "socks5 ", "socks5h ", "http portal.test"} {
 		t.Run(strings.TrimSpace(how), func(t *testing.T) {
-			resttest.SampleShort(t)
+			resttest.Sample(t)
 			t.Parallel()
 			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestWayOut_ProxyFromEnvironment$")
 			child.Env = append(os.Environ(), variable+"="+how)

@@ -195,7 +195,7 @@ func TestWayOut_OneWayOut(t *testing.T) {
 		for _, of := range services {
 			all.Go(func() {
 				t.Run(fmt.Sprintf("%s/%s", w.name, of), func(t *testing.T) {
-					resttest.SampleShort(t)
+					resttest.Sample(t)
 					host, ascii := siteHost, siteHost
 					if w.idn {
 						host, ascii = idnHost, idnASCII

@@ -104,7 +104,7 @@ func TestAtomicfile_PowerCutInPlace(t *testing.T) {
 			}
 			for _, next := range []string{"new", long + "new", ""} {
 				t.Run(fmt.Sprintf("%s, writes %d, next %d", how, len(history), len(next)), func(t *testing.T) {
-					resttest.SampleShort(t)
+					resttest.Sample(t)
 					before := ""
 					prepare := func() *frailDisk {
 						disk := newFrailDisk(r)

@@ -42,7 +42,7 @@ var sampled struct {
 	of map[string]int
 }
 
-// Sample skips part of the scenarios of a test that has many: four in five, or
+// Sample skips part of the scenarios of a test that has many: nine in ten, or
 // nineteen in twenty of a short run, and none of a thorough one. The first is always
 // run; which others are is not the same in each test.
 func Sample(t *testing.T) {
@@ -57,7 +57,7 @@ func Sample(t *testing.T) {
 	nth := sampled.of[test]
 	sampled.of[test]++
 	sampled.Unlock()
-	one := 5
+	one := 10
 	if testing.Short() {
 		one = 20
 	}
@@ -66,20 +66,13 @@ func Sample(t *testing.T) {
 	}
 }
 
-// SampleShort is Sample in a short run, and skips nothing in any other.
-func SampleShort(t *testing.T) {
-	if testing.Short() {
-		Sample(t)
-	}
-}
-
-// Rounds is how often a test does what it does n times: a quarter of that in a
-// short run.
+// Rounds is how often a test does what a thorough run does n times: a quarter of
+// that.
 func Rounds(n int) int {
-	if testing.Short() {
-		return max(1, n/4)
+	if Thorough {
+		return n
 	}
-	return n
+	return max(1, n/4)
 }
 
 // Every secret of these tests holds the mark.

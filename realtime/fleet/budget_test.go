@@ -22,7 +22,7 @@ func TestQueueBytes(t *testing.T) {
 	t.Parallel()
 	for _, way := range []realtime.Transport{realtime.TransportWebSocket, realtime.TransportLongPolling} {
 		t.Run(way.String(), func(t *testing.T) {
-			resttest.SampleShort(t)
+			resttest.Sample(t)
 			t.Parallel()
 			inBubble(t, func(t *testing.T, n *pulltest.Network) {
 				const budget, messages, size = 512 << 10, 100, 2 << 10

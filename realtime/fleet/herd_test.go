@@ -190,7 +190,7 @@ func TestHerd(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int{4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
-			resttest.SampleShort(t)
+			resttest.Sample(t)
 			t.Parallel()
 			inBubble(t, func(t *testing.T, n *pulltest.Network) {
 				const bound = 8

@@ -67,7 +67,7 @@ func TestSizes_IdentifiersAreBounded(t *testing.T) {
 func TestSizes_PublicChannelsAreNotKept(t *testing.T) {
 	var many strings.Builder
 	count, size := 0, answerLimit
-	if testing.Short() {
+	if !resttest.Thorough {
 		size /= 8
 	}
 	for ; many.Len() < size-1000; count++ {

@@ -145,8 +145,8 @@ func TestBenchProcess(t *testing.T) {
 // TestBenchProcess_Idle: an idle subscription has two goroutines, and its memory
 // stays within what thousands of them are planned with.
 func TestBenchProcess_Idle(t *testing.T) {
-	if testing.Short() {
-		t.Skip("hundreds of connections")
+	if !resttest.Thorough {
+		t.Skip("hundreds of connections: B24PULL_LONG=1")
 	}
 	t.Parallel()
 	const mostHeap, mostGoroutines = 45, 2.5

@@ -22,10 +22,7 @@ import (
 // delays, and the poll is cut again and again.
 func TestQuickstarts_LoseNothing(t *testing.T) {
 	t.Parallel()
-	count := 600
-	if testing.Short() {
-		count = 200
-	}
+	count := resttest.Rounds(800)
 	for name, l := range map[string]language{"flood.php": php, "flood.py": python} {
 		for version := 3; version <= 5; version++ {
 			if testing.Short() && version != 4 {

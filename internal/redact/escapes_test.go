@@ -43,7 +43,7 @@ var escapeForms = []string{
 func TestEscapes_Escaped(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	for _, k := range kinds {
-		for range rounds(5) {
+		for range resttest.Rounds(5) {
 			secret := "s3" + random(r, "abcdefghijkmnopqrstuvwxyz", 1) + random(r, k.alphabet, k.length-4) + "k7"
 			known := Redactor{}.With("x", "te2").With(secret)
 			told := map[string]string{
@@ -102,7 +102,7 @@ func TestEscapes_Base64(t *testing.T) {
 		step = 5
 	}
 	for length := 8; length <= 64; length += step + length/16 {
-		for range rounds(3) {
+		for range resttest.Rounds(3) {
 			secret := random(r, "abcdefghijklmnopqrstuvwxyz0123456789", length)
 			known := Redactor{}.With("x", "te2").With(secret)
 			for before := range 4 {
@@ -156,8 +156,8 @@ func TestEscapes_ManyEscapes(t *testing.T) {
 		if n := grows(check, 1000); n > 16 {
 			t.Errorf("%q: for eight times the text %.1f times as many bytes are allocated", piece, n)
 		}
-		if !testing.Short() {
-			check(rounds(10) * 40_000) // work that is not linear, and allocates nothing, takes minutes
+		if resttest.Thorough {
+			check(400_000) // work that is not linear, and allocates nothing, takes minutes
 		}
 		// What an escape is read from has a bound, however long the text is.
 		text := signsIn(strings.Repeat(piece, 400/len(piece)))
@@ -169,16 +169,4 @@ func TestEscapes_ManyEscapes(t *testing.T) {
 			}
 		}
 	}
-}
-
-// rounds is n where tests are thorough, half of it otherwise, and once where
-// they are to be short.
-func rounds(n int) int {
-	switch {
-	case testing.Short():
-		return 1
-	case !resttest.Thorough:
-		return (n + 1) / 2
-	}
-	return n
 }

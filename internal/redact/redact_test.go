@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/b24pull/b24pull/internal/resttest"
 )
 
 // kinds are the alphabets and lengths of the secrets there are.
@@ -69,7 +71,7 @@ var disguises = map[string]func(r *rand.Rand, s string) string{
 // disguise the secret comes.
 func TestRedact_NoPartIsLeft(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	many := 300
+	many := resttest.Rounds(400)
 	if testing.Short() {
 		many = 30
 	}

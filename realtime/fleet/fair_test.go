@@ -21,12 +21,9 @@ import (
 // of all other portals is handled all the same, before the next one is sent.
 func TestFair_Firehose(t *testing.T) {
 	t.Parallel()
-	quiet := 99
-	switch {
-	case resttest.Thorough:
+	quiet := 12
+	if resttest.Thorough {
 		quiet = 999
-	case testing.Short():
-		quiet = 12
 	}
 	for name, takes := range map[string]time.Duration{"a handler that is stuck": 100 * time.Hour, "a slow handler": time.Second} {
 		t.Run(name, func(t *testing.T) {
@@ -118,12 +115,9 @@ func TestFair_Hanging(t *testing.T) {
 
 func fairHanging(t *testing.T, timeout time.Duration) {
 	t.Parallel()
-	hanging, bound := 400, 32
-	switch {
-	case resttest.Thorough:
-		hanging = 1000
-	case testing.Short():
-		hanging, bound = 50, 16
+	hanging, bound := 50, 16
+	if resttest.Thorough {
+		hanging, bound = 1000, 32
 	}
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
 		c := newCrowd(t, n, 1)
@@ -167,9 +161,9 @@ func fairHanging(t *testing.T, timeout time.Duration) {
 func TestFair_Failing(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, n *pulltest.Network) {
-		failing := 20
-		if testing.Short() {
-			failing = 8
+		failing := 8
+		if resttest.Thorough {
+			failing = 20
 		}
 		c := newCrowd(t, n, 1+failing)
 		bad, good := c.portals[1:], c.portals[:1]

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
@@ -18,7 +19,7 @@ import (
 // answer comes channel by channel.
 func TestModel_OfConnections(t *testing.T) {
 	t.Parallel()
-	usual := 60
+	usual := resttest.Rounds(100)
 	if testing.Short() {
 		usual = 5
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/realtime/internal/wire"
 	"github.com/b24pull/b24pull/realtime/internal/wiretest"
 )
@@ -28,7 +29,7 @@ type modelMessage struct {
 // message may be lost, and none be handled twice within one process.
 func TestModel(t *testing.T) {
 	t.Parallel()
-	seeds := 300
+	seeds := resttest.Rounds(400)
 	if testing.Short() {
 		seeds = 25
 	}

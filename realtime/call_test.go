@@ -177,7 +177,7 @@ func TestCall_UnderCuts(t *testing.T) {
 	var answered, lost atomic.Int64
 	var calls sync.WaitGroup
 	stop := make(chan struct{})
-	for range 20 {
+	for range 5 {
 		calls.Go(func() {
 			for {
 				select {

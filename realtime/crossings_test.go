@@ -57,7 +57,7 @@ func TestCrossings(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
-				rate := 150
+				rate := 50
 				switch {
 				case resttest.Thorough:
 					rate = 500

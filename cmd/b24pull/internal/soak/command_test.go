@@ -260,7 +260,7 @@ func TestCommand_CarelessConsumer(t *testing.T) {
 	consume := func(c *consumer, ctx context.Context, report reporter) error {
 		return c.consume(ctx, careless{report})
 	}
-	r := soaked(t, quick(), consume, "-messages", "100", "-transient", "0", "-cut", "0", "-wait", "3s")
+	r := soaked(t, quick(), consume, "-messages", "100", "-transient", "0", "-cut", "0", "-wait", "1s")
 	if r.code != exitFailed || r.lost == 0 || r.repeated == 0 || !strings.Contains(r.stderr, "the first that are lost: [10 60") {
 		t.Errorf("exit code %d, %s%s", r.code, r.stdout, r.stderr)
 	}

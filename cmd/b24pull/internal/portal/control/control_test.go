@@ -22,6 +22,7 @@ type api struct {
 	t       *testing.T
 	url     string
 	portals *Portals
+	server  *Server
 }
 
 func newAPI(t *testing.T, specs ...Spec) *api {
@@ -32,10 +33,11 @@ func newAPI(t *testing.T, specs ...Spec) *api {
 			t.Fatal(err)
 		}
 	}
-	server := httptest.NewServer(New(portals, []string{"portal.test"}, func(missing http.Handler) http.Handler { return missing }))
-	t.Cleanup(server.Close)
+	server := New(portals, []string{"portal.test"}, func(missing http.Handler) http.Handler { return missing })
+	srv := httptest.NewServer(server)
+	t.Cleanup(srv.Close)
 	t.Cleanup(portals.Close)
-	return &api{t, server.URL, portals}
+	return &api{t, srv.URL, portals, server}
 }
 
 // answer is the status and the body of an answer.

@@ -78,7 +78,7 @@ func TestNetwork_WhatNetHTTPMakes(t *testing.T) {
 		{"the proxy hangs up", proxied("http", resttest.Serve(t, reads(func(net.Conn) {}))), "https://portal.example", 0, b24pull.ClassNotSent},
 		{"the handshake is cut", trusting(), "https://" + resttest.Serve(t, func(net.Conn) {}), 0, b24pull.ClassNotSent},
 		{"the handshake hangs", impatient, "https://" + resttest.Serve(t, silent), 0, b24pull.ClassNotSent},
-		{"the handshake outlasts the timeout", &http.Transport{}, "https://" + resttest.Serve(t, silent), 100 * time.Millisecond, b24pull.ClassNotSent},
+		{"the handshake outlasts the timeout", &http.Transport{}, "https://" + resttest.Serve(t, silent), time.Second, b24pull.ClassNotSent},
 		{"no TLS", trusting(), "https://" + resttest.Serve(t, writes("HTTP/1.1 400 Bad Request\r\n\r\n")), 0, b24pull.ClassNotSent},
 		{"a TLS alert", trusting(), "https://" + resttest.Serve(t, func(conn net.Conn) {
 			conn.Read(make([]byte, 1000))

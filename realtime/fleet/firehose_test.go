@@ -24,6 +24,7 @@ func TestFair_FirehoseRate(t *testing.T) {
 	t.Parallel()
 	for name, takes := range map[string]time.Duration{"a handler that is stuck": 100 * time.Hour, "a slow handler": time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
+			resttest.Sample(t)
 			t.Parallel()
 			inBubble(t, func(t *testing.T, n *pulltest.Network) { firehoseRate(t, n, takes) })
 		})

@@ -15,10 +15,14 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	resttest.AtOnce(8)
+	goleak.VerifyTestMain(m)
+}
 
 // zeros is the mid before every other.
 const zeros = "00000000000000000000000000"

@@ -42,9 +42,9 @@ var sampled struct {
 	of map[string]int
 }
 
-// Sample skips part of the scenarios of a test that has many: nine in ten, or
-// nineteen in twenty of a short run, and none of a thorough one. The first is always
-// run; which others are is not the same in each test.
+// Sample skips nineteen in twenty of the scenarios of a test that has many, and
+// none in a thorough run. The first is always run; which others are is not the
+// same in each test.
 func Sample(t *testing.T) {
 	test, scenario, _ := strings.Cut(t.Name(), "/")
 	if Thorough || scenario == "" {
@@ -57,11 +57,7 @@ func Sample(t *testing.T) {
 	nth := sampled.of[test]
 	sampled.of[test]++
 	sampled.Unlock()
-	one := 10
-	if testing.Short() {
-		one = 20
-	}
-	if nth > 0 && (nth+len(test))%one != 0 {
+	if nth > 0 && (nth+len(test))%20 != 0 {
 		t.Skip("B24PULL_LONG=1 runs all scenarios")
 	}
 }

@@ -13,11 +13,15 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/b24pull/b24pull/cmd/b24pull/internal/chosen"
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 	"github.com/b24pull/b24pull/realtime/doctor"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	resttest.AtOnce(8)
+	goleak.VerifyTestMain(m)
+}
 
 // examine runs the program against a portal; nil is none.
 func examine(t *testing.T, ctx context.Context, portal *pulltest.Portal, env map[string]string, args ...string) (code int, stdout, stderr string) {

@@ -23,7 +23,10 @@ import (
 	"github.com/b24pull/b24pull/realtime"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	resttest.AtOnce(8)
+	goleak.VerifyTestMain(m)
+}
 
 // buffer is written by the program and read by the test.
 type buffer struct {

@@ -14,6 +14,7 @@ import (
 // TestAbandoned_DialsAreGivenUp: a dial function that hangs is told when its
 // connection is not wanted any more, and none outlives the run.
 func TestAbandoned_DialsAreGivenUp(t *testing.T) {
+	t.Parallel()
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -58,6 +59,7 @@ func (c countedConn) Close() error {
 // TestAbandoned_ConnectionsEndWithTheRun: none of them is left idle, and those
 // of the user's client are left alone.
 func TestAbandoned_ConnectionsEndWithTheRun(t *testing.T) {
+	t.Parallel()
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

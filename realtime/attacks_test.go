@@ -273,6 +273,7 @@ var attacks = map[string]attack{
 // is seen of it outside is bounded; and when it is over, what the server keeps
 // is delivered once.
 func TestAttacks(t *testing.T) {
+	t.Parallel()
 	for name, attack := range attacks {
 		if attack.versions == nil {
 			attack.versions = []int{2, 3, 4, 5}

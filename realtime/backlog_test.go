@@ -52,6 +52,7 @@ func (c *countedAnswer) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 // and asked for once, though that takes longer than an answer may otherwise. Other streams have some of the ids, so that these say
 // nothing.
 func TestBacklog_SlowHandler(t *testing.T) {
+	t.Parallel()
 	missed := resttest.Rounds(20_000)
 	if resttest.Thorough {
 		missed = 100_000

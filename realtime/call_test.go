@@ -31,6 +31,7 @@ func TestCall_Answers(t *testing.T) {
 
 // TestCall_Older: older servers take no calls, and neither do polls.
 func TestCall_Older(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		portal []pulltest.Option
 		opts   []Option

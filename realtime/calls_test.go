@@ -197,6 +197,7 @@ func TestCalls_DeafServer(t *testing.T) {
 
 // TestCalls_FromHandlers: a handler can call, also several at once.
 func TestCalls_FromHandlers(t *testing.T) {
+	t.Parallel()
 	for _, workers := range []int{1, 8} {
 		t.Run(fmt.Sprint(workers), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -311,6 +312,7 @@ func (s steadySource) GetApplicationConfig(context.Context, bool) (*b24pull.Conf
 // TestCalls_Renewal: when a connection gives way to another one, of another
 // config or of the same, calls get their answers.
 func TestCalls_Renewal(t *testing.T) {
+	t.Parallel()
 	for _, same := range []bool{false, true} {
 		t.Run(fmt.Sprint("the same config ", same), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

@@ -16,6 +16,7 @@ import (
 // at once, over a cut as well, and what its successor got before anybody told
 // of it, too.
 func TestCarry_ChannelOmitted(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []pulltest.Target{pulltest.Private, pulltest.Shared} {
 		for _, replaced := range []bool{false, true} {
 			t.Run(fmt.Sprintf("target %d replaced %v", kind, replaced), func(t *testing.T) {
@@ -103,6 +104,7 @@ func countCommand(l *life, command string) (n int) {
 // config is asked for at a bounded rate, the old channel is listened to until
 // its end, and the other one works; when it does come again, it is found.
 func TestCarry_ChannelOmittedForGood(t *testing.T) {
+	t.Parallel()
 	onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
 		life := shorter(2*time.Hour, 1*time.Hour)
 		portal = append(portal, pulltest.WithChannelLife(life))
@@ -144,6 +146,7 @@ func TestCarry_ChannelOmittedForGood(t *testing.T) {
 // It is asked for again before it is taken, and taken as it is where the
 // channel does not come.
 func TestCarry_ChannelOmittedAtStart(t *testing.T) {
+	t.Parallel()
 	for name, kind := range map[string]pulltest.Target{"private": pulltest.Private, "shared": pulltest.Shared} {
 		for _, omitted := range []int{1, 2, -1} {
 			t.Run(fmt.Sprint(name, " ", omitted), func(t *testing.T) {
@@ -186,6 +189,7 @@ func TestCarry_ChannelOmittedAtStart(t *testing.T) {
 // TestCarry_ChannelOmittedThenNoAnswer: what there is is taken where asking
 // again fails, also for good.
 func TestCarry_ChannelOmittedThenNoAnswer(t *testing.T) {
+	t.Parallel()
 	for _, code := range []string{"INTERNAL_SERVER_ERROR", "SERVER_ERROR"} {
 		t.Run(code, func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -249,6 +253,7 @@ func TestCarry_ChannelOmittedAtStartOnSockets(t *testing.T) {
 // TestCarry_ChannelOmittedAndRefused: channels that the server refuses are not
 // carried over.
 func TestCarry_ChannelOmittedAndRefused(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -273,6 +278,7 @@ func TestCarry_ChannelOmittedAndRefused(t *testing.T) {
 
 // TestCarry_EveryChannelOmitted: a config without any channel is no config.
 func TestCarry_EveryChannelOmitted(t *testing.T) {
+	t.Parallel()
 	onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
 		l.start(portal, WithTransport(transport), WithBackoff(soon))
 		l.portal.OmitChannel(pulltest.Private, 3)

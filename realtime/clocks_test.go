@@ -79,6 +79,7 @@ func TestClocks_ThatDiffer(t *testing.T) {
 // TestClocks_RenewedEarly: a portal that makes new channels before the end of
 // the old ones, and tells nobody.
 func TestClocks_RenewedEarly(t *testing.T) {
+	t.Parallel()
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version), pulltest.WithChannelLife(time.Hour)})
 		l.tickFor(57*time.Minute, shorter(10*time.Second, 60*time.Second))
@@ -96,6 +97,7 @@ func TestClocks_RenewedEarly(t *testing.T) {
 // end; what goes to those that follow is not lost, and the config is not
 // fetched all the time.
 func TestClocks_RenewedAtTheEnd(t *testing.T) {
+	t.Parallel()
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version), pulltest.WithChannelLife(time.Hour)})
 		l.tickFor(59*time.Minute+50*time.Second, 10*time.Second)
@@ -110,6 +112,7 @@ func TestClocks_RenewedAtTheEnd(t *testing.T) {
 
 // TestClocks_ConfigEndsBeforeChannels: exp is an end as well.
 func TestClocks_ConfigEndsBeforeChannels(t *testing.T) {
+	t.Parallel()
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version), pulltest.WithConfigLife(time.Hour)})
 		l.tickFor(6*time.Hour, shorter(1*time.Minute, 10*time.Minute))

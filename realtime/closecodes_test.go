@@ -148,6 +148,7 @@ func refusing(sockets bool, now *atomic.Pointer[refusal]) pulltest.Option {
 // TestCloseCodes_RefusedPolls: an answer in place of a poll's is like a close
 // code.
 func TestCloseCodes_RefusedPolls(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		refusal
 		reason      string
@@ -183,6 +184,7 @@ func TestCloseCodes_RefusedPolls(t *testing.T) {
 // TestCloseCodes_RefusedUpgrades: a websocket that is refused, also the first
 // of all, is tried again.
 func TestCloseCodes_RefusedUpgrades(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{400, 403, 404, 426, 502, 503} {
 		refused := &refusal{status, "text/html", proxyPage}
 		check := func(t *testing.T, wait StateChange) {

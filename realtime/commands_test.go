@@ -55,6 +55,7 @@ func TestCommands_ServerRestart(t *testing.T) {
 // TestCommands_ConfigExpiresWhileDown: a config fetched while the push server
 // cannot be reached, for the same channels, leaves nothing behind.
 func TestCommands_ConfigExpiresWhileDown(t *testing.T) {
+	t.Parallel()
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version)}, WithTransport(TransportWebSocket))
 		time.Sleep(10 * time.Second)
@@ -76,6 +77,7 @@ func TestCommands_ConfigExpiresWhileDown(t *testing.T) {
 // TestCommands_WithoutMeaning: those of old servers are passed over, and what
 // is none of these commands is a message.
 func TestCommands_WithoutMeaning(t *testing.T) {
+	t.Parallel()
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version)})
 		for _, command := range []string{"open", "open_exists", "reopen", "Channel_Expire", "ping", "channel_expired"} {
@@ -109,6 +111,7 @@ func TestCommands_ModuleInCapitals(t *testing.T) {
 // TestCommands_ForgedCommands: what another client publishes is a message,
 // whatever it looks like.
 func TestCommands_ForgedCommands(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{4, 5} {
 		for _, missed := range []bool{false, true} {
 			t.Run(fmt.Sprintf("version %d missed %t", version, missed), func(t *testing.T) {
@@ -174,6 +177,7 @@ func TestCommands_MissedCommands(t *testing.T) {
 // TestCommands_PastCommands: what stood in the history before the beginning has
 // been carried out by the config.
 func TestCommands_PastCommands(t *testing.T) {
+	t.Parallel()
 	for _, before := range []time.Duration{0, time.Second, time.Minute, time.Hour} {
 		t.Run(before.String(), func(t *testing.T) {
 			onEveryVersion(t, func(t *testing.T, l *life, version int) {
@@ -201,6 +205,7 @@ func TestCommands_PastCommands(t *testing.T) {
 // TestCommands_OverReplacedChannels: nobody carries them out, live or found by
 // the read of their end.
 func TestCommands_OverReplacedChannels(t *testing.T) {
+	t.Parallel()
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.start([]pulltest.Option{pulltest.WithVersion(version)})
 		time.Sleep(time.Minute)

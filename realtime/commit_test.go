@@ -70,6 +70,7 @@ func TestCommit_HeedsItsContext(t *testing.T) {
 // whatever it returns then. With a context that is done nothing is saved at
 // once, but at the end.
 func TestCommit_InHandler(t *testing.T) {
+	t.Parallel()
 	for _, done := range []bool{false, true} {
 		for _, opts := range [][]Option{nil, {WithParallel(2, nil)}} {
 			t.Run(fmt.Sprintf("context done %v, options %d", done, len(opts)), func(t *testing.T) {
@@ -110,6 +111,7 @@ func TestCommit_InHandler(t *testing.T) {
 // TestCommit_LastSave: the last save has ten seconds, and one from the moment
 // on that the context is cancelled.
 func TestCommit_LastSave(t *testing.T) {
+	t.Parallel()
 	const never = time.Hour
 	tests := []struct {
 		name    string
@@ -179,6 +181,7 @@ func (*closedStore) Load(ctx context.Context) (Cursor, error) {
 // TestCommit_LoadFails: a subscription whose cursor cannot be loaded has ended,
 // and says so.
 func TestCommit_LoadFails(t *testing.T) {
+	t.Parallel()
 	for _, closed := range []bool{false, true} {
 		t.Run(fmt.Sprint("closed before ", closed), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

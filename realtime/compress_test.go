@@ -14,6 +14,7 @@ import (
 // TestCompress_CompressedAnswers: answers that are compressed are understood,
 // whoever asked for that, or refused clearly.
 func TestCompress_CompressedAnswers(t *testing.T) {
+	t.Parallel()
 	for i, s := range servers {
 		for n, coding := range []string{"gzip", "deflate", "raw deflate", "br"} {
 			if !resttest.Thorough && n%2 != i%2 {

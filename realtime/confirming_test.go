@@ -119,6 +119,7 @@ func TestConfirming_OfReplays(t *testing.T) {
 
 // TestConfirming_FailuresHarmNothing: whatever becomes of them, messages come.
 func TestConfirming_FailuresHarmNothing(t *testing.T) {
+	t.Parallel()
 	tests := map[string]func(w http.ResponseWriter, r *http.Request) bool{
 		"an error": func(w http.ResponseWriter, r *http.Request) bool {
 			http.Error(w, "no", http.StatusInternalServerError)

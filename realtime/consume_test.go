@@ -37,6 +37,7 @@ func (l *life) goOn(store CursorStore, h HandlerFunc, opts ...Option) *life {
 // TestConsume_StoreResumes: what came while nobody ran arrives after a restart,
 // once, also if nothing had arrived before.
 func TestConsume_StoreResumes(t *testing.T) {
+	t.Parallel()
 	stores := map[string]func(t *testing.T) CursorStore{
 		"memory": func(*testing.T) CursorStore { return new(MemoryStore) },
 		"file":   func(t *testing.T) CursorStore { return cursorFile(filepath.Join(t.TempDir(), "cursor")) },
@@ -129,6 +130,7 @@ func TestConsume_SaveFails(t *testing.T) {
 // TestConsume_CursorOfAnother: a cursor of another portal is refused; one of
 // channels that were replaced is gone on from, and the gap is told.
 func TestConsume_CursorOfAnother(t *testing.T) {
+	t.Parallel()
 	t.Run("portal", func(t *testing.T) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			store := new(MemoryStore)
@@ -244,6 +246,7 @@ func TestConsume_ForgetfulServer(t *testing.T) {
 // TestConsume_Commit: a message that is committed before the loop is left does
 // not come again; one that is not does.
 func TestConsume_Commit(t *testing.T) {
+	t.Parallel()
 	for _, commit := range []bool{false, true} {
 		t.Run(fmt.Sprint(commit), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -291,6 +294,7 @@ func TestConsume_Commit(t *testing.T) {
 // TestConsume_Drain: what has been received is handled, and then it ends; what
 // comes later is for the next run.
 func TestConsume_Drain(t *testing.T) {
+	t.Parallel()
 	drain := map[string]func(l *life, inHandler bool){
 		"from outside": func(l *life, inHandler bool) {
 			if !inHandler {

@@ -196,6 +196,7 @@ func TestControl_ChannelExpireElsewhere(t *testing.T) {
 // TestControl_BothChannelsExpire: the end of one channel, told while another
 // takes the place of the other, is not passed over.
 func TestControl_BothChannelsExpire(t *testing.T) {
+	t.Parallel()
 	t.Run("at once", func(t *testing.T) {
 		onEveryVersion(t, func(t *testing.T, l *life, version int) {
 			l.start([]pulltest.Option{pulltest.WithVersion(version)})
@@ -290,6 +291,7 @@ func TestControl_ConfigExpire(t *testing.T) {
 // still names it is not gone over to for long. Of version 5 its end may be told
 // before: a token stands for channels that the config beside it lacks.
 func TestControl_EndsDuringFetch(t *testing.T) {
+	t.Parallel()
 	onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
 		var fetched atomic.Int32
 		l.open(portal...)

@@ -57,6 +57,7 @@ func (l *life) gated() (gate chan struct{}) {
 // TestCorners_ReplacedInAPause: a channel that is replaced while the queue is
 // full, as the replay that follows tells.
 func TestCorners_ReplacedInAPause(t *testing.T) {
+	t.Parallel()
 	after := func(t *testing.T, l *life, how string) {
 		gate := l.gated()
 		if s := l.sub.State(); s != StatePaused {

@@ -40,6 +40,7 @@ func (l *life) crossings(lasts time.Duration, perSecond, others int, cutAt ...ti
 // streams have some of the ids a replay has to show each message, too; and
 // there are no such ids in versions 1 and 2.
 func TestCrossings(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		others int

@@ -182,6 +182,7 @@ func survive(t *testing.T, n int, transport Transport, deaf time.Duration, porta
 
 // TestCuts_HostileTiming: with wide holes nothing is lost or comes twice either.
 func TestCuts_HostileTiming(t *testing.T) {
+	t.Parallel()
 	for version := 1; version <= 5; version++ {
 		for _, transport := range both {
 			t.Run(fmt.Sprint("version ", version, " ", transport), func(t *testing.T) {

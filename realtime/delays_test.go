@@ -41,6 +41,7 @@ func (a *attempts) take() []int {
 // number of the attempt, which begins at 1 once a connection has lasted ten
 // seconds.
 func TestDelays_WithBackoff(t *testing.T) {
+	t.Parallel()
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

@@ -124,6 +124,7 @@ func TestDistances_OvertakenPolls(t *testing.T) {
 // TestDistances_Sums: what is told together adds up, and what is left is told
 // before the end.
 func TestDistances_Sums(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		happens func(l *life)
 		count   func(l *life) (events, sum int)
@@ -256,6 +257,7 @@ func TestDistances_ReplaysAreMerged(t *testing.T) {
 // are skipped, one or several at a time, have a line in ten seconds, and the
 // lines say how many there were.
 func TestDistances_SkippedAreSummed(t *testing.T) {
+	t.Parallel()
 	for _, workers := range []int{1, 8} {
 		t.Run(fmt.Sprint(workers), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

@@ -15,6 +15,7 @@ import (
 // TestEnding_DrainWaits: as http.Server.Shutdown, with the usual idiom: what was
 // received is handled when Drain returns, the cursor is saved, and nothing runs.
 func TestEnding_DrainWaits(t *testing.T) {
+	t.Parallel()
 	for name, opts := range map[string][]Option{"one at a time": nil, "parallel": {WithParallel(3, nil)}} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, l *life) {
@@ -53,6 +54,7 @@ func TestEnding_DrainWaits(t *testing.T) {
 // Drain tells how many messages are not handled, the one in hand among them. It
 // does not wait for a handler that hangs.
 func TestEnding_DrainCut(t *testing.T) {
+	t.Parallel()
 	const limit = 3*time.Second + 500*time.Millisecond
 	for name, opts := range map[string][]Option{"one at a time": nil, "parallel": {WithParallel(3, byCommand)}} {
 		t.Run(name, func(t *testing.T) {
@@ -130,6 +132,7 @@ func TestEnding_DrainCut(t *testing.T) {
 // TestEnding_DrainFromWithin: no callback waits for itself, whatever context it
 // gives. The drain has begun, and all is handled.
 func TestEnding_DrainFromWithin(t *testing.T) {
+	t.Parallel()
 	contexts := map[string]func(handler context.Context) context.Context{
 		"its context": func(ctx context.Context) context.Context { return ctx },
 		"another":     func(context.Context) context.Context { return context.Background() },

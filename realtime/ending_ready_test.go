@@ -21,6 +21,7 @@ func (*hangingStore) Load(ctx context.Context) (Cursor, error) {
 // TestEnding_WaitReady: it waits for whatever comes first, also before Run, and
 // says what was wrong.
 func TestEnding_WaitReady(t *testing.T) {
+	t.Parallel()
 	t.Run("before Run", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, l *life) {
 			l.open()

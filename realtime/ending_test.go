@@ -74,6 +74,7 @@ func isOver(c <-chan struct{}) bool {
 
 // TestEnding_Situations: Drain is defined in all of them.
 func TestEnding_Situations(t *testing.T) {
+	t.Parallel()
 	tests := map[string]func(t *testing.T, l *life){
 		"before Run": func(t *testing.T, l *life) {
 			l.open()
@@ -227,6 +228,7 @@ func TestEnding_Situations(t *testing.T) {
 // end of its own returns that; any other cause stands beside the context's
 // error.
 func TestEnding_Uninstalled(t *testing.T) {
+	t.Parallel()
 	for name, delay := range map[string]time.Duration{"while connected": time.Minute, "while handling": 0} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, l *life) {

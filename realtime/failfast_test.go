@@ -20,6 +20,7 @@ import (
 // has never worked, soon, and without an observer or a logger, and says what to
 // do. Nothing secret is in it.
 func TestFailFast_AtTheStart(t *testing.T) {
+	t.Parallel()
 	for _, tt := range wrongs {
 		t.Run(tt.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, l *life) {
@@ -64,6 +65,7 @@ func TestFailFast_AtTheStart(t *testing.T) {
 // TestFailFast_Later: the same is met with patience by one that has worked,
 // where it can pass, and nothing is lost of what is sent afterwards.
 func TestFailFast_Later(t *testing.T) {
+	t.Parallel()
 	for _, tt := range wrongs {
 		if tt.source != nil && tt.final {
 			continue
@@ -112,6 +114,7 @@ func TestFailFast_Later(t *testing.T) {
 
 // TestFailFast_Passes: what passes is waited for from the start.
 func TestFailFast_Passes(t *testing.T) {
+	t.Parallel()
 	passing := map[string]func(w *world, wrong bool){
 		"REST fails":             misbehave(pulltest.REST, pulltest.BadGateway),
 		"REST is busy":           misbehave(pulltest.REST, pulltest.RESTError(503, "QUERY_LIMIT_EXCEEDED")),
@@ -188,6 +191,7 @@ func (s configSource) GetApplicationConfig(ctx context.Context, cache bool) (*b2
 // TestFailFast_Config: a config that is of no use, and will not be of any by
 // waiting, ends a start; after that it is met with patience.
 func TestFailFast_Config(t *testing.T) {
+	t.Parallel()
 	none := func(*b24pull.Config) *b24pull.Config { return nil }
 	of := func(change func(s *b24pull.Server)) func(*b24pull.Config) *b24pull.Config {
 		return func(cfg *b24pull.Config) *b24pull.Config {

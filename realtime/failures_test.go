@@ -13,6 +13,7 @@ import (
 
 // TestFailures_ErrorPolicy: stop, skip, or try again in place.
 func TestFailures_ErrorPolicy(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name    string
 		policy  func(*HandlerError, int) ErrorAction

@@ -113,6 +113,7 @@ func TestFalse_ByTurns(t *testing.T) {
 // TestFalse_NowAndThen: answers that are false by turns with good ones cost
 // nothing.
 func TestFalse_NowAndThen(t *testing.T) {
+	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			random := rand.New(rand.NewPCG(1, 3))

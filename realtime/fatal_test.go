@@ -249,6 +249,7 @@ func TestFatal_TransportTurnedOff(t *testing.T) {
 // TestFatal_Token: what the authorization server refuses comes as the same
 // errors, and so does a token that was deleted.
 func TestFatal_Token(t *testing.T) {
+	t.Parallel()
 	refusal := func(code string) error {
 		return &oauth2.RetrieveError{Response: &http.Response{StatusCode: 400}, ErrorCode: code}
 	}

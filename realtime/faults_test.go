@@ -82,6 +82,7 @@ func TestFaults_FullOfWaiting(t *testing.T) {
 // history cannot be read, what comes live arrives all the same, and a gap
 // stands for what was missed.
 func TestFaults_PausedWithoutHistory(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{2, 3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -236,6 +237,7 @@ func TestFaults_StalledPollsRepeatNothing(t *testing.T) {
 // and what must be remembered small, unless their ids show that none is
 // missing: then the server is only pinged.
 func TestFaults_ReplaysByVolume(t *testing.T) {
+	t.Parallel()
 	skipLong(t)
 	for _, tt := range []struct{ others, least, most int }{{10, 4, 6}, {0, 0, 1}} {
 		t.Run(fmt.Sprint("an id in ", tt.others), func(t *testing.T) {

@@ -22,6 +22,7 @@ func (l *life) fixed(opts ...Option) {
 // TestFixed_ConfigEnds: at its end, not before, and when all that was sent
 // until then has been read.
 func TestFixed_ConfigEnds(t *testing.T) {
+	t.Parallel()
 	faults := map[string]func(l *life){
 		"undisturbed":    func(*life) {},
 		"in a ping hole": func(l *life) { l.network.SetLatency(3 * time.Second); l.portal.Ping() },
@@ -103,6 +104,7 @@ func TestFixed_ConfigCannotBeRead(t *testing.T) {
 // TestFixed_ConfigOutlivesCommands: config_expire and server_restart ask for
 // another config; where there is none, the present one is used up to its end.
 func TestFixed_ConfigOutlivesCommands(t *testing.T) {
+	t.Parallel()
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.open(pulltest.WithVersion(version), pulltest.WithChannelLife(time.Hour))
 		began := time.Now()

@@ -20,6 +20,7 @@ import (
 // TestFloods_PingFlood: reads keep their distance however often the server
 // pings, and one comes after the last ping.
 func TestFloods_PingFlood(t *testing.T) {
+	t.Parallel()
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts
 		l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()})
@@ -84,6 +85,7 @@ func TestFloods_PollFlood(t *testing.T) {
 // TestFloods_TrickledReplay: a replay that goes on answering does not hold up
 // what comes live for longer than it would without an answer.
 func TestFloods_TrickledReplay(t *testing.T) {
+	t.Parallel()
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var trickling atomic.Bool
 		l.open(pulltest.WithVersion(version), pulltest.WithGather(0), pulltest.WithHandler(func(next http.Handler) http.Handler {

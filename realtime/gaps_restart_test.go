@@ -52,6 +52,7 @@ func TestGaps_GapUnhandledOfReplaced(t *testing.T) {
 // TestGaps_NoGapAfterRenewal: a restart finds the channels that the process
 // before it went over to, once all of the old ones is handled.
 func TestGaps_NoGapAfterRenewal(t *testing.T) {
+	t.Parallel()
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.open(pulltest.WithChannelLife(time.Hour), pulltest.WithVersion(version))
 		store := new(MemoryStore)
@@ -168,6 +169,7 @@ func (s *hanging) GetApplicationConfig(ctx context.Context, cache bool) (*b24pul
 // TestGaps_DoubtIsShort: a portal that does not answer does not keep the config
 // in hand from being used, nor does one that refuses.
 func TestGaps_DoubtIsShort(t *testing.T) {
+	t.Parallel()
 	for name, refuses := range map[string]bool{"no answer": false, "a refusal": true} {
 		t.Run(name, func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

@@ -78,6 +78,7 @@ func TestGaps_GapAfterLongPause(t *testing.T) {
 // TestGaps_GapAtUnhandled: what was received and not handled before the end has
 // expired while nobody ran.
 func TestGaps_GapAtUnhandled(t *testing.T) {
+	t.Parallel()
 	for _, kept := range []int{0, 1, 3} {
 		t.Run(fmt.Sprint(kept, " kept"), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -121,6 +122,7 @@ func TestGaps_GapAtUnhandled(t *testing.T) {
 // TestGaps_NoGapWithoutNeed: that the messages of a quiet portal expire is no
 // loss, whatever happens to the connection.
 func TestGaps_NoGapWithoutNeed(t *testing.T) {
+	t.Parallel()
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		portal := append([]pulltest.Option{pulltest.WithVersion(version)}, long...)
 		if testing.Short() {

@@ -59,6 +59,7 @@ func TestGateways_LoginPages(t *testing.T) {
 // TestGateways_BehindGateways: a gateway that gives up polls that hang does not
 // make a server out of nothing that is kept, nor nothing out of one.
 func TestGateways_BehindGateways(t *testing.T) {
+	t.Parallel()
 	for version := 1; version <= 5; version++ {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

@@ -15,6 +15,7 @@ import (
 // identifiers of many parts, each of which would be a secret to look for. They
 // are refused for their length, at the start and later.
 func TestGiant_Identifiers(t *testing.T) {
+	t.Parallel()
 	giant := strings.Repeat("ab:cdefghij.", 562_000/12)
 	for name, set := range map[string]func(c *b24pull.Config){
 		"private channel": func(c *b24pull.Config) { c.Channels.Private.ID = b24pull.Secret(giant) },

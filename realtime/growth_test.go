@@ -16,6 +16,7 @@ import (
 // TestGrowth_NothingGrows: however often channels are replaced under constant
 // traffic, nothing is left behind of those that are gone.
 func TestGrowth_NothingGrows(t *testing.T) {
+	t.Parallel()
 	skipLong(t)
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {

@@ -61,6 +61,7 @@ func explosiveDial(l *life, c *charge, method string) (*http.Transport, func(ctx
 // panic with in goroutines of net/http and of contexts goes where other
 // callbacks' panics go. Without that the process ends.
 func TestGuard_ConnectionPanics(t *testing.T) {
+	t.Parallel()
 	through := func(way Transport) func(l *life, c *charge, method string) []Option {
 		return func(l *life, c *charge, method string) []Option {
 			transport, dial := explosiveDial(l, c, method)

@@ -270,6 +270,7 @@ func (e *explosion) explode(l *life, store CursorStore, bang func(), messages bo
 // subscription is run, with its stack, once all has stopped. What was handled
 // is saved.
 func TestGuard_CallbackPanics(t *testing.T) {
+	t.Parallel()
 	for _, e := range explosions {
 		for _, messages := range []bool{false, true} {
 			if messages && (e.name == "key" || strings.HasPrefix(e.name, "policy")) {
@@ -303,6 +304,7 @@ func TestGuard_CallbackPanics(t *testing.T) {
 // TestGuard_CallbackGoexit: a callback that ends its goroutine, as FailNow of a
 // test does, ends the run with an error.
 func TestGuard_CallbackGoexit(t *testing.T) {
+	t.Parallel()
 	for _, e := range explosions {
 		if e.own || e.name == "token source" { // the goroutine of that is another, and it has given no token
 			continue

@@ -23,6 +23,7 @@ import (
 // TestHandling_Counted: each message and each failure is counted once, however
 // messages are handled, and what the events say adds up to it.
 func TestHandling_Counted(t *testing.T) {
+	t.Parallel()
 	for _, workers := range []int{1, 8} {
 		t.Run(fmt.Sprint(workers), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -75,6 +76,7 @@ func TestHandling_Counted(t *testing.T) {
 // TestHandling_CountedInLoops: the same in a loop over Messages, where a message
 // that is committed counts also if the loop is left.
 func TestHandling_CountedInLoops(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		commit bool
@@ -118,6 +120,7 @@ func TestHandling_CountedInLoops(t *testing.T) {
 // TestHandling_CursorLag is for how long the oldest message that is not handled
 // has waited, whatever has been handled after it.
 func TestHandling_CursorLag(t *testing.T) {
+	t.Parallel()
 	for _, workers := range []int{1, 4} {
 		t.Run(fmt.Sprint(workers), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -194,6 +197,7 @@ func TestHandling_LagMoves(t *testing.T) {
 // error of its handler, in one line, bounded, and without the address of a call
 // that it had made, nor an answer to it.
 func TestHandling_LoggedErrors(t *testing.T) {
+	t.Parallel()
 	secret := "s3cr3t" + strings.Repeat("0a", 10)
 	for name, err := range map[string]error{
 		"URL":    &url.Error{Op: "Post", URL: "https://portal.example/rest/1/" + secret + "/crm.deal.add", Err: errBroken},

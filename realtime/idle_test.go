@@ -152,6 +152,7 @@ func TestIdle_ForgottenSocket(t *testing.T) {
 // TestIdle_MutedSocket: a middle box that looks only at what we send ends a
 // connection that the server is busy on as well.
 func TestIdle_MutedSocket(t *testing.T) {
+	t.Parallel()
 	minutes := resttest.Rounds(60)
 	muted := func(t *testing.T, version int, limit, every time.Duration, opts ...Option) (reconnects, lost int) {
 		onVirtualTimeInTurn(t, func(t *testing.T, l *life) {

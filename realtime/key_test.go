@@ -116,6 +116,7 @@ func (k *keyring) receive(receiver int, source ConfigSource, opts ...Option) (st
 // and restarts; and no other message has it, also where the server has lost its
 // data and gives its IDs anew.
 func TestKey_SameAndDistinct(t *testing.T) {
+	t.Parallel()
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.open(pulltest.WithVersion(version))
 		k, n := newKeyring(t), 0
@@ -202,6 +203,7 @@ func TestKey_SameAndDistinct(t *testing.T) {
 // TestKey_EveryWay: a message has one key by whichever way it comes: live over
 // each transport, and out of the history, read by polls or by websockets.
 func TestKey_EveryWay(t *testing.T) {
+	t.Parallel()
 	onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
 		l.open(portal...)
 		k := newKeyring(t)
@@ -235,6 +237,7 @@ func TestKey_EveryWay(t *testing.T) {
 // of his own, has one key for all of them where it is one message: from version
 // 3 on.
 func TestKey_OtherChannels(t *testing.T) {
+	t.Parallel()
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		if version < 3 {
 			return // a message for each channel

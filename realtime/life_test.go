@@ -203,6 +203,7 @@ func TestLife_Crowded(t *testing.T) {
 // TestLife_RefusedChannel: close code 4010 has the config fetched anew, past
 // the cache; a fixed config is at its end.
 func TestLife_RefusedChannel(t *testing.T) {
+	t.Parallel()
 	t.Run("client", func(t *testing.T) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			l.start(nil)

@@ -261,6 +261,7 @@ func TestMux_OfClients(t *testing.T) {
 // TestMux_ForgedEvents: any client of a server that clients can publish on can
 // send what looks like the portal's event.
 func TestMux_ForgedEvents(t *testing.T) {
+	t.Parallel()
 	for version := 1; version <= 5; version++ {
 		for _, transport := range []Transport{TransportWebSocket, TransportLongPolling} {
 			t.Run(fmt.Sprintf("version %d %v", version, transport), func(t *testing.T) {

@@ -212,6 +212,7 @@ func TestParallel_UsesItsWindow(t *testing.T) {
 
 // TestParallel_Stops: no handler begins after one has failed, or after Close.
 func TestParallel_Stops(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"a handler fails", "a handler closes", "closed from outside"} {
 		t.Run(name, func(t *testing.T) {
 			resttest.Sample(t)
@@ -335,6 +336,7 @@ func TestParallel_HandlerPanic(t *testing.T) {
 // unhandled, and the run ends: with an error where the goroutine was one of
 // ours, and with the goroutine where it was that of Run.
 func TestParallel_Goexit(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		opts []Option
 		err  bool

@@ -73,6 +73,7 @@ func panicOf(f func()) (text string) {
 // is skipped, and told to the log, the observer, the counters and the dead
 // letters. A policy decides otherwise, and any other error stops the run.
 func TestPoison_Default(t *testing.T) {
+	t.Parallel()
 	type order struct{ ID int }
 	for _, tt := range []struct {
 		name    string

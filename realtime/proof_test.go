@@ -118,6 +118,7 @@ func onFalseAnswers(t *testing.T, test func(t *testing.T, l *life, version int, 
 // TestProof_FalseFirstMinute: false answers say nothing of the history. What is
 // old stays old, and what is published once the connection is live arrives.
 func TestProof_FalseFirstMinute(t *testing.T) {
+	t.Parallel()
 	onFalseAnswers(t, func(t *testing.T, l *life, version int, fault pulltest.Fault) {
 		l.withOld(pulltest.WithVersion(version))
 		l.portal.Misbehave(pulltest.Polls, fault)
@@ -149,6 +150,7 @@ func TestProof_FalseFirstMinute(t *testing.T) {
 // TestProof_FalseFromAMomentOn: where there is another way to read, nothing is
 // lost; where there is none, it is said.
 func TestProof_FalseFromAMomentOn(t *testing.T) {
+	t.Parallel()
 	onFalseAnswers(t, func(t *testing.T, l *life, version int, fault pulltest.Fault) {
 		l.withOld(pulltest.WithVersion(version))
 		l.subscribe(nil, WithBackoff(soon))
@@ -179,6 +181,7 @@ func TestProof_FalseFromAMomentOn(t *testing.T) {
 // TestProof_SlowFalseAnswers: something false that takes its time is taken for
 // an empty history at first. What was old stays old all the same.
 func TestProof_SlowFalseAnswers(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -211,6 +214,7 @@ func TestProof_SlowFalseAnswers(t *testing.T) {
 // loss if it still reaches back when it can be read again. What takes longer is
 // a Gap, once.
 func TestProof_GapUnread(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{1, 2} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -247,6 +251,7 @@ func TestProof_GapUnread(t *testing.T) {
 // TestProof_FalseSockets: the first frame of a websocket that is to read the
 // history proves itself, or the replay has failed.
 func TestProof_FalseSockets(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4, 5} {
 		for _, frame := range []string{"", " ", "<html>", "[]", "{}", `{"jsonrpc":"2.0","method":"other"}`, "\x0a\x04\x12\x02\x0a\x00",
 			`{"jsonrpc":"2.0","method":"incoming.message","params":{}}`, "#!NGINXNMS!#<html>#!NGINXNME!#", "\x0a\x04\x0a\x02\x0a\x00"} {
@@ -293,6 +298,7 @@ func TestProof_FalseSockets(t *testing.T) {
 // TestProof_FalsePolls: a subscription by polls alone is not live while they
 // are false.
 func TestProof_FalsePolls(t *testing.T) {
+	t.Parallel()
 	onFalseAnswers(t, func(t *testing.T, l *life, version int, fault pulltest.Fault) {
 		l.withOld(pulltest.WithVersion(version))
 		l.portal.Misbehave(pulltest.Polls, fault)

@@ -16,6 +16,7 @@ import (
 // TestPublic_Transport: none of the four is reached at a name that leads
 // inward.
 func TestPublic_Transport(t *testing.T) {
+	t.Parallel()
 	for _, of := range services {
 		t.Run(string(of), func(t *testing.T) {
 			t.Parallel()

@@ -56,6 +56,7 @@ func TestReady_QuietPortal(t *testing.T) {
 
 // TestReady_Time: how long it takes until a subscription is ready.
 func TestReady_Time(t *testing.T) {
+	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		t.Parallel()
 		for _, empty := range []bool{true, false} {
@@ -88,6 +89,7 @@ func TestReady_Time(t *testing.T) {
 // for the server's word. (On version 5 a first one without an answer is made
 // twice.)
 func TestReady_Requests(t *testing.T) {
+	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		t.Parallel()
 		if transport != TransportWebSocket {
@@ -127,6 +129,7 @@ func TestReady_Requests(t *testing.T) {
 // is ready at once, on every server, and is given none of it. By polls it waits
 // until one has hung long enough to be sure that the server has it.
 func TestReady_WithHistory(t *testing.T) {
+	t.Parallel()
 	onEveryServer(t, func(t *testing.T, opts []pulltest.Option, transport Transport) {
 		t.Parallel()
 		for name, before := range map[string]pulltest.Option{

@@ -52,6 +52,7 @@ func (l *life) renamedPush() *http.Client {
 // with it or not, is the same one as long as its channels are: nothing is lost,
 // nothing comes again, and no gap is told, in a run and over a restart.
 func TestRenamed_Portal(t *testing.T) {
+	t.Parallel()
 	for name, pushToo := range map[string]bool{"portal": false, "push server": true} {
 		t.Run(name, func(t *testing.T) {
 			onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
@@ -143,6 +144,7 @@ func renamePush(cfg *b24pull.Config, former string) {
 // lost is told. A portal of the cloud is known by its clientId; any other
 // counts as another portal.
 func TestRenamed_AndReplaced(t *testing.T) {
+	t.Parallel()
 	replaceAll := func(l *life) {
 		l.portal.Move(newName)
 		l.portal.ReplaceChannel(pulltest.Private)

@@ -14,6 +14,7 @@ import (
 // Where messages have ids by which it can be seen, it is told that the history
 // is another one.
 func TestReset(t *testing.T) {
+	t.Parallel()
 	for _, before := range []struct {
 		name string
 		do   func(l *life)

@@ -83,6 +83,7 @@ func keptAway(t *testing.T, what string, at []time.Time, least, most time.Durati
 // and by date, up to a quarter of an hour, also where the user's own delays are
 // shorter; what makes no sense is ignored.
 func TestRetryAfter(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name        string
 		status      int
@@ -165,6 +166,7 @@ func TestRetryAfter_Date(t *testing.T) {
 // whatever else makes one due meanwhile: pings, many messages, or another
 // connection.
 func TestRetryAfter_OfReplays(t *testing.T) {
+	t.Parallel()
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		var came arrivals
 		l.start([]pulltest.Option{pulltest.WithVersion(version), came.note()}, WithTransport(TransportWebSocket))
@@ -197,6 +199,7 @@ func TestRetryAfter_OfReplays(t *testing.T) {
 // TestRetryAfter_OfReplaysBesidePolls: where replays are refused and live polls
 // are not, these go on, and what they bring does not wait.
 func TestRetryAfter_OfReplaysBesidePolls(t *testing.T) {
+	t.Parallel()
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		var mu sync.Mutex
 		var hanging int
@@ -353,6 +356,7 @@ func TestRetryAfter_RefusalsOverSockets(t *testing.T) {
 // TestRetryAfter_ServerRedirects: a login page and a new address are named, and
 // nothing that the address bears.
 func TestRetryAfter_ServerRedirects(t *testing.T) {
+	t.Parallel()
 	onVersionsAndTransports(t, func(t *testing.T, l *life, version int, transport Transport) {
 		service, _ := serviceOf(transport)
 		for _, tt := range []struct {

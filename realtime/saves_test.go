@@ -115,6 +115,7 @@ func (s *stubbornStore) Save(ctx context.Context, c Cursor) error {
 // TestSaves_ObserverCommits: an observer may commit, and cause the next event
 // that it is told of, while the run lives and as it ends.
 func TestSaves_ObserverCommits(t *testing.T) {
+	t.Parallel()
 	for _, workers := range []int{1, 4} {
 		t.Run(fmt.Sprint(workers), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

@@ -17,6 +17,7 @@ import (
 // websockets work, the beginning is taken for that of an empty history. When
 // polls show it after all, its old messages are not taken for new ones.
 func TestScreen_SilentBeginning(t *testing.T) {
+	t.Parallel()
 	for name, status := range map[string]int{"polls hang": 0, "nothing after 12 s": http.StatusNotModified} {
 		for version := 1; version <= 4; version++ { // version 5 tells no times
 			t.Run(fmt.Sprint("version ", version, " ", name), func(t *testing.T) {

@@ -131,6 +131,7 @@ func (l *life) wantUnread(when string, hopeless bool) {
 // that what was kept has expired. Where there is another way to read nothing is
 // lost, and where there is none it is said.
 func TestSilence_Later(t *testing.T) {
+	t.Parallel()
 	onSilences(t, func(t *testing.T, l *life, version int, a boxAnswer) {
 		var b box
 		l.withOld(pulltest.WithVersion(version), b.option())
@@ -156,6 +157,7 @@ func TestSilence_Later(t *testing.T) {
 // TestSilence_AtRestart: a subscription that goes on from a cursor is not ready
 // before something has shown what became of the message that it stands on.
 func TestSilence_AtRestart(t *testing.T) {
+	t.Parallel()
 	onSilences(t, func(t *testing.T, l *life, version int, a boxAnswer) {
 		var b box
 		l.withOld(pulltest.WithVersion(version), b.option())
@@ -197,6 +199,7 @@ func TestSilence_AtRestart(t *testing.T) {
 // says no such thing is found out, and what is old does not arrive as new,
 // whatever the polls are for.
 func TestSilence_SilentStart(t *testing.T) {
+	t.Parallel()
 	for _, transport := range []Transport{TransportAuto, TransportWebSocket, TransportLongPolling} {
 		t.Run(transport.String(), func(t *testing.T) {
 			onSilences(t, func(t *testing.T, l *life, version int, a boxAnswer) {
@@ -241,6 +244,7 @@ func TestSilence_SilentStart(t *testing.T) {
 // TestSilence_ByTurns: polls that are silent by turns with good ones show the
 // history; what is old stays old.
 func TestSilence_ByTurns(t *testing.T) {
+	t.Parallel()
 	for _, transport := range []Transport{TransportAuto, TransportLongPolling} {
 		t.Run(transport.String(), func(t *testing.T) {
 			onSilences(t, func(t *testing.T, l *life, version int, a boxAnswer) {
@@ -272,6 +276,7 @@ func TestSilence_ByTurns(t *testing.T) {
 // TestSilence_FullQueueInSilence: what a full queue has left out is not taken
 // for expired.
 func TestSilence_FullQueueInSilence(t *testing.T) {
+	t.Parallel()
 	onSilences(t, func(t *testing.T, l *life, version int, a boxAnswer) {
 		var b box
 		l.withOld(pulltest.WithVersion(version), b.option())

@@ -48,6 +48,7 @@ func TestSize_CursorSize(t *testing.T) {
 // TestSize_CursorSizeOfTheUnkept: what the server does not keep stands in no
 // cursor for long, also where it does not say so.
 func TestSize_CursorSizeOfTheUnkept(t *testing.T) {
+	t.Parallel()
 	skipLong(t)
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.open(pulltest.WithVersion(version))

@@ -11,6 +11,7 @@ import (
 // for. From the beginning of the history or from a cursor on, what it brings
 // comes before what is new.
 func TestSlow_Server(t *testing.T) {
+	t.Parallel()
 	for _, transport := range both {
 		for _, from := range []string{"the beginning", "a cursor"} {
 			t.Run(transport.String()+" from "+from, func(t *testing.T) {
@@ -43,6 +44,7 @@ func TestSlow_Server(t *testing.T) {
 // nothing is kept. Where the server was only slow, what the connection misses
 // comes all the same.
 func TestSlow_ServerFromNow(t *testing.T) {
+	t.Parallel()
 	for _, slow := range []time.Duration{3 * time.Second, 10 * time.Second, 18 * time.Second} {
 		t.Run(slow.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

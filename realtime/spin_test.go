@@ -17,6 +17,7 @@ import (
 // ever, ten minutes see a number of requests that a server can bear. What is
 // counted are polls, websockets and configs.
 func TestSpin_NoSpinning(t *testing.T) {
+	t.Parallel()
 	same := func(w http.ResponseWriter) { // one message for ever, in the framing of version 3
 		fmt.Fprint(w, `#!NGINXNMS!#{"id":1,"mid":"17954211000000000000000001","channel":"c","tag":"1","time":"Mon, 23 Nov 2026 10:00:00 GMT","text":{"module_id":"application","command":"same","params":[]}}#!NGINXNME!#`)
 	}

@@ -91,6 +91,7 @@ func cache(age bool) pulltest.Option {
 // answered to the same one before is found out by the age that it tells, or on
 // version 4 by a message that it lacks.
 func TestStale_CacheByAddress(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		version int
 		age     bool

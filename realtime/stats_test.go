@@ -35,6 +35,7 @@ func since(before, after Stats) Stats {
 // TestStats_Count: what happens moves the counters that it should, and no
 // others.
 func TestStats_Count(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name    string
 		happens func(l *life)

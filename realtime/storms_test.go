@@ -19,6 +19,7 @@ import (
 // TestStorms_CommandStorm: commands of the server make the config be fetched at
 // once, and then less and less often for as long as they go on.
 func TestStorms_CommandStorm(t *testing.T) {
+	t.Parallel()
 	for name, order := range map[string]func(l *life, n int){
 		"get_config": func(l *life, _ int) {
 			l.portal.Control("channel_expire", map[string]any{"action": "get_config"}, pulltest.Private)
@@ -57,6 +58,7 @@ func TestStorms_CommandStorm(t *testing.T) {
 
 // TestStorms_CommandsInOneFrame: 20,000 commands at once are a few requests.
 func TestStorms_CommandsInOneFrame(t *testing.T) {
+	t.Parallel()
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts
 		l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()})
@@ -96,6 +98,7 @@ func forged(channel, next string) map[string]any {
 // of others, while it is too soon for a config, do not keep a later one from
 // being carried out.
 func TestStorms_CommandsGoOn(t *testing.T) {
+	t.Parallel()
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts
 		l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()})
@@ -123,6 +126,7 @@ func TestStorms_CommandsGoOn(t *testing.T) {
 // TestStorms_PassedOver: of successors that are named at once, and not gone
 // over to, what was sent there is lost. That is told.
 func TestStorms_PassedOver(t *testing.T) {
+	t.Parallel()
 	for _, named := range []string{"of an unnamed channel", "one of another"} {
 		t.Run(named, func(t *testing.T) {
 			onVersions(t, func(t *testing.T, l *life, version int) {
@@ -151,6 +155,7 @@ func TestStorms_PassedOver(t *testing.T) {
 // connection has lasted for a while has the config fetched once in a minute,
 // not with each of the first delays.
 func TestStorms_RefusedAfterAWhile(t *testing.T) {
+	t.Parallel()
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts
 		l.start([]pulltest.Option{pulltest.WithVersion(version), asked.passing()}, WithTransport(TransportWebSocket))
@@ -174,6 +179,7 @@ func TestStorms_RefusedAfterAWhile(t *testing.T) {
 // refuses every token has neither itself nor the authorization server, which
 // many portals share, asked often.
 func TestStorms_StormOverRefusedTokens(t *testing.T) {
+	t.Parallel()
 	onVersions(t, func(t *testing.T, l *life, version int) {
 		var asked counts
 		var refuses atomic.Bool

@@ -43,6 +43,7 @@ func TestSubscription_RunNeedsHandler(t *testing.T) {
 // TestSubscription_Close: from a handler, twice, before Run; it never waits,
 // and Run returns nil.
 func TestSubscription_Close(t *testing.T) {
+	t.Parallel()
 	t.Run("from a handler", func(t *testing.T) {
 		onVirtualTime(t, func(t *testing.T, l *life) {
 			l.open()
@@ -93,6 +94,7 @@ func TestSubscription_Close(t *testing.T) {
 // TestSubscription_CancelStopsWithinASecond: also while the connection is
 // stuck, and while a read or a delay is under way.
 func TestSubscription_CancelStopsWithinASecond(t *testing.T) {
+	t.Parallel()
 	situations := map[string]func(l *life){
 		"live":       func(*life) {},
 		"stuck":      func(l *life) { l.network.SetLatency(time.Hour); l.portal.Ping() },
@@ -127,6 +129,7 @@ func TestSubscription_CancelStopsWithinASecond(t *testing.T) {
 // does not answer the upgrade holds nobody, with a dialer of the user's that
 // has no time limit either.
 func TestSubscription_CancelDuringUpgrade(t *testing.T) {
+	t.Parallel()
 	for _, dialer := range []bool{false, true} {
 		for _, ends := range []string{"cancelled", "in time"} {
 			t.Run(fmt.Sprintf("%s, dialer %t", ends, dialer), func(t *testing.T) { cancelDuringUpgrade(t, ends, dialer) })

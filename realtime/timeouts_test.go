@@ -11,6 +11,7 @@ import (
 // TestTimeouts_OfTheClient: what bounds a call of REST, in the HTTP client and
 // its transport, bounds neither polls nor websockets.
 func TestTimeouts_OfTheClient(t *testing.T) {
+	t.Parallel()
 	onEveryTransport(t, func(t *testing.T, l *life, portal []pulltest.Option, transport Transport) {
 		l.open(portal...)
 		user := l.portal.HTTPClient().Transport.(*http.Transport).Clone()

@@ -32,6 +32,7 @@ func (l *life) fallBack(portal ...pulltest.Option) {
 // TestTransports_FallsBackToPolling: after five failures, not before; nothing
 // is lost on the way.
 func TestTransports_FallsBackToPolling(t *testing.T) {
+	t.Parallel()
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.fallBack(pulltest.WithVersion(version))
 		for _, c := range l.changes(StateWaiting) {
@@ -54,6 +55,7 @@ func TestTransports_FallsBackToPolling(t *testing.T) {
 // TestTransports_ReturnsToWebSocket: 10 to 30 minutes later, beside the polls;
 // a websocket that does not last changes nothing.
 func TestTransports_ReturnsToWebSocket(t *testing.T) {
+	t.Parallel()
 	onEveryVersion(t, func(t *testing.T, l *life, version int) {
 		l.fallBack(pulltest.WithVersion(version))
 		before := l.portal.Stats().WebSockets
@@ -138,6 +140,7 @@ func TestTransports_PollingFailsToo(t *testing.T) {
 // TestTransports_ForcedTransport: what the user wants is used and nothing else,
 // however it fails.
 func TestTransports_ForcedTransport(t *testing.T) {
+	t.Parallel()
 	for _, transport := range both {
 		t.Run(transport.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

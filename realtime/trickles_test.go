@@ -52,6 +52,7 @@ func endingOnce(armed *atomic.Bool) pulltest.Option {
 // TestTrickles_EndlessAnswers: an answer that goes on and does not come to its
 // end is given up, and what it stood in the way of comes.
 func TestTrickles_EndlessAnswers(t *testing.T) {
+	t.Parallel()
 	const patient = answerWithin + 30*time.Second
 	t.Run("to the first read", func(t *testing.T) {
 		onVersions(t, func(t *testing.T, l *life, version int) {

@@ -17,6 +17,7 @@ import (
 // TestTunnel_PlainWebSocketBehindProxies: a websocket without TLS gets a
 // tunnel, since a proxy need not pass on Upgrade.
 func TestTunnel_PlainWebSocketBehindProxies(t *testing.T) {
+	t.Parallel()
 	hooks := map[string]func(*site, *http.Transport){
 		"none": nil, "DialContext": byDialContext, "Dial": byDial, "DialTLSContext": byDialTLSContext, "DialTLS": byDialTLS,
 		"connect": func(s *site, t *http.Transport) {
@@ -58,6 +59,7 @@ func TestTunnel_PlainWebSocketBehindProxies(t *testing.T) {
 // TestTunnel_ProxyWithIDNHost: a proxy whose name is not ASCII is dialed by the
 // name that net/http dials it by, with TLS and without.
 func TestTunnel_ProxyWithIDNHost(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range []string{"http", "https"} {
 		for _, of := range append(services, "plain websocket") {
 			t.Run(scheme+"/"+string(of), func(t *testing.T) {
@@ -114,6 +116,7 @@ func TestTunnel_PlainWebSocket(t *testing.T) {
 
 // TestTunnel_PlainWebSocketIsRefused as one with TLS is.
 func TestTunnel_PlainWebSocketIsRefused(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name string
 		bar  func(s *site, p *proxy, t *http.Transport)

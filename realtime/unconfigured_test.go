@@ -20,6 +20,7 @@ import (
 // TestUnconfigured: while the client repeats its call, and while that hangs, the
 // log and the errors of WaitReady and Run say why there is no config yet.
 func TestUnconfigured(t *testing.T) {
+	t.Parallel()
 	badGateway := func(err error) bool {
 		var refused *b24pull.APIError
 		return errors.As(err, &refused) && refused.Status == 502

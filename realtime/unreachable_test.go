@@ -35,6 +35,7 @@ func trusting(portals ...*pulltest.Portal) *http.Client {
 // TestUnreachable_ServerMoves: a server that is gone is not connected to for
 // ever: another config is asked for.
 func TestUnreachable_ServerMoves(t *testing.T) {
+	t.Parallel()
 	for _, transport := range []Transport{TransportAuto, TransportWebSocket, TransportLongPolling} {
 		t.Run(transport.String(), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {
@@ -71,6 +72,7 @@ func TestUnreachable_ServerMoves(t *testing.T) {
 // TestUnreachable_ServerComesBack: where the portal does not answer either, or
 // has no other config, the present one is used on.
 func TestUnreachable_ServerComesBack(t *testing.T) {
+	t.Parallel()
 	begin := map[string]func(l *life){
 		"the portal does not answer": func(l *life) { l.subscribe(nil) },
 		"there is no other config":   func(l *life) { l.fixed() },

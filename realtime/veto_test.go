@@ -21,6 +21,7 @@ import (
 // nothing, asks neither the portal nor the application all the time, and
 // follows once it may.
 func TestVeto_VetoedMove(t *testing.T) {
+	t.Parallel()
 	for name, auth := range map[string]func(*pulltest.Portal) b24pull.Auth{
 		"OAuth": func(p *pulltest.Portal) b24pull.Auth {
 			return b24pull.OAuth(p.URL(), oauth2.StaticTokenSource(&oauth2.Token{AccessToken: p.AccessToken()}))

@@ -91,6 +91,7 @@ func (d *deafServer) option() pulltest.Option {
 // TestWatchdog_StuckIsClosed: a connection without signs of life is noticed,
 // closed with 3005 and replaced; nothing is lost.
 func TestWatchdog_StuckIsClosed(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		version int
 		after   time.Duration // without any sign of life
@@ -157,6 +158,7 @@ func TestWatchdog_StalledServer(t *testing.T) {
 // TestWatchdog_HistoryByWebSocket: where there are no polls, a second websocket
 // reads what was missed, and is closed then.
 func TestWatchdog_HistoryByWebSocket(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4, 5} {
 		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
 			onVirtualTime(t, func(t *testing.T, l *life) {

@@ -36,6 +36,7 @@ func overEach(t *testing.T, test func(t *testing.T, s *site, transport *http.Tra
 
 // TestWayOut_Cookies: the jar of the HTTP client is asked and told by all four.
 func TestWayOut_Cookies(t *testing.T) {
+	t.Parallel()
 	overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
 		jar, err := cookiejar.New(nil)
 		if err != nil {
@@ -65,6 +66,7 @@ func TestWayOut_Cookies(t *testing.T) {
 // TestWayOut_ClientWithTimeout: an HTTP client with a Timeout, as most programs
 // have one, serves all four.
 func TestWayOut_ClientWithTimeout(t *testing.T) {
+	t.Parallel()
 	overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
 		if err := s.call(&http.Client{Transport: transport, Timeout: 30 * time.Second}); err != nil {
 			t.Error(err)
@@ -75,6 +77,7 @@ func TestWayOut_ClientWithTimeout(t *testing.T) {
 // TestWayOut_UserAgent: all four call themselves what they are told to, or by
 // the package's name.
 func TestWayOut_UserAgent(t *testing.T) {
+	t.Parallel()
 	for _, agent := range []string{"", "mine/1.0"} {
 		overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
 			want := b24pull.DefaultUserAgent
@@ -186,6 +189,7 @@ func TestWayOut_HeaderIsChecked(t *testing.T) {
 // TestWayOut_RedirectIsNotFollowed: channel ids go nowhere but to the push
 // server.
 func TestWayOut_RedirectIsNotFollowed(t *testing.T) {
+	t.Parallel()
 	for _, of := range []service{overPolls, overWebSocket} {
 		for _, code := range []int{301, 302, 303, 307, 308} {
 			t.Run(fmt.Sprintf("%s/%d", of, code), func(t *testing.T) {
@@ -217,6 +221,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 // TestWayOut_RoundTripper: one that has an *http.Transport make its requests
 // serves all four.
 func TestWayOut_RoundTripper(t *testing.T) {
+	t.Parallel()
 	overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
 		var mu sync.Mutex
 		passed := 0
@@ -283,6 +288,7 @@ func TestWayOut_RoundTripperWithoutUpgrade(t *testing.T) {
 // TestWayOut_HTTP2Site: where the server and the transport prefer HTTP/2, all
 // that can goes by it, and a websocket by HTTP/1.1.
 func TestWayOut_HTTP2Site(t *testing.T) {
+	t.Parallel()
 	overEach(t, func(t *testing.T, s *site, transport *http.Transport) {
 		var mu sync.Mutex
 		versions := make(map[int]int)
@@ -310,6 +316,7 @@ func TestWayOut_HTTP2Site(t *testing.T) {
 // TestWayOut_RefusedWay: where the way is barred the error says why, tells no
 // secret, and nothing goes around it.
 func TestWayOut_RefusedWay(t *testing.T) {
+	t.Parallel()
 	proxied := func(scheme string, password string) func(*site, *http.Transport) {
 		return func(s *site, t *http.Transport) {
 			p := newProxy(s.t, scheme, s.cert, s.reach)

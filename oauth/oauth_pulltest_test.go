@@ -222,6 +222,7 @@ func TestOAuth_TokensOfAYear(t *testing.T) {
 
 // TestOAuth_LostAnswer: the error names the way out, which is another token.
 func TestOAuth_LostAnswer(t *testing.T) {
+	t.Parallel()
 	withPortal(t, func(l *lives) {
 		ts := l.keep(new(oauth.MemoryStore))
 		c := l.client(ts.Source(l.first.MemberID))

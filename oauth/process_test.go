@@ -206,6 +206,7 @@ func TestProcess_TwoProcessesRefreshOnce(t *testing.T) {
 // TestProcess_KilledAtAPoint: a token that was stored is there; one that was only
 // answered is lost, and the error names the way out.
 func TestProcess_KilledAtAPoint(t *testing.T) {
+	t.Parallel()
 	for point, want := range map[string]struct {
 		stored int
 		next   string

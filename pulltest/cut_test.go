@@ -129,6 +129,7 @@ func pollAt(client *http.Client, target string) <-chan error {
 }
 
 func TestCut_Polls(t *testing.T) {
+	t.Parallel()
 	through(t, func(t *testing.T, p *pulltest.Portal, d door, address string, client *http.Client) {
 		ended := pollAt(client, strings.Replace(subURL(t, p, ""), p.URL(), address, 1))
 		until(t, func() bool { return p.Stats().Connections == 1 })
@@ -159,6 +160,7 @@ func TestCut_Polls(t *testing.T) {
 }
 
 func TestCut_WebSockets(t *testing.T) {
+	t.Parallel()
 	through(t, func(t *testing.T, p *pulltest.Portal, _ door, address string, client *http.Client) {
 		ws := dialAt(t, client, strings.Replace(subURL(t, p, ""), p.URL(), address, 1))
 		defer ws.Close()

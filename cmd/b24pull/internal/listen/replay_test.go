@@ -104,6 +104,7 @@ func (s *replayServer) configFile(channel string) string {
 // sent while somebody listened, each message once and in order, and nothing of
 // what they kept before.
 func TestReplay_RecordedServers(t *testing.T) {
+	t.Parallel()
 	for _, c := range replayCases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -170,6 +171,7 @@ func (s *replayServer) wanted() (events []printed) {
 // TestReplay_RecordedRefusal: a channel that the server refuses ends the program with
 // a clear line, which does not tell it.
 func TestReplay_RecordedRefusal(t *testing.T) {
+	t.Parallel()
 	for _, c := range []replayCase{version3Socket, version3Poll, version4Socket, version4Poll} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -33,6 +33,7 @@ func refuseWith(left *atomic.Int64, status int, text string, header ...string) f
 // TestPost_Answers: what the push server, or something in its place, answers is
 // a clear error of a class; a subscription beside notices nothing.
 func TestPost_Answers(t *testing.T) {
+	t.Parallel()
 	const always = 1 << 30
 	for _, tt := range []struct {
 		name   string
@@ -111,6 +112,7 @@ func TestPost_Answers(t *testing.T) {
 // TestPost_Renewal: after a refusal of channels another config is asked for,
 // and other public channels, but not for each refusal.
 func TestPost_Renewal(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		p := s.publisher(1)
 		defer p.Close()
@@ -142,6 +144,7 @@ func TestPost_Renewal(t *testing.T) {
 // TestPost_FalseAnswers: what stands in the place of a push server accepts
 // nothing.
 func TestPost_FalseAnswers(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		p := s.publisher(1)
 		defer p.Close()
@@ -167,6 +170,7 @@ func TestPost_FalseAnswers(t *testing.T) {
 // TestPost_Recorded: what a real push server has answered to requests of
 // clients.
 func TestPost_Recorded(t *testing.T) {
+	t.Parallel()
 	for name, want := range map[string]struct{ status, code int }{
 		"rest_publish": {}, "rest_publish_unsigned": {400, 4012}, "rest_private_receiver": {400, 4020}, "rest_garbage": {400, 4013},
 		"rest_too_large": {413, 0}, "pub_101_messages": {400, 4016}, "pub_101_receivers": {400, 4018}, "pub_no_receivers": {400, 4017},

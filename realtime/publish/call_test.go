@@ -35,6 +35,7 @@ func eachOf5(t *testing.T, test func(t *testing.T, s *stage, p func(...Option) *
 
 // TestCall_Refused: what the server answers is the error of that call alone.
 func TestCall_Refused(t *testing.T) {
+	t.Parallel()
 	eachOf5(t, func(t *testing.T, s *stage, publisher func(...Option) *Publisher) {
 		p := publisher()
 		defer p.Close()
@@ -59,6 +60,7 @@ func TestCall_Refused(t *testing.T) {
 // TestCall_Unanswered: nobody knows what became of a call whose connection was
 // cut, or that was not answered in time; it is repeated where that is wanted.
 func TestCall_Unanswered(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]pulltest.Fault{"cut": pulltest.LoseAnswer, "late": pulltest.Stall} {
 		t.Run(name, func(t *testing.T) {
 			eachOf5(t, func(t *testing.T, s *stage, publisher func(...Option) *Publisher) {
@@ -92,6 +94,7 @@ func TestCall_Unanswered(t *testing.T) {
 // TestCall_OwnConnection: it is opened when it is needed, for all calls
 // together, and closed when it is not, or by Close.
 func TestCall_OwnConnection(t *testing.T) {
+	t.Parallel()
 	onStage(t, 5, func(t *testing.T, s *stage) {
 		p := s.publisher(1)
 		publish := func() {
@@ -138,6 +141,7 @@ func TestCall_OwnConnection(t *testing.T) {
 // TestCall_NoConnection: where no websocket comes about the calls end, unsent,
 // and with a jwt that is refused another config is asked for.
 func TestCall_NoConnection(t *testing.T) {
+	t.Parallel()
 	onStage(t, 5, func(t *testing.T, s *stage) {
 		p := s.publisher(1)
 		defer p.Close()
@@ -172,6 +176,7 @@ func TestCall_NoConnection(t *testing.T) {
 
 // TestCall_ClosedSubscription: calls over a subscription that has ended fail.
 func TestCall_ClosedSubscription(t *testing.T) {
+	t.Parallel()
 	onStage(t, 5, func(t *testing.T, s *stage) {
 		mine := s.listen(1)
 		p := s.publisher(1, WithSubscription(mine.sub))
@@ -186,6 +191,7 @@ func TestCall_ClosedSubscription(t *testing.T) {
 // TestCall_Polls: a subscription that is connected by long polling cannot carry
 // calls; a connection of the publisher's own does.
 func TestCall_Polls(t *testing.T) {
+	t.Parallel()
 	onStage(t, 5, func(t *testing.T, s *stage) {
 		mine := s.listen(1, realtime.WithTransport(realtime.TransportLongPolling))
 		defer mine.close(t)
@@ -203,6 +209,7 @@ func TestCall_Polls(t *testing.T) {
 
 // TestCall_Parts: a message for many becomes calls that the server takes.
 func TestCall_Parts(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		users, channels, body, calls int
 	}{
@@ -240,6 +247,7 @@ func TestCall_Parts(t *testing.T) {
 // TestCall_PortalChannels: an application that publishes to the portal's own
 // channels names them.
 func TestCall_PortalChannels(t *testing.T) {
+	t.Parallel()
 	eachOf5(t, func(t *testing.T, s *stage, publisher func(...Option) *Publisher) {
 		webhook, err := b24pull.New(b24pull.Webhook(s.portal.Webhook()), b24pull.WithHTTPClient(s.portal.HTTPClient()))
 		if err != nil {
@@ -262,6 +270,7 @@ func TestCall_PortalChannels(t *testing.T) {
 // TestCall_SenderIsKnown: the subscription learns from the publisher whose the
 // public ids are.
 func TestCall_SenderIsKnown(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		mine := s.listen(1)
 		defer mine.close(t)
@@ -284,6 +293,7 @@ func TestCall_SenderIsKnown(t *testing.T) {
 
 // TestReadSeen: 0 seconds is online. What PHP makes of nothing is not 0.
 func TestReadSeen(t *testing.T) {
+	t.Parallel()
 	for answer, want := range map[string]string{
 		`{"2":0}`: "true", `{"2":"0"}`: "true", `{"2":60}`: "false 1m0s", `{"2":"60"}`: "false 1m0s",
 		`{"2":null}`: "", `{"2":""}`: "", `{"2":false}`: "", `{"2":-1}`: "", `[]`: "", `{"7":0}`: "",

@@ -21,6 +21,7 @@ import (
 // TestDirectory_UnknownUsers: users without a public channel are named, and
 // nothing is sent of the whole call.
 func TestDirectory_UnknownUsers(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		p := s.publisher(1)
 		defer p.Close()
@@ -83,6 +84,7 @@ func directoryOf(t *testing.T, s *stage) *listed {
 // another length has no channel: a push server takes what is for an id of
 // another length, and nobody hears it.
 func TestDirectory_NoPublicID(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		d := directoryOf(t, s)
 		ended := d.channels[1]
@@ -107,6 +109,7 @@ func TestDirectory_NoPublicID(t *testing.T) {
 // request, or for the next one; and what is known is not asked for until its
 // end.
 func TestDirectory_OneRequestForAll(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		d := directoryOf(t, s)
 		d.wait = time.Second
@@ -144,6 +147,7 @@ func TestDirectory_OneRequestForAll(t *testing.T) {
 // TestDirectory_Ends: channels, and the config, are asked for anew when they
 // have come to their end.
 func TestDirectory_Ends(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		p := s.publisher(1)
 		defer p.Close()
@@ -167,6 +171,7 @@ func TestDirectory_Ends(t *testing.T) {
 
 // TestDirectory_Kinds: which channels users are reached by.
 func TestDirectory_Kinds(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		d := directoryOf(t, s)
 		source := s.client(1)
@@ -198,6 +203,7 @@ func TestDirectory_Kinds(t *testing.T) {
 // TestDirectory_OfTheConfig: the portal's own channels are known from the
 // config, where it names them.
 func TestDirectory_OfTheConfig(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		webhook, err := b24pull.New(b24pull.Webhook(s.portal.Webhook()), b24pull.WithHTTPClient(s.portal.HTTPClient()))
 		if err != nil {
@@ -223,6 +229,7 @@ func TestDirectory_OfTheConfig(t *testing.T) {
 // TestDirectory_Fails: an error of the directory is that of all who wait, and
 // the next one asks again.
 func TestDirectory_Fails(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		d := directoryOf(t, s)
 		broken := errors.New("broken")
@@ -248,6 +255,7 @@ func TestDirectory_Fails(t *testing.T) {
 
 // TestDirectory_Bounded: what is kept is bounded in number.
 func TestDirectory_Bounded(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p, err := New(realtime.FromConfig(new(b24pull.Config)), WithDirectory(&listed{}), WithHTTPClient(http.DefaultClient))
 		if err != nil {
@@ -280,6 +288,7 @@ func TestDirectory_Bounded(t *testing.T) {
 // TestDirectory_GoneMeanwhile: a user who has no channel any more when they are
 // asked for anew is named beside the refusal.
 func TestDirectory_GoneMeanwhile(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		d := directoryOf(t, s)
 		p := s.publisher(1, WithDirectory(d))
@@ -305,6 +314,7 @@ func TestDirectory_GoneMeanwhile(t *testing.T) {
 // TestDirectory_SoonOver: a channel that is nearly over is good until it is,
 // and asked for anew each time.
 func TestDirectory_SoonOver(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		d := directoryOf(t, s)
 		soonOver := d.channels[2]

@@ -87,6 +87,7 @@ func (f *stub) set(change func()) {
 // TestWatch_ServerTellsNothing: a change that the server never tells is found
 // by asking, after a ping of the server at once.
 func TestWatch_ServerTellsNothing(t *testing.T) {
+	t.Parallel()
 	onStage(t, 5, func(t *testing.T, s *stage) {
 		f := &stub{t: t}
 		s.instead(f.take)
@@ -116,6 +117,7 @@ func TestWatch_ServerTellsNothing(t *testing.T) {
 // TestSession_Messages: messages that come over an own connection are confirmed
 // and not believed: a client cannot tell of presence.
 func TestSession_Messages(t *testing.T) {
+	t.Parallel()
 	onStage(t, 5, func(t *testing.T, s *stage) {
 		f := &stub{t: t}
 		s.instead(f.take)
@@ -155,6 +157,7 @@ func TestSession_Messages(t *testing.T) {
 
 // TestSession_Deaf: a connection over which nothing comes is given up.
 func TestSession_Deaf(t *testing.T) {
+	t.Parallel()
 	onStage(t, 5, func(t *testing.T, s *stage) {
 		f := &stub{t: t}
 		s.instead(f.take)
@@ -182,6 +185,7 @@ func TestSession_Deaf(t *testing.T) {
 // TestAccount_Ends: the config is asked for anew when the user's own channel
 // has come to its end, and not before.
 func TestAccount_Ends(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		p := s.publisher(1)
 		defer p.Close()
@@ -203,6 +207,7 @@ func TestAccount_Ends(t *testing.T) {
 // TestAccount_Clocks: the ends of channels are told by the portal's clock, which
 // may be any hours away from ours.
 func TestAccount_Clocks(t *testing.T) {
+	t.Parallel()
 	for _, shift := range []time.Duration{-13 * time.Hour, 13 * time.Hour} {
 		onStage(t, 4, func(t *testing.T, s *stage) {
 			p := s.publisher(1)

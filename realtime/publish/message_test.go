@@ -15,6 +15,7 @@ import (
 // TestMessage_BadInput: what cannot be sent is refused with its place, before
 // anything is asked.
 func TestMessage_BadInput(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		p := s.publisher(1)
 		defer p.Close()
@@ -82,6 +83,7 @@ func channel(signature string) b24pull.PublicChannel {
 }
 
 func TestMessage_Body(t *testing.T) {
+	t.Parallel()
 	var none map[string]int
 	for _, tt := range []struct {
 		m      Message
@@ -106,6 +108,7 @@ func TestMessage_Body(t *testing.T) {
 }
 
 func TestMessage_NothingToSend(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		p := s.publisher(1)
 		defer p.Close()

@@ -14,6 +14,7 @@ import (
 // subscription is paused, since its queue is full: of version 5, too, where it
 // is connected by nothing then.
 func TestPaused(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{4, 5} {
 		if version == 4 && testing.Short() {
 			continue

@@ -23,6 +23,7 @@ import (
 // TestPost_Fill: a sending of any form becomes requests that the push server
 // takes, in which each receiver of each message stands once and in order.
 func TestPost_Fill(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name     string
 		messages []int // the receivers of each
@@ -97,6 +98,7 @@ func repeat(n, times int) (list []int) {
 
 // TestPost_ManyMessages: all of a long call arrive, those of a request in order.
 func TestPost_ManyMessages(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		in := s.listen(2)
 		defer in.close(t)
@@ -129,6 +131,7 @@ func TestPost_ManyMessages(t *testing.T) {
 // published. It is sent again only where that is wanted, or where it surely was
 // not sent.
 func TestPost_Unanswered(t *testing.T) {
+	t.Parallel()
 	broken := func(left *atomic.Int64, executed bool, next func(r *http.Request)) func(http.ResponseWriter, *http.Request) bool {
 		return func(w http.ResponseWriter, r *http.Request) bool {
 			if kindOf(r) != "publish" || left.Add(-1) < 0 {
@@ -202,6 +205,7 @@ func TestPost_Unanswered(t *testing.T) {
 
 // TestPost_Progress: the error tells how far a call has come.
 func TestPost_Progress(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		p := s.publisher(1)
 		defer p.Close()
@@ -231,6 +235,7 @@ func TestPost_Progress(t *testing.T) {
 
 // TestPost_Close ends what is under way.
 func TestPost_Close(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		p := s.publisher(1)
 		s.instead(func(w http.ResponseWriter, r *http.Request) bool {
@@ -271,6 +276,7 @@ func TestPost_Close(t *testing.T) {
 // TestPost_NamedTwice: a receiver who is named by his id and by his channel gets
 // a message once.
 func TestPost_NamedTwice(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		d := directoryOf(t, s)
 		p := s.publisher(1, WithDirectory(d))
@@ -304,6 +310,7 @@ func TestPost_NamedTwice(t *testing.T) {
 // TestPost_Longest: a request of 1 MiB is made, and none of a byte more,
 // whatever the signature of a receiver is like.
 func TestPost_Longest(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		sizes := []int{}
 		s.instead(func(_ http.ResponseWriter, r *http.Request) bool {

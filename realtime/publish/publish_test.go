@@ -16,6 +16,7 @@ import (
 )
 
 func TestPublish_ToUsers(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		in := s.listen(2)
 		defer in.close(t)
@@ -45,6 +46,7 @@ func TestPublish_ToUsers(t *testing.T) {
 // TestBound: the context of a call to a publisher that is closed has ended
 // before anything is done with it.
 func TestBound(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		p := s.publisher(1)
 		p.Close()
@@ -59,6 +61,7 @@ func TestBound(t *testing.T) {
 // TestPublish_Closed: a publisher that is closed says so, on every version and
 // whatever it has done before, and that trying again does not help.
 func TestPublish_Closed(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{3, 4, 5} {
 		for _, over := range []string{"alone", "over a subscription"} {
 			t.Run(fmt.Sprint("version ", version, " ", over), func(t *testing.T) {
@@ -91,6 +94,7 @@ func TestPublish_Closed(t *testing.T) {
 // TestPublish_PortalDown: a deadline that passes while the portal is asked says
 // what has not come, and that nothing was published.
 func TestPublish_PortalDown(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{4, 5} {
 		onStage(t, version, func(t *testing.T, s *stage) {
 			p := s.publisher(1)
@@ -108,6 +112,7 @@ func TestPublish_PortalDown(t *testing.T) {
 
 // TestPublish_Cancelled: what is cancelled before it begins has not been sent.
 func TestPublish_Cancelled(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{4, 5} {
 		onStage(t, version, func(t *testing.T, s *stage) {
 			p := s.publisher(1)
@@ -138,6 +143,7 @@ func (d *slow) ListPublicChannels(ctx context.Context, _ []int64, _ b24pull.Chan
 // TestClose_Waits: when Close returns nothing is under way any more, also where
 // it is called in a loop over WatchPresence.
 func TestClose_Waits(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		d := new(slow)
 		p := s.publisher(1, WithDirectory(d))
@@ -171,6 +177,7 @@ func TestClose_Waits(t *testing.T) {
 
 // TestClose_BetweenTries: Close does not wait for the next try to connect.
 func TestClose_BetweenTries(t *testing.T) {
+	t.Parallel()
 	onStage(t, 5, func(t *testing.T, s *stage) {
 		s.instead(func(w http.ResponseWriter, r *http.Request) bool {
 			if kindOf(r) == "websocket" {

@@ -18,6 +18,7 @@ import (
 // calls that are under way go on with the next one, for which the portal is
 // asked once.
 func TestRenewing_Together(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		p := s.publisher(1)
 		defer p.Close()
@@ -52,6 +53,7 @@ func TestRenewing_Together(t *testing.T) {
 // TestRenewing_Fails: what was refused for a channel that cannot be asked for
 // anew has not been published, and may be when the portal answers again.
 func TestRenewing_Fails(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		p := s.publisher(1)
 		defer p.Close()
@@ -77,6 +79,7 @@ func TestRenewing_Fails(t *testing.T) {
 // TestRenewing_NoEnd: a config that does not say when it ends is used for as
 // long as the push server takes it.
 func TestRenewing_NoEnd(t *testing.T) {
+	t.Parallel()
 	onStage(t, 4, func(t *testing.T, s *stage) {
 		cfg := configOf(t, s.portal)
 		cfg.Expires, cfg.Channels.Private.End = time.Time{}, time.Time{}

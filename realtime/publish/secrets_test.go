@@ -17,6 +17,7 @@ import (
 // TestSecrets_NothingIsTold: no channel, signature or token is told by errors
 // or by what is printed, whatever a server repeats of a request.
 func TestSecrets_NothingIsTold(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{4, 5} {
 		onStage(t, version, func(t *testing.T, s *stage) {
 			client := s.client(1)
@@ -83,6 +84,7 @@ func TestSecrets_NothingIsTold(t *testing.T) {
 // TestSecrets_RefusedCalls: a refusal of version 5 that names a receiver tells
 // neither his channel nor its signature.
 func TestSecrets_RefusedCalls(t *testing.T) {
+	t.Parallel()
 	eachOf5(t, func(t *testing.T, s *stage, publisher func(...Option) *Publisher) {
 		channels, err := s.client(1).ListPublicChannels(t.Context(), []int64{2}, b24pull.ApplicationChannels)
 		if err != nil {

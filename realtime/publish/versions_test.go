@@ -52,6 +52,7 @@ func eachWay(t *testing.T, test func(t *testing.T, s *stage, w way, p *Publisher
 
 // TestVersions_Publish: two users, from one to the other.
 func TestVersions_Publish(t *testing.T) {
+	t.Parallel()
 	eachWay(t, func(t *testing.T, s *stage, w way, p *Publisher, mine *inbox) {
 		in := s.listen(2)
 		defer in.close(t)
@@ -97,6 +98,7 @@ func TestVersions_Publish(t *testing.T) {
 
 // TestVersions_Online: who is connected, and when the others were.
 func TestVersions_Online(t *testing.T) {
+	t.Parallel()
 	eachWay(t, func(t *testing.T, s *stage, w way, p *Publisher, mine *inbox) {
 		in := s.listen(2)
 		online, err := p.Online(t.Context(), 1, 2, 2, 99)
@@ -133,6 +135,7 @@ func TestVersions_Online(t *testing.T) {
 // TestVersions_SeenByThePortal: on version 5 the portal is asked for those whom
 // its push server has never seen.
 func TestVersions_SeenByThePortal(t *testing.T) {
+	t.Parallel()
 	onStage(t, 5, func(t *testing.T, s *stage) {
 		if _, err := s.client(2).GetApplicationConfig(t.Context(), true); err != nil { // the portal sees him
 			t.Fatal(err)
@@ -153,6 +156,7 @@ func TestVersions_SeenByThePortal(t *testing.T) {
 // TestVersions_Unavailable: where clients cannot publish the error says why,
 // and the push server is not asked.
 func TestVersions_Unavailable(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{4, 5} {
 		onStage(t, version, func(t *testing.T, s *stage) {
 			for name, tt := range map[string]struct {
@@ -224,6 +228,7 @@ func withoutPublicID(cfg map[string]any) {
 // TestVersions_Cuts: publishing goes on while connections are cut; what was
 // accepted arrives once.
 func TestVersions_Cuts(t *testing.T) {
+	t.Parallel()
 	eachWay(t, func(t *testing.T, s *stage, w way, p *Publisher, mine *inbox) {
 		if w.version == 3 {
 			return

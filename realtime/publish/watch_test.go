@@ -51,6 +51,7 @@ func (c *changes) got() string {
 
 // TestWatch_Changes: all users first, and then who comes and goes, once.
 func TestWatch_Changes(t *testing.T) {
+	t.Parallel()
 	onStage(t, 5, func(t *testing.T, s *stage) {
 		ctx, cancel := context.WithCancel(t.Context())
 		p := s.publisher(1)
@@ -89,6 +90,7 @@ func TestWatch_Changes(t *testing.T) {
 // TestWatch_Reconnects: what has changed while there was no connection is told
 // after it, and nothing else.
 func TestWatch_Reconnects(t *testing.T) {
+	t.Parallel()
 	onStage(t, 5, func(t *testing.T, s *stage) {
 		away := false
 		s.instead(func(w http.ResponseWriter, r *http.Request) bool {
@@ -149,6 +151,7 @@ func (s *stage) mine(r *http.Request) bool {
 
 // TestWatch_Ends: with what it ends.
 func TestWatch_Ends(t *testing.T) {
+	t.Parallel()
 	onStage(t, 5, func(t *testing.T, s *stage) {
 		p := s.publisher(1)
 		defer p.Close()
@@ -198,6 +201,7 @@ func TestWatch_Ends(t *testing.T) {
 // TestWatch_NothingBetween: whenever a user comes while a watch begins, it is
 // told.
 func TestWatch_NothingBetween(t *testing.T) {
+	t.Parallel()
 	step := 100 * time.Millisecond
 	if testing.Short() {
 		step = 300 * time.Millisecond // twice the latency
@@ -223,6 +227,7 @@ func TestWatch_NothingBetween(t *testing.T) {
 // TestStatusEvents_Bounded: a server that tells more than is taken has all users
 // be asked for, and no more is kept.
 func TestStatusEvents_Bounded(t *testing.T) {
+	t.Parallel()
 	q := &statusEvents{wake: make(chan struct{}, 1), again: make(chan struct{}, 1)}
 	r := wire.Record{Module: "online", Command: "userStatusChange", Params: []byte(`{"user_id":2,"online":true}`)}
 	for n := range 3 * maxEvents {
@@ -236,6 +241,7 @@ func TestStatusEvents_Bounded(t *testing.T) {
 // TestWatch_Refused: it ends where the server does not know what is called, and
 // goes on when the server has failed.
 func TestWatch_Refused(t *testing.T) {
+	t.Parallel()
 	onStage(t, 5, func(t *testing.T, s *stage) {
 		p := s.publisher(1)
 		defer p.Close()

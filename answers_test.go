@@ -288,12 +288,12 @@ func TestAnswers_UntoldResetIsOver(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if n := len(c.paused.resets); n > maxResets {
+			if n := len(c.pauses.resets); n > maxResets {
 				t.Errorf("%d methods are remembered", n)
 			}
 			time.Sleep(time.Hour)
 		}
-		if c.paused.resets[fmt.Sprintf("m1.x%d", maxResets+9)].IsZero() {
+		if c.pauses.resets[fmt.Sprintf("m1.x%d", maxResets+9)].IsZero() {
 			t.Error("what is over makes no room")
 		}
 	})

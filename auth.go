@@ -208,7 +208,7 @@ func (a *oauthAuth) endpoint(plain bool) (endpoint, error) {
 }
 
 func (a *oauthAuth) token(ctx context.Context) (*oauth2.Token, error) {
-	return ask(ctx, a.source().Token)
+	return tokenOf(ctx, a.source().Token)
 }
 
 func (a *oauthAuth) refused(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error) {
@@ -216,7 +216,7 @@ func (a *oauthAuth) refused(ctx context.Context, token *oauth2.Token) (*oauth2.T
 	if !ok {
 		return nil, nil
 	}
-	return ask(ctx, func() (*oauth2.Token, error) { return refresher.Refresh(ctx, token) })
+	return tokenOf(ctx, func() (*oauth2.Token, error) { return refresher.Refresh(ctx, token) })
 }
 
 // errEmptyToken is a token that is none, like that of a variable of the
@@ -273,8 +273,8 @@ func describeAuth(kind string, a Auth) string {
 	return "b24pull." + kind + "(" + e.portal + ")"
 }
 
-// ask has a source of the user's give a token.
-func ask(ctx context.Context, source func() (*oauth2.Token, error)) (*oauth2.Token, error) {
+// tokenOf has a source of the user's give a token.
+func tokenOf(ctx context.Context, source func() (*oauth2.Token, error)) (*oauth2.Token, error) {
 	token, err := await(ctx, source)
 	return token, checkToken(token, err)
 }

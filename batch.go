@@ -110,8 +110,8 @@ func (c *Client) Batch(ctx context.Context, commands []Command, opts ...BatchOpt
 	if c.newer() {
 		return nil, errors.New("b24pull: Batch: the newer REST (/rest/api/) has batches of another form: use the address without /api")
 	}
-	if c != nil && c.paused != nil {
-		b.leaveOut(c.paused)
+	if c != nil && c.pauses != nil {
+		b.leaveOut(c.pauses)
 	}
 	if b.params = b.sent(); b.params == nil {
 		return b.results, nil
@@ -252,7 +252,7 @@ func (b *batch) read(c *Client, a response) error {
 
 // readOne reads what came of one command, as if it were an answer of its own.
 func (b *batch) readOne(c *Client, a response, parts batchParts, r *BatchResult) {
-	own := response{method: r.Method, status: a.status, known: a.known, received: a.received, took: a.took}
+	own := response{method: r.Method, status: a.status, redactor: a.redactor, received: a.received, took: a.took}
 	beside := map[string]json.RawMessage{"total": parts.Total[r.Key], "next": parts.Next[r.Key], "time": parts.Time[r.Key]}
 	for name, value := range beside {
 		if value == nil {
@@ -260,7 +260,7 @@ func (b *batch) readOne(c *Client, a response, parts batchParts, r *BatchResult)
 		}
 	}
 	own.body, _ = json.Marshal(beside)
-	r.Response, r.clean = own.beside(), a.known.Error
+	r.Response, r.clean = own.beside(), a.redactor.Error
 	result, has := parts.Result[r.Key]
 	code, failed := parts.Error[r.Key]
 	switch {
@@ -274,5 +274,5 @@ func (b *batch) readOne(c *Client, a response, parts batchParts, r *BatchResult)
 	if errors.Is(r.Err, ErrQueryLimit) {
 		c.limiter.full()
 	}
-	c.paused.note(r.Method, own, r.Err)
+	c.pauses.note(r.Method, own, r.Err)
 }

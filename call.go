@@ -48,8 +48,8 @@ func (c *Client) call(ctx context.Context, q request) error {
 		}
 		so.took(err)
 		pause, again := c.retry.pause(so, err)
-		if ClassOf(err) == ClassPaused && c.paused.knows(q.method) {
-			pause, _ = c.paused.left(q.method)
+		if ClassOf(err) == ClassPaused && c.pauses.knows(q.method) {
+			pause, _ = c.pauses.left(q.method)
 		}
 		if !again {
 			return err
@@ -124,14 +124,14 @@ func (c *Client) exchange(ctx context.Context, q request) error {
 // turn waits for the limiter. A method that is paused, before or meanwhile, is
 // refused as the portal would.
 func (c *Client) turn(ctx context.Context, q request) error {
-	if _, err := c.paused.left(q.method); err != nil {
+	if _, err := c.pauses.left(q.method); err != nil {
 		return err
 	}
 	underway.Waits(ctx, "its turn by the Limiter")
 	if err := c.limiter.wait(ctx); err != nil {
 		return fmt.Errorf("b24pull: %s: %w", q.method, err)
 	}
-	_, err := c.paused.left(q.method)
+	_, err := c.pauses.left(q.method)
 	return err
 }
 
@@ -162,7 +162,7 @@ func (c *Client) send(ctx context.Context, q request, token *oauth2.Token, known
 		if errors.Is(err, ErrQueryLimit) {
 			c.limiter.full()
 		}
-		c.paused.note(q.method, a, err)
+		c.pauses.note(q.method, a, err)
 		next, has, refused := a.elsewhere(at)
 		if refused != nil {
 			return response{}, refused
@@ -195,7 +195,7 @@ func (c *Client) post(ctx context.Context, base *url.URL, q request, token *oaut
 	if err != nil {
 		return response{}, fmt.Errorf("b24pull: %s: the parameters: %w", q.method, known.Error(err))
 	}
-	a := response{method: q.method, known: known, portal: base}
+	a := response{method: q.method, redactor: known, portal: base}
 	var trace netfail.Trace
 	resp, err := c.rest.R().SetContext(redact.KeepLocation(trace.Watch(ctx), &a.location)).SetBody(payload).Post(base.String() + q.method)
 	if resp != nil && resp.RawResponse != nil {
@@ -278,7 +278,7 @@ func (c *Client) Call(ctx context.Context, method string, params, result any, op
 			return nil
 		}
 		if err := json.Unmarshal(a.raw, result); err != nil {
-			return fmt.Errorf("b24pull: %s: the result: %w", method, a.known.Error(err))
+			return fmt.Errorf("b24pull: %s: the result: %w", method, a.redactor.Error(err))
 		}
 		return nil
 	}

@@ -38,20 +38,20 @@ type Client struct {
 	timeout time.Duration
 	limiter *Limiter
 	retry   Retry
-	paused  *pauses
+	pauses  *pauses
 }
 
 // Option changes a Client that New makes.
 type Option func(*options) error
 
 type options struct {
-	http      *http.Client
-	timeout   time.Duration
-	userAgent string
-	limiter   *Limiter
-	retry     Retry
-	moved     func(ctx context.Context, from, to string) error
-	plain     bool
+	http        *http.Client
+	timeout     time.Duration
+	userAgent   string
+	limiter     *Limiter
+	retry       Retry
+	approveMove func(ctx context.Context, from, to string) error
+	plain       bool
 }
 
 // WithHTTPClient sets the HTTP client for all calls: its transport has the
@@ -153,7 +153,7 @@ func WithMoved(moved func(ctx context.Context, from, to string) error) Option {
 		if moved == nil {
 			return errors.New("b24pull: WithMoved: the function is nil; without the option every move is followed")
 		}
-		o.moved = moved
+		o.approveMove = moved
 		return nil
 	}
 }
@@ -182,9 +182,9 @@ func New(auth Auth, opts ...Option) (*Client, error) {
 		o.http = &http.Client{Transport: defaultTransport()}
 	}
 	return &Client{
-		auth: auth, base: &portalBase{base: at.base, moves: approvals{asked: o.moved}}, secrets: func() redact.Redactor { return at.secrets },
+		auth: auth, base: &portalBase{base: at.base, moves: approvals{asked: o.approveMove}}, secrets: func() redact.Redactor { return at.secrets },
 		http: o.http, rest: newREST(o), agent: o.userAgent, timeout: o.timeout, limiter: o.limiter, retry: o.retry,
-		paused: new(pauses),
+		pauses: new(pauses),
 	}, nil
 }
 

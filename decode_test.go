@@ -225,7 +225,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(200, []byte(`{"error":{"code":"x","message":"s3cr3t-token","validation":[{"field":"a","message":"s3cr3t-token"},["b"],{"c":["d"]}]}}`))
 	f.Add(502, []byte(`<html>`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		a := response{method: methodConfig, status: status, body: body, known: redact.Redactor{}.With("s3cr3t-token")}
+		a := response{method: methodConfig, status: status, body: body, redactor: redact.Redactor{}.With("s3cr3t-token")}
 		if _, err := a.result(); err != nil && strings.Contains(err.Error(), "s3cr3t-token") {
 			t.Errorf("the error tells the token: %v", err)
 		}

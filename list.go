@@ -82,7 +82,7 @@ func List[T any](ctx context.Context, c *Client, method string, params any, opts
 			for _, raw := range p.items {
 				var item T
 				if err := json.Unmarshal(raw, &item); err != nil {
-					yield(none, fmt.Errorf("b24pull: %s: an item: %w", method, p.known.Error(err)))
+					yield(none, fmt.Errorf("b24pull: %s: an item: %w", method, p.redactor.Error(err)))
 					return
 				}
 				if !yield(item, nil) {
@@ -194,8 +194,8 @@ func (l *listing) readFilter(given json.RawMessage) error {
 
 // A listPage is what one call has brought.
 type listPage struct {
-	items []json.RawMessage
-	known redact.Redactor
+	items    []json.RawMessage
+	redactor redact.Redactor
 }
 
 // next asks for a page.
@@ -205,7 +205,7 @@ func (l *listing) next(ctx context.Context, c *Client) (listPage, error) {
 	}
 	var p listPage
 	err := c.call(ctx, request{l.method, l.pageParams(), true, func(a response) (err error) {
-		p.known = a.known
+		p.redactor = a.redactor
 		if p.items, err = itemsOf(a, l.in); err != nil {
 			return err
 		}
@@ -311,7 +311,7 @@ func itemsOf(a response, in string) ([]json.RawMessage, error) {
 	if phpjson.KindOf(raw) == phpjson.KindObject && json.Unmarshal(raw, &object) == nil && (in != "" || !numbered(object)) {
 		if in = listField(object, in); in == "" {
 			names := strings.Join(slices.Sorted(maps.Keys(object)), ", ")
-			return nil, a.fail("want a list, or an object with one; the result's fields are " + a.known.Line(names, descriptionLimit) + ": name one by ItemsIn")
+			return nil, a.fail("want a list, or an object with one; the result's fields are " + a.redactor.Line(names, descriptionLimit) + ": name one by ItemsIn")
 		}
 		raw = object[in]
 	}

@@ -50,14 +50,14 @@ func (e *MoveError) Unwrap() error { return e.Err }
 // follow asks whether a call may go on at another address.
 func (c *Client) follow(ctx context.Context, from, to *url.URL, a response) error {
 	m := move{portalOf(from), portalOf(to)}
-	err := c.base.moves.ask(ctx, m)
+	err := c.base.moves.approve(ctx, m)
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("b24pull: %s: asking whether to follow the portal to %s: %w", a.method, m.to, ctx.Err())
 	}
-	return &MoveError{Method: a.method, From: m.from, To: m.to, Err: a.known.Error(err)}
+	return &MoveError{Method: a.method, From: m.from, To: m.to, Err: a.redactor.Error(err)}
 }
 
 func (p *portalBase) now() *url.URL {
@@ -102,7 +102,7 @@ func (a response) elsewhere(base *url.URL) (next *url.URL, has bool, err error) 
 
 // lead tells where a redirect leads. Who wants a login, or has no licence any
 // more, leads to a page for ever, and no REST is to be had behind it.
-func (a response) lead(base *url.URL) string { return a.known.Redirect(a.status, base, a.location) }
+func (a response) lead(base *url.URL) string { return a.redactor.Redirect(a.status, base, a.location) }
 
 // namesPortal reports whether an address is that of a portal's REST, or nothing
 // but a host. A login page has at least the way back in its query.
@@ -159,10 +159,10 @@ func (v *verdict) over(now time.Time) bool {
 // asking marks the context that the function of WithMoved is given.
 type asking struct{ of *approvals }
 
-// ask returns what the function says of a move. Of several callers one asks and
+// approve returns what the function says of a move. Of several callers one asks and
 // the others wait for the answer, each until its own context ends. If the
 // context of the one who asks ends, nothing is decided, and the next one asks.
-func (a *approvals) ask(ctx context.Context, m move) error {
+func (a *approvals) approve(ctx context.Context, m move) error {
 	if a.asked == nil {
 		return nil
 	}

@@ -33,8 +33,8 @@ const (
 // other types are taken as far as they go.
 func (a response) refusal(code, description json.RawMessage) *APIError {
 	told, message, validation := phpjson.ErrorParts(code)
-	e := a.fail(a.known.Line(cmp.Or(phpjson.Node{Raw: message}.Scalar(), phpjson.Node{Raw: description}.Scalar()), descriptionLimit))
-	e.Code = a.known.Code(phpjson.Node{Raw: told}.Scalar(), knownCode)
+	e := a.fail(a.redactor.Line(cmp.Or(phpjson.Node{Raw: message}.Scalar(), phpjson.Node{Raw: description}.Scalar()), descriptionLimit))
+	e.Code = a.redactor.Code(phpjson.Node{Raw: told}.Scalar(), knownCode)
 	if invalid := a.invalid(validation); len(invalid) > 0 {
 		e.invalid = &invalid
 	}
@@ -90,7 +90,7 @@ func (a response) invalidField(field string, raw json.RawMessage) InvalidField {
 			message = a.invalidField("", texts[0]).Message
 		}
 	}
-	return InvalidField{Field: a.known.Line(field, fieldLimit), Message: a.known.Line(message, messageLimit)}
+	return InvalidField{Field: a.redactor.Line(field, fieldLimit), Message: a.redactor.Line(message, messageLimit)}
 }
 
 // String is the field and what is wrong with it, both quoted.

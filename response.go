@@ -22,7 +22,7 @@ type response struct {
 	contentType string
 	body        []byte
 	raw         json.RawMessage // the result in body, once it has been found
-	known       redact.Redactor
+	redactor    redact.Redactor
 	location    string        // where a redirect leads; a secret
 	retryAfter  time.Duration // how long the answer wants to be waited for
 	received    time.Time     // by our clock
@@ -72,7 +72,7 @@ func isEnvelope(fields map[string]json.RawMessage) bool {
 // goes into no error: a proxy's page can repeat the address.
 func (a response) result() (json.RawMessage, error) {
 	if !json.Valid(a.body) {
-		doubt := a.doubt()
+		doubt := a.portalHint()
 		if bytes.HasPrefix(bytes.TrimSpace(a.body), []byte("{")) { // it has been cut off
 			doubt = ""
 		}
@@ -80,14 +80,14 @@ func (a response) result() (json.RawMessage, error) {
 	}
 	var envelope map[string]json.RawMessage
 	if kind := phpjson.KindOf(a.body); kind != phpjson.KindObject || json.Unmarshal(a.body, &envelope) != nil {
-		return nil, a.fail(fmt.Sprintf("want an object as the answer, got %s (%d bytes)", kind, len(a.body)) + a.doubt())
+		return nil, a.fail(fmt.Sprintf("want an object as the answer, got %s (%d bytes)", kind, len(a.body)) + a.portalHint())
 	}
 	result, has := envelope["result"]
 	if code, found := envelope["error"]; found && !(has && blank(code)) {
 		return nil, a.refusal(code, envelope["error_description"])
 	}
 	if !has {
-		return nil, a.fail(fmt.Sprintf("the answer has neither result nor error (%d bytes)", len(a.body)) + a.doubt())
+		return nil, a.fail(fmt.Sprintf("the answer has neither result nor error (%d bytes)", len(a.body)) + a.portalHint())
 	}
 	if a.status != http.StatusOK {
 		return nil, a.fail("the answer has a result and a status that is not 200")
@@ -95,13 +95,13 @@ func (a response) result() (json.RawMessage, error) {
 	return result, nil
 }
 
-// doubt asks whether what has answered is a portal at all. A gateway before one
+// portalHint asks whether what has answered is a portal at all. A gateway before one
 // answers 500 and above, or 429.
-func (a response) doubt() string {
+func (a response) portalHint() string {
 	if a.portal == nil || a.status >= http.StatusInternalServerError || a.status == http.StatusTooManyRequests {
 		return ""
 	}
-	doubt := ": is " + a.known.Text(portalOf(a.portal)) + " really the portal's address"
+	doubt := ": is " + a.redactor.Text(portalOf(a.portal)) + " really the portal's address"
 	if a.portal.Scheme == "http" && a.status == http.StatusBadRequest {
 		doubt += ", and not that with https://"
 	}
@@ -121,7 +121,7 @@ func (a response) mediaType() string {
 	if err != nil || media == "" || len(media) > mediaTypeLimit {
 		return "of no known type"
 	}
-	return a.known.Line(media, mediaTypeLimit)
+	return a.redactor.Line(media, mediaTypeLimit)
 }
 
 // Timing is what an answer tells about time, by the portal's clock. What the

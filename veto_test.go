@@ -118,7 +118,7 @@ func TestVeto_AskedInTime(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	a := approvals{asked: func(context.Context, string, string) error { t.Error("asked"); return nil }}
-	if err := a.ask(ctx, move{"https://portal.example", "https://new.example"}); !errors.Is(err, context.Canceled) {
+	if err := a.approve(ctx, move{"https://portal.example", "https://new.example"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -191,7 +191,7 @@ func (e lockedEntry) handle(ctx context.Context, c *Callback, confirmed *Token) 
 	case err != nil && !errors.Is(err, b24pull.ErrNoToken):
 		return err
 	case stored == nil && c.Uninstalled():
-		e.tokens.forget(e.entry)
+		e.tokens.forget(e.keyState)
 		return nil
 	case c.Uninstalled():
 		return e.uninstall(ctx, c, stored)
@@ -211,7 +211,7 @@ func (e lockedEntry) handle(ctx context.Context, c *Callback, confirmed *Token) 
 
 // tells reports whether nothing but its application_token says what comes from
 // the portal.
-func (e *entry) tells(stored *Token) bool {
+func (e *keyState) tells(stored *Token) bool {
 	return stored.ApplicationToken != "" && !stored.inherited && !stored.Revoked && !e.isSuspect(stored)
 }
 
@@ -231,7 +231,7 @@ func (e lockedEntry) uninstall(ctx context.Context, c *Callback, stored *Token) 
 // stored may be nil.
 func (e lockedEntry) install(ctx context.Context, c *Callback, confirmed, stored *Token) error {
 	e.mu.Lock()
-	candidate := e.candidate
+	candidate := e.confirmed
 	e.mu.Unlock()
 	if candidate != nil && candidate.claimed == c.Token.RefreshToken {
 		confirmed = candidate.token
@@ -264,13 +264,13 @@ func (e lockedEntry) install(ctx context.Context, c *Callback, confirmed, stored
 
 // consider keeps a confirmed token for the next callback to decide, unless it
 // was refused: it cannot be confirmed again.
-func (e *entry) consider(p *pending, err error) {
+func (e *keyState) consider(p *pending, err error) {
 	if errors.Is(err, ErrApplicationToken) {
 		p = nil
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.candidate = p
+	e.confirmed = p
 }
 
 // replaces reports whether a confirmed token may take the place of the stored
@@ -290,7 +290,7 @@ func (e lockedEntry) replaces(ctx context.Context, c *Callback, t, stored *Token
 }
 
 // probedLately reports whether the stored token was found alive just before.
-func (e *entry) probedLately() bool {
+func (e *keyState) probedLately() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return !e.lastProbe.IsZero() && time.Since(e.lastProbe) < probePause

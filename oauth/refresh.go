@@ -44,8 +44,8 @@ func (ts *Tokens) land(f *flight) {
 }
 
 // present returns the token.
-func (e *entry) present(ctx context.Context) (*oauth2.Token, error) {
-	t, err := e.known()
+func (e *keyState) present(ctx context.Context) (*oauth2.Token, error) {
+	t, err := e.latest()
 	if err == nil && t == nil {
 		t, err = e.load(ctx)
 	}
@@ -56,7 +56,7 @@ func (e *entry) present(ctx context.Context) (*oauth2.Token, error) {
 }
 
 // load reads the token from the store. Whoever has put one meanwhile is right.
-func (e *entry) load(ctx context.Context) (*Token, error) {
+func (e *keyState) load(ctx context.Context) (*Token, error) {
 	t, err := e.stored(ctx)
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func bare(t *Token) *oauth2.Token { return new(t.Token) }
 // reload returns another token than one that the portal does not know, if the
 // store has one, and nil if not: another process may have installed the
 // application again, or the installation has ended unseen.
-func (e *entry) reload(ctx context.Context, unknown *oauth2.Token) (*oauth2.Token, error) {
+func (e *keyState) reload(ctx context.Context, unknown *oauth2.Token) (*oauth2.Token, error) {
 	t, err := e.stored(ctx)
 	switch {
 	case errors.Is(err, b24pull.ErrNoToken):
@@ -100,7 +100,7 @@ func (e *entry) reload(ctx context.Context, unknown *oauth2.Token) (*oauth2.Toke
 	return bare(e.token), nil
 }
 
-func (e *entry) refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Token, error) {
+func (e *keyState) refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Token, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (e *entry) refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Tok
 		if !e.await(ctx, f) {
 			return nil, ctx.Err()
 		}
-		if _, err := e.known(); err != nil {
+		if _, err := e.latest(); err != nil {
 			return nil, err
 		}
 		switch {
@@ -127,7 +127,7 @@ func (e *entry) refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Tok
 // join returns the refresh underway, after it has begun one if there is none.
 // There is nothing to refresh for somebody whose token is an older one: that
 // one gets the newer.
-func (e *entry) join(ctx context.Context, refused *oauth2.Token) (*flight, *oauth2.Token, error) {
+func (e *keyState) join(ctx context.Context, refused *oauth2.Token) (*flight, *oauth2.Token, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
@@ -165,7 +165,7 @@ func (e *entry) join(ctx context.Context, refused *oauth2.Token) (*flight, *oaut
 }
 
 // server is the host that refreshes are asked of. mu is held.
-func (e *entry) server() string {
+func (e *keyState) server() string {
 	named := ""
 	if e.token != nil {
 		named = e.token.ServerEndpoint
@@ -177,7 +177,7 @@ func (e *entry) server() string {
 }
 
 // begins reports whether somebody still waits for a flight whose turn has come.
-func (e *entry) begins(f *flight) bool {
+func (e *keyState) begins(f *flight) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f.begun = e.flight == f
@@ -186,7 +186,7 @@ func (e *entry) begins(f *flight) bool {
 
 // await waits for a flight that was joined, and reports false if ctx ends
 // before. The turn of a flight that nobody waits for need not come.
-func (e *entry) await(ctx context.Context, f *flight) bool {
+func (e *keyState) await(ctx context.Context, f *flight) bool {
 	leave := f.clocks.Join(ctx)
 	defer leave()
 	select {
@@ -205,7 +205,7 @@ func (e *entry) await(ctx context.Context, f *flight) bool {
 
 // fly refreshes under the store's lock. It does not panic: nobody could recover
 // it.
-func (e *entry) fly(ctx context.Context, refused *oauth2.Token) (t *Token, err error) {
+func (e *keyState) fly(ctx context.Context, refused *oauth2.Token) (t *Token, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			t, err = nil, panicError(v)
@@ -213,7 +213,7 @@ func (e *entry) fly(ctx context.Context, refused *oauth2.Token) (t *Token, err e
 	}()
 	if err = e.tokens.mustHave(ctx, e.key); err == nil {
 		err = e.tokens.locked(ctx, e.key, func(held lockedEntry) (err error) {
-			if _, err = e.known(); err == nil {
+			if _, err = e.latest(); err == nil {
 				t, err = held.next(ctx, refused)
 			}
 			return err
@@ -227,8 +227,8 @@ func (e *entry) fly(ctx context.Context, refused *oauth2.Token) (t *Token, err e
 
 // missing ends an entry whose token another process has deleted. It had one
 // before.
-func (e *entry) missing(err error) error {
-	if t, ended := e.known(); t == nil && ended == nil {
+func (e *keyState) missing(err error) error {
+	if t, ended := e.latest(); t == nil && ended == nil {
 		return err
 	}
 	e.tokens.forget(e)

@@ -136,7 +136,7 @@ func (ts *Tokens) lockCallbacks(ctx context.Context, key string) (unlock func(),
 // that it does not wait for strangers. Those who may be no portal at all share
 // 256, by a hash of the key: that bounds the locks that they can have made.
 // A store that fails says neither.
-func (e *entry) callbacksLock(ctx context.Context) (string, error) {
+func (e *keyState) callbacksLock(ctx context.Context) (string, error) {
 	switch _, err := e.stored(ctx); {
 	case err == nil:
 		return e.key + "+", nil

@@ -38,7 +38,7 @@ type Tokens struct {
 	store TokenStore
 
 	mu      sync.Mutex
-	entries map[string]*entry // mu may be held when an entry's is locked, not the other way
+	entries map[string]*keyState // mu may be held when an entry's is locked, not the other way
 
 	air     sync.Mutex
 	flights map[*flight]struct{}
@@ -62,7 +62,7 @@ func NewTokens(app *Application, store TokenStore) (*Tokens, error) {
 		return nil, errors.New("b24pull: NewTokens: the store is nil")
 	}
 	return &Tokens{
-		app: app, store: store, entries: make(map[string]*entry), flights: make(map[*flight]struct{}),
+		app: app, store: store, entries: make(map[string]*keyState), flights: make(map[*flight]struct{}),
 		locks: queues{places: 1}, callers: queues{places: 1, most: maxCallers}, asking: queues{places: maxAsking, most: maxWaiting},
 		spacing: queues{places: 1}, apart: distance{pace: pace.Pace{Burst: askedAtOnce, Every: askDistance}},
 		exchanging: make(chan struct{}, maxExchanging), codes: distance{pace: pace.Pace{Burst: askedAtOnce, Every: askDistance}},
@@ -78,12 +78,12 @@ func (ts *Tokens) Format(f fmt.State, verb rune) {
 }
 
 // acquire returns the entry of a key. It is to be released.
-func (ts *Tokens) acquire(key string) *entry {
+func (ts *Tokens) acquire(key string) *keyState {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	e := ts.entries[key]
 	if e == nil {
-		e = &entry{tokens: ts, key: key, gone: make(chan struct{})}
+		e = &keyState{tokens: ts, key: key, gone: make(chan struct{})}
 		e.fresh.others = pace.Pace{Burst: refreshBurst, Every: refreshEvery}
 		ts.entries[key] = e
 	}
@@ -91,7 +91,7 @@ func (ts *Tokens) acquire(key string) *entry {
 	return e
 }
 
-func (ts *Tokens) release(e *entry) {
+func (ts *Tokens) release(e *keyState) {
 	ts.mu.Lock()
 	e.users--
 	ts.mu.Unlock()
@@ -99,7 +99,7 @@ func (ts *Tokens) release(e *entry) {
 }
 
 // drop drops an entry that nobody uses and that has nothing to keep.
-func (ts *Tokens) drop(e *entry) {
+func (ts *Tokens) drop(e *keyState) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if e.users == 0 && ts.entries[e.key] == e && e.idle() {
@@ -108,7 +108,7 @@ func (ts *Tokens) drop(e *entry) {
 }
 
 // forget ends an entry; its key may get another one.
-func (ts *Tokens) forget(e *entry) {
+func (ts *Tokens) forget(e *keyState) {
 	ts.mu.Lock()
 	if ts.entries[e.key] == e {
 		delete(ts.entries, e.key)
@@ -205,7 +205,7 @@ func (ts *Tokens) mustHave(ctx context.Context, key string) error {
 	_, _, err := e.current(ctx)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if errors.Is(err, b24pull.ErrNoToken) && e.candidate != nil {
+	if errors.Is(err, b24pull.ErrNoToken) && e.confirmed != nil {
 		return nil
 	}
 	return err
@@ -235,7 +235,7 @@ func (ts *Tokens) Wait(ctx context.Context) error {
 type TokenSource struct {
 	tokens *Tokens
 	key    string
-	entry  atomic.Pointer[entry] // nil until there was a token
+	state  atomic.Pointer[keyState] // nil until there was a token
 }
 
 var _ b24pull.TokenReloader = (*TokenSource)(nil)
@@ -247,13 +247,13 @@ func (s *TokenSource) Format(f fmt.State, verb rune) {
 }
 
 // withEntry keeps the entry if it has a token: a key without one costs no memory.
-func (s *TokenSource) withEntry(do func(*entry) (*oauth2.Token, error)) (*oauth2.Token, error) {
-	if e := s.entry.Load(); e != nil {
+func (s *TokenSource) withEntry(do func(*keyState) (*oauth2.Token, error)) (*oauth2.Token, error) {
+	if e := s.state.Load(); e != nil {
 		return do(e)
 	}
 	e := s.tokens.acquire(s.key)
 	t, err := do(e)
-	if t == nil && !errors.Is(err, b24pull.ErrUninstalled) || !s.entry.CompareAndSwap(nil, e) {
+	if t == nil && !errors.Is(err, b24pull.ErrUninstalled) || !s.state.CompareAndSwap(nil, e) {
 		s.tokens.release(e)
 	}
 	return t, err
@@ -264,7 +264,7 @@ func (s *TokenSource) withEntry(do func(*entry) (*oauth2.Token, error)) (*oauth2
 func (s *TokenSource) Token() (*oauth2.Token, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	return s.withEntry(func(e *entry) (*oauth2.Token, error) { return e.present(ctx) })
+	return s.withEntry(func(e *keyState) (*oauth2.Token, error) { return e.present(ctx) })
 }
 
 // Refresh returns another token than the refused one. Whoever comes with a
@@ -288,13 +288,13 @@ func (s *TokenSource) Token() (*oauth2.Token, error) {
 // and up to a quarter of an hour if that goes on; otherwise after ten times
 // once a minute.
 func (s *TokenSource) Refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Token, error) {
-	return s.withEntry(func(e *entry) (*oauth2.Token, error) { return e.refresh(ctx, refused) })
+	return s.withEntry(func(e *keyState) (*oauth2.Token, error) { return e.refresh(ctx, refused) })
 }
 
 // Rejected is told that the portal refused a token in the call it was refreshed
 // for.
 func (s *TokenSource) Rejected(t *oauth2.Token) {
-	if e := s.entry.Load(); e != nil {
+	if e := s.state.Load(); e != nil {
 		e.reject(t.AccessToken)
 	}
 }
@@ -303,18 +303,18 @@ func (s *TokenSource) Rejected(t *oauth2.Token) {
 // if the store has one by now, and else nil. If the store has none any more it
 // is b24pull.ErrUninstalled.
 func (s *TokenSource) Reload(ctx context.Context, unknown *oauth2.Token) (*oauth2.Token, error) {
-	return s.withEntry(func(e *entry) (*oauth2.Token, error) { return e.reload(ctx, unknown) })
+	return s.withEntry(func(e *keyState) (*oauth2.Token, error) { return e.reload(ctx, unknown) })
 }
 
 // Context returns a context that ends with b24pull.ErrUninstalled as its cause
 // when the token is deleted through the same Tokens: for a subscription that
 // has to end with the application.
 func (s *TokenSource) Context(parent context.Context) (context.Context, context.CancelFunc) {
-	e := s.entry.Load()
+	e := s.state.Load()
 	if e == nil {
-		if e = s.tokens.acquire(s.key); !s.entry.CompareAndSwap(nil, e) {
+		if e = s.tokens.acquire(s.key); !s.state.CompareAndSwap(nil, e) {
 			s.tokens.release(e)
-			e = s.entry.Load()
+			e = s.state.Load()
 		}
 	}
 	ctx, cancel := context.WithCancelCause(parent)

@@ -283,7 +283,7 @@ func (l *loop) judgeReplay(s *connection, how delivery.Outcome, cause error) {
 		l.tellUnread(u, now)
 	}
 	if s == l.main {
-		l.trouble.reading(u.cause)
+		l.lastErrors.noteReplay(u.cause)
 	}
 }
 

@@ -164,7 +164,7 @@ func (r *running) come(err error) error {
 	stop := errors.Is(err, r.ctx.Err())
 	r.cancel(err)
 	r.loop.Wait()
-	if last := r.trouble.unconnected(); cause != nil && stop && last != nil {
+	if last := r.lastErrors.unconnected(); cause != nil && stop && last != nil {
 		return fmt.Errorf("%w; not connected: %w", cause, last)
 	}
 	return cause
@@ -293,23 +293,23 @@ func (s *Subscription) begin(ctx context.Context) (all, receiving context.Contex
 // newLoop makes the loop, which ends with a context and cancels it when it ends.
 func (s *Subscription) newLoop(ctx context.Context, cancel func()) *loop {
 	l := &loop{
-		ctx:     ctx,
-		cancel:  cancel,
-		source:  s.source,
-		opts:    &s.opts,
-		socket:  s.dial,
-		poll:    s.poll,
-		history: s.history,
-		events:  s.events,
-		log:     s.opts.logger,
-		queue:   s.queue,
-		state:   &s.state,
-		ready:   s.ready,
-		trouble: &s.trouble,
-		stats:   &s.stats,
-		acks:    s.acks,
-		calls:   &s.calls,
-		senders: &s.senders,
+		ctx:        ctx,
+		cancel:     cancel,
+		source:     s.source,
+		opts:       &s.opts,
+		socket:     s.dial,
+		poll:       s.poll,
+		history:    s.history,
+		events:     s.events,
+		log:        s.opts.logger,
+		queue:      s.queue,
+		state:      &s.state,
+		ready:      s.ready,
+		lastErrors: &s.lastErrors,
+		stats:      &s.stats,
+		acks:       s.acks,
+		calls:      &s.calls,
+		senders:    &s.senders,
 		confirmer: &transport.Confirmer{Posting: s.posting, Failed: func(n int, cause error) {
 			s.opts.logger.Debug("messages of a poll could not be confirmed", "messages", n, "err", cause)
 		}},

@@ -27,7 +27,7 @@ import (
 func handLoop(ctx context.Context, way transport.Transport, observe func(Event)) *loop {
 	q, led, events := delivery.NewQueue(10, 1<<20), delivery.NewAcks(after(1).position), telling(observe)
 	l := &loop{ctx: ctx, opts: new(options), inbox: make(chan inbound), poll: way, acks: led, events: events, stats: events.stats,
-		log: newTestLogger(io.Discard), queue: q, state: new(stateBox), trouble: new(trouble), tasks: tasks{guard: &guard{waits: new(shared.Goroutines)}}}
+		log: newTestLogger(io.Discard), queue: q, state: new(stateBox), lastErrors: new(lastErrors), tasks: tasks{guard: &guard{waits: new(shared.Goroutines)}}}
 	l.dedup = delivery.NewDedup(after(1).position, led, q, time.Now(), l.reported)
 	l.main = l.streamTo("main.example")
 	return l

@@ -52,10 +52,10 @@ func (s *Subscription) WaitReady(ctx context.Context) error {
 
 func (s *Subscription) notReady(ctx context.Context) error {
 	err := fmt.Errorf("realtime: not ready: %w; the subscription is %v", endOf(ctx), s.describe())
-	if from, waited := s.trouble.asking.Waiting(); from != "" {
+	if from, waited := s.lastErrors.asking.Waiting(); from != "" {
 		err = fmt.Errorf("%w; waiting for %s for %v", err, from, waited.Round(time.Millisecond))
 	}
-	if last := s.trouble.unready(); last != nil {
+	if last := s.lastErrors.unready(); last != nil {
 		err = fmt.Errorf("%w; last error: %w", err, last)
 	}
 	return err

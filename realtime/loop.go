@@ -50,15 +50,15 @@ type loop struct {
 
 	confirmer *transport.Confirmer
 
-	ctx     context.Context
-	cancel  func()
-	unwatch func() bool // the end of ctx wakes the loop
-	bed     doze.Bed
-	wake    func() // the bed's
-	inbox   chan inbound
-	tasks   tasks
-	err     error    // why it ends
-	trouble *trouble // why it is not connected
+	ctx        context.Context
+	cancel     func()
+	unwatch    func() bool // the end of ctx wakes the loop
+	bed        doze.Bed
+	wake       func() // the bed's
+	inbox      chan inbound
+	tasks      tasks
+	err        error       // why it ends
+	lastErrors *lastErrors // why it is not connected
 
 	dedup    *delivery.Dedup
 	main     *connection   // what the subscription stands on
@@ -269,10 +269,10 @@ func (l *loop) show(cause error) {
 		l.err = cause
 		l.events.flush()
 	case after == StateLive:
-		l.trouble.connecting(nil)
+		l.lastErrors.connecting(nil)
 		l.scheduleReturn()
 	case cause != nil:
-		l.trouble.connecting(cause)
+		l.lastErrors.connecting(cause)
 	}
 	l.state.set(after)
 	l.lastTransport = l.main.transport()

@@ -43,7 +43,7 @@ func TestLosses_LastReplayIsPatient(t *testing.T) {
 func TestLosses_FullDuringTheReplayOfAnother(t *testing.T) {
 	now := time.Now()
 	q := delivery.NewQueue(2, 1<<20)
-	l := &loop{events: telling(func(Event) {}), log: newTestLogger(io.Discard), queue: q, state: new(stateBox), trouble: new(trouble), tasks: tasks{guard: &guard{waits: new(shared.Goroutines)}}}
+	l := &loop{events: telling(func(Event) {}), log: newTestLogger(io.Discard), queue: q, state: new(stateBox), lastErrors: new(lastErrors), tasks: tasks{guard: &guard{waits: new(shared.Goroutines)}}}
 	l.dedup = delivery.NewDedup(after(1).position, delivery.NewAcks(after(1).position), q, now, l.reported)
 	live := func() *connection {
 		return &connection{history: l.dedup.AddHistory(midAt(1), true), status: status{state: StateLive, anchored: true}}
@@ -144,7 +144,7 @@ func TestLosses_FailedProbeLeavesTheReplay(t *testing.T) {
 	now := time.Now()
 	q := delivery.NewQueue(10, 1<<20)
 	led := delivery.NewAcks(after(1).position)
-	l := &loop{acks: led, events: telling(func(Event) {}), log: newTestLogger(io.Discard), queue: q, state: new(stateBox), trouble: new(trouble), tasks: tasks{guard: &guard{waits: new(shared.Goroutines)}}}
+	l := &loop{acks: led, events: telling(func(Event) {}), log: newTestLogger(io.Discard), queue: q, state: new(stateBox), lastErrors: new(lastErrors), tasks: tasks{guard: &guard{waits: new(shared.Goroutines)}}}
 	l.dedup = delivery.NewDedup(after(1).position, led, q, now, l.reported)
 	l.main = &connection{config: new(b24pull.Config), history: l.dedup.AddHistory(midAt(1), true), status: status{state: StateLive, polling: true, anchored: true, replay: replayRunning}}
 	l.next = &connection{history: l.main.history, status: status{state: StateConnecting, anchored: true, upgradeProbe: true}}

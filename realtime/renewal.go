@@ -82,8 +82,8 @@ func (l *loop) fetch(cache bool) {
 	l.tasks.Go(func() {
 		defer cancel()
 		defer close(asked)
-		cfg, err := l.config(underway.With(ctx, &l.trouble.asking), cache)
-		l.trouble.asking.Wait("")
+		cfg, err := l.config(underway.With(ctx, &l.lastErrors.asking), cache)
+		l.lastErrors.asking.Wait("")
 		if bad := l.senders.Learn(cfg); bad != nil { // messages come without them as well
 			l.log.Debug("the config's public channels are left out", "err", bad)
 		}
@@ -114,9 +114,9 @@ func (l *loop) config(ctx context.Context, cache bool) (*b24pull.Config, error) 
 // sources counts the runs of this process whose sources have been given a place.
 var sources atomic.Uint64
 
-// place is the source as a gate wants it, which does not know whom that asks.
+// gateHost is the source as a gate wants it, which does not know whom that asks.
 // No other run of the process ever has the same.
-func (r *renewal) place() string {
+func (r *renewal) gateHost() string {
 	if r.placed == 0 {
 		r.placed = sources.Add(1)
 	}
@@ -134,7 +134,7 @@ func (l *loop) turn(ctx context.Context) (context.Context, *gate.Place, error) {
 	case *b24pull.Client, portalConfig:
 		return gate.With(ctx, g, nil), nil, nil
 	}
-	place, err := g.Enter(ctx, gate.REST, l.renewal.place(), nil)
+	place, err := g.Enter(ctx, gate.REST, l.renewal.gateHost(), nil)
 	return gate.With(ctx, g, place), place, err
 }
 
@@ -160,7 +160,7 @@ func (l *loop) configured(cfg *b24pull.Config, err error) {
 	r := &l.renewal
 	defer func() {
 		if !r.fetching {
-			l.trouble.asking.End()
+			l.lastErrors.asking.End()
 		}
 	}()
 	r.fetching = false

@@ -111,11 +111,11 @@ func TestRenewal_PlaceOfSource(t *testing.T) {
 	seen := make(map[string]bool)
 	for n := range 2000 {
 		l := new(loop)
-		place := l.renewal.place()
+		place := l.renewal.gateHost()
 		if seen[place] {
 			t.Fatalf("source %d has the place of another one: %q", n, place)
 		}
-		if again := l.renewal.place(); again != place {
+		if again := l.renewal.gateHost(); again != place {
 			t.Fatalf("a source has the places %q and %q", place, again)
 		}
 		seen[place] = true

@@ -255,8 +255,8 @@ func privateID(id string) string {
 	return id
 }
 
-// trouble is what went wrong last, and what the source does meanwhile.
-type trouble struct {
+// lastErrors is what went wrong last, and what the source does meanwhile.
+type lastErrors struct {
 	asking underway.Call // the source
 
 	mu        sync.Mutex
@@ -265,20 +265,20 @@ type trouble struct {
 	replaying error // as the history was to be read; nil if it was
 }
 
-func (t *trouble) connecting(err error) {
+func (t *lastErrors) connecting(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.connected, t.connect = err == nil, err
 }
 
-func (t *trouble) reading(err error) {
+func (t *lastErrors) noteReplay(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.replaying = err
 }
 
 // unconnected is why there is no connection.
-func (t *trouble) unconnected() error {
+func (t *lastErrors) unconnected() error {
 	asking := t.asking.Err()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -289,7 +289,7 @@ func (t *trouble) unconnected() error {
 }
 
 // unready is why a subscription is not ready.
-func (t *trouble) unready() error {
+func (t *lastErrors) unready() error {
 	last := t.unconnected()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -305,7 +305,7 @@ var toldFailures = pace.Pace{Burst: 4, Every: toldEvery}
 // watchSource has the log say how the source is getting on, until asked is
 // closed.
 func (l *loop) watchSource(asked <-chan struct{}) {
-	l.trouble.asking.Wait("the config source")
+	l.lastErrors.asking.Wait("the config source")
 	l.tasks.Go(func() {
 		ticker := time.NewTicker(toldEvery)
 		defer ticker.Stop()
@@ -315,7 +315,7 @@ func (l *loop) watchSource(asked <-chan struct{}) {
 				return
 			case <-ticker.C:
 			}
-			if from, waited := l.trouble.asking.Waiting(); waited >= toldEvery/2 {
+			if from, waited := l.lastErrors.asking.Waiting(); waited >= toldEvery/2 {
 				l.log.Info("no answer yet to the question for the config", "from", from, "waited", waited.Round(time.Millisecond))
 			}
 		}
@@ -325,7 +325,7 @@ func (l *loop) watchSource(asked <-chan struct{}) {
 // logRepeats has the log say what the source repeats.
 func (l *loop) logRepeats() {
 	often := toldFailures
-	l.trouble.asking.Failed = func(err error, again time.Duration) {
+	l.lastErrors.asking.Failed = func(err error, again time.Duration) {
 		if now := time.Now(); !often.Next().After(now) {
 			often.Note(now)
 			l.log.Info("the question for the config failed and is repeated", "delay", again, "err", err)

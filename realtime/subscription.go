@@ -43,8 +43,8 @@ type Subscription struct {
 	calls   rpc.Caller
 	senders senders.Book
 
-	done    chan struct{}
-	trouble trouble
+	done       chan struct{}
+	lastErrors lastErrors
 
 	mu      sync.Mutex
 	run     bool

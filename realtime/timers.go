@@ -84,8 +84,8 @@ func (d *deadlines) at(kind timerKind) time.Time {
 
 func (d *deadlines) armed(kind timerKind) bool { return d.of(kind) >= 0 }
 
-// due reports whether a deadline has come, and takes it away.
-func (d *deadlines) due(kind timerKind, now time.Time) bool {
+// expire reports whether a deadline has come, and takes it away.
+func (d *deadlines) expire(kind timerKind, now time.Time) bool {
 	i := d.of(kind)
 	if i < 0 || now.Before((*d)[i].at) {
 		return false
@@ -172,7 +172,7 @@ func (l *loop) expire() {
 			{timerReplayRetry, evReplayRetry, nil},
 			{timerLeave, evLeave, nil},
 		} {
-			if s.timers.due(t.timer, now) {
+			if s.timers.expire(t.timer, now) {
 				switch t.timer {
 				case timerIdle:
 					s.watch(now)
@@ -187,33 +187,33 @@ func (l *loop) expire() {
 		}
 	}
 	for _, s := range l.connections() {
-		if s.timers.due(timerShortReplay, now) {
+		if s.timers.expire(timerShortReplay, now) {
 			l.hanging(s, now)
 		}
-		if s.timers.due(timerParked, now) {
+		if s.timers.expire(timerParked, now) {
 			l.takeParked(s, now)
 		}
-		if s.timers.due(timerPinged, now) {
+		if s.timers.expire(timerPinged, now) {
 			l.pinged(s, now)
 		}
 	}
-	if l.timers.due(timerReplay, now) {
+	if l.timers.expire(timerReplay, now) {
 		l.replayTimeout(now)
 	}
-	if l.timers.due(timerHeld, now) {
+	if l.timers.expire(timerHeld, now) {
 		l.nextReplay()
 	}
-	l.timers.due(timerControl, now) // afterEvent carries them out
-	if l.timers.due(timerCheck, now) {
+	l.timers.expire(timerControl, now) // afterEvent carries them out
+	if l.timers.expire(timerCheck, now) {
 		l.check(now)
 	}
-	if l.timers.due(timerTell, now) {
+	if l.timers.expire(timerTell, now) {
 		l.events.notices.Flush(now)
 	}
-	if l.timers.due(timerRenew, now) {
+	if l.timers.expire(timerRenew, now) {
 		l.renew()
 	}
-	if l.timers.due(timerReturn, now) {
+	if l.timers.expire(timerReturn, now) {
 		l.tryWebSocket()
 	}
 }

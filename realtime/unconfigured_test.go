@@ -66,7 +66,7 @@ func TestUnconfigured(t *testing.T) {
 				if err := l.sub.WaitReady(within(t, time.Hour)); err != nil {
 					t.Errorf("the portal answers again, and %v", err)
 				}
-				if err := l.sub.trouble.unready(); err != nil {
+				if err := l.sub.lastErrors.unready(); err != nil {
 					t.Errorf("ready, and what failed before is kept: %v", err)
 				}
 			})

@@ -40,11 +40,11 @@ func (x *examination) checkConfig(ctx context.Context) {
 	case x.options.config != nil:
 		x.config = x.options.config
 	case x.client == nil:
-		x.found(nameConfig, time.Now(), finding{Fail, x.barred, "give Check a *b24pull.Client, or WithConfig"})
+		x.found(nameConfig, time.Now(), finding{Fail, x.restError, "give Check a *b24pull.Client, or WithConfig"})
 		x.skipped("there is no config", nameChannels)
 		return
-	case x.barred != "":
-		x.skipped(x.barred, nameConfig, nameChannels)
+	case x.restError != "":
+		x.skipped(x.restError, nameConfig, nameChannels)
 		return
 	}
 	f := x.timed(ctx, nameConfig, func(ctx context.Context) finding {

@@ -79,17 +79,17 @@ type examination struct {
 	results []Result
 	secrets redact.Redactor
 
-	barred  string            // why REST cannot be asked; empty: it can
-	scopes  []string          // that the portal grants; nil: it did not say
-	user    int64             // who calls; 0: the portal did not say
-	config  *b24pull.Config   // nil: there is none
-	ofUser  bool              // the config is a webhook user's
-	server  *server           // nil: the config names none that can be used
-	came    *realtime.Message // an event of ours that came back; nil: none has
-	kept    bool              // an event of ours was found in the history
-	proved  bool              // the push server has shown a message, or answered a ping
-	polling chan polled       // what the poll has come to; nil: there is none
-	endPoll context.CancelFunc
+	restError string            // why REST cannot be asked; empty: it can
+	scopes    []string          // that the portal grants; nil: it did not say
+	user      int64             // who calls; 0: the portal did not say
+	config    *b24pull.Config   // nil: there is none
+	ofUser    bool              // the config is a webhook user's
+	server    *server           // nil: the config names none that can be used
+	came      *realtime.Message // an event of ours that came back; nil: none has
+	inHistory bool              // an event of ours was found in the history
+	answered  bool              // the push server has shown a message, or answered a ping
+	polling   chan polled       // what the poll has come to; nil: there is none
+	endPoll   context.CancelFunc
 }
 
 // examine makes the checks that the overall bound is for, in the order of

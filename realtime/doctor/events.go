@@ -244,7 +244,7 @@ func (x *examination) back(ctx context.Context, l *listener, command string, to 
 	}
 	a, err := l.wait(ctx, e)
 	if err == nil {
-		x.came, x.proved = &a.message, true
+		x.came, x.answered = &a.message, true
 		return a, pass("back %s after it was sent", short(a.at.Sub(e.sent)))
 	}
 	if !errors.Is(err, errNotCome) {

@@ -25,7 +25,7 @@ func (x *examination) checkHistory(ctx context.Context, polls finding, p polled,
 		if p.messages > 0 {
 			return pass("%s kept%s", p.count(), since(p.oldest))
 		}
-		if x.kept {
+		if x.inHistory {
 			return pass("an event that was sent is kept")
 		}
 		if polls.status == Pass {
@@ -114,9 +114,9 @@ func (x *examination) lookFor(ctx context.Context, e *event) finding {
 	p := read(ctx, from, func(r *wire.Record) bool { return e.is(r.Command, r.Params) })
 	switch {
 	case p.wanted:
-		x.kept = true
+		x.inHistory = true
 		return finding{Fail, fmt.Sprintf("the server keeps it, but has not sent it in %s", short(eventHold)), "a process of the push server may have lost its Redis: have it restarted"}
-	case p.messages > 0 || errors.Is(p.err, transport.ErrSilent) || isTimeout(p.err) && x.proved:
+	case p.messages > 0 || errors.Is(p.err, transport.ErrSilent) || isTimeout(p.err) && x.answered:
 		return finding{Fail, fmt.Sprintf("not back in %s, and not kept by the server", short(eventHold)), whatToSend}
 	}
 	return finding{Fail, fmt.Sprintf("not back in %s; whether the server keeps it cannot be read", short(eventHold)), "see websocket and polls; if both are well: " + whatToSend}

@@ -163,11 +163,11 @@ func (r *reached) proof() finding {
 // checkPortal looks at the way to the portal, and at proxies.
 func (x *examination) checkPortal(ctx context.Context) {
 	if x.client == nil {
-		x.barred = "a saved config is checked: no portal is asked"
+		x.restError = "a saved config is checked: no portal is asked"
 		if x.options.config == nil {
-			x.barred = "there is neither a client nor a config"
+			x.restError = "there is neither a client nor a config"
 		}
-		x.skipped(x.barred, nameAddress, nameCertificate)
+		x.skipped(x.restError, nameAddress, nameCertificate)
 		x.checkProxy(ctx, nil)
 		return
 	}
@@ -177,7 +177,7 @@ func (x *examination) checkPortal(ctx context.Context) {
 	}
 	r := x.checkHosts(ctx, nameAddress, nameCertificate, []*url.URL{u})
 	if !r {
-		x.barred = "the portal is not reached"
+		x.restError = "the portal is not reached"
 	}
 	x.checkProxy(ctx, u)
 }

@@ -153,7 +153,7 @@ func (x *examination) trySocket(ctx context.Context, h *heads) finding {
 	}()
 	select {
 	case at := <-pongs.at:
-		x.proved = true
+		x.answered = true
 		return pass("open in %s, a ping answered in %s", short(opened), short(at.Sub(asked)))
 	case err := <-ended:
 		ended = nil

@@ -19,8 +19,8 @@ const slow = 2 * time.Second
 // checkREST asks the portal what it knows of the caller: methods that need no
 // scope.
 func (x *examination) checkREST(ctx context.Context) {
-	if x.barred != "" || x.client == nil {
-		x.skipped(x.barred, nameREST, nameScope, nameUser)
+	if x.restError != "" || x.client == nil {
+		x.skipped(x.restError, nameREST, nameScope, nameUser)
 		return
 	}
 	before := x.client.Portal()
@@ -30,7 +30,7 @@ func (x *examination) checkREST(ctx context.Context) {
 		_, err := x.client.Call(ctx, "scope", nil, &scopes, b24pull.Idempotent())
 		if err != nil {
 			if !isAnswer(err) {
-				x.barred = "REST cannot be used"
+				x.restError = "REST cannot be used"
 			}
 			return failed(err)
 		}
@@ -44,8 +44,8 @@ func (x *examination) checkREST(ctx context.Context) {
 		}
 		return pass("answered in %s", short(took))
 	})
-	if x.barred != "" {
-		x.skipped(x.barred, nameScope, nameUser)
+	if x.restError != "" {
+		x.skipped(x.restError, nameScope, nameUser)
 		return
 	}
 	x.timed(ctx, nameScope, x.scope)

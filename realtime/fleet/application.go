@@ -183,7 +183,7 @@ func (t *tenant) open(ctx context.Context, m *member) (*job, error) {
 	app := a.tokens.Application()
 	httpClient := cmp.Or(app.HTTPClient, http.DefaultClient)
 	client, err := b24pull.New(b24pull.OAuth(token.Portal, source), append(append([]b24pull.Option{b24pull.WithHTTPClient(httpClient)},
-		opts.application.client...), b24pull.WithMoved(func(ctx context.Context, _, to string) error { return t.moved(ctx, m, to) }))...)
+		opts.application.client...), b24pull.WithMoved(func(ctx context.Context, _, to string) error { return t.allowMove(ctx, m, to) }))...)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -256,10 +256,10 @@ func (t *tenant) stored(ctx context.Context) (token *oauth.Token, err error) {
 	return token, err
 }
 
-// moved is asked when a portal says that it has another address, before that
+// allowMove is asked when a portal says that it has another address, before that
 // gets a token. What is neither in the cloud nor named by WithPortals may be
 // anybody's.
-func (t *tenant) moved(ctx context.Context, m *member, to string) error {
+func (t *tenant) allowMove(ctx context.Context, m *member, to string) error {
 	if !t.app.fleet.opts.application.hosts.Allow(to) {
 		m.tell(Event{Kind: KindMoved, To: to, Err: errForeign})
 		return errForeign

@@ -94,7 +94,7 @@ func (m *member) loop() {
 	left := false
 	defer func() {
 		if !left && ended != errGoexit {
-			ended = m.tidy(ended)
+			ended = m.dropCursor(ended)
 		}
 		m.finish(ended)
 	}()
@@ -332,16 +332,19 @@ func (m *member) leave() bool {
 	return true
 }
 
-// tidy removes the cursor of a member that was ended by Remove or Shutdown
+// dropCursor removes the cursor of a member that was ended by Remove or Shutdown
 // before it could see that what it stands for is gone: nobody else would. It
 // returns why the member is gone, nil if it was only removed.
-func (m *member) tidy(ended error) error {
+func (m *member) dropCursor(ended error) error {
 	if m.life.Err() == nil || m.cursor.CursorStore == nil || !m.runner.gone(m) {
 		return nil
 	}
 	m.leave()
 	if b24pull.EndingOf(ended) == b24pull.EndsRun {
 		return ended
+	}
+	if m.opened != "" { // which nobody writes any more
+		return b24pull.ErrUninstalled
 	}
 	return b24pull.ErrNoToken
 }

@@ -134,3 +134,22 @@ func TestRemoved_Left(t *testing.T) {
 		})
 	}
 }
+
+// TestRemoved_DeletedElsewhere: a portal whose token another process has deleted
+// has had one, also if it is removed before its subscription sees that.
+func TestRemoved_DeletedElsewhere(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pulltest.Network) {
+		w := newWorld(t, 1, n)
+		key := w.portals[0].MemberID()
+		r := w.installed(w.portals[0])
+		locked, err := w.store.Lock(t.Context(), key)
+		w.must(err)
+		w.must(locked.Delete(t.Context()))
+		locked.Unlock()
+		w.must(r.app.Fleet().Remove(t.Context(), key))
+		if e := w.events.last(key, KindRemoved); !errors.Is(e.Err, b24pull.ErrUninstalled) {
+			t.Errorf("told %+v, want %v", e, b24pull.ErrUninstalled)
+		}
+		r.stop()
+	})
+}

@@ -140,7 +140,7 @@ func (b *accounts) get(ctx context.Context) (*account, error) { return b.other(c
 
 // other returns an account other than one that the push server has refused.
 func (b *accounts) other(ctx context.Context, refused *account) (*account, error) {
-	f, a, err := b.ask(refused)
+	f, a, err := b.current(refused)
 	if f == nil {
 		return a, err
 	}
@@ -152,8 +152,8 @@ func (b *accounts) other(ctx context.Context, refused *account) (*account, error
 	}
 }
 
-// ask returns the account that is in use, or a fetch to be waited for.
-func (b *accounts) ask(refused *account) (*fetch, *account, error) {
+// current returns the account that is in use, or a fetch to be waited for.
+func (b *accounts) current(refused *account) (*fetch, *account, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.p.life.Err() != nil {

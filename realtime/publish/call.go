@@ -151,7 +151,7 @@ func (p *Publisher) call(ctx context.Context, method string, params any) (json.R
 			return result, err
 		}
 	}
-	result, err := p.link.call(ctx, method, params)
+	result, err := p.connector.call(ctx, method, params)
 	return result, callError(ctx, err)
 }
 

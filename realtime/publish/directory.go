@@ -101,7 +101,7 @@ func (d *directory) look(a *account, users []int64, found map[int64]target) *bat
 	b := d.next
 	if b == nil {
 		b = &batch{account: a, users: make(map[int64]bool), done: make(chan struct{})}
-		if !d.busy && !d.p.begin(d.ask) {
+		if !d.busy && !d.p.begin(d.request) {
 			b.err = ErrClosed
 			close(b.done)
 			return b
@@ -128,8 +128,8 @@ func (p *Publisher) named(a *account, user int64) (target, bool) {
 	return t, err == nil && time.Now().Before(t.until)
 }
 
-// ask makes requests for as long as somebody waits.
-func (d *directory) ask() {
+// request makes requests for as long as somebody waits.
+func (d *directory) request() {
 	for {
 		d.mu.Lock()
 		b := d.next

@@ -23,7 +23,7 @@ func (p *Publisher) publishByPost(ctx context.Context, a *account, messages []ch
 	if err := s.resolve(ctx); err != nil {
 		return err
 	}
-	for at := (place{}); at.message < len(messages); {
+	for at := (progress{}); at.message < len(messages); {
 		next, err := s.send(ctx, at)
 		if err != nil {
 			return &Error{Index: at.message, Receivers: at.receiver, Err: p.closedOr(err)}
@@ -42,8 +42,8 @@ type sending struct {
 	renewed   bool
 }
 
-// A place is how far a sending has come: all before it has been accepted.
-type place struct{ message, receiver int }
+// A progress is how far a sending has come: all before it has been accepted.
+type progress struct{ message, receiver int }
 
 // resolve looks up the receivers of all messages.
 func (s *sending) resolve(ctx context.Context) error {
@@ -107,7 +107,7 @@ func (s *sending) publication(m checked, to []wire.Receiver) *wire.Publication {
 
 // fill makes the next request: as many messages from a place on as a push
 // server takes in one.
-func (s *sending) fill(at place) (request []wire.Publication, next place) {
+func (s *sending) fill(at progress) (request []wire.Publication, next progress) {
 	size := wire.RequestFrame
 	for at.message < len(s.messages) && len(request) < maxMessages {
 		rest := s.receivers[at.message][at.receiver:]
@@ -120,7 +120,7 @@ func (s *sending) fill(at place) (request []wire.Publication, next place) {
 		}
 		request = append(request, *part)
 		if at.receiver += len(part.Receivers); at.receiver == len(s.receivers[at.message]) {
-			at = place{message: at.message + 1}
+			at = progress{message: at.message + 1}
 		}
 	}
 	return request, at
@@ -128,7 +128,7 @@ func (s *sending) fill(at place) (request []wire.Publication, next place) {
 
 // send makes the next request, and once more with other channels if the push
 // server refuses those. It returns how far that has brought the sending.
-func (s *sending) send(ctx context.Context, at place) (place, error) {
+func (s *sending) send(ctx context.Context, at progress) (progress, error) {
 	for {
 		request, next := s.fill(at)
 		err := s.p.try(ctx, false, func() error { return s.p.publish(ctx, s.account, request) })

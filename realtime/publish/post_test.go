@@ -55,7 +55,7 @@ func TestPost_Fill(t *testing.T) {
 			}
 			var seen []string
 			requests := 0
-			for at := (place{}); at.message < len(s.messages); requests++ {
+			for at := (progress{}); at.message < len(s.messages); requests++ {
 				request, next := s.fill(at)
 				if next == at {
 					t.Fatalf("it comes to no end at %v", at)

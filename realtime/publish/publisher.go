@@ -24,12 +24,12 @@ type Publisher struct {
 	poster *http.Client // of requests to the push server
 	header http.Header
 
-	life     context.Context // until Close
-	end      context.CancelCauseFunc
-	work     sync.WaitGroup // goroutines of its own
-	accounts accounts
-	users    directory
-	link     link
+	life      context.Context // until Close
+	end       context.CancelCauseFunc
+	work      sync.WaitGroup // goroutines of its own
+	accounts  accounts
+	users     directory
+	connector connector
 
 	mu     sync.Mutex
 	closed bool
@@ -63,7 +63,7 @@ func New(source realtime.ConfigSource, opts ...Option) (*Publisher, error) {
 	p.life, p.end = context.WithCancelCause(context.Background())
 	p.accounts.init(p)
 	p.users.init(p)
-	p.link.p = p
+	p.connector.p = p
 	return p, nil
 }
 

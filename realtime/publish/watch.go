@@ -120,7 +120,7 @@ func (w *watcher) connect(ctx context.Context, at *address) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	events := &statusEvents{wake: make(chan struct{}, 1), again: make(chan struct{}, 1)}
-	s, err := at.open(ctx, events.ask)
+	s, err := at.open(ctx, events.refresh)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ var (
 )
 
 // watch subscribes, asks for all, and goes on with what is told.
-func (w *watcher) watch(ctx context.Context, s *session, events *statusEvents) error {
+func (w *watcher) watch(ctx context.Context, s *connection, events *statusEvents) error {
 	if err := w.subscribe(ctx, s); err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (w *watcher) watch(ctx context.Context, s *session, events *statusEvents) e
 }
 
 // subscribe has the server tell of all users.
-func (w *watcher) subscribe(ctx context.Context, s *session) error {
+func (w *watcher) subscribe(ctx context.Context, s *connection) error {
 	var tasks sync.WaitGroup
 	next := make(chan int64)
 	failed := make(chan error, subscribing)
@@ -225,7 +225,7 @@ func cannot(err error) error {
 }
 
 // snapshot asks for all users, and tells of those who are not as they were.
-func (w *watcher) snapshot(ctx context.Context, s *session) error {
+func (w *watcher) snapshot(ctx context.Context, s *connection) error {
 	seen, err := w.p.seen(ctx, w.users, func(ctx context.Context, method string, params any) (json.RawMessage, error) {
 		result, err := s.line.Call(ctx, method, params)
 		return result, callError(ctx, err)
@@ -302,8 +302,8 @@ func (q *statusEvents) take(r wire.Record) {
 	notify(q.wake)
 }
 
-// ask has all users be asked for.
-func (q *statusEvents) ask() { notify(q.again) }
+// refresh has all users be asked for.
+func (q *statusEvents) refresh() { notify(q.again) }
 
 // list takes those that wait.
 func (q *statusEvents) list() []statusEvent {

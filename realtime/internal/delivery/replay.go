@@ -52,7 +52,7 @@ type Replay struct {
 func (s *History) BeginReplay(now time.Time, where string) wire.Mid {
 	if c := s.Replay; c == nil || c.where != where || s.Tags || s.beginsOver() || s.away && !c.above.IsZero() {
 		s.Replay = nil
-		at := s.known(now)
+		at := s.replayStart(now)
 		s.Replay = &Replay{where: where, Start: now, Anchor: !s.Anchored, from: at.Prev(), expect: at}
 		if s.Watermark.Less(at) {
 			s.Replay.above, s.Replay.stands = at, true

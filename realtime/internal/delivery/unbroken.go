@@ -65,12 +65,12 @@ func (s *History) provable() bool {
 	return s.Anchored && !s.Tags && !s.setBack && len(s.histories) == 1
 }
 
-// known is up to where nothing is missing, which may be above the watermark: a
+// replayStart is up to where nothing is missing, which may be above the watermark: a
 // replay can begin there. After an outage it has to show that the history still
 // reaches back to the watermark. One that begins at what the server does not
 // keep has no answer as long as nothing follows: where the server says what it
 // keeps, and little is unfit, it begins at the last one that lasts.
-func (s *History) known(now time.Time) wire.Mid {
+func (s *History) replayStart(now time.Time) wire.Mid {
 	if s.away || s.proof.failed || !s.provable() {
 		return s.Watermark
 	}
@@ -93,7 +93,7 @@ func (s *History) unbroken(now time.Time) (to wire.Mid) {
 	settled := int64(now.Add(-s.Settle).Sub(s.begun))
 	ahead := s.follows()
 	stands := false
-	for e := range s.seen.list.from(s.place()) {
+	for e := range s.seen.list.from(s.watermarkSlot()) {
 		mid := e.mid()
 		if mid == s.Watermark && !stands {
 			stands = true
@@ -127,7 +127,7 @@ func (s *History) follows() (n int) {
 		return 0
 	}
 	last := s.Watermark
-	for e := range s.seen.list.from(s.place()) {
+	for e := range s.seen.list.from(s.watermarkSlot()) {
 		switch mid := e.mid(); {
 		case mid == next(last):
 			last = mid
@@ -139,8 +139,8 @@ func (s *History) follows() (n int) {
 	return n
 }
 
-// place is where in what has been seen the watermark is.
-func (s *History) place() slot {
+// watermarkSlot is where in what has been seen the watermark is.
+func (s *History) watermarkSlot() slot {
 	at, _ := s.seen.list.seek(pack(wire.Key{Mid: s.Watermark}), false)
 	return at
 }

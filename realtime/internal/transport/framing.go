@@ -118,7 +118,7 @@ func (c *socketConn) handled(kind int, payload []byte) bool {
 	case kind == websocket.PongMessage:
 		err = c.ws.PongHandler()(string(payload))
 	case kind == websocket.TextMessage && c.at.RPC && string(payload) == textPing:
-		err = c.beat()
+		err = c.answerHeartbeat()
 	default:
 		return false
 	}

@@ -89,10 +89,10 @@ type socketConn struct {
 
 	writing sync.Mutex // of data frames, which take one writer at a time
 
-	owing  sync.Mutex
-	owed   []shortFrame // which reading must not wait for
-	spare  []shortFrame // memory for the next
-	frames []byte       // memory for writing them; the writer's
+	pendingMu sync.Mutex
+	pending   []shortFrame // which reading must not wait for
+	spare     []shortFrame // memory for the next
+	frames    []byte       // memory for writing them; the writer's
 }
 
 // shortFrame is the text of a short frame, in two parts.
@@ -126,14 +126,14 @@ func (c *socketConn) Next() (io.Reader, error) {
 		if f.head = f.begin[:n]; string(f.head) != textPing {
 			return f, nil
 		}
-		if err := c.beat(); err != nil {
+		if err := c.answerHeartbeat(); err != nil {
 			return nil, c.at.broken(err)
 		}
 	}
 }
 
-// beat answers a sign of life.
-func (c *socketConn) beat() error {
+// answerHeartbeat answers a sign of life.
+func (c *socketConn) answerHeartbeat() error {
 	c.heartbeat()
 	return c.reply(shortFrame{head: textPong})
 }
@@ -154,7 +154,7 @@ func (c *socketConn) Received(id string) {
 	if !c.at.RPC || id == "" {
 		return
 	}
-	if n := c.owe(shortFrame{textReceipt, id}); c.ahead == nil || n >= gathered {
+	if n := c.enqueue(shortFrame{textReceipt, id}); c.ahead == nil || n >= gathered {
 		_ = c.settled(n)
 	}
 }
@@ -177,14 +177,14 @@ const maxOwed = 1024
 
 // reply sends a short frame. While a long one is being written it leaves that
 // to its writer: what is read must not wait for what is sent.
-func (c *socketConn) reply(f shortFrame) error { return c.settled(c.owe(f)) }
+func (c *socketConn) reply(f shortFrame) error { return c.settled(c.enqueue(f)) }
 
-// owe has a short frame be written next, and returns how many are.
-func (c *socketConn) owe(f shortFrame) int {
-	c.owing.Lock()
-	defer c.owing.Unlock()
-	c.owed = append(c.owed, f)
-	return len(c.owed)
+// enqueue has a short frame be written next, and returns how many are.
+func (c *socketConn) enqueue(f shortFrame) int {
+	c.pendingMu.Lock()
+	defer c.pendingMu.Unlock()
+	c.pending = append(c.pending, f)
+	return len(c.pending)
 }
 
 // settled is settle where so much is owed.
@@ -211,22 +211,22 @@ func (c *socketConn) settle() error {
 }
 
 func (c *socketConn) owes() bool {
-	c.owing.Lock()
-	defer c.owing.Unlock()
-	return len(c.owed) > 0
+	c.pendingMu.Lock()
+	defer c.pendingMu.Unlock()
+	return len(c.pending) > 0
 }
 
 // writeOwed writes all that is owed, at once where that can be. The caller
 // holds c.writing.
 func (c *socketConn) writeOwed() error {
-	c.owing.Lock()
-	owed := c.owed
-	c.owed, c.spare = c.spare, nil
-	c.owing.Unlock()
+	c.pendingMu.Lock()
+	owed := c.pending
+	c.pending, c.spare = c.spare, nil
+	c.pendingMu.Unlock()
 	defer func() {
 		clear(owed)
-		c.owing.Lock()
-		defer c.owing.Unlock()
+		c.pendingMu.Lock()
+		defer c.pendingMu.Unlock()
 		if c.spare == nil && cap(owed) <= maxOwed {
 			c.spare = owed[:0]
 		}

@@ -39,10 +39,10 @@ func (a *account) lookRPC(secrets redact.Redactor) error {
 	return nil
 }
 
-// A session is a connection to a push server of version 5 that is the
+// A connection is a connection to a push server of version 5 that is the
 // publisher's own. What it is told of messages is no subscription's: there is
 // no history to it.
-type session struct {
+type connection struct {
 	line   *rpc.Line
 	conn   transport.Duplex
 	codec  wire.Codec
@@ -51,8 +51,8 @@ type session struct {
 }
 
 // open connects.
-func (p *Publisher) open(ctx context.Context, a *account, pinged func()) (*session, error) {
-	s := &session{pinged: pinged}
+func (p *Publisher) open(ctx context.Context, a *account, pinged func()) (*connection, error) {
+	s := &connection{pinged: pinged}
 	socket := transport.Socket{Dial: transport.DialOver(p.client), Header: p.header}
 	conn, err := socket.Open(ctx, a.socket, s)
 	if err != nil {
@@ -70,7 +70,7 @@ func (p *Publisher) open(ctx context.Context, a *account, pinged func()) (*sessi
 
 // serve reads until the connection ends, and hands on its messages. Calls are
 // answered meanwhile.
-func (s *session) serve(record func(wire.Record)) error {
+func (s *connection) serve(record func(wire.Record)) error {
 	var tasks sync.WaitGroup
 	over := make(chan struct{})
 	tasks.Go(s.line.Run)
@@ -83,7 +83,7 @@ func (s *session) serve(record func(wire.Record)) error {
 	return err
 }
 
-func (s *session) read(record func(wire.Record)) error {
+func (s *connection) read(record func(wire.Record)) error {
 	s.hear()
 	for {
 		frame, err := s.conn.Next()
@@ -108,7 +108,7 @@ func (s *session) read(record func(wire.Record)) error {
 }
 
 // watch pings the server, and ends a connection over which nothing comes.
-func (s *session) watch(over <-chan struct{}) {
+func (s *connection) watch(over <-chan struct{}) {
 	ticker := time.NewTicker(pingEvery)
 	defer ticker.Stop()
 	for {
@@ -124,13 +124,13 @@ func (s *session) watch(over <-chan struct{}) {
 	}
 }
 
-func (s *session) hear() { s.heard.Store(time.Now().UnixNano()) }
+func (s *connection) hear() { s.heard.Store(time.Now().UnixNano()) }
 
 // Sent implements transport.Sink.
-func (s *session) Sent() {}
+func (s *connection) Sent() {}
 
 // Pinged implements transport.Sink.
-func (s *session) Pinged() {
+func (s *connection) Pinged() {
 	s.hear()
 	if s.pinged != nil {
 		s.pinged()
@@ -138,7 +138,7 @@ func (s *session) Pinged() {
 }
 
 // Ponged implements transport.Sink.
-func (s *session) Ponged() { s.hear() }
+func (s *connection) Ponged() { s.hear() }
 
 // Heartbeat implements transport.Sink.
-func (s *session) Heartbeat() { s.hear() }
+func (s *connection) Heartbeat() { s.hear() }

@@ -19,10 +19,10 @@ import (
 // called.
 const idleLife = 30 * time.Second
 
-// A link is how calls of version 5 are made without a subscription: over a
+// A connector is how calls of version 5 are made without a subscription: over a
 // connection that is opened when there is a call, and closed when there has
 // been none for a while.
-type link struct {
+type connector struct {
 	p     *Publisher
 	calls rpc.Caller
 
@@ -33,7 +33,7 @@ type link struct {
 }
 
 // call makes a call. It waits for a connection for as long as one may come.
-func (l *link) call(ctx context.Context, method string, params any) (json.RawMessage, error) {
+func (l *connector) call(ctx context.Context, method string, params any) (json.RawMessage, error) {
 	if !l.enter() {
 		return nil, ErrClosed
 	}
@@ -41,7 +41,7 @@ func (l *link) call(ctx context.Context, method string, params any) (json.RawMes
 	return l.calls.Call(ctx, method, params)
 }
 
-func (l *link) enter() bool {
+func (l *connector) enter() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.running {
@@ -55,16 +55,16 @@ func (l *link) enter() bool {
 	return true
 }
 
-func (l *link) leave() {
+func (l *connector) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.busy--
 	l.last = time.Now()
 }
 
-// rest reports whether nothing has been called for some time; then the link
+// rest reports whether nothing has been called for some time; then the connector
 // stops, and the next call begins it anew.
-func (l *link) rest(longer time.Duration) bool {
+func (l *connector) rest(longer time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.busy > 0 || time.Since(l.last) < longer {
@@ -76,7 +76,7 @@ func (l *link) rest(longer time.Duration) bool {
 }
 
 // fail ends the calls that wait for a connection.
-func (l *link) fail(why error) {
+func (l *connector) fail(why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.running = false
@@ -88,7 +88,7 @@ func (l *link) fail(why error) {
 const maxDrops = 20
 
 // run connects, again and again, until nothing is called any more.
-func (l *link) run() {
+func (l *connector) run() {
 	at := &address{p: l.p}
 	failures, drops := 0, 0
 	for {
@@ -116,9 +116,9 @@ func (l *link) run() {
 }
 
 // connect makes calls over one connection, until it ends. opened reports whether
-// it has come about, and rested whether the link has ended it, since nothing was
+// it has come about, and rested whether the connector has ended it, since nothing was
 // called.
-func (l *link) connect(at *address) (opened, rested bool, err error) {
+func (l *connector) connect(at *address) (opened, rested bool, err error) {
 	ctx, cancel := context.WithCancel(l.p.life)
 	defer cancel()
 	s, err := at.open(ctx, nil)
@@ -163,7 +163,7 @@ type address struct {
 }
 
 // open connects to it.
-func (t *address) open(ctx context.Context, pinged func()) (*session, error) {
+func (t *address) open(ctx context.Context, pinged func()) (*connection, error) {
 	a, err := t.p.accounts.get(ctx)
 	if t.refused && a == t.now && err == nil && t.p.accounts.mayRenew(a) {
 		a, err = t.p.accounts.other(ctx, a)

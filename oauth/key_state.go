@@ -31,8 +31,8 @@ const (
 	refreshEvery = time.Minute
 )
 
-// An entry is what a process knows of the token of a key.
-type entry struct {
+// A keyState is what a process knows of the token of a key.
+type keyState struct {
 	tokens *Tokens
 	key    string
 	gone   chan struct{} // closed when the token is deleted
@@ -45,7 +45,7 @@ type entry struct {
 	unpaid  *unpaid
 	fresh   fresh
 
-	candidate *pending // confirmed; whether it may replace the stored token is not decided
+	confirmed *pending // confirmed; whether it may replace the stored token is not decided
 
 	lastProbe time.Time // when a doubtful callback was last found to be none of the portal's
 	suspect   identity  // a stored token whose installation may have ended
@@ -62,7 +62,7 @@ type pending struct {
 // hands one out, so what needs the lock is a method of it. It reads and writes
 // the token by what was locked: the store may have no connection left beside.
 type lockedEntry struct {
-	*entry
+	*keyState
 	held LockedToken
 }
 
@@ -127,13 +127,13 @@ func (f *fresh) refuse(t *Token, now time.Time) error {
 
 // reject is told that the portal has refused a token in the call it was
 // refreshed for.
-func (e *entry) reject(access string) {
+func (e *keyState) reject(access string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.fresh.reject(access)
 }
 
-func (e *entry) end() {
+func (e *keyState) end() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.ended() {
@@ -141,7 +141,7 @@ func (e *entry) end() {
 	}
 }
 
-func (e *entry) ended() bool {
+func (e *keyState) ended() bool {
 	select {
 	case <-e.gone:
 		return true
@@ -151,14 +151,14 @@ func (e *entry) ended() bool {
 }
 
 // idle reports whether nothing would be lost with the entry.
-func (e *entry) idle() bool {
+func (e *keyState) idle() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.token == nil && e.pending == nil && e.flight == nil && e.candidate == nil
+	return e.token == nil && e.pending == nil && e.flight == nil && e.confirmed == nil
 }
 
-// known returns the token that was read or stored last, nil before the first.
-func (e *entry) known() (*Token, error) {
+// latest returns the token that was read or stored last, nil before the first.
+func (e *keyState) latest() (*Token, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.ended() {
@@ -168,41 +168,41 @@ func (e *entry) known() (*Token, error) {
 }
 
 // use takes a token that is in the store.
-func (e *entry) use(t *Token) {
+func (e *keyState) use(t *Token) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.token = t
 }
 
 // suspects is told that the installation of a stored token may have ended.
-func (e *entry) suspects(stored identity) {
+func (e *keyState) suspects(stored identity) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.suspect = stored
 }
 
 // isSuspect reports whether the installation of a stored token may have ended.
-func (e *entry) isSuspect(stored *Token) bool {
+func (e *keyState) isSuspect(stored *Token) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.suspect == stored.identity() || e.candidate != nil && e.candidate.before == stored.identity()
+	return e.suspect == stored.identity() || e.confirmed != nil && e.confirmed.before == stored.identity()
 }
 
 // paid ends the pause after PAYMENT_REQUIRED.
-func (e *entry) paid() {
+func (e *keyState) paid() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.unpaid = nil
 }
 
 // stored reads the token from the store.
-func (e *entry) stored(ctx context.Context) (*Token, error) {
+func (e *keyState) stored(ctx context.Context) (*Token, error) {
 	return e.read(ctx, func(ctx context.Context) (*Token, error) { return e.tokens.store.Load(ctx, e.key) })
 }
 
 func (e lockedEntry) stored(ctx context.Context) (*Token, error) { return e.read(ctx, e.held.Load) }
 
-func (e *entry) read(ctx context.Context, load func(context.Context) (*Token, error)) (*Token, error) {
+func (e *keyState) read(ctx context.Context, load func(context.Context) (*Token, error)) (*Token, error) {
 	if e.key == "" {
 		return nil, fmt.Errorf("%w: the key is empty; give the one that the token was put under, like the portal's MemberID", b24pull.ErrNoToken)
 	}
@@ -222,7 +222,7 @@ func (e *entry) read(ctx context.Context, load func(context.Context) (*Token, er
 
 // current returns the token that counts, and a pending if it is not stored yet.
 // The caller may change the token.
-func (e *entry) current(ctx context.Context) (*Token, *pending, error) {
+func (e *keyState) current(ctx context.Context) (*Token, *pending, error) {
 	return e.counts(e.stored(ctx))
 }
 
@@ -230,7 +230,7 @@ func (e lockedEntry) current(ctx context.Context) (*Token, *pending, error) {
 	return e.counts(e.stored(ctx))
 }
 
-func (e *entry) counts(t *Token, err error) (*Token, *pending, error) {
+func (e *keyState) counts(t *Token, err error) (*Token, *pending, error) {
 	if err != nil && !errors.Is(err, b24pull.ErrNoToken) {
 		return nil, nil, err
 	}
@@ -336,6 +336,6 @@ func (e lockedEntry) remove(ctx context.Context) error {
 	if err := e.held.Delete(ctx); err != nil {
 		return err
 	}
-	e.tokens.forget(e.entry)
+	e.tokens.forget(e.keyState)
 	return nil
 }

@@ -72,11 +72,11 @@ func isEnvelope(fields map[string]json.RawMessage) bool {
 // goes into no error: a proxy's page can repeat the address.
 func (a response) result() (json.RawMessage, error) {
 	if !json.Valid(a.body) {
-		doubt := a.portalHint()
+		hint := a.portalHint()
 		if bytes.HasPrefix(bytes.TrimSpace(a.body), []byte("{")) { // it has been cut off
-			doubt = ""
+			hint = ""
 		}
-		return nil, a.fail(fmt.Sprintf("the answer is not JSON (%s, %d bytes)", a.mediaType(), len(a.body)) + doubt)
+		return nil, a.fail(fmt.Sprintf("the answer is not JSON (%s, %d bytes)", a.mediaType(), len(a.body)) + hint)
 	}
 	var envelope map[string]json.RawMessage
 	if kind := phpjson.KindOf(a.body); kind != phpjson.KindObject || json.Unmarshal(a.body, &envelope) != nil {
@@ -95,17 +95,17 @@ func (a response) result() (json.RawMessage, error) {
 	return result, nil
 }
 
-// portalHint asks whether what has answered is a portal at all. A gateway before one
-// answers 500 and above, or 429.
+// portalHint asks whether what has answered is a portal at all. A gateway before
+// one answers 500 and above, or 429.
 func (a response) portalHint() string {
 	if a.portal == nil || a.status >= http.StatusInternalServerError || a.status == http.StatusTooManyRequests {
 		return ""
 	}
-	doubt := ": is " + a.redactor.Text(portalOf(a.portal)) + " really the portal's address"
+	hint := ": is " + a.redactor.Text(portalOf(a.portal)) + " really the portal's address"
 	if a.portal.Scheme == "http" && a.status == http.StatusBadRequest {
-		doubt += ", and not that with https://"
+		hint += ", and not that with https://"
 	}
-	return doubt + "?"
+	return hint + "?"
 }
 
 const mediaTypeLimit = 64

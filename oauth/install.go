@@ -138,7 +138,7 @@ func (ts *Tokens) settle(ctx context.Context, c *Callback) error {
 	err := errUnconfirmed
 	switch none := ts.mustHave(ctx, c.MemberID); {
 	case none == nil:
-		err = ts.locked(ctx, c.MemberID, func(e lockedEntry) error { return e.handle(on, c, nil) })
+		err = ts.locked(ctx, c.MemberID, func(e lockedState) error { return e.handle(on, c, nil) })
 	case !errors.Is(none, b24pull.ErrNoToken):
 		return none
 	case c.Uninstalled():
@@ -158,7 +158,7 @@ func (ts *Tokens) settle(ctx context.Context, c *Callback) error {
 		return err
 	}
 	locked := false
-	err = ts.locked(on, c.MemberID, func(e lockedEntry) error {
+	err = ts.locked(on, c.MemberID, func(e lockedState) error {
 		locked = true
 		return e.handle(on, c, confirmed)
 	})
@@ -182,7 +182,7 @@ func (ts *Tokens) remember(ctx context.Context, c *Callback, confirmed *Token) {
 
 // handle decides about a callback. confirmed is what the authorization server
 // has said of the token of the callback, nil before it was asked.
-func (e lockedEntry) handle(ctx context.Context, c *Callback, confirmed *Token) error {
+func (e lockedState) handle(ctx context.Context, c *Callback, confirmed *Token) error {
 	e.mu.Lock()
 	again := e.pending != nil && e.pending.claimed != "" && c.Token != nil && e.pending.claimed == c.Token.RefreshToken
 	e.mu.Unlock()
@@ -215,7 +215,7 @@ func (e *keyState) tells(stored *Token) bool {
 	return stored.ApplicationToken != "" && !stored.inherited && !stored.Revoked && !e.isSuspect(stored)
 }
 
-func (e lockedEntry) uninstall(ctx context.Context, c *Callback, stored *Token) error {
+func (e lockedState) uninstall(ctx context.Context, c *Callback, stored *Token) error {
 	if refusal := c.Verify(stored.ApplicationToken); refusal != nil {
 		if e.tells(stored) {
 			return refusal
@@ -229,7 +229,7 @@ func (e lockedEntry) uninstall(ctx context.Context, c *Callback, stored *Token) 
 
 // install stores the token of a callback, once it is confirmed. confirmed and
 // stored may be nil.
-func (e lockedEntry) install(ctx context.Context, c *Callback, confirmed, stored *Token) error {
+func (e lockedState) install(ctx context.Context, c *Callback, confirmed, stored *Token) error {
 	e.mu.Lock()
 	candidate := e.confirmed
 	e.mu.Unlock()
@@ -275,7 +275,7 @@ func (e *keyState) consider(p *pending, err error) {
 
 // replaces reports whether a confirmed token may take the place of the stored
 // one. That any user of the portal can get one is not enough.
-func (e lockedEntry) replaces(ctx context.Context, c *Callback, t, stored *Token) error {
+func (e lockedState) replaces(ctx context.Context, c *Callback, t, stored *Token) error {
 	refusal := c.Verify(stored.ApplicationToken)
 	if refusal == nil {
 		return nil
@@ -299,7 +299,7 @@ func (e *keyState) probedLately() bool {
 // alive reports whether the installation of the stored token has not ended,
 // ErrUndecided if that was asked just before. It asks by refreshing it: there
 // is no other way to learn that.
-func (e lockedEntry) alive(ctx context.Context, stored *Token) (bool, error) {
+func (e lockedState) alive(ctx context.Context, stored *Token) (bool, error) {
 	switch {
 	case stored.Revoked:
 		return false, nil

@@ -36,7 +36,7 @@ type keyState struct {
 	tokens *Tokens
 	key    string
 	gone   chan struct{} // closed when the token is deleted
-	users  int           // guarded by Tokens.mu; an entry in use stays
+	users  int           // guarded by Tokens.mu; a state in use stays
 
 	mu      sync.Mutex
 	token   *Token   // was in the store as well; nil: not read yet
@@ -58,10 +58,10 @@ type pending struct {
 	claimed string   // the refresh token of the callback that it came from
 }
 
-// lockedEntry is an entry whose key is locked in the store. Only Tokens.locked
+// lockedState is a state whose key is locked in the store. Only Tokens.locked
 // hands one out, so what needs the lock is a method of it. It reads and writes
 // the token by what was locked: the store may have no connection left beside.
-type lockedEntry struct {
+type lockedState struct {
 	*keyState
 	held LockedToken
 }
@@ -150,7 +150,7 @@ func (e *keyState) ended() bool {
 	}
 }
 
-// idle reports whether nothing would be lost with the entry.
+// idle reports whether nothing would be lost with the state.
 func (e *keyState) idle() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -200,7 +200,7 @@ func (e *keyState) stored(ctx context.Context) (*Token, error) {
 	return e.read(ctx, func(ctx context.Context) (*Token, error) { return e.tokens.store.Load(ctx, e.key) })
 }
 
-func (e lockedEntry) stored(ctx context.Context) (*Token, error) { return e.read(ctx, e.held.Load) }
+func (e lockedState) stored(ctx context.Context) (*Token, error) { return e.read(ctx, e.held.Load) }
 
 func (e *keyState) read(ctx context.Context, load func(context.Context) (*Token, error)) (*Token, error) {
 	if e.key == "" {
@@ -226,7 +226,7 @@ func (e *keyState) current(ctx context.Context) (*Token, *pending, error) {
 	return e.counts(e.stored(ctx))
 }
 
-func (e lockedEntry) current(ctx context.Context) (*Token, *pending, error) {
+func (e lockedState) current(ctx context.Context) (*Token, *pending, error) {
 	return e.counts(e.stored(ctx))
 }
 
@@ -244,7 +244,7 @@ func (e *keyState) counts(t *Token, err error) (*Token, *pending, error) {
 
 // settle returns the token that counts after it has seen to it that it is
 // stored.
-func (e lockedEntry) settle(ctx context.Context) (*Token, error) {
+func (e lockedState) settle(ctx context.Context) (*Token, error) {
 	t, p, err := e.current(ctx)
 	switch {
 	case err != nil:
@@ -263,7 +263,7 @@ func (e lockedEntry) settle(ctx context.Context) (*Token, error) {
 }
 
 // save stores a token. If that fails, for whatever reason, the token is kept.
-func (e lockedEntry) save(ctx context.Context, p *pending) error {
+func (e lockedState) save(ctx context.Context, p *pending) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	t := p.token
@@ -294,7 +294,7 @@ func (e lockedEntry) save(ctx context.Context, p *pending) error {
 
 // renew refreshes the token that counts and stores the new one, or that there
 // is none any more.
-func (e lockedEntry) renew(ctx context.Context, old *Token) (*Token, error) {
+func (e lockedState) renew(ctx context.Context, old *Token) (*Token, error) {
 	if old.Revoked {
 		return nil, &b24pull.TokenError{Code: "invalid_grant"}
 	}
@@ -330,7 +330,7 @@ func (e lockedEntry) renew(ctx context.Context, old *Token) (*Token, error) {
 }
 
 // remove deletes the token.
-func (e lockedEntry) remove(ctx context.Context) error {
+func (e lockedState) remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	if err := e.held.Delete(ctx); err != nil {

@@ -253,8 +253,8 @@ func TestEntry_NoEntriesWithoutToken(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if len(d.tokens.entries) != 0 || len(d.tokens.flights) != 0 {
-		t.Errorf("%d entries are left, %d flights", len(d.tokens.entries), len(d.tokens.flights))
+	if len(d.tokens.states) != 0 || len(d.tokens.flights) != 0 {
+		t.Errorf("%d entries are left, %d flights", len(d.tokens.states), len(d.tokens.flights))
 	}
 	source := d.tokens.Source("member1")
 	if _, err := source.Token(); !errors.Is(err, b24pull.ErrNoToken) {

@@ -11,13 +11,13 @@ import (
 // locked holds the lock of a key. The end of ctx ends only the waiting for it.
 // If the lock is lost, do is done once more under another one: what it could
 // not store is pending, and another may have stored something else.
-func (ts *Tokens) locked(ctx context.Context, key string, do func(lockedEntry) error) error {
+func (ts *Tokens) locked(ctx context.Context, key string, do func(lockedState) error) error {
 	err := ts.lockedOnce(ctx, key, do)
 	if !errors.Is(err, ErrLockLost) {
 		return err
 	}
 	began := false
-	again := ts.lockedOnce(ctx, key, func(e lockedEntry) error {
+	again := ts.lockedOnce(ctx, key, func(e lockedState) error {
 		began = true
 		return do(e)
 	})
@@ -27,7 +27,7 @@ func (ts *Tokens) locked(ctx context.Context, key string, do func(lockedEntry) e
 	return err
 }
 
-func (ts *Tokens) lockedOnce(ctx context.Context, key string, do func(lockedEntry) error) error {
+func (ts *Tokens) lockedOnce(ctx context.Context, key string, do func(lockedState) error) error {
 	held, err := ts.lock(ctx, key)
 	if err != nil {
 		return err
@@ -35,7 +35,7 @@ func (ts *Tokens) lockedOnce(ctx context.Context, key string, do func(lockedEntr
 	defer held.Unlock()
 	e := ts.acquire(key)
 	defer ts.release(e)
-	return do(lockedEntry{e, held})
+	return do(lockedState{e, held})
 }
 
 // lock waits for the lock. Of this process only one at a time asks the store

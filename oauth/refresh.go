@@ -21,7 +21,7 @@ type flight struct {
 
 	clocks gate.Clocks // of those who wait
 
-	// Of a refresh, guarded by the entry's mu:
+	// Of a refresh, guarded by the state's mu:
 	waiting int                // how many wait
 	begun   bool               // its turn among other requests has come
 	cancel  context.CancelFunc // ends the waiting for that
@@ -212,7 +212,7 @@ func (e *keyState) fly(ctx context.Context, refused *oauth2.Token) (t *Token, er
 		}
 	}()
 	if err = e.tokens.mustHave(ctx, e.key); err == nil {
-		err = e.tokens.locked(ctx, e.key, func(held lockedEntry) (err error) {
+		err = e.tokens.locked(ctx, e.key, func(held lockedState) (err error) {
 			if _, err = e.latest(); err == nil {
 				t, err = held.next(ctx, refused)
 			}
@@ -225,7 +225,7 @@ func (e *keyState) fly(ctx context.Context, refused *oauth2.Token) (t *Token, er
 	return t, err
 }
 
-// missing ends an entry whose token another process has deleted. It had one
+// missing ends a state whose token another process has deleted. It had one
 // before.
 func (e *keyState) missing(err error) error {
 	if t, ended := e.latest(); t == nil && ended == nil {
@@ -246,7 +246,7 @@ func panicError(v any) error {
 
 // next returns the token to use after the refused one; it is in the store. What
 // another process has put there is it already, unless it is too old as well.
-func (e lockedEntry) next(ctx context.Context, refused *oauth2.Token) (*Token, error) {
+func (e lockedState) next(ctx context.Context, refused *oauth2.Token) (*Token, error) {
 	t, err := e.settle(ctx)
 	switch {
 	case err != nil:

@@ -356,7 +356,7 @@ func TestRefresh_NobodyWaitsFor(t *testing.T) {
 			}
 			cancel()
 			if key == "member1" {
-				ts.forget(ts.entries[key])
+				ts.forget(ts.states[key])
 			} else {
 				store.load = "away"
 			}
@@ -364,8 +364,8 @@ func TestRefresh_NobodyWaitsFor(t *testing.T) {
 			if err := ts.Wait(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if len(ts.entries) != 0 || server.asked != 0 {
-				t.Errorf("%s: %d entries, %d refreshes", key, len(ts.entries), server.asked)
+			if len(ts.states) != 0 || server.asked != 0 {
+				t.Errorf("%s: %d entries, %d refreshes", key, len(ts.states), server.asked)
 			}
 		}
 	})

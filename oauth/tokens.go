@@ -37,8 +37,8 @@ type Tokens struct {
 	app   *Application
 	store TokenStore
 
-	mu      sync.Mutex
-	entries map[string]*keyState // mu may be held when an entry's is locked, not the other way
+	mu     sync.Mutex
+	states map[string]*keyState // mu may be held when a state's is locked, not the other way
 
 	air     sync.Mutex
 	flights map[*flight]struct{}
@@ -62,7 +62,7 @@ func NewTokens(app *Application, store TokenStore) (*Tokens, error) {
 		return nil, errors.New("b24pull: NewTokens: the store is nil")
 	}
 	return &Tokens{
-		app: app, store: store, entries: make(map[string]*keyState), flights: make(map[*flight]struct{}),
+		app: app, store: store, states: make(map[string]*keyState), flights: make(map[*flight]struct{}),
 		locks: queues{places: 1}, callers: queues{places: 1, most: maxCallers}, asking: queues{places: maxAsking, most: maxWaiting},
 		spacing: queues{places: 1}, apart: distance{pace: pace.Pace{Burst: askedAtOnce, Every: askDistance}},
 		exchanging: make(chan struct{}, maxExchanging), codes: distance{pace: pace.Pace{Burst: askedAtOnce, Every: askDistance}},
@@ -77,15 +77,15 @@ func (ts *Tokens) Format(f fmt.State, verb rune) {
 	redact.Format(f, verb, "oauth.Tokens("+ts.app.ClientID+")")
 }
 
-// acquire returns the entry of a key. It is to be released.
+// acquire returns the state of a key. It is to be released.
 func (ts *Tokens) acquire(key string) *keyState {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	e := ts.entries[key]
+	e := ts.states[key]
 	if e == nil {
 		e = &keyState{tokens: ts, key: key, gone: make(chan struct{})}
 		e.fresh.others = pace.Pace{Burst: refreshBurst, Every: refreshEvery}
-		ts.entries[key] = e
+		ts.states[key] = e
 	}
 	e.users++
 	return e
@@ -98,20 +98,20 @@ func (ts *Tokens) release(e *keyState) {
 	ts.drop(e)
 }
 
-// drop drops an entry that nobody uses and that has nothing to keep.
+// drop drops a state that nobody uses and that has nothing to keep.
 func (ts *Tokens) drop(e *keyState) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	if e.users == 0 && ts.entries[e.key] == e && e.idle() {
-		delete(ts.entries, e.key)
+	if e.users == 0 && ts.states[e.key] == e && e.idle() {
+		delete(ts.states, e.key)
 	}
 }
 
-// forget ends an entry; its key may get another one.
+// forget ends a state; its key may get another one.
 func (ts *Tokens) forget(e *keyState) {
 	ts.mu.Lock()
-	if ts.entries[e.key] == e {
-		delete(ts.entries, e.key)
+	if ts.states[e.key] == e {
+		delete(ts.states, e.key)
 	}
 	ts.mu.Unlock()
 	e.end()
@@ -139,7 +139,7 @@ func (ts *Tokens) Put(ctx context.Context, key string, t *Token) error {
 	if key == "" {
 		return errors.New("b24pull: Put: the key is empty; give the one that the sources of the token are to have, like the portal's MemberID")
 	}
-	return ts.locked(ctx, key, func(e lockedEntry) error {
+	return ts.locked(ctx, key, func(e lockedState) error {
 		before, err := e.stored(context.WithoutCancel(ctx))
 		if err != nil {
 			before = nil // whatever it is, it is replaced
@@ -161,7 +161,7 @@ func (ts *Tokens) Update(ctx context.Context, key string, change func(*Token) er
 		return err
 	}
 	var changed *pending
-	return ts.locked(ctx, key, func(e lockedEntry) error {
+	return ts.locked(ctx, key, func(e lockedState) error {
 		t, p, err := e.current(context.WithoutCancel(ctx))
 		switch {
 		case err != nil:
@@ -193,7 +193,7 @@ func (ts *Tokens) Delete(ctx context.Context, key string) error {
 	if errors.Is(ts.mustHave(ctx, key), b24pull.ErrNoToken) {
 		return nil
 	}
-	return ts.locked(ctx, key, func(e lockedEntry) error { return e.remove(ctx) })
+	return ts.locked(ctx, key, func(e lockedState) error { return e.remove(ctx) })
 }
 
 // mustHave returns the error of a key that has no token, nor one that is still
@@ -246,8 +246,8 @@ func (s *TokenSource) Format(f fmt.State, verb rune) {
 	redact.Format(f, verb, "oauth.TokenSource("+s.tokens.app.ClientID+", "+s.key+")")
 }
 
-// withEntry keeps the entry if it has a token: a key without one costs no memory.
-func (s *TokenSource) withEntry(do func(*keyState) (*oauth2.Token, error)) (*oauth2.Token, error) {
+// withState keeps the state if it has a token: a key without one costs no memory.
+func (s *TokenSource) withState(do func(*keyState) (*oauth2.Token, error)) (*oauth2.Token, error) {
 	if e := s.state.Load(); e != nil {
 		return do(e)
 	}
@@ -264,7 +264,7 @@ func (s *TokenSource) withEntry(do func(*keyState) (*oauth2.Token, error)) (*oau
 func (s *TokenSource) Token() (*oauth2.Token, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	return s.withEntry(func(e *keyState) (*oauth2.Token, error) { return e.present(ctx) })
+	return s.withState(func(e *keyState) (*oauth2.Token, error) { return e.present(ctx) })
 }
 
 // Refresh returns another token than the refused one. Whoever comes with a
@@ -288,7 +288,7 @@ func (s *TokenSource) Token() (*oauth2.Token, error) {
 // and up to a quarter of an hour if that goes on; otherwise after ten times
 // once a minute.
 func (s *TokenSource) Refresh(ctx context.Context, refused *oauth2.Token) (*oauth2.Token, error) {
-	return s.withEntry(func(e *keyState) (*oauth2.Token, error) { return e.refresh(ctx, refused) })
+	return s.withState(func(e *keyState) (*oauth2.Token, error) { return e.refresh(ctx, refused) })
 }
 
 // Rejected is told that the portal refused a token in the call it was refreshed
@@ -303,7 +303,7 @@ func (s *TokenSource) Rejected(t *oauth2.Token) {
 // if the store has one by now, and else nil. If the store has none any more it
 // is b24pull.ErrUninstalled.
 func (s *TokenSource) Reload(ctx context.Context, unknown *oauth2.Token) (*oauth2.Token, error) {
-	return s.withEntry(func(e *keyState) (*oauth2.Token, error) { return e.reload(ctx, unknown) })
+	return s.withState(func(e *keyState) (*oauth2.Token, error) { return e.reload(ctx, unknown) })
 }
 
 // Context returns a context that ends with b24pull.ErrUninstalled as its cause

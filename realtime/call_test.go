@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/b24pull/b24pull"
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -178,7 +179,7 @@ func TestCall_UnderCuts(t *testing.T) {
 	var answered, lost atomic.Int64
 	var calls sync.WaitGroup
 	stop := make(chan struct{})
-	for range 5 {
+	for range resttest.Rounds(20) {
 		calls.Go(func() {
 			for {
 				select {

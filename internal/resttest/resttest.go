@@ -62,8 +62,7 @@ func Sample(t *testing.T) {
 	}
 }
 
-// Rounds is how often a test does what a thorough run does n times: a quarter of
-// that.
+// Rounds is n in a thorough run, and a quarter of that, once at least, in any other.
 func Rounds(n int) int {
 	if Thorough {
 		return n

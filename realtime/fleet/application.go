@@ -171,8 +171,8 @@ func (t *tenant) open(ctx context.Context, m *member) (*job, error) {
 	token, err := a.tokens.Get(ctx, t.member)
 	if err != nil {
 		cancel()
-		if errors.Is(err, b24pull.ErrNoToken) && m.opened != "" { // which nobody else writes
-			return nil, b24pull.ErrUninstalled
+		if errors.Is(err, b24pull.ErrNoToken) {
+			err = m.noToken(err)
 		}
 		return nil, err
 	}

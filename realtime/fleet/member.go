@@ -343,10 +343,16 @@ func (m *member) dropCursor(ended error) error {
 	if b24pull.EndingOf(ended) == b24pull.EndsRun {
 		return ended
 	}
-	if m.opened != "" { // which nobody writes any more
+	return m.noToken(b24pull.ErrNoToken)
+}
+
+// noToken is what it means that the store has no token, as err says: if there
+// was one, it has been deleted. Only a run's beginning writes opened.
+func (m *member) noToken(err error) error {
+	if m.opened != "" {
 		return b24pull.ErrUninstalled
 	}
-	return b24pull.ErrNoToken
+	return err
 }
 
 // removeTimeout bounds what a store is given to remove a cursor.

@@ -69,8 +69,8 @@ func readJournal(messages bool) func(context.Context, *running, since) (events, 
 const (
 	// mostStreams is how many streams of a portal there may be.
 	mostStreams = 64
-	// usualPatience is a server's patience.
-	usualPatience = 5 * time.Second
+	// streamPatience is how long a reader may take for what is written to it.
+	streamPatience = 5 * time.Second
 	// streamChunk is about how much is written at a time.
 	streamChunk = 64 << 10
 	// streamBeat is how often something is written where nothing happens, which

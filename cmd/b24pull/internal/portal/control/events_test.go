@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/b24pull/b24pull/internal/resttest"
 	"github.com/b24pull/b24pull/pulltest"
 )
 
@@ -122,7 +123,7 @@ func TestStream_Slow(t *testing.T) {
 	openStream(t, a, "") // and nothing is read of it
 	body, _ := json.Marshal(map[string]string{"body": strings.Repeat("x", 1<<20)})
 	for i := 0; p.streams.Load() > 0; i++ {
-		if i < 16 {
+		if i < resttest.Rounds(64) {
 			a.post("emit", string(body)) // more than sockets hold
 		}
 		time.Sleep(50 * time.Millisecond)

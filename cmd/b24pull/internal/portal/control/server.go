@@ -30,7 +30,7 @@ type Server struct {
 	hosts   []string // names that requests may be for, besides loopback
 	mux     *http.ServeMux
 	origin  *http.CrossOriginProtection
-	// patience is how long a reader of a stream may take for what is written to it.
+	// patience is streamPatience; tests have less.
 	patience time.Duration
 }
 
@@ -38,7 +38,7 @@ type Server struct {
 // of these host names. What is not of the API goes to the page, which is given
 // what answers where it has nothing.
 func New(portals *Portals, hosts []string, page func(missing http.Handler) http.Handler) *Server {
-	s := &Server{portals: portals, hosts: hosts, patience: usualPatience, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection()}
+	s := &Server{portals: portals, hosts: hosts, patience: streamPatience, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection()}
 	for _, r := range s.routes() {
 		s.mux.HandleFunc(r.method+" "+r.path, r.serve)
 	}
